@@ -1,0 +1,39 @@
+# make demo   see what it does        make test   all checks
+# Both build .venv and install what is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
+	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
+
+.PHONY: demo test lint sample clean
+
+demo: $(VENV)/.installed
+	$(BIN)/napari-cmrcnet demo --out demo_output
+
+test: $(VENV)/.installed-test lint
+	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
+	xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sample: $(VENV)/.installed
+	$(BIN)/python sample_data/make_sample.py
+
+clean:
+	rm -rf $(VENV) demo_output dist
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "napari-cmrcnet needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@

@@ -1,0 +1,148 @@
+"""Files and folders that appear whole or not at all.
+
+Each is written under a temporary name in the same folder, flushed to the disk, renamed over the old one, and
+the folder itself is flushed: a process killed at any moment leaves the old file or the new one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from napari_cmrcnet.common.errors import UserError
+
+
+def _flush(path: Path) -> None:
+    """Ask the system to write a file or folder to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder for flushing
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file under a temporary name and rename it when the block ends well.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        The temporary file to write to. It ends in ``.part``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written (full disk, no permission). Nothing is left behind.
+    """
+    path = Path(path)
+    try:
+        temporary = _temporary(path)
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a folder under a temporary name and rename it when the block ends well.
+
+    An existing folder of that name is replaced: it is renamed away, and removed when the new one stands.
+
+    Parameters
+    ----------
+    path : path
+        The folder to write.
+
+    Yields
+    ------
+    Path
+        The temporary folder to fill.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written. The old folder is then as it was.
+    """
+    path = Path(path)
+    try:
+        temporary = _temporary(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for entry in sorted(temporary.rglob("*"), reverse=True):
+                _flush(entry)
+            _flush(temporary)
+            _swap(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _swap(new: Path, path: Path) -> None:
+    old = _temporary(path)
+    if path.exists():
+        os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
+    _flush(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"{path} could not be written ({reason}); free some space or choose another place.")
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write JSON, whole or not at all, with sorted keys left as they are given."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the hexadecimal SHA-256 of a file's content, read in blocks."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder for things that can be made again, such as decoded patches.
+
+    ``CMRCNET_CACHE`` names another place than the system's own cache folder.
+    """
+    root = os.environ.get("CMRCNET_CACHE") or platformdirs.user_cache_dir("napari-cmrcnet", appauthor=False)
+    folder = Path(root) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

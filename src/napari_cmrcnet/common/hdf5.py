@@ -1,0 +1,74 @@
+"""HDF5 and h5ad files from outside: checked before anything is read from them.
+
+HDF5 can store a dataset's bytes in another file of the machine (external storage, external links, virtual
+datasets), so a hostile file could copy what the user can read into its own content. Such files are refused.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def check_hdf5(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is not HDF5, is cut short, or reaches into other files.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, empty, not HDF5, truncated, or has external storage, external links or
+        virtual datasets.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; check the path.")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty; copy or download it again.")
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
+    try:
+        with h5py.File(path, "r") as file:
+            _check_group(path, file)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise UserError(f"{path} is damaged or cut short ({error}); copy or download it again.") from error
+
+
+def _check_group(path: Path, group: h5py.Group) -> None:
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise UserError(f"{path} links to other places ({group.name}/{name}), which is not safe to follow.")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            _check_group(path, item)
+        elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
+
+
+def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
+    """Read a checked h5ad file into memory.
+
+    Raises
+    ------
+    UserError
+        As `check_hdf5`, or if the content is not an AnnData.
+    """
+    import anndata
+
+    check_hdf5(path)
+    try:
+        return anndata.read_h5ad(path)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} is not a readable h5ad file ({reason}); write it again with anndata.") from error

@@ -1,0 +1,65 @@
+"""Long jobs are generators of `Progress`; who runs one decides how its progress is shown.
+
+The command line draws a bar, a widget a napari progress bar with a Cancel button. Closing the generator
+cancels the job at its next yield, so a job yields at least once a batch and cleans up in ``finally``.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is.
+
+    Parameters
+    ----------
+    step : str
+        What is being done, as a person would say it: ``"Encoding patches"``.
+    done, total : int
+        Units done, and units to do in this step; a total of 0 means that it is not known.
+    unit : str
+        The plural name of a unit: ``"patches"``, ``"epochs"``.
+    values : mapping of str to float
+        Figures worth showing beside the bar, such as a loss.
+    """
+
+    step: str
+    done: int
+    total: int
+    unit: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+Job = Generator[Progress, None, T]
+"""A generator that yields `Progress` and returns its result."""
+
+
+def finish(job: Job[T], report: Callable[[Progress], None] | None = None) -> T:
+    """Run a job to its end and return its result.
+
+    Parameters
+    ----------
+    job : generator of Progress
+        The job.
+    report : callable, optional
+        Called with each `Progress`. If it raises, the job is cancelled.
+
+    Returns
+    -------
+    object
+        What the job returns.
+    """
+    try:
+        while True:
+            progress = next(job)
+            if report is not None:
+                report(progress)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        job.close()

@@ -1,0 +1,1 @@
+"""Is it right? Scores and pictures of predictions beside measurements."""

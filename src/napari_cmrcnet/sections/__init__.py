@@ -1,0 +1,1 @@
+"""Slide and spots in: what a Section is."""

@@ -1,0 +1,1 @@
+"""Sections in, a trained checkpoint out."""

@@ -1,0 +1,165 @@
+"""What is written appears whole or not at all; what is read from outside is checked first."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file, atomic_folder, sha256, write_json
+from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad
+from napari_cmrcnet.common.progress import Job, Progress, finish
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "scores.csv"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_file(target) as temporary:
+        temporary.write_text("new")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["scores.csv"]
+
+
+def test_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "card.json"
+    write_json(target, {"k": 50})
+    sentence = r"card\.json could not be written \(No space left on device\)"
+    with pytest.raises(UserError, match=sentence), atomic_file(target) as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert target.read_text() == '{\n  "k": 50\n}\n'
+    assert os.listdir(tmp_path) == ["card.json"]
+
+
+def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "M.cmrcnet"
+    for content in ("first", "second"):
+        with atomic_folder(target) as temporary:
+            (temporary / content).write_text(content)
+    assert os.listdir(target) == ["second"]
+    with pytest.raises(ZeroDivisionError), atomic_folder(target) as temporary:
+        (temporary / "third").write_text("third")
+        raise ZeroDivisionError
+    assert os.listdir(target) == ["second"]
+    assert os.listdir(tmp_path) == ["M.cmrcnet"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL: this system has none")
+def test_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "bank.bin"
+    target.write_bytes(b"old")
+    code = f"""
+        import os, signal
+        from napari_cmrcnet.common.files import atomic_file
+        with atomic_file({str(target)!r}) as temporary:
+            temporary.write_bytes(b"x" * 1_000_000)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert target.read_bytes() == b"old"
+
+
+def test_sha256_is_the_standard_one(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def _h5ad(path: Path) -> Path:
+    anndata.AnnData(np.eye(3, dtype=np.float32)).write_h5ad(path)
+    return path
+
+
+def test_h5ad_round_trip(tmp_path: Path) -> None:
+    assert read_h5ad(_h5ad(tmp_path / "a.h5ad")).shape == (3, 3)
+
+
+def test_external_storage_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(64))
+    path = _h5ad(tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("layers/stolen", shape=(8,), dtype="f8", external=[(str(secret), 0, 64)])
+    with pytest.raises(UserError, match=r"a\.h5ad stores /layers/stolen in other files"):
+        read_h5ad(path)
+
+
+def test_external_and_soft_links_are_refused(tmp_path: Path) -> None:
+    for link in (h5py.ExternalLink("other.h5", "/X"), h5py.SoftLink("/X")):
+        path = _h5ad(tmp_path / "a.h5ad")
+        with h5py.File(path, "r+") as file:
+            file["uns/link"] = link
+        with pytest.raises(UserError, match=r"links to other places \(/uns/link\)"):
+            check_hdf5(path)
+
+
+def test_virtual_datasets_are_refused(tmp_path: Path) -> None:
+    path = _h5ad(tmp_path / "a.h5ad")
+    layout = h5py.VirtualLayout(shape=(3,), dtype="f4")
+    layout[:] = h5py.VirtualSource("other.h5", "X", shape=(3,))
+    with h5py.File(path, "r+") as file:
+        file.create_virtual_dataset("uns/virtual", layout)
+    with pytest.raises(UserError, match="stores /uns/virtual in other files"):
+        check_hdf5(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "does not exist"), (b"", "is empty"), (b"gene,count\n", "is not an HDF5 file")],
+)
+def test_not_hdf5(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    path = tmp_path / "spots.h5ad"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"spots\.h5ad {sentence}"):
+        read_h5ad(path)
+
+
+def test_truncated_h5ad(tmp_path: Path) -> None:
+    path = _h5ad(tmp_path / "a.h5ad")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"a\.h5ad is damaged or cut short"):
+        read_h5ad(path)
+
+
+def test_h5_that_is_no_anndata(tmp_path: Path) -> None:
+    path = tmp_path / "patches.h5ad"
+    with h5py.File(path, "w") as file:
+        file["img"] = np.zeros((2, 2))
+    with pytest.raises(UserError, match=r"patches\.h5ad is not a readable h5ad file"):
+        read_h5ad(path)
+
+
+def _count(cleaned: list[str]) -> Job[int]:
+    try:
+        for done in range(3):
+            yield Progress("Counting", done, 3)
+    finally:
+        cleaned.append("cleaned")
+    return 3
+
+
+def test_finish_returns_the_result_of_a_job() -> None:
+    seen: list[int] = []
+    assert finish(_count([]), lambda progress: seen.append(progress.done)) == 3
+    assert seen == [0, 1, 2]
+
+
+def test_interrupted_job_cleans_up() -> None:
+    cleaned: list[str] = []
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(_count(cleaned), interrupt)
+    assert cleaned == ["cleaned"]
