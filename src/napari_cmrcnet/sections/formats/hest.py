@@ -1,0 +1,58 @@
+"""h5ad files of HEST (mahmoodlab/HEST): ``st/{id}.h5ad`` beside ``metadata/{id}.json``, or its benchmark's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.sections.formats.h5ad import read_library, section_of
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
+
+
+def is_hest(path: Path) -> bool:
+    """Whether an h5ad file is one of HEST, by its folder or by the overview image that HEST alone stores."""
+    if path.parent.name == "st" and _metadata_path(path).is_file():
+        return True
+    check_hdf5(path)
+    with h5py.File(path, "r") as file:
+        return "uns/spatial/ST/images/downscaled_fullres" in file
+
+
+def read_hest(path: Path) -> tuple[AnnData, Origin]:
+    """Read a section of HEST with the pixel size that HEST estimated.
+
+    Its ``in_tissue`` is unreliable (HEST issue 47), so all spots are kept.
+    """
+    spots, library, entry = read_library(path)
+    metadata_path = _metadata_path(path)
+    about = _metadata(metadata_path)
+    notes = () if about else (f"Without {metadata_path} the platform and pixel size of HEST are not known.",)
+    origin = Origin(
+        source="HEST",
+        path=path,
+        platform=platform_of(str(about.get("st_technology", ""))),
+        pitch_um=number(about.get("inter_spot_dist")),
+        given_mpp=number(about.get("pixel_size_um_estimated")),
+        given_mpp_source="HEST metadata pixel_size_um_estimated",
+        trust_in_tissue=False,
+        notes=notes,
+    )
+    return section_of(spots, library, entry), origin
+
+
+def _metadata_path(path: Path) -> Path:
+    return path.parent.parent / "metadata" / f"{path.stem}.json"
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable JSON ({error}); download it again.") from error
+    return dict(mapping(content))

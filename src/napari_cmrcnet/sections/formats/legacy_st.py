@@ -1,0 +1,121 @@
+"""First-generation Spatial Transcriptomics: a table of counts and a ``*_selection.tsv`` of spot positions.
+
+As the HER2+ breast study distributes it (Andersson et al. 2021, github.com/almaan/her2st): rows of the counts are
+named ``10x21`` after array column and row, and the selection has ``x y new_x new_y pixel_x pixel_y selected``. ``x, y``
+are the printed spot's array indices, ``new_x, new_y`` where it really lies in array units, ``pixel_x, pixel_y`` the
+same in pixels of the full-resolution image.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.formats.origin import Origin
+
+COUNT_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
+_SELECTION = "_selection.tsv"
+# Beside each other, or in the study's own folders.
+_SELECTION_FOLDERS = (".", "../ST-spotfiles")
+_COUNT_FOLDERS = (".", "../ST-cnts")
+
+
+def find_pair(path: Path) -> tuple[Path, Path] | None:
+    """Return (counts, selection) for a folder or either file; None if the path is nothing of the kind.
+
+    Raises
+    ------
+    UserError
+        If a folder has several sections, or one of the two files is missing.
+    """
+    if path.is_dir():
+        selections = sorted(path.glob(f"*{_SELECTION}"))
+        if len(selections) > 1:
+            names = ", ".join(selection.name for selection in selections[:4])
+            raise UserError(f"{path} holds several sections ({names}, …); give the counts file of one.")
+        return (_counts_of(selections[0]), selections[0]) if selections else None
+    if path.name.endswith(_SELECTION):
+        return _counts_of(path), path
+    if path.name.endswith(COUNT_SUFFIXES):
+        name = path.name.split(".")[0] + _SELECTION
+        for folder in _SELECTION_FOLDERS:
+            if (path.parent / folder / name).is_file():
+                return path, path.parent / folder / name
+        raise UserError(f"{path} needs the spot positions beside it, in {name}.")
+    return None
+
+
+def _counts_of(selection: Path) -> Path:
+    stem = selection.name.removesuffix(_SELECTION)
+    for folder in _COUNT_FOLDERS:
+        for suffix in COUNT_SUFFIXES:
+            counts = selection.parent / folder / f"{stem}{suffix}"
+            if counts.is_file():
+                return counts
+    raise UserError(f"{selection} needs the counts beside it, in {stem}.tsv or {stem}.tsv.gz.")
+
+
+def read_legacy_st(path: Path) -> tuple[AnnData, Origin]:
+    """Read counts and positions of the selected spots, in the order of the counts.
+
+    Raises
+    ------
+    UserError
+        If a table is damaged or the two have no spot in common.
+    """
+    pair = find_pair(path)
+    assert pair is not None, "the caller asked find_pair"
+    counts_path, selection_path = pair
+    counts, selection = _read_counts(counts_path), _read_selection(selection_path)
+    found = counts.index.intersection(selection.index, sort=False)
+    if found.empty:
+        raise UserError(
+            f"{counts_path} and {selection_path} do not match: no spot is in both; take both from one section."
+        )
+    notes = []
+    if dropped := len(counts) - len(found):
+        notes.append(f"{dropped} of {len(counts)} spots were dropped: not selected in {selection_path.name}.")
+    if missing := len(selection) - len(found):
+        notes.append(f"{missing} spots of {selection_path.name} have no counts and were left out.")
+    counts, selection = counts.loc[found], selection.loc[found]
+    obs = pd.DataFrame({"in_tissue": True, "array_row": selection["y"], "array_col": selection["x"]}, index=found)
+    spots = AnnData(
+        X=sparse.csr_matrix(counts.to_numpy()),
+        obs=obs,
+        var=pd.DataFrame(index=counts.columns),
+        obsm={"spatial": selection[["pixel_x", "pixel_y"]].to_numpy(dtype=float)},
+        uns={"spatial": {counts_path.name.split(".")[0]: {"scalefactors": {}, "metadata": {}}}},
+    )
+    origin = Origin("first-generation Spatial Transcriptomics", path, platform="ST", notes=tuple(notes))
+    return spots, origin
+
+
+def _read_counts(path: Path) -> pd.DataFrame:
+    try:
+        counts = pd.read_csv(path, sep="," if ".csv" in path.name else "\t", index_col=0)
+    except Exception as error:  # pandas and gzip raise whatever the damaged part meets
+        raise UserError(f"{path} is not a readable table of counts ({error}); download it again.") from error
+    numeric = counts.dtypes.map(pd.api.types.is_numeric_dtype)
+    if counts.empty or not numeric.all():
+        raise UserError(f"{path} is not a table of counts with a row a spot and a column a gene.")
+    counts.index = counts.index.astype(str)
+    if not counts.index.is_unique:
+        raise UserError(f"{path} has a spot twice ({counts.index[counts.index.duplicated()][0]}).")
+    return counts
+
+
+def _read_selection(path: Path) -> pd.DataFrame:
+    """Return the selected spots, indexed by name (``10x21``)."""
+    try:
+        table = pd.read_csv(path, sep="\t")
+        if "selected" in table:
+            table = table[table["selected"] == 1]
+        table = table.astype({"x": int, "y": int, "pixel_x": float, "pixel_y": float})
+    except Exception as error:  # pandas raises whatever the damaged part meets
+        raise UserError(f"{path} is not a table of spots with x, y, pixel_x and pixel_y ({error}).") from error
+    table.index = table["x"].astype(str) + "x" + table["y"].astype(str)
+    if not table.index.is_unique:
+        raise UserError(f"{path} has a spot twice ({table.index[table.index.duplicated()][0]}).")
+    return table

@@ -1,0 +1,178 @@
+"""Section: one slide with its spots and, where measured, their counts."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, spots_lattice
+from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.sections.spots import open_spots
+from napari_cmrcnet.sections.tissue import spot_grid
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One slide with its spots.
+
+    Parameters
+    ----------
+    name : str
+        What reports and files call it.
+    slide : Slide
+        The image.
+    spots : AnnData
+        As `open_spots` gives them.
+    patient : str
+        Whom it is from, ``""`` where unknown. Sections of one patient are not independent.
+    pixel_size : PixelSize
+        µm per full-resolution pixel and its source.
+    notes : tuple of str
+        What the user should know of spots, pixel size and how they fit the slide.
+    """
+
+    name: str
+    slide: Slide
+    spots: AnnData
+    patient: str
+    pixel_size: PixelSize
+    notes: tuple[str, ...] = ()
+
+    @property
+    def mpp(self) -> float:
+        """µm per full-resolution pixel."""
+        return self.pixel_size.um
+
+    @property
+    def xy(self) -> NDArray[np.float64]:
+        """Spot centres (x, y) in full-resolution pixels, float64 (n, 2)."""
+        return np.asarray(self.spots.obsm["spatial"], dtype=np.float64)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the spots have counts."""
+        return self.spots.X is not None and self.spots.n_vars > 0
+
+
+def open_section(
+    slide: str | os.PathLike[str] | Slide,
+    spots: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    patient: str = "",
+    mpp: float | None = None,
+    min_umi: int = 0,
+    pitch_um: float = 100.0,
+    lattice: Literal["hex", "square"] = "hex",
+) -> Section:
+    """Open a slide with its spots, or with a grid of spots over its tissue.
+
+    Parameters
+    ----------
+    slide : path or Slide
+        The slide. One that is given open stays open if this fails.
+    spots : path, optional
+        What `open_spots` reads; None lays a grid.
+    name : str, optional
+        The slide's file name without its ending if not given.
+    patient : str
+        Whom the section is from.
+    mpp : float, optional
+        µm per full-resolution pixel; else it is found, see `pixel_size`.
+    min_umi : int
+        Spots with fewer counts are dropped.
+    pitch_um : float
+        Distance between neighbouring spots of the grid, in µm.
+    lattice : "hex" or "square"
+        Pattern of the grid.
+
+    Raises
+    ------
+    UserError
+        If slide or spots cannot be read, do not fit each other, or the pixel size is unknown or impossible.
+    """
+    opened = slide if isinstance(slide, Slide) else open_slide(slide)
+    try:
+        if spots is None:
+            size = pixel_size(None, opened, mpp)
+            table = spot_grid(opened, size.um, pitch_um, lattice)
+            notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
+        else:
+            table = open_spots(spots, min_umi=min_umi)
+            notes = [*table.uns["cmrcnet"]["notes"], *_check_spots_on_slide(table, opened)]
+            size = pixel_size(table, opened, mpp)
+    except BaseException:
+        if opened is not slide:
+            opened.close()
+        raise
+    title = name or Path(opened.path).stem.removesuffix(".ome")
+    return Section(title, opened, table, patient, size, (*notes, *size.disagreements))
+
+
+def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
+    """Return a note if a few spots lie outside the slide; refuse spots that are in another image's pixels."""
+    xy, path = np.asarray(spots.obsm["spatial"]), spots.uns["cmrcnet"]["path"]
+    height, width = slide.shape
+    outside = int(len(xy) - _inside(xy, slide).sum())
+    said = (
+        f"{outside} of {len(xy)} spots of {path} lie outside {slide.path}, which has {width} × {height} pixels, "
+        f"while the spots reach from ({xy[:, 0].min():.0f}, {xy[:, 1].min():.0f}) to "
+        f"({xy[:, 0].max():.0f}, {xy[:, 1].max():.0f})"
+    )
+    if outside > 0.05 * len(xy) and _inside(xy[:, ::-1], slide).mean() > 0.99:
+        raise UserError(f"{said}: x and y look swapped; obsm['spatial'] must be (x, y).")
+    if outside > 0.5 * len(xy):
+        raise UserError(f"{said}: {_likely_reason(spots, slide)}.")
+    if outside:
+        return [f"{said}; the parts of their patches outside are white."]
+    _check_not_downscaled(spots, slide)
+    return []
+
+
+def _inside(xy: NDArray[np.float64], slide: Slide) -> NDArray[np.bool_]:
+    height, width = slide.shape
+    return np.asarray(((xy >= 0) & (xy < [width, height])).all(axis=1), dtype=bool)
+
+
+def _likely_reason(spots: AnnData, slide: Slide) -> str:
+    xy, (height, width) = np.asarray(spots.obsm["spatial"]), slide.shape
+    for name, factor in sorted(_image_scales(spots).items(), key=lambda item: -item[1]):
+        if _inside(xy * factor, slide).mean() > 0.99:
+            return f"the slide looks like the image of {name} ({factor:.4g}); give the full-resolution image"
+    ratio = float(max(xy[:, 0].max() / width, xy[:, 1].max() / height))
+    if xy.min() >= 0 and ratio > 1:
+        return f"the slide may be a copy at least {ratio:.1f} times smaller; give the full-resolution image"
+    return "they are in another image's pixels; give the slide that the spots were aligned to"
+
+
+def _check_not_downscaled(spots: AnnData, slide: Slide) -> None:
+    """Refuse spots in a small copy's pixels: all on the slide, but in its top left corner.
+
+    The lattice then says that pixels are larger than the slide's tag does, by a factor that the spots' own scale
+    factors name; either alone happens to good files.
+    """
+    pitch_um, pitch = spots.uns["cmrcnet"]["pitch_um"], spots_lattice(spots).pitch
+    if not pitch_um or slide.mpp is None or not np.isfinite(pitch):
+        return
+    for name, factor in _image_scales(spots).items():
+        fits = _inside(np.asarray(spots.obsm["spatial"]) / factor, slide).all()
+        if fits and abs(pitch_um / pitch * factor / slide.mpp - 1) < 0.1:
+            raise UserError(
+                f"The spots of {spots.uns['cmrcnet']['path']} look like pixels of the image of {name} "
+                f"({factor:.4g}), not of {slide.path}; obsm['spatial'] must be in full-resolution pixels."
+            )
+
+
+def _image_scales(spots: AnnData) -> dict[str, float]:
+    """Return the scale factors of smaller images, by name."""
+    (library,) = spots.uns["spatial"].values()
+    return {
+        name: float(value)
+        for name, value in library["scalefactors"].items()
+        if name.endswith(("scalef", "scale_factor")) and 0 < float(value) < 0.95
+    }

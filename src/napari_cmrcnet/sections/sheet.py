@@ -1,0 +1,98 @@
+"""A sheet of sections: a CSV file with the columns ``section,slide,spots,patient``, for commands that take many."""
+
+import csv
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.section import Section, open_section
+
+COLUMNS = ("section", "slide", "spots", "patient")
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One section of a sheet, not yet opened.
+
+    Parameters
+    ----------
+    section : str
+        Its name; results are stored under it.
+    slide : Path
+        The slide.
+    spots : Path, optional
+        The spots; None lays a grid over the tissue.
+    patient : str
+        Whom it is from, ``""`` where unknown.
+    """
+
+    section: str
+    slide: Path
+    spots: Path | None
+    patient: str
+
+    def open(self, **kwargs: Any) -> Section:
+        """Open the section; keyword arguments go to `open_section`."""
+        return open_section(self.slide, self.spots, name=self.section, patient=self.patient, **kwargs)
+
+
+def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
+    """Read a sheet of sections.
+
+    Parameters
+    ----------
+    path : path
+        CSV with the columns section, slide, spots and patient, in any order; the last two may be empty. Paths are
+        relative to the sheet.
+
+    Raises
+    ------
+    UserError
+        If the sheet cannot be read, has other columns or no row, or a row lacks a name or slide, repeats a
+        section, or names a file that does not exist. The message names the line.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a readable CSV file ({error}).") from error
+    filled = [(line, cells) for line, cells in lines if any(cells)]
+    if not filled:
+        raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")
+    header_line, header = filled[0]
+    if sorted(header) != sorted(COLUMNS):
+        raise UserError(f"{path}, line {header_line}: the columns are {','.join(header)}, not {','.join(COLUMNS)}.")
+    if len(filled) == 1:
+        raise UserError(f"{path} lists no section; add a line for each below the columns.")
+    seen: dict[str, int] = {}
+    return [_row(path, line, header, cells, seen) for line, cells in filled[1:]]
+
+
+def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[str, int]) -> SheetRow:
+    where = f"{path}, line {line}"
+    if len(cells) != len(header):
+        raise UserError(f"{where}: {len(cells)} values for {len(header)} columns; quote values that hold a comma.")
+    row = dict(zip(header, cells, strict=True))
+    section = row["section"]
+    if not section or not row["slide"]:
+        raise UserError(f"{where}: the {'slide' if section else 'section'} is empty; fill it in.")
+    if re.search(r'[/\\:*?"<>|\x00-\x1f]', section) or section.startswith("."):
+        raise UserError(f"{where}: the section {section!r} cannot name a file; use letters, digits, - and _.")
+    first = seen.setdefault(section.casefold(), line)  # file names differ in more than case
+    if first != line:
+        raise UserError(f"{where}: the section {section} repeats that of line {first}; give each its own name.")
+    slide = _existing(path, where, row["slide"])
+    spots = _existing(path, where, row["spots"]) if row["spots"] else None
+    return SheetRow(section, slide, spots, row["patient"])
+
+
+def _existing(sheet: Path, where: str, name: str) -> Path:
+    file = sheet.parent / name
+    if not file.exists():
+        raise UserError(f"{where}: {file} does not exist; paths are relative to the sheet.")
+    return file

@@ -1,0 +1,167 @@
+"""Spots from any supported source, in one AnnData convention, checked."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.counts import as_counts, counts_problem
+from napari_cmrcnet.sections.formats.h5ad import read_plain
+from napari_cmrcnet.sections.formats.hest import is_hest, read_hest
+from napari_cmrcnet.sections.formats.legacy_st import find_pair, read_legacy_st
+from napari_cmrcnet.sections.formats.origin import Origin, Reader
+from napari_cmrcnet.sections.formats.spaceranger import outs_folder, read_spaceranger
+from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
+
+FEW_COUNTS = 100
+SUPPORTED = "an .h5ad file, a Space Ranger outs folder, or first-generation ST counts with their *_selection.tsv"
+
+
+def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
+    """Open the spots of one section.
+
+    Parameters
+    ----------
+    path : path
+        h5ad (scanpy/squidpy convention, HEST), a Space Ranger ``outs/`` folder (version 1 to Visium HD), or
+        first-generation ST (folder or counts file with its ``*_selection.tsv``).
+    min_umi : int
+        Spots with fewer counts are dropped. 0 keeps all.
+
+    Returns
+    -------
+    AnnData
+        ``X`` counts, CSR int32, or None where the source has positions only; ``var_names`` unique symbols, Ensembl
+        ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y) in full-resolution
+        pixels; ``obs["in_tissue"]`` bool; ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``;
+        ``uns["cmrcnet"]``: source, path, platform, pitch_um, given_mpp, given_mpp_source, synthetic and
+        notes (0 and "" mean not known).
+
+    Raises
+    ------
+    UserError
+        If the source is not supported, damaged, or does not hold what a section needs.
+    """
+    path = Path(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old formats and repeated names: what matters of them becomes a note
+        spots, origin = _reader(path)(path)
+        notes = [*origin.notes, *_make_names_unique(spots)]
+    _check_positions(path, spots)
+    spots = _in_tissue(spots, origin, notes)
+    if spots.n_obs == 0:
+        raise UserError(f"{path} has no spot in tissue; check its in_tissue column.")
+    if spots.X is not None:
+        spots = _checked_counts(path, spots, min_umi, notes)
+    _describe(spots, origin, notes)
+    return spots
+
+
+def _reader(path: Path) -> Reader:
+    """Return what reads this path."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist; check the path to the spots.")
+    if path.is_dir() and outs_folder(path) is not None:
+        return read_spaceranger
+    if path.suffix == ".h5ad":
+        return read_hest if is_hest(path) else read_plain
+    if find_pair(path) is not None:
+        return read_legacy_st
+    hint = "; give the folder that holds it" if path.name.endswith("_feature_bc_matrix.h5") else ""
+    raise UserError(f"{path} is not a source of spots that is known: {SUPPORTED}{hint}.")
+
+
+def _check_positions(path: Path, spots: AnnData) -> None:
+    try:
+        xy = np.asarray(spots.obsm["spatial"], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: obsm['spatial'] does not hold numbers.") from error
+    if xy.shape != (spots.n_obs, 2):
+        raise UserError(
+            f"{path}: obsm['spatial'] has shape {xy.shape}, but ({spots.n_obs}, 2) is needed, (x, y) a spot."
+        )
+    if spots.n_obs == 0:
+        raise UserError(f"{path} holds no spots.")
+    if missing := int((~np.isfinite(xy)).any(axis=1).sum()):
+        raise UserError(f"{path}: {missing} of {len(xy)} spots have no finite position in obsm['spatial'].")
+    spots.obsm["spatial"] = xy
+
+
+def _in_tissue(spots: AnnData, origin: Origin, notes: list[str]) -> AnnData:
+    if "in_tissue" not in spots.obs:
+        spots.obs["in_tissue"] = True
+        return spots
+    inside = _as_bool(spots.obs["in_tissue"])
+    spots.obs["in_tissue"] = inside
+    outside = int((~inside).sum())
+    if not outside:
+        return spots
+    if not origin.trust_in_tissue:
+        notes.append(
+            f"All spots were kept: {outside} are marked as out of tissue, which {origin.source} does unreliably."
+        )
+        return spots
+    notes.append(f"{outside} of {len(inside)} spots out of tissue were dropped.")
+    return spots[inside].copy()
+
+
+def _as_bool(column: pd.Series) -> np.ndarray:
+    """Return a flag column that may be bool, 0/1 or text."""
+    return column.astype(str).str.casefold().isin(["true", "1", "1.0"]).to_numpy()
+
+
+def _make_names_unique(spots: AnnData) -> list[str]:
+    """Add a suffix to repeated gene and spot names; return notes of how many."""
+    notes = []
+    if genes := int(spots.var_names.duplicated().sum()):
+        spots.var_names_make_unique()
+        notes.append(f"{genes} repeated gene names were made unique by a suffix.")
+    if names := int(spots.obs_names.duplicated().sum()):
+        spots.obs_names_make_unique()
+        notes.append(f"{names} repeated spot names were made unique by a suffix.")
+    return notes
+
+
+def _checked_counts(path: Path, spots: AnnData, min_umi: int, notes: list[str]) -> AnnData:
+    problem = counts_problem(spots.X)
+    if problem is not None:
+        raise UserError(f"{path} {problem}.")
+    spots.X = as_counts(spots.X)
+    totals = np.asarray(spots.X.sum(axis=1)).ravel()
+    if few := int((totals < FEW_COUNTS).sum()):
+        notes.append(f"{few} of {len(totals)} spots have fewer than {FEW_COUNTS} counts.")
+    enough = totals >= min_umi
+    if enough.all():
+        return spots
+    if not enough.any():
+        raise UserError(f"{path} has no spot with {min_umi} counts or more (most: {totals.max()}); lower --min-umi.")
+    notes.append(f"{int((~enough).sum())} of {len(totals)} spots with fewer than {min_umi} counts were dropped.")
+    return spots[enough].copy()
+
+
+def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
+    """Write platform, pitch, spot size and provenance into ``uns``."""
+    lattice = spots_lattice(spots)
+    platform, pitch_um = origin.platform, origin.pitch_um
+    if not platform and not pitch_um and lattice.kind == "hexagonal":
+        platform = "Visium"  # the only platform that numbers its array so
+        notes.append("Taken for Visium, by its hexagonal array.")
+    pitch_um = pitch_um or PITCH_UM.get(platform, 0.0)
+    (library,) = spots.uns["spatial"].values()
+    if not library["scalefactors"].get("spot_diameter_fullres"):
+        # For drawing only; half the pitch looks like a spot on every platform.
+        library["scalefactors"]["spot_diameter_fullres"] = 0.5 * lattice.pitch if spots.n_obs > 1 else 100.0
+    spots.uns["cmrcnet"] = {
+        "source": origin.source,
+        "path": str(origin.path),
+        "platform": platform,
+        "pitch_um": pitch_um,
+        "given_mpp": origin.given_mpp,
+        "given_mpp_source": origin.given_mpp_source if origin.given_mpp else "",
+        "synthetic": origin.synthetic,
+        "notes": notes,
+    }

@@ -1,0 +1,76 @@
+"""A sheet of sections: every error names the sheet and the line."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.sheet import SheetRow, read_sheet
+
+HEADER = "section,slide,spots,patient"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    for name in ("a.tif", "b.tif", "a.h5ad"):
+        (tmp_path / "data" / name).touch()
+    return tmp_path
+
+
+def sheet(folder: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    path = folder / "sheet.csv"
+    path.write_text("\n".join(lines) + "\n", encoding)
+    return path
+
+
+def test_paths_are_relative_to_the_sheet_and_spots_and_patient_may_be_empty(folder):
+    path = sheet(folder, HEADER, "A, data/a.tif ,data/a.h5ad,P1", "", "B,data/b.tif,,", encoding="utf-8-sig")
+    data = folder / "data"
+    assert read_sheet(path) == [
+        SheetRow("A", data / "a.tif", data / "a.h5ad", "P1"),
+        SheetRow("B", data / "b.tif", None, ""),
+    ]
+
+
+def test_columns_may_come_in_any_order_and_paths_may_be_absolute(folder):
+    path = sheet(folder, "patient,section,spots,slide", f'P,"A, left",,{folder / "data" / "a.tif"}')
+    assert read_sheet(path) == [SheetRow("A, left", folder / "data" / "a.tif", None, "P")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["section,slide,spot,patient", "A,data/a.tif,,"], "line 1: the columns are section,slide,spot,patient"),
+        (["section,slide,spots", "A,data/a.tif,"], "line 1: the columns"),
+        (["section;slide;spots;patient"], "line 1: the columns"),
+        ([HEADER], "lists no section"),
+        ([""], "is empty"),
+        ([HEADER, "A,data/a.tif,,", "", "a,data/b.tif,,"], "line 4: the section a repeats that of line 2"),
+        ([HEADER, "A,data/c.tif,,"], r"line 2: .*data/c\.tif does not exist"),
+        ([HEADER, "A,data/a.tif,data/c.h5ad,"], r"line 2: .*data/c\.h5ad does not exist"),
+        ([HEADER, "A,data/a.tif,,", ",data/b.tif,,"], "line 3: the section is empty"),
+        ([HEADER, "A,,,"], "line 2: the slide is empty"),
+        ([HEADER, "A,data/a.tif,"], "line 2: 3 values for 4 columns"),
+        ([HEADER, "../A,data/a.tif,,"], "line 2: the section '../A' cannot name a file"),
+    ],
+)
+def test_a_wrong_sheet_is_refused_with_its_line(folder, lines, said):
+    with pytest.raises(UserError, match=said) as error:
+        read_sheet(sheet(folder, *lines))
+    assert "sheet.csv" in str(error.value)
+
+
+def test_a_file_that_is_no_sheet_is_refused(folder):
+    with pytest.raises(UserError, match=r"none\.csv is not a readable CSV"):
+        read_sheet(folder / "none.csv")
+    (folder / "sheet.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
+    with pytest.raises(UserError, match="not a readable CSV"):
+        read_sheet(folder / "sheet.csv")
+
+
+def test_a_row_opens_its_section(real_data, tmp_path):
+    row = f"left,{real_data}/her2st/C2.tif,{real_data}/her2st/C2.h5ad,C"
+    (opened,) = (row.open(min_umi=100) for row in read_sheet(sheet(tmp_path, HEADER, row)))
+    with opened.slide:
+        assert (opened.name, opened.patient, opened.spots.n_obs) == ("left", "C", 185)
