@@ -1,0 +1,188 @@
+"""What a CMRCNet is made of: its hyperparameters, as a checkpoint stores them, and the size presets."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from napari_cmrcnet.common.errors import UserError
+
+Variant = Literal["paper", "released"]
+Distance = Literal["mse", "cosine"]
+Target = Literal["image", "expression"]
+Preset = Literal["paper", "small", "tiny"]
+
+CROSS_ATTENTION_HEADS = 4
+SELF_ATTENTION_HEADS = 8
+
+# Limits that no sensible model meets; a damaged or hostile card must not ask for a terabyte.
+_WHOLE_NUMBERS = {
+    "n_genes": 200_000,
+    "image_size": 4096,
+    "patch_size": 1024,
+    "width": 8192,
+    "depth": 128,
+    "heads": 128,
+    "embedding_dim": 8192,
+}
+_NUMBERS = {
+    "dropout": (0.0, 0.99),
+    "mask_rate": (0.0, 1.0),
+    "temperature": (1e-3, 1e3),
+    "layer_scale": (0.0, 1.0),
+}
+_CHOICES = {"variant": get_args(Variant), "target": get_args(Target), "reconstruction_loss": get_args(Distance)}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The hyperparameters of a CMRCNet.
+
+    Parameters
+    ----------
+    n_genes : int
+        Length of an expression vector.
+    image_encoder : str
+        ``"vit"``, built from the four sizes below, or the name of a timm model, which has its own sizes:
+        ``"vit_large_patch16_224"``, ``"swin_tiny_patch4_window7_224"``, ``"resnet50"``, ``"hf-hub:ORG/MODEL"``.
+    layer_scale : float or None
+        Start value of LayerScale for a timm ViT that is built with it: 1e-5 for UNI's weights in
+        ``"vit_large_patch16_224"``.
+    image_size : int
+        Side of the square input, in pixels.
+    patch_size, width, depth, heads : int
+        Of the ``"vit"``: side of a patch in pixels, features of a token, blocks, heads of a block.
+    embedding_dim : int
+        Length D of an embedding, and features of a token in the reconstruction network.
+    dropout : float
+        In the projection heads.
+    variant : {"paper", "released"}
+        Whose equations, where the paper and the authors' public code differ.
+    reconstruction : bool
+        Train with the reconstruction network, or with the contrastive loss alone.
+    target : {"image", "expression"}
+        Which embedding is reconstructed with the help of the other one; "spatial transcription" in the paper's
+        ablation is ``"expression"``.
+    reconstruction_loss : {"mse", "cosine"}
+        Its distance.
+    mask_rate : float
+        ``"paper"``: the share of features set to zero, in training alone. ``"released"``: the probability that
+        a feature is kept, in validation too.
+    temperature : float
+        τ of the contrastive loss.
+
+    Raises
+    ------
+    UserError
+        If a value is of the wrong kind or out of range, with its name, the value and what it may be.
+    """
+
+    n_genes: int
+    image_encoder: str = "vit"
+    layer_scale: float | None = None
+    image_size: int = 224
+    patch_size: int = 32
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    embedding_dim: int = 256
+    dropout: float = 0.1
+    variant: Variant = "paper"
+    reconstruction: bool = True
+    target: Target = "image"
+    reconstruction_loss: Distance = "mse"
+    mask_rate: float = 0.5
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, most in _WHOLE_NUMBERS.items():
+            value = getattr(self, name)
+            _require(name, value, _is_number(value, int) and 1 <= value <= most, f"a whole number from 1 to {most}")
+        for name, (low, high) in _NUMBERS.items():
+            value = getattr(self, name)
+            if name == "layer_scale" and value is None:
+                continue
+            _require(name, value, _is_number(value, (int, float)) and low <= value <= high, f"from {low} to {high}")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            _require(name, value, isinstance(value, str) and value in choices, " or ".join(map(repr, choices)))
+        _require("reconstruction", self.reconstruction, isinstance(self.reconstruction, bool), "true or false")
+        encoder = self.image_encoder
+        _require("image_encoder", encoder, isinstance(encoder, str) and bool(encoder), "the name of a timm model")
+        if encoder == "vit":
+            _require_multiple(self, "image_size", "patch_size", self.patch_size)
+            _require_multiple(self, "width", "heads", self.heads)
+        _require_multiple(self, "embedding_dim", "attention heads", SELF_ATTENTION_HEADS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the hyperparameters as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Make a configuration from what `to_dict` gave.
+
+        Raises
+        ------
+        UserError
+            If a setting is unknown or missing, or as the class.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise UserError(
+                f"The model has no setting {', '.join(map(repr, unknown))}; it has {', '.join(known)} "
+                "(a newer version of this software may have written it)."
+            )
+        if missing := [name for name in known if name not in values]:
+            raise UserError(f"The model's settings lack {', '.join(missing)}; write the checkpoint again.")
+        return cls(**values)
+
+
+def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
+    """Return a configuration by its size.
+
+    ``"paper"`` is the paper's ViT-B/32 (12 blocks, 12 heads; 8 and 8 with ``variant="released"``), 87 million
+    parameters in the image encoder. ``"small"`` trains on a laptop: 3 million that prediction needs with 2,000
+    genes, 10 million in training. ``"tiny"`` is for tests and samples: 0.7 million that prediction needs with
+    200 genes. All see 32 px patches: 50 tokens with the class token.
+
+    Parameters
+    ----------
+    name : {"paper", "small", "tiny"}
+        The size.
+    n_genes : int
+        Length of an expression vector.
+    **overrides
+        Any other parameter of `ModelConfig`.
+
+    Raises
+    ------
+    UserError
+        If the name or a setting is unknown, or as `ModelConfig`.
+    """
+    sizes: dict[str, dict[str, int]] = {
+        "paper": {"width": 768, "depth": 12, "heads": 12},
+        "small": {"width": 192, "depth": 4, "heads": 6},
+        "tiny": {"width": 96, "depth": 2, "heads": 3},
+    }
+    if name not in sizes:
+        raise UserError(f"There is no preset {name!r}; choose one of {', '.join(sizes)}.")
+    values: dict[str, Any] = sizes[name]
+    if name == "paper" and overrides.get("variant") == "released":
+        values |= {"depth": 8, "heads": 8}
+    defaults = ModelConfig(n_genes).to_dict()
+    return ModelConfig.from_dict(defaults | values | overrides)
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _require(name: str, value: object, met: bool, expected: str) -> None:
+    if not met:
+        raise UserError(f"The model's setting {name} is {value!r}; it must be {expected}.")
+
+
+def _require_multiple(config: ModelConfig, name: str, of: str, divisor: int) -> None:
+    value: int = getattr(config, name)
+    _require(name, value, value % divisor == 0, f"a multiple of the {of} ({divisor})")
