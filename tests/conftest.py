@@ -1,9 +1,17 @@
 """Fixtures that several parts of the tests share."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.sections.section import Section
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +21,106 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("CMRCNET_REAL_DATA is not set: needs the real sections")
     return Path(folder)
+
+
+WriteSection = Callable[..., tuple[Path, Path]]
+
+
+@pytest.fixture(scope="session")
+def write_section() -> WriteSection:
+    """Write a section whose patches' colour follows from its genes: the slide and the spots' paths."""
+
+    def write(folder: Path, name: str, seed: int = 0, side: int = 6) -> tuple[Path, Path]:
+        import anndata
+        import tifffile
+        from scipy import sparse
+
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(seed)
+        pitch, n = 32, side * side
+        latent = rng.random(n)  # what colour and expression have in common
+        image = np.full((side * pitch, side * pitch, 3), 240, np.uint8)
+        rows, columns = np.divmod(np.arange(n), side)
+        for row, column, z in zip(rows, columns, latent, strict=True):
+            colour = np.array([200 - 80 * z, 60 + 120 * z, 180]) + rng.normal(0, 12, (pitch, pitch, 3))
+            image[row * pitch : (row + 1) * pitch, column * pitch : (column + 1) * pitch] = colour.clip(0, 255)
+        share = np.stack([1 + 9 * latent if i % 2 else 10 - 9 * latent for i in range(24)], axis=1)
+        spots = anndata.AnnData(sparse.csr_matrix(rng.poisson(4 * share).astype(np.float32)))
+        spots.var_names = [f"GENE{i}" for i in range(24)]
+        spots.obs_names = [f"{name}-{i}" for i in range(n)]
+        spots.obsm["spatial"] = np.stack([(columns + 0.5) * pitch, (rows + 0.5) * pitch], axis=1)
+        tifffile.imwrite(folder / f"{name}.tif", image, tile=(64, 64), photometric="rgb")
+        spots.write_h5ad(folder / f"{name}.h5ad")
+        return folder / f"{name}.tif", folder / f"{name}.h5ad"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def open_small() -> "Iterator[Callable[..., Section]]":
+    """Open a section that `write_section` has written; its slide is closed at the end."""
+    from napari_cmrcnet.sections.section import open_section
+
+    opened: list[Section] = []
+
+    def open_it(slide: Path, spots: Path, **settings: Any) -> "Section":
+        opened.append(open_section(slide, spots, mpp=settings.pop("mpp", 0.5), **settings))
+        return opened[-1]
+
+    yield open_it
+    for section in opened:
+        section.slide.close()
+
+
+@pytest.fixture(scope="session")
+def untrained_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, write_section: WriteSection, open_small: "Callable[..., Section]"
+) -> "Checkpoint":
+    """A saved checkpoint with random weights, and a bank of two small sections A and B (36 spots each)."""
+    import torch
+
+    from napari_cmrcnet.model.cmrcnet import CMRCNet
+    from napari_cmrcnet.model.config import preset
+    from napari_cmrcnet.retrieval.bank import build_bank
+    from napari_cmrcnet.retrieval.card import Card, Preprocessing
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.sections.panels import Panel
+    from napari_cmrcnet.sections.patches import PatchSpec
+
+    folder = tmp_path_factory.mktemp("untrained")
+    sections = [
+        open_small(*write_section(folder, name, seed), name=name, patient=f"P{seed}")
+        for seed, name in enumerate("AB", start=1)
+    ]
+    genes = tuple(f"GENE{i}" for i in range(0, 24, 2))
+    torch.manual_seed(0)
+    config = preset("tiny", len(genes), image_size=32, patch_size=16, embedding_dim=32)
+    model = CMRCNet(config).eval()
+    card = Card(
+        model=config,
+        genes=genes,
+        sections=("A", "B"),
+        patients=("P1", "P2"),
+        seed=0,
+        epochs=0,
+        preprocessing=Preprocessing(patch=PatchSpec(32, 0.5)),
+        panel=Panel("two genes", ("GENE3", "GENE4")),
+    )
+    return Checkpoint(card, model, build_bank(model, sections, genes)).save(folder / "untrained.cmrcnet")
+
+
+@pytest.fixture
+def full_disk() -> "Callable[[int], AbstractContextManager[None]]":
+    """Make every write beyond so many bytes of a file fail, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="limits of file sizes are POSIX")
+
+    @contextmanager
+    def limit(n_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

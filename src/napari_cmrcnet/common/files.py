@@ -104,6 +104,10 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):  # of an atomic_file in it: name the folder that the user knows
+            raise _cannot_write(path, error.__cause__) from error
+        raise
 
 
 def _swap(new: Path, path: Path) -> None:

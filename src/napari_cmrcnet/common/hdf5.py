@@ -4,6 +4,7 @@ HDF5 can store a dataset's bytes in another file of the machine (external storag
 datasets), so a hostile file could copy what the user can read into its own content. Such files are refused.
 """
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import h5py
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -72,3 +74,31 @@ def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is not a readable h5ad file ({reason}); write it again with anndata.") from error
+
+
+def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
+    """Write an h5ad file, whole or not at all.
+
+    It is put together in memory: HDF5 that meets a full disk cannot close the file, and says so on standard error
+    whenever Python collects what is left of it.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    table : AnnData
+        What to write; its text columns become categories, as in `AnnData.write_h5ad`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written. Nothing is left behind.
+    """
+    from anndata.io import write_elem
+
+    table.strings_to_categoricals()
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        write_elem(file, "/", table, dataset_kwargs={"compression": "gzip"})
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.getbuffer())

@@ -61,18 +61,28 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
     return spots
 
 
-def _reader(path: Path) -> Reader:
-    """Return what reads this path."""
-    if not path.exists():
-        raise UserError(f"{path} does not exist; check the path to the spots.")
+def is_spots(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path looks like a source of spots, by its name and the files in it."""
+    return _known_reader(Path(path)) is not None
+
+
+def _known_reader(path: Path) -> Reader | None:
     if path.is_dir() and outs_folder(path) is not None:
         return read_spaceranger
     if path.suffix == ".h5ad":
         return read_hest if is_hest(path) else read_plain
-    if find_pair(path) is not None:
-        return read_legacy_st
-    hint = "; give the folder that holds it" if path.name.endswith("_feature_bc_matrix.h5") else ""
-    raise UserError(f"{path} is not a source of spots that is known: {SUPPORTED}{hint}.")
+    return read_legacy_st if find_pair(path) is not None else None
+
+
+def _reader(path: Path) -> Reader:
+    """Return what reads this path."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist; check the path to the spots.")
+    reader = _known_reader(path)
+    if reader is None:
+        hint = "; give the folder that holds it" if path.name.endswith("_feature_bc_matrix.h5") else ""
+        raise UserError(f"{path} is not a source of spots that is known: {SUPPORTED}{hint}.")
+    return reader
 
 
 def _check_positions(path: Path, spots: AnnData) -> None:

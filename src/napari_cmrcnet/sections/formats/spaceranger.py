@@ -133,7 +133,7 @@ def _origin(
     version = software.partition("-")[2] if software.startswith("spaceranger-") else generation
     mpp, bin_um = scalefactors.get("microns_per_pixel", 0.0), scalefactors.get("bin_size_um", 0.0)
     hd = bool(mpp or bin_um or positions.suffix == ".parquet")
-    notes = ()
+    notes: tuple[str, ...] = ()
     if hd and folder.name == _DEFAULT_BIN.name and folder != path:
         notes = (f"Of Visium HD's bins those of 16 µm were read; give another folder of {folder.parent.name}.",)
     return Origin(

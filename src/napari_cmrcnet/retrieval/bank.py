@@ -1,0 +1,292 @@
+"""Bank: the training spots that predictions are retrieved from."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
+from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.search import nearest, unit_length
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_cmrcnet.model.cmrcnet import CMRCNet
+    from napari_cmrcnet.sections.section import Section
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+OBS_COLUMNS = ("section", "patient", "array_row", "array_col", "x", "y")
+EMBEDDING = "gene_embedding"  # its name in obsm
+UNIT_TOLERANCE = 1e-4
+COLUMN_BYTES = 64e6  # dense columns of expression held at a time
+SPOTS_A_PASS = 4096  # spots embedded at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Training spots with their gene embeddings and expression.
+
+    Parameters
+    ----------
+    embeddings : float32 array, (M, d)
+        Gene embeddings of unit length (or all zero).
+    expression : CSC float32 matrix, (M, G)
+        Log-normalised expression. By columns, because one gene of all spots is what is read.
+    genes : tuple of str
+        Gene symbols, unique.
+    gene_ids : tuple of str
+        Their Ensembl ids, ``""`` where not known.
+    obs : DataFrame, M rows
+        section, patient, array_row, array_col (-1 where not known), and the position x, y in full-resolution pixels.
+
+    Raises
+    ------
+    UserError
+        If the parts do not fit each other or hold what they must not.
+    """
+
+    embeddings: Float32
+    expression: Any
+    genes: tuple[str, ...]
+    gene_ids: tuple[str, ...]
+    obs: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        problem = _shape_problem(self) or _value_problem(self)
+        if problem is not None:
+            raise UserError(f"The bank {problem}; build the checkpoint again.")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @cached_property
+    def names(self) -> GeneNames:
+        """The genes, found by symbol or Ensembl id."""
+        return GeneNames(self.genes, self.gene_ids)
+
+    def check_k(self, k: int) -> None:
+        """Refuse a number of neighbours that the bank cannot give.
+
+        Raises
+        ------
+        UserError
+            If k is below 1 or above the number of spots.
+        """
+        if not 1 <= k <= len(self):
+            raise UserError(f"k is {k}, but the checkpoint's bank has {len(self)} spots; choose a k from 1 to that.")
+
+    def nearest(self, queries: Float32, k: int, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
+        """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
+
+        Raises
+        ------
+        UserError
+            If k does not fit the bank.
+        """
+        self.check_k(k)
+        return nearest(queries, self.embeddings, k, device=device)
+
+    def mean_expression(self, neighbours: Int32, genes: Sequence[str]) -> Float32:
+        """Average the expression of each spot's neighbours.
+
+        Parameters
+        ----------
+        neighbours : int32 array, (n, k)
+            Bank rows.
+        genes : sequence of str
+            Symbols or Ensembl ids.
+
+        Returns
+        -------
+        float32 array, (n, len(genes))
+            Means of the log-normalised values, summed in float64.
+
+        Raises
+        ------
+        UserError
+            If a gene is not in the bank.
+        """
+        return self._averages(neighbours, genes, lambda choose, columns: choose @ columns)
+
+    def expression_spread(self, neighbours: Int32, genes: Sequence[str]) -> Float32:
+        """Return the standard deviation over each spot's neighbours, float32 (n, len(genes))."""
+
+        def spread(choose: Any, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            variance = choose @ np.square(columns) - np.square(choose @ columns)
+            deviation: npt.NDArray[np.float64] = np.sqrt(np.maximum(variance, 0))
+            return deviation
+
+        return self._averages(neighbours, genes, spread)
+
+    def _averages(
+        self,
+        neighbours: Int32,
+        genes: Sequence[str],
+        average: Callable[[Any, npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    ) -> Float32:
+        """Apply a (n, M) matrix that averages over neighbours to dense columns, a few at a time."""
+        chosen = self.names.columns(genes, "The checkpoint")
+        n, k = neighbours.shape
+        choose = sparse.csr_matrix(
+            (np.full(n * k, 1 / k), neighbours.ravel(), np.arange(0, n * k + 1, k)), shape=(n, len(self))
+        )
+        result = np.empty((n, len(chosen)), np.float32)
+        step = max(1, int(COLUMN_BYTES / 8 / max(1, len(self))))
+        for start in range(0, len(chosen), step):
+            columns = self._dense_columns(chosen[start : start + step])
+            result[:, start : start + step] = average(choose, columns)
+        return result
+
+    def _dense_columns(self, chosen: Sequence[int]) -> npt.NDArray[np.float64]:
+        dense = np.zeros((len(self), len(chosen)))
+        indptr, indices, data = self.expression.indptr, self.expression.indices, self.expression.data
+        for place, column in enumerate(chosen):
+            entries = slice(indptr[column], indptr[column + 1])
+            dense[indices[entries], place] = data[entries]
+        return dense
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bank as h5ad (``X`` CSC, embeddings in ``obsm["gene_embedding"]``), whole or not at all."""
+        from anndata import AnnData
+
+        table = AnnData(
+            X=self.expression,
+            obs=self.obs.set_axis([str(row) for row in range(len(self))], axis=0),
+            var=pd.DataFrame({"gene_ids": list(self.gene_ids)}, index=list(self.genes)),
+            obsm={EMBEDDING: self.embeddings},
+        )
+        write_h5ad(path, table)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Bank":
+        """Read a bank.
+
+        Raises
+        ------
+        UserError
+            If the file is not a bank, or is damaged.
+        """
+        table = read_h5ad(path)
+        lacking = [f"obs[{name!r}]" for name in OBS_COLUMNS if name not in table.obs]
+        lacking += [f"obsm[{EMBEDDING!r}]"] if EMBEDDING not in table.obsm else []
+        lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
+        lacking += ["X in CSC"] if not (sparse.issparse(table.X) and table.X.format == "csc") else []
+        if lacking:
+            raise UserError(f"{path} is not a bank: it lacks {', '.join(lacking)}; get the checkpoint again.")
+        obs = table.obs.loc[:, list(OBS_COLUMNS)].astype({"section": str, "patient": str}).reset_index(drop=True)
+        genes, ids = tuple(map(str, table.var_names)), tuple(map(str, table.var["gene_ids"]))
+        try:
+            return cls(np.asarray(table.obsm[EMBEDDING]), table.X, genes, ids, obs)
+        except UserError as error:
+            raise UserError(f"{Path(path)}: {error}") from error
+
+
+def _shape_problem(bank: Bank) -> str | None:
+    rows, columns = len(bank.embeddings), len(bank.genes)
+    if bank.embeddings.ndim != 2 or rows == 0:
+        return "holds no embeddings"
+    if bank.expression.format != "csc" or bank.expression.shape != (rows, columns):
+        return f"needs expression of {rows} spots and {columns} genes as CSC, not {bank.expression.shape}"
+    if len(bank.obs) != rows or len(bank.gene_ids) != columns:
+        return "lists other spots or genes than it has expression of"
+    if len(set(bank.genes)) != columns:
+        return "has a gene twice"
+    return None
+
+
+def _value_problem(bank: Bank) -> str | None:
+    if bank.embeddings.dtype != np.float32 or bank.expression.dtype != np.float32:
+        return "holds numbers that are not float32"
+    if not np.isfinite(bank.embeddings).all() or not np.isfinite(bank.expression.data).all():
+        return "holds missing or infinite numbers"
+    try:
+        bank.expression.check_format()  # scipy's products trust the indices of a file
+    except ValueError as error:
+        return f"holds a damaged sparse matrix ({error})"
+    length = np.sqrt(np.einsum("ij,ij->i", bank.embeddings, bank.embeddings))
+    if (np.abs(length - 1) > UNIT_TOLERANCE)[length > 0].any():
+        return "has embeddings that are not of unit length"
+    return None
+
+
+def build_bank(
+    model: "CMRCNet", sections: "Sequence[Section]", model_genes: Sequence[str], device: "str | torch.device" = "cpu"
+) -> Bank:
+    """Embed all spots of the training sections by their genes.
+
+    Parameters
+    ----------
+    model : CMRCNet
+        Trained; left in evaluation mode and on ``device``.
+    sections : sequence of Section
+        Measured sections.
+    model_genes : sequence of str
+        Genes that the model reads, in its order.
+    device : str or torch.device
+        Where to embed.
+
+    Returns
+    -------
+    Bank
+        All spots of all sections, and all genes that the sections share.
+
+    Raises
+    ------
+    UserError
+        If a section has no counts or lacks a gene of the model.
+    """
+    from napari_cmrcnet.sections.expression import expression_of, shared_genes
+
+    genes = shared_genes(sections)
+    embeddings, expression, obs = [], [], []
+    for section in sections:
+        embeddings.append(_embed(model, expression_of(section.spots, model_genes), device))
+        expression.append(expression_of(section.spots, genes))
+        obs.append(_obs(section))
+    return Bank(
+        np.concatenate(embeddings),
+        sparse.vstack(expression).tocsc(),
+        tuple(genes),
+        tuple(_ids(sections[0].spots.var, genes)),
+        pd.concat(obs, ignore_index=True),
+    )
+
+
+def _embed(model: "CMRCNet", expression: Any, device: "str | torch.device") -> Float32:
+    """Return gene embeddings of unit length, float32 (n, d)."""
+    import torch
+
+    model.to(device).eval()
+    blocks = []
+    with torch.inference_mode():
+        for start in range(0, expression.shape[0], SPOTS_A_PASS):
+            block = torch.from_numpy(expression[start : start + SPOTS_A_PASS].toarray()).to(device)
+            blocks.append(model.embed_genes(block).float().cpu().numpy())
+    return unit_length(np.concatenate(blocks))
+
+
+def _obs(section: "Section") -> pd.DataFrame:
+    spots = section.spots.obs
+    place = {
+        name: spots[name].fillna(-1).to_numpy(np.int32) if name in spots else np.full(len(spots), -1, np.int32)
+        for name in ("array_row", "array_col")
+    }
+    x, y = section.xy.T
+    return pd.DataFrame({"section": section.name, "patient": section.patient, **place, "x": x, "y": y})
+
+
+def _ids(var: pd.DataFrame, genes: Sequence[str]) -> list[str]:
+    if "gene_ids" not in var:
+        return [""] * len(genes)
+    return [str(name) for name in var["gene_ids"].reindex(list(genes)).fillna("")]

@@ -1,0 +1,255 @@
+"""The card of a checkpoint: what the model is, what it was trained on, and the hashes of the files beside it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.retrieval.entries import Entries, check_names
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.patches import PatchSpec
+
+FORMAT_VERSION = 1
+CARD, MODEL, BANK = "card.json", "model.safetensors", "bank.h5ad"
+LARGEST_CARD = 64 * 2**20
+# What file managers leave in every folder they show.
+LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+UNSAFE = (".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
+PACKAGES = ("napari-cmrcnet", "torch", "timm", "numpy", "scipy", "anndata", "scanpy")
+
+# Mean and standard deviation of ImageNet's RGB in 0–1, as published with torchvision and timm.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to counts and pixels before the model sees them.
+
+    Parameters
+    ----------
+    target_sum : float
+        Total of a spot's counts after normalisation.
+    log : bool
+        Whether log(1 + x) follows; only True is known to this version.
+    patch : PatchSpec
+        Size and pixel size of the patches.
+    mean, std : tuple of 3 float
+        Of R, G, B in 0–1; pixels are shifted and scaled by them.
+    """
+
+    target_sum: float = 1e4
+    log: bool = True
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint is.
+
+    Parameters
+    ----------
+    model : ModelConfig
+        Hyperparameters.
+    genes : tuple of str
+        The genes that the model reads, in its order.
+    sections, patients : tuple of str
+        What it was trained on.
+    seed, epochs : int
+        Of the training.
+    preprocessing : Preprocessing
+        What the model expects of its input.
+    validation_pcc : float or None
+        Mean PCC on the validation spots, if there were any.
+    panel : Panel or None
+        Marker genes that predictions show first.
+    synthetic : bool
+        Whether the training sections are simulated.
+    packages : mapping of str to str
+        Versions that it was made with.
+    files : mapping of str to str
+        SHA-256 of the other files; filled in when the checkpoint is saved.
+    format_version : int
+        Of the checkpoint folder.
+    """
+
+    model: ModelConfig
+    genes: tuple[str, ...]
+    sections: tuple[str, ...]
+    patients: tuple[str, ...]
+    seed: int
+    epochs: int
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    validation_pcc: float | None = None
+    panel: Panel | None = None
+    synthetic: bool = False
+    packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
+    files: Mapping[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as JSON can hold it."""
+        return {"format_version": self.format_version, **asdict(self), "model": self.model.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Card":
+        """Make a card from what `to_dict` gave.
+
+        Raises
+        ------
+        UserError
+            If an entry is missing, unknown or of the wrong kind, or the format is newer than this software.
+        """
+        newest = values.get("format_version")
+        if isinstance(newest, int) and newest > FORMAT_VERSION:
+            raise UserError(
+                f"has format version {newest}, this software knows up to {FORMAT_VERSION}; update napari-cmrcnet"
+            )
+        check_names(values, cls)
+        check = Entries(values)
+        preprocessing = check.mapping("preprocessing")
+        card = cls(
+            model=_model(check.mapping("model")),
+            genes=check.texts("genes"),
+            sections=check.texts("sections"),
+            patients=check.texts("patients"),
+            seed=check.whole("seed"),
+            epochs=check.whole("epochs"),
+            preprocessing=_preprocessing(preprocessing),
+            validation_pcc=None if values["validation_pcc"] is None else check.number("validation_pcc"),
+            panel=panel_from(values["panel"]),
+            synthetic=check.flag("synthetic"),
+            packages=check.text_mapping("packages"),
+            files=check.text_mapping("files"),
+            format_version=check.whole("format_version"),
+        )
+        if len(card.genes) != card.model.n_genes or len(set(card.genes)) != len(card.genes):
+            raise UserError(f"lists {len(set(card.genes))} genes for a model of {card.model.n_genes}")
+        return card
+
+
+def panel_from(value: Any) -> Panel | None:
+    """Read a panel from JSON, null if there is none."""
+    if value is None:
+        return None
+    check = Entries({"panel": value})
+    content = Entries(check.mapping("panel"))
+    check_names(content.values, Panel)
+    return Panel(content.text("name"), content.texts("genes"))
+
+
+def _model(values: Mapping[str, Any]) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(values)
+    except UserError as error:
+        raise UserError(f"describes no model that can be built: {error}") from error
+
+
+def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
+    check_names(values, Preprocessing)
+    check = Entries(values)
+    spec = check.mapping("patch")
+    check_names(spec, PatchSpec)
+    patch = Entries(spec)
+    model_mpp = None if spec["model_mpp"] is None else patch.number("model_mpp")
+    if not 1 <= patch.whole("patch_px") <= 4096 or (model_mpp is not None and not 0.01 <= model_mpp <= 100):
+        raise UserError(f"asks for patches of {spec['patch_px']} px at {model_mpp} µm, which is impossible")
+    if not check.flag("log"):
+        raise UserError("says log: false, but only log-normalised expression is known")
+    if not check.number("target_sum") > 0 or min(check.colours("std")) <= 0:
+        raise UserError("has a target_sum or std that is not above 0")
+    return Preprocessing(
+        check.number("target_sum"),
+        True,
+        PatchSpec(patch.whole("patch_px"), model_mpp),
+        check.colours("mean"),
+        check.colours("std"),
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed versions of what a result depends on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def read_card(folder: Path) -> tuple[Card, str]:
+    """Read the card of a checkpoint folder.
+
+    Returns
+    -------
+    card : Card
+        What the checkpoint is.
+    digest : str
+        SHA-256 of ``card.json``. As the card holds the hashes of the other files, it names the whole checkpoint.
+
+    Raises
+    ------
+    UserError
+        If the folder is not a checkpoint or its card cannot be read.
+    """
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist; check the path of the checkpoint.")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a checkpoint folder (NAME.cmrcnet); give the folder that holds {CARD}.")
+    path = folder / CARD
+    if not path.is_file():
+        raise UserError(f"{folder} holds no {CARD}, so it is not a whole checkpoint; copy it again.")
+    try:
+        if path.stat().st_size > LARGEST_CARD:
+            raise UserError(f"{path} is too large to be a card; get the checkpoint again.")
+        content = path.read_bytes()
+        values = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}); get the checkpoint again.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged (not a JSON object); get the checkpoint again.")
+    try:
+        card = Card.from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path} {error}".removesuffix(".") + ".") from error
+    return card, hashlib.sha256(content).hexdigest()
+
+
+def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
+    """Check that a checkpoint folder holds its files, unchanged, and nothing else.
+
+    Parameters
+    ----------
+    folder : Path
+        The checkpoint.
+    card : Card
+        As `read_card` gives it.
+    names : tuple of str
+        The files whose content is checked.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, changed or does not belong there. The message names it.
+    """
+    if set(card.files) != {MODEL, BANK}:
+        raise UserError(f"{folder / CARD} lists other files than {MODEL} and {BANK}; get the checkpoint again.")
+    for entry in sorted(folder.iterdir()):
+        if entry.suffix.lower() in UNSAFE:
+            raise UserError(f"{entry} does not belong in a checkpoint and may run code when opened; do not use it.")
+        if entry.name not in {CARD, MODEL, BANK} | LITTER:
+            raise UserError(f"{entry} does not belong in a checkpoint; move it away if you put it there.")
+    for name in names:
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing; copy the whole checkpoint again.")
+        if sha256(folder / name) != card.files[name]:
+            raise UserError(f"{folder / name} was changed or damaged (its hash is not that of {CARD}); copy it again.")

@@ -1,0 +1,139 @@
+"""Checkpoint: a trained model with its bank, in a folder that is verified before it is used."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, Card, read_card, verify
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained model, its bank, and what is known of them.
+
+    Parameters
+    ----------
+    card : Card
+        What the checkpoint is.
+    model : CMRCNet
+        Its network.
+    bank : Bank
+        Its training spots.
+    path : Path, optional
+        The folder that it was saved to or loaded from.
+    digest : str
+        SHA-256 of that folder's card, which names the whole content; ``""`` before it is saved.
+    """
+
+    card: Card
+    model: CMRCNet
+    bank: Bank
+    path: Path | None = None
+    digest: str = ""
+
+    def save(self, path: str | os.PathLike[str]) -> "Checkpoint":
+        """Write the checkpoint folder, whole or not at all; a checkpoint of that name is replaced.
+
+        Parameters
+        ----------
+        path : path
+            ``NAME.cmrcnet``.
+
+        Returns
+        -------
+        Checkpoint
+            This one, with its path and digest and the hashes of its files.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be written, or another thing has its name.
+        """
+        path = Path(path)
+        if path.exists() and not (path / CARD).is_file():
+            raise UserError(f"{path} exists and is not a checkpoint; remove it or choose another name.")
+        with atomic_folder(path) as folder:
+            self.bank.save(folder / BANK)
+            try:
+                save_file(self.model.inference_state(), folder / MODEL)
+            except SafetensorError as error:  # a full disk
+                raise OSError(str(error)) from error
+            card = replace(self.card, files={name: sha256(folder / name) for name in (MODEL, BANK)})
+            write_json(folder / CARD, card.to_dict())
+            digest = sha256(folder / CARD)
+        return replace(self, card=card, path=path, digest=digest)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Checkpoint":
+        """Read a checkpoint folder after verifying it. Nothing in it is ever unpickled.
+
+        Parameters
+        ----------
+        path : path
+            ``NAME.cmrcnet``.
+        device : str or torch.device
+            Where the model is put.
+
+        Raises
+        ------
+        UserError
+            If the folder or one of its files is missing, changed, of a newer format, or does not belong there, or
+            the weights or bank do not fit the card. The message names the file.
+        """
+        path = Path(path)
+        card, digest = read_card(path)
+        verify(path, card)
+        model = _load_model(path / MODEL, card.model)
+        bank = Bank.load(path / BANK)
+        if bank.embeddings.shape[1] != card.model.embedding_dim:
+            raise UserError(
+                f"{path / BANK} has embeddings of length {bank.embeddings.shape[1]}, the model gives "
+                f"{card.model.embedding_dim}; get the checkpoint again."
+            )
+        return cls(card, model.to(device).eval(), bank, path, digest)
+
+
+def load_bank(path: str | os.PathLike[str], digest: str) -> Bank | None:
+    """Read the bank of a checkpoint without its model; None if another checkpoint is there.
+
+    Raises
+    ------
+    UserError
+        If the folder is no checkpoint, or was changed.
+    """
+    card, found = read_card(Path(path))
+    if found != digest:
+        return None
+    verify(Path(path), card, (BANK,))
+    return Bank.load(Path(path) / BANK)
+
+
+def _load_model(path: Path, config: ModelConfig) -> CMRCNet:
+    """Build the network and fill in its weights. The part that only training needs is left out."""
+    config = replace(config, reconstruction=False)
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}); get the checkpoint again.") from error
+    with torch.device("meta"):  # shapes only: a card must not ask for memory that its weights do not fill
+        expected = {name: tuple(value.shape) for name, value in CMRCNet(config).state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if found != expected:
+        name = min(set(found.items()) ^ set(expected.items()))[0]
+        raise UserError(
+            f"{path} does not fit the model of {CARD}: {name} is {found.get(name, 'missing')}, "
+            f"expected {expected.get(name, 'not there')}; get the checkpoint again."
+        )
+    with torch.random.fork_rng(devices=[]):  # the initial weights are replaced: leave the caller's numbers alone
+        model = CMRCNet(config)
+    model.load_inference_state(weights)
+    return model

@@ -1,0 +1,136 @@
+"""What a file or folder is: a slide, spots, a checkpoint or a prediction, and what is wrong with it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.retrieval.card import CARD
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.prediction_file import is_prediction
+from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.sections.spots import is_spots, open_spots
+
+
+@dataclass(frozen=True)
+class Description:
+    """What something is.
+
+    Parameters
+    ----------
+    kind : str
+        "slide", "spots", "checkpoint" or "prediction".
+    facts : dict of str to str
+        What there is to say of it, with units.
+    problems : tuple of str
+        What is wrong with it or should be known, a sentence each.
+    """
+
+    kind: str
+    facts: dict[str, str]
+    problems: tuple[str, ...]
+
+
+def describe(path: str | os.PathLike[str]) -> Description:
+    """Open a path as what it is and describe it.
+
+    Raises
+    ------
+    UserError
+        If it does not exist or cannot be opened, with the reason.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; check the path.")
+    if path.suffix == ".cmrcnet" or (path / CARD).is_file():
+        return _checkpoint(path)
+    if path.suffix == ".h5ad":
+        check_hdf5(path)
+        if is_prediction(path):
+            return _prediction(path)
+    return _spots(path) if is_spots(path) else _slide(path)
+
+
+def _slide(path: Path) -> Description:
+    with open_slide(path) as slide:
+        height, width = slide.shape
+        facts = {
+            "format": slide.format,
+            "size": f"{width:,} × {height:,} px",
+            "levels": ", ".join(f"{level.width} × {level.height}" for level in slide.levels),
+            "pixel size": f"{slide.mpp:.4g} µm/px ({slide.mpp_source})" if slide.mpp else "unknown",
+        }
+        if slide.mpp:
+            facts["extent"] = f"{width * slide.mpp / 1000:.2f} × {height * slide.mpp / 1000:.2f} mm"
+        problems = [slide.mpp_note] if slide.mpp_note else []
+        if not slide.mpp:
+            problems.append("The slide's own pixel size is not known: predict needs its spots' lattice, or --mpp.")
+    return Description("slide", facts, tuple(problems))
+
+
+def _spots(path: Path) -> Description:
+    spots = open_spots(path)
+    about = spots.uns["cmrcnet"]
+    lattice = spots_lattice(spots)
+    facts = {
+        "source": about["source"],
+        "spots": f"{spots.n_obs:,}",
+        "genes": f"{spots.n_vars:,}" if spots.X is not None else "none: positions only",
+        "platform": about["platform"] or "unknown",
+        "lattice pitch": f"{lattice.pitch:.1f} px" if lattice else "none found",
+    }
+    if spots.X is not None:
+        totals = spots.X.sum(axis=1)
+        facts["counts a spot"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
+    if about["synthetic"]:
+        facts["synthetic"] = "yes: simulated, not measured"
+    return Description("spots", facts, tuple(about["notes"]))
+
+
+def _checkpoint(path: Path) -> Description:
+    checkpoint = Checkpoint.load(path)
+    card, bank = checkpoint.card, checkpoint.bank
+    patch = card.preprocessing.patch
+    scale = f"{patch.model_mpp:g} µm/px" if patch.model_mpp else "the slide's own pixels"
+    facts = {
+        "model": f"{card.model.image_encoder} ({card.model.variant} variant)",
+        "trained on": ", ".join(card.sections),
+        "patients": ", ".join(patient for patient in card.patients if patient) or "not named",
+        "epochs": f"{card.epochs} (seed {card.seed})",
+        "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
+        "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
+        "genes the model reads": f"{len(card.genes):,}",
+        "patches": f"{patch.patch_px} px at {scale}",
+        "panel": card.panel.name if card.panel else "none",
+        "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
+    }
+    if card.synthetic:
+        facts["synthetic"] = "yes: trained on simulated sections"
+    return Description("checkpoint", facts, ())
+
+
+def _prediction(path: Path) -> Description:
+    prediction = Prediction.load(path)
+    made = prediction.provenance
+    facts = {
+        "section": made.section,
+        "slide": made.slide,
+        "spots": f"{len(prediction):,} from {made.spots or 'a grid over the tissue'}",
+        "checkpoint": made.checkpoint,
+        "k": str(made.k),
+        "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",
+        "measured": f"{len(prediction.measured_genes):,} genes" if prediction.measured_genes else "no",
+        "predicted": f"{len(prediction.genes):,} genes",
+        "panel": made.panel.name if made.panel else "none",
+        "date": made.date,
+    }
+    problems = list(made.notes)
+    if prediction.bank is None:
+        problems.append(
+            f"The checkpoint is not at {made.checkpoint} any more: only the {len(prediction.genes):,} genes stored in "
+            "the file can be shown."
+        )
+    return Description("prediction", facts, tuple(problems))

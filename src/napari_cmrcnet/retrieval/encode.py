@@ -1,0 +1,206 @@
+"""Patches to embeddings: a thread reads the next batches while the model encodes this one."""
+
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.card import IMAGENET_MEAN, IMAGENET_STD
+from napari_cmrcnet.retrieval.device import autocast, release_memory, to_device
+from napari_cmrcnet.sections.patches import PatchBatch
+
+READ_AHEAD = 2  # batches; one patch of 224 px is 150 KB
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Image embeddings of a section's patches.
+
+    Parameters
+    ----------
+    embeddings : float32 array, (n, d)
+        One row a patch, not of unit length. Incomplete where a patch was unreadable.
+    unreadable : int64 array
+        Sorted rows of the patches that could not be read.
+    """
+
+    embeddings: NDArray[np.float32]
+    unreadable: NDArray[np.int64]
+
+
+def to_input(
+    pixels: NDArray[np.uint8] | torch.Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Turn pixels into what the image encoder reads.
+
+    Parameters
+    ----------
+    pixels : uint8 array or tensor, (b, h, w, 3)
+        RGB patches.
+    mean, std : sequence of 3 float
+        Of R, G, B in 0–1.
+    device : torch.device or str
+        Where to; the bytes are copied there before they become floats.
+
+    Returns
+    -------
+    float32 tensor, (b, 3, h, w)
+    """
+    device = torch.device(device)
+    there = pixels.to(device) if isinstance(pixels, torch.Tensor) else to_device(pixels, device)
+    shift = torch.tensor(mean, device=device).mul_(255).view(1, 3, 1, 1)
+    scale = torch.tensor(std, device=device).mul_(255).view(1, 3, 1, 1)
+    return there.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).sub_(shift).div_(scale)
+
+
+def encode_patches(
+    model: CMRCNet,
+    batches: Iterable[PatchBatch],
+    n: int,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+) -> Job[Encoded]:
+    """Encode n patches in whichever order they come.
+
+    Once a patch is unreadable the rest is read to find all that are, but no longer encoded.
+
+    Parameters
+    ----------
+    model : CMRCNet
+        Moved to the device and left in evaluation mode.
+    batches : iterable of PatchBatch
+        Read in a thread, which has ended when this job ends, however it does.
+    n : int
+        Number of patches.
+    mean, std : sequence of 3 float
+        As for `to_input`.
+    device : torch.device or str
+        Where to encode.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        As for `autocast`.
+
+    Yields
+    ------
+    Progress
+        Once a batch, with patches per second.
+
+    Returns
+    -------
+    Encoded
+
+    Raises
+    ------
+    UserError
+        If not even one patch fits into the device's memory, or the embeddings are not finite.
+    """
+    device = torch.device(device)
+    encoder = _Encoder(model.to(device).eval(), mean, std, device, precision)
+    embeddings: NDArray[np.float32] | None = None
+    unreadable: list[int] = []
+    done, started = 0, time.perf_counter()
+    yield Progress("Encoding patches", 0, n, "patches")
+    ahead = _read_ahead(batches)
+    try:
+        for batch in ahead:
+            unreadable += batch.unreadable.tolist()
+            if not unreadable:
+                encoded = encoder.encode(batch.pixels)
+                if embeddings is None:
+                    embeddings = np.empty((n, encoded.shape[1]), np.float32)
+                embeddings[batch.rows] = encoded
+            done += len(batch.rows)
+            speed = done / (time.perf_counter() - started)
+            yield Progress("Encoding patches", done, n, "patches", {"patches/s": speed})
+    finally:
+        ahead.close()
+    if embeddings is None:
+        embeddings = np.empty((n, 0), np.float32)
+    if not unreadable and not np.isfinite(embeddings).all():
+        raise UserError("The model gives embeddings that are not finite; its weights are damaged or were not trained.")
+    return Encoded(embeddings, np.array(sorted(unreadable), np.int64))
+
+
+class _Encoder:
+    """The model's forward pass, in smaller batches from when the device's memory first did not suffice."""
+
+    def __init__(
+        self, model: CMRCNet, mean: Sequence[float], std: Sequence[float], device: torch.device, precision: str
+    ) -> None:
+        self.model, self.mean, self.std = model, mean, std
+        self.device, self.precision = device, precision
+        self.most: int | None = None  # patches at a time
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings (b, d) of patches (b, h, w, 3)."""
+        while True:
+            size = self.most or len(pixels)
+            try:
+                parts = [self._forward(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+                return np.concatenate(parts)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise UserError(
+                        f"The memory of {self.device} does not suffice for one patch; free some or use --device cpu."
+                    ) from None
+                self.most = -(-min(size, len(pixels)) // 2)
+            release_memory(self.device)  # outside the handler, which holds on to the tensors of the failed pass
+
+    def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            embedding = self.model.embed_image(to_input(pixels, self.mean, self.std, self.device))
+        result: NDArray[np.float32] = embedding.float().cpu().numpy()
+        return result
+
+
+def _read_ahead(batches: Iterable[PatchBatch]) -> Generator[PatchBatch, None, None]:
+    """Yield batches that a thread reads ahead; closing ends the thread, after the batch that it is reading."""
+    ready: queue.Queue[PatchBatch | BaseException | None] = queue.Queue(READ_AHEAD)
+    stop = threading.Event()
+
+    def put(item: PatchBatch | BaseException | None) -> None:
+        placed = False
+        while not placed and not stop.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.05)
+                placed = True
+
+    def read() -> None:
+        source = iter(batches)
+        try:
+            for batch in source:
+                put(batch)
+                if stop.is_set():
+                    break
+            put(None)
+        except BaseException as error:  # noqa: BLE001  raised again where the batches are used
+            put(error)
+        finally:
+            if (close := getattr(source, "close", None)) is not None:
+                close()
+
+    reader = threading.Thread(target=read, name="patch reader", daemon=True)
+    reader.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        reader.join()

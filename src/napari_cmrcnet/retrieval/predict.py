@@ -1,0 +1,138 @@
+"""predict(): a section and a checkpoint in, a Prediction out."""
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.device import choose_device
+from napari_cmrcnet.retrieval.encode import encode_patches
+from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
+from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.patches import read_patches, unreadable_error
+from napari_cmrcnet.sections.section import Section
+
+QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,000
+
+
+def predict(
+    section: Section,
+    checkpoint: Checkpoint,
+    *,
+    k: int = 50,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 64,
+    panel: Panel | None = None,
+) -> Job[Prediction]:
+    """Retrieve, for every spot of a section, the k bank spots whose gene embedding is nearest its patch.
+
+    Parameters
+    ----------
+    section : Section
+        Slide and spots; counts are not used, only kept to compare with.
+    checkpoint : Checkpoint
+        Its model is moved to the device.
+    k : int
+        Neighbours behind a value; 50, or 250 to 500 for wider gene sets (the paper's).
+    device : str
+        As `choose_device`.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        As `autocast`.
+    batch_size : int
+        Patches encoded at a time; halved when the device's memory does not suffice.
+    panel : Panel, optional
+        Marker genes to show first; the checkpoint's if not given.
+
+    Yields
+    ------
+    Progress
+        Once a batch.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    UserError
+        Before any work: if k exceeds the bank, the section shares no gene with it, or the device is not there.
+        Later: if patches cannot be read (which, and how many) or the memory does not suffice.
+    """
+    bank, card = checkpoint.bank, checkpoint.card
+    bank.check_k(k)
+    _check_genes(section, bank)
+    chosen = choose_device(device)
+    n = len(section.xy)
+    patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size)
+    encoded = yield from encode_patches(
+        checkpoint.model,
+        patches,
+        n,
+        mean=card.preprocessing.mean,
+        std=card.preprocessing.std,
+        device=chosen,
+        precision=precision,
+    )
+    if len(encoded.unreadable):
+        names = [str(name) for name in section.spots.obs_names[encoded.unreadable]]
+        raise unreadable_error(section.slide, names, n)
+    neighbours, similarity = yield from _retrieve(encoded.embeddings, bank, k, str(chosen))
+    confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names)
+    provenance = _provenance(section, checkpoint, k, panel or card.panel)
+    return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)
+
+
+def _check_genes(section: Section, bank: Bank) -> None:
+    """Refuse measured genes of which the bank has none: another species, or ids of another kind."""
+    if not section.measured:
+        return
+    var = section.spots.var
+    ids = var["gene_ids"].fillna("").astype(str) if "gene_ids" in var else [""] * len(var)
+    if not GeneNames(tuple(map(str, var.index)), tuple(ids)).in_common(bank.names):
+        raise UserError(
+            f"{section.spots.uns['cmrcnet']['path']} and the checkpoint have no gene in common "
+            f"({', '.join(map(str, var.index[:3]))} … and {', '.join(bank.genes[:3])} …); "
+            "check that both are of one species and name genes alike."
+        )
+
+
+def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str) -> Job[tuple[Int32, Float32]]:
+    n = len(embeddings)
+    neighbours, similarity = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    for start in range(0, n, QUERIES_A_STEP):
+        yield Progress("Retrieving neighbours", start, n, "spots")
+        step = slice(start, start + QUERIES_A_STEP)
+        neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device)
+    yield Progress("Retrieving neighbours", n, n, "spots")
+    return neighbours, similarity
+
+
+def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None) -> Provenance:
+    card, about = checkpoint.card, section.spots.uns["cmrcnet"]
+    notes = list(section.notes)
+    unknown = [gene for gene in panel.genes if checkpoint.bank.names.column(gene) is None] if panel else []
+    if panel and unknown:
+        notes.append(f"The checkpoint lacks {len(unknown)} genes of the panel {panel.name}: {', '.join(unknown)}.")
+    return Provenance(
+        checkpoint=str(checkpoint.path.resolve()) if checkpoint.path else "",
+        checkpoint_digest=checkpoint.digest,
+        trained_on=card.sections,
+        trained_on_patients=card.patients,
+        section=section.name,
+        patient=section.patient,
+        slide=str(Path(section.slide.path).resolve()),
+        spots=str(Path(about["path"]).resolve()),
+        k=k,
+        mpp=section.mpp,
+        mpp_source=section.pixel_size.source,
+        target_sum=card.preprocessing.target_sum,
+        panel=panel,
+        notes=tuple(notes),
+        synthetic=card.synthetic or bool(about["synthetic"]),
+    )

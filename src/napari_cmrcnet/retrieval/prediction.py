@@ -1,0 +1,275 @@
+"""Prediction: which bank spots were retrieved for each spot, and the expression that follows from them."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.expression import log_normalise
+from napari_cmrcnet.sections.panels import Panel
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+
+class Prediction:
+    """The result of a checkpoint on a section. Expression of any gene of the bank is computed when asked for.
+
+    Parameters
+    ----------
+    spots : AnnData
+        Spots in the convention of `open_spots`; ``X`` the measured counts, or None.
+    neighbours : int32 array, (n, k)
+        Bank rows, the most similar first.
+    similarity : float32 array, (n, k)
+        Their cosine similarities.
+    confidence : DataFrame, n rows
+        As `confidence_table` gives it.
+    provenance : Provenance
+        What it was made from.
+    bank : Bank, optional
+        The checkpoint's bank. Without it, it is looked for in ``places`` when first needed.
+    places : sequence of Path
+        Where the checkpoint may be.
+    stored : DataFrame, optional
+        Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
+        ``attrs["gene_ids"]``: what is left to show without the bank.
+    """
+
+    def __init__(
+        self,
+        spots: AnnData,
+        neighbours: Int32,
+        similarity: Float32,
+        confidence: pd.DataFrame,
+        provenance: Provenance,
+        *,
+        bank: Bank | None = None,
+        places: Sequence[Path] = (),
+        stored: pd.DataFrame | None = None,
+    ) -> None:
+        self.spots = spots
+        self.neighbours = neighbours
+        self.similarity = similarity
+        self.provenance = provenance
+        self._confidence = confidence
+        self._bank = bank
+        self._places = tuple(places)
+        self._stored = stored
+        self._reason = ""
+
+    def __len__(self) -> int:
+        return len(self.neighbours)
+
+    @property
+    def name(self) -> str:
+        """The section's name."""
+        return self.provenance.section
+
+    @property
+    def panel(self) -> Panel | None:
+        """Marker genes that are shown first."""
+        return self.provenance.panel
+
+    @property
+    def xy(self) -> npt.NDArray[np.float64]:
+        """Spot centres (x, y) in full-resolution pixels, float64 (n, 2)."""
+        return np.asarray(self.spots.obsm["spatial"], np.float64)
+
+    @cached_property
+    def bank(self) -> Bank | None:
+        """The checkpoint's bank, or None if the checkpoint is not where it was.
+
+        Raises
+        ------
+        UserError
+            If the prediction names spots that the bank does not have.
+        """
+        bank = self._bank if self._bank is not None else self._found_bank()
+        n = self.neighbours
+        if bank is not None and n.size and not 0 <= n.min() <= n.max() < len(bank):
+            raise UserError(f"The prediction of {self.name} names spots that its checkpoint has not; predict again.")
+        return bank
+
+    def _found_bank(self) -> Bank | None:
+        from napari_cmrcnet.retrieval.checkpoint import load_bank
+
+        for place in self._places:
+            if not place.exists():
+                continue
+            try:
+                bank = load_bank(place, self.provenance.checkpoint_digest)
+            except UserError as error:
+                self._reason = str(error)
+                continue
+            if bank is not None:
+                return bank
+            self._reason = f"{place} is another checkpoint than the one that made this prediction."
+        return None
+
+    @cached_property
+    def names(self) -> GeneNames:
+        """The genes of `genes`, found by symbol or Ensembl id."""
+        if self.bank is not None:
+            return self.bank.names
+        if self._stored is None:
+            return GeneNames((), ())
+        return GeneNames(tuple(self._stored.columns), self._stored.attrs["gene_ids"])
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Genes that `gene` and `expression` know: all of the bank, or the stored ones without it."""
+        return self.names.symbols
+
+    def gene(self, name: str) -> Float32:
+        """Return the predicted expression of one gene, float32 (n,); see `expression`."""
+        return self.expression([name])[:, 0]
+
+    def expression(self, genes: Sequence[str], spots: slice = slice(None)) -> Float32:
+        """Return predicted expression: the mean log-normalised expression of each spot's neighbours.
+
+        Parameters
+        ----------
+        genes : sequence of str
+            Symbols or Ensembl ids.
+        spots : slice
+            Of which spots.
+
+        Returns
+        -------
+        float32 array, (n, len(genes))
+
+        Raises
+        ------
+        UserError
+            If a gene is not known, or the checkpoint that it takes is not where it was.
+        """
+        if self.bank is not None:
+            return self.bank.mean_expression(self.neighbours[spots], genes)
+        missing = [gene for gene in genes if self.names.column(gene) is None]
+        if self._stored is None or missing:
+            raise self._no_bank(", ".join(missing[:5]))
+        columns = self.names.columns(genes, "The prediction")
+        return np.ascontiguousarray(self._stored.to_numpy(np.float32)[spots, columns])
+
+    def _no_bank(self, what: str) -> UserError:
+        where = f"which was at {self.provenance.checkpoint}"
+        reason = f" ({self._reason.rstrip('.')})" if self._reason else ""
+        return UserError(
+            f"The prediction of {self.name} needs its checkpoint for {what}, {where}{reason}; "
+            "say where it is now with --checkpoint, or Prediction.load(path, checkpoint)."
+        )
+
+    @cached_property
+    def _measured_names(self) -> GeneNames:
+        var = self.spots.var
+        ids = var["gene_ids"].fillna("").astype(str) if "gene_ids" in var else [""] * len(var)
+        return GeneNames(tuple(map(str, self.spots.var_names)), tuple(ids))
+
+    @cached_property
+    def _measured(self) -> Any:
+        return log_normalise(self.spots.X, self.provenance.target_sum).tocsc()
+
+    @cached_property
+    def measured_genes(self) -> tuple[str, ...]:
+        """Genes both predicted and measured, by the names of `genes`."""
+        if self.spots.X is None:
+            return ()
+        return tuple(self.genes[here] for here, _ in self.names.in_common(self._measured_names))
+
+    def measured(self, genes: Sequence[str]) -> Float32 | None:
+        """Return the measured expression, log-normalised, float32 (n, len(genes)); None without measurements.
+
+        Raises
+        ------
+        UserError
+            If a gene was not measured.
+        """
+        if self.spots.X is None:
+            return None
+        columns = self._measured_names.columns([self._own_name(gene) for gene in genes], self.provenance.spots)
+        dense: Float32 = self._measured[:, columns].toarray()
+        return dense
+
+    def _own_name(self, gene: str) -> str:
+        """Return the name by which the spots' file knows a gene that the bank may call otherwise."""
+        column = self.names.column(gene)
+        if self._measured_names.column(gene) is None and column is not None and self.names.ids[column]:
+            return self.names.ids[column]
+        return gene
+
+    def confidence(self, gene: str | None = None) -> pd.DataFrame:
+        """Return how far each spot's value can be trusted.
+
+        Parameters
+        ----------
+        gene : str, optional
+            Adds the column ``spread``: the standard deviation of its expression over the neighbours.
+
+        Returns
+        -------
+        DataFrame, n rows
+            ``mean_similarity`` and ``best_similarity`` (cosine) and ``sections``, the number of sections among
+            the neighbours.
+        """
+        table = self._confidence.copy()
+        if gene is not None:
+            if self.bank is None:
+                raise self._no_bank(f"the spread of {gene}")
+            table["spread"] = self.bank.expression_spread(self.neighbours, [gene])[:, 0]
+        return table
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the prediction as .h5ad, whole or not at all; see `prediction_file`."""
+        from napari_cmrcnet.retrieval.prediction_file import save
+
+        save(self, path)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLike[str] | None" = None
+    ) -> "Prediction":
+        """Read a prediction.
+
+        Parameters
+        ----------
+        path : path
+            What `save` wrote.
+        checkpoint : Checkpoint or path, optional
+            Its checkpoint, if that is not where it was.
+
+        Raises
+        ------
+        UserError
+            If the file is not a prediction, or the checkpoint given is not the one that made it. A checkpoint that
+            is merely gone is no error: the stored genes can be shown without it.
+        """
+        from napari_cmrcnet.retrieval.prediction_file import load
+
+        return load(path, checkpoint)
+
+
+def confidence_table(neighbours: Int32, similarity: Float32, bank: Bank, names: pd.Index) -> pd.DataFrame:
+    """Return mean and best similarity of each spot, and the number of sections among its neighbours."""
+    sections = np.sort(pd.factorize(bank.obs["section"])[0][neighbours], axis=1)
+    return pd.DataFrame(
+        {
+            "mean_similarity": similarity.mean(axis=1, dtype=np.float64).astype(np.float32),
+            "best_similarity": similarity[:, 0],
+            "sections": (1 + (np.diff(sections, axis=1) > 0).sum(axis=1)).astype(np.int32),
+        },
+        index=names,
+    )

@@ -1,0 +1,233 @@
+"""The file of a prediction: an .h5ad that scanpy reads as it is.
+
+``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, highly expressed, highly variable),
+``raw`` the measured counts of all genes, ``obsm`` the positions, neighbours and similarities, ``uns["cmrcnet"]`` the
+provenance as JSON. Other genes follow from the neighbours and the checkpoint's bank, which is found again by path and
+hash.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad, write_h5ad
+from napari_cmrcnet.retrieval.entries import Entries
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.provenance import Provenance
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.bank import Bank
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+
+FORMAT_VERSION = 1
+GENES_PER_SET = 50
+
+
+def save(prediction: Prediction, path: str | os.PathLike[str]) -> None:
+    """Write a prediction.
+
+    Raises
+    ------
+    UserError
+        If the disk is full, or the stored genes need a checkpoint that is not where it was.
+    """
+    genes = genes_to_store(prediction)
+    table = AnnData(
+        obs=prediction.spots.obs.copy(),
+        var=_var(prediction, genes),
+        obsm={
+            "spatial": prediction.xy,
+            "neighbours": prediction.neighbours,
+            "similarity": prediction.similarity,
+            "confidence": prediction.confidence(),
+        },
+        layers={"predicted": prediction.expression(genes)},
+        uns={"spatial": prediction.spots.uns["spatial"], "cmrcnet": _record(prediction, Path(path))},
+    )
+    if prediction.spots.X is not None:
+        table.layers["measured"] = _measured_where_known(prediction, genes)
+        table.raw = AnnData(prediction.spots.X, obs=table.obs[[]], var=prediction.spots.var)
+    write_h5ad(path, table)
+
+
+def genes_to_store(prediction: Prediction) -> list[str]:
+    """Return the genes whose values a file holds.
+
+    The panel, and the 50 of highest mean and the 50 of highest variance of those measured; without measurements the
+    50 of highest mean in the bank.
+    """
+    if prediction.bank is None:
+        return list(prediction.genes)
+    names = prediction.bank.names
+    panel = prediction.panel.genes if prediction.panel is not None else ()
+    chosen = [column for gene in panel if (column := names.column(gene)) is not None]
+    measured = prediction.measured(prediction.measured_genes)
+    if measured is not None:
+        of_measured = names.columns(prediction.measured_genes, "The checkpoint")
+        for values in (np.mean(measured, axis=0), np.var(measured, axis=0)):
+            chosen += [of_measured[place] for place in _highest(values)]
+    else:
+        chosen += _highest(np.asarray(prediction.bank.expression.mean(axis=0)).ravel())
+    return [names.symbols[column] for column in dict.fromkeys(chosen)]
+
+
+def _highest(values: Any) -> list[int]:
+    highest: list[int] = np.argsort(-np.asarray(values), kind="stable")[:GENES_PER_SET].tolist()
+    return highest
+
+
+def _var(prediction: Prediction, genes: list[str]) -> pd.DataFrame:
+    names = prediction.names
+    ids = [names.ids[column] for column in names.columns(genes, "The prediction")]
+    panel = {names.column(gene) for gene in prediction.panel.genes} if prediction.panel is not None else set()
+    return pd.DataFrame({"gene_ids": ids, "panel": [names.column(gene) in panel for gene in genes]}, index=genes)
+
+
+def _measured_where_known(prediction: Prediction, genes: list[str]) -> np.ndarray:
+    measured = np.full((len(prediction), len(genes)), np.nan, np.float32)
+    known = set(prediction.measured_genes)
+    places = [place for place, gene in enumerate(genes) if gene in known]
+    measured[:, places] = prediction.measured([genes[place] for place in places])
+    return measured
+
+
+def _record(prediction: Prediction, path: Path) -> str:
+    """Return what ``uns["cmrcnet"]`` holds: JSON, because h5ad has no empty lists and no null."""
+    checkpoint = prediction.provenance.checkpoint
+    relative = ""
+    if checkpoint:
+        try:
+            relative = Path(os.path.relpath(checkpoint, path.resolve().parent)).as_posix()
+        except ValueError:  # another drive
+            relative = ""
+    return json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "provenance": prediction.provenance.to_dict(),
+            "checkpoint_relative": relative,
+            "spots": prediction.spots.uns["cmrcnet"],
+        },
+        ensure_ascii=False,
+    )
+
+
+def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLike[str] | None" = None) -> Prediction:
+    """Read a prediction; see `Prediction.load`."""
+    path = Path(path)
+    table = read_h5ad(path)
+    record = _parsed(path, table.uns.get("cmrcnet"))
+    provenance = _provenance(path, record)
+    _check_parts(path, table)
+    bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
+    stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
+    stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
+    return Prediction(
+        _spots(table, record["spots"]),
+        np.asarray(table.obsm["neighbours"]),
+        np.asarray(table.obsm["similarity"]),
+        table.obsm["confidence"],
+        provenance,
+        bank=bank,
+        places=_places(path, provenance, record),
+        stored=stored,
+    )
+
+
+def is_prediction(path: str | os.PathLike[str]) -> bool:
+    """Say whether an h5ad file calls itself a prediction of this software."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        entry = file.get("uns/cmrcnet")
+        return isinstance(entry, h5py.Dataset) and entry.shape == ()
+
+
+def read_provenance(path: str | os.PathLike[str]) -> Provenance:
+    """Read only what a prediction was made from.
+
+    Raises
+    ------
+    UserError
+        If the file is not a prediction.
+    """
+    import h5py
+
+    path = Path(path)
+    check_hdf5(path)
+    text = None
+    if is_prediction(path):
+        with h5py.File(path, "r") as file:
+            text = file["uns/cmrcnet"].asstr()[()]
+    return _provenance(path, _parsed(path, text))
+
+
+def _parsed(path: Path, text: Any) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        parsed = None
+    record: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+    if not {"format_version", "provenance"} <= set(record) or not isinstance(record.get("spots"), dict):
+        raise UserError(f"{path} is not a prediction of napari-cmrcnet; make one with 'napari-cmrcnet predict'.")
+    if record["format_version"] != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {record['format_version']}, this software knows {FORMAT_VERSION}; "
+            "update napari-cmrcnet."
+        )
+    return record
+
+
+def _provenance(path: Path, record: dict[str, Any]) -> Provenance:
+    try:
+        return Provenance.from_dict(Entries(record).mapping("provenance"))
+    except UserError as error:
+        raise UserError(f"{path} {error}; predict again.") from error
+
+
+def _check_parts(path: Path, table: AnnData) -> None:
+    lacking = [
+        f"obsm[{name!r}]" for name in ("spatial", "neighbours", "similarity", "confidence") if name not in table.obsm
+    ]
+    lacking += ["layers['predicted']"] if "predicted" not in table.layers else []
+    lacking += ["uns['spatial']"] if "spatial" not in table.uns else []
+    lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
+    if lacking:
+        raise UserError(f"{path} is not a whole prediction: it lacks {', '.join(lacking)}; predict again.")
+    neighbours, similarity = table.obsm["neighbours"], table.obsm["similarity"]
+    if neighbours.dtype != np.int32 or neighbours.ndim != 2 or similarity.shape != neighbours.shape:
+        raise UserError(f"{path} has neighbours and similarities that do not fit each other; predict again.")
+
+
+def _spots(table: AnnData, about: Any) -> AnnData:
+    uns = {"spatial": table.uns["spatial"], "cmrcnet": about}
+    obsm = {"spatial": np.asarray(table.obsm["spatial"], np.float64)}
+    if table.raw is None:
+        return AnnData(obs=table.obs, obsm=obsm, uns=uns)
+    return AnnData(table.raw.X, obs=table.obs, var=table.raw.var, obsm=obsm, uns=uns)
+
+
+def _places(path: Path, provenance: Provenance, record: dict[str, Any]) -> list[Path]:
+    """Return where the checkpoint may be: where it was, and in the same place as seen from the prediction."""
+    relative = record.get("checkpoint_relative")
+    places = [Path(provenance.checkpoint)] if provenance.checkpoint else []
+    return places + ([path.resolve().parent / relative] if isinstance(relative, str) and relative else [])
+
+
+def _given_bank(path: Path, checkpoint: "Checkpoint | str | os.PathLike[str]", provenance: Provenance) -> "Bank":
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_bank
+
+    if isinstance(checkpoint, Checkpoint):
+        name, bank = checkpoint.path, checkpoint.bank if checkpoint.digest == provenance.checkpoint_digest else None
+    else:
+        name, bank = Path(checkpoint), load_bank(checkpoint, provenance.checkpoint_digest)
+    if bank is None:
+        raise UserError(
+            f"{name} is not the checkpoint that made {path}; give that one (it was at {provenance.checkpoint})."
+        )
+    return bank

@@ -1,0 +1,100 @@
+"""What a prediction was made from, as its file records it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from napari_cmrcnet.retrieval.card import package_versions, panel_from
+from napari_cmrcnet.retrieval.entries import Entries, check_names
+from napari_cmrcnet.sections.panels import Panel
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a prediction was made from.
+
+    Parameters
+    ----------
+    checkpoint : str
+        Absolute path of the checkpoint, ``""`` if it was never saved.
+    checkpoint_digest : str
+        SHA-256 of its card, which names its whole content.
+    trained_on, trained_on_patients : tuple of str
+        Sections and patients of its training.
+    section, patient : str
+        What was predicted.
+    slide, spots : str
+        Paths that it was read from.
+    k : int
+        Neighbours behind a value.
+    mpp : float
+        µm per full-resolution pixel.
+    mpp_source : str
+        Where that comes from.
+    target_sum : float
+        Total of a spot's counts after normalisation.
+    panel : Panel or None
+        Marker genes that are shown first.
+    notes : tuple of str
+        What the user should know.
+    synthetic : bool
+        Whether section or training data are simulated.
+    packages : mapping of str to str
+        Versions.
+    date : str
+        When, ISO 8601 in UTC.
+    """
+
+    checkpoint: str
+    checkpoint_digest: str
+    trained_on: tuple[str, ...]
+    trained_on_patients: tuple[str, ...]
+    section: str
+    patient: str
+    slide: str
+    spots: str
+    k: int
+    mpp: float
+    mpp_source: str
+    target_sum: float
+    panel: Panel | None
+    notes: tuple[str, ...] = ()
+    synthetic: bool = False
+    packages: Mapping[str, str] = field(default_factory=package_versions)
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Provenance":
+        """Make a record from what `to_dict` gave.
+
+        Raises
+        ------
+        UserError
+            If an entry is missing, unknown or of the wrong kind.
+        """
+        check_names(values, cls)
+        check = Entries(values)
+        return cls(
+            checkpoint=check.text("checkpoint"),
+            checkpoint_digest=check.text("checkpoint_digest"),
+            trained_on=check.texts("trained_on"),
+            trained_on_patients=check.texts("trained_on_patients"),
+            section=check.text("section"),
+            patient=check.text("patient"),
+            slide=check.text("slide"),
+            spots=check.text("spots"),
+            k=check.whole("k"),
+            mpp=check.number("mpp"),
+            mpp_source=check.text("mpp_source"),
+            target_sum=check.number("target_sum"),
+            panel=panel_from(values["panel"]),
+            notes=check.texts("notes"),
+            synthetic=check.flag("synthetic"),
+            packages=check.text_mapping("packages"),
+            date=check.text("date"),
+        )

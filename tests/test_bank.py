@@ -1,0 +1,171 @@
+"""The bank gives the mean expression of neighbours, quickly, by any of a gene's names, and reads back as it was."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.bank import Bank, build_bank
+from napari_cmrcnet.retrieval.search import unit_length
+
+
+def make_bank(spots: int = 40, genes: int = 6, density: float = 0.4, seed: int = 0) -> Bank:
+    rng = np.random.default_rng(seed)
+    expression = sparse.random(spots, genes, density, "csc", np.float32, random_state=rng)
+    obs = pd.DataFrame({"section": ["A"] * (spots // 2) + ["B"] * (spots - spots // 2), "patient": "P"})
+    obs["array_row"], obs["array_col"] = np.arange(spots, dtype=np.int32), np.int32(-1)
+    obs["x"], obs["y"] = rng.random(spots), rng.random(spots)
+    names = tuple(["TP53", "ERBB2", "RP11-34P13.7"] + [f"G{i}" for i in range(genes)])[:genes]
+    ids = tuple(["ENSG00000141510.18", "ENSG00000141736", ""] + [""] * genes)[:genes]
+    return Bank(unit_length(rng.normal(size=(spots, 16))), expression, names, ids, obs)
+
+
+@pytest.fixture
+def bank() -> Bank:
+    return make_bank()
+
+
+def neighbours_of(bank: Bank, n: int, k: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(len(bank), size=(n, k)).astype(np.int32)
+
+
+def test_mean_expression_is_the_mean(bank: Bank) -> None:
+    neighbours = neighbours_of(bank, 30, 5)
+    dense = bank.expression.toarray().astype(np.float64)
+    expected = np.array([[dense[rows, gene].mean() for gene in (3, 0)] for rows in neighbours])
+    found = bank.mean_expression(neighbours, ["G0", "TP53"])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_gene_is_the_same_alone_and_among_others(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    neighbours = neighbours_of(bank, 30, 7)
+    together = bank.mean_expression(neighbours, bank.genes)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.bank.COLUMN_BYTES", 8 * len(bank) * 2)
+    np.testing.assert_array_equal(bank.mean_expression(neighbours, bank.genes), together)
+    for column, gene in enumerate(bank.genes):
+        np.testing.assert_array_equal(bank.mean_expression(neighbours, [gene])[:, 0], together[:, column])
+
+
+def test_spread_is_the_standard_deviation(bank: Bank) -> None:
+    neighbours = neighbours_of(bank, 30, 5)
+    dense = bank.expression.toarray().astype(np.float64)
+    expected = dense[neighbours, 1].std(axis=1)
+    np.testing.assert_allclose(bank.expression_spread(neighbours, ["ERBB2"])[:, 0], expected, atol=1e-6)
+
+
+def test_one_gene_takes_milliseconds() -> None:
+    bank = make_bank(45_000, 20, 0.1)
+    neighbours = neighbours_of(bank, 4096, 50)
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        bank.mean_expression(neighbours, ["ERBB2"])
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.02
+
+
+@pytest.mark.parametrize("name", ["TP53", "ENSG00000141510", "ENSG00000141510.18", "ENSG00000141510.3"])
+def test_genes_are_found_by_symbol_and_ensembl_id(bank: Bank, name: str) -> None:
+    assert bank.names.column(name) == 0
+
+
+def test_a_symbol_with_a_point_is_not_cut(bank: Bank) -> None:
+    assert bank.names.column("RP11-34P13.7") == 2
+    assert bank.names.column("RP11-34P13") is None
+
+
+def test_an_unknown_gene_is_named_with_similar_ones(bank: Bank) -> None:
+    with pytest.raises(UserError, match="no gene tp53; similar names are TP53"):
+        bank.mean_expression(neighbours_of(bank, 1, 1), ["G0", "tp53"])
+
+
+def test_k_larger_than_the_bank(bank: Bank) -> None:
+    with pytest.raises(UserError, match="k is 41, but the checkpoint's bank has 40 spots"):
+        bank.nearest(np.ones((1, 16), np.float32), 41)
+
+
+def test_reads_back_as_it_was(bank: Bank, tmp_path: Path) -> None:
+    bank.save(tmp_path / "bank.h5ad")
+    again = Bank.load(tmp_path / "bank.h5ad")
+    np.testing.assert_array_equal(again.embeddings, bank.embeddings)
+    np.testing.assert_array_equal(again.expression.toarray(), bank.expression.toarray())
+    assert (again.genes, again.gene_ids) == (bank.genes, bank.gene_ids)
+    pd.testing.assert_frame_equal(again.obs, bank.obs, check_dtype=False)
+
+
+def test_scanpy_reads_the_file(bank: Bank, tmp_path: Path) -> None:
+    bank.save(tmp_path / "bank.h5ad")
+    table = anndata.read_h5ad(tmp_path / "bank.h5ad")
+    assert table.X.format == "csc"
+    assert table.obsm["gene_embedding"].shape == (40, 16)
+
+
+def nan_in(array: Any) -> Any:
+    array = array.copy()
+    (array.data if sparse.issparse(array) else array.reshape(-1))[0] = np.nan
+    return array
+
+
+def beyond_the_rows(bank: Bank) -> Any:
+    expression = bank.expression.copy()
+    expression.indices[0] = 1000
+    return expression
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda bank: {"embeddings": bank.embeddings * 2}, "not of unit length"),
+        (lambda bank: {"embeddings": nan_in(bank.embeddings)}, "missing or infinite"),
+        (lambda bank: {"embeddings": bank.embeddings.astype(float)}, "not float32"),
+        (lambda bank: {"embeddings": bank.embeddings[:3]}, "expression of 3 spots"),
+        (lambda bank: {"expression": nan_in(bank.expression)}, "missing or infinite"),
+        (lambda bank: {"expression": bank.expression.tocsr()}, "as CSC"),
+        (lambda bank: {"expression": beyond_the_rows(bank)}, "damaged sparse matrix"),
+        (lambda bank: {"genes": bank.genes[:1] * 6}, "a gene twice"),
+        (lambda bank: {"obs": bank.obs[:3]}, "other spots or genes"),
+    ],
+)
+def test_a_bank_that_does_not_fit_is_refused(bank: Bank, change: Callable[[Bank], dict[str, Any]], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        replace(bank, **change(bank))
+
+
+def test_another_h5ad_is_no_bank(tmp_path: Path) -> None:
+    anndata.AnnData(np.ones((2, 2), np.float32)).write_h5ad(tmp_path / "other.h5ad")
+    with pytest.raises(UserError, match=r"other\.h5ad is not a bank: it lacks .*obsm\['gene_embedding'\]"):
+        Bank.load(tmp_path / "other.h5ad")
+
+
+def test_build_bank_embeds_all_spots_of_all_sections(
+    tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> None:
+    import torch
+
+    from napari_cmrcnet.sections.expression import expression_of
+
+    class Model(torch.nn.Module):
+        def embed_genes(self, expression: torch.Tensor) -> torch.Tensor:
+            return expression * 3
+
+    one = open_small(*write_section(tmp_path, "one", 1), name="one", patient="P1")
+    two = open_small(*write_section(tmp_path, "two", 2, side=4), name="two", patient="P2")
+    model_genes = ["GENE5", "GENE2", "GENE7"]
+    bank = build_bank(Model(), [one, two], model_genes)  # type: ignore[arg-type]
+    assert bank.genes == tuple(f"GENE{i}" for i in range(24))
+    assert bank.obs["section"].tolist() == ["one"] * 36 + ["two"] * 16
+    assert bank.obs["patient"].tolist() == ["P1"] * 36 + ["P2"] * 16
+    np.testing.assert_array_equal(bank.obs[["x", "y"]].to_numpy()[36:], two.xy)
+    expected = expression_of(two.spots, model_genes).toarray()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(bank.embeddings[36:], expected, atol=1e-6)
+    np.testing.assert_array_equal(bank.expression[36:].toarray(), expression_of(two.spots, bank.genes).toarray())

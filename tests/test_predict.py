@@ -1,0 +1,297 @@
+"""Prediction: the steps of the method in order, out-of-memory, unreadable patches, cancelling, wrong requests."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.retrieval import encode as encode_module
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, to_input
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.patches import PatchBatch, read_patches
+from napari_cmrcnet.sections.section import Section
+
+CPU = torch.device("cpu")
+
+
+class Colour(torch.nn.Module):
+    """An encoder whose embedding is the patch's mean colour, and which remembers how it was called."""
+
+    def __init__(self, fits: int = 1000) -> None:
+        super().__init__()
+        self.fits, self.sizes, self.inference = fits, list[int](), list[bool]()
+
+    def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.inference.append(torch.is_inference_mode_enabled())
+        self.sizes.append(len(pixels))
+        if len(pixels) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return pixels.mean(dim=(2, 3))
+
+
+def patches(n: int, side: int = 4) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, size=(n, side, side, 3), dtype=np.uint8)
+
+
+def batches(pixels: np.ndarray, size: int, unreadable: tuple[int, ...] = ()) -> Iterator[PatchBatch]:
+    """Batches in an order that is not the rows' own, as a planned read gives them."""
+    order = np.random.default_rng(1).permutation(len(pixels))
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        yield PatchBatch(rows, pixels[rows], rows[np.isin(rows, unreadable)])
+
+
+def encode(model: Any, source: Any, n: int, **settings: Any) -> Encoded:
+    return finish(encode_patches(model, source, n, **settings))
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "patch reader"]
+
+
+@pytest.fixture
+def section(tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]) -> Section:
+    opened: Section = open_small(*write_section(tmp_path, "C", 3), name="C", patient="P3")
+    return opened
+
+
+def test_pixels_become_normalised_floats() -> None:
+    pixels = patches(2)
+    mean, std = (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
+    expected = ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2)
+    for given in (pixels, torch.from_numpy(pixels)):
+        found = to_input(given, mean, std)
+        assert found.dtype == torch.float32
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_embeddings_are_in_the_order_of_the_spots() -> None:
+    pixels = patches(50)
+    model = Colour()
+    found = encode(model, batches(pixels, 8), 50)
+    np.testing.assert_allclose(found.embeddings, to_input(pixels).mean(dim=(2, 3)).numpy(), atol=1e-6)
+    assert model.sizes == [8] * 6 + [2]
+
+
+def test_inference_mode_does_not_reach_who_runs_the_job() -> None:
+    model = Colour()
+    for _ in encode_patches(model, batches(patches(20), 8), 20):  # type: ignore[arg-type]
+        assert not torch.is_inference_mode_enabled()
+    assert all(model.inference)
+
+
+@pytest.mark.parametrize("fits", [1, 3, 7, 8])
+def test_running_out_of_memory_changes_nothing_but_the_batch(fits: int) -> None:
+    pixels = patches(30)
+    expected = encode(Colour(), batches(pixels, 8), 30).embeddings
+    model = Colour(fits)
+    np.testing.assert_allclose(encode(model, batches(pixels, 8), 30).embeddings, expected, atol=1e-6)
+    failures = sum(size > fits for size in model.sizes)
+    assert failures <= 3  # the size that fits is remembered
+
+
+def test_running_out_of_memory_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = patches(30)
+    expected = encode(Colour(), batches(pixels, 8), 30).embeddings
+    for call in range(4):
+        model = Colour()
+        forward, calls = model.embed_image, iter(range(100))
+
+        def failing(x: torch.Tensor, forward: Any = forward, calls: Any = calls, call: int = call) -> torch.Tensor:
+            if next(calls) == call:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return forward(x)
+
+        monkeypatch.setattr(model, "embed_image", failing)
+        np.testing.assert_allclose(encode(model, batches(pixels, 8), 30).embeddings, expected, atol=1e-6)
+
+
+def test_not_even_one_patch_fits() -> None:
+    with pytest.raises(UserError, match="does not suffice for one patch"):
+        encode(Colour(fits=0), batches(patches(4), 2), 4)
+    assert not readers()
+
+
+def test_all_unreadable_patches_are_found_and_none_encoded_after() -> None:
+    model = Colour()
+    found = encode(model, batches(patches(40), 4, unreadable=(3, 17, 31)), 40)
+    assert found.unreadable.tolist() == [3, 17, 31]
+    assert len(model.sizes) < 10
+
+
+def test_embeddings_that_are_not_finite() -> None:
+    class Broken(Colour):
+        def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
+            return super().embed_image(pixels) * float("nan")
+
+    with pytest.raises(UserError, match="not finite"):
+        encode(Broken(), batches(patches(4), 2), 4)
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_cancelling_ends_the_reader_at_once(after: int) -> None:
+    closed = threading.Event()
+
+    def source() -> Iterator[PatchBatch]:
+        try:
+            while True:
+                yield from batches(patches(40), 4)
+        finally:
+            closed.set()
+
+    job = encode_patches(Colour(), source(), 40)  # type: ignore[arg-type]
+    for _ in range(after):
+        next(job)
+    started = time.perf_counter()
+    job.close()
+    assert time.perf_counter() - started < 0.5
+    assert not readers()
+    assert closed.is_set() or after < 2  # never begun
+
+
+def test_ctrl_c_while_encoding_ends_the_reader() -> None:
+    class Interrupted(Colour):
+        def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
+            raise KeyboardInterrupt(len(pixels))
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(Interrupted(), batches(patches(40), 4), 40)
+    assert not readers()
+
+
+def test_an_error_while_reading_reaches_the_user() -> None:
+    def source() -> Iterator[PatchBatch]:
+        yield from batches(patches(8), 4)
+        raise UserError("slide.svs is gone")
+
+    with pytest.raises(UserError, match=r"slide\.svs is gone"):
+        encode(Colour(), source(), 40)
+    assert not readers()
+
+
+def test_reading_stays_a_few_batches_ahead() -> None:
+    """However fast the reader is, it holds a few batches only."""
+    read = []
+
+    def source() -> Iterator[PatchBatch]:
+        for batch in batches(patches(80), 4):
+            read.append(1)
+            yield batch
+
+    encoded = 0
+    for progress in encode_patches(Colour(), source(), 80):  # type: ignore[arg-type]
+        encoded = progress.done // 4
+        time.sleep(0.005)
+        assert len(read) <= encoded + encode_module.READ_AHEAD + 2
+
+
+def test_prediction_is_the_method_step_by_step(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    prediction = finish(predict(section, untrained_checkpoint, k=7, device="cpu", batch_size=5))
+    card, bank, model = untrained_checkpoint.card, untrained_checkpoint.bank, untrained_checkpoint.model
+    pixels = np.empty((36, 32, 32, 3), np.uint8)
+    for batch in read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp):
+        pixels[batch.rows] = batch.pixels
+    with torch.no_grad():
+        embeddings = model.eval().embed_image(to_input(pixels)).double().numpy()
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    cosine = embeddings @ bank.embeddings.astype(np.float64).T
+    expected = np.sort(-cosine, axis=1)[:, :7]
+    np.testing.assert_allclose(prediction.similarity, -expected, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(cosine, prediction.neighbours, 1), -expected, atol=1e-5)
+    mean = bank.expression.toarray()[prediction.neighbours, 5].mean(axis=1)
+    np.testing.assert_allclose(prediction.gene("GENE5"), mean, rtol=1e-5)
+
+
+def test_the_size_of_a_batch_does_not_matter(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    first = finish(predict(section, untrained_checkpoint, k=5, device="cpu", batch_size=36))
+    second = finish(predict(section, untrained_checkpoint, k=5, device="cpu", batch_size=7))
+    np.testing.assert_allclose(first.similarity, second.similarity, atol=1e-6)
+
+
+def test_progress_is_reported_a_batch_with_its_speed(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    seen: list[Progress] = []
+    finish(predict(section, untrained_checkpoint, k=5, device="cpu", batch_size=9), seen.append)
+    encoding = [progress for progress in seen if progress.step == "Encoding patches"]
+    assert [progress.done for progress in encoding] == [0, 9, 18, 27, 36]
+    assert encoding[-1].values["patches/s"] > 0
+    assert seen[-1].step == "Retrieving neighbours"
+
+
+def test_k_larger_than_the_bank_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    with pytest.raises(UserError, match="k is 73, but the checkpoint's bank has 72 spots"):
+        next(predict(section, untrained_checkpoint, k=73))
+
+
+def test_no_gene_in_common_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    spots = section.spots.copy()
+    spots.var_names = [f"mouse{i}" for i in range(24)]
+    with pytest.raises(UserError, match=r"C\.h5ad and the checkpoint have no gene in common \(mouse0"):
+        next(predict(replace(section, spots=spots), untrained_checkpoint, k=5))
+
+
+def test_a_slide_without_counts_is_predicted(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    from anndata import AnnData
+
+    spots = AnnData(obs=section.spots.obs, obsm=dict(section.spots.obsm), uns=section.spots.uns)
+    prediction = finish(predict(replace(section, spots=spots), untrained_checkpoint, k=5, device="cpu"))
+    assert prediction.measured(["GENE1"]) is None
+    assert prediction.measured_genes == ()
+    assert len(prediction.gene("GENE1")) == 36
+
+
+def test_unreadable_patches_are_named(
+    section: Section, untrained_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: Any, **__: Any) -> Iterator[PatchBatch]:
+        return batches(patches(36, 32), 9, unreadable=(4, 20))
+
+    monkeypatch.setattr("napari_cmrcnet.retrieval.predict.read_patches", damaged)
+    with pytest.raises(UserError, match=r"2 of 36 patches .*C-4, C-20"):
+        finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
+
+
+def test_what_it_was_made_from_is_recorded(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    made = finish(predict(section, untrained_checkpoint, k=5, device="cpu")).provenance
+    assert made.checkpoint == str(untrained_checkpoint.path)
+    assert made.checkpoint_digest == untrained_checkpoint.digest
+    assert (made.section, made.patient, made.k, made.mpp) == ("C", "P3", 5, 0.5)
+    assert made.trained_on == ("A", "B")
+    assert made.panel is not None
+    assert made.panel.name == "two genes"
+    assert "torch" in made.packages
+
+
+def test_choosing_a_device() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:999", "meta", ""])
+def test_a_device_that_is_not_there(name: str) -> None:
+    with pytest.raises(UserError, match=r"device|cuda"):
+        choose_device(name)
+
+
+def test_precision_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with autocast(CPU):
+        assert not torch.is_autocast_enabled("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    with pytest.raises(UserError, match="no hardware for bf16"):
+        autocast(CPU, "bf16")
+    with pytest.raises(UserError, match="fp16"):
+        autocast(CPU, "fp16")
+    with pytest.raises(UserError, match="no precision 'int8'"):
+        autocast(CPU, "int8")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    with autocast(CPU, "bf16"):
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16

@@ -1,0 +1,256 @@
+"""A prediction gives any gene, survives being saved, moved and parted from its checkpoint, and opens in scanpy."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.prediction_file import read_provenance
+from napari_cmrcnet.sections.expression import expression_of
+
+
+@pytest.fixture
+def checkpoint(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
+    """A checkpoint of its own, which a test may move."""
+    return untrained_checkpoint.save(tmp_path / "models" / "M.cmrcnet")
+
+
+@pytest.fixture
+def prediction(
+    checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> Prediction:
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
+    return finish(predict(section, checkpoint, k=6, device="cpu"))
+
+
+@pytest.fixture
+def few_genes_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cmrcnet.retrieval.prediction_file.GENES_PER_SET", 4)
+
+
+@pytest.fixture
+def saved(prediction: Prediction, tmp_path: Path, few_genes_stored: None) -> Path:
+    prediction.save(tmp_path / "results" / "C.h5ad")
+    return tmp_path / "results" / "C.h5ad"
+
+
+def test_any_gene_of_the_bank(prediction: Prediction) -> None:
+    assert len(prediction.genes) == 24
+    everything = prediction.expression(prediction.genes)
+    assert everything.dtype == np.float32
+    np.testing.assert_array_equal(prediction.gene("GENE7"), everything[:, 7])
+    np.testing.assert_array_equal(prediction.expression(["GENE7"], slice(5, 9))[:, 0], everything[5:9, 7])
+
+
+def test_measured_expression_is_log_normalised(prediction: Prediction) -> None:
+    genes = ["GENE9", "GENE1"]
+    expected = expression_of(prediction.spots, genes).toarray()
+    np.testing.assert_allclose(prediction.measured(genes), expected, rtol=1e-6)
+    assert prediction.measured_genes == prediction.genes
+    with pytest.raises(UserError, match="no gene ABC"):
+        prediction.measured(["ABC"])
+
+
+def test_genes_called_otherwise_are_joined_by_ensembl_id(prediction: Prediction) -> None:
+    spots = prediction.spots.copy()
+    spots.var["gene_ids"] = [f"ENSG{i:011}.2" for i in range(24)]
+    spots.var_names = [f"OLD{i}" for i in range(24)]
+    assert prediction.bank is not None
+    bank = replace(prediction.bank, gene_ids=tuple(f"ENSG{i:011}" for i in range(24)))
+    joined = Prediction(
+        spots, prediction.neighbours, prediction.similarity, prediction.confidence(), prediction.provenance, bank=bank
+    )
+    assert joined.measured_genes == bank.genes
+    np.testing.assert_array_equal(joined.measured(["GENE3"]), prediction.measured(["GENE3"]))
+    np.testing.assert_array_equal(joined.gene("ENSG00000000003"), prediction.gene("GENE3"))
+
+
+def test_confidence_of_a_spot(prediction: Prediction) -> None:
+    table = prediction.confidence("GENE2")
+    assert prediction.bank is not None
+    spot = 11
+    rows = prediction.neighbours[spot]
+    of_spot = table.iloc[spot]
+    assert of_spot["mean_similarity"] == pytest.approx(prediction.similarity[spot].mean(), abs=1e-6)
+    assert of_spot["best_similarity"] == prediction.similarity[spot, 0]
+    assert of_spot["sections"] == prediction.bank.obs["section"].iloc[rows].nunique()
+    spread = prediction.bank.expression[:, 2].toarray()[rows].std()
+    assert of_spot["spread"] == pytest.approx(spread, abs=1e-5)
+    assert list(table.index) == list(prediction.spots.obs_names)
+
+
+def test_reads_back_with_every_gene(prediction: Prediction, saved: Path) -> None:
+    again = Prediction.load(saved)
+    np.testing.assert_array_equal(again.neighbours, prediction.neighbours)
+    np.testing.assert_array_equal(again.similarity, prediction.similarity)
+    np.testing.assert_array_equal(again.expression(again.genes), prediction.expression(prediction.genes))
+    np.testing.assert_array_equal(again.measured(again.genes), prediction.measured(prediction.genes))
+    np.testing.assert_array_equal(again.xy, prediction.xy)
+    pd.testing.assert_frame_equal(again.confidence("GENE2"), prediction.confidence("GENE2"))
+    assert again.provenance == prediction.provenance
+    assert again.spots.uns["cmrcnet"] == prediction.spots.uns["cmrcnet"]
+    assert list(again.spots.obs.columns) == list(prediction.spots.obs.columns)
+    assert read_provenance(saved) == prediction.provenance
+
+
+def test_scanpy_reads_the_file(prediction: Prediction, saved: Path) -> None:
+    table = anndata.read_h5ad(saved)
+    assert table.X is None
+    assert table.n_obs == 36
+    assert {"GENE3", "GENE4"} <= set(table.var_names)
+    assert set(table.var_names[table.var["panel"]]) == {"GENE3", "GENE4"}
+    assert table.n_vars < 24
+    np.testing.assert_array_equal(table.layers["predicted"], prediction.expression(list(table.var_names)))
+    np.testing.assert_array_equal(table.layers["measured"], prediction.measured(list(table.var_names)))
+    np.testing.assert_array_equal(table.raw.X.toarray(), prediction.spots.X.toarray())
+    assert table.obsm["neighbours"].shape == (36, 6)
+    assert "spot_diameter_fullres" in next(iter(table.uns["spatial"].values()))["scalefactors"]
+    assert json.loads(table.uns["cmrcnet"])["provenance"]["k"] == 6
+
+
+def test_the_stored_genes_are_the_panel_and_the_highest_and_most_variable(prediction: Prediction, saved: Path) -> None:
+    measured = pd.DataFrame(prediction.measured(prediction.genes), columns=prediction.genes)
+    expected = {"GENE3", "GENE4", *measured.mean().nlargest(4).index, *measured.var().nlargest(4).index}
+    assert set(anndata.read_h5ad(saved).var_names) == expected
+
+
+def test_without_counts_the_file_holds_the_highest_of_the_bank(
+    prediction: Prediction, tmp_path: Path, few_genes_stored: None
+) -> None:
+    spots = anndata.AnnData(obs=prediction.spots.obs, obsm={"spatial": prediction.xy}, uns=dict(prediction.spots.uns))
+    bank = prediction.bank
+    assert bank is not None
+    unmeasured = Prediction(
+        spots, prediction.neighbours, prediction.similarity, prediction.confidence(), prediction.provenance, bank=bank
+    )
+    unmeasured.save(tmp_path / "P.h5ad")
+    table = anndata.read_h5ad(tmp_path / "P.h5ad")
+    highest = pd.Series(bank.expression.toarray().mean(axis=0), bank.genes).nlargest(4).index
+    assert set(table.var_names) == {"GENE3", "GENE4", *highest}
+    assert table.raw is None
+    again = Prediction.load(tmp_path / "P.h5ad")
+    assert again.measured(["GENE1"]) is None
+    np.testing.assert_array_equal(again.gene("GENE1"), prediction.gene("GENE1"))
+
+
+def test_the_checkpoint_is_found_when_both_moved(prediction: Prediction, saved: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(tmp_path / "models", elsewhere / "models")
+    shutil.move(tmp_path / "results", elsewhere / "results")
+    again = Prediction.load(elsewhere / "results" / "C.h5ad")
+    np.testing.assert_array_equal(again.expression(again.genes), prediction.expression(prediction.genes))
+
+
+def test_without_its_checkpoint_the_stored_genes_remain(prediction: Prediction, saved: Path, tmp_path: Path) -> None:
+    moved = shutil.move(tmp_path / "models" / "M.cmrcnet", tmp_path / "moved.cmrcnet")
+    alone = Prediction.load(saved)
+    assert alone.bank is None
+    assert {"GENE3", "GENE4"} <= set(alone.genes)
+    np.testing.assert_array_equal(alone.gene("GENE4"), prediction.gene("GENE4"))
+    assert alone.expression(["GENE4", "GENE3"], slice(3, 5)).shape == (2, 2)
+    other = next(gene for gene in prediction.genes if gene not in alone.genes)
+    with pytest.raises(UserError, match=rf"needs its checkpoint for {other}.*M\.cmrcnet.*--checkpoint") as error:
+        alone.gene(other)
+    assert "Prediction.load(path, checkpoint)" in str(error.value)
+    pd.testing.assert_frame_equal(alone.confidence(), prediction.confidence())
+    np.testing.assert_array_equal(alone.measured([other]), prediction.measured([other]))
+    for given in (moved, Checkpoint.load(moved)):
+        found = Prediction.load(saved, given)
+        np.testing.assert_array_equal(found.gene(other), prediction.gene(other))
+
+
+def test_without_its_checkpoint_it_can_be_saved_again(saved: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "models")
+    Prediction.load(saved).save(tmp_path / "again.h5ad")
+    again, before = Prediction.load(tmp_path / "again.h5ad"), Prediction.load(saved)
+    np.testing.assert_array_equal(again.expression(again.genes), before.expression(before.genes))
+
+
+def test_another_checkpoint_is_not_taken_for_its_own(
+    saved: Path, checkpoint: Checkpoint, untrained_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    card = json.loads((tmp_path / "models" / "M.cmrcnet" / "card.json").read_text("utf-8"))
+    (tmp_path / "models" / "M.cmrcnet" / "card.json").write_text(json.dumps(card | {"seed": 1}), "utf-8")
+    alone = Prediction.load(saved)
+    assert alone.bank is None
+    with pytest.raises(UserError, match="another checkpoint than the one that made this prediction"):
+        alone.gene("GENE99")
+    with pytest.raises(UserError, match=r"M\.cmrcnet is not the checkpoint that made .*C\.h5ad"):
+        Prediction.load(saved, tmp_path / "models" / "M.cmrcnet")
+
+
+def test_a_changed_checkpoint_is_not_used(saved: Path, tmp_path: Path) -> None:
+    bank = tmp_path / "models" / "M.cmrcnet" / "bank.h5ad"
+    bank.write_bytes(bank.read_bytes()[:-1] + b"x")
+    alone = Prediction.load(saved)
+    with pytest.raises(UserError, match=r"bank\.h5ad was changed or damaged"):
+        alone.gene("GENE99")
+
+
+def test_a_gene_that_nobody_knows(prediction: Prediction) -> None:
+    with pytest.raises(UserError, match="no gene GENE99; similar names are"):
+        prediction.gene("GENE99")
+
+
+def test_another_file_is_no_prediction(tmp_path: Path) -> None:
+    anndata.AnnData(np.ones((2, 2), np.float32)).write_h5ad(tmp_path / "other.h5ad")
+    for read in (Prediction.load, read_provenance):
+        with pytest.raises(UserError, match=r"other\.h5ad is not a prediction"):
+            read(tmp_path / "other.h5ad")
+
+
+def change(saved: Path, edit: Callable[[anndata.AnnData], object]) -> None:
+    table = anndata.read_h5ad(saved)
+    edit(table)
+    table.write_h5ad(saved)
+
+
+def edit_record(table: anndata.AnnData, **entries: Any) -> None:
+    table.uns["cmrcnet"] = json.dumps(json.loads(table.uns["cmrcnet"]) | entries)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda table: edit_record(table, format_version=2), "format version 2, this software knows 1"),
+        (lambda table: edit_record(table, spots=None), "is not a prediction"),
+        (lambda table: table.uns.pop("spatial"), r"lacks uns\['spatial'\]"),
+        (lambda table: edit_record(table, provenance={}), "lacks the entry"),
+        (lambda table: edit_record(table, provenance=1), "not an object"),
+        (lambda table: table.obsm.pop("neighbours"), r"lacks obsm\['neighbours'\]"),
+        (lambda table: table.layers.pop("predicted"), "lacks layers"),
+        (lambda table: table.obsm.update(similarity=np.ones((36, 2))), "do not fit each other"),
+    ],
+)
+def test_a_prediction_that_is_not_whole(saved: Path, edit: Callable[[anndata.AnnData], object], said: str) -> None:
+    change(saved, edit)
+    with pytest.raises(UserError, match=said) as error:
+        Prediction.load(saved)
+    assert str(saved) in str(error.value)
+
+
+def test_neighbours_beyond_the_bank(saved: Path) -> None:
+    change(saved, lambda table: table.obsm.update(neighbours=table.obsm["neighbours"] + np.int32(72)))
+    with pytest.raises(UserError, match="names spots that its checkpoint has not"):
+        Prediction.load(saved).gene("GENE1")
+
+
+def test_a_full_disk_leaves_the_old_file(prediction: Prediction, saved: Path, full_disk: Callable[[int], Any]) -> None:
+    before = saved.read_bytes()
+    with full_disk(20_000), pytest.raises(UserError, match=r"C\.h5ad could not be written"):
+        prediction.save(saved)
+    assert saved.read_bytes() == before
+    assert [entry.name for entry in saved.parent.iterdir()] == ["C.h5ad"]

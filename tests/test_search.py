@@ -1,0 +1,150 @@
+"""The nearest bank spots are exactly those of a brute-force search in float64, on every machine."""
+
+import tracemalloc
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from napari_cmrcnet.retrieval import search
+from napari_cmrcnet.retrieval.search import nearest
+
+Array = npt.NDArray[np.float32]
+
+
+def brute_force(queries: Array, bank: Array, k: int) -> tuple[npt.NDArray[np.int32], Array]:
+    """All similarities in float64, one query at a time, sorted by (−similarity, row)."""
+    neighbours, similarity = [], []
+    bank_norm = np.sqrt((bank.astype(np.float64) ** 2).sum(axis=1))
+    for query in queries.astype(np.float64):
+        length = bank_norm * np.sqrt((query**2).sum())
+        dot = (bank * query).sum(axis=1)
+        cosine = np.array([d / e if e > 0 else 0.0 for d, e in zip(dot, length, strict=True)])
+        rows = sorted(range(len(bank)), key=lambda row: (-cosine[row], row))[:k]
+        neighbours.append(rows)
+        similarity.append(cosine[rows])
+    return np.array(neighbours, np.int32), np.array(similarity, np.float32)
+
+
+def vectors(rng: np.random.Generator, n: int, d: int = 16) -> Array:
+    return rng.normal(size=(n, d)).astype(np.float32)
+
+
+def check(queries: Array, bank: Array, k: int, device: str = "cpu") -> None:
+    neighbours, similarity = nearest(queries, bank, k, device=device)
+    expected, expected_similarity = brute_force(queries, bank, k)
+    assert neighbours.dtype == np.int32
+    assert similarity.dtype == np.float32
+    np.testing.assert_array_equal(neighbours, expected)
+    np.testing.assert_allclose(similarity, expected_similarity, rtol=0, atol=1e-7)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks so small that a small input crosses many of them."""
+    monkeypatch.setattr(search, "QUERY_BLOCK", 5)
+    monkeypatch.setattr(search, "BANK_BLOCK", 16)
+    monkeypatch.setattr(search, "RESCORE_BLOCK", 7)
+    monkeypatch.setattr(search, "HELD_PER_QUERY", 20)
+
+
+@pytest.mark.parametrize("k", [1, 2, 50, 299, 300])
+@pytest.mark.usefixtures("small_blocks")
+def test_equals_brute_force(k: int) -> None:
+    rng = np.random.default_rng(k)
+    check(vectors(rng, 23), vectors(rng, 300), k)
+
+
+def test_equals_brute_force_with_the_blocks_in_use() -> None:
+    rng = np.random.default_rng(0)
+    check(vectors(rng, 30, 256), vectors(rng, 9001, 256), 50)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.usefixtures("small_blocks")
+def test_ties_go_to_the_lower_row(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    distinct = rng.integers(-1, 2, size=(8, 4)).astype(np.float32)  # many ties, some of length zero
+    bank = distinct[rng.integers(len(distinct), size=200)] * rng.choice([1, 2, 4], size=(200, 1)).astype(np.float32)
+    check(distinct, bank, int(rng.integers(1, 201)))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.usefixtures("small_blocks")
+def test_a_bank_sorted_by_similarity(order: int) -> None:
+    rng = np.random.default_rng(3)
+    query = vectors(rng, 1)
+    bank = vectors(rng, 400)
+    bank = bank[np.argsort(order * (bank @ query[0]))]
+    check(np.repeat(query, 6, axis=0), bank, 17)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_collapsed_bank() -> None:
+    """An untrained network puts all spots within the rounding error of a float32 product."""
+    rng = np.random.default_rng(4)
+    bank = np.ones((500, 64), np.float32) + 1e-6 * vectors(rng, 500, 64)
+    check(bank[:7] + 1e-7, bank, 10)
+
+
+def test_vectors_of_length_zero_are_similar_to_nothing() -> None:
+    bank = np.array([[0, 0], [-1, 0], [1, 0]], np.float32)
+    neighbours, similarity = nearest(np.array([[1, 0], [0, 0]], np.float32), bank, 3)
+    np.testing.assert_array_equal(neighbours, [[2, 0, 1], [0, 1, 2]])
+    np.testing.assert_array_equal(similarity, [[1, 0, -1], [0, 0, 0]])
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_torch_retrieves_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks that run on a GPU, here run by torch on the CPU."""
+    monkeypatch.setattr(search, "_numpy_product", search._torch_product("cpu"))
+    rng = np.random.default_rng(5)
+    bank = vectors(rng, 300)[rng.integers(300, size=300)]
+    check(vectors(rng, 23), bank, 12)
+
+
+def test_the_rounding_of_the_product_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine's float32 errors, up to the bound that any order of addition keeps."""
+    rng = np.random.default_rng(6)
+    bank = vectors(rng, 2000, 256) * 1e-3 + 1
+    queries = vectors(rng, 20, 256) * 1e-3 + 1
+    here = nearest(queries, bank, 25)
+
+    def perturbed(
+        unit: Array, block: Array, threshold: Array
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
+        error = rng.uniform(-1, 1, size=(len(unit), len(block))) * 256 * 2.0**-24
+        scores = ((unit.astype(np.float64) @ block.T) + error).astype(np.float32)
+        rows, columns = np.nonzero(scores >= threshold[:, None])
+        return rows, columns, scores[rows, columns]
+
+    monkeypatch.setattr(search, "_numpy_product", perturbed)
+    there = nearest(queries, bank, 25)
+    np.testing.assert_array_equal(here[0], there[0])
+    np.testing.assert_array_equal(here[1], there[1])
+
+
+def test_memory_is_bounded() -> None:
+    rng = np.random.default_rng(7)
+    bank, queries = vectors(rng, 60_000, 64), vectors(rng, 600, 64)
+    tracemalloc.start()
+    nearest(queries, bank, 50)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80e6  # all similarities at once would be 144 MB
+
+
+def test_no_queries() -> None:
+    neighbours, similarity = nearest(np.empty((0, 4), np.float32), np.ones((3, 4), np.float32), 2)
+    assert neighbours.shape == similarity.shape == (0, 2)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_k_must_fit_the_bank(k: int) -> None:
+    with pytest.raises(ValueError, match="k must be 1 to 3"):
+        nearest(np.ones((1, 4), np.float32), np.ones((3, 4), np.float32), k)
+
+
+def test_vectors_must_be_finite() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        nearest(np.full((1, 4), np.nan, np.float32), np.ones((3, 4), np.float32), 1)
