@@ -1,0 +1,40 @@
+"""The command line: parse, one call into the core, print a table or a path.
+
+Exit codes: 0 done, 1 failed (one sentence says why), 2 wrong use.
+"""
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``napari-cmrcnet`` with the given arguments (the process's own by default).
+
+    Returns
+    -------
+    int
+        The exit code. Wrong use leaves through argparse's own `SystemExit` with code 2.
+    """
+    from napari_cmrcnet.cli.parser import build_parser
+
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    # Imported after parsing, so that --help and a typing error answer at once.
+    from napari_cmrcnet.cli import commands
+    from napari_cmrcnet.cli.console import complain
+    from napari_cmrcnet.common.errors import UserError
+
+    try:
+        commands.run(options)
+    except commands.WrongUseError as error:
+        parser.error(f"{options.command}: {error}")
+    except UserError as error:
+        complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        resume = " Give the same command with --resume to go on." if options.command == "train" else ""
+        complain(f"Stopped. Nothing is half-written.{resume}")
+        return 1
+    except OSError as error:
+        complain(f"{error.filename or 'A file'}: {error.strerror or error}.")
+        return 1
+    return 0

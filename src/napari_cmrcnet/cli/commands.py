@@ -1,0 +1,243 @@
+"""One function a command: parsed options in, one call into the core, a table or a path out."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.cli.console import say, show_facts, show_progress, show_table
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.report import Report
+    from napari_cmrcnet.sections.panels import Panel
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the parsed command.
+
+    Raises
+    ------
+    UserError
+        If the command cannot do what it was asked to, with the sentence to show.
+    """
+    COMMANDS[options.command](options)
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Make synthetic sections."""
+    from napari_cmrcnet.sections.simulate import simulate as make_sections
+
+    sheet = show_progress(make_sections(options.folder, n_sections=options.sections, seed=options.seed))
+    say(f"{options.sections} synthetic sections, listed in {sheet}")
+
+
+def info(options: argparse.Namespace) -> None:
+    """Describe a file or folder."""
+    from napari_cmrcnet.retrieval.describe import describe
+
+    description = describe(options.path)
+    show_facts(f"{options.path}: {description.kind}", description.facts)
+    for problem in description.problems:
+        say(f"! {problem}")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train on the sections of a sheet."""
+    from napari_cmrcnet.sections.patches import PatchSpec
+    from napari_cmrcnet.sections.sheet import read_sheet
+    from napari_cmrcnet.training.config import FitConfig
+    from napari_cmrcnet.training.fit import fit
+
+    rows = read_sheet(options.sheet)
+    unknown = set(options.without) - {row.section for row in rows}
+    if unknown:
+        raise UserError(f"{options.sheet} has no section {', '.join(sorted(unknown))}; check --without.")
+    config = FitConfig(
+        preset=options.preset,
+        variant=options.variant,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        accumulate=options.accumulate,
+        learning_rate=options.learning_rate,
+        schedule=options.schedule,
+        warmup_epochs=options.warmup_epochs,
+        precision=options.precision,
+        seed=options.seed,
+        device=options.device,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        n_top_genes=options.genes,
+        patch=PatchSpec(model_mpp=options.model_mpp),
+        validation=_validation(options.validation),
+        panel=_panel(options.panel),
+        weights=options.weights,
+        pretrained=options.pretrained,
+        model=_model_overrides(options),
+    )
+    sections = [row.open(min_umi=options.min_umi) for row in rows if row.section not in options.without]
+    checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
+    bank = checkpoint.bank
+    say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {checkpoint.card.epochs} epochs")
+
+
+def _validation(text: str | None) -> str | float | None:
+    """Read a share of spots, or else the name of a section."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return f"section:{text}"
+
+
+def _model_overrides(options: argparse.Namespace) -> dict[str, object]:
+    overrides: dict[str, object] = {
+        "target": options.target,
+        "reconstruction_loss": options.reconstruction_loss,
+    }
+    if options.no_reconstruction:
+        overrides["reconstruction"] = False
+    if options.mask_rate is not None:
+        overrides["mask_rate"] = options.mask_rate
+    if options.image_encoder is not None:
+        overrides["image_encoder"] = options.image_encoder
+    return overrides
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Predict one slide, or each slide of a sheet."""
+    if (options.sheet is None) == (options.slide is None):
+        raise WrongUseError("give either --slide S or a SHEET")
+    if options.sheet is None:
+        _predict_slide(options)
+    else:
+        _predict_sheet(options)
+
+
+def _predict_slide(options: argparse.Namespace) -> None:
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.predict import predict as predict_section
+    from napari_cmrcnet.sections.section import open_section
+
+    out = options.out or Path(f"{options.slide.stem}_predicted.h5ad")
+    _refuse_to_overwrite_input(out, options.slide, options.spots, options.checkpoint)
+    checkpoint = Checkpoint.load(options.checkpoint)
+    section = open_section(
+        options.slide,
+        options.spots,
+        mpp=options.mpp,
+        min_umi=options.min_umi,
+        pitch_um=options.pitch,
+        lattice=options.lattice,
+    )
+    for note in section.notes:
+        say(f"! {note}")
+    job = predict_section(
+        section,
+        checkpoint,
+        k=options.k,
+        device=options.device,
+        batch_size=options.batch_size,
+        panel=_panel(options.panel),
+    )
+    prediction = show_progress(job)
+    prediction.save(out)
+    source = f"{section.mpp:.4g} µm/px ({section.pixel_size.source})"
+    say(f"{out}: {len(prediction.spots):,} spots, {source}, k = {options.k}")
+
+
+def _predict_sheet(options: argparse.Namespace) -> None:
+    from napari_cmrcnet.retrieval.many import predict_sheet
+    from napari_cmrcnet.sections.sheet import read_sheet
+
+    if options.spots is not None or options.mpp is not None:
+        raise WrongUseError("--spots and --mpp belong to --slide; a sheet names the spots of each slide itself")
+    job = predict_sheet(
+        read_sheet(options.sheet),
+        options.checkpoint,
+        options.out or Path("predictions"),
+        k=options.k,
+        device=options.device,
+        batch_size=options.batch_size,
+        panel=_panel(options.panel),
+        min_umi=options.min_umi,
+        workers=options.workers,
+        scheduler=options.scheduler,
+    )
+    for path in show_progress(job):
+        say(str(path))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Score predictions."""
+    from napari_cmrcnet.evaluation.report import evaluate as score_predictions
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+    checkpoint = Checkpoint.load(options.checkpoint) if options.checkpoint else None
+    predictions = [Prediction.load(path, checkpoint) for path in options.predictions]
+    job = score_predictions(predictions, options.out, panel=_panel(options.panel), seed=options.seed)
+    _show_report(show_progress(job))
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Predict, score and show the sample."""
+    from napari_cmrcnet.evaluation.demo import demo as run_demo
+
+    out = options.out or Path("demo_output")
+    if options.out is None:
+        say("The napari panels are not part of this version yet: the pictures are written to files.")
+    _show_report(show_progress(run_demo(out)))
+
+
+def _show_report(report: "Report") -> None:
+    rows = [
+        (
+            name,
+            _figure(score.pcc),
+            f"{_figure(score.low)} to {_figure(score.high)}",
+            str(score.n),
+            str(score.undefined),
+        )
+        for name, score in report.sets.items()
+    ]
+    show_table(
+        "Mean PCC of predicted with measured expression",
+        ("genes", "PCC", "95 % interval", "n", "undefined"),
+        rows,
+    )
+    for warning in report.warnings:
+        say(f"! {warning}")
+    for path in report.files:
+        say(str(path))
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _panel(name: str | None) -> "Panel | None":
+    if name is None:
+        return None
+    from napari_cmrcnet.sections.panels import load_panel
+
+    return load_panel(name)
+
+
+def _refuse_to_overwrite_input(out: Path, *inputs: Path | None) -> None:
+    for path in inputs:
+        if path is not None and out.resolve() == path.resolve():
+            raise UserError(f"--out {out} would overwrite an input of the same name; choose another.")
+
+
+class WrongUseError(Exception):
+    """The options do not fit together; shown with the command's usage, exit code 2."""
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "simulate": simulate,
+    "info": info,
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "demo": demo,
+}

@@ -1,0 +1,67 @@
+"""What the commands show: progress bars on standard error, tables on standard output."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from napari_cmrcnet.common.progress import Job, Progress, T, finish
+
+output = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def show_progress(job: Job[T]) -> T:
+    """Run a job with one bar for each of its steps, and return its result."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[values]}"),
+    )
+    with Bars(*columns, console=errors) as bars:
+        tasks: dict[str, int] = {}
+
+        def report(progress: Progress) -> None:
+            if progress.step not in tasks:
+                tasks[progress.step] = bars.add_task(progress.step, unit=progress.unit, values="")
+            values = "  ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
+            total = progress.total or None
+            bars.update(tasks[progress.step], completed=progress.done, total=total, values=values)  # type: ignore[arg-type]
+
+        return finish(job, report)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; all columns but the first are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    output.print(table)
+
+
+def show_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Print names and values in two columns under a title."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(Text(name, style="dim"), Text(value))
+    output.print(Text(title, style="bold"))
+    output.print(table)
+
+
+def say(message: str) -> None:
+    """Print a line of plain text; nothing in it is read as markup."""
+    output.print(message, markup=False)
+
+
+def complain(message: str) -> None:
+    """Print one error sentence on standard error."""
+    errors.print(f"error: {message}", markup=False, style="red")

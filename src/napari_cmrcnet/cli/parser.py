@@ -1,0 +1,192 @@
+"""The options of each command, with an example in each ``--help``."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXAMPLES = {
+    "simulate": "napari-cmrcnet simulate synthetic --sections 4 --seed 0",
+    "info": "napari-cmrcnet info slide.svs",
+    "train": "napari-cmrcnet train sections.csv --without S4 --out model.cmrcnet --preset small --epochs 60",
+    "predict": "napari-cmrcnet predict --checkpoint model.cmrcnet --slide S4.tif --spots S4.h5ad\n"
+    "  napari-cmrcnet predict sections.csv --checkpoint model.cmrcnet --out predictions --workers 2",
+    "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
+    "demo": "napari-cmrcnet demo --out demo_output",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``napari-cmrcnet``."""
+    parser = argparse.ArgumentParser(
+        prog="napari-cmrcnet",
+        description="Predict spatial gene expression from H&E slides by cross-modal retrieval. For research use only.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_simulate(commands)
+    _add_info(commands)
+    _add_train(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    _add_demo(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Look the version up only when it is asked for: reading package metadata costs time."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from napari_cmrcnet import __version__
+
+        parser.exit(message=f"napari-cmrcnet {__version__}\n")
+
+
+def _add(commands: "Commands", name: str, summary: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {EXAMPLES[name]}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Parse a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def model_mpp(text: str) -> float | None:
+    """Parse a pixel size in µm, or ``native`` for full-resolution pixels whatever their size."""
+    return None if text == "native" else positive_float(text)
+
+
+def _add_simulate(commands: "Commands") -> None:
+    parser = _add(commands, "simulate", "make synthetic H&E sections with spots and counts, and their sheet")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write them to")
+    parser.add_argument("--sections", type=positive_int, default=4, metavar="N", help="how many sections (4)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same sections (0)")
+
+
+def _add_info(commands: "Commands") -> None:
+    parser = _add(commands, "info", "say what a slide, spots, checkpoint or prediction is, and what is wrong with it")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
+
+
+def _add_train(commands: "Commands") -> None:
+    parser = _add(commands, "train", "train CMRCNet on the sections of a sheet")
+    parser.add_argument("sheet", type=Path, metavar="SHEET", help="CSV: section,slide,spots,patient")
+    parser.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet", help="checkpoint to write")
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="SECTION", help="sections of the sheet to leave out"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where a stopped training was")
+
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--preset",
+        choices=["paper", "small", "tiny"],
+        default="small",
+        help="paper: ViT-B/32, for a GPU; small: for a laptop; tiny: for tests (small)",
+    )
+    model.add_argument(
+        "--variant",
+        choices=["paper", "released"],
+        default="paper",
+        help="as the paper describes it, or as its published code runs it (paper)",
+    )
+    model.add_argument("--image-encoder", metavar="NAME", help="a timm model in place of the preset's ViT")
+    model.add_argument(
+        "--weights", type=Path, metavar="FILE", help="local weights of the image encoder (.safetensors, .pth)"
+    )
+    model.add_argument(
+        "--pretrained", action="store_true", help="fetch the weights of --image-encoder from the model hub"
+    )
+    model.add_argument("--no-reconstruction", action="store_true", help="contrastive loss alone")
+    model.add_argument(
+        "--target",
+        choices=["image", "expression"],
+        default="image",
+        help="what the reconstruction is compared with (image)",
+    )
+    model.add_argument("--reconstruction-loss", choices=["mse", "cosine"], default="mse", help="(mse)")
+    model.add_argument("--mask-rate", type=float, metavar="R", help="share of the image features (0.5)")
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--genes", type=positive_int, default=1000, metavar="N", help="highly variable genes a section (1000)"
+    )
+    data.add_argument(
+        "--model-mpp",
+        type=model_mpp,
+        default=0.5,
+        metavar="MPP",
+        help="µm per pixel of the 224 px patches, or 'native' for the slide's own pixels (0.5)",
+    )
+    data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
+    data.add_argument("--validation", metavar="SECTION|SHARE", help="a section's name, or a share of spots such as 0.2")
+    data.add_argument("--panel", metavar="NAME|FILE", help="marker genes that predictions show first")
+
+    fit = parser.add_argument_group("training")
+    fit.add_argument("--epochs", type=positive_int, default=60, metavar="N", help="(60)")
+    fit.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
+    fit.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help="batches a step (1)")
+    fit.add_argument("--learning-rate", type=positive_float, default=1e-4, metavar="LR", help="(1e-4)")
+    fit.add_argument("--schedule", choices=["constant", "cosine"], help="of the learning rate (the variant's own)")
+    fit.add_argument("--warmup-epochs", type=int, default=0, metavar="N", help="(0)")
+    fit.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto", help="(auto)")
+    fit.add_argument("--seed", type=int, default=0, help="(0)")
+    fit.add_argument("--devices", type=positive_int, default=1, metavar="N", help="GPUs a node (1)")
+    fit.add_argument("--num-nodes", type=positive_int, default=1, metavar="N", help="machines (1)")
+    _add_device(fit)
+
+
+def _add_predict(commands: "Commands") -> None:
+    parser = _add(commands, "predict", "predict expression at the spots of a slide, or of each slide of a sheet")
+    parser.add_argument("sheet", type=Path, nargs="?", metavar="SHEET", help="CSV: section,slide,spots,patient")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="M.cmrcnet", help="the trained model")
+    parser.add_argument("--slide", type=Path, metavar="S", help="one slide, in place of a sheet")
+    parser.add_argument("--spots", type=Path, metavar="P", help="its spots; without, a grid over the tissue")
+    parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file for one slide, a folder for a sheet")
+    parser.add_argument("--k", type=positive_int, default=50, help="training spots behind a value (50)")
+    parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
+    parser.add_argument("--mpp", type=positive_float, help="µm per pixel of the slide, where the files are wrong")
+    parser.add_argument("--pitch", type=positive_float, default=100.0, metavar="UM", help="µm between grid spots (100)")
+    parser.add_argument("--lattice", choices=["hex", "square"], default="hex", help="of the grid (hex)")
+    parser.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
+    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
+    parser.add_argument("--workers", type=positive_int, default=1, metavar="N", help="slides of a sheet at once (1)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")
+    _add_device(parser)
+
+
+def _add_evaluate(commands: "Commands") -> None:
+    parser = _add(commands, "evaluate", "score predictions against the measured expression, with pictures")
+    parser.add_argument("predictions", type=Path, nargs="+", metavar="PREDICTION", help="files of 'predict'")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scores and pictures")
+    parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the prediction's own)")
+    parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="where the checkpoint is now, if it moved")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+
+
+def _add_demo(commands: "Commands") -> None:
+    parser = _add(commands, "demo", "predict, score and show the synthetic sample")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write pictures and scores here, open no window")
+
+
+def _add_device(parser: "argparse._ActionsContainer") -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (auto)")

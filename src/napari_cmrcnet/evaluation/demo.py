@@ -1,0 +1,37 @@
+"""The sample, predicted and scored: what a new user sees first."""
+
+from pathlib import Path
+
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.evaluation.report import Report, evaluate
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.sheet import read_sheet
+
+
+def sample_folder() -> Path:
+    """Return the folder of the synthetic sample: in the installed package, or beside a checkout's ``src``."""
+    package = Path(__file__).parents[1]
+    installed = package / "sample_data"
+    return installed if installed.is_dir() else package.parents[1] / "sample_data"
+
+
+def demo(out: Path) -> Job[Report]:
+    """Predict the sample's section with the sample's checkpoint and score the prediction.
+
+    Parameters
+    ----------
+    out : Path
+        The folder for the prediction, the scores and the pictures.
+
+    Returns
+    -------
+    Report
+        As `evaluate` returns it.
+    """
+    sample = sample_folder()
+    (row,) = read_sheet(sample / "sections.csv")
+    checkpoint = Checkpoint.load(sample / "sample.cmrcnet")
+    prediction = yield from predict(row.open(), checkpoint)
+    prediction.save(out / f"{row.section}_predicted.h5ad")
+    return (yield from evaluate([prediction], out))

@@ -1,0 +1,102 @@
+"""Which pictures a report has, and their files."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.evaluation.figures import Ground, gene_map, scatter, set_boxplot
+from napari_cmrcnet.evaluation.metrics import dense
+from napari_cmrcnet.evaluation.scores import SETS, Scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+_BEST = 4  # maps of the best predicted genes
+_MARKERS = 12  # at most, of a large panel
+_THUMBNAIL_PX = 1600
+
+
+def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterator[Path]:
+    """Draw a section's maps and its scatter plot.
+
+    Maps are of the best predicted genes and of the markers.
+
+    Yields
+    ------
+    Path
+        Each file when it is written.
+    """
+    table = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
+    best = list(table.index[:_BEST])
+    markers = list(scored.table.index[scored.table.markers])[:_MARKERS]
+    genes = list(dict.fromkeys(best + markers))
+    measured, predicted = dense(prediction.measured(genes)), dense(prediction.expression(genes))
+    ground = ground_of(prediction)
+    name = _file_name(scored.section)
+    subtitle = f"{scored.section}" + (", synthetic" if prediction.provenance.synthetic else "")
+    for column, gene in enumerate(genes):
+        figure = gene_map(
+            ground, measured[:, column], predicted[:, column], gene, scored.table.pcc[gene], subtitle=subtitle
+        )
+        yield _save(figure, out / f"{name}_map_{_file_name(gene)}.png")
+    shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
+    if shown:
+        columns = [genes.index(gene) for gene in shown]
+        pcc = list(scored.table.pcc[shown])
+        yield _save(
+            scatter(shown, measured[:, columns], predicted[:, columns], pcc, subtitle), out / f"{name}_scatter.png"
+        )
+
+
+def draw_sets(scores: Sequence[Scores], out: Path) -> list[Path]:
+    """Draw the box plot of all sections, as PNG and SVG."""
+    tables = {
+        scored.section: {name: scored.table.pcc[scored.table[name]].to_numpy() for name in SETS} for scored in scores
+    }
+    figure = set_boxplot(tables)
+    return [_save(figure, out / f"pcc_by_gene_set.{kind}") for kind in ("png", "svg")]
+
+
+def ground_of(prediction: "Prediction") -> Ground:
+    """Return where a prediction's spots lie, with its slide if that is still there."""
+    (library,) = prediction.spots.uns["spatial"].values()
+    diameter = float(library["scalefactors"]["spot_diameter_fullres"])
+    image, downsample = _thumbnail(prediction.provenance.slide)
+    return Ground(prediction.xy, diameter, prediction.provenance.mpp or None, image, downsample)
+
+
+def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
+    """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
+    from napari_cmrcnet.sections.slide import open_slide
+
+    if not path or not Path(path).exists():
+        return None, 1.0
+    try:
+        with open_slide(path) as slide:
+            image = slide.thumbnail(_THUMBNAIL_PX)
+            return image, slide.shape[1] / image.shape[1]
+    except UserError:
+        return None, 1.0
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    import matplotlib
+
+    kind = path.suffix[1:]
+    metadata = {"Date": None} if kind == "svg" else None  # the same report twice is the same file
+    with atomic_file(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "napari-cmrcnet"}):
+        figure.savefig(temporary, format=kind, metadata=metadata)
+    return path
+
+
+def _file_name(text: str) -> str:
+    """Return a name that every file system takes."""
+    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "unnamed"

@@ -1,0 +1,202 @@
+"""Patches cut at spots, at the model's pixel size, each tile of the slide decoded about once.
+
+Neighbouring spots share tiles: on a dense grid each tile is touched five times. The spots are therefore visited in
+the order of the tile rows, within vertical bands that are as wide as two or so tile rows fit in the slide's tile cache.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.resample import Resampler, axis_weights
+from napari_cmrcnet.sections.slide import Slide, TileError
+from napari_cmrcnet.sections.slide_reader import CACHE_BYTES, WHITE
+from napari_cmrcnet.sections.slide_source import Pixels
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSpec:
+    """What a patch is: a square of ``patch_px`` pixels at ``model_mpp``.
+
+    Parameters
+    ----------
+    patch_px : int
+        Pixels on a side of a patch.
+    model_mpp : float or None
+        µm per pixel of a patch; 224 pixels at 0.5 are 112 µm. None: full-resolution pixels whatever their size, the
+        protocol of the paper.
+    """
+
+    patch_px: int = 224
+    model_mpp: float | None = 0.5
+
+    def side_px(self, mpp: float | None) -> float:
+        """Return the side of a patch in full-resolution pixels of a slide.
+
+        Parameters
+        ----------
+        mpp : float or None
+            µm per full-resolution pixel.
+
+        Raises
+        ------
+        UserError
+            If the pixel size is needed and not known.
+        """
+        if self.model_mpp is None:
+            return float(self.patch_px)
+        if mpp is None:
+            raise UserError(
+                f"The model needs patches at {self.model_mpp} µm per pixel and the slide's pixel size is not known; "
+                "give it in µm per pixel."
+            )
+        return self.patch_px * self.model_mpp / mpp
+
+
+@dataclass(frozen=True, slots=True)
+class PatchBatch:
+    """Some patches, in the order in which they are best read.
+
+    Parameters
+    ----------
+    rows : ndarray of int64 (b,)
+        Which spots these are: rows of ``xy``.
+    pixels : ndarray of uint8 (b, patch_px, patch_px, 3)
+        RGB.
+    unreadable : ndarray of int64
+        Those of ``rows`` that touch a damaged tile; their pixels are white.
+    """
+
+    rows: Rows
+    pixels: Pixels
+    unreadable: Rows
+
+
+class _Cutter:
+    """Cuts patches of one geometry from one slide."""
+
+    def __init__(self, slide: Slide, xy: ArrayLike, patch_px: int, side: float) -> None:
+        self.slide = slide
+        self.patch_px = patch_px
+        self.level = slide.level_for(side / patch_px)
+        scale = slide.levels[self.level].downsample
+        side /= scale
+        step = side / patch_px
+        self.window = int(np.ceil(side - 1e-6))
+        centres = np.asarray(xy, dtype=np.float64).reshape(-1, 2) / scale
+        if not np.isfinite(centres).all():
+            raise UserError(f"Some spots on {slide.path} have no position; remove them or give their coordinates.")
+        self.corners = np.floor(centres - side / 2 + 0.5).astype(np.int64)  # (x, y) in pixels of the level
+        exact = abs(side - patch_px) < 1e-6
+        self.weights = None if exact else axis_weights(self.window, patch_px, step)
+
+    def order(self) -> Rows:
+        """Return the rows in the order of their tiles: band of tile columns, tile row, x."""
+        tile_height, tile_width = self.slide.tile_sizes[self.level]
+        rows_touched = (self.window + tile_height - 2) // tile_height + 1
+        columns = int(0.8 * CACHE_BYTES) // (3 * tile_height * tile_width * rows_touched)
+        x, y = self.corners[:, 0], self.corners[:, 1]
+        return np.lexsort((x, y // tile_height, x // tile_width // max(1, columns))).astype(np.int64)
+
+    def cut(self, rows: Rows, out: Pixels) -> list[int]:
+        """Read patches into ``out`` and return the rows that could not be read."""
+        resample = None if self.weights is None else Resampler(self.weights, self.weights)
+        unreadable = []
+        for index, row in enumerate(rows.tolist()):
+            x, y = self.corners[row].tolist()
+            try:
+                pixels = self.slide.read_level(x, y, self.window, self.window, self.level)
+                out[index] = pixels if resample is None else resample(pixels)
+            except TileError:
+                out[index] = WHITE
+                unreadable.append(row)
+        return unreadable
+
+
+def read_patches(
+    slide: Slide, xy: ArrayLike, spec: PatchSpec, mpp: float | None, batch_size: int = 64, threads: int = 2
+) -> Iterator[PatchBatch]:
+    """Read the patches of all spots, the next batch while the caller works on this one.
+
+    A patch is the square of side s = ``spec.side_px(mpp)`` around the spot. Positions are continuous: pixel i covers
+    [i, i + 1). The square is read from the smallest pyramid level that has at least the detail asked for; its top-left
+    corner, (x - s/2, y - s/2) in pixels of that level, is rounded to a whole pixel (half up), at most half a patch
+    pixel off. It is area averaged where it shrinks and interpolated linearly where it grows; where its size is
+    ``patch_px`` already, the pixels are the slide's own. Outside the slide it is white.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide; memory stays within its tile cache (192 MiB) and a few batches.
+    xy : array (n, 2)
+        Spot centres (x, y) in full-resolution pixels.
+    spec : PatchSpec
+        Size of the patches.
+    mpp : float or None
+        µm per full-resolution pixel of the slide; not used where ``spec.model_mpp`` is None.
+    batch_size : int
+        Patches in a batch.
+    threads : int
+        Threads that decode and resample.
+
+    Yields
+    ------
+    PatchBatch
+        Every row once, in an order that visits each tile once. A damaged tile does not end the reading.
+
+    Raises
+    ------
+    UserError
+        If the pixel size is needed and not known, or a position is not a number.
+    """
+    cutter = _Cutter(slide, xy, spec.patch_px, spec.side_px(mpp))
+    order = cutter.order()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="patches")
+    ahead: deque[tuple[Rows, Pixels, list[Future[list[int]]]]] = deque()
+    try:
+        for first in range(0, len(order), batch_size):
+            rows = order[first : first + batch_size]
+            pixels = np.empty((len(rows), spec.patch_px, spec.patch_px, 3), np.uint8)
+            # Each thread has its own stretch of the batch, so that two seldom wait for the same tile.
+            parts = np.array_split(np.arange(len(rows)), threads)
+            futures = [
+                pool.submit(cutter.cut, rows[part], pixels[part[0] : part[-1] + 1]) for part in parts if len(part)
+            ]
+            ahead.append((rows, pixels, futures))
+            if len(ahead) > 1:
+                yield _finished(*ahead.popleft())
+        while ahead:
+            yield _finished(*ahead.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _finished(rows: Rows, pixels: Pixels, futures: list[Future[list[int]]]) -> PatchBatch:
+    unreadable = [row for future in futures for row in future.result()]
+    return PatchBatch(rows, pixels, np.asarray(unreadable, dtype=np.int64))
+
+
+def unreadable_error(slide: Slide, names: Sequence[str], total: int) -> UserError:
+    """Say which patches of a slide could not be read.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    names : sequence of str
+        The spots concerned; the first five are named.
+    total : int
+        Spots in the section.
+    """
+    listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return UserError(
+        f"{len(names)} of {total} patches of {slide.path} could not be read, because tiles of the slide are damaged: "
+        f"spots {listed}; copy or download the slide again."
+    )

@@ -1,0 +1,138 @@
+"""What a training is asked to do."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.model.config import ModelConfig, preset
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.patches import PatchSpec
+
+Schedule = Literal["constant", "cosine"]
+SECTION = "section:"
+# Where a training runs may change when it is resumed; what it computes may not.
+PLACES = ("device", "devices", "num_nodes")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train. The defaults are the paper's (section "Implementation details").
+
+    Parameters
+    ----------
+    preset : {"paper", "small", "tiny"}
+        Size of the model.
+    variant : {"paper", "released"}
+        The paper's equations, or those of its published code.
+    epochs : int
+        Passes over the training spots.
+    batch_size : int
+        Spots whose pairs one contrastive loss compares, over all devices together; at least 4.
+    learning_rate : float
+        Of AdamW.
+    weight_decay : float, optional
+        Of AdamW. By default 1e-2 (AdamW's own) in the paper's variant, 1e-3 in the released one.
+    schedule : {"constant", "cosine"}, optional
+        Of the learning rate; cosine falls to a tenth. By default constant in the paper's variant, cosine in
+        the released one.
+    warmup_epochs : int
+        Epochs over which the learning rate rises linearly from zero.
+    accumulate : int
+        Batches whose gradients are averaged into one optimiser step. Each keeps its own contrastive loss.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        Of the forward pass on a GPU; auto is bf16 where the GPU has it, fp32 on the CPU.
+    seed : int
+        Of the initial weights, the order of spots, the augmentation, dropout and masks.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    devices, num_nodes : int
+        GPUs (on "cpu": processes) a machine, and machines. Several machines are started with torchrun.
+    n_top_genes : int
+        Highly variable genes of each training section; the model reads their union.
+    patch : PatchSpec
+        Patches cut at the spots.
+    validation : None, "section:NAME" or float
+        A section kept out of training, or a share of every section's spots. The best epoch is then kept.
+    panel : Panel, optional
+        Marker genes that predictions with the checkpoint show first.
+    weights : path, optional
+        Local weights of the image encoder.
+    pretrained : bool
+        Fetch timm's pretrained weights of the image encoder.
+    model : mapping
+        Settings of `ModelConfig` in place of the preset's.
+
+    Raises
+    ------
+    UserError
+        If a setting is out of range.
+    """
+
+    preset: Literal["paper", "small", "tiny"] = "paper"
+    variant: Literal["paper", "released"] = "paper"
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    weight_decay: float | None = None
+    schedule: Schedule | None = None
+    warmup_epochs: int = 0
+    accumulate: int = 1
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = 0
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    n_top_genes: int = 1000
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    validation: str | float | None = None
+    panel: Panel | None = None
+    weights: Path | None = None
+    pretrained: bool = False
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch_size": 4, "accumulate": 1, "devices": 1, "num_nodes": 1, "n_top_genes": 1,
+                 "warmup_epochs": 0, "seed": 0}  # fmt: skip
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
+        if not self.learning_rate > 0:
+            raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
+        if self.warmup_epochs >= self.epochs:
+            raise UserError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}; give fewer.")
+        if isinstance(self.validation, str) and not self.validation.startswith(SECTION):
+            raise UserError(f"Validation {self.validation!r} is neither 'section:NAME' nor a share of the spots.")
+        if isinstance(self.validation, float | int) and not 0 < self.validation < 1:
+            raise UserError(f"The validation share is {self.validation:g}; give a number between 0 and 1, such as 0.2.")
+
+    @property
+    def validation_section(self) -> str | None:
+        """Name of the section kept out of training, if one is."""
+        return self.validation.removeprefix(SECTION) if isinstance(self.validation, str) else None
+
+    @property
+    def decay(self) -> float:
+        """Weight decay of AdamW, the variant's own unless given."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 1e-2 if self.variant == "paper" else 1e-3
+
+    @property
+    def learning_schedule(self) -> Schedule:
+        """Schedule of the learning rate, the variant's own unless given."""
+        return self.schedule or ("constant" if self.variant == "paper" else "cosine")
+
+    def model_config(self, n_genes: int) -> ModelConfig:
+        """Return the settings of the network for a number of genes."""
+        settings = {"variant": self.variant, "image_size": self.patch.patch_px, **self.model}
+        return preset(self.preset, n_genes, **settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings that decide the result, as JSON would read them back."""
+        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in PLACES}
+        read_back: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+        return read_back

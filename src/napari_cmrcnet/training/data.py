@@ -1,0 +1,149 @@
+"""Training spots: which they are, in which order they come, and how a batch of them is read."""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training.config import FitConfig
+
+Rows = NDArray[np.int64]
+LEAST_SPOTS = 4  # a contrastive loss of fewer spots compares next to nothing
+READ_AHEAD = 2  # batches
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some spots of a section, and their rows among all its spots (and patches)."""
+
+    section: Section
+    rows: Rows
+
+
+def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], list[Part]]:
+    """Divide the spots into those trained on and those validated on.
+
+    Returns
+    -------
+    training, validation : lists of Part
+        A held-out section is in the second list alone; a share of spots is drawn with the seed from every
+        section, which is then in both.
+
+    Raises
+    ------
+    UserError
+        If the held-out section is not there or too few spots are left on either side.
+    """
+    held_out, share = config.validation_section, config.validation
+    if held_out is not None and held_out not in {section.name for section in sections}:
+        raise UserError(f"There is no section {held_out!r} to validate on; choose one of those given.")
+    training, validation = [], []
+    for i, section in enumerate(sections):
+        n = len(section.spots)
+        if isinstance(share, float | int):
+            order = np.random.default_rng([config.seed, i]).permutation(n)
+            n_held_out = max(1, round(share * n))
+            validation.append(_part(section, order[:n_held_out]))
+            training.append(_part(section, order[n_held_out:]))
+        else:
+            (validation if section.name == held_out else training).append(_part(section, np.arange(n)))
+    for parts, use in ((training, "train"), (validation, "validate")):
+        spots = sum(len(part.rows) for part in parts)
+        if spots < LEAST_SPOTS and (parts or use == "train"):
+            raise UserError(f"{spots} spots are left to {use} on; at least {LEAST_SPOTS} are needed, and better 1,000.")
+    return training, validation
+
+
+def _part(section: Section, rows: NDArray[Any]) -> Part:
+    rows = np.sort(rows).astype(np.int64)
+    if len(rows) == len(section.spots):
+        return Part(section, rows)
+    return Part(replace(section, spots=section.spots[rows].copy()), rows)
+
+
+@dataclass(frozen=True)
+class SpotSet:
+    """Patches and expression of n spots; small enough to send to another process, which opens the patches.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        Patch caches.
+    file, row : int64 arrays, (n,)
+        Which of the caches a spot's patch is in, and which row of it.
+    expression : CSR float32, (n, genes)
+        Log-normalised expression of the model's genes.
+    """
+
+    files: tuple[Path, ...]
+    file: Rows
+    row: Rows
+    expression: Any
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def epoch_batches(n: int, batch_size: int, n_processes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Put n spots in a random order and cut it into batches of equal size.
+
+    Sizes differ by at most one spot a process, so there is no small rest at the end whose few pairs would
+    weigh as much as a full batch's. Every process gets as many spots as the others; up to
+    ``n_processes - 1`` spots sit an epoch out for it.
+
+    Returns
+    -------
+    list of int64 arrays, (n_processes, spots)
+        The spots of each batch, a row a process; a batch has at most ``batch_size`` spots (rounded up to a
+        multiple of the processes) over all rows.
+    """
+    columns = n // n_processes
+    order = rng.permutation(n)[: columns * n_processes].reshape(columns, n_processes)
+    n_batches = -(-columns * n_processes // batch_size)
+    return [batch.T for batch in np.array_split(order, n_batches)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pixels uint8 (b, side, side, 3) and expression float32 (b, genes), in memory a GPU can copy from."""
+
+    pixels: torch.Tensor
+    expression: torch.Tensor
+
+
+class BatchReader:
+    """Reads batches of a `SpotSet` in a thread, ahead of their use and in the order asked for."""
+
+    def __init__(self, spots: SpotSet, pin: bool = False) -> None:
+        self.spots = spots
+        self._pin = pin
+        self._patches = [np.load(file, mmap_mode="r") for file in spots.files]
+
+    def read(self, chosen: Rows) -> Batch:
+        """Read one batch of spots, given by their rows."""
+        side = self._patches[0].shape[1]
+        pixels = np.empty((len(chosen), side, side, 3), np.uint8)
+        for i, patches in enumerate(self._patches):
+            here = self.spots.file[chosen] == i
+            pixels[here] = patches[self.spots.row[chosen[here]]]
+        batch = torch.from_numpy(pixels), torch.from_numpy(self.spots.expression[chosen].toarray())
+        return Batch(*(tensor.pin_memory() if self._pin else tensor for tensor in batch))
+
+    def batches(self, chosen: Sequence[Rows]) -> Generator[Batch]:
+        """Read one batch after the other."""
+        with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
+            ahead: deque[Future[Batch]] = deque()
+            for rows in chosen:
+                ahead.append(pool.submit(self.read, rows))
+                if len(ahead) > READ_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()

@@ -1,0 +1,196 @@
+"""fit(): sections in, a checkpoint out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.bank import build_bank
+from napari_cmrcnet.retrieval.card import Card, Preprocessing
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training.cache import cache_key, patch_cache
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import Part, SpotSet, split
+from napari_cmrcnet.training.distributed import Process, check_devices, join, started_by_torchrun, train_in_processes
+from napari_cmrcnet.training.loop import BEST, STATE, Plan, train
+from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
+from napari_cmrcnet.training.state import Tensors, load_result, load_tensors
+
+
+def fit(
+    sections: Sequence[Section], config: FitConfig, out: str | os.PathLike[str], *, resume: bool = False
+) -> Job[Checkpoint]:
+    """Train CMRCNet on measured sections.
+
+    Beside ``NAME.cmrcnet`` a folder ``NAME.training`` holds the log, the plot of the losses and, until the
+    checkpoint stands, the state after the last epoch. On the CPU the same seed gives the same weights, with
+    or without a stop in between.
+
+    Under torchrun every process calls this; the folder of ``out`` must be one that all machines share. Only
+    the first yields progress.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        With counts, each with a name of its own.
+    config : FitConfig
+        How to train.
+    out : path
+        The checkpoint to write.
+    resume : bool
+        Go on with a stopped training, begin where there is none, and return a finished one as it is.
+
+    Yields
+    ------
+    Progress
+        Once a batch of patches cut or trained on; after each epoch with its losses.
+
+    Returns
+    -------
+    Checkpoint
+        With the weights of the epoch of least validation loss where there is a validation, else the last; its
+        bank holds all spots trained on.
+
+    Raises
+    ------
+    UserError
+        If the sections or settings do not serve, patches cannot be read, ``out`` or an unfinished training is
+        there already, what is resumed was begun with other input, the loss is not finite, or the disk is full.
+    """
+    run = RunFolder(Path(out))
+    check_sections(sections)
+    check_devices(config)
+    with join(config) as process:
+        if process.first:
+            run.refuse_to_overwrite(resume)
+            work = yield from _prepare(sections, config, run, resume, process)
+            process.wait()
+        else:  # finds what the first has cut
+            process.wait()
+            work = finish(_prepare(sections, config, run, resume, process))
+        if not run.out.exists():
+            if config.devices > 1 and not started_by_torchrun():
+                yield from train_in_processes(work.plan)
+            elif process.first:
+                yield from train(work.plan, process)
+            else:
+                finish(train(work.plan, process))
+            if process.first:
+                yield from _save(work, run, process.device)
+            process.wait()
+        if process.first:
+            run.tidy()
+        return Checkpoint.load(run.out)
+
+
+def check_sections(sections: Sequence[Section]) -> None:
+    """Refuse what cannot be trained on.
+
+    Raises
+    ------
+    UserError
+        If there is no section, one has no counts, or two have one name.
+    """
+    if not sections:
+        raise UserError("There is no section to train on; give at least one with counts.")
+    names = [section.name for section in sections]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"Several sections are called {', '.join(repeated)}; give each a name of its own.")
+    if unmeasured := [section.name for section in sections if not section.measured]:
+        raise UserError(f"The sections {', '.join(unmeasured)} have no counts to train on; leave them out.")
+
+
+@dataclass(frozen=True)
+class _Work:
+    plan: Plan
+    genes: list[str]
+    training: list[Part]
+    validation: list[Part]
+
+
+def _prepare(
+    sections: Sequence[Section], config: FitConfig, run: RunFolder, resume: bool, process: Process
+) -> Job[_Work]:
+    training, validation = split(sections, config)
+    genes = _genes(training, validation, config.n_top_genes)
+    settings = config.model_config(len(genes))  # before the patches are cut: it may refuse
+    keys = []
+    for i, section in enumerate(sections):
+        yield Progress("Checking slides", i, len(sections), "slides")
+        keys.append(cache_key(section, config.patch))
+    yield Progress("Checking slides", len(sections), len(sections), "slides")
+    if process.first:
+        run.begin(describe(sections, config, keys, genes), resume)
+    files: dict[str, Path] = {}
+    for section, key in zip(sections, keys, strict=True):
+        patches = yield from patch_cache(section, config.patch, key)
+        files[section.name] = Path(patches.filename)  # type: ignore[attr-defined]
+    spots = [_spot_set([part], files, genes) for part in validation]
+    plan = Plan(config, settings, _spot_set(training, files, genes), tuple(spots), run.path)
+    return _Work(plan, genes, training, validation)
+
+
+def _genes(training: Sequence[Part], validation: Sequence[Part], n_top: int) -> list[str]:
+    """Return the genes to train on: variable in the spots trained on, and there in the others."""
+    genes = highly_variable_genes([part.section for part in training], n_top)
+    there = [set(part.section.spots.var_names) for part in validation]
+    if kept := [gene for gene in genes if all(gene in names for names in there)]:
+        return kept
+    raise UserError("The validation section has none of the training sections' variable genes; choose another.")
+
+
+def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str]) -> SpotSet:
+    from scipy import sparse
+
+    sizes = [len(part.rows) for part in parts]
+    expression = sparse.vstack([expression_of(part.section.spots, genes) for part in parts], format="csr")
+    return SpotSet(
+        files=tuple(files[part.section.name] for part in parts),
+        file=np.repeat(np.arange(len(parts)), sizes),
+        row=np.concatenate([part.rows for part in parts]),
+        expression=expression,
+    )
+
+
+def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
+    """Write the checkpoint, and the last one beside it where another epoch was better."""
+    result = load_result(run.path / STATE)
+    last = len(result.history)
+    best = result.best_epoch or last
+    if best < last:
+        yield Progress("Saving the last epoch", 0, 1)
+        _checkpoint(work, result.weights, last, result.history[-1].validation_pcc, device).save(run.path / LAST)
+        weights, _ = load_tensors(run.path / BEST)
+    else:
+        run.remove_last()
+        weights = result.weights
+    yield Progress("Saving the checkpoint", 0, 1)
+    _checkpoint(work, weights, best, result.history[best - 1].validation_pcc, device).save(run.out)
+    yield Progress("Saving the checkpoint", 1, 1)
+
+
+def _checkpoint(work: _Work, weights: Tensors, epoch: int, pcc: float | None, device: torch.device) -> Checkpoint:
+    config, sections = work.plan.config, [part.section for part in work.training]
+    model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
+    model.load_inference_state(weights)
+    card = Card(
+        model=work.plan.settings,
+        genes=tuple(work.genes),
+        sections=tuple(section.name for section in sections),
+        patients=tuple(dict.fromkeys(section.patient for section in sections if section.patient)),
+        seed=config.seed,
+        epochs=epoch,
+        preprocessing=Preprocessing(patch=config.patch),
+        validation_pcc=pcc,
+        panel=config.panel,
+        synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
+    )
+    return Checkpoint(card, model, build_bank(model, sections, work.genes, device))

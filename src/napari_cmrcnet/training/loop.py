@@ -1,0 +1,195 @@
+"""The training loop: epochs of batches, and after each a validation and a saved state."""
+
+import math
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.retrieval.device import autocast
+from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.training.augment import apply_symmetries, draw_symmetries
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
+from napari_cmrcnet.training.distributed import Process
+from napari_cmrcnet.training.log import Epoch, plot_losses, write_log
+from napari_cmrcnet.training.state import State, save_tensors
+from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
+from napari_cmrcnet.training.validation import validate
+
+STATE, BEST, LOG, PLOT = "state.safetensors", "best.safetensors", "log.csv", "loss.png"
+SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the loop needs, in a form that can be sent to another process.
+
+    ``validation`` has one set of spots a section; ``folder`` holds the state, the log and the plot.
+    """
+
+    config: FitConfig
+    settings: ModelConfig
+    training: SpotSet
+    validation: tuple[SpotSet, ...]
+    folder: Path
+
+
+def train(plan: Plan, process: Process) -> Job[None]:
+    """Train until the last epoch, from the saved state where there is one.
+
+    After each epoch ``plan.folder`` holds the state, the weights of the best epoch so far (with validation),
+    the log and the plot. A training that is stopped loses the epoch it was in, and comes to the same weights.
+
+    Yields
+    ------
+    Progress
+        Once a batch, counted over all epochs; after each epoch with its figures.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite any more, the device's memory does not suffice, or the disk is full.
+    """
+    try:
+        yield from _Loop(plan, process).run()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The memory of {process.device} does not suffice for batches of {plan.config.batch_size} spots; "
+            "train anew with a smaller --batch-size, or on more devices."
+        ) from error
+
+
+@dataclass
+class _Loop:
+    plan: Plan
+    process: Process
+    state: State = field(init=False)
+    network: nn.Module = field(init=False)
+    n_batches: int = field(init=False)  # an epoch
+
+    def __post_init__(self) -> None:
+        pin = self.process.device.type == "cuda"
+        self.training = BatchReader(self.plan.training, pin)
+        self.held_out = [BatchReader(spots, pin) for spots in self.plan.validation]
+        self.n_batches = len(self._order(np.random.default_rng(0)))
+
+    def run(self) -> Job[None]:
+        self._start()
+        while self.state.epochs < self.plan.config.epochs:
+            epoch = self._validated((yield from self._epoch()))
+            self.state.history.append(epoch)
+            if self.process.first:
+                self._keep()
+            yield self._progress(0, epoch.values())
+
+    def _start(self) -> None:
+        config, device = self.plan.config, self.process.device
+        saved = self.plan.folder / STATE
+        torch.manual_seed(config.seed)
+        if saved.exists():  # it has all weights: none need to be fetched again
+            model = CMRCNet(self.plan.settings)
+        else:
+            model = CMRCNet(self.plan.settings, config.weights, config.pretrained)
+        model.to(device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.decay)
+        # fp16 ends at 65,504 and at 6e-8; bf16 and fp32 need no scaling.
+        scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.state = State(model, optimizer, scaler)
+        if saved.exists():
+            self.state.load(saved)
+        self.process.wait()  # nobody writes the state while another still reads it
+        self.network = self.process.wrap(model, all_used=self.plan.settings.image_encoder == "vit")
+
+    def _order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        return epoch_batches(len(self.plan.training), self.plan.config.batch_size, self.process.count, rng)
+
+    def _progress(self, batches: int, values: dict[str, float]) -> Progress:
+        epochs = self.state.epochs
+        done, total = epochs * self.n_batches + batches, self.plan.config.epochs * self.n_batches
+        return Progress("Training", done, total, "batches", {"epoch": epochs + (batches > 0), **values})
+
+    def _epoch(self) -> Job[Epoch]:
+        """Run one epoch. Its random numbers follow from seed and epoch, so that none need to be saved."""
+        config, rank, number = self.plan.config, self.process.rank, self.state.epochs + 1
+        rng = np.random.default_rng([config.seed, number])
+        # Dropout and masks; every process has spots of its own, and so numbers of its own.
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, number, rank]).generate_state(1)[0]))
+        order = self._order(rng)
+        symmetries = [draw_symmetries(rng, batch.size).reshape(-1, self.process.count, 3)[:, rank] for batch in order]
+        self.network.train()
+        sums = torch.zeros(3, device=self.process.device)
+        values: dict[str, float] = {}
+        started = shown = time.perf_counter()
+        with closing(self.training.batches([batch[rank] for batch in order])) as reader:
+            for i, (batch, drawn) in enumerate(zip(reader, symmetries, strict=True)):
+                losses = self._backward(batch, drawn, share=1 / self._batches_of_step(i))
+                if (i + 1) % config.accumulate == 0 or i + 1 == self.n_batches:
+                    rate = self._step()
+                figures = losses.figures()
+                sums += figures * order[i].size
+                if time.perf_counter() - shown > SECONDS_BETWEEN_FIGURES:
+                    shown, values = time.perf_counter(), {"loss": float(figures[0])}
+                yield self._progress(i + 1, values)
+        n = sum(batch.size for batch in order)
+        loss, contrastive, reconstruction = (sums / n).tolist()
+        if not math.isfinite(loss):
+            raise UserError(
+                f"The loss is not finite in epoch {number}; train anew with a lower learning rate than "
+                f"{config.learning_rate:g}, a warm-up, or fp32."
+            )
+        seconds = time.perf_counter() - started
+        reconstructed = None if math.isnan(reconstruction) else reconstruction
+        return Epoch(number, self.state.step, loss, contrastive, reconstructed, None, None, rate, n / seconds, seconds)
+
+    def _batches_of_step(self, i: int) -> int:
+        """Return how many batches are averaged into the optimiser step of batch i; the last may have fewer."""
+        accumulate = self.plan.config.accumulate
+        return min(accumulate, self.n_batches - i // accumulate * accumulate)
+
+    def _backward(self, batch: Batch, symmetries: np.ndarray, share: float) -> Losses:
+        device = self.process.device
+        pixels = apply_symmetries(batch.pixels.to(device, non_blocking=True), symmetries)
+        expression = batch.expression.to(device, non_blocking=True)
+        with autocast(device, self.plan.config.precision):
+            inputs = to_input(pixels, device=device)
+            losses = batch_losses(self.network, self.plan.settings, inputs, expression, gather=self.process.gather)
+        self.state.scaler.scale(losses.total * share).backward()  # type: ignore[no-untyped-call]
+        return losses
+
+    def _step(self) -> float:
+        state, config = self.state, self.plan.config
+        rate = learning_rate(config, state.step, -(-self.n_batches // config.accumulate))
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        return rate
+
+    def _validated(self, epoch: Epoch) -> Epoch:
+        """Add the figures on held-out spots. Every process computes them, which costs no waiting."""
+        if not self.held_out:
+            return epoch
+        found = validate(self.state.model, self.training, self.held_out, self.plan.config, self.process.device)
+        if found.loss < self.state.best_loss:
+            self.state.best_loss, self.state.best_epoch = found.loss, epoch.epoch
+        return replace(epoch, validation_loss=found.loss, validation_pcc=found.pcc)
+
+    def _keep(self) -> None:
+        """Save; the state comes last, so that what it says is there is there."""
+        folder, state = self.plan.folder, self.state
+        if state.best_epoch == state.epochs:
+            save_tensors(folder / BEST, state.model.inference_state())
+        write_log(folder / LOG, state.history)
+        plot_losses(folder / PLOT, state.history)
+        state.save(folder / STATE)

@@ -1,0 +1,144 @@
+"""Where a training stands, on the disk: what is needed to go on as if it had never stopped.
+
+One safetensors file holds the tensors, and in its header, as JSON, the rest. A single file is replaced in one
+rename, so that weights, optimiser and counters always belong together. Random numbers need no storing: those
+of an epoch follow from the seed, the epoch and the process alone.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.training.log import Epoch
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class State:
+    """A training between two epochs.
+
+    ``best_epoch`` counts from 1 and is 0 while there is none; ``best_loss`` is its validation loss.
+    """
+
+    model: CMRCNet
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything, whole or not at all.
+
+        Raises
+        ------
+        UserError
+            If the disk is full.
+        """
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{i}/{name}": value for name, value in moments.items()}
+        rest = {
+            "step": self.step,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "history": [asdict(epoch) for epoch in self.history],
+            "scaler": self.scaler.state_dict(),
+        }
+        save_tensors(path, tensors, {"training": json.dumps(rest)})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read everything back into a model, an optimiser and a scaler made with the same settings.
+
+        Raises
+        ------
+        UserError
+            If the file is damaged or belongs to another model.
+        """
+        tensors, header = load_tensors(path)
+        rest = json.loads(header["training"])
+        moments: dict[int, Tensors] = {}
+        weights: Tensors = {}
+        for name, value in tensors.items():
+            kind, _, key = name.partition("/")
+            if kind == "model":
+                weights[key] = value
+            else:
+                i, _, moment = key.partition("/")
+                moments.setdefault(int(i), {})[moment] = value
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{path} belongs to another model; remove its folder to train anew.") from error
+        groups = self.optimizer.state_dict()["param_groups"]  # its settings follow from the configuration
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        if rest["scaler"]:
+            self.scaler.load_state_dict(rest["scaler"])
+        self.step, self.best_epoch, self.best_loss = rest["step"], rest["best_epoch"], rest["best_loss"]
+        self.history = [Epoch(**epoch) for epoch in rest["history"]]
+
+
+def save_tensors(path: str | os.PathLike[str], tensors: Tensors, header: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    # Clones, because safetensors refuses modules that share their weights.
+    on_cpu = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    with atomic_file(path) as temporary:
+        try:
+            save_file(on_cpu, temporary, header)
+        except SafetensorError as error:  # a full disk
+            raise OSError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training came to: the last weights that prediction needs, the best epoch (0: none), the log."""
+
+    weights: Tensors
+    best_epoch: int
+    history: tuple[Epoch, ...]
+
+
+def load_result(path: str | os.PathLike[str]) -> Result:
+    """Read the result from the state after the last epoch.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    tensors, header = load_tensors(path, "model/")
+    rest = json.loads(header["training"])
+    weights = {name: value for name, value in tensors.items() if not name.startswith("reconstruction.")}
+    return Result(weights, rest["best_epoch"], tuple(Epoch(**epoch) for epoch in rest["history"]))
+
+
+def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensors, dict[str, str]]:
+    """Read a safetensors file onto the CPU: tensors whose name has a prefix, under the rest of it; and the header.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  not a dict
+            tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove its folder to train anew.") from error

@@ -1,0 +1,85 @@
+"""One step of training: the losses of a batch, and the learning rate. Nothing here knows of epochs or files."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.losses import contrastive_loss, reconstruction_loss, total_loss
+from napari_cmrcnet.training.config import FitConfig
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of a batch (scalar tensors), and the image embeddings (b, 256) they came from."""
+
+    total: torch.Tensor
+    contrastive: torch.Tensor
+    reconstruction: torch.Tensor | None
+    image: torch.Tensor
+
+    def figures(self) -> torch.Tensor:
+        """Return total, contrastive and reconstruction loss (NaN without), detached, as one (3,) tensor."""
+        reconstruction = self.total.new_tensor(math.nan) if self.reconstruction is None else self.reconstruction
+        return torch.stack([self.total, self.contrastive, reconstruction]).detach()
+
+
+def batch_losses(
+    model: nn.Module,
+    settings: ModelConfig,
+    pixels: torch.Tensor,
+    expression: torch.Tensor,
+    *,
+    gather: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
+    generator: torch.Generator | None = None,
+) -> Losses:
+    """Compute the losses of a batch, of which other processes may hold other parts.
+
+    Parameters
+    ----------
+    model : CMRCNet, or it wrapped for several processes
+        The network.
+    settings : ModelConfig
+        Its settings: variant, temperature and kind of the losses.
+    pixels : float tensor, (b, 3, side, side)
+        Normalised patches.
+    expression : float tensor, (b, genes)
+        Log-normalised expression at the same spots.
+    gather : callable
+        Joins the rows of all processes, with their gradient.
+    generator : torch.Generator, optional
+        Draws the mask of the reconstruction; torch's own if not given.
+
+    Returns
+    -------
+    Losses
+        Of the whole batch, the same on every process.
+    """
+    outputs = model(pixels, expression, generator=generator)
+    # In float32 already here, so that the gradients that the processes add up are.
+    image, gene = gather(outputs.image.float()), gather(outputs.gene.float())
+    contrastive = contrastive_loss(image, gene, settings.temperature, settings.variant)
+    reconstruction = None
+    if outputs.reconstructed is not None:
+        reconstructed, target = gather(outputs.reconstructed.float()), gather(outputs.target.float())
+        reconstruction = reconstruction_loss(reconstructed, target, settings.reconstruction_loss)
+    total = total_loss(contrastive, reconstruction, settings.variant)
+    return Losses(total, contrastive, reconstruction, image)
+
+
+def learning_rate(config: FitConfig, step: int, steps_per_epoch: int) -> float:
+    """Return the learning rate of an optimiser step, counted from 0.
+
+    It rises linearly over the warm-up epochs and then stays, or falls on a cosine to a tenth: from 1e-4 to
+    1e-5 in the published code.
+    """
+    warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    if config.learning_schedule == "constant":
+        return config.learning_rate
+    done = (step - warmup) / max(1, total - warmup)
+    return config.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * done)) / 2)

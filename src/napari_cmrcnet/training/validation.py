@@ -1,0 +1,109 @@
+"""How well the model does on spots it was not trained on, after each epoch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.device import autocast
+from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.retrieval.search import nearest
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import BatchReader
+from napari_cmrcnet.training.step import batch_losses
+
+NEIGHBOURS = 50
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean loss over the validation spots, and their mean PCC over the model's genes (None: undefined)."""
+
+    loss: float
+    pcc: float | None
+
+
+def validate(
+    model: CMRCNet, training: BatchReader, held_out: Sequence[BatchReader], config: FitConfig, device: torch.device
+) -> Validation:
+    """Compute loss and retrieval PCC on held-out spots.
+
+    Expression is retrieved from the training spots as in prediction. PCC is taken over the spots of each
+    section by itself, averaged over genes, then over sections.
+
+    Parameters
+    ----------
+    model : CMRCNet
+        Left in evaluation mode: no dropout, and masks as the variant has them.
+    training : BatchReader
+        Spots to retrieve from.
+    held_out : sequence of BatchReader
+        Held-out spots, one reader a section.
+    """
+    model.eval()
+    bank = _embed_genes(model, training, device)
+    losses, weights, pccs = [], [], []
+    for section in held_out:
+        queries, loss = _embed_patches(model, section, config, device)
+        losses.append(loss)
+        weights.append(len(queries))
+        neighbours, _ = nearest(queries, bank, min(NEIGHBOURS, len(bank)), device=device)
+        predicted = _mean_expression(neighbours, training.spots.expression)
+        pccs.append(mean_pcc(section.spots.expression.toarray(), predicted))
+    defined = [pcc for pcc in pccs if pcc is not None]
+    return Validation(float(np.average(losses, weights=weights)), float(np.mean(defined)) if defined else None)
+
+
+def _embed_genes(model: CMRCNet, spots: BatchReader, device: torch.device) -> Matrix:
+    expression = spots.spots.expression
+    blocks = []
+    with torch.inference_mode():
+        for start in range(0, len(spots.spots), 1024):
+            block = torch.from_numpy(expression[start : start + 1024].toarray()).to(device)
+            blocks.append(model.embed_genes(block).float().cpu().numpy())
+    return np.concatenate(blocks)
+
+
+def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device: torch.device) -> tuple[Matrix, float]:
+    """Return the image embeddings of all spots and the mean loss of batches of equal size."""
+    n = len(spots.spots)
+    batches = np.array_split(np.arange(n), -(-n // config.batch_size))
+    mask = torch.Generator().manual_seed(config.seed)  # the same masks each epoch: losses compare
+    embeddings, total = [], 0.0
+    for batch in spots.batches(batches):
+        pixels = to_input(batch.pixels, device=device)
+        expression = batch.expression.to(device)
+        with torch.inference_mode(), autocast(device, config.precision):
+            losses = batch_losses(model, model.config, pixels, expression, generator=mask)
+        embeddings.append(losses.image.cpu().numpy())
+        total += float(losses.total) * len(pixels)
+    return np.concatenate(embeddings), total / n
+
+
+def _mean_expression(neighbours: NDArray[np.int32], expression: sparse.csr_matrix) -> Matrix:
+    n, k = neighbours.shape
+    chosen = sparse.csr_matrix(
+        (np.full(n * k, 1 / k, np.float32), neighbours.ravel(), np.arange(0, n * k + 1, k)),
+        shape=(n, expression.shape[0]),
+    )
+    mean: Matrix = (chosen @ expression).toarray()
+    return mean
+
+
+def mean_pcc(measured: Matrix, predicted: Matrix) -> float | None:
+    """Return the mean over genes of the Pearson correlation over spots, both (spots, genes).
+
+    Genes that do not vary, in either, are left out; None if none is left.
+    """
+    x = measured.astype(np.float64) - measured.mean(axis=0, dtype=np.float64)
+    y = predicted.astype(np.float64) - predicted.mean(axis=0, dtype=np.float64)
+    length = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
+    varies = (np.ptp(measured, axis=0) > 0) & (np.ptp(predicted, axis=0) > 0)
+    if not varies.any():
+        return None
+    return float(np.mean((x * y).sum(axis=0)[varies] / length[varies]))

@@ -1,0 +1,151 @@
+"""Several processes take the same steps as one."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.distributed import check_devices
+from napari_cmrcnet.training.fit import fit
+
+Write = Callable[..., tuple[Path, Path]]
+Open = Callable[..., Section]
+ONE_STEP = """
+import sys, torch
+from safetensors.torch import save_file
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.config import preset
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.distributed import join
+from napari_cmrcnet.training.step import batch_losses
+
+settings = preset("tiny", 12, image_size=32, patch_size=8, dropout=0.0, mask_rate=0.0)
+torch.manual_seed(0)
+model = CMRCNet(settings)
+for module in model.modules():
+    if isinstance(module, (torch.nn.Dropout, torch.nn.AlphaDropout)):
+        module.p = 0.0
+pixels, expression = torch.randn(64, 3, 32, 32), torch.rand(64, 12)
+with join(FitConfig(device="cpu")) as process:
+    mine = slice(process.rank, None, process.count)
+    network = process.wrap(model)
+    losses = batch_losses(network, settings, pixels[mine], expression[mine], gather=process.gather)
+    losses.total.backward()
+    if process.first:
+        gradients = {name: weight.grad for name, weight in model.named_parameters()}
+        save_file({"loss": losses.figures(), **gradients}, sys.argv[1])
+"""
+
+
+def run_processes(script: str, count: int, *arguments: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(count)
+    ]
+    assert [child.wait(timeout=120) for child in children] == [0] * count
+
+
+def test_one_process_of_64_equals_two_of_32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "one")])
+    exec(ONE_STEP, {})
+    run_processes(ONE_STEP, 2, str(tmp_path / "two"))
+    one, two = load_file(tmp_path / "one"), load_file(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert max(float(value.abs().max()) for name, value in one.items() if name != "loss") > 1e-3
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5, msg=name)
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.section import open_section
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.fit import fit
+
+def train(slide, spots, out, devices=1):
+    config = FitConfig(
+        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=devices, patch=PatchSpec(32, None),
+        model={"patch_size": 16, "dropout": 0.0, "reconstruction": False},
+    )
+    section = open_section(slide, spots, mpp=0.5)
+    progress = []
+    checkpoint = finish(fit([section], config, Path(out)), progress.append)
+    section.slide.close()
+    assert checkpoint.card.epochs == 2
+    return [step.done for step in progress if step.step == "Training"]
+
+if __name__ == "__main__":
+    train(*sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> Iterator[tuple[Path, list[str]]]:
+    """A training in one process: its folder, and the input to use again."""
+    folder = tmp_path_factory.mktemp("trained")
+    names: dict[str, Any] = {"__name__": "train"}
+    exec(TRAIN, names)
+    files = [str(path) for path in write_section(folder, "S1")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMRCNET_CACHE", str(folder / "cache"))
+        steps = names["train"](*files, folder / "one.cmrcnet")
+        assert steps == names["train"](*files, folder / "spawned.cmrcnet", devices=2)
+        yield folder, files
+
+
+def test_devices_of_a_machine_come_to_the_weights_of_one(trained: tuple[Path, list[str]]) -> None:
+    check_same_weights(trained[0] / "one.cmrcnet", trained[0] / "spawned.cmrcnet")
+
+
+def test_torchrun_comes_to_the_weights_of_one_process(trained: tuple[Path, list[str]]) -> None:
+    folder, files = trained
+    run_processes(TRAIN, 2, *files, str(folder / "torchrun.cmrcnet"))
+    check_same_weights(folder / "one.cmrcnet", folder / "torchrun.cmrcnet")
+    assert {path.name for path in (folder / "torchrun.training").iterdir()} == {"log.csv", "loss.png", "run.json"}
+
+
+def check_same_weights(one: Path, two: Path) -> None:
+    expected, found = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-4, msg=name)
+
+
+def test_an_error_in_a_process_is_the_error_of_the_training(
+    tmp_path: Path, write_section: Write, open_small: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    section = open_small(*write_section(tmp_path, "S1"))
+    config = FitConfig(
+        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=2, learning_rate=1e30, patch=PatchSpec(32, None),
+        model={"patch_size": 16},
+    )  # fmt: skip
+    with pytest.raises(UserError, match="not finite"):
+        finish(fit([section], config, tmp_path / "m.cmrcnet"))
+
+
+def test_several_machines_need_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(UserError, match="torchrun --nnodes 3 --nproc-per-node 8"):
+        check_devices(FitConfig(num_nodes=3, devices=8))

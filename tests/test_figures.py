@@ -1,0 +1,91 @@
+"""Pictures: one colour scale, true geometry, and no failure on odd data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from napari_cmrcnet.evaluation.figures import Ground, colour_limits, gene_map, scatter, set_boxplot
+
+
+@pytest.fixture
+def ground() -> Ground:
+    x, y = np.meshgrid(np.arange(200.0, 1800, 200), np.arange(300.0, 1300, 200))
+    image = np.full((150, 200, 3), 230, np.uint8)
+    return Ground(np.stack([x.ravel(), y.ravel()], axis=1), 110.0, 0.5, image, 10.0)
+
+
+def test_limits_are_percentiles_over_both_and_never_nan() -> None:
+    measured, predicted = np.arange(100.0), np.arange(100.0, 200)
+    assert colour_limits(measured, predicted) == tuple(np.percentile(np.arange(200.0), [1, 99]))
+    assert colour_limits(np.full(5, 2.0), np.full(5, 2.0)) == (2.0, 3.0)
+    assert colour_limits(np.array([np.nan]), np.array([np.nan])) == (0.0, 1.0)
+
+
+def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> None:
+    values = np.linspace(0, 4, len(ground.xy))
+    figure = gene_map(ground, values, values * 0.5, "HLA-DRA", 0.873, subtitle="S1")
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in panels] == ["H&E", "measured", "predicted"]
+    assert panels[1].collections[0].get_clim() == panels[2].collections[0].get_clim()
+    assert figure.axes[-1].get_ylabel() == "HLA-DRA, log-normalised expression"
+    assert "PCC 0.87" in figure.get_suptitle()
+    for axis in panels:
+        assert axis.get_aspect() == 1
+        bottom, top = axis.get_ylim()
+        assert bottom > top  # y goes down, as in the image
+        left, right = axis.get_xlim()
+        assert left < ground.xy[:, 0].min() - 55
+        assert right > ground.xy[:, 0].max() + 55
+
+
+def test_spots_have_their_true_size(ground: Ground) -> None:
+    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "EPCAM", np.nan)
+    FigureCanvasAgg(figure).draw()
+    panel = next(axis for axis in figure.axes if axis.get_title() == "measured")
+    circles = panel.collections[0]
+    radius = circles.get_transforms()[0][0, 0] * circles.get_transform().get_matrix()[0, 0]
+    pixels = np.ptp(panel.transData.transform([[0, 0], [110, 0]])[:, 0])
+    assert 2 * radius == pytest.approx(pixels, rel=1e-3)
+    assert "undefined" in figure.get_suptitle()
+
+
+def test_scale_bar_is_round_and_says_micrometres(ground: Ground) -> None:
+    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "A", 0.1)
+    assert any(text.get_text() == "100 µm" for text in figure.axes[0].texts)
+    (bar,) = figure.axes[0].lines
+    assert np.ptp(bar.get_xdata()) == pytest.approx(100 / 0.5)
+
+
+def test_map_without_slide_and_with_strange_names_and_nan(ground: Ground, tmp_path: Path) -> None:
+    bare = Ground(ground.xy, ground.diameter)
+    values = np.linspace(0, 1, len(ground.xy))
+    values[3] = np.nan
+    for gene in ("-", "a$b_c^", "=1+1", "-x-"):
+        figure = gene_map(bare, values, np.zeros_like(values), gene, 0.0)
+        figure.savefig(tmp_path / "map.png")
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["measured", "predicted"]
+
+
+def test_boxplot_leaves_undefined_out_and_says_so(tmp_path: Path) -> None:
+    values = {"HEG": np.array([0.1, 0.4, np.nan]), "HVG": np.array([0.3]), "markers": np.array([])}
+    figure = set_boxplot({"S1": values, "S2": values})
+    figure.savefig(tmp_path / "box.svg")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["n = 2\n1 undef.", "n = 1"] * 2
+
+
+def test_boxplot_of_nothing_is_still_a_picture(tmp_path: Path) -> None:
+    set_boxplot({"S1": {"HEG": np.array([np.nan]), "HVG": np.array([]), "markers": np.array([])}}).savefig(
+        tmp_path / "box.png"
+    )
+
+
+@pytest.mark.parametrize("n_genes", [1, 3, 4])
+def test_scatter_has_a_panel_a_gene(n_genes: int, tmp_path: Path) -> None:
+    measured = np.random.default_rng(0).gamma(2, size=(20, n_genes))
+    genes = [f"G{index}" for index in range(n_genes)]
+    figure = scatter(genes, measured, measured, [1.0] * (n_genes - 1) + [np.nan], "S1")
+    figure.savefig(tmp_path / "scatter.png")
+    assert sum(axis.get_visible() for axis in figure.axes) == n_genes

@@ -1,0 +1,190 @@
+"""Scores: exact against SciPy, undefined ones said, intervals right, and no gene lost."""
+
+from typing import Any
+
+import anndata
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.stats import pearsonr, spearmanr
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation import metrics
+from napari_cmrcnet.evaluation.metrics import Bootstrap, heg, hvg, interval, mean_pcc, pcc, rmse, spearman, undefined
+from napari_cmrcnet.evaluation.scores import combine, score
+from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.panels import Panel
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-160, 1e150])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_pcc_is_scipys(rng: np.random.Generator, scale: float, offset: float) -> None:
+    measured = rng.normal(size=(40, 5))
+    predicted = (0.5 * measured + rng.normal(size=(40, 5)) + offset) * scale
+    expected = [pearsonr(measured[:, gene], predicted[:, gene]).statistic for gene in range(5)]
+    np.testing.assert_allclose(pcc(measured, predicted), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_perfect_and_reversed_are_within_one(rng: np.random.Generator) -> None:
+    values = rng.normal(size=(7, 50))
+    assert np.array_equal(np.abs(pcc(values, values)) <= 1, np.ones(50, bool))
+    np.testing.assert_allclose(pcc(values, -values), -1)
+
+
+def test_spearman_is_scipys_with_ties(rng: np.random.Generator) -> None:
+    measured, predicted = rng.integers(0, 4, (30, 6)).astype(float), rng.integers(0, 4, (30, 6)).astype(float)
+    expected = [spearmanr(measured[:, gene], predicted[:, gene]).statistic for gene in range(6)]
+    np.testing.assert_allclose(spearman(measured, predicted), expected, rtol=1e-12)
+
+
+def test_rmse_by_hand() -> None:
+    assert rmse([[0.0], [2.0]], [[3.0], [-2.0]]) == pytest.approx(np.sqrt(12.5))
+
+
+def test_undefined_says_why() -> None:
+    measured = np.array([[1.0, 0.1, 2.0], [2.0, 0.1, 1.0], [3.0, 0.1, 0.0]])
+    predicted = np.array([[1.0, 1.0, 5.0], [2.0, 2.0, 5.0], [2.0, 3.0, 5.0]])
+    assert undefined(measured, predicted) == ["", "constant measured", "constant predicted"]
+    assert np.isnan(pcc(measured, predicted)).tolist() == [False, True, True]
+    assert undefined(measured[:2], predicted[:2]) == ["fewer than 3 spots"] * 3
+    assert np.isnan(pcc(measured[:2], predicted[:2])).all()
+
+
+def test_undefined_is_left_out_or_zero_as_asked() -> None:
+    assert mean_pcc([0.5, np.nan, 0.1]) == pytest.approx(0.3)
+    assert mean_pcc([0.5, np.nan, 0.1], nan_as_zero=True) == pytest.approx(0.2)
+    assert np.isnan(mean_pcc([np.nan]))
+
+
+def test_matrices_of_different_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="same"):
+        pcc(np.zeros((3, 2)), np.zeros((2, 3)))
+
+
+def test_sets_take_the_top_genes_and_keep_the_order_of_equal_ones() -> None:
+    assert heg([1.0, 3.0, 2.0, 3.0], "abcd", 3) == ("b", "d", "c")
+    assert hvg([1.0, 3.0], "ab", 50) == ("b", "a")
+
+
+def test_bootstrap_is_pcc_of_the_drawn_spots(rng: np.random.Generator) -> None:
+    measured, predicted = rng.normal(size=(25, 3)), rng.normal(size=(25, 3))
+    bootstrap = Bootstrap(25, seed=4, resamples=20)
+    found = bootstrap.pcc(measured, predicted)
+    for times, row in zip(bootstrap.times, found, strict=True):
+        drawn = np.repeat(np.arange(25), times)
+        np.testing.assert_allclose(row, pcc(measured[drawn], predicted[drawn]), rtol=1e-9, atol=1e-12)
+
+
+def test_bootstrap_of_a_rare_gene_is_undefined_where_it_was_not_drawn() -> None:
+    measured = np.zeros((10, 1))
+    measured[3] = 1.7
+    bootstrap = Bootstrap(10, seed=0)
+    found = bootstrap.pcc(measured, np.arange(10.0)[:, None])
+    assert np.array_equal(np.isnan(found[:, 0]), bootstrap.times[:, 3] == 0)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says(rng: np.random.Generator) -> None:
+    shared = rng.normal(size=(80, 300))
+    measured, predicted = shared + rng.normal(size=shared.shape), shared + rng.normal(size=shared.shape)  # PCC 0.5
+    low, high = interval(Bootstrap(80, resamples=400).pcc(measured, predicted))
+    assert 0.88 < ((low < 0.5) & (high > 0.5)).mean() < 0.98
+
+
+class FakePrediction:
+    """A prediction from matrices; genes only measured or only predicted are at either end."""
+
+    def __init__(self, measured: np.ndarray, predicted: np.ndarray, genes: list[str], section: str = "T") -> None:
+        self.name, self.panel = section, None
+        self.provenance = Provenance("", "", (), (), section, "", "", "", 50, 0.5, "test", 1e4, None)
+        table = dict(zip([*genes, "only_measured"], [*measured.T, measured[:, 0]], strict=True))
+        self._measured, self._genes = table, genes
+        self._predicted = dict(zip([*genes, "only_predicted"], [*predicted.T, predicted[:, 0]], strict=True))
+        self.genes = ("only_predicted", *genes)
+        self.measured_genes = tuple(genes)
+        self.spots = anndata.AnnData(np.zeros((len(measured), 1)))
+
+    def measured(self, genes: list[str]) -> Any:
+        return sparse.csr_matrix(np.column_stack([self._measured[gene] for gene in genes]))
+
+    def expression(self, genes: list[str]) -> np.ndarray:
+        return np.column_stack([self._predicted[gene] for gene in genes])
+
+
+def many_genes(rng: np.random.Generator, n: int = 60, g: int = 600) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    measured = rng.gamma(2.0, rng.uniform(0.1, 2, g), (n, g))
+    return measured, 0.4 * measured + rng.normal(size=(n, g)), [f"G{index}" for index in range(g)]
+
+
+def test_score_has_every_common_gene_and_the_sets(rng: np.random.Generator) -> None:
+    measured, predicted, genes = many_genes(rng)
+    panel = Panel("mine", ("G5", "NOT_HERE", "only_measured", "G1"))
+    scores = score(FakePrediction(measured, predicted, genes), panel)
+    assert list(scores.table.index) == genes
+    np.testing.assert_allclose(scores.table.pcc, pcc(measured, predicted), rtol=1e-12)
+    assert set(scores.table.index[scores.table.HEG]) == set(heg(measured.mean(0), genes))
+    assert set(scores.table.index[scores.table.HVG]) == set(hvg(measured.var(0), genes))
+    assert list(scores.table.index[scores.table.markers]) == ["G1", "G5"]
+    assert scores.missing_markers == ("NOT_HERE", "only_measured")
+    assert scores.sets["HEG"].n == 50
+    assert scores.sets["markers"].pcc == pytest.approx(scores.table.pcc[["G1", "G5"]].mean())
+    assert scores.spots == 60
+    for values in scores.sets.values():
+        assert values.low < values.pcc < values.high
+    assert (scores.table.low <= scores.table.high).all()
+
+
+def test_blocks_of_genes_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = score(FakePrediction(*many_genes(rng)))
+    monkeypatch.setattr("napari_cmrcnet.evaluation.scores._BLOCK", 37)
+    parts = score(FakePrediction(*many_genes(np.random.default_rng(0))))
+    np.testing.assert_allclose(whole.table.low, parts.table.low, rtol=1e-9)
+    assert whole.sets["HVG"].high == pytest.approx(parts.sets["HVG"].high, rel=1e-9)
+
+
+def test_same_seed_same_interval(rng: np.random.Generator) -> None:
+    prediction = FakePrediction(*many_genes(rng, g=20))
+    assert score(prediction, seed=1).sets == score(prediction, seed=1).sets
+    assert score(prediction, seed=1).sets["HEG"].low != score(prediction, seed=2).sets["HEG"].low
+
+
+def test_undefined_genes_are_counted_not_hidden(rng: np.random.Generator) -> None:
+    measured, predicted, genes = many_genes(rng, g=10)
+    measured[:, 2], predicted[:, 7] = 1.0, 0.0
+    left_out = score(FakePrediction(measured, predicted, genes))
+    as_zero = score(FakePrediction(measured, predicted, genes), nan_as_zero=True)
+    assert (left_out.sets["HEG"].n, left_out.sets["HEG"].undefined) == (8, 2)
+    assert (as_zero.sets["HEG"].n, as_zero.sets["HEG"].undefined) == (10, 2)
+    assert as_zero.sets["HEG"].pcc == pytest.approx(0.8 * left_out.sets["HEG"].pcc)
+    assert left_out.table.undefined[["G2", "G7"]].tolist() == [metrics.CONSTANT_MEASURED, metrics.CONSTANT_PREDICTED]
+    assert left_out.table[["low", "high"]].loc["G2"].isna().all()
+
+
+def test_nothing_to_score_is_null_not_an_error(rng: np.random.Generator) -> None:
+    scores = score(FakePrediction(*many_genes(rng, n=2, g=4)))
+    assert scores.sets["HEG"].as_dict() == {"pcc": None, "low": None, "high": None, "n": 0, "undefined": 4}
+    assert scores.sets["markers"].as_dict() == {"pcc": None, "low": None, "high": None, "n": 0, "undefined": 0}
+
+
+def test_unmeasured_and_foreign_sections_are_refused(rng: np.random.Generator) -> None:
+    prediction = FakePrediction(*many_genes(rng, g=4))
+    prediction.measured_genes = ()
+    with pytest.raises(UserError, match="in common"):
+        score(prediction)
+    prediction.spots.X = None
+    with pytest.raises(UserError, match="no measured counts"):
+        score(prediction)
+
+
+def test_sections_are_averaged_with_a_narrower_interval(rng: np.random.Generator) -> None:
+    scores = [score(FakePrediction(*many_genes(rng, n=30, g=8), section=str(i)), seed=i) for i in range(4)]
+    joined = combine(scores, "HEG")
+    assert joined.pcc == pytest.approx(np.mean([one.sets["HEG"].pcc for one in scores]))
+    assert joined.n == 32
+    widths = [one.sets["HEG"].high - one.sets["HEG"].low for one in scores]
+    assert joined.high - joined.low < 0.8 * min(widths)
+    assert combine(scores, "markers").pcc is None

@@ -1,0 +1,229 @@
+"""The report of predictions: complete, readable by programs and people, honest about what was scored."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.metrics import pcc
+from napari_cmrcnet.evaluation.report import Report, evaluate
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
+from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.simulate import write_slide
+
+GENES = [*(f"G{index}" for index in range(66)), "NKX2-5", "=EVIL", "HLA/A"]
+
+
+def make_prediction(folder: Path, name: str = "T1", seed: int = 0, **about: object) -> Prediction:
+    """A prediction of 30 spots from a bank of 40: real classes, no network."""
+    rng = np.random.default_rng(seed)
+    slide = folder / f"{name}.tif"
+    write_slide(slide, rng.integers(180, 250, (600, 700, 3), dtype=np.uint8))
+    embeddings = rng.normal(size=(40, 8)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    levels = rng.gamma(2, size=(40, len(GENES))).astype(np.float32)
+    obs = {"section": "B", "patient": "PB", "array_row": -1, "array_col": -1, "x": 0.0, "y": 0.0}
+    bank = Bank(
+        embeddings,
+        sparse.csc_matrix(levels),
+        tuple(GENES),
+        ("",) * len(GENES),
+        pd.DataFrame([obs] * 40, index=[str(spot) for spot in range(40)]),
+    )
+    neighbours = rng.integers(0, 40, (30, 5)).astype(np.int32)
+    counts = rng.poisson(np.exp(levels[neighbours].mean(axis=1)) * 5)
+    counts[:, 4] = 0
+    x, y = np.meshgrid(np.arange(60.0, 660, 100), np.arange(60.0, 560, 100))
+    spots = AnnData(sparse.csr_matrix(counts.astype(np.int32)), var=pd.DataFrame(index=GENES))
+    spots.obsm["spatial"] = np.stack([x.ravel(), y.ravel()], axis=1)
+    spots.uns["spatial"] = {name: {"scalefactors": {"spot_diameter_fullres": 55.0}}}
+    spots.uns["cmrcnet"] = {"source": "test", "synthetic": False}
+    provenance = Provenance(
+        checkpoint="",
+        checkpoint_digest="0" * 64,
+        trained_on=("B",),
+        trained_on_patients=("PB",),
+        section=name,
+        patient="PT",
+        slide=str(slide),
+        spots=str(folder / f"{name}.h5ad"),
+        k=5,
+        mpp=0.5,
+        mpp_source="test",
+        target_sum=1e4,
+        panel=Panel("two markers", ("G1", "HLA/A", "NOT_THERE")),
+    )
+    similarity = np.ones((30, 5), np.float32)
+    return Prediction(
+        spots,
+        neighbours,
+        similarity,
+        confidence_table(neighbours, similarity, bank, spots.obs_names),
+        replace(provenance, **about),
+        bank=bank,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("report")
+    return finish(evaluate([make_prediction(folder)], folder / "out"))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time, and is not what such a test is about."""
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", lambda *_: iter(()))
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_sets", lambda *_: [])
+
+
+@pytest.fixture
+def one_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._BEST", 1)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._MARKERS", 1)
+
+
+def test_report_is_complete(report: Report) -> None:
+    names = {path.name for path in report.files}
+    assert {"scores.csv", "summary.json", "summary.md", "pcc_by_gene_set.png", "pcc_by_gene_set.svg"} <= names
+    assert {"T1_map_G1.png", "T1_map_HLA_A.png", "T1_scatter.png"} <= names
+    assert names == {path.name for path in report.out.iterdir()}
+    assert report.files[-1].name == "summary.json"
+    assert not report.warnings
+
+
+def test_summary_has_the_sets_and_what_was_run_on_what(report: Report) -> None:
+    summary = json.loads((report.out / "summary.json").read_text("utf-8"))
+    for name in ("HEG", "HVG", "markers"):
+        assert set(summary[name]) == {"pcc", "low", "high", "n", "undefined"}
+        assert summary[name]["low"] <= summary[name]["pcc"] <= summary[name]["high"]
+    assert summary["markers"]["n"] == 2
+    assert summary["spots"] == 30
+    (section,) = summary["sections"]
+    assert section["missing_markers"] == ["NOT_THERE"]
+    assert section["provenance"]["trained_on"] == ["B"]
+    assert section["provenance"]["slide"] == str(report.out.parent / "T1.tif")
+
+
+def test_table_has_a_row_a_gene_with_safe_names(report: Report, tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    with open(report.out / "scores.csv", newline="", encoding="utf-8") as stream:
+        rows = {row["gene"]: row for row in csv.DictReader(stream)}
+    assert len(rows) == len(GENES)
+    assert "'=EVIL" in rows
+    expected = pcc(prediction.measured(["G1"]), prediction.expression(["G1"]))[0]
+    assert float(rows["G1"]["pcc"]) == pytest.approx(expected, abs=1e-5)
+    assert rows["G4"]["undefined"] == "constant measured"
+    assert rows["G4"]["pcc"] == ""
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_several_sections_are_averaged(tmp_path: Path) -> None:
+    predictions = [make_prediction(tmp_path, "T1", 0), make_prediction(tmp_path, "T2", 1, patient="P2")]
+    report = finish(evaluate(predictions, tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert summary["HEG"]["pcc"] == pytest.approx(np.mean([s["HEG"]["pcc"] for s in summary["sections"]]))
+    assert summary["spots"] == 60
+    assert report.sets["HEG"].n == sum(scored.sets["HEG"].n for scored in report.sections)
+    text = (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert "mean of all" in text
+    assert "| T2 |" in text
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"trained_on": ("B", "T1")}, "trained on a section named T1"),
+        ({"patient": "PB"}, "serial sections"),
+        ({"patient": ""}, "not known"),
+        ({"synthetic": True}, "synthetic"),
+    ],
+)
+def test_leaks_are_said_wherever_scores_are(tmp_path: Path, about: dict[str, object], said: str) -> None:
+    report = finish(evaluate([make_prediction(tmp_path, **about)], tmp_path / "out"))
+    assert len(report.warnings) == 1
+    assert said in report.warnings[0]
+    assert said in (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert said in json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))["warnings"][0]
+
+
+@pytest.mark.usefixtures("one_map")
+def test_slide_that_is_gone_or_no_slide_any_more_leaves_maps_without_it(tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    (tmp_path / "T1.tif").unlink()
+    finish(evaluate([prediction], tmp_path / "gone"))
+    (tmp_path / "T1.tif").write_text("no slide")
+    finish(evaluate([prediction], tmp_path / "other"))
+    assert (tmp_path / "gone" / "T1_map_G1.png").is_file()
+    assert (tmp_path / "other" / "T1_map_G1.png").is_file()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_saved_prediction_without_its_checkpoint_scores_the_stored_genes_and_says_so(tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    whole = finish(evaluate([prediction], tmp_path / "whole"))
+    prediction.save(tmp_path / "T1_predicted.h5ad")
+    report = finish(evaluate([Prediction.load(tmp_path / "T1_predicted.h5ad")], tmp_path / "out"))
+    assert report.sets["HEG"].pcc == pytest.approx(whole.sets["HEG"].pcc, rel=1e-5)
+    assert any("--checkpoint" in warning for warning in report.warnings)
+
+
+@pytest.mark.usefixtures("one_map")
+def test_panel_given_replaces_the_predictions(tmp_path: Path) -> None:
+    report = finish(evaluate([make_prediction(tmp_path)], tmp_path / "out", panel=Panel("mine", ("G7",))))
+    assert report.sections[0].panel == "mine"
+    assert report.sets["markers"].n == 1
+    assert (tmp_path / "out" / "T1_map_G7.png").is_file()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_no_panel_is_null(tmp_path: Path) -> None:
+    finish(evaluate([make_prediction(tmp_path, panel=None)], tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert summary["markers"] == {"pcc": None, "low": None, "high": None, "n": 0, "undefined": 0}
+
+
+@pytest.mark.usefixtures("one_map")
+def test_other_files_in_the_folder_stay_and_a_cancelled_report_is_not_complete(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(evaluate([make_prediction(tmp_path)], out))
+    (out / "my notes.txt").write_text("keep")
+    job = evaluate([make_prediction(tmp_path)], out)
+    while next(job).step != "Drawing pictures":
+        pass
+    job.close()
+    assert not (out / "summary.json").exists()
+    assert not list(out.glob("*.part"))
+    finish(evaluate([make_prediction(tmp_path)], out))
+    assert (out / "my notes.txt").read_text() == "keep"
+    assert (out / "summary.json").is_file()
+
+
+@pytest.mark.usefixtures("one_map")
+def test_same_report_twice_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    first, second = (finish(evaluate([prediction], tmp_path / name)) for name in "ab")
+    for one, other in zip(first.files, second.files, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_nothing_is_written_for_what_cannot_be_scored(tmp_path: Path) -> None:
+    unmeasured = make_prediction(tmp_path)
+    unmeasured.spots.X = None
+    twice = [make_prediction(tmp_path), make_prediction(tmp_path)]
+    for predictions in ([], [unmeasured], twice):
+        with pytest.raises(UserError):
+            finish(evaluate(predictions, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

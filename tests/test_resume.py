@@ -1,0 +1,208 @@
+"""A training stopped at any moment comes to the weights of one that was not."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training import loop
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.fit import fit
+
+Write = Callable[..., tuple[Path, Path]]
+Open = Callable[..., Section]
+MODEL = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, "embedding_dim": 32}
+
+
+def settings(**changes: Any) -> FitConfig:
+    given = {
+        "preset": "tiny", "epochs": 4, "batch_size": 16, "device": "cpu", "patch": PatchSpec(32, None),
+        "variant": "released", "learning_rate": 1e-3, "validation": 0.25, "accumulate": 2, "model": MODEL,
+    }  # fmt: skip
+    return FitConfig(**(given | changes))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("sections")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMRCNET_CACHE", str(folder / "cache"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # models this small would only wait for the second thread
+        yield folder
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def sections(folder: Path, write_section: Write, open_small: Open) -> list[Section]:
+    return [open_small(*write_section(folder, f"S{i}", seed=i)) for i in range(2)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(sections: Sequence[Section], folder: Path) -> dict[str, bytes]:
+    finish(fit(sections, settings(), folder / "whole.cmrcnet"))
+    return content(folder / "whole.cmrcnet")
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """Return what must not hang on a stop: the weights."""
+    return {"weights": (out / "model.safetensors").read_bytes()}
+
+
+class StopError(Exception):
+    """Stands for the power cut."""
+
+
+def test_stopped_at_each_batch(sections: Sequence[Section], uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
+    batches = 4 * 4  # epochs, batches
+    for stop in range(1, batches, 3):
+        out = tmp_path / f"{stop}.cmrcnet"
+
+        def until(progress: Progress, stop: int = stop) -> None:
+            if progress.step == "Training" and progress.done >= stop:
+                raise StopError
+
+        with pytest.raises(StopError):
+            finish(fit(sections, settings(), out), until)
+        assert not out.exists()
+        finish(fit(sections, settings(), out, resume=True))
+        assert content(out) == uninterrupted
+
+
+@pytest.mark.parametrize("step", ["save_tensors", "write_log", "plot_losses"])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_stopped_between_two_files(
+    step: str,
+    epoch: int,
+    sections: Sequence[Section],
+    uninterrupted: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = getattr(loop, step), iter(range(1, 100))
+
+    def fails(*arguments: Any) -> None:
+        real(*arguments)
+        if next(calls) == epoch:
+            raise StopError
+
+    monkeypatch.setattr(loop, step, fails)
+    out = tmp_path / "model.cmrcnet"
+    with pytest.raises(StopError):
+        finish(fit(sections, settings(), out))
+    monkeypatch.setattr(loop, step, real)
+    finish(fit(sections, settings(), out, resume=True))
+    assert content(out) == uninterrupted
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from test_resume import settings
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.sections.section import open_section
+from napari_cmrcnet.training.fit import fit
+folder = Path(sys.argv[1])
+sections = [open_section(folder / f"S{i}.tif", folder / f"S{i}.h5ad", mpp=0.5) for i in range(2)]
+def say(progress):
+    print(progress.step, progress.done, flush=True)
+finish(fit(sections, settings(), Path(sys.argv[2]), resume=True), say)
+"""
+
+
+def test_killed_and_killed_again(
+    sections: Sequence[Section], uninterrupted: dict[str, bytes], folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.cmrcnet"
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(out), str(Path(__file__).parent)]
+    for stop, delay in (("Training 3", 0.03), ("Training 11", 0.01)):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if line.strip() == stop:
+                    time.sleep(delay)
+                    os.kill(child.pid, signal.SIGKILL)
+        assert child.returncode == -signal.SIGKILL
+        assert not out.exists()
+    finish(fit(sections, settings(), out, resume=True))
+    assert content(out) == uninterrupted
+
+
+def test_a_full_disk_loses_nothing(
+    sections: Sequence[Section], uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "model.cmrcnet"
+
+    def fills(progress: Progress) -> None:
+        if progress.step == "Training" and progress.done == 5:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(UserError, match="could not be written"):
+            finish(fit(sections, settings(), out), fills)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "model.training").glob("*.part"))
+    finish(fit(sections, settings(), out, resume=True))
+    assert content(out) == uninterrupted
+
+
+def begun(sections: Sequence[Section], out: Path) -> None:
+    job = fit(sections, settings(), out)
+    while not (out.with_suffix(".training") / "state.safetensors").exists():
+        next(job)
+    job.close()
+
+
+def test_what_was_begun_is_not_begun_anew_by_mistake(sections: Sequence[Section], tmp_path: Path) -> None:
+    begun(sections, tmp_path / "model.cmrcnet")
+    with pytest.raises(UserError, match="unfinished training; go on with --resume"):
+        finish(fit(sections, settings(), tmp_path / "model.cmrcnet"))
+
+
+def test_other_input_is_refused_by_name(
+    sections: Sequence[Section], tmp_path: Path, write_section: Write, open_small: Open
+) -> None:
+    out = tmp_path / "model.cmrcnet"
+    begun(sections, out)
+    recounted = open_small(write_section(tmp_path, "S0", seed=0)[0], write_section(tmp_path, "S0", seed=5)[1], mpp=0.5)
+    third = open_small(*write_section(tmp_path, "S2", seed=2))
+    for given, config, message in (
+        (sections, settings(epochs=9, seed=3), "epochs was 4, now 9; seed was 0, now 3"),
+        (sections, settings(model=MODEL | {"depth": 2}), "model was"),
+        ([*sections, third], settings(), "section S2 is new"),
+        (sections[:1], settings(), "section S1 is missing"),
+        (sections[::-1], settings(), "another order"),
+        ([recounted, sections[1]], settings(), "section S0 has other patches; section S0 has other counts"),
+    ):
+        with pytest.raises(UserError, match=message):
+            finish(fit(given, config, out, resume=True))
+
+
+def test_a_damaged_state_is_named(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    begun(sections, out)
+    state = tmp_path / "model.training" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"state\.safetensors is damaged"):
+        finish(fit(sections, settings(), out, resume=True))
+
+
+def test_there_is_nothing_to_resume_at_first(sections: Sequence[Section], tmp_path: Path) -> None:
+    checkpoint = finish(fit(sections, settings(epochs=1), tmp_path / "model.cmrcnet", resume=True))
+    assert checkpoint.card.epochs == 1

@@ -1,0 +1,358 @@
+"""What a user relies on when a slide is opened: its own pixels, its levels, its pixel size."""
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections import slide_flat
+from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.sections.slide_source import judge_mpp, level_downsample
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+
+
+def picture(height: int = 700, width: int = 900, seed: int = 0) -> np.ndarray:
+    """Smooth colours with a little noise: nothing repeats, and JPEG changes it little."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [128 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
+    return np.clip(np.stack(waves, -1) + rng.normal(0, 3, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def whole(slide: Slide, level: int = 0) -> np.ndarray:
+    size = slide.levels[level]
+    return slide.read_region(0, 0, size.width, size.height, level)
+
+
+def write_pyramid(path: Path, full: np.ndarray, subifds: bool = False, **options: Any) -> list[np.ndarray]:
+    levels = [full, np.ascontiguousarray(full[::2, ::2]), np.ascontiguousarray(full[::4, ::4])]
+    options = {"photometric": "rgb", "tile": (128, 128), "metadata": None} | options
+    with tifffile.TiffWriter(path, ome=options.pop("ome", False)) as writer:
+        writer.write(levels[0], subifds=2 if subifds else 0, **options)
+        for level in levels[1:]:
+            writer.write(level, subfiletype=1, **options)
+    return levels
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "lzw", "predictor": True},
+        {"compression": "deflate"},
+        {"compression": "zstd"},
+        {"compression": "packbits"},
+        {"compression": "jpeg2000", "compressionargs": {"reversible": True}},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"subifds": True},
+        {"tile": None, "rowsperstrip": 64},
+    ],
+    ids=str,
+)
+def test_lossless_pyramids_are_read_exactly(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "slide.tif"
+    if "bigtiff" in options or "byteorder" in options:
+        with tifffile.TiffWriter(path, **options) as writer:
+            levels = [picture(), picture()[::2, ::2]]
+            for index, level in enumerate(levels):
+                writer.write(level, tile=(128, 128), photometric="rgb", metadata=None, subfiletype=index)
+    else:
+        levels = write_pyramid(path, picture(), **options)
+    with open_slide(path) as slide:
+        assert [level.downsample for level in slide.levels] == [1, 2, 4][: len(levels)]
+        for index, level in enumerate(levels):
+            np.testing.assert_array_equal(whole(slide, index), level)
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
+def test_jpeg_tiles_are_as_tifffile_decodes_them(tmp_path: Path, subsampling: tuple[int, int]) -> None:
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, picture(), compression="jpeg", photometric="ycbcr", subsampling=subsampling)
+    with open_slide(path) as slide:
+        for level in range(3):
+            np.testing.assert_array_equal(whole(slide, level), tifffile.imread(path, key=level))
+
+
+def test_regions_match_openslide(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, picture(), compression="jpeg", photometric="ycbcr", subsampling=(2, 2))
+    with open_slide(path) as slide, openslide.OpenSlide(path) as reference:
+        for x, y, width, height in [(0, 0, 900, 700), (130, 250, 301, 77), (127, 127, 2, 2), (640, 511, 200, 100)]:
+            expected = np.asarray(reference.read_region((x, y), 0, (width, height)))[..., :3]
+            np.testing.assert_array_equal(slide.read_region(x, y, width, height), expected)
+
+
+def test_ome_tiff_has_its_subifd_levels_and_pixel_size(tmp_path: Path) -> None:
+    path = tmp_path / "slide.ome.tif"
+    metadata = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}
+    metadata |= {"PhysicalSizeY": 250.0, "PhysicalSizeYUnit": "nm"}
+    levels = write_pyramid(path, picture(), subifds=True, ome=True, metadata=metadata)
+    with open_slide(path) as slide:
+        assert (slide.format, slide.mpp, slide.mpp_source) == ("OME-TIFF", 0.25, "OME-XML PhysicalSizeX")
+        assert len(slide.levels) == 3
+        np.testing.assert_array_equal(whole(slide, 2), levels[2])
+
+
+def test_unmarked_levels_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    full = picture()
+    with tifffile.TiffWriter(path) as writer:
+        for level in (full, full[::3, ::3]):
+            writer.write(level, tile=(128, 128), photometric="rgb", metadata=None)
+    with open_slide(path) as slide:
+        assert [level.downsample for level in slide.levels] == [1, 3]
+
+
+KINDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any], Callable[[np.ndarray], np.ndarray]]] = {
+    "grey": (lambda p: p[..., 0], {"photometric": "minisblack"}, lambda p: np.repeat(p[..., :1], 3, 2)),
+    "inverted": (lambda p: 255 - p[..., 0], {"photometric": "miniswhite"}, lambda p: np.repeat(p[..., :1], 3, 2)),
+    "16 bit": (lambda p: p.astype(np.uint16) * 257, {"photometric": "rgb"}, lambda p: p),
+    "planar": (
+        lambda p: np.ascontiguousarray(p.transpose(2, 0, 1)),
+        {"photometric": "rgb", "planarconfig": "separate"},
+        lambda p: p,
+    ),
+    "transparent": (
+        lambda p: np.dstack([p, np.where(np.arange(p.shape[1]) < 100, 0, 255)[None].repeat(len(p), 0)]).astype(
+            np.uint8
+        ),
+        {"photometric": "rgb", "extrasamples": ["unassalpha"]},
+        lambda p: np.where(np.arange(p.shape[1])[None, :, None] < 100, 255, p).astype(np.uint8),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tile", [(128, 128), None])
+def test_other_pixels_become_8_bit_rgb(tmp_path: Path, kind: str, tile: tuple[int, int] | None) -> None:
+    make, options, expect = KINDS[kind]
+    path = tmp_path / "slide.tif"
+    layout = {"tile": tile} if tile else {"rowsperstrip": 100}
+    tifffile.imwrite(path, make(picture()), metadata=None, **options, **layout)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), expect(picture()))
+
+
+def test_three_planes_are_one_rgb_image(tmp_path: Path) -> None:
+    path = tmp_path / "slide.ome.tif"
+    planes = np.ascontiguousarray(picture().transpose(2, 0, 1))
+    tifffile.imwrite(path, planes, photometric="minisblack", tile=(128, 128), metadata={"axes": "CYX"})
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), picture())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.zeros((64, 64), np.float32), {"photometric": "minisblack"}),
+        (np.zeros((64, 64, 4), np.uint8), {"photometric": "separated"}),
+        (np.zeros((5, 64, 64), np.uint8), {"photometric": "minisblack"}),
+        (np.zeros((64, 64), bool), {"photometric": "minisblack"}),
+    ],
+    ids=["float", "CMYK", "5 channels", "bilevel"],
+)
+def test_pixels_that_are_not_colours_are_refused(tmp_path: Path, pixels: np.ndarray, options: dict[str, Any]) -> None:
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, pixels, **options)
+    with pytest.raises(UserError, match="cannot be read: it"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_png(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "picture.png"
+    image = Image.fromarray(picture(200, 300)).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(255)
+    image.save(path)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), np.asarray(image.convert("RGB")))
+        assert (slide.format, slide.mpp, slide.mpp_source) == ("PNG", None, "none")
+
+
+def test_a_72_dpi_jpeg_has_no_pixel_size_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    Image.fromarray(picture(200, 300)).save(path, dpi=(72, 72))
+    with open_slide(path) as slide:
+        assert slide.mpp is None
+        assert "printer" in slide.mpp_note
+        np.testing.assert_array_equal(whole(slide), imagecodecs.jpeg_decode(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit", "mpp"),
+    [((20_000, 20_000), 3, 0.5), ((50_800, 50_800), 2, 0.5), ((72, 72), 2, None), ((20_000, 40_000), 3, None)],
+)
+def test_tiff_resolution(tmp_path: Path, resolution: tuple[int, int], unit: int, mpp: float | None) -> None:
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, picture(100, 100), photometric="rgb", resolution=resolution, resolutionunit=unit)
+    with open_slide(path) as slide:
+        assert slide.mpp == mpp
+        assert slide.mpp_source == ("TIFF resolution tag" if mpp else "none")
+        assert ("not believed" in slide.mpp_note) == (mpp is None)
+
+
+def test_an_implausible_tag_gives_way_to_the_next() -> None:
+    tag = judge_mpp([("first", 352.8, 352.8), ("second", 0.25, 0.26)])
+    assert (tag.mpp, tag.source) == (pytest.approx(0.255), "second")
+    assert "352.8" in tag.note
+
+
+def test_downsample_is_whole_where_halving_explains_the_size() -> None:
+    assert level_downsample((9274, 9911), (580, 620)) == 16
+    assert level_downsample((1000, 1000), (770, 770)) == pytest.approx(1000 / 770)
+
+
+def test_outside_is_white_and_corners_may_be_negative(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, picture())
+    with open_slide(path) as slide:
+        region = slide.read_region(-10, -20, 40, 50)
+        assert (region[:20] == 255).all()
+        assert (region[:, :10] == 255).all()
+        np.testing.assert_array_equal(region[20:, 10:], picture()[:30, :30])
+        assert (slide.read_region(5000, 5000, 8, 9) == 255).all()
+
+
+def test_thumbnail_is_the_area_average(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, picture(800, 1200), photometric="rgb", tile=(128, 128))
+    with open_slide(path) as slide:
+        thumbnail = slide.thumbnail(150)
+    expected = picture(800, 1200).reshape(100, 8, 150, 8, 3).mean((1, 3))
+    assert thumbnail.shape == (100, 150, 3)
+    assert np.abs(thumbnail - expected).max() <= 0.5 + 1e-3
+
+
+def test_a_slide_reads_the_same_from_many_threads(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    full = picture()
+    write_pyramid(path, full, compression="lzw")
+    corners = [(x, y) for x in range(0, 800, 90) for y in range(0, 600, 70)]
+    with open_slide(path) as slide, ThreadPoolExecutor(8) as pool:
+        regions = list(pool.map(lambda corner: slide.read_region(*corner, 100, 100), corners))
+    for (x, y), region in zip(corners, regions, strict=True):
+        np.testing.assert_array_equal(region, full[y : y + 100, x : x + 100])
+
+
+def test_a_slide_is_not_pickled(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture(20, 30)).save(path)
+    with open_slide(path) as slide, pytest.raises(TypeError):
+        pickle.dumps(slide)
+
+
+@pytest.mark.parametrize("name", ["flat.png", "tiled.tif", "strips.tif", "one_strip.tif"])
+def test_a_large_flat_picture_gets_levels_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 500_000)
+    monkeypatch.setattr(slide_flat, "LAST_LEVEL", 250)
+    monkeypatch.setattr(slide_flat, "MAX_TILE_PIXELS", 300_000)
+    full, path = picture(701, 901), tmp_path / name
+    layout = {
+        "tiled.tif": {"tile": (128, 128)},
+        "strips.tif": {"rowsperstrip": 16},
+        "one_strip.tif": {"rowsperstrip": 701},
+    }
+    if name.endswith("png"):
+        Image.fromarray(full).save(path)
+    else:
+        tifffile.imwrite(path, full, photometric="rgb", metadata=None, **layout[name])
+    steps: list[Any] = []
+    with open_slide(path, steps.append) as slide:
+        assert [level.downsample for level in slide.levels] == [1, 2, 4]
+        np.testing.assert_array_equal(whole(slide), full)
+        quads = np.pad(full, ((0, 1), (0, 1), (0, 0)), mode="edge").reshape(351, 2, 451, 2, 3).mean((1, 3))
+        assert np.abs(whole(slide, 1) - quads).max() <= 0.5
+    assert steps
+    steps.clear()
+    with open_slide(path, steps.append) as slide:
+        assert len(slide.levels) == 3
+        np.testing.assert_array_equal(whole(slide), full)
+    assert not steps, "the levels are built once"
+    os.utime(path, ns=(1, 1))
+    open_slide(path, steps.append).close()
+    assert steps, "a file that changed gets new levels"
+
+
+def test_cancelling_an_overview_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 500_000)
+    path = tmp_path / "flat.png"
+    Image.fromarray(picture()).save(path)
+
+    def cancel(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_slide(path, cancel)
+    assert not list((tmp_path / "cache" / "overviews").iterdir())
+
+
+def test_a_damaged_overview_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 500_000)
+    monkeypatch.setattr(slide_flat, "LAST_LEVEL", 250)
+    path = tmp_path / "flat.png"
+    Image.fromarray(picture()).save(path)
+    open_slide(path).close()
+    next((tmp_path / "cache" / "overviews").glob("*/01.tif")).write_bytes(b"II*\0")
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), picture())
+
+
+def test_info_has_the_facts(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, picture())
+    with open_slide(path) as slide:
+        facts = slide.describe()
+    assert (facts["format"], facts["width"], facts["height"]) == ("tiled TIFF", 900, 700)
+    assert facts["levels"] == [(900, 700, 1.0), (450, 350, 2.0), (225, 175, 4.0)]
+
+
+# Real slides
+
+
+def test_real_svs_is_as_openslide_reads_it(real_data: Path) -> None:
+    path = real_data / "slides" / "CMU-1-Small-Region.svs"
+    with open_slide(path) as slide, openslide.OpenSlide(path) as reference:
+        expected = np.asarray(reference.read_region((0, 0), 0, reference.dimensions))[..., :3]
+        np.testing.assert_array_equal(whole(slide), expected)
+        assert (slide.format, slide.mpp, slide.mpp_source) == ("Aperio SVS", 0.499, "Aperio tag")
+
+
+def test_real_dicom_is_the_svs_compressed_again(real_data: Path) -> None:
+    """The DICOM copy is lossy: its tiles are those of the SVS as JPEG of quality 90 with 2 × 2 chroma subsampling."""
+    with (
+        open_slide(real_data / "slides" / "CMU-1-Small-Region-dicom") as dicom,
+        open_slide(real_data / "slides" / "CMU-1-Small-Region.svs") as svs,
+    ):
+        assert (dicom.format, dicom.mpp, dicom.shape) == ("DICOM", 0.499, svs.shape)
+        for x, y in [(0, 0), (720, 1680), (960, 2400), (1200, 480)]:
+            tile = io.BytesIO()
+            Image.fromarray(svs.read_region(x, y, 240, 240)).save(tile, "jpeg", quality=90, subsampling="4:2:0")
+            again = np.asarray(Image.open(tile)).astype(int)
+            # Codecs of one standard may differ by rounding; a shift of one pixel gives a mean of 6 and more.
+            assert np.abs(dicom.read_region(x, y, 240, 240) - again).max() <= 2
+
+
+def test_real_pyramid_is_as_tifffile_decodes_it(real_data: Path) -> None:
+    path = real_data / "her2st" / "C2.tif"
+    with open_slide(path) as slide:
+        assert [level.downsample for level in slide.levels] == [1, 2, 4, 8, 16]
+        assert slide.mpp == pytest.approx(0.6881, abs=1e-4)
+        for level in (2, 3, 4):
+            np.testing.assert_array_equal(whole(slide, level), tifffile.imread(path, key=level))

@@ -1,0 +1,266 @@
+"""Training: what comes out, what is refused, what it learns."""
+
+import csv
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training import loop
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import epoch_batches, split
+from napari_cmrcnet.training.fit import fit
+from napari_cmrcnet.training.step import learning_rate
+from napari_cmrcnet.training.validation import Validation, mean_pcc
+
+Write = Callable[..., tuple[Path, Path]]
+Open = Callable[..., Section]
+SMALL: dict[str, Any] = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, "embedding_dim": 32}
+
+
+def settings(**changes: Any) -> FitConfig:
+    model = SMALL | changes.pop("model", {})
+    given = {"preset": "tiny", "epochs": 2, "batch_size": 16, "device": "cpu", "patch": PatchSpec(32, None)}
+    return FitConfig(**(given | changes), model=model)
+
+
+@pytest.fixture(scope="module")
+def sections(tmp_path_factory: pytest.TempPathFactory, write_section: Write, open_small: Open) -> list[Section]:
+    folder = tmp_path_factory.mktemp("sections")
+    return [open_small(*write_section(folder, f"S{i}", seed=i), patient=f"P{i // 2}") for i in range(3)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMRCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Any:
+    """Keep threads from waiting for each other over models this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def read_log(out: Path) -> list[dict[str, str]]:
+    with open(out.with_suffix(".training") / "log.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_training_leaves_a_checkpoint_a_log_and_a_plot(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    seen: list[Progress] = []
+    checkpoint = finish(fit(sections, settings(epochs=3), out), seen.append)
+    log = read_log(out)
+    assert [row["epoch"] for row in log] == ["1", "2", "3"]
+    assert [row["step"] for row in log] == ["7", "14", "21"]
+    assert all(float(row["patches_per_s"]) > 0 for row in log)
+    assert {path.name for path in (tmp_path / "model.training").iterdir()} == {"log.csv", "loss.png", "run.json"}
+    assert (tmp_path / "model.training" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    training = [progress for progress in seen if progress.step == "Training"]
+    assert (training[-1].done, training[-1].total) == (21, 21)
+    assert {"loss", "contrastive", "reconstruction"} <= training[-1].values.keys()
+    assert len(checkpoint.bank) == 108
+    assert checkpoint.card.epochs == 3
+    loaded = Checkpoint.load(out)
+    np.testing.assert_array_equal(loaded.bank.embeddings, checkpoint.bank.embeddings)
+    assert loaded.card.genes == checkpoint.card.genes
+
+
+def test_the_same_seed_gives_the_same_weights(sections: Sequence[Section], tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> bytes:
+        out = tmp_path / f"{name}.cmrcnet"
+        finish(fit(sections, settings(seed=seed), out))
+        return (out / "model.safetensors").read_bytes()
+
+    first = weights("first", 1)
+    torch.rand(7)  # whatever happened before
+    assert weights("again", 1) == first
+    assert weights("other", 2) != first
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_it_learns_what_colour_says_of_expression(variant: str, sections: Sequence[Section], tmp_path: Path) -> None:
+    config = settings(variant=variant, epochs=15, learning_rate=1e-3, validation="section:S2")
+    checkpoint = finish(fit(sections, config, tmp_path / "model.cmrcnet"))
+    log = read_log(tmp_path / "model.cmrcnet")
+    assert float(log[-1]["loss"]) < float(log[0]["loss"])
+    assert max(float(row["validation_pcc"]) for row in log) > 0.4
+    assert set(checkpoint.bank.obs["section"]) == {"S0", "S1"}
+
+
+def test_the_best_epoch_is_kept_and_the_last_beside_it(
+    sections: Sequence[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([Validation(3.0, 0.1), Validation(1.0, 0.4), Validation(2.0, None), Validation(1.0, 0.5)])
+    monkeypatch.setattr(loop, "validate", lambda *_: next(found))
+    out = tmp_path / "model.cmrcnet"
+    finish(fit(sections, settings(epochs=4, validation="section:S2"), out))
+    card = Checkpoint.load(out).card
+    assert (card.epochs, card.validation_pcc) == (2, 0.4)
+    last = Checkpoint.load(tmp_path / "model.training" / "last.cmrcnet")
+    assert (last.card.epochs, last.card.validation_pcc) == (4, 0.5)
+    best, after = (load_file(folder / "model.safetensors") for folder in (out, last.path))
+    assert any(not torch.equal(best[name], after[name]) for name in best)
+
+
+def test_a_share_of_the_spots_is_held_out_of_training_and_bank(sections: Sequence[Section], tmp_path: Path) -> None:
+    config = settings(validation=0.25)
+    training, validation = split(sections, config)
+    for kept, held in zip(training, validation, strict=True):
+        assert len(held.rows) == 9
+        assert sorted([*kept.rows, *held.rows]) == list(range(36))
+    checkpoint = finish(fit(sections, config, tmp_path / "model.cmrcnet"))
+    assert len(checkpoint.bank) == 81
+    held_out = {tuple(xy) for part in validation for xy in part.section.xy} - {
+        tuple(xy) for part in training for xy in part.section.xy
+    }
+    assert not held_out & set(zip(checkpoint.bank.obs["x"], checkpoint.bank.obs["y"], strict=True))
+
+
+@pytest.mark.parametrize(("validation", "asked"), [("section:S2", [36, 36]), (0.25, [27, 27, 27])])
+def test_genes_are_chosen_on_the_spots_trained_on(
+    validation: str | float,
+    asked: list[int],
+    sections: Sequence[Section],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def chosen(training: Sequence[Section], n_top: int) -> list[str]:
+        assert [len(section.spots) for section in training] == asked
+        assert n_top == 5
+        return ["GENE7", "GENE2"]
+
+    monkeypatch.setattr(sys.modules[fit.__module__], "highly_variable_genes", chosen)
+    config = settings(n_top_genes=5, validation=validation, epochs=1)
+    checkpoint = finish(fit(sections, config, tmp_path / "model.cmrcnet"))
+    assert checkpoint.card.genes == ("GENE7", "GENE2")
+    assert len(checkpoint.bank) == sum(asked)
+    assert len(checkpoint.bank.genes) == 24
+
+
+def test_no_reconstruction_leaves_its_column_empty(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    finish(fit(sections[:1], settings(epochs=1, model={"reconstruction": False}), out))
+    assert read_log(out)[0]["reconstruction"] == ""
+
+
+def test_accumulated_batches_make_one_step(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    finish(fit(sections, settings(accumulate=3), out))
+    assert [row["step"] for row in read_log(out)] == ["3", "6"]  # 7 batches: 3, 3 and 1
+
+
+@pytest.mark.parametrize(("n", "batch_size", "processes"), [(543, 64, 1), (65, 64, 1), (5, 4, 1), (129, 64, 2)])
+def test_batches_are_of_equal_size_and_hold_every_spot(n: int, batch_size: int, processes: int) -> None:
+    batches = epoch_batches(n, batch_size, processes, np.random.default_rng(0))
+    sizes = [batch.size for batch in batches]
+    assert max(sizes) - min(sizes) <= processes
+    assert 2 <= min(sizes) <= max(sizes) <= batch_size
+    spots = np.concatenate([batch.ravel() for batch in batches])
+    assert len(set(spots)) == len(spots) == n - n % processes
+
+
+def test_the_learning_rate_warms_up_and_follows_its_schedule() -> None:
+    cosine = settings(epochs=10, warmup_epochs=2, schedule="cosine", learning_rate=1e-4)
+    rates = [learning_rate(cosine, step, 5) for step in range(50)]
+    assert rates[0] == pytest.approx(1e-5)
+    assert rates[9] == rates[10] == max(rates) == pytest.approx(1e-4)
+    assert rates[-1] == pytest.approx(1e-5, rel=0.05)
+    assert all(np.diff(rates[10:]) < 0)
+    constant = settings(epochs=10, learning_rate=1e-4)
+    assert {learning_rate(constant, step, 5) for step in range(50)} == {1e-4}
+
+
+def test_defaults_follow_the_variant() -> None:
+    paper, released = FitConfig(), FitConfig(variant="released")
+    assert (paper.decay, paper.learning_schedule) == (1e-2, "constant")
+    assert (released.decay, released.learning_schedule) == (1e-3, "cosine")
+    assert FitConfig(variant="released", weight_decay=0.0, schedule="constant").decay == 0
+
+
+def test_validation_pcc_is_that_of_scipy_over_the_genes_that_vary() -> None:
+    from scipy.stats import pearsonr
+
+    rng = np.random.default_rng(0)
+    measured, predicted = rng.random((2, 30, 5)).astype(np.float32)
+    measured[:, 4] = 1
+    expected = np.mean([pearsonr(measured[:, i].astype(float), predicted[:, i].astype(float))[0] for i in range(4)])
+    assert mean_pcc(measured, predicted) == pytest.approx(expected, abs=1e-12)
+    assert mean_pcc(np.ones((3, 2), np.float32), predicted[:3, :2]) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 2}, "batch_size is 2; give at least 4"),
+        ({"learning_rate": 0.0}, "learning rate is 0"),
+        ({"warmup_epochs": 5}, "5 warm-up epochs"),
+        ({"validation": 1.5}, "validation share is 1.5"),
+        ({"validation": "S2"}, "neither 'section:NAME'"),
+        ({"validation": "section:S9"}, "no section 'S9'"),
+        ({"validation": 0.01}, "3 spots are left to validate"),
+        ({"model": {"widht": 3}}, "widht"),
+        ({"device": "cuda:99"}, "(?i)cuda"),
+    ],
+)
+def test_settings_that_do_not_serve_are_refused(
+    changes: dict[str, Any], message: str, sections: Sequence[Section], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        finish(fit(sections, settings(**changes), tmp_path / "model.cmrcnet"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_sections_that_do_not_serve_are_refused(sections: Sequence[Section], tmp_path: Path) -> None:
+    unmeasured = dataclasses.replace(sections[0], name="bare", spots=sections[0].spots[:, []].copy())
+    for given, message in (
+        ([], "no section"),
+        ([sections[0], sections[0]], "called S0"),
+        ([sections[0], unmeasured], "bare have no counts"),
+    ):
+        with pytest.raises(UserError, match=message):
+            finish(fit(given, settings(), tmp_path / "model.cmrcnet"))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(sections: Sequence[Section], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not finite in epoch"):
+        finish(fit(sections, settings(learning_rate=1e30, epochs=3), tmp_path / "model.cmrcnet"))
+    assert not (tmp_path / "model.cmrcnet").exists()
+
+
+def test_a_finished_checkpoint_is_not_overwritten(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    finish(fit(sections, settings(), out))
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(UserError, match="exists; remove it or choose another name"):
+        finish(fit(sections, settings(), out))
+    assert finish(fit(sections, settings(), out, resume=True)).card.epochs == 2
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_device_that_is_too_small_is_an_error_that_says_what_to_do(
+    sections: Sequence[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def does_not_fit(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(loop, "batch_losses", does_not_fit)
+    with pytest.raises(UserError, match="batches of 16 spots; train anew with a smaller --batch-size"):
+        finish(fit(sections, settings(), tmp_path / "model.cmrcnet"))
