@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,3 +123,13 @@ def test_a_real_section(real_data):
 def test_spots_of_one_slide_on_another_are_refused(real_data):
     with pytest.raises(UserError, match=r"of 187 spots of .* lie outside .*CMU-1"):
         open_section(real_data / "slides" / "CMU-1-Small-Region.svs", real_data / "her2st" / "C2.h5ad")
+
+
+def test_the_patient_is_what_the_spots_say_unless_given(tmp_path):
+    slide, path = write_slide(tmp_path / "S1.tif"), write_spots(tmp_path / "s.h5ad")
+    spots = anndata.read_h5ad(path)
+    spots.obs["patient"] = "P7"
+    spots.write_h5ad(path)
+    with open_slide(slide) as opened:
+        assert open_section(opened, path).patient == "P7"
+        assert open_section(opened, path, patient="P8").patient == "P8"

@@ -11,6 +11,7 @@ from napari_cmrcnet.common.errors import UserError
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
     from napari_cmrcnet.sections.panels import Panel
+    from napari_cmrcnet.sections.section import Section
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,6 +77,8 @@ def train(options: argparse.Namespace) -> None:
         model=_model_overrides(options),
     )
     sections = [row.open(min_umi=options.min_umi) for row in rows if row.section not in options.without]
+    for section in sections:
+        _introduce(section)
     checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
     bank = checkpoint.bank
     say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {checkpoint.card.epochs} epochs")
@@ -124,13 +127,13 @@ def _predict_slide(options: argparse.Namespace) -> None:
     section = open_section(
         options.slide,
         options.spots,
+        patient=options.patient,
         mpp=options.mpp,
         min_umi=options.min_umi,
         pitch_um=options.pitch,
         lattice=options.lattice,
     )
-    for note in section.notes:
-        say(f"! {note}")
+    _introduce(section)
     job = predict_section(
         section,
         checkpoint,
@@ -141,8 +144,14 @@ def _predict_slide(options: argparse.Namespace) -> None:
     )
     prediction = show_progress(job)
     prediction.save(out)
-    source = f"{section.mpp:.4g} µm/px ({section.pixel_size.source})"
-    say(f"{out}: {len(prediction.spots):,} spots, {source}, k = {options.k}")
+    say(f"{out}: {len(prediction.genes):,} genes at {len(prediction):,} spots, k = {options.k}")
+
+
+def _introduce(section: "Section") -> None:
+    spots = f"{section.spots.n_obs:,} spots" + (f", {section.spots.n_vars:,} genes" if section.measured else "")
+    say(f"{section.name}: {spots}, {section.mpp:.4g} µm/px by {section.pixel_size.source}")
+    for note in section.notes:
+        say(f"! {section.name}: {note}")
 
 
 def _predict_sheet(options: argparse.Namespace) -> None:

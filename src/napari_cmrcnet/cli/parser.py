@@ -164,6 +164,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file for one slide, a folder for a sheet")
     parser.add_argument("--k", type=positive_int, default=50, help="training spots behind a value (50)")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
+    parser.add_argument("--patient", default="", metavar="P", help="whom the slide is from (what the spots say)")
     parser.add_argument("--mpp", type=positive_float, help="µm per pixel of the slide, where the files are wrong")
     parser.add_argument("--pitch", type=positive_float, default=100.0, metavar="UM", help="µm between grid spots (100)")
     parser.add_argument("--lattice", choices=["hex", "square"], default="hex", help="of the grid (hex)")

@@ -81,7 +81,7 @@ def open_section(
     name : str, optional
         The slide's file name without its ending if not given.
     patient : str
-        Whom the section is from.
+        Whom the section is from; where it is not given, what ``obs["patient"]`` of the spots says.
     mpp : float, optional
         µm per full-resolution pixel; else it is found, see `pixel_size`.
     min_umi : int
@@ -111,7 +111,13 @@ def open_section(
             opened.close()
         raise
     title = name or Path(opened.path).stem.removesuffix(".ome")
-    return Section(title, opened, table, patient, size, (*notes, *size.disagreements))
+    return Section(title, opened, table, patient or _patient_of(table), size, (*notes, *size.disagreements))
+
+
+def _patient_of(spots: AnnData) -> str:
+    """Return the one patient that all spots name, or an empty text."""
+    named = spots.obs["patient"].unique() if "patient" in spots.obs else []
+    return str(named[0]) if len(named) == 1 else ""
 
 
 def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
