@@ -37,7 +37,8 @@ def test_checkpoint() -> None:
 def test_prediction_whose_checkpoint_is_gone(tmp_path: Path) -> None:
     section = open_section(SAMPLE / "S4.tif", SAMPLE / "S4.h5ad")
     checkpoint = Checkpoint.load(SAMPLE / "sample.cmrcnet").save(tmp_path / "moved.cmrcnet")
-    finish(predict(section, checkpoint)).save(tmp_path / "p.h5ad")
+    with section.slide:
+        finish(predict(section, checkpoint)).save(tmp_path / "p.h5ad")
     assert describe(tmp_path / "p.h5ad").problems == section.notes
     (tmp_path / "moved.cmrcnet").rename(tmp_path / "elsewhere")
     description = describe(tmp_path / "p.h5ad")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,10 +77,14 @@ def train(options: argparse.Namespace) -> None:
         pretrained=options.pretrained,
         model=_model_overrides(options),
     )
-    sections = [row.open(min_umi=options.min_umi) for row in rows if row.section not in options.without]
-    for section in sections:
-        _introduce(section)
-    checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
+    with ExitStack() as slides:
+        sections = []
+        for row in rows:
+            if row.section not in options.without:
+                sections.append(row.open(min_umi=options.min_umi))
+                slides.enter_context(sections[-1].slide)
+                _introduce(sections[-1])
+        checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
     bank = checkpoint.bank
     say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {checkpoint.card.epochs} epochs")
 
@@ -133,16 +138,17 @@ def _predict_slide(options: argparse.Namespace) -> None:
         pitch_um=options.pitch,
         lattice=options.lattice,
     )
-    _introduce(section)
-    job = predict_section(
-        section,
-        checkpoint,
-        k=options.k,
-        device=options.device,
-        batch_size=options.batch_size,
-        panel=_panel(options.panel),
-    )
-    prediction = show_progress(job)
+    with section.slide:
+        _introduce(section)
+        job = predict_section(
+            section,
+            checkpoint,
+            k=options.k,
+            device=options.device,
+            batch_size=options.batch_size,
+            panel=_panel(options.panel),
+        )
+        prediction = show_progress(job)
     prediction.save(out)
     say(f"{out}: {len(prediction.genes):,} genes at {len(prediction):,} spots, k = {options.k}")
 

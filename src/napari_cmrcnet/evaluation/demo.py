@@ -32,6 +32,8 @@ def demo(out: Path) -> Job[Report]:
     sample = sample_folder()
     (row,) = read_sheet(sample / "sections.csv")
     checkpoint = Checkpoint.load(sample / "sample.cmrcnet")
-    prediction = yield from predict(row.open(), checkpoint)
+    section = row.open()
+    with section.slide:
+        prediction = yield from predict(section, checkpoint)
     prediction.save(out / f"{row.section}_predicted.h5ad")
     return (yield from evaluate([prediction], out))

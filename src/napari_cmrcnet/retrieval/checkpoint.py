@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
@@ -63,10 +63,8 @@ class Checkpoint:
             raise UserError(f"{path} exists and is not a checkpoint; remove it or choose another name.")
         with atomic_folder(path) as folder:
             self.bank.save(folder / BANK)
-            try:
-                save_file(self.model.inference_state(), folder / MODEL)
-            except SafetensorError as error:  # a full disk
-                raise OSError(str(error)) from error
+            # Not save_file(), which makes a file that only its owner can read.
+            (folder / MODEL).write_bytes(save(self.model.inference_state()))
             card = replace(self.card, files={name: sha256(folder / name) for name in (MODEL, BANK)})
             write_json(folder / CARD, card.to_dict())
             digest = sha256(folder / CARD)

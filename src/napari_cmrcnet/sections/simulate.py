@@ -15,6 +15,7 @@ from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.hdf5 import write_h5ad
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.simulate_draw import MPP, render
 from napari_cmrcnet.sections.simulate_genes import CELL_TYPES, draw_counts, signatures
@@ -73,9 +74,7 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
         rng = np.random.default_rng([seed, done])
         tissue = make_tissue(side, rng)
         write_slide(folder / f"{name}.tif", render(tissue, rng))
-        measured = measure(tissue, name, rng)
-        with atomic_file(folder / f"{name}.h5ad") as temporary:
-            measured.write_h5ad(temporary, compression="gzip")
+        write_h5ad(folder / f"{name}.h5ad", measure(tissue, name, rng))
     sheet = folder / "sections.csv"
     with atomic_file(sheet) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
