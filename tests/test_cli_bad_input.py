@@ -155,7 +155,7 @@ def test_spots_of_another_image(fails: Fails, tmp_path: Path) -> None:
     assert "S4.tif" in sentence
 
 
-@pytest.mark.parametrize(("value", "word"), [(-1.0, "negative"), (0.5, "integer")])
+@pytest.mark.parametrize(("value", "word"), [(-1.0, "negative"), (0.5, "not whole")])
 def test_counts_that_are_none(fails: Fails, tmp_path: Path, value: float, word: str) -> None:
     def spoil(a: anndata.AnnData) -> None:
         a.X = a.X.astype(np.float32)

@@ -131,14 +131,14 @@ def test_a_worker_stops_when_the_parent_says_so(
             return True
 
     monkeypatch.setattr(many, "_stop", Stop())
-    task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, 5, "cpu", 9, None, 0)
+    task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, 5, "cpu", 9, None, 0, "built-in")
     with pytest.raises(many._StoppedError):
         many.run_task(task)
     assert not task.path.exists()
 
 
 def test_a_checkpoint_replaced_meanwhile(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
-    task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", 9, None, 0)
+    task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", 9, None, 0, "built-in")
     assert "was replaced meanwhile" in str(many.run_task(task))
 
 

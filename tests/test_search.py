@@ -1,11 +1,13 @@
 """The nearest bank spots are exactly those of a brute-force search in float64, on every machine."""
 
+import sys
 import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval import search
 from napari_cmrcnet.retrieval.search import nearest
 
@@ -148,3 +150,19 @@ def test_k_must_fit_the_bank(k: int) -> None:
 def test_vectors_must_be_finite() -> None:
     with pytest.raises(ValueError, match="finite"):
         nearest(np.full((1, 4), np.nan, np.float32), np.ones((3, 4), np.float32), 1)
+
+
+@pytest.mark.parametrize("copies", [1, 200], ids=["few ties", "more ties than FAISS is asked for"])
+def test_faiss_finds_the_same_neighbours(copies: int) -> None:
+    rng = np.random.default_rng(copies)
+    queries, bank = vectors(rng, 20), np.repeat(vectors(rng, 400 // copies), copies, axis=0)
+    here = nearest(queries, bank, 25)
+    there = nearest(queries, bank, 25, index=search.faiss_index(bank))
+    np.testing.assert_array_equal(here[0], there[0])
+    np.testing.assert_array_equal(here[1], there[1])
+
+
+def test_faiss_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UserError, match=r"pip install 'napari-cmrcnet\[faiss\]'"):
+        search.faiss_index(np.ones((3, 4), np.float32))

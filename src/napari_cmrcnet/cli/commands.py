@@ -147,6 +147,7 @@ def _predict_slide(options: argparse.Namespace) -> None:
             device=options.device,
             batch_size=options.batch_size,
             panel=_panel(options.panel),
+            engine=options.engine,
         )
         prediction = show_progress(job)
     prediction.save(out)
@@ -175,6 +176,7 @@ def _predict_sheet(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         panel=_panel(options.panel),
         min_umi=options.min_umi,
+        engine=options.engine,
         workers=options.workers,
         scheduler=options.scheduler,
     )

@@ -15,7 +15,7 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.search import nearest, unit_length
+from napari_cmrcnet.retrieval.search import Engine, faiss_index, nearest, unit_length
 
 if TYPE_CHECKING:
     import torch
@@ -86,16 +86,23 @@ class Bank:
         if not 1 <= k <= len(self):
             raise UserError(f"k is {k}, but the checkpoint's bank has {len(self)} spots; choose a k from 1 to that.")
 
-    def nearest(self, queries: Float32, k: int, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
+    def nearest(
+        self, queries: Float32, k: int, device: "str | torch.device" = "cpu", engine: Engine = "built-in"
+    ) -> tuple[Int32, Float32]:
         """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
 
         Raises
         ------
         UserError
-            If k does not fit the bank.
+            If k does not fit the bank, or FAISS is asked for and not installed.
         """
         self.check_k(k)
-        return nearest(queries, self.embeddings, k, device=device)
+        index = self._faiss_index if engine == "faiss" else None
+        return nearest(queries, self.embeddings, k, device=device, index=index)
+
+    @cached_property
+    def _faiss_index(self) -> Any:
+        return faiss_index(self.embeddings)
 
     def mean_expression(self, neighbours: Int32, genes: Sequence[str]) -> Float32:
         """Average the expression of each spot's neighbours.

@@ -21,6 +21,7 @@ from napari_cmrcnet.retrieval.card import read_card, verify
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction_file import read_provenance
+from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.sheet import SheetRow
 
@@ -40,6 +41,7 @@ class Task:
     batch_size: int
     panel: Panel | None
     min_umi: int
+    engine: Engine
 
     @property
     def path(self) -> Path:
@@ -51,7 +53,13 @@ class Task:
         section = self.row.open(min_umi=self.min_umi)
         with closing(section.slide):
             prediction = yield from predict(
-                section, checkpoint, k=self.k, device=self.device, batch_size=self.batch_size, panel=self.panel
+                section,
+                checkpoint,
+                k=self.k,
+                device=self.device,
+                batch_size=self.batch_size,
+                panel=self.panel,
+                engine=self.engine,
             )
         prediction.save(self.path)
 
@@ -66,6 +74,7 @@ def predict_sheet(
     batch_size: int = 64,
     panel: Panel | None = None,
     min_umi: int = 0,
+    engine: Engine = "built-in",
     workers: int = 1,
     scheduler: str | None = None,
 ) -> Job[list[Path]]:
@@ -86,6 +95,8 @@ def predict_sheet(
         As `predict`.
     min_umi : int
         Spots with fewer counts are dropped.
+    engine : {"built-in", "faiss"}
+        What searches the bank.
     workers : int
         Processes of this machine, among which its cores are divided.
     scheduler : str, optional
@@ -110,7 +121,7 @@ def predict_sheet(
     folder, out = Path(checkpoint).resolve(), Path(out).resolve()
     card, digest = read_card(folder)
     verify(folder, card)
-    tasks = [Task(row, folder, digest, out, k, device, batch_size, panel, min_umi) for row in rows]
+    tasks = [Task(row, folder, digest, out, k, device, batch_size, panel, min_umi, engine) for row in rows]
     waiting = [task for task in tasks if not _stands(task)]
     yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
     if scheduler is not None:

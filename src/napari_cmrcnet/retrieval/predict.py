@@ -13,6 +13,7 @@ from napari_cmrcnet.retrieval.encode import encode_patches
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
@@ -29,6 +30,7 @@ def predict(
     precision: str = "auto",
     batch_size: int = 64,
     panel: Panel | None = None,
+    engine: Engine = "built-in",
 ) -> Job[Prediction]:
     """Retrieve, for every spot of a section, the k bank spots whose gene embedding is nearest its patch.
 
@@ -48,6 +50,8 @@ def predict(
         Patches encoded at a time; halved when the device's memory does not suffice.
     panel : Panel, optional
         Marker genes to show first; the checkpoint's if not given.
+    engine : {"built-in", "faiss"}
+        What searches the bank; the result is the same.
 
     Yields
     ------
@@ -82,7 +86,7 @@ def predict(
     if len(encoded.unreadable):
         names = [str(name) for name in section.spots.obs_names[encoded.unreadable]]
         raise unreadable_error(section.slide, names, n)
-    neighbours, similarity = yield from _retrieve(encoded.embeddings, bank, k, str(chosen))
+    neighbours, similarity = yield from _retrieve(encoded.embeddings, bank, k, str(chosen), engine)
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names)
     provenance = _provenance(section, checkpoint, k, panel or card.panel)
     return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)
@@ -102,13 +106,13 @@ def _check_genes(section: Section, bank: Bank) -> None:
         )
 
 
-def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str) -> Job[tuple[Int32, Float32]]:
+def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str, engine: Engine) -> Job[tuple[Int32, Float32]]:
     n = len(embeddings)
     neighbours, similarity = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     for start in range(0, n, QUERIES_A_STEP):
         yield Progress("Retrieving neighbours", start, n, "spots")
         step = slice(start, start + QUERIES_A_STEP)
-        neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device)
+        neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device, engine)
     yield Progress("Retrieving neighbours", n, n, "spots")
     return neighbours, similarity
 

@@ -9,10 +9,12 @@ similarities go to the lower bank row. All machines therefore retrieve the same 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Engine = Literal["built-in", "faiss"]
 
 QUERY_BLOCK = 512
 BANK_BLOCK = 4096
 RESCORE_BLOCK = 2048  # pairs of vectors scored in float64 at a time: 4 MB an operand, which stays in the cache
+FAISS_MARGIN = 64  # more asked of FAISS than k, so that near-ties at rank k are among them
 HELD_PER_QUERY = 4096  # a bank of near-copies fills the band: beyond this the held ones are cut exactly
 
 
@@ -55,7 +59,9 @@ Product = Callable[[Float32, Float32, Float32], tuple[npt.NDArray[np.intp], npt.
 """(unit queries, unit bank block, a threshold for each query) -> row, column and score of all at or above it."""
 
 
-def nearest(queries: Floats, bank: Floats, k: int, *, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
+def nearest(
+    queries: Floats, bank: Floats, k: int, *, device: "str | torch.device" = "cpu", index: Any = None
+) -> tuple[Int32, Float32]:
     """Return the k bank rows of highest cosine similarity to each query.
 
     Parameters
@@ -68,6 +74,8 @@ def nearest(queries: Floats, bank: Floats, k: int, *, device: "str | torch.devic
         How many, 1 to M.
     device : str or torch.device
         ``"cpu"``: NumPy; otherwise torch on that device. The result is the same.
+    index : faiss.IndexFlatIP, optional
+        Of the bank, from `faiss_index`; it then finds the candidates. The result is the same.
 
     Returns
     -------
@@ -93,8 +101,30 @@ def nearest(queries: Floats, bank: Floats, k: int, *, device: "str | torch.devic
         for start in range(0, len(queries), QUERY_BLOCK):
             block = slice(start, start + QUERY_BLOCK)
             search = _Search(queries[block], query_norm[block], bank, bank_norm, k, product)
-            neighbours[block], similarity[block] = search.run()
+            neighbours[block], similarity[block] = search.run(index)
     return neighbours, similarity
+
+
+def faiss_index(bank: Floats) -> Any:
+    """Return a FAISS index of the unit vectors of a bank (M, d), for `nearest`; it holds a copy of them.
+
+    Raises
+    ------
+    UserError
+        If FAISS is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise UserError(
+            "FAISS is not installed: pip install 'napari-cmrcnet[faiss]', or search without it, with the same result."
+        ) from error
+    index = faiss.IndexFlatIP(bank.shape[1])
+    norms = _norms(bank)
+    for start in range(0, len(bank), BANK_BLOCK):
+        block = slice(start, start + BANK_BLOCK)
+        index.add(_unit(bank[block], norms[block]))
+    return index
 
 
 def unit_length(vectors: Floats) -> Float32:
@@ -118,9 +148,26 @@ class _Search:
         """Twice the most that a float32 product of unit vectors, themselves rounded, can be wrong (γ of d + 4)."""
         return np.float32(2 * (self.queries.shape[1] + 4) * 2.0**-24)
 
-    def run(self) -> tuple[Int32, Float32]:
-        n, m = len(self.queries), len(self.bank)
+    def run(self, index: Any = None) -> tuple[Int32, Float32]:
         unit = _unit(self.queries, self.query_norm)
+        found = None if index is None else self._ask(index, unit)
+        return self._best(self._scan(unit) if found is None else found)
+
+    def _ask(self, index: Any, unit: Float32) -> _Candidates | None:
+        """Take candidates from FAISS; None if near-ties at rank k may reach beyond those asked for."""
+        n, m = len(self.queries), len(self.bank)
+        asked = min(self.k + FAISS_MARGIN, m)
+        score, rows = index.search(unit, asked)
+        if asked < m and (score[:, -1] >= score[:, self.k - 1] - self.band).any():
+            return None
+        order = np.argsort(rows, axis=1)
+        rows, score = np.take_along_axis(rows, order, 1), np.take_along_axis(score, order, 1)
+        query = np.repeat(np.arange(n, dtype=np.uint16), asked)
+        return _Candidates(query, rows.ravel().astype(np.int32), score.ravel())
+
+    def _scan(self, unit: Float32) -> _Candidates:
+        """Find candidates block by block of the bank."""
+        n, m = len(self.queries), len(self.bank)
         threshold = np.full(n, -np.inf, np.float32)
         none = np.empty(0, np.float32)
         held = _Candidates(none.astype(np.uint16), none.astype(np.int32), none)
@@ -134,7 +181,7 @@ class _Search:
                 held, threshold = self._tighten(held.join(waiting))
                 waiting.clear()
             start, size = block.stop, min(2 * size, BANK_BLOCK)  # small first: no threshold is known yet
-        return self._best(held)
+        return held
 
     def _tighten(self, held: _Candidates) -> tuple[_Candidates, Float32]:
         """Drop what cannot be among the k best, and return the score that the next ones have to reach."""
