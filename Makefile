@@ -12,9 +12,10 @@ WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfi
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
 
+# One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
 test: $(VENV)/.installed-test lint
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
-	xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/pytest
+	OMP_NUM_THREADS=1 xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/pytest --durations=10
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -34,6 +35,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-# One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
+test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	touch $@
