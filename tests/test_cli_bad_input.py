@@ -59,6 +59,10 @@ def test_wrong_use_is_exit_code_2(fails: Fails, tmp_path: Path) -> None:
         fails(*arguments, code=2)
     sentence = fails("predict", "a.csv", "--slide", "b.tif", "--checkpoint", CHECKPOINT, code=2)
     assert "either --slide S or a SHEET" in sentence
+    sentence = fails("predict", "a.csv", "--pitch", "50", "--checkpoint", CHECKPOINT, code=2)
+    assert "--pitch cannot be used with a SHEET" in sentence
+    sentence = fails("predict", "--slide", SLIDE, "--workers", "2", "--checkpoint", CHECKPOINT, code=2)
+    assert "--workers cannot be used with --slide" in sentence
     fails("predict", "--checkpoint", CHECKPOINT, "--slide", SLIDE, "--k", "0", code=2)
     fails("predict", "--checkpoint", CHECKPOINT, "--slide", SLIDE, "--mpp", "nan", code=2)
 

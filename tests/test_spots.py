@@ -455,3 +455,16 @@ def test_a_real_space_ranger_folder(real_data):
     assert spots.obs["in_tissue"].all()
     assert spots.uns["cmrcnet"]["source"] == "Space Ranger 3.0.0"
     assert "11 repeated gene names were made unique by a suffix." in spots.uns["cmrcnet"]["notes"]
+
+
+def test_columns_stored_as_categories_are_read_as_what_they_are(tmp_path):
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"array_row": pd.Categorical(["0", "0", "1", "1"]), "array_col": pd.Categorical(list("abcd"))})
+    var = pd.DataFrame({"gene_ids": pd.Categorical(["ENSG1", "ENSG1", None])}, index=["A", "B", "C"])
+    counts = rng.integers(50, 90, (4, 3)).astype(np.int32)
+    table = AnnData(counts, obs.set_index(obs.index.astype(str)), var, obsm={"spatial": rng.uniform(0, 90, (4, 2))})
+    table.write_h5ad(tmp_path / "s.h5ad")
+    spots = open_spots(tmp_path / "s.h5ad")
+    assert list(spots.var["gene_ids"]) == ["ENSG1", "ENSG1", ""]
+    assert spots.obs["array_row"].tolist() == [0, 0, 1, 1]
+    assert "array_col" not in spots.obs

@@ -110,7 +110,8 @@ def test_the_best_epoch_is_kept_and_the_last_beside_it(
     found = iter([Validation(3.0, 0.1), Validation(1.0, 0.4), Validation(2.0, None), Validation(1.0, 0.5)])
     monkeypatch.setattr(loop, "validate", lambda *_: next(found))
     out = tmp_path / "model.cmrcnet"
-    finish(fit(sections, settings(epochs=4, validation="section:S2"), out))
+    held_out = finish(fit(sections, settings(epochs=4, validation="section:S2"), out))
+    assert held_out.card.validated_on == ("S2",)
     card = Checkpoint.load(out).card
     assert (card.epochs, card.validation_pcc) == (2, 0.4)
     last = Checkpoint.load(tmp_path / "model.training" / "last.cmrcnet")

@@ -71,7 +71,7 @@ def train(options: argparse.Namespace) -> None:
         num_nodes=options.num_nodes,
         n_top_genes=options.genes,
         patch=PatchSpec(model_mpp=options.model_mpp),
-        validation=_validation(options.validation),
+        validation=_validation(options.validation, {row.section for row in rows}),
         panel=_panel(options.panel),
         weights=options.weights,
         pretrained=options.pretrained,
@@ -89,12 +89,14 @@ def train(options: argparse.Namespace) -> None:
     say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {checkpoint.card.epochs} epochs")
 
 
-def _validation(text: str | None) -> str | float | None:
-    """Read a share of spots, or else the name of a section."""
+def _validation(text: str | None, sections: set[str]) -> str | float | None:
+    """Read the name of a section, which may look like a number, or else a share of the spots."""
+    if text is None or text in sections:
+        return text and f"section:{text}"
     try:
-        return None if text is None else float(text)
-    except ValueError:
-        return f"section:{text}"
+        return float(text)
+    except ValueError as error:
+        raise UserError(f"--validation {text} is neither a section of the sheet nor a share such as 0.2.") from error
 
 
 def _model_overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -106,6 +108,8 @@ def _model_overrides(options: argparse.Namespace) -> dict[str, object]:
         overrides["reconstruction"] = False
     if options.mask_rate is not None:
         overrides["mask_rate"] = options.mask_rate
+    if options.layer_scale is not None:
+        overrides["layer_scale"] = options.layer_scale
     if options.image_encoder is not None:
         overrides["image_encoder"] = options.image_encoder
     return overrides
@@ -115,6 +119,10 @@ def predict(options: argparse.Namespace) -> None:
     """Predict one slide, or each slide of a sheet."""
     if (options.sheet is None) == (options.slide is None):
         raise WrongUseError("give either --slide S or a SHEET")
+    of_a_slide = ("spots", "patient", "mpp", "pitch", "lattice")
+    ignored = of_a_slide if options.slide is None else ("workers", "scheduler")
+    if given := [f"--{name}" for name in ignored if getattr(options, name) is not None]:
+        raise WrongUseError(f"{' and '.join(given)} cannot be used with {'a SHEET' if options.sheet else '--slide'}")
     if options.sheet is None:
         _predict_slide(options)
     else:
@@ -132,11 +140,11 @@ def _predict_slide(options: argparse.Namespace) -> None:
     section = open_section(
         options.slide,
         options.spots,
-        patient=options.patient,
+        patient=options.patient or "",
         mpp=options.mpp,
         min_umi=options.min_umi,
-        pitch_um=options.pitch,
-        lattice=options.lattice,
+        pitch_um=options.pitch or 100.0,
+        lattice=options.lattice or "hex",
     )
     with section.slide:
         _introduce(section)
@@ -165,8 +173,6 @@ def _predict_sheet(options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.many import predict_sheet
     from napari_cmrcnet.sections.sheet import read_sheet
 
-    if options.spots is not None or options.mpp is not None:
-        raise WrongUseError("--spots and --mpp belong to --slide; a sheet names the spots of each slide itself")
     job = predict_sheet(
         read_sheet(options.sheet),
         options.checkpoint,
@@ -177,7 +183,7 @@ def _predict_sheet(options: argparse.Namespace) -> None:
         panel=_panel(options.panel),
         min_umi=options.min_umi,
         engine=options.engine,
-        workers=options.workers,
+        workers=options.workers or 1,
         scheduler=options.scheduler,
     )
     for path in show_progress(job):

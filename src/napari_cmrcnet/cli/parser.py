@@ -116,6 +116,7 @@ def _add_train(commands: "Commands") -> None:
     model.add_argument(
         "--pretrained", action="store_true", help="fetch the weights of --image-encoder from the model hub"
     )
+    model.add_argument("--layer-scale", type=positive_float, metavar="X", help="of a timm ViT that has it (UNI: 1e-5)")
     model.add_argument("--no-reconstruction", action="store_true", help="contrastive loss alone")
     model.add_argument(
         "--target",
@@ -124,7 +125,12 @@ def _add_train(commands: "Commands") -> None:
         help="what the reconstruction is compared with (image)",
     )
     model.add_argument("--reconstruction-loss", choices=["mse", "cosine"], default="mse", help="(mse)")
-    model.add_argument("--mask-rate", type=float, metavar="R", help="share of the image features (0.5)")
+    model.add_argument(
+        "--mask-rate",
+        type=float,
+        metavar="R",
+        help="share masked of the features rebuilt; kept, in the released variant (0.5)",
+    )
 
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -164,14 +170,14 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file for one slide, a folder for a sheet")
     parser.add_argument("--k", type=positive_int, default=50, help="training spots behind a value (50)")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
-    parser.add_argument("--patient", default="", metavar="P", help="whom the slide is from (what the spots say)")
+    parser.add_argument("--patient", metavar="P", help="whom the slide is from (what the spots say)")
     parser.add_argument("--mpp", type=positive_float, help="µm per pixel of the slide, where the files are wrong")
-    parser.add_argument("--pitch", type=positive_float, default=100.0, metavar="UM", help="µm between grid spots (100)")
-    parser.add_argument("--lattice", choices=["hex", "square"], default="hex", help="of the grid (hex)")
+    parser.add_argument("--pitch", type=positive_float, metavar="UM", help="µm between grid spots (100)")
+    parser.add_argument("--lattice", choices=["hex", "square"], help="of the grid (hex)")
     parser.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
     parser.add_argument("--engine", choices=["built-in", "faiss"], default="built-in", help="search engine (built-in)")
-    parser.add_argument("--workers", type=positive_int, default=1, metavar="N", help="slides of a sheet at once (1)")
+    parser.add_argument("--workers", type=positive_int, metavar="N", help="slides of a sheet at once (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")
     _add_device(parser)
 

@@ -23,6 +23,8 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
                 f"The checkpoint was trained on a section named {section}: if it is this one, "
                 "its scores say nothing about new sections."
             )
+        elif section in about.validated_on:
+            said.append(f"The checkpoint's epoch was chosen by its loss on {section}, so its scores are optimistic.")
         elif patient and patient in known_patients:
             said.append(
                 f"{section} is of patient {patient}, of whom the checkpoint was trained on other sections: "

@@ -261,11 +261,12 @@ def build_bank(
         embeddings.append(_embed(model, expression_of(section.spots, model_genes), device))
         expression.append(expression_of(section.spots, genes))
         obs.append(_obs(section))
+    named = next((section for section in sections if "gene_ids" in section.spots.var), sections[0])
     return Bank(
         np.concatenate(embeddings),
         sparse.vstack(expression).tocsc(),
         tuple(genes),
-        tuple(_ids(sections[0].spots.var, genes)),
+        GeneNames.of(named.spots.var.loc[genes]).ids,
         pd.concat(obs, ignore_index=True),
     )
 
@@ -291,9 +292,3 @@ def _obs(section: "Section") -> pd.DataFrame:
     }
     x, y = section.xy.T
     return pd.DataFrame({"section": section.name, "patient": section.patient, **place, "x": x, "y": y})
-
-
-def _ids(var: pd.DataFrame, genes: Sequence[str]) -> list[str]:
-    if "gene_ids" not in var:
-        return [""] * len(genes)
-    return [str(name) for name in var["gene_ids"].reindex(list(genes)).fillna("")]

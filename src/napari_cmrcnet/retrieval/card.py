@@ -69,6 +69,8 @@ class Card:
         What the model expects of its input.
     validation_pcc : float or None
         Mean PCC on the validation spots, if there were any.
+    validated_on : tuple of str
+        Sections held out of training, by whose loss the epoch was chosen.
     panel : Panel or None
         Marker genes that predictions show first.
     synthetic : bool
@@ -89,6 +91,7 @@ class Card:
     epochs: int
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     validation_pcc: float | None = None
+    validated_on: tuple[str, ...] = ()
     panel: Panel | None = None
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
@@ -125,6 +128,7 @@ class Card:
             epochs=check.whole("epochs"),
             preprocessing=_preprocessing(preprocessing),
             validation_pcc=None if values["validation_pcc"] is None else check.number("validation_pcc"),
+            validated_on=check.texts("validated_on"),
             panel=panel_from(values["panel"]),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),

@@ -101,6 +101,7 @@ def _checkpoint(path: Path) -> Description:
         "patients": ", ".join(patient for patient in card.patients if patient) or "not named",
         "epochs": f"{card.epochs} (seed {card.seed})",
         "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
+        "validated on": ", ".join(card.validated_on) or "no section held out",
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
         "genes the model reads": f"{len(card.genes):,}",
         "patches": f"{patch.patch_px} px at {scale}",
@@ -118,7 +119,8 @@ def _prediction(path: Path) -> Description:
     facts = {
         "section": made.section,
         "slide": made.slide,
-        "spots": f"{len(prediction):,} from {made.spots or 'a grid over the tissue'}",
+        "spots": f"{len(prediction):,}",
+        "spots from": "a grid over the tissue" if made.spots == made.slide else made.spots,
         "checkpoint": made.checkpoint,
         "k": str(made.k),
         "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",

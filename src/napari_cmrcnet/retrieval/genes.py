@@ -3,8 +3,12 @@
 import difflib
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class GeneNames:
@@ -21,6 +25,11 @@ class GeneNames:
     def __init__(self, symbols: Sequence[str], ids: Sequence[str]) -> None:
         self.symbols = tuple(symbols)
         self.ids = tuple(ids)
+
+    @classmethod
+    def of(cls, var: "pd.DataFrame") -> "GeneNames":
+        """Return the genes of an AnnData's ``var``: its index, and ``gene_ids`` where they are known."""
+        return cls(tuple(map(str, var.index)), tuple(var["gene_ids"]) if "gene_ids" in var else ("",) * len(var))
 
     @cached_property
     def _columns(self) -> dict[str, int]:

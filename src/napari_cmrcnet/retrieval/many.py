@@ -121,7 +121,9 @@ def predict_sheet(
     folder, out = Path(checkpoint).resolve(), Path(out).resolve()
     card, digest = read_card(folder)
     verify(folder, card)
-    tasks = [Task(row, folder, digest, out, k, device, batch_size, panel, min_umi, engine) for row in rows]
+    tasks = [
+        Task(row, folder, digest, out, k, device, batch_size, panel or card.panel, min_umi, engine) for row in rows
+    ]
     waiting = [task for task in tasks if not _stands(task)]
     yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
     if scheduler is not None:
@@ -146,9 +148,9 @@ def _stands(task: Task) -> bool:
         return False
     made = read_provenance(task.path)
     spots = task.row.spots or task.row.slide
-    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()))
-    then = (made.checkpoint_digest, made.k, made.slide, made.spots)
-    names = ("checkpoint", "k", "slide", "spots")
+    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()), task.min_umi, task.panel)
+    then = (made.checkpoint_digest, made.k, made.slide, made.spots, made.min_umi, made.panel)
+    names = ("checkpoint", "k", "slide", "spots", "min-umi", "panel")
     if other := [name for name, a, b in zip(names, now, then, strict=True) if a != b]:
         raise UserError(f"{task.path} was made with another {' and '.join(other)}; remove it or choose another --out.")
     return True

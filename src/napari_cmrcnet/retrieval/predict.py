@@ -97,8 +97,7 @@ def _check_genes(section: Section, bank: Bank) -> None:
     if not section.measured:
         return
     var = section.spots.var
-    ids = var["gene_ids"].fillna("").astype(str) if "gene_ids" in var else [""] * len(var)
-    if not GeneNames(tuple(map(str, var.index)), tuple(ids)).in_common(bank.names):
+    if not GeneNames.of(var).in_common(bank.names):
         raise UserError(
             f"{section.spots.uns['cmrcnet']['path']} and the checkpoint have no gene in common "
             f"({', '.join(map(str, var.index[:3]))} … and {', '.join(bank.genes[:3])} …); "
@@ -128,11 +127,13 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         checkpoint_digest=checkpoint.digest,
         trained_on=card.sections,
         trained_on_patients=card.patients,
+        validated_on=card.validated_on,
         section=section.name,
         patient=section.patient,
         slide=str(Path(section.slide.path).resolve()),
         spots=str(Path(about["path"]).resolve()),
         k=k,
+        min_umi=int(about.get("min_umi", 0)),
         mpp=section.mpp,
         mpp_source=section.pixel_size.source,
         target_sum=card.preprocessing.target_sum,

@@ -175,9 +175,7 @@ class Prediction:
 
     @cached_property
     def _measured_names(self) -> GeneNames:
-        var = self.spots.var
-        ids = var["gene_ids"].fillna("").astype(str) if "gene_ids" in var else [""] * len(var)
-        return GeneNames(tuple(map(str, self.spots.var_names)), tuple(ids))
+        return GeneNames.of(self.spots.var)
 
     @cached_property
     def _measured(self) -> Any:

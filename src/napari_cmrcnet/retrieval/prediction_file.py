@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 GENES_PER_SET = 50
+BLOCK = 512  # genes made dense at a time
 
 
 def save(prediction: Prediction, path: str | os.PathLike[str]) -> None:
@@ -67,11 +68,15 @@ def genes_to_store(prediction: Prediction) -> list[str]:
     names = prediction.bank.names
     panel = prediction.panel.genes if prediction.panel is not None else ()
     chosen = [column for gene in panel if (column := names.column(gene)) is not None]
-    measured = prediction.measured(prediction.measured_genes)
-    if measured is not None:
-        of_measured = names.columns(prediction.measured_genes, "The checkpoint")
-        for values in (np.mean(measured, axis=0), np.var(measured, axis=0)):
-            chosen += [of_measured[place] for place in _highest(values)]
+    genes = prediction.measured_genes
+    if genes:
+        of_measured = names.columns(genes, "The checkpoint")
+        moments = []
+        for start in range(0, len(genes), BLOCK):
+            block = np.asarray(prediction.measured(genes[start : start + BLOCK]))
+            moments.append((block.mean(axis=0), block.var(axis=0)))
+        for values in zip(*moments, strict=True):
+            chosen += [of_measured[place] for place in _highest(np.concatenate(values))]
     else:
         chosen += _highest(np.asarray(prediction.bank.expression.mean(axis=0)).ravel())
     return [names.symbols[column] for column in dict.fromkeys(chosen)]

@@ -22,12 +22,16 @@ class Provenance:
         SHA-256 of its card, which names its whole content.
     trained_on, trained_on_patients : tuple of str
         Sections and patients of its training.
+    validated_on : tuple of str
+        Sections by which the checkpoint's epoch was chosen.
     section, patient : str
         What was predicted.
     slide, spots : str
         Paths that it was read from.
     k : int
         Neighbours behind a value.
+    min_umi : int
+        Spots with fewer counts were left out.
     mpp : float
         µm per full-resolution pixel.
     mpp_source : str
@@ -50,11 +54,13 @@ class Provenance:
     checkpoint_digest: str
     trained_on: tuple[str, ...]
     trained_on_patients: tuple[str, ...]
+    validated_on: tuple[str, ...]
     section: str
     patient: str
     slide: str
     spots: str
     k: int
+    min_umi: int
     mpp: float
     mpp_source: str
     target_sum: float
@@ -84,11 +90,13 @@ class Provenance:
             checkpoint_digest=check.text("checkpoint_digest"),
             trained_on=check.texts("trained_on"),
             trained_on_patients=check.texts("trained_on_patients"),
+            validated_on=check.texts("validated_on"),
             section=check.text("section"),
             patient=check.text("patient"),
             slide=check.text("slide"),
             spots=check.text("spots"),
             k=check.whole("k"),
+            min_umi=check.whole("min_umi"),
             mpp=check.number("mpp"),
             mpp_source=check.text("mpp_source"),
             target_sum=check.number("target_sum"),

@@ -38,7 +38,7 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
         ``X`` counts, CSR int32, or None where the source has positions only; ``var_names`` unique symbols, Ensembl
         ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y) in full-resolution
         pixels; ``obs["in_tissue"]`` bool; ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``;
-        ``uns["cmrcnet"]``: source, path, platform, pitch_um, given_mpp, given_mpp_source, synthetic and
+        ``uns["cmrcnet"]``: source, path, platform, pitch_um, given_mpp, given_mpp_source, synthetic, min_umi and
         notes (0 and "" mean not known).
 
     Raises
@@ -52,12 +52,13 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
         spots, origin = _reader(path)(path)
         notes = [*origin.notes, *_make_names_unique(spots)]
     _check_positions(path, spots)
+    _plain_columns(spots)
     spots = _in_tissue(spots, origin, notes)
     if spots.n_obs == 0:
         raise UserError(f"{path} has no spot in tissue; check its in_tissue column.")
     if spots.X is not None:
         spots = _checked_counts(path, spots, min_umi, notes)
-    _describe(spots, origin, notes)
+    _describe(spots, origin, min_umi, notes)
     return spots
 
 
@@ -99,6 +100,19 @@ def _check_positions(path: Path, spots: AnnData) -> None:
     if missing := int((~np.isfinite(xy)).any(axis=1).sum()):
         raise UserError(f"{path}: {missing} of {len(xy)} spots have no finite position in obsm['spatial'].")
     spots.obsm["spatial"] = xy
+
+
+def _plain_columns(spots: AnnData) -> None:
+    """Make ids texts and array positions numbers: h5ad files may hold either as categories."""
+    if "gene_ids" in spots.var:
+        spots.var["gene_ids"] = spots.var["gene_ids"].astype(object).fillna("").astype(str)
+    for name in ("array_row", "array_col"):
+        if name in spots.obs:
+            numbers = pd.to_numeric(spots.obs[name].astype(object), errors="coerce")
+            if numbers.isna().any():
+                del spots.obs[name]
+            else:
+                spots.obs[name] = numbers
 
 
 def _in_tissue(spots: AnnData, origin: Origin, notes: list[str]) -> AnnData:
@@ -153,7 +167,7 @@ def _checked_counts(path: Path, spots: AnnData, min_umi: int, notes: list[str]) 
     return spots[enough].copy()
 
 
-def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
+def _describe(spots: AnnData, origin: Origin, min_umi: int, notes: list[str]) -> None:
     """Write platform, pitch, spot size and provenance into ``uns``."""
     lattice = spots_lattice(spots)
     platform, pitch_um = origin.platform, origin.pitch_um
@@ -173,5 +187,6 @@ def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
         "given_mpp": origin.given_mpp,
         "given_mpp_source": origin.given_mpp_source if origin.given_mpp else "",
         "synthetic": origin.synthetic,
+        "min_umi": min_umi,
         "notes": notes,
     }

@@ -190,6 +190,7 @@ def _checkpoint(work: _Work, weights: Tensors, epoch: int, pcc: float | None, de
         epochs=epoch,
         preprocessing=Preprocessing(patch=config.patch),
         validation_pcc=pcc,
+        validated_on=tuple(part.section.name for part in work.validation if part.section not in sections),
         panel=config.panel,
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
     )

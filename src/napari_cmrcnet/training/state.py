@@ -138,7 +138,8 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensor
     try:
         with safe_open(Path(path), framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  not a dict
-            tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+            # Copies, as tensors that stay mapped would keep the file from being replaced on Windows.
+            tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); remove its folder to train anew.") from error
