@@ -273,6 +273,12 @@ def test_sheet_with_a_repeated_section(fails: Fails, tmp_path: Path) -> None:
     assert "S4" in fails("predict", sheet, "--checkpoint", CHECKPOINT, "--out", tmp_path / "out")
 
 
+def test_simulated_sections_never_overwrite_real_ones(fails: Fails, tmp_path: Path) -> None:
+    (tmp_path / "S2.tif").write_bytes(b"real")
+    assert "S2.tif exists already" in fails("simulate", tmp_path, "--sections", "2")
+    assert (tmp_path / "S2.tif").read_bytes() == b"real"
+
+
 # --- full disk and Ctrl-C --------------------------------------------------------------------------------------------
 
 

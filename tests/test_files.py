@@ -163,3 +163,14 @@ def test_interrupted_job_cleans_up() -> None:
     with pytest.raises(KeyboardInterrupt):
         finish(_count(cleaned), interrupt)
     assert cleaned == ["cleaned"]
+
+
+def test_links_that_meet_in_ever_so_many_ways_are_followed_once(tmp_path: Path) -> None:
+    path = tmp_path / "maze.h5ad"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("0")
+        for _ in range(40):
+            child = group.create_group("a")
+            group["b"] = child
+            group = child
+    check_hdf5(path)

@@ -133,3 +133,16 @@ def test_the_patient_is_what_the_spots_say_unless_given(tmp_path):
     with open_slide(slide) as opened:
         assert open_section(opened, path).patient == "P7"
         assert open_section(opened, path, patient="P8").patient == "P8"
+
+
+def test_a_copy_that_holds_most_of_the_spots_is_refused_by_its_scale_factor(tmp_path):
+    spots = write_spots(tmp_path / "s.h5ad", xy=lambda row, column: np.column_stack([column * 225.0, row * 250.0]))
+    slide = write_slide(tmp_path / "copy.tif", size=(WIDTH * 4, HEIGHT * 4))
+    with open_slide(slide) as opened, pytest.raises(UserError, match="looks like the image of tissue_hires_scalef"):
+        open_section(opened, spots)
+
+
+def test_spots_at_one_place_have_no_lattice(tmp_path):
+    spots = write_spots(tmp_path / "s.h5ad", xy=lambda *_: np.full((200, 2), 50.0))
+    with open_slide(write_slide(tmp_path / "S1.tif")) as opened:
+        assert open_section(opened, spots).mpp == pytest.approx(0.5)

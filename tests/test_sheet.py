@@ -74,3 +74,10 @@ def test_a_row_opens_its_section(real_data, tmp_path):
     (opened,) = (row.open(min_umi=100) for row in read_sheet(sheet(tmp_path, HEADER, row)))
     with opened.slide:
         assert (opened.name, opened.patient, opened.spots.n_obs) == ("left", "C", 185)
+
+
+def test_a_fifth_column_gives_the_size_of_a_pixel(folder):
+    path = sheet(folder, f"{HEADER},mpp", "A,data/a.tif,,,0.25", "B,data/b.tif,,,")
+    assert [row.mpp for row in read_sheet(path)] == [0.25, None]
+    with pytest.raises(UserError, match="line 2: the mpp 'half' is not a number"):
+        read_sheet(sheet(folder, f"{HEADER},mpp", "A,data/a.tif,,,half"))

@@ -198,7 +198,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
     checkpoint = Checkpoint.load(options.checkpoint) if options.checkpoint else None
     predictions = [Prediction.load(path, checkpoint) for path in options.predictions]
-    job = score_predictions(predictions, options.out, panel=_panel(options.panel), seed=options.seed)
+    job = score_predictions(
+        predictions, options.out, panel=_panel(options.panel), seed=options.seed, nan_as_zero=options.nan_as_zero
+    )
     _show_report(show_progress(job))
 
 

@@ -41,19 +41,24 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
     try:
         with h5py.File(path, "r") as file:
-            _check_group(path, file)
+            _check_group(path, file, set())
     except (OSError, RuntimeError, KeyError) as error:
         raise UserError(f"{path} is damaged or cut short ({error}); copy or download it again.") from error
 
 
-def _check_group(path: Path, group: h5py.Group) -> None:
+def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
+    """Check what a group holds; each object once, as links may lead to one object in ever so many ways."""
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             raise UserError(f"{path} links to other places ({group.name}/{name}), which is not safe to follow.")
         item = group[name]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
         if isinstance(item, h5py.Group):
-            _check_group(path, item)
+            _check_group(path, item, seen)
         elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
             raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
 

@@ -51,7 +51,12 @@ class Report:
 
 
 def evaluate(
-    predictions: "Sequence[Prediction]", out: str | os.PathLike[str], *, panel: "Panel | None" = None, seed: int = 0
+    predictions: "Sequence[Prediction]",
+    out: str | os.PathLike[str],
+    *,
+    panel: "Panel | None" = None,
+    seed: int = 0,
+    nan_as_zero: bool = False,
 ) -> Job[Report]:
     """Score predictions against measured expression and write the report.
 
@@ -68,6 +73,8 @@ def evaluate(
         Marker genes; those of each prediction if not given.
     seed : int
         Of the bootstrap.
+    nan_as_zero : bool
+        Count undefined PCC as 0 in the means of sets, as published tables do.
 
     Returns
     -------
@@ -83,9 +90,11 @@ def evaluate(
     out = Path(out)
     scores = []
     for prediction in predictions:
-        scores.append((yield from score_job(prediction, panel, seed)))
+        scores.append((yield from score_job(prediction, panel, seed, nan_as_zero=nan_as_zero)))
     sets = {name: combine(scores, name) for name in SETS}
     warnings = warnings_of(predictions)
+    if nan_as_zero:
+        warnings += ("Undefined PCC are counted as 0, as in published tables.",)
     if out.is_dir():
         (out / SUMMARY).unlink(missing_ok=True)  # a report that is half replaced must not look complete
     files = [_write_table(out / "scores.csv", scores)]

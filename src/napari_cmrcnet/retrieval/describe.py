@@ -80,7 +80,7 @@ def _spots(path: Path) -> Description:
         "spots": f"{spots.n_obs:,}",
         "genes": f"{spots.n_vars:,}" if spots.X is not None else "none: positions only",
         "platform": about["platform"] or "unknown",
-        "lattice pitch": f"{lattice.pitch:.1f} px" if lattice else "none found",
+        "lattice pitch": f"{lattice.pitch:.1f} px" if lattice.pitch > 0 else "none found",
     }
     if spots.X is not None:
         totals = spots.X.sum(axis=1)

@@ -148,7 +148,8 @@ def _stands(task: Task) -> bool:
         return False
     made = read_provenance(task.path)
     spots = task.row.spots or task.row.slide
-    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()), task.min_umi, task.panel)
+    min_umi = task.min_umi if task.row.spots else 0  # a grid has no counts
+    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()), min_umi, task.panel)
     then = (made.checkpoint_digest, made.k, made.slide, made.spots, made.min_umi, made.panel)
     names = ("checkpoint", "k", "slide", "spots", "min-umi", "panel")
     if other := [name for name, a, b in zip(names, now, then, strict=True) if a != b]:

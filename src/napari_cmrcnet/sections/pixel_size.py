@@ -88,7 +88,8 @@ def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = No
     if not known:
         why = f" ({slide.mpp_note})" if slide.mpp_note else ""
         raise UserError(
-            f"The pixel size of {slide.path} is not known{why}; give it in µm per pixel (--mpp, such as 0.5)."
+            f"The pixel size of {slide.path} is not known{why}; give it in µm per pixel "
+            "(--mpp, such as 0.5, or the column mpp of a sheet)."
         )
     um, source = known[0]
     _check_possible(um, f"{slide.path}: the pixel size from {source}")
@@ -123,7 +124,7 @@ def _check_possible(um: float, what: str) -> None:
     if not SMALLEST_UM <= um <= LARGEST_UM:  # NaN fails too
         raise UserError(
             f"{what} is {um:.4g} µm, which is impossible for a microscope slide ({SMALLEST_UM:g} to "
-            f"{LARGEST_UM:g}); give the true one in µm per pixel (--mpp)."
+            f"{LARGEST_UM:g}); give the true one in µm per pixel (--mpp, or the column mpp of a sheet)."
         )
 
 
@@ -199,4 +200,5 @@ def _neighbour_distance(xy: NDArray[np.float64]) -> float:
     step = max(1, len(xy) // 10_000)  # enough for a median
     distances = cKDTree(xy).query(xy[::step], k=min(7, len(xy)))[0][:, 1:]
     nearest = np.median(distances[:, 0])
-    return float(np.median(distances[distances <= 1.2 * nearest]))
+    # Positions that coincide are placeholders and have no lattice.
+    return float(np.median(distances[distances <= 1.2 * nearest])) if nearest > 0 else float("nan")

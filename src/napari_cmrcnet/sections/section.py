@@ -132,7 +132,7 @@ def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     )
     if outside > 0.05 * len(xy) and _inside(xy[:, ::-1], slide).mean() > 0.99:
         raise UserError(f"{said}: x and y look swapped; obsm['spatial'] must be (x, y).")
-    if outside > 0.5 * len(xy):
+    if outside > 0.5 * len(xy) or (outside > 0.05 * len(xy) and _scaled_image(spots, slide)):
         raise UserError(f"{said}: {_likely_reason(spots, slide)}.")
     if outside:
         return [f"{said}; the parts of their patches outside are white."]
@@ -145,11 +145,19 @@ def _inside(xy: NDArray[np.float64], slide: Slide) -> NDArray[np.bool_]:
     return np.asarray(((xy >= 0) & (xy < [width, height])).all(axis=1), dtype=bool)
 
 
-def _likely_reason(spots: AnnData, slide: Slide) -> str:
-    xy, (height, width) = np.asarray(spots.obsm["spatial"]), slide.shape
+def _scaled_image(spots: AnnData, slide: Slide) -> str:
+    """Name the scale factor of the spots file by which all spots would fit the slide, if there is one."""
+    xy = np.asarray(spots.obsm["spatial"])
     for name, factor in sorted(_image_scales(spots).items(), key=lambda item: -item[1]):
         if _inside(xy * factor, slide).mean() > 0.99:
-            return f"the slide looks like the image of {name} ({factor:.4g}); give the full-resolution image"
+            return f"{name} ({factor:.4g})"
+    return ""
+
+
+def _likely_reason(spots: AnnData, slide: Slide) -> str:
+    xy, (height, width) = np.asarray(spots.obsm["spatial"]), slide.shape
+    if image := _scaled_image(spots, slide):
+        return f"the slide looks like the image of {image}; give the full-resolution image"
     ratio = float(max(xy[:, 0].max() / width, xy[:, 1].max() / height))
     if xy.min() >= 0 and ratio > 1:
         return f"the slide may be a copy at least {ratio:.1f} times smaller; give the full-resolution image"

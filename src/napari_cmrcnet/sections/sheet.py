@@ -11,6 +11,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import Section, open_section
 
 COLUMNS = ("section", "slide", "spots", "patient")
+PIXEL_SIZE = "mpp"  # a column that may be left out
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,19 @@ class SheetRow:
         The spots; None lays a grid over the tissue.
     patient : str
         Whom it is from, ``""`` where unknown.
+    mpp : float, optional
+        µm per full-resolution pixel, where the files do not know it or are wrong.
     """
 
     section: str
     slide: Path
     spots: Path | None
     patient: str
+    mpp: float | None = None
 
     def open(self, **kwargs: Any) -> Section:
         """Open the section; keyword arguments go to `open_section`."""
-        return open_section(self.slide, self.spots, name=self.section, patient=self.patient, **kwargs)
+        return open_section(self.slide, self.spots, name=self.section, patient=self.patient, mpp=self.mpp, **kwargs)
 
 
 def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
@@ -45,8 +49,8 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     Parameters
     ----------
     path : path
-        CSV with the columns section, slide, spots and patient, in any order; the last two may be empty. Paths are
-        relative to the sheet.
+        CSV with the columns section, slide, spots and patient, in any order; the last two may be empty, and so may
+        a fifth, mpp. Paths are relative to the sheet.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     if not filled:
         raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")
     header_line, header = filled[0]
-    if sorted(header) != sorted(COLUMNS):
+    if sorted({*header} - {PIXEL_SIZE}) != sorted(COLUMNS) or len(set(header)) != len(header):
         raise UserError(f"{path}, line {header_line}: the columns are {','.join(header)}, not {','.join(COLUMNS)}.")
     if len(filled) == 1:
         raise UserError(f"{path} lists no section; add a line for each below the columns.")
@@ -88,7 +92,14 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
         raise UserError(f"{where}: the section {section} repeats that of line {first}; give each its own name.")
     slide = _existing(path, where, row["slide"])
     spots = _existing(path, where, row["spots"]) if row["spots"] else None
-    return SheetRow(section, slide, spots, row["patient"])
+    return SheetRow(section, slide, spots, row["patient"], _pixel_size(where, row.get(PIXEL_SIZE, "")))
+
+
+def _pixel_size(where: str, text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise UserError(f"{where}: the mpp {text!r} is not a number; give µm per pixel, such as 0.5.") from error
 
 
 def _existing(sheet: Path, where: str, name: str) -> Path:

@@ -58,7 +58,7 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
     Raises
     ------
     UserError
-        If a number is impossible or a file cannot be written.
+        If a number is impossible, a file is there already or cannot be written.
     """
     if n_sections < 1:
         raise UserError(f"{n_sections} sections cannot be made; ask for 1 or more.")
@@ -69,6 +69,9 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
     folder = Path(folder)
     side = round(np.sqrt(spots * PITCH_UM**2 * np.sqrt(3) / 2 / _TISSUE_SHARE))
     names = [f"S{number}" for number in range(1, n_sections + 1)]
+    targets = [folder / f"{name}{suffix}" for name in names for suffix in (".tif", ".h5ad")] + [folder / "sections.csv"]
+    if present := [path for path in targets if path.exists()]:
+        raise UserError(f"{present[0]} exists already; choose a new folder, so that nothing is overwritten.")
     for done, name in enumerate(names):
         yield Progress("Drawing synthetic sections", done, n_sections, "sections")
         rng = np.random.default_rng([seed, done])

@@ -31,14 +31,15 @@ def read_plain(path: Path) -> tuple[AnnData, Origin]:
     spots, library, entry = read_library(path)
     metadata = mapping(entry.get("metadata"))
     own = mapping(spots.uns.get("cmrcnet"))  # written by this software
+    hd_mpp = number(mapping(entry.get("scalefactors")).get("microns_per_pixel"))
     described = f"{metadata.get('chemistry_description', '')} {metadata.get('software_version', '')}"
     origin = Origin(
         source="h5ad",
         path=path,
         platform=str(own.get("platform", "")) or platform_of(described.replace("spaceranger", "visium")),
         pitch_um=number(own.get("pitch_um")) or number(metadata.get("spot_pitch_um")),
-        given_mpp=number(own.get("given_mpp")),
-        given_mpp_source=str(own.get("given_mpp_source", "")),
+        given_mpp=number(own.get("given_mpp")) or hd_mpp,
+        given_mpp_source=str(own.get("given_mpp_source", "")) or ("scalefactors microns_per_pixel" if hd_mpp else ""),
         synthetic=bool(own.get("synthetic", False) or metadata.get("synthetic", False)),
     )
     return section_of(spots, library, entry), origin
