@@ -9,7 +9,7 @@ import pytest
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.pixel_size import lattice, lattice_pitch, pixel_size
+from napari_cmrcnet.sections.pixel_size import lattice, pixel_size
 from napari_cmrcnet.sections.spots import open_spots
 
 
@@ -47,20 +47,20 @@ def test_the_pitch_is_found_despite_holes_and_scatter(pattern, indexed):
     random = np.random.default_rng(0)
     kept = random.random(len(xy)) < 0.6
     xy = (xy + random.normal(0, 2, xy.shape))[kept]
-    assert lattice_pitch(xy, *((row[kept], column[kept]) if indexed else ())) == pytest.approx(137, rel=0.02)
+    assert lattice(xy, *((row[kept], column[kept]) if indexed else ())).pitch == pytest.approx(137, rel=0.02)
 
 
 def test_indices_that_do_not_explain_the_positions_are_not_believed():
     xy, row, column = hexagonal(100.0)
     assert lattice(xy, row, column).kind == "hexagonal"
     assert lattice(xy, column, row).kind == ""  # swapped
-    assert lattice_pitch(xy, column, row) == pytest.approx(100)
+    assert lattice(xy, column, row).pitch == pytest.approx(100)
     shuffled = np.random.default_rng(0).permutation(len(xy))
-    assert lattice_pitch(xy, row[shuffled], column[shuffled]) == pytest.approx(100)
-    assert lattice_pitch(xy, np.zeros(len(xy)), np.zeros(len(xy))) == pytest.approx(100)
+    assert lattice(xy, row[shuffled], column[shuffled]).pitch == pytest.approx(100)
+    assert lattice(xy, np.zeros(len(xy)), np.zeros(len(xy))).pitch == pytest.approx(100)
     xy, row, column = square(100.0)
     assert lattice(xy, row, column).kind == "square"
-    assert np.isnan(lattice_pitch(xy[:1]))
+    assert np.isnan(lattice(xy[:1]).pitch)
 
 
 def test_the_order_of_the_sources():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections import slide_flat
-from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.sections.slide import Level, Slide, open_slide
 from napari_cmrcnet.sections.slide_source import judge_mpp, level_downsample
 
 
@@ -314,13 +314,12 @@ def test_a_damaged_overview_is_built_again(tmp_path: Path, monkeypatch: pytest.M
         np.testing.assert_array_equal(whole(slide), picture())
 
 
-def test_info_has_the_facts(tmp_path: Path) -> None:
+def test_a_slide_has_its_facts(tmp_path: Path) -> None:
     path = tmp_path / "slide.tif"
     write_pyramid(path, picture())
     with open_slide(path) as slide:
-        facts = slide.describe()
-    assert (facts["format"], facts["width"], facts["height"]) == ("tiled TIFF", 900, 700)
-    assert facts["levels"] == [(900, 700, 1.0), (450, 350, 2.0), (225, 175, 4.0)]
+        assert (slide.format, slide.shape) == ("tiled TIFF", (700, 900))
+        assert slide.levels == (Level(900, 700, 1.0), Level(450, 350, 2.0), Level(225, 175, 4.0))
 
 
 # Real slides

@@ -137,11 +137,6 @@ def spots_lattice(spots: "AnnData") -> Lattice:
     return lattice(spots.obsm["spatial"], rows, columns)
 
 
-def lattice_pitch(xy: ArrayLike, rows: ArrayLike | None = None, columns: ArrayLike | None = None) -> float:
-    """Return the distance between neighbouring spots in pixels; see `lattice`."""
-    return lattice(xy, rows, columns).pitch
-
-
 def lattice(xy: ArrayLike, rows: ArrayLike | None = None, columns: ArrayLike | None = None) -> Lattice:
     """Measure the spots' lattice.
 

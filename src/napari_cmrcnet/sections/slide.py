@@ -110,19 +110,6 @@ class Slide:
             out[first:last] = Resampler(vertical, horizontal)(pixels)
         return out
 
-    def describe(self) -> dict[str, object]:
-        """Return what there is to say of the slide: path, format, size, levels, pixel size and its source."""
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "width": self.shape[1],
-            "height": self.shape[0],
-            "levels": [(level.width, level.height, level.downsample) for level in self.levels],
-            "mpp": self.mpp,
-            "mpp_source": self.mpp_source,
-            "mpp_note": self.mpp_note,
-        }
-
     def close(self) -> None:
         """Close the file and forget its tiles."""
         self._reader.cache.clear()

@@ -24,7 +24,7 @@ from torch import nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.device import choose_device
+from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.training.config import FitConfig
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def started_by_torchrun() -> bool:
 
 
 def check_devices(config: FitConfig) -> None:
-    """Refuse more devices than there are, and several machines without torchrun.
+    """Refuse more devices than there are, a precision they lack, and several machines without torchrun.
 
     Raises
     ------
@@ -104,8 +104,10 @@ def check_devices(config: FitConfig) -> None:
             f"torchrun --nnodes {config.num_nodes} --nproc-per-node {config.devices} --rdzv-backend c10d "
             "--rdzv-endpoint FIRST_MACHINE:29500 -m napari_cmrcnet train …"
         )
+    device = choose_device(config.device)
+    autocast(device, config.precision)  # refuses what the device cannot do, before patches are cut
     found = torch.cuda.device_count()
-    if choose_device(config.device).type == "cuda" and config.devices > found:
+    if device.type == "cuda" and config.devices > found:
         raise UserError(f"{config.devices} GPUs are asked for and {found} found; give --devices {found}.")
 
 

@@ -188,8 +188,8 @@ class _Loop:
     def _keep(self) -> None:
         """Save; the state comes last, so that what it says is there is there."""
         folder, state = self.plan.folder, self.state
-        if state.best_epoch == state.epochs:
-            save_tensors(folder / BEST, state.model.inference_state())
         write_log(folder / LOG, state.history)
         plot_losses(folder / PLOT, state.history)
+        if state.best_epoch == state.epochs:
+            save_tensors(folder / BEST, state.model.inference_state())
         state.save(folder / STATE)
