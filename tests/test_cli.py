@@ -1,0 +1,70 @@
+"""The commands as the README shows them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import pytest
+
+from napari_cmrcnet.cli import main
+from napari_cmrcnet.cli.parser import EXAMPLES
+from napari_cmrcnet.evaluation.demo import sample_folder
+
+SAMPLE = sample_folder()
+CHECKPOINT = str(SAMPLE / "sample.cmrcnet")
+
+
+def run(*arguments: str | Path) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "p.h5ad"
+    section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad", "--patient", "P9")
+    assert run("predict", "--checkpoint", CHECKPOINT, *section, "--k", "10", "--panel", "skcm", "--out", out) == 0
+    assert "0.5 µm/px by the spots' " in capsys.readouterr().out
+    prediction = anndata.read_h5ad(out)
+    assert prediction.obsm["neighbours"].shape == (348, 10)
+    assert {"predicted", "measured"} <= set(prediction.layers)
+    assert run("evaluate", out, "--out", tmp_path / "scores", "--panel", "idc") == 0
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert summary["HVG"]["pcc"] > 0.6
+    assert summary["markers"]["n"] == 8
+    assert summary["sections"][0]["provenance"]["patient"] == "P9"
+
+
+def test_a_slide_without_spots_gets_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "p.h5ad"
+    assert run("predict", "--checkpoint", CHECKPOINT, "--slide", SAMPLE / "S4.tif", "--pitch", "300", "--out", out) == 0
+    assert "hex grid of 300 µm" in capsys.readouterr().out
+    assert run("info", out) == 0
+    assert "a grid over the tissue" in capsys.readouterr().out
+
+
+def test_a_sheet_is_predicted_into_a_folder_and_skipped_when_done(tmp_path: Path) -> None:
+    arguments = ("predict", SAMPLE / "sections.csv", "--checkpoint", CHECKPOINT, "--out", tmp_path)
+    assert run(*arguments) == 0
+    made = (tmp_path / "S4.h5ad").stat().st_mtime_ns
+    assert run(*arguments) == 0
+    assert (tmp_path / "S4.h5ad").stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("command", sorted(EXAMPLES))
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leave:
+        run(command, "--help")
+    assert leave.value.code == 0
+    assert f"napari-cmrcnet {command}" in capsys.readouterr().out.partition("example:")[2]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from napari_cmrcnet.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*{m.split('.')[0] for m in sys.modules}, file=sys.stderr)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
+    assert not {"torch", "scanpy", "timm", "matplotlib", "numpy", "rich"} & set(loaded)
