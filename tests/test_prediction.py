@@ -254,3 +254,23 @@ def test_a_full_disk_leaves_the_old_file(prediction: Prediction, saved: Path, fu
         prediction.save(saved)
     assert saved.read_bytes() == before
     assert [entry.name for entry in saved.parent.iterdir()] == ["C.h5ad"]
+
+
+def test_remembers_how_it_was_looked_at(prediction: Prediction, saved: Path, tmp_path: Path) -> None:
+    assert Prediction.load(saved).view == {}
+    prediction.view = {"shown": "GENE3", "limits": [0.0, 2.5]}
+    prediction.save(tmp_path / "again.h5ad")
+    assert prediction.path == tmp_path / "again.h5ad"
+    again = Prediction.load(tmp_path / "again.h5ad")
+    assert again.view == {"shown": "GENE3", "limits": [0.0, 2.5]}
+    assert again.path == tmp_path / "again.h5ad"
+
+
+@pytest.mark.parametrize("view", [None, 3, "GENE3", ["GENE3"]])
+def test_a_view_changed_by_hand_is_forgotten(saved: Path, view: Any) -> None:
+    change(saved, lambda table: edit_record(table, view=view))
+    assert Prediction.load(saved).view == {}
+
+
+def test_measured_set_is_of_the_measured_genes(prediction: Prediction) -> None:
+    assert prediction.measured_set == set(prediction.measured_genes)

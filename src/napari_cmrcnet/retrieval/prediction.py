@@ -47,6 +47,15 @@ class Prediction:
     stored : DataFrame, optional
         Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
         ``attrs["gene_ids"]``: what is left to show without the bank.
+    view : dict, optional
+        What a saved prediction remembers of how it was looked at, as JSON can hold it.
+
+    Attributes
+    ----------
+    view : dict
+        As above; may be set, and is written by `save`.
+    path : Path or None
+        Where it was loaded from or last saved to.
     """
 
     def __init__(
@@ -60,11 +69,14 @@ class Prediction:
         bank: Bank | None = None,
         places: Sequence[Path] = (),
         stored: pd.DataFrame | None = None,
+        view: dict[str, Any] | None = None,
     ) -> None:
         self.spots = spots
         self.neighbours = neighbours
         self.similarity = similarity
         self.provenance = provenance
+        self.view = view if view is not None else {}
+        self.path: Path | None = None
         self._confidence = confidence
         self._bank = bank
         self._places = tuple(places)
@@ -188,6 +200,11 @@ class Prediction:
             return ()
         return tuple(self.genes[here] for here, _ in self.names.in_common(self._measured_names))
 
+    @cached_property
+    def measured_set(self) -> frozenset[str]:
+        """The genes of `measured_genes`, to look one up in."""
+        return frozenset(self.measured_genes)
+
     def measured(self, genes: Sequence[str]) -> Float32 | None:
         """Return the measured expression, log-normalised, float32 (n, len(genes)); None without measurements.
 
@@ -235,6 +252,7 @@ class Prediction:
         from napari_cmrcnet.retrieval.prediction_file import save
 
         save(self, path)
+        self.path = Path(path)
 
     @classmethod
     def load(

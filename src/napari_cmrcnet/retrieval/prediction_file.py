@@ -2,8 +2,8 @@
 
 ``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, highly expressed, highly variable),
 ``raw`` the measured counts of all genes, ``obsm`` the positions, neighbours and similarities, ``uns["cmrcnet"]`` the
-provenance as JSON. Other genes follow from the neighbours and the checkpoint's bank, which is found again by path and
-hash.
+provenance as JSON, with what is remembered of how the prediction was looked at. Other genes follow from the neighbours
+and the checkpoint's bank, which is found again by path and hash.
 """
 
 import json
@@ -96,8 +96,7 @@ def _var(prediction: Prediction, genes: list[str]) -> pd.DataFrame:
 
 def _measured_where_known(prediction: Prediction, genes: list[str]) -> np.ndarray:
     measured = np.full((len(prediction), len(genes)), np.nan, np.float32)
-    known = set(prediction.measured_genes)
-    places = [place for place, gene in enumerate(genes) if gene in known]
+    places = [place for place, gene in enumerate(genes) if gene in prediction.measured_set]
     measured[:, places] = prediction.measured([genes[place] for place in places])
     return measured
 
@@ -117,7 +116,8 @@ def _record(prediction: Prediction, path: Path) -> str:
             "provenance": prediction.provenance.to_dict(),
             "checkpoint_relative": relative,
             "spots": prediction.spots.uns["cmrcnet"],
-        },
+        }
+        | ({"view": prediction.view} if prediction.view else {}),
         ensure_ascii=False,
     )
 
@@ -132,7 +132,7 @@ def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLi
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
-    return Prediction(
+    prediction = Prediction(
         _spots(table, record["spots"]),
         np.asarray(table.obsm["neighbours"]),
         np.asarray(table.obsm["similarity"]),
@@ -141,7 +141,10 @@ def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLi
         bank=bank,
         places=_places(path, provenance, record),
         stored=stored,
+        view=_view(record),
     )
+    prediction.path = path
+    return prediction
 
 
 def is_prediction(path: str | os.PathLike[str]) -> bool:
@@ -193,6 +196,12 @@ def _provenance(path: Path, record: dict[str, Any]) -> Provenance:
         return Provenance.from_dict(Entries(record).mapping("provenance"))
     except UserError as error:
         raise UserError(f"{path} {error}; predict again.") from error
+
+
+def _view(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the remembered view; without it, or with one that is no object, nothing is remembered."""
+    view = record.get("view")
+    return view if isinstance(view, dict) else {}
 
 
 def _check_parts(path: Path, table: AnnData) -> None:
