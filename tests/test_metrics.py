@@ -10,7 +10,18 @@ from scipy.stats import pearsonr, spearmanr
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation import metrics
-from napari_cmrcnet.evaluation.metrics import Bootstrap, heg, hvg, interval, mean_pcc, pcc, rmse, spearman, undefined
+from napari_cmrcnet.evaluation.metrics import (
+    Bootstrap,
+    heg,
+    hvg,
+    interval,
+    mean_pcc,
+    mean_z,
+    pcc,
+    rmse,
+    spearman,
+    undefined,
+)
 from napari_cmrcnet.evaluation.scores import combine, score
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.panels import Panel
@@ -69,6 +80,21 @@ def test_matrices_of_different_shape_are_refused() -> None:
 def test_sets_take_the_top_genes_and_keep_the_order_of_equal_ones() -> None:
     assert heg([1.0, 3.0, 2.0, 3.0], "abcd", 3) == ("b", "d", "c")
     assert hvg([1.0, 3.0], "ab", 50) == ("b", "a")
+
+
+def test_score_of_a_set_is_the_mean_of_its_genes_z_scores(rng: np.random.Generator) -> None:
+    values = rng.gamma(2.0, [0.5, 3.0, 20.0], (30, 3))
+    expected = ((values - values.mean(axis=0)) / values.std(axis=0)).mean(axis=1)
+    found = mean_z(values)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_constant_genes_are_left_out_of_the_score_of_a_set(rng: np.random.Generator) -> None:
+    values = rng.normal(size=(20, 2))
+    with_constant = np.column_stack([values, np.full(20, 0.1)])
+    np.testing.assert_array_equal(mean_z(with_constant), mean_z(values))
+    np.testing.assert_array_equal(mean_z(np.full((4, 2), 0.1)), np.zeros(4))
 
 
 def test_bootstrap_is_pcc_of_the_drawn_spots(rng: np.random.Generator) -> None:

@@ -107,6 +107,28 @@ def hvg(variance: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str, .
     return heg(variance, genes, n)
 
 
+def mean_z(values: ArrayLike) -> NDArray[np.float32]:
+    """Return the score of a set of genes: the mean over genes of their z-scores over the spots.
+
+    Parameters
+    ----------
+    values : (n, g)
+        Expression of g genes at n spots. A constant gene says nothing about where the set is expressed and is left
+        out.
+
+    Returns
+    -------
+    float32 (n,)
+        Zeros if every gene is constant.
+    """
+    array = np.asarray(values, np.float64)
+    varies = (array != array[:1]).any(axis=0)
+    if not varies.any():
+        return np.zeros(len(array), np.float32)
+    z = _unit(array[:, varies]) * np.sqrt(len(array))  # a column of length one has the population SD 1/√n
+    return z.mean(axis=1).astype(np.float32)
+
+
 class Bootstrap:
     """Resamples of a section's spots, drawn with replacement.
 
