@@ -16,30 +16,54 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
     said = []
     for prediction in predictions:
         about = prediction.provenance
-        section, patient = about.section, about.patient
-        known_patients = [name for name in about.trained_on_patients if name]
-        if section in about.trained_on:
-            said.append(
-                f"The checkpoint was trained on a section named {section}: if it is this one, "
-                "its scores say nothing about new sections."
-            )
-        elif section in about.validated_on:
-            said.append(f"The checkpoint's epoch was chosen by its loss on {section}, so its scores are optimistic.")
-        elif patient and patient in known_patients:
-            said.append(
-                f"{section} is of patient {patient}, of whom the checkpoint was trained on other sections: "
-                "serial sections are nearly copies, so its scores are optimistic for new patients."
-            )
-        elif not patient or not known_patients:
-            said.append(
-                f"The patient of {section} or of the training sections is not known: if they are of one patient, "
-                "the scores are optimistic."
-            )
+        leaked = leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on)
+        said += [leaked] if leaked else []
         if about.synthetic:
-            said.append(f"{section}, or what the checkpoint was trained on, is synthetic: no score is of real tissue.")
+            said.append(
+                f"{about.section}, or what the checkpoint was trained on, is synthetic: no score is of real tissue."
+            )
         if prediction.bank is None:
             said.append(
-                f"The checkpoint that predicted {section} is not where it was, so only the {len(prediction.genes)} "
-                "genes that the prediction stores were scored; say where it is with --checkpoint."
+                f"The checkpoint that predicted {about.section} is not where it was, so only the "
+                f"{len(prediction.genes)} genes that the prediction stores were scored; say where it is with --checkpoint."
             )
     return tuple(said)
+
+
+def leak(
+    section: str,
+    patient: str,
+    trained_on: Sequence[str],
+    patients: Sequence[str],
+    validated_on: Sequence[str],
+) -> str:
+    """Say what of a section the checkpoint may have seen in training, ``""`` where nothing speaks for it.
+
+    Parameters
+    ----------
+    section, patient : str
+        What is predicted; an empty patient is unknown.
+    trained_on, patients : sequence of str
+        The checkpoint's training sections and their patients.
+    validated_on : sequence of str
+        Sections by whose loss its epoch was chosen.
+    """
+    known_patients = [name for name in patients if name]
+    if section in trained_on:
+        return (
+            f"The checkpoint was trained on a section named {section}: if it is this one, "
+            "its scores say nothing about new sections."
+        )
+    if section in validated_on:
+        return f"The checkpoint's epoch was chosen by its loss on {section}, so its scores are optimistic."
+    if patient and patient in known_patients:
+        return (
+            f"{section} is of patient {patient}, of whom the checkpoint was trained on other sections: "
+            "serial sections are nearly copies, so its scores are optimistic for new patients."
+        )
+    if not patient or not known_patients:
+        return (
+            f"The patient of {section} or of the training sections is not known: if they are of one patient, "
+            "the scores are optimistic."
+        )
+    return ""

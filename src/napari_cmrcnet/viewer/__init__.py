@@ -1,0 +1,1 @@
+"""What napari shows of a section: the session, and the layers drawn from it. Free of Qt."""

@@ -1,0 +1,107 @@
+"""Which values a view shows, and between which limits they are coloured."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.viewer.look import Confidence, Look, View
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.viewer.session import Shown
+
+Float32 = npt.NDArray[np.float32]
+Limits = tuple[float, float]
+
+DIVERGING = "coolwarm"  # even in lightness to both sides of its middle
+CONFIDENCE_COLUMNS: dict[Confidence, str] = {
+    "mean similarity": "mean_similarity",
+    "best similarity": "best_similarity",
+    "spread": "spread",
+    "sections": "sections",
+}
+CONFIDENCE_UNITS: dict[Confidence, str] = {
+    "mean similarity": "mean cosine similarity",
+    "best similarity": "best cosine similarity",
+    "spread": "SD over the neighbours",
+    "sections": "sections among the neighbours",
+}
+
+
+def values(view: View, shown: "Shown", prediction: "Prediction", look: Look) -> Float32 | None:
+    """Return what a view shows, float32 (n,); None where it needs measurements and there are none.
+
+    Raises
+    ------
+    UserError
+        If the spread is asked for and the checkpoint is not where it was.
+    """
+    match view:
+        case "predicted":
+            return shown.predicted
+        case "measured":
+            return shown.measured
+        case "difference":
+            return None if shown.measured is None else shown.predicted - shown.measured
+    return _confidence(shown, prediction, look.confidence)
+
+
+def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> Float32 | None:
+    if what == "spread" and shown.kind == "panel":
+        return None  # a spread is of one gene
+    table = prediction.confidence(shown.name if what == "spread" else None)
+    return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
+
+
+def limits(view: View, shown_values: Float32, shown: "Shown", look: Look) -> Limits:
+    """Return the colour limits of a view, never NaN and never equal.
+
+    Measured and predicted have the same: by hand, or percentiles over both. The difference is symmetric about 0, to
+    the 99th percentile of its size. Confidence goes from the lowest to the highest value.
+
+    Parameters
+    ----------
+    view : str
+        Of `VIEWS`.
+    shown_values : float32 (n,)
+        As `values` gives them.
+    shown : Shown
+        What is shown.
+    look : Look
+        Percentiles or limits.
+    """
+    if view in ("measured", "predicted"):
+        return look.limits or expression_limits(shown, look.percentiles)
+    if view == "difference":
+        size = float(np.percentile(np.abs(shown_values), 99)) if shown_values.size else 0.0
+        return (-size, size) if size > 0 else (-1.0, 1.0)
+    return _apart(float(shown_values.min(initial=np.inf)), float(shown_values.max(initial=-np.inf)))
+
+
+def expression_limits(shown: "Shown", percentiles: tuple[float, float]) -> Limits:
+    """Return percentiles over measured and predicted values together, from one partition of each."""
+    both = shown.predicted if shown.measured is None else np.concatenate([shown.predicted, shown.measured])
+    if not both.size:
+        return 0.0, 1.0
+    low, high = np.percentile(both, percentiles)
+    return _apart(float(low), float(high))
+
+
+def _apart(low: float, high: float) -> Limits:
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return 0.0, 1.0
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def unit(view: View, shown: "Shown", look: Look) -> str:
+    """Return the unit of a view's values, for its colour bar."""
+    if view == "confidence":
+        return CONFIDENCE_UNITS[look.confidence]
+    return f"predicted − measured, {shown.unit}" if view == "difference" else shown.unit
+
+
+def label(view: View, shown: "Shown", look: Look) -> str:
+    """Return what a layer is called: gene, view and unit, as its colour bar must say."""
+    of_gene = view != "confidence" or look.confidence == "spread"
+    return f"{f'{shown.name} ' if of_gene else ''}{view} ({unit(view, shown, look)})"

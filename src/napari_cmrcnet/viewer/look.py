@@ -1,0 +1,102 @@
+"""Look: how expression is drawn, apart from what is drawn. Kept in a saved prediction and restored from it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+View = Literal["measured", "predicted", "difference", "confidence"]
+VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "confidence")
+
+Layout = Literal["side by side", "overlaid"]
+LAYOUTS: tuple[Layout, ...] = ("side by side", "overlaid")
+
+Confidence = Literal["mean similarity", "best similarity", "spread", "sections"]
+CONFIDENCES: tuple[Confidence, ...] = ("mean similarity", "best similarity", "spread", "sections")
+
+COLORMAPS = ("viridis", "magma", "inferno", "plasma", "cividis")  # perceptually uniform, each
+
+
+@dataclass(frozen=True)
+class Look:
+    """How expression is drawn.
+
+    Parameters
+    ----------
+    layout : "side by side" or "overlaid"
+        One cell of the canvas a view, with linked cameras; or all in one, the front view on top.
+    views : tuple of str
+        Of `VIEWS`, those in the cells of the canvas when side by side, in the order of `VIEWS`.
+    front : str
+        Of `VIEWS`, the one that is seen when overlaid.
+    colormap : str
+        Of `COLORMAPS`; the difference has a diverging one of its own.
+    percentiles : (float, float)
+        Colour limits of measured and predicted: these percentiles over both.
+    limits : (float, float) or None
+        Colour limits by hand, in the unit of the values, instead of percentiles.
+    opacity : float
+        Of the spots, 0 to 1.
+    spot_size : float
+        Drawn diameter of a spot over its true one.
+    confidence : str
+        Of `CONFIDENCES`, what the confidence view shows.
+    mark_unlike : bool
+        Whether spots unlike anything in the bank get a mark.
+    """
+
+    layout: Layout = "side by side"
+    views: tuple[View, ...] = ("measured", "predicted")
+    front: View = "predicted"
+    colormap: str = "viridis"
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    limits: tuple[float, float] | None = None
+    opacity: float = 0.9
+    spot_size: float = 1.0
+    confidence: Confidence = "mean similarity"
+    mark_unlike: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Look":
+        """Make a look from what `to_dict` gave; what does not fit, as in a file changed by hand, keeps its default."""
+        given = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{name: _tuple(value) for name, value in given.items() if _fits(name, value)})
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _fits(name: str, value: Any) -> bool:
+    match name:
+        case "layout":
+            return value in LAYOUTS
+        case "views":
+            return isinstance(value, list | tuple) and bool(value) and set(value) <= set(VIEWS)
+        case "front":
+            return value in VIEWS
+        case "colormap":
+            return value in COLORMAPS
+        case "percentiles":
+            return _is_range(value) and value[0] >= 0 and value[1] <= 100
+        case "limits":
+            return value is None or _is_range(value)
+        case "opacity":
+            return _is_number(value) and 0 <= value <= 1
+        case "spot_size":
+            return _is_number(value) and 0.1 <= value <= 5
+        case "confidence":
+            return value in CONFIDENCES
+        case _:
+            return isinstance(value, bool)
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
