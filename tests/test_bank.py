@@ -13,6 +13,7 @@ import pytest
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.averages import Neighbourhoods
 from napari_cmrcnet.retrieval.bank import Bank, build_bank
 from napari_cmrcnet.retrieval.search import unit_length
 
@@ -53,6 +54,22 @@ def test_a_gene_is_the_same_alone_and_among_others(bank: Bank, monkeypatch: pyte
     np.testing.assert_array_equal(bank.mean_expression(neighbours, bank.genes), together)
     for column, gene in enumerate(bank.genes):
         np.testing.assert_array_equal(bank.mean_expression(neighbours, [gene])[:, 0], together[:, column])
+
+
+def test_mean_expression_is_the_plain_mean_in_every_bit() -> None:
+    bank = make_bank(2_000, 20, 0.5, seed=4)
+    neighbours = neighbours_of(bank, 500, 37)
+    expected = bank.expression.toarray().astype(np.float64)[neighbours].mean(axis=1).astype(np.float32)
+    np.testing.assert_array_equal(bank.mean_expression(neighbours, bank.genes), expected)
+
+
+def test_neighbourhoods_are_averaged_over_as_neighbours_are(bank: Bank) -> None:
+    neighbours = neighbours_of(bank, 30, 5)
+    ready = Neighbourhoods.of(neighbours, len(bank))
+    assert np.shares_memory(ready.sums.indices, neighbours)
+    for average in (bank.mean_expression, bank.expression_spread):
+        np.testing.assert_array_equal(average(ready, bank.genes), average(neighbours, bank.genes))
+        np.testing.assert_array_equal(average(ready[4:9], ["G0"]), average(neighbours[4:9], ["G0"]))
 
 
 def test_spread_is_the_standard_deviation(bank: Bank) -> None:

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import Engine, faiss_index, nearest, unit_length
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 
 OBS_COLUMNS = ("section", "patient", "array_row", "array_col", "x", "y")
@@ -104,13 +106,13 @@ class Bank:
     def _faiss_index(self) -> Any:
         return faiss_index(self.embeddings)
 
-    def mean_expression(self, neighbours: Int32, genes: Sequence[str]) -> Float32:
+    def mean_expression(self, neighbours: Int32 | Neighbourhoods, genes: Sequence[str]) -> Float32:
         """Average the expression of each spot's neighbours.
 
         Parameters
         ----------
-        neighbours : int32 array, (n, k)
-            Bank rows.
+        neighbours : int32 array, (n, k), or Neighbourhoods
+            Bank rows; as `Neighbourhoods` where the same are averaged again and again.
         genes : sequence of str
             Symbols or Ensembl ids.
 
@@ -124,44 +126,28 @@ class Bank:
         UserError
             If a gene is not in the bank.
         """
-        return self._averages(neighbours, genes, lambda choose, columns: choose @ columns)
+        return self._averages(neighbours, genes, Neighbourhoods.mean)
 
-    def expression_spread(self, neighbours: Int32, genes: Sequence[str]) -> Float32:
+    def expression_spread(self, neighbours: Int32 | Neighbourhoods, genes: Sequence[str]) -> Float32:
         """Return the standard deviation over each spot's neighbours, float32 (n, len(genes))."""
-
-        def spread(choose: Any, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            variance = choose @ np.square(columns) - np.square(choose @ columns)
-            deviation: npt.NDArray[np.float64] = np.sqrt(np.maximum(variance, 0))
-            return deviation
-
-        return self._averages(neighbours, genes, spread)
+        return self._averages(neighbours, genes, Neighbourhoods.spread)
 
     def _averages(
         self,
-        neighbours: Int32,
+        neighbours: Int32 | Neighbourhoods,
         genes: Sequence[str],
-        average: Callable[[Any, npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+        average: Callable[[Neighbourhoods, Float64], Float64],
     ) -> Float32:
-        """Apply a (n, M) matrix that averages over neighbours to dense columns, a few at a time."""
+        """Average dense columns over neighbours, a few columns at a time."""
         chosen = self.names.columns(genes, "The checkpoint")
-        n, k = neighbours.shape
-        choose = sparse.csr_matrix(
-            (np.full(n * k, 1 / k), neighbours.ravel(), np.arange(0, n * k + 1, k)), shape=(n, len(self))
-        )
-        result = np.empty((n, len(chosen)), np.float32)
+        if not isinstance(neighbours, Neighbourhoods):
+            neighbours = Neighbourhoods.of(neighbours, len(self))
+        result = np.empty((len(neighbours), len(chosen)), np.float32)
         step = max(1, int(COLUMN_BYTES / 8 / max(1, len(self))))
         for start in range(0, len(chosen), step):
-            columns = self._dense_columns(chosen[start : start + step])
-            result[:, start : start + step] = average(choose, columns)
+            columns = dense_columns(self.expression, chosen[start : start + step])
+            result[:, start : start + step] = average(neighbours, columns)
         return result
-
-    def _dense_columns(self, chosen: Sequence[int]) -> npt.NDArray[np.float64]:
-        dense = np.zeros((len(self), len(chosen)))
-        indptr, indices, data = self.expression.indptr, self.expression.indices, self.expression.data
-        for place, column in enumerate(chosen):
-            entries = slice(indptr[column], indptr[column + 1])
-            dense[indices[entries], place] = data[entries]
-        return dense
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank as h5ad (``X`` CSC, embeddings in ``obsm["gene_embedding"]``), whole or not at all."""

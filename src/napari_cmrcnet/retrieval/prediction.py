@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.provenance import Provenance
@@ -146,6 +147,11 @@ class Prediction:
         """Genes that `gene` and `expression` know: all of the bank, or the stored ones without it."""
         return self.names.symbols
 
+    @cached_property
+    def _neighbourhoods(self) -> Neighbourhoods:
+        assert self.bank is not None
+        return Neighbourhoods.of(self.neighbours, len(self.bank))
+
     def gene(self, name: str) -> Float32:
         """Return the predicted expression of one gene, float32 (n,); see `expression`."""
         return self.expression([name])[:, 0]
@@ -170,12 +176,25 @@ class Prediction:
             If a gene is not known, or the checkpoint that it takes is not where it was.
         """
         if self.bank is not None:
-            return self.bank.mean_expression(self.neighbours[spots], genes)
+            every = spots == slice(None)
+            chosen = self._neighbourhoods if every else self._neighbourhoods[spots]
+            return self.bank.mean_expression(chosen, genes)
         missing = [gene for gene in genes if self.names.column(gene) is None]
         if self._stored is None or missing:
             raise self._no_bank(", ".join(missing[:5]))
         columns = self.names.columns(genes, "The prediction")
         return np.ascontiguousarray(self._stored.to_numpy(np.float32)[spots, columns])
+
+    def predicted_means(self) -> Float32:
+        """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,).
+
+        One pass over the bank, its spots weighted by how often they were retrieved: no spot's value is computed.
+        """
+        if self.bank is not None:
+            return weighted_means(self.bank.expression, self._neighbourhoods.retrieved())
+        if self._stored is None:
+            return np.empty(0, np.float32)
+        return np.asarray(self._stored.to_numpy(np.float64).mean(axis=0), np.float32)
 
     def _no_bank(self, what: str) -> UserError:
         where = f"which was at {self.provenance.checkpoint}"
@@ -216,8 +235,15 @@ class Prediction:
         if self.spots.X is None:
             return None
         columns = self._measured_names.columns([self._own_name(gene) for gene in genes], self.provenance.spots)
-        dense: Float32 = self._measured[:, columns].toarray()
-        return dense
+        return dense_columns(self._measured, columns).astype(np.float32)
+
+    def measured_means(self) -> Float32:
+        """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
+        means = np.full(len(self.genes), np.nan, np.float32)
+        if self.spots.X is not None and (pairs := self.names.in_common(self._measured_names)):
+            here, there = np.array(pairs).T
+            means[here] = weighted_means(self._measured, np.ones(len(self)))[there]
+        return means
 
     def _own_name(self, gene: str) -> str:
         """Return the name by which the spots' file knows a gene that the bank may call otherwise."""
@@ -244,7 +270,7 @@ class Prediction:
         if gene is not None:
             if self.bank is None:
                 raise self._no_bank(f"the spread of {gene}")
-            table["spread"] = self.bank.expression_spread(self.neighbours, [gene])[:, 0]
+            table["spread"] = self.bank.expression_spread(self._neighbourhoods, [gene])[:, 0]
         return table
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,85 @@
+"""Averages of expression: over each spot's neighbours, and over spots."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+
+GENES_A_PASS = 512  # genes whose values are turned to float64 at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods:
+    """The neighbours of spots, ready to be averaged over again and again.
+
+    Parameters
+    ----------
+    sums : CSR int8 matrix, (n, M)
+        Times a column of the bank it sums over each spot's neighbours. Ones of one byte, because n · k of them are
+        kept; the products are taken in float64.
+    k : int
+        Neighbours of a spot.
+    """
+
+    sums: sparse.csr_matrix
+    k: int
+
+    @classmethod
+    def of(cls, neighbours: Int32, bank_spots: int) -> "Neighbourhoods":
+        """Take neighbours, int32 (n, k), which are rows of a bank of so many spots. Their memory is shared."""
+        n, k = neighbours.shape
+        parts = np.ones(n * k, np.int8), neighbours.ravel(), np.arange(0, n * k + 1, k, dtype=np.int32)
+        return cls(sparse.csr_matrix(parts, shape=(n, bank_spots), copy=False), k)
+
+    def __len__(self) -> int:
+        n: int = self.sums.shape[0]
+        return n
+
+    def __getitem__(self, spots: slice) -> "Neighbourhoods":
+        return Neighbourhoods(self.sums[spots], self.k)
+
+    def mean(self, columns: Float64) -> Float64:
+        """Return the mean of columns of the bank, (M, g), over each spot's neighbours, float64 (n, g).
+
+        Sums of float32 values of like size are exact in float64, so their order does not matter.
+        """
+        total: Float64 = self.sums @ columns
+        total /= self.k
+        return total
+
+    def spread(self, columns: Float64) -> Float64:
+        """Return the standard deviation of columns of the bank, (M, g), over each spot's neighbours, float64 (n, g)."""
+        variance = self.mean(np.square(columns)) - np.square(self.mean(columns))
+        deviation: Float64 = np.sqrt(np.maximum(variance, 0))
+        return deviation
+
+    def retrieved(self) -> Float64:
+        """Return how often each spot of the bank was retrieved, float64 (M,)."""
+        return np.bincount(self.sums.indices, minlength=self.sums.shape[1]).astype(np.float64)
+
+
+def dense_columns(matrix: Any, columns: Sequence[int]) -> Float64:
+    """Return columns of a CSC matrix, (m, genes), as float64 (m, len(columns))."""
+    dense = np.zeros((matrix.shape[0], len(columns)))
+    indptr, indices, data = matrix.indptr, matrix.indices, matrix.data
+    for place, column in enumerate(columns):
+        entries = slice(indptr[column], indptr[column + 1])
+        dense[indices[entries], place] = data[entries]
+    return dense
+
+
+def weighted_means(matrix: Any, weights: Float64) -> Float32:
+    """Return the mean of each column of a CSC matrix, (m, genes), its rows weighted, float32 (genes,)."""
+    genes = matrix.shape[1]
+    means = np.empty(genes, np.float32)
+    for start in range(0, genes, GENES_A_PASS):
+        block = slice(start, start + GENES_A_PASS)
+        means[block] = matrix[:, block].T @ weights / weights.sum()
+    return means
