@@ -6,8 +6,10 @@ datasets), so a hostile file could copy what the user can read into its own cont
 
 import io
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
@@ -84,9 +86,6 @@ def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
 def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
     """Write an h5ad file, whole or not at all.
 
-    It is put together in memory: HDF5 that meets a full disk cannot close the file, and says so on standard error
-    whenever Python collects what is left of it.
-
     Parameters
     ----------
     path : path
@@ -102,8 +101,78 @@ def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
     from anndata.io import write_elem
 
     table.strings_to_categoricals()
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
+    with hdf5_file(path) as (file, check):
         write_elem(file, "/", table, dataset_kwargs={"compression": "gzip"})
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        check()
+
+
+@contextmanager
+def hdf5_file(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Write an HDF5 file, whole or not at all.
+
+    HDF5 that meets a full disk cannot close the file, and says so on standard error whenever Python collects what is
+    left of it. So it is not told: the error is kept, and raised by the function that comes with the file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Yields
+    ------
+    h5py.File
+        Open for writing.
+    callable
+        Raises the error that writing has met; call it from time to time, so that a long job ends early.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written. Nothing is left behind.
+    """
+    with atomic_file(path) as temporary, open(temporary, "w+b", buffering=0) as raw:
+        stream = _Patient(raw)
+        with h5py.File(stream, "w") as file:
+            yield file, stream.check
+        stream.check()
+
+
+class _Patient(io.RawIOBase):
+    """A file whose errors of writing are kept for later; after one, nothing more is written."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest and self._error is None:
+                rest = rest[self._raw.write(rest) :]
+        except OSError as error:
+            self._error = error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        read = self._raw.readinto(view)
+        view[read:] = bytes(len(view) - read)  # beyond the end is what an error kept from being written
+        return len(view)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0

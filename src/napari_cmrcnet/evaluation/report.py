@@ -11,14 +11,13 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, write_json
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.evaluation.leaks import warnings_of
 from napari_cmrcnet.evaluation.metrics import RESAMPLES
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
 from napari_cmrcnet.evaluation.scores import SETS, Scores, SetScore, combine, score_job
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
 
@@ -133,16 +132,10 @@ def _write_table(path: Path, scores: Sequence[Scores]) -> Path:
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     for column in ("section", "gene"):
-        table[column] = _safe_text(table[column])
+        table[column] = table[column].astype(str).map(safe_text)
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     return path
-
-
-def _safe_text(values: "pd.Series[str]") -> "pd.Series[str]":
-    """Quote names that a spreadsheet would run as a formula."""
-    text = values.astype(str)
-    return text.where(~text.str.match(r"[=+\-@\t\r]"), "'" + text)
 
 
 def _write_text(path: Path, text: str) -> Path:

@@ -3,24 +3,75 @@
 import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.retrieval.prediction import Float32, Prediction
 
-SPOTS_A_PASS = 1024  # all genes of so many spots are held at a time
+VALUES_A_PASS = 1 << 26  # held at a time: 256 MiB
+GENES_A_PASS = 512  # computed between two signs of life
+SPOTS_A_PASS = 64  # written between two signs of life
 CIRCLE_POINTS = 32
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Kind = Literal["csv", "h5ad", "geojson", "spatialdata"]
 
 
-def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> None:
-    """Write a row a spot: name, section, position, confidence, and predicted log-normalised expression.
+@dataclass(frozen=True)
+class Wanted:
+    """The genes that are written.
 
-    A text that a spreadsheet would run as a formula (it starts with ``=``, ``+``, ``-``, ``@``, tab or return) gets a
-    leading ``'``; numbers stay numbers.
+    Parameters
+    ----------
+    genes : tuple of str
+        Symbols, each once.
+    measured : tuple of str
+        Those of them that were measured.
+    """
+
+    genes: tuple[str, ...]
+    measured: tuple[str, ...]
+
+    @classmethod
+    def of(cls, prediction: Prediction, genes: Sequence[str] | None) -> "Wanted":
+        """Take genes by symbol or Ensembl id; None is all.
+
+        Raises
+        ------
+        UserError
+            If a gene is not known.
+        """
+        if genes is None:
+            return cls(prediction.genes, prediction.measured_genes)
+        columns = [prediction.names.column(gene) for gene in genes]
+        if missing := [gene for gene, column in zip(genes, columns, strict=True) if column is None]:
+            prediction.expression(missing)  # raises, and says what is missing of what
+        symbols = tuple(prediction.genes[column] for column in dict.fromkeys(columns) if column is not None)
+        return cls(symbols, tuple(gene for gene in symbols if gene in prediction.measured_set))
+
+    @property
+    def columns(self) -> list[str]:
+        """``GENE predicted`` of each gene, followed by ``GENE measured`` where it was."""
+        known = set(self.measured)
+        return [f"{gene} {what}" for gene in self.genes for what in _whats(gene in known)]
+
+
+def _whats(measured: bool) -> tuple[str, ...]:
+    return ("predicted", "measured") if measured else ("predicted",)
+
+
+def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
+    """Write a row a spot: name, section, position, confidence, and expression.
+
+    The position is in full-resolution pixels and, where the pixel's size is known, in µm. Expression is
+    log-normalised: the column ``GENE predicted`` of each gene, ``GENE measured`` after it where it was measured. A text
+    that a spreadsheet would run as a formula gets a leading ``'``; numbers stay numbers.
 
     Parameters
     ----------
@@ -31,29 +82,39 @@ def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence
     genes : sequence of str, optional
         Symbols or Ensembl ids; all genes if not given.
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     UserError
         If a gene is not known or the file cannot be written.
     """
-    genes = prediction.genes if genes is None else genes
+    path = Path(path)
+    wanted = Wanted.of(prediction, genes)
     confidence = prediction.confidence()
-    header = ["spot", "section", "x", "y", *confidence.columns, *map(_safe_text, genes)]
-    section = _safe_text(prediction.name)
+    position = position_columns(prediction)
+    section = safe_text(prediction.name)
+    names = [safe_text(str(name)) for name in prediction.spots.obs_names]
+    numbers = list(zip(*(values.tolist() for values in position.values()), *_texts_of(confidence), strict=True))
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(header)
-        for row, values in _rows(prediction, genes):
-            x, y = prediction.xy[row].tolist()
-            name = _safe_text(str(prediction.spots.obs_names[row]))
-            trust = [_short(value) for value in confidence.iloc[row]]
-            writer.writerow([name, section, x, y, *trust, *map(_short, values)])
+        writer.writerow(["spot", "section", *position, *confidence.columns, *map(safe_text, wanted.columns)])
+
+        def write(row: int, values: list[str]) -> None:
+            writer.writerow([names[row], section, *numbers[row], *values])
+
+        yield from _write_rows(prediction, wanted, f"Writing {path.name}", write)
+    return path
 
 
-def to_geojson(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> None:
+def to_geojson(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
     """Write spots as detections with measurements, which QuPath opens onto the slide.
 
-    Circles of the spot's diameter in full-resolution pixels; each gene is a measurement.
+    Circles of the spot's diameter in full-resolution pixels, with the columns of `to_csv` from the confidence on as
+    measurements.
 
     Parameters
     ----------
@@ -64,47 +125,121 @@ def to_geojson(prediction: Prediction, path: str | os.PathLike[str], genes: Sequ
     genes : sequence of str, optional
         Symbols or Ensembl ids; all genes if not given, which makes a large file.
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     UserError
         If a gene is not known or the file cannot be written.
     """
-    genes = prediction.genes if genes is None else genes
+    path = Path(path)
+    wanted = Wanted.of(prediction, genes)
     confidence = prediction.confidence()
-    (library,) = prediction.spots.uns["spatial"].values()
-    angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
-    circle = np.column_stack([np.cos(angles), np.sin(angles)])
-    circle *= 0.5 * float(library["scalefactors"]["spot_diameter_fullres"])
+    keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
+    trust = list(zip(*_texts_of(confidence), strict=True))
+    circle = _circle(spot_diameter(prediction))
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
-        for row, values in _rows(prediction, genes):
-            measurements = {name: _short(value) for name, value in confidence.iloc[row].items()}
-            measurements |= {gene: _short(value) for gene, value in zip(genes, values, strict=True)}
-            feature = _detection(str(prediction.spots.obs_names[row]), prediction.xy[row] + circle, measurements)
-            stream.write((",\n" if row else "\n") + json.dumps(feature, ensure_ascii=False, allow_nan=False))
+
+        def write(row: int, values: list[str]) -> None:
+            name = json.dumps(str(prediction.spots.obs_names[row]), ensure_ascii=False)
+            ring = np.round(prediction.xy[row] + circle, 2).tolist()
+            measurements = ", ".join(map("{}: {}".format, keys, (*trust[row], *values)))
+            stream.write(
+                (",\n" if row else "\n") + '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": '
+                f'[{[*ring, ring[0]]}]}}, "properties": {{"objectType": "detection", "name": {name}, '
+                f'"measurements": {{{measurements}}}}}}}'
+            )
+
+        yield from _write_rows(prediction, wanted, f"Writing {path.name}", write)
         stream.write("\n]}\n")
+    return path
 
 
-def _detection(name: str, outline: Any, measurements: dict[Any, float]) -> dict[str, Any]:
-    ring = np.round(outline, 2).tolist()
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
-        "properties": {"objectType": "detection", "name": name, "measurements": measurements},
-    }
+def position_columns(prediction: Prediction) -> dict[str, Any]:
+    """Return ``x`` and ``y`` in full-resolution pixels, and ``x_um`` and ``y_um`` where the pixel's size is known."""
+    x, y = prediction.xy.T
+    mpp = prediction.provenance.mpp
+    return {"x": x, "y": y} | ({"x_um": np.round(x * mpp, 3), "y_um": np.round(y * mpp, 3)} if mpp else {})
 
 
-def _rows(prediction: Prediction, genes: Sequence[str]) -> Iterator[tuple[int, Float32]]:
-    for start in range(0, len(prediction), SPOTS_A_PASS):
-        block = prediction.expression(genes, slice(start, start + SPOTS_A_PASS))
-        for i, values in enumerate(block):
-            yield start + i, values
+def spot_diameter(prediction: Prediction) -> float:
+    """Return the diameter of a spot in full-resolution pixels."""
+    (library,) = prediction.spots.uns["spatial"].values()
+    return float(library["scalefactors"]["spot_diameter_fullres"])
 
 
-def _safe_text(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def expected_bytes(kind: Kind, spots: int, genes: int, measured: int) -> int:
+    """Say roughly how large an export gets: within a factor of two or so, as values compress differently.
+
+    Parameters
+    ----------
+    kind : str
+        Of file.
+    spots, genes : int
+        How many.
+    measured : int
+        How many of the genes were measured.
+    """
+    values = genes + measured
+    match kind:
+        case "csv":
+            return spots * (130 + 8 * values)
+        case "geojson":
+            return spots * (900 + 32 * values)
+        case _:
+            return 30_000 + spots * (120 + 4 * genes + measured)
 
 
-def _short(value: Any) -> float:
-    """Return a float32 as the shortest decimal that reads back as it."""
-    return float(str(np.float32(value)))
+def _write_rows(
+    prediction: Prediction, wanted: Wanted, step: str, write: Callable[[int, list[str]], None]
+) -> Job[None]:
+    """Call ``write`` with each spot's row and its values as text, in the order of ``wanted.columns``."""
+    n = len(prediction)
+    rows = max(1, VALUES_A_PASS // max(1, len(wanted.columns)))
+    for start in range(0, n, rows):
+        values = np.empty((min(rows, n - start), len(wanted.columns)), np.float32)
+        for share in _fill(prediction, wanted, slice(start, start + rows), values):
+            yield Progress(step, start + int(share * len(values) / 2), n, "spots")
+        for first in range(0, len(values), SPOTS_A_PASS):
+            for row, texts in enumerate(_texts(values[first : first + SPOTS_A_PASS]), start + first):
+                write(row, texts)
+            yield Progress(step, start + (first + len(values)) // 2, n, "spots")
+    yield Progress(step, n, n, "spots")
+
+
+def _fill(prediction: Prediction, wanted: Wanted, spots: slice, values: Float32) -> Iterator[float]:
+    """Put the values of some spots into a matrix; yield the share that is done."""
+    known = set(wanted.measured)
+    has = np.array([gene in known for gene in wanted.genes], bool)
+    at = np.arange(len(has)) + np.cumsum(has) - has  # the column of each gene's predicted values
+    for start in range(0, len(has), GENES_A_PASS):
+        block = slice(start, start + GENES_A_PASS)
+        genes = wanted.genes[block]
+        values[:, at[block]] = prediction.expression(genes, spots)
+        if measured := [gene for gene in genes if gene in known]:
+            values[:, at[block][has[block]] + 1] = np.asarray(prediction.measured(measured))[spots]
+        yield (start + len(genes)) / len(has)
+
+
+def _texts(values: Float32) -> Iterator[list[str]]:
+    """Yield each row as the shortest decimals that read back as its float32 values."""
+    import pyarrow
+
+    texts = pyarrow.array(values.ravel()).cast(pyarrow.string()).to_pylist()
+    rows, width = values.shape
+    for row in range(rows):
+        yield texts[row * width : (row + 1) * width]
+
+
+def _texts_of(table: Any) -> list[list[str]]:
+    """Return each column of a table of numbers as text."""
+    return [[str(value) for value in table[column].to_numpy()] for column in table.columns]
+
+
+def _circle(diameter: float) -> Any:
+    angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
+    return 0.5 * diameter * np.column_stack([np.cos(angles), np.sin(angles)])

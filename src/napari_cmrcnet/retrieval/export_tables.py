@@ -1,0 +1,209 @@
+"""A prediction for scanpy, squidpy and SpatialData: annotated tables with predicted and measured expression.
+
+The values are written a few genes at a time into a table that was written without them, so memory does not grow with
+the number of genes.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_folder
+from napari_cmrcnet.common.hdf5 import hdf5_file
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted, spot_diameter
+from napari_cmrcnet.retrieval.prediction import Float32, Prediction
+
+PROVENANCE = "cmrcnet_provenance"  # its name in uns
+_SPOTS = "spots"  # the circles' name
+_REGION, _SPOT = "annotated_shapes", "annotated_spot"  # columns by which SpatialData joins them with the table
+SPOTS_A_CHUNK = 1024
+GENES_A_CHUNK = 64
+
+
+def to_h5ad(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
+    """Write an .h5ad file for other programs. What `Prediction.save` writes is another: it opens here again.
+
+    ``layers["predicted"]`` and ``layers["measured"]`` hold log-normalised expression, NaN where a gene was not
+    measured; ``X`` is the predicted once more, by a link, for programs that look there. ``obs`` has the confidence of
+    each spot, ``obsm["spatial"]`` the positions (x, y) in full-resolution pixels, ``uns["spatial"]`` the size of a
+    spot, ``uns["cmrcnet_provenance"]`` what it was made from, as JSON.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        What to write.
+    path : path
+        The .h5ad file.
+    genes : sequence of str, optional
+        Symbols or Ensembl ids; all genes if not given.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If a gene is not known or the file cannot be written.
+    """
+    from anndata.io import write_elem
+
+    path = Path(path)
+    wanted = Wanted.of(prediction, genes)
+    table = _table(prediction, wanted)
+    table.uns["spatial"] = prediction.spots.uns["spatial"]
+    table.strings_to_categoricals()
+    with hdf5_file(path) as (file, check):
+        write_elem(file, "/", table, dataset_kwargs={"compression": "gzip"})
+        layers = {
+            name: file.create_dataset(f"layers/{name}", compression="gzip", compression_opts=1, shuffle=True, **kind)
+            for name, kind in _layers(table.shape, wanted).items()
+        }
+        for layer in layers.values():
+            layer.attrs.update(_ENCODING)
+        if "X" in file:
+            del file["X"]
+        file["X"] = layers["predicted"]
+        for progress in _fill(prediction, wanted, layers, f"Writing {path.name}"):
+            check()
+            yield progress
+    return path
+
+
+def to_spatialdata(
+    prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None
+) -> Job[Path]:
+    """Write a SpatialData Zarr store: the spots as circles, and the table that annotates them.
+
+    ``shapes["spots"]`` are circles in full-resolution pixels. As in spatialdata-io's Visium reader, the coordinate
+    system ``global`` is these pixels; ``microns`` is them times the pixel's size. ``tables["table"]`` has predicted
+    log-normalised expression as ``X``, measured as ``layers["measured"]`` (NaN where a gene was not measured), and the
+    confidence of each spot in ``obs``; columns of ``obs`` whose names SpatialData does not take are renamed.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        What to write.
+    path : path
+        The .zarr folder; one of that name is replaced.
+    genes : sequence of str, optional
+        Symbols or Ensembl ids; all genes if not given.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    UserError
+        If spatialdata is not installed, a gene is not known, or the folder cannot be written.
+    """
+    path = Path(path)
+    wanted = Wanted.of(prediction, genes)
+    yield Progress("Loading spatialdata", 0, 0)
+    store = _spatialdata(prediction, _table(prediction, wanted))
+    with atomic_folder(path) as temporary:
+        import zarr
+
+        temporary.rmdir()  # spatialdata wants to make it
+        store.write(temporary)
+        table = zarr.open_group(temporary / "tables" / "table", mode="r+")
+        places = {"predicted": "X", "measured": "layers/measured"}
+        layers = {}
+        for name, kind in _layers((len(prediction), len(wanted.genes)), wanted).items():
+            layers[name] = table.create_array(places[name], overwrite=True, **kind)
+            layers[name].attrs.update(_ENCODING)
+        yield from _fill(prediction, wanted, layers, f"Writing {path.name}")
+        store.write_consolidated_metadata()
+    return path
+
+
+_ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
+
+
+def _layers(shape: tuple[int, int], wanted: Wanted) -> dict[str, dict[str, Any]]:
+    """Return how each layer is stored: in pieces that one gene and a region of spots touch few of."""
+    chunks = (max(1, min(shape[0], SPOTS_A_CHUNK)), max(1, min(shape[1], GENES_A_CHUNK)))
+    names = ("predicted", "measured") if wanted.measured else ("predicted",)
+    return {name: {"shape": shape, "chunks": chunks, "dtype": "float32"} for name in names}
+
+
+def _fill(prediction: Prediction, wanted: Wanted, layers: dict[str, Any], step: str) -> Iterator[Progress]:
+    total = len(wanted.genes)
+    for start in range(0, total, GENES_A_PASS):
+        yield Progress(step, start, total, "genes")
+        genes = wanted.genes[start : start + GENES_A_PASS]
+        block = slice(start, start + len(genes))
+        layers["predicted"][:, block] = prediction.expression(genes)
+        if "measured" in layers:
+            layers["measured"][:, block] = _measured(prediction, wanted, genes)
+    yield Progress(step, total, total, "genes")
+
+
+def _measured(prediction: Prediction, wanted: Wanted, genes: Sequence[str]) -> Float32:
+    """Return measured expression, NaN where a gene was not measured, float32 (n, len(genes))."""
+    known = set(wanted.measured)
+    values = np.full((len(prediction), len(genes)), np.nan, np.float32)
+    if here := [place for place, gene in enumerate(genes) if gene in known]:
+        values[:, here] = prediction.measured([genes[place] for place in here])
+    return values
+
+
+def _table(prediction: Prediction, wanted: Wanted) -> AnnData:
+    """Return all of the table but its values."""
+    names = prediction.names
+    known = set(wanted.measured)
+    panel = {names.column(gene) for gene in prediction.panel.genes} if prediction.panel is not None else set()
+    columns = names.columns(wanted.genes, "The prediction")
+    var = pd.DataFrame(
+        {
+            "gene_ids": [names.ids[column] for column in columns],
+            "measured": [gene in known for gene in wanted.genes],
+            "panel": [column in panel for column in columns],
+        },
+        index=list(wanted.genes),
+    )
+    confidence = prediction.confidence().set_axis(prediction.spots.obs_names, axis=0)
+    own = prediction.spots.obs.drop(columns=["section", *confidence.columns], errors="ignore")
+    obs = pd.concat([own, confidence], axis=1)
+    obs.insert(0, "section", pd.Categorical([prediction.name] * len(obs)))
+    record = json.dumps(prediction.provenance.to_dict(), ensure_ascii=False)
+    return AnnData(obs=obs, var=var, obsm={"spatial": prediction.xy}, uns={PROVENANCE: record})
+
+
+def _spatialdata(prediction: Prediction, table: AnnData) -> Any:
+    """Return the store, in memory, without the values of its table."""
+    try:
+        from spatialdata import SpatialData, sanitize_table
+        from spatialdata.models import ShapesModel, TableModel
+        from spatialdata.transformations import Identity, Scale
+    except ImportError as error:
+        raise UserError(
+            "Writing SpatialData needs the package spatialdata, which is not installed; "
+            'install it with: pip install "napari-cmrcnet[spatialdata]"'
+        ) from error
+    systems: dict[str, Any] = {"global": Identity()}
+    if mpp := prediction.provenance.mpp:
+        systems["microns"] = Scale([mpp, mpp], axes=("x", "y"))
+    circles = ShapesModel.parse(
+        prediction.xy,
+        geometry=0,
+        radius=spot_diameter(prediction) / 2,
+        index=table.obs_names,
+        transformations=systems,
+    )
+    table.obs[_REGION] = pd.Categorical([_SPOTS] * table.n_obs)
+    table.obs[_SPOT] = table.obs_names.to_numpy(str)
+    sanitize_table(table)
+    table = TableModel.parse(table, region=_SPOTS, region_key=_REGION, instance_key=_SPOT)
+    return SpatialData(shapes={_SPOTS: circles}, tables={"table": table})
