@@ -12,15 +12,17 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns, weighted_means
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.sections.expression import log_normalise
+from napari_cmrcnet.retrieval.whereabouts import Whereabouts
 from napari_cmrcnet.sections.panels import Panel
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -44,7 +46,7 @@ class Prediction:
     bank : Bank, optional
         The checkpoint's bank. Without it, it is looked for in ``places`` when first needed.
     places : sequence of Path
-        Where the checkpoint may be.
+        Where the checkpoint may be; without any, where the provenance says.
     stored : DataFrame, optional
         Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
         ``attrs["gene_ids"]``: what is left to show without the bank.
@@ -80,7 +82,8 @@ class Prediction:
         self.path: Path | None = None
         self._confidence = confidence
         self._bank = bank
-        self._places = tuple(places)
+        known = [Path(provenance.checkpoint)] if provenance.checkpoint else []
+        self._whereabouts = Whereabouts(tuple(places) or tuple(known), provenance.checkpoint_digest)
         self._stored = stored
         self._reason = ""
 
@@ -111,27 +114,49 @@ class Prediction:
         UserError
             If the prediction names spots that the bank does not have.
         """
-        bank = self._bank if self._bank is not None else self._found_bank()
+        bank = self._bank
+        if bank is None:
+            bank, self._reason = self._whereabouts.bank()
         n = self.neighbours
         if bank is not None and n.size and not 0 <= n.min() <= n.max() < len(bank):
             raise UserError(f"The prediction of {self.name} names spots that its checkpoint has not; predict again.")
         return bank
 
-    def _found_bank(self) -> Bank | None:
-        from napari_cmrcnet.retrieval.checkpoint import load_bank
+    def bank_for(self, purpose: str) -> Bank:
+        """Return the bank, which is needed for a purpose.
 
-        for place in self._places:
-            if not place.exists():
-                continue
-            try:
-                bank = load_bank(place, self.provenance.checkpoint_digest)
-            except UserError as error:
-                self._reason = str(error)
-                continue
-            if bank is not None:
-                return bank
-            self._reason = f"{place} is another checkpoint than the one that made this prediction."
-        return None
+        Raises
+        ------
+        UserError
+            If the checkpoint is not where it was.
+        """
+        if self.bank is None:
+            raise self._moved(purpose)
+        return self.bank
+
+    def _moved(self, purpose: str) -> UserError:
+        where = f"which was at {self.provenance.checkpoint}"
+        reason = f" ({self._reason.rstrip('.')})" if self._reason else ""
+        return UserError(
+            f"The prediction of {self.name} needs its checkpoint for {purpose}, {where}{reason}; "
+            "say where it is now with --checkpoint, or Prediction.load(path, checkpoint)."
+        )
+
+    @cached_property
+    def thumbnail_file(self) -> "Thumbnails | None":
+        """Pictures of the bank's spots, opened and verified; None where the checkpoint has none, or has moved.
+
+        Raises
+        ------
+        UserError
+            If they were changed or are damaged.
+        """
+        return self._whereabouts.thumbnails()
+
+    def thumbnails(self, rows: npt.ArrayLike) -> "Pixels | None":
+        """Return pictures of bank rows, uint8 (r, side, side, 3), or None; see `thumbnail_file`."""
+        file = self.thumbnail_file
+        return None if file is None else file.read(rows)
 
     @cached_property
     def names(self) -> GeneNames:
@@ -175,13 +200,15 @@ class Prediction:
         UserError
             If a gene is not known, or the checkpoint that it takes is not where it was.
         """
-        if self.bank is not None:
-            every = spots == slice(None)
-            chosen = self._neighbourhoods if every else self._neighbourhoods[spots]
-            return self.bank.mean_expression(chosen, genes)
+        if self.bank is None:
+            return self._stored_expression(genes, spots)
+        every = spots == slice(None)
+        return self.bank.mean_expression(self._neighbourhoods if every else self._neighbourhoods[spots], genes)
+
+    def _stored_expression(self, genes: Sequence[str], spots: slice) -> Float32:
         missing = [gene for gene in genes if self.names.column(gene) is None]
         if self._stored is None or missing:
-            raise self._no_bank(", ".join(missing[:5]))
+            raise self._moved(", ".join(missing[:5]))
         columns = self.names.columns(genes, "The prediction")
         return np.ascontiguousarray(self._stored.to_numpy(np.float32)[spots, columns])
 
@@ -196,28 +223,16 @@ class Prediction:
             return np.empty(0, np.float32)
         return np.asarray(self._stored.to_numpy(np.float64).mean(axis=0), np.float32)
 
-    def _no_bank(self, what: str) -> UserError:
-        where = f"which was at {self.provenance.checkpoint}"
-        reason = f" ({self._reason.rstrip('.')})" if self._reason else ""
-        return UserError(
-            f"The prediction of {self.name} needs its checkpoint for {what}, {where}{reason}; "
-            "say where it is now with --checkpoint, or Prediction.load(path, checkpoint)."
-        )
-
     @cached_property
-    def _measured_names(self) -> GeneNames:
-        return GeneNames.of(self.spots.var)
+    def _measured(self) -> Measured | None:
+        if self.spots.X is None:
+            return None
+        return Measured(self.spots, self.names, self.provenance.target_sum, self.provenance.spots)
 
-    @cached_property
-    def _measured(self) -> Any:
-        return log_normalise(self.spots.X, self.provenance.target_sum).tocsc()
-
-    @cached_property
+    @property
     def measured_genes(self) -> tuple[str, ...]:
         """Genes both predicted and measured, by the names of `genes`."""
-        if self.spots.X is None:
-            return ()
-        return tuple(self.genes[here] for here, _ in self.names.in_common(self._measured_names))
+        return () if self._measured is None else self._measured.genes
 
     @cached_property
     def measured_set(self) -> frozenset[str]:
@@ -232,25 +247,11 @@ class Prediction:
         UserError
             If a gene was not measured.
         """
-        if self.spots.X is None:
-            return None
-        columns = self._measured_names.columns([self._own_name(gene) for gene in genes], self.provenance.spots)
-        return dense_columns(self._measured, columns).astype(np.float32)
+        return None if self._measured is None else self._measured.expression(genes)
 
     def measured_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
-        means = np.full(len(self.genes), np.nan, np.float32)
-        if self.spots.X is not None and (pairs := self.names.in_common(self._measured_names)):
-            here, there = np.array(pairs).T
-            means[here] = weighted_means(self._measured, np.ones(len(self)))[there]
-        return means
-
-    def _own_name(self, gene: str) -> str:
-        """Return the name by which the spots' file knows a gene that the bank may call otherwise."""
-        column = self.names.column(gene)
-        if self._measured_names.column(gene) is None and column is not None and self.names.ids[column]:
-            return self.names.ids[column]
-        return gene
+        return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means()
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:
         """Return how far each spot's value can be trusted.
@@ -268,10 +269,17 @@ class Prediction:
         """
         table = self._confidence.copy()
         if gene is not None:
-            if self.bank is None:
-                raise self._no_bank(f"the spread of {gene}")
-            table["spread"] = self.bank.expression_spread(self._neighbourhoods, [gene])[:, 0]
+            bank = self.bank_for(f"the spread of {gene}")
+            table["spread"] = bank.expression_spread(self._neighbourhoods, [gene])[:, 0]
         return table
+
+    def unlike(self) -> npt.NDArray[np.bool_] | None:
+        """Say which spots are unlike anything in the bank, bool (n,); None where the checkpoint does not know.
+
+        Their best similarity is below what the training spots' own is; see ``Provenance.similarity_floor``.
+        """
+        floor = self.provenance.similarity_floor
+        return None if floor is None else self._confidence["best_similarity"].to_numpy() < floor
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the prediction as .h5ad, whole or not at all; see `prediction_file`."""

@@ -139,7 +139,7 @@ def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLi
         table.obsm["confidence"],
         provenance,
         bank=bank,
-        places=_places(path, provenance, record),
+        places=_places(path, checkpoint, provenance, record),
         stored=stored,
         view=_view(record),
     )
@@ -226,10 +226,16 @@ def _spots(table: AnnData, about: Any) -> AnnData:
     return AnnData(table.raw.X, obs=table.obs, var=table.raw.var, obsm=obsm, uns=uns)
 
 
-def _places(path: Path, provenance: Provenance, record: dict[str, Any]) -> list[Path]:
-    """Return where the checkpoint may be: where it was, and in the same place as seen from the prediction."""
+def _places(
+    path: Path,
+    checkpoint: "Checkpoint | str | os.PathLike[str] | None",
+    provenance: Provenance,
+    record: dict[str, Any],
+) -> list[Path]:
+    """Return where the checkpoint may be: as given, where it was, and in the same place as seen from the prediction."""
+    given = checkpoint if checkpoint is None or isinstance(checkpoint, str | os.PathLike) else checkpoint.path
     relative = record.get("checkpoint_relative")
-    places = [Path(provenance.checkpoint)] if provenance.checkpoint else []
+    places = [Path(place) for place in (given, provenance.checkpoint) if place]
     return places + ([path.resolve().parent / relative] if isinstance(relative, str) and relative else [])
 
 

@@ -1,0 +1,118 @@
+"""Evidence: the training spots behind the value of one spot, and how much of it comes from which section."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.averages import dense_columns
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.bank import Bank
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the predicted value of a spot was retrieved from.
+
+    Parameters
+    ----------
+    spot : int
+        Its row among the prediction's spots.
+    name : str
+        Its name.
+    genes : tuple of str
+        The gene, by its symbol, or the genes whose mean is taken.
+    table : DataFrame, k rows
+        The neighbours, the most similar first: ``row`` (of the bank), ``section``, ``patient``, ``x``, ``y``
+        (full-resolution pixels of their slide), ``similarity`` (cosine) and ``expression`` (log-normalised, float64).
+        The index, ``rank``, counts from 1.
+    by_section : DataFrame
+        One row a section, the largest share first: ``patient``, ``spots`` and ``share``, the sum of its neighbours'
+        expression over that of all. NaN where the value is 0.
+    value : float
+        The predicted value: the mean of ``expression``.
+    spread : float
+        Its standard deviation over the neighbours.
+    """
+
+    spot: int
+    name: str
+    genes: tuple[str, ...]
+    table: pd.DataFrame
+    by_section: pd.DataFrame
+    value: float
+    spread: float
+
+
+def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) -> Evidence:
+    """Return what the predicted value of a spot was retrieved from.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        With its checkpoint where it was.
+    spot : int
+        Row of the spot.
+    genes : str or sequence of str
+        A gene, by symbol or Ensembl id; or several, such as those of a panel, whose mean is taken.
+
+    Returns
+    -------
+    Evidence
+
+    Raises
+    ------
+    UserError
+        If there is no such spot or gene, or the checkpoint has moved.
+    """
+    asked = (genes,) if isinstance(genes, str) else tuple(genes)
+    if not asked:
+        raise UserError("No gene was given to show the evidence of; give at least one.")
+    if not 0 <= spot < len(prediction):
+        raise UserError(
+            f"The prediction of {prediction.name} has no spot {spot}; its {len(prediction):,} spots count from 0."
+        )
+    bank = prediction.bank_for("the training spots behind a value")
+    columns = bank.names.columns(asked, "The checkpoint")
+    rows = prediction.neighbours[spot]
+    values = _mean_of_genes(bank, rows, columns)
+    table = bank.obs.iloc[rows][["section", "patient", "x", "y"]]
+    table = table.assign(similarity=prediction.similarity[spot], expression=values)
+    table.insert(0, "row", rows)
+    table.index = pd.RangeIndex(1, len(rows) + 1, name="rank")
+    return Evidence(
+        spot,
+        str(prediction.spots.obs_names[spot]),
+        tuple(bank.names.symbols[column] for column in columns),
+        table,
+        _by_section(table),
+        float(values.mean()),
+        float(values.std()),
+    )
+
+
+def _mean_of_genes(bank: "Bank", rows: npt.NDArray[np.int32], columns: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return the mean over genes of bank rows, float64 (k,)."""
+    total = np.zeros(len(rows))
+    for column in columns:
+        total += dense_columns(bank.expression, [column])[rows, 0]
+    return total / len(columns)
+
+
+def _by_section(table: pd.DataFrame) -> pd.DataFrame:
+    grouped = table.groupby("section", sort=False)
+    total = table["expression"].sum()
+    sections = pd.DataFrame(
+        {
+            "patient": grouped["patient"].first(),
+            "spots": grouped.size(),
+            "share": grouped["expression"].sum() / total if total > 0 else np.nan,
+        }
+    )
+    return sections.sort_values(["share", "spots"], ascending=False, kind="stable")

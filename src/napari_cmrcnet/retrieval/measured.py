@@ -1,0 +1,81 @@
+"""Measured expression of a prediction's section, by the names that the prediction has for genes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from anndata import AnnData
+
+from napari_cmrcnet.retrieval.averages import dense_columns, weighted_means
+from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.sections.expression import log_normalise
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Measured expression, log-normalised once, when it is first asked for.
+
+    Parameters
+    ----------
+    spots : AnnData
+        With counts in ``X``.
+    names : GeneNames
+        Genes as they are asked for; the spots' file may call them otherwise.
+    target_sum : float
+        Total of a spot's counts after normalisation.
+    where : str
+        What to call the counts in messages.
+    """
+
+    spots: AnnData
+    names: GeneNames
+    target_sum: float
+    where: str
+
+    @cached_property
+    def own_names(self) -> GeneNames:
+        """The genes as the spots' file calls them."""
+        return GeneNames.of(self.spots.var)
+
+    @cached_property
+    def _in_common(self) -> list[tuple[int, int]]:
+        return self.names.in_common(self.own_names)
+
+    @cached_property
+    def _values(self) -> Any:
+        return log_normalise(self.spots.X, self.target_sum).tocsc()
+
+    @cached_property
+    def genes(self) -> tuple[str, ...]:
+        """Those of the names that were measured."""
+        return tuple(self.names.symbols[here] for here, _ in self._in_common)
+
+    def expression(self, genes: Sequence[str]) -> Float32:
+        """Return log-normalised values, float32 (n, len(genes)).
+
+        Raises
+        ------
+        UserError
+            If a gene was not measured.
+        """
+        columns = self.own_names.columns([self._own_name(gene) for gene in genes], self.where)
+        return dense_columns(self._values, columns).astype(np.float32)
+
+    def means(self) -> Float32:
+        """Return the mean over all spots of each gene of the names, NaN where it was not measured, float32 (genes,)."""
+        means = np.full(len(self.names.symbols), np.nan, np.float32)
+        if self._in_common:
+            here, there = np.array(self._in_common).T
+            means[here] = weighted_means(self._values, np.ones(self.spots.n_obs))[there]
+        return means
+
+    def _own_name(self, gene: str) -> str:
+        column = self.names.column(gene)
+        if self.own_names.column(gene) is None and column is not None and self.names.ids[column]:
+            return self.names.ids[column]
+        return gene
