@@ -1,6 +1,7 @@
 """A Slide: a lazily read pyramid with its pixel size, whatever file it comes from."""
 
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,8 @@ class Slide:
         self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
         self._source = source
         self._reader = TileReader(source)
+        # Closed with the last who holds it, too: that may be a layer, and nothing tells us when it is removed.
+        self._close = weakref.finalize(self, source.close)
 
     def read_region(self, x: int, y: int, width: int, height: int, level: int = 0) -> Pixels:
         """Return a rectangle, uint8 (height, width, 3), white outside the slide.
@@ -80,9 +83,12 @@ class Slide:
         downsample = self.levels[level].downsample
         return self.read_level(round(x / downsample), round(y / downsample), width, height, level)
 
-    def read_level(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        """Return a rectangle as `read_region` does, its corner too in pixels of the level."""
-        return self._reader.read(level, x, y, width, height)
+    def read_level(self, x: int, y: int, width: int, height: int, level: int, *, skip_damaged: bool = False) -> Pixels:
+        """Return a rectangle as `read_region` does, its corner too in pixels of the level.
+
+        With ``skip_damaged``, tiles that cannot be decoded are white, as where a slide is only looked at.
+        """
+        return self._reader.read(level, x, y, width, height, skip_damaged=skip_damaged)
 
     def level_for(self, scale: float) -> int:
         """Return the smallest level that still has as much detail as one pixel for ``scale`` full-resolution ones."""
@@ -113,7 +119,7 @@ class Slide:
     def close(self) -> None:
         """Close the file and forget its tiles."""
         self._reader.cache.clear()
-        self._source.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self

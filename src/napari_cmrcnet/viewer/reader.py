@@ -1,0 +1,130 @@
+"""The reader that napari asks for slides: files and DICOM folders dropped on it, or opened from its menu.
+
+napari asks it for every file whose name fits, so nothing heavy is imported, and no file opened, to say no.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.common.progress import Progress
+    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.viewer.slide_layer import LayerData
+
+SUFFIXES = frozenset(
+    (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".dcm", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
+)
+DICOM_START = 132  # bytes: 128 of anything, then "DICM"
+TICK = 0.05  # seconds between looks at the thread that opens a slide
+
+NOTHING: list[tuple[None]] = [(None,)]
+"""What npe2 takes for "read, and there is no layer to add": the message was shown."""
+
+ReadSlide = Callable[..., list[Any]]
+
+
+class _CancelledError(Exception):
+    """The user has pressed Cancel."""
+
+
+def get_slide_reader(path: str | Sequence[str]) -> ReadSlide | None:
+    """Return `read_slide` for what may be a slide, None for everything else.
+
+    Parameters
+    ----------
+    path : str or list of str
+        A file or folder; for a list, which napari gives where files are opened as one stack, the answer is None.
+    """
+    if not isinstance(path, str):
+        return None
+    if os.path.isdir(path):
+        return read_slide if path.rstrip("/\\").endswith(".cmrcnet") or _has_dicom(path) else None
+    return read_slide if os.path.splitext(path)[1].lower() in SUFFIXES else None
+
+
+def _has_dicom(folder: str) -> bool:
+    """Tell whether the first visible file of a folder is DICOM, which often has no suffix."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    if not names:
+        return False
+    with open(names[0], "rb") as stream:
+        return stream.read(DICOM_START)[128:] == b"DICM"
+
+
+def read_slide(path: str, **_: Any) -> list[Any]:
+    """Open a slide as a layer that reads what is looked at.
+
+    What cannot be opened is said in one sentence. It is not raised: napari would ask for another reader, and bury
+    the sentence under its own.
+
+    Returns
+    -------
+    list of (levels, settings, "image")
+        One layer, as `slide_layer` gives it; napari's mark for "no layer" where the slide cannot be opened.
+    """
+    from napari.utils.notifications import show_error, show_info, show_warning
+
+    from napari_cmrcnet.common.errors import UserError
+
+    if path.rstrip("/\\").endswith(".cmrcnet"):
+        show_error(
+            f"{path} is a checkpoint, not a slide; choose it in the Predict panel (Plugins > CMRCNet > Predict)."
+        )
+        return NOTHING
+    try:
+        slide, layer = _open_in_thread(path)
+    except UserError as error:
+        show_error(str(error))
+        return NOTHING
+    except _CancelledError:
+        show_info(f"{path} was not opened, as you asked.")
+        return NOTHING
+    if slide.mpp is None:
+        note = f" ({slide.mpp_note})" if slide.mpp_note else ""
+        show_warning(f"{path} does not say the size of its pixels in µm{note}; the layer is in pixels.")
+    return [layer]
+
+
+def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
+    """Open a slide while the window stays alive, with napari's progress bar where a pyramid must be built first."""
+    from napari.utils.notifications import show_info
+    from napari.utils.progress import cancelable_progress
+
+    told: list[Progress] = []
+    cancelled = Event()
+
+    def report(progress: "Progress") -> None:
+        told[:] = [progress]
+        if cancelled.is_set():
+            raise _CancelledError
+
+    bar: cancelable_progress | None = None
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(_open, path, report)
+        try:
+            while not wait([opening], timeout=TICK).done:
+                if not told:
+                    continue
+                if bar is None:
+                    show_info(f"{path} has no lower resolutions: they are made now, once. See “activity”, below.")
+                    bar = cancelable_progress(total=100, desc=f"{told[0].step} of {Path(path).name}")
+                bar.update(100 * told[0].done // max(told[0].total, 1) - bar.n)  # napari handles events meanwhile
+                if bar.is_canceled:
+                    cancelled.set()
+        finally:
+            if bar is not None:
+                bar.close()
+        return opening.result()
+
+
+def _open(path: str, report: "Callable[[Progress], None]") -> "tuple[Slide, LayerData]":
+    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.viewer.slide_layer import slide_layer
+
+    slide = open_slide(path, report)
+    return slide, slide_layer(slide, slide.mpp)

@@ -1,0 +1,160 @@
+"""A slide as a napari image of several resolutions, of which only what is looked at is read."""
+
+from pathlib import Path
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_cmrcnet.viewer.boundary import layer_placement
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_cmrcnet.sections.slide import Slide
+
+OVERVIEW = 2048  # longer side, in pixels, of a level made for slides whose own coarsest is over twice as large
+MAX_CHUNK = 1024  # napari reads whole chunks, and a strip is as wide as the slide
+
+_overviews: "WeakKeyDictionary[Slide, NDArray[np.uint8]]" = WeakKeyDictionary()  # each view has a layer of the slide
+
+Index = int | slice | EllipsisType
+LayerData = tuple[Any, dict[str, Any], str]
+"""Data, keyword arguments and kind of a layer, as napari takes them from a reader."""
+
+
+class SlideLevel:
+    """One level of a slide, as much of an array as napari asks for. Read in parts, never kept.
+
+    Damaged tiles are white: an exception while panning would end in the canvas, again and again.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open; it must stay so while the layer is shown.
+    level : int
+        Of the slide's levels.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Rows, columns, and 3 for red, green and blue.
+    chunks : (int, int, int)
+        What is best read at once: napari widens the visible part to their borders.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, slide: "Slide", level: int) -> None:
+        self._slide, self._level = slide, level
+        size, tile = slide.levels[level], slide.tile_sizes[level]
+        self.shape = (size.height, size.width, 3)
+        self.size = size.height * size.width * 3
+        self.chunks = (min(tile[0], MAX_CHUNK), min(tile[1], MAX_CHUNK), 3)
+
+    def __getitem__(self, key: Index | tuple[Index, ...]) -> NDArray[np.uint8]:
+        """Return pixels, uint8, indexed by whole numbers, forward slices and ``...`` as an array is."""
+        rows, columns, colours = _three(key)
+        y, inner_rows = _part(rows, self.shape[0])
+        x, inner_columns = _part(columns, self.shape[1])
+        pixels = self._slide.read_level(x.start, y.start, len(x), len(y), self._level, skip_damaged=True)
+        return pixels[inner_rows, inner_columns, colours]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+def _three(key: Index | tuple[Index, ...]) -> list[int | slice]:
+    """Return one index an axis."""
+    given = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in given:
+        at = given.index(Ellipsis)
+        given[at : at + 1] = [slice(None)] * (4 - len(given))
+    given += [slice(None)] * (3 - len(given))
+    if len(given) != 3 or any(isinstance(index, EllipsisType) for index in given):
+        raise IndexError(f"a slide has three axes (rows, columns, colours), not {key!r}")
+    return [index for index in given if not isinstance(index, EllipsisType)]
+
+
+def _part(index: int | slice, length: int) -> tuple[range, int | slice]:
+    """Return the pixels of an axis that must be read, and the index into these."""
+    if not isinstance(index, slice):
+        at = range(length)[index]
+        return range(at, at + 1), 0
+    start, stop, step = index.indices(length)
+    if step < 0:
+        raise IndexError("a slide is read forwards; turn round what was read")
+    return range(start, max(start, stop)), slice(None, None, step)
+
+
+def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
+    """Return what napari needs to show a slide: levels that are read as they are looked at.
+
+    napari reads the coarsest level whole and keeps it, so a slide whose own is large gets one more, in memory. Making
+    it decodes the slide's coarsest level once, which may take seconds; this function may be called from a worker.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open; it must stay so while the layer is shown.
+    mpp : float or None
+        µm per full-resolution pixel; None places the layer in pixels.
+    name : str
+        Of the layer; the slide's file name by default.
+
+    Returns
+    -------
+    (levels, settings, "image")
+        For ``viewer.add_image(levels, **settings)``, or from a reader. ``metadata["cmrcnet"]`` has ``slide``, its path,
+        ``mpp``, and ``mpp_source``, the tag if it is the slide's own.
+    """
+    levels: list[Any] = [SlideLevel(slide, level) for level in _shrinking(slide)]
+    if max(levels[-1].shape[:2]) > 2 * OVERVIEW:
+        if slide not in _overviews:
+            _overviews[slide] = slide.thumbnail(OVERVIEW)
+        levels.append(_overviews[slide])
+    settings = {
+        "name": name or slide.path.stem,
+        "rgb": True,
+        "multiscale": True,
+        "contrast_limits": (0, 255),
+        "metadata": {
+            "cmrcnet": {
+                "slide": str(slide.path.absolute()),
+                "mpp": mpp,
+                "mpp_source": slide.mpp_source if mpp == slide.mpp else "given",
+            }
+        },
+        **layer_placement(mpp),
+    }
+    return levels, settings, "image"
+
+
+def _shrinking(slide: "Slide") -> list[int]:
+    """Return the levels that are smaller than the one before: DICOM slides may have two of a size."""
+    shrinking = [0]
+    for number, level in enumerate(slide.levels):
+        last = slide.levels[shrinking[-1]]
+        if level.width < last.width and level.height < last.height:
+            shrinking.append(number)
+    return shrinking
+
+
+def slide_of_layer(layer: "Layer") -> Path | None:
+    """Return the slide file behind an image layer, whether this plugin or napari itself opened it; None without one."""
+    ours = layer.metadata.get("cmrcnet")
+    path = ours.get("slide") if isinstance(ours, dict) else layer.source.path
+    return Path(path) if path and layer.ndim == 2 else None
+
+
+def slide_path(layer: "Layer | None") -> Path | None:
+    """Return the slide that a layer shows, None where it shows none of ours."""
+    about = layer.metadata.get("cmrcnet", {}) if layer is not None else {}
+    path = about.get("slide") if isinstance(about, dict) else None
+    return Path(path) if path else None
