@@ -1,4 +1,4 @@
-"""Pictures: one colour scale, true geometry, and no failure on odd data."""
+"""Maps: one colour scale, true geometry, and no failure on odd data."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from napari_cmrcnet.evaluation.figures import Ground, colour_limits, gene_map, scatter, set_boxplot
+from napari_cmrcnet.evaluation.figures import Ground, colour_limits, gene_map
 
 
 @pytest.fixture
@@ -66,26 +66,3 @@ def test_map_without_slide_and_with_strange_names_and_nan(ground: Ground, tmp_pa
         figure = gene_map(bare, values, np.zeros_like(values), gene, 0.0)
         figure.savefig(tmp_path / "map.png")
     assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["measured", "predicted"]
-
-
-def test_boxplot_leaves_undefined_out_and_says_so(tmp_path: Path) -> None:
-    values = {"HEG": np.array([0.1, 0.4, np.nan]), "HVG": np.array([0.3]), "markers": np.array([])}
-    figure = set_boxplot({"S1": values, "S2": values})
-    figure.savefig(tmp_path / "box.svg")
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["n = 2\n1 undef.", "n = 1"] * 2
-
-
-def test_boxplot_of_nothing_is_still_a_picture(tmp_path: Path) -> None:
-    set_boxplot({"S1": {"HEG": np.array([np.nan]), "HVG": np.array([]), "markers": np.array([])}}).savefig(
-        tmp_path / "box.png"
-    )
-
-
-@pytest.mark.parametrize("n_genes", [1, 3, 4])
-def test_scatter_has_a_panel_a_gene(n_genes: int, tmp_path: Path) -> None:
-    measured = np.random.default_rng(0).gamma(2, size=(20, n_genes))
-    genes = [f"G{index}" for index in range(n_genes)]
-    figure = scatter(genes, measured, measured, [1.0] * (n_genes - 1) + [np.nan], "S1")
-    figure.savefig(tmp_path / "scatter.png")
-    assert sum(axis.get_visible() for axis in figure.axes) == n_genes

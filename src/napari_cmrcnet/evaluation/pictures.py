@@ -1,6 +1,6 @@
 """Which pictures a report has, and their files."""
 
-import re
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.evaluation.figures import Ground, gene_map, scatter, set_boxplot
+from napari_cmrcnet.evaluation.figures import Ground, gene_map
 from napari_cmrcnet.evaluation.metrics import dense
-from napari_cmrcnet.evaluation.scores import SETS, Scores
+from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
+from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
+from napari_cmrcnet.evaluation.plots_spots import scatter
+from napari_cmrcnet.evaluation.scores import Scores
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 _BEST = 4  # maps of the best predicted genes
@@ -40,36 +40,33 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterato
     genes = list(dict.fromkeys(best + markers))
     measured, predicted = dense(prediction.measured(genes)), dense(prediction.expression(genes))
     ground = ground_of(prediction)
-    name = _file_name(scored.section)
+    name = file_name(scored.section)
     subtitle = f"{scored.section}" + (", synthetic" if prediction.provenance.synthetic else "")
     for column, gene in enumerate(genes):
         figure = gene_map(
             ground, measured[:, column], predicted[:, column], gene, scored.table.pcc[gene], subtitle=subtitle
         )
-        yield _save(figure, out / f"{name}_map_{_file_name(gene)}.png")
+        yield save_figure(figure, out / f"{name}_map_{file_name(gene)}.png")
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:
         columns = [genes.index(gene) for gene in shown]
         pcc = list(scored.table.pcc[shown])
-        yield _save(
+        yield save_figure(
             scatter(shown, measured[:, columns], predicted[:, columns], pcc, subtitle), out / f"{name}_scatter.png"
         )
 
 
 def draw_sets(scores: Sequence[Scores], out: Path) -> list[Path]:
     """Draw the box plot of all sections, as PNG and SVG."""
-    tables = {
-        scored.section: {name: scored.table.pcc[scored.table[name]].to_numpy() for name in SETS} for scored in scores
-    }
-    figure = set_boxplot(tables)
-    return [_save(figure, out / f"pcc_by_gene_set.{kind}") for kind in ("png", "svg")]
+    figure = set_boxplot({scored.section: pcc_by_set(scored) for scored in scores})
+    return [save_figure(figure, out / f"pcc_by_gene_set.{kind}") for kind in ("png", "svg")]
 
 
-def ground_of(prediction: "Prediction") -> Ground:
-    """Return where a prediction's spots lie, with its slide if that is still there."""
+def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> Ground:
+    """Return where a prediction's spots lie, with its slide if that is still there, or where ``slide`` says."""
     (library,) = prediction.spots.uns["spatial"].values()
     diameter = float(library["scalefactors"]["spot_diameter_fullres"])
-    image, downsample = _thumbnail(prediction.provenance.slide)
+    image, downsample = _thumbnail(str(slide) or prediction.provenance.slide)
     return Ground(prediction.xy, diameter, prediction.provenance.mpp or None, image, downsample)
 
 
@@ -85,18 +82,3 @@ def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
             return image, slide.shape[1] / image.shape[1]
     except UserError:
         return None, 1.0
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    import matplotlib
-
-    kind = path.suffix[1:]
-    metadata = {"Date": None} if kind == "svg" else None  # the same report twice is the same file
-    with atomic_file(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "napari-cmrcnet"}):
-        figure.savefig(temporary, format=kind, metadata=metadata)
-    return path
-
-
-def _file_name(text: str) -> str:
-    """Return a name that every file system takes."""
-    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "unnamed"

@@ -1,0 +1,139 @@
+"""How genes go together over a section's spots: correlation of each with each, measured and predicted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+MOST = 500  # genes: more are not told apart in a picture
+_BLOCK = 50  # genes at a time
+_ORDERED = 200  # genes up to which the leaves of the tree are put in the best order, which takes n³
+
+
+@dataclass(frozen=True, eq=False)
+class GeneCorrelation:
+    """Pearson correlation over the spots of each gene with each.
+
+    Parameters
+    ----------
+    genes : tuple of str
+        In the order of a hierarchical clustering of the measured correlations.
+    measured, predicted : float64 (g, g)
+        Both in this order.
+    alike : float
+        Pearson correlation of the two upper triangles; NaN where there are fewer than three pairs.
+    left_out : tuple of str
+        Genes without a correlation: measured or predicted is constant.
+    """
+
+    genes: tuple[str, ...]
+    measured: Array
+    predicted: Array
+    alike: float
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of genes."""
+        return len(self.genes) * (len(self.genes) - 1) // 2
+
+
+def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> Job[GeneCorrelation]:
+    """Correlate genes with each other, in measured and in predicted expression.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of a measured section.
+    genes : sequence of str
+        By symbol or Ensembl id; those that are not both predicted and measured are passed over.
+    name : str
+        What the genes are, for messages.
+
+    Returns
+    -------
+    GeneCorrelation
+
+    Raises
+    ------
+    UserError
+        If fewer than two of the genes vary, or there are too many.
+    """
+    columns = [prediction.names.column(gene) for gene in genes]
+    known = dict.fromkeys(prediction.genes[column] for column in columns if column is not None)
+    both = [gene for gene in known if gene in prediction.measured_set]
+    if len(both) > MOST:
+        raise UserError(f"{name} has {len(both):,} genes, too many to tell apart; choose {MOST} or fewer.")
+    truth: list[Float32] = []
+    guess: list[Float32] = []
+    for start in range(0, len(both), _BLOCK):
+        yield Progress(f"Correlating {name}", start, len(both), "genes")
+        block = both[start : start + _BLOCK]
+        truth.append(_unit(prediction.measured(block)))
+        guess.append(_unit(prediction.expression(block)))
+    yield Progress(f"Correlating {name}", len(both), len(both), "genes")
+    return _correlation(both, truth, guess, name)
+
+
+def _correlation(genes: list[str], truth: list[Float32], guess: list[Float32], name: str) -> GeneCorrelation:
+    a, b = (np.hstack(parts) if parts else np.empty((1, 0), np.float32) for parts in (truth, guess))
+    varies = np.isfinite(a[0]) & np.isfinite(b[0])
+    if varies.sum() < 2:
+        raise UserError(
+            f"{name}: {int(varies.sum())} of its genes vary over the spots in both measured and predicted "
+            "expression, and a correlation takes two; choose other genes."
+        )
+    measured, predicted = (_product(values[:, varies]) for values in (a, b))
+    order = _clustered(measured)
+    kept = [gene for gene, used in zip(genes, varies, strict=True) if used]
+    return GeneCorrelation(
+        tuple(kept[index] for index in order),
+        measured[np.ix_(order, order)],
+        predicted[np.ix_(order, order)],
+        _alike(measured, predicted),
+        tuple(gene for gene, used in zip(genes, varies, strict=True) if not used),
+    )
+
+
+def _unit(values: Float32 | None) -> Float32:
+    """Return columns centred and of length one, NaN for a constant one."""
+    assert values is not None
+    centred: Float32 = values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    constant = (values == values[:1]).all(axis=0)
+    length = np.where(constant, np.nan, np.linalg.norm(centred, axis=0))
+    return (centred / length).astype(np.float32)
+
+
+def _product(unit: Float32) -> Array:
+    correlation: Array = np.clip((unit.T @ unit).astype(np.float64), -1.0, 1.0)
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
+
+
+def _clustered(correlation: Array) -> list[int]:
+    """Return the leaves of the tree of average linkage over 1 − r, neighbours alike."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    n = len(correlation)
+    distances = squareform(1.0 - (correlation + correlation.T) / 2, checks=False)
+    tree = linkage(np.maximum(distances, 0.0), "average", optimal_ordering=n <= _ORDERED)
+    return [int(leaf) for leaf in leaves_list(tree)]
+
+
+def _alike(measured: Array, predicted: Array) -> float:
+    from napari_cmrcnet.evaluation.metrics import pcc
+
+    above = np.triu_indices(len(measured), k=1)
+    return float(pcc(measured[above][:, None], predicted[above][:, None])[0])

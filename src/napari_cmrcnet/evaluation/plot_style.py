@@ -1,0 +1,171 @@
+"""How plots look: in the window's colours on the screen, on white in print. Safe for the colour-blind on both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+UNIT = "log-normalised expression"
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colours of a plot.
+
+    Parameters
+    ----------
+    background, foreground : str
+        Of the figure, and of its text, ticks and axes.
+    muted : str
+        What is there for orientation, such as the identity line.
+    dots : str
+        Spots and genes.
+    accent : str
+        What is shown or selected now.
+    sets : mapping of str to str
+        A colour a set of genes.
+    """
+
+    background: str
+    foreground: str
+    muted: str
+    dots: str
+    accent: str
+    sets: Mapping[str, str]
+
+
+def style_on(background: str, foreground: str) -> Style:
+    """Return the style that goes with a background, dark or light, and the colour of its text, both as #rrggbb."""
+    muted = _mixed(background, foreground, 0.45)
+    if _lightness(background) > 0.5:
+        sets = {"HEG": "#3b528b", "HVG": "#137a73", "markers": "#b3541a"}
+        return Style(background, foreground, muted, "#2f6db0", "#c8420a", sets)
+    sets = {"HEG": "#9fb4f0", "HVG": "#45c4ba", "markers": "#f2a25c"}
+    return Style(background, foreground, muted, "#6db3f2", "#ffb000", sets)
+
+
+def _lightness(colour: str) -> float:
+    """Return how light a #rrggbb is, 0 to 1 (the luma of ITU-R BT.601)."""
+    return float(np.dot(_rgb(colour), (0.299, 0.587, 0.114)))
+
+
+def _mixed(first: str, second: str, share: float) -> str:
+    mixed = (1 - share) * _rgb(first) + share * _rgb(second)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in mixed)
+
+
+def _rgb(colour: str) -> NDArray[np.float64]:
+    return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
+
+
+PRINT = style_on("#ffffff", "#1a1a1a")
+
+
+def restyle(figure: "Figure", style: Style) -> None:
+    """Give a figure's background, axes, ticks and text the colours of a style."""
+    figure.set_facecolor(style.background)
+    for text in figure.texts:
+        text.set_color(style.foreground)
+    for axis in figure.axes:
+        axis.set_facecolor(style.background)
+        axis.tick_params(which="both", color=style.muted, labelcolor=style.foreground)
+        for spine in axis.spines.values():
+            spine.set_edgecolor(style.muted)
+        for text in (axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts):
+            text.set_color(style.foreground)
+
+
+class Plot:
+    """A figure that is drawn once; what changes with the shown gene is updated in place.
+
+    Parameters
+    ----------
+    figure : Figure
+        Empty, of any canvas.
+    axes : sequence of Axes, or int
+        Those of the figure to draw in, or how many to make: side by side where there is room, else one below the other.
+    """
+
+    WIDE: ClassVar[int] = 560  # pixels from which two axes lie side by side
+
+    def __init__(self, figure: "Figure", axes: "Sequence[Axes] | int" = 1) -> None:
+        self.figure = figure
+        self.style = PRINT
+        self.axes = list(np.atleast_1d(figure.subplots(1, axes)) if isinstance(axes, int) else axes)
+        self.wide = True
+        self.source: object = None  # what it was drawn from, for those who draw it anew only for something else
+
+    def paint(self, style: Style) -> None:
+        """Take the colours of a style. Plots add those of their own artists."""
+        self.style = style
+        restyle(self.figure, style)
+
+    def for_print(self) -> None:
+        """Take the colours and the size of a saved picture."""
+        self.paint(PRINT)
+        width, height = self.print_size()
+        self.figure.set_size_inches(width, height)
+        self.arrange(round(100 * width), round(100 * height))
+
+    def print_size(self) -> tuple[float, float]:
+        """Return width and height of a saved picture in inches."""
+        return (4.4 * len(self.axes), 4.6)
+
+    def least_height(self, width: int) -> int:
+        """Return the height in pixels below which the plot cannot be read, at a width in pixels."""
+        return 320 if width >= self.WIDE else 320 * len(self.axes)
+
+    def arrange(self, width: int, height: int) -> None:  # noqa: ARG002 - what plots need to fit their labels
+        """Put the axes side by side or one below the other, as fits a canvas of so many pixels."""
+        wide = width >= self.WIDE
+        if wide == self.wide:
+            return
+        self.wide = wide
+        n = len(self.axes)
+        grid = self.figure.add_gridspec(1, n) if wide else self.figure.add_gridspec(n, 1)
+        for index, axis in enumerate(self.axes):
+            axis.set_subplotspec(grid[index])
+
+
+def nearest(axis: "Axes", x: ArrayLike, y: ArrayLike, at: tuple[float, float], within: float = 6.0) -> int | None:
+    """Return which dot is nearest to a place on the canvas.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where they are drawn.
+    x, y : (n,)
+        The dots; NaN is never near.
+    at : (float, float)
+        The place, in pixels of the canvas.
+    within : float
+        Points (1/72 inch) beyond which a dot is not meant.
+    """
+    places = np.column_stack([np.asarray(x, np.float64), np.asarray(y, np.float64)])
+    if not len(places):
+        return None
+    distances = np.hypot(*(axis.transData.transform(places) - at).T)
+    distances[~np.isfinite(distances)] = np.inf
+    best = int(np.argmin(distances))
+    return best if distances[best] <= within * axis.figure.dpi / 72 else None
+
+
+def label_beside(label: Any, axis: "Axes", x: float, y: float) -> None:
+    """Put a text beside a place in data coordinates, on the side where the axes have more room."""
+    across, up = axis.transAxes.inverted().transform(axis.transData.transform((x, y)))
+    label.xy = (x, y)
+    label.set_position((7 if across < 0.6 else -7, 7 if up < 0.85 else -7))
+    label.set(ha="left" if across < 0.6 else "right", va="bottom" if up < 0.85 else "top")
+
+
+def italic(gene: str) -> str:
+    """Return a gene's symbol in italics, as is usual; one with mathtext's own signs as it is written."""
+    if set(gene) & set("$_^\\{}#%&~ "):
+        return gene.replace("$", r"\$")
+    return "-".join(rf"$\mathit{{{part}}}$" if part else "" for part in gene.split("-"))

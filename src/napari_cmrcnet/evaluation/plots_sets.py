@@ -1,0 +1,142 @@
+"""Box plots of PCC by gene set, after the paper's figure 2."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.evaluation.plot_style import Plot, Style, italic, nearest
+from napari_cmrcnet.evaluation.scores import SETS, Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+PccTables = Mapping[str, "Mapping[str, pd.Series[float]]"]
+
+
+class SetPlot(Plot):
+    """The PCC of every gene of each set, as boxes with their genes as dots; the shown gene is marked in them."""
+
+    def __init__(self, figure: "Figure") -> None:
+        super().__init__(figure)
+        self.axis = self.axes[0]
+        self._boxes: list[tuple[str, list[Any]]] = []
+        self._n_columns = 0
+
+    def show(self, tables: PccTables) -> None:
+        """Draw the boxes anew.
+
+        Parameters
+        ----------
+        tables : mapping of section to mapping of set to Series (g,)
+            PCC by gene; undefined ones (NaN) are left out and their number is written.
+        """
+        axis, sections = self.axis, list(tables)
+        sets = [name for name in SETS if any(len(tables[section].get(name, ())) for section in sections)]
+        self._clear()
+        rng = np.random.default_rng(0)  # only spreads the dots sideways
+        for section in sections:
+            for name in sets:
+                self._draw_set(name, tables[section].get(name), rng)
+        n = self._n_columns
+        axis.set_xticks(range(n), [name for _ in sections for name in sets])
+        if len(sections) > 1:
+            middles = (np.arange(len(sections)) + 0.5) * len(sets) - 0.5
+            axis.secondary_xaxis(-0.09).set_xticks(middles, sections, fontsize=9)
+            for edge in range(1, len(sections)):
+                axis.axvline(edge * len(sets) - 0.5, color="0.85", linewidth=0.8)
+        axis.set(ylabel="PCC of a gene over the spots", xlim=(-0.6, max(n, 1) - 0.4))
+        low, high = axis.get_ylim()
+        axis.set_ylim(low - 0.2 * (high - low), high)  # room for the counts
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_title(sections[0] if len(sections) == 1 else "", fontsize=9)
+        self.paint(self.style)
+
+    def _clear(self) -> None:
+        axis = self.axis
+        axis.clear()
+        self.genes: NDArray[Any] = np.empty(0, object)
+        self.x, self.y = np.empty(0), np.empty(0)
+        self._boxes, self._n_columns = [], 0
+        self._zero = axis.axhline(0, linewidth=0.8, zorder=0)
+        self._line = axis.axhline(np.nan, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
+        (self._mark,) = axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
+        self._label = axis.annotate(
+            "",
+            (0.99, 0),
+            (0, 2),
+            xycoords=axis.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+        )
+        self._label.set(fontsize=8, annotation_clip=False, zorder=6)
+
+    def _draw_set(self, name: str, pcc: "pd.Series[float] | None", rng: np.random.Generator) -> None:
+        column, self._n_columns = self._n_columns, self._n_columns + 1
+        values = np.empty(0) if pcc is None else pcc.to_numpy(np.float64)
+        genes = np.empty(0, object) if pcc is None else pcc.index.to_numpy(object)
+        known = ~np.isnan(values)
+        defined = values[known]
+        note = f"n = {defined.size}"
+        if defined.size < values.size:
+            note += f"\n{values.size - defined.size} undef."
+        if defined.size:
+            note = f"mean {defined.mean():.2f}\n{note}"
+            sideways = column + rng.uniform(-0.17, 0.17, defined.size)
+            (dots,) = self.axis.plot(sideways, defined, "o", markersize=3.2, markeredgewidth=0, alpha=0.55, zorder=3)
+            drawn = self.axis.boxplot(
+                defined, positions=[column], widths=0.5, showfliers=False, manage_ticks=False,
+                boxprops={"linewidth": 1.3}, medianprops={"linewidth": 2},
+            )  # fmt: skip
+            self._boxes.append((name, [dots, *(artist for part in drawn.values() for artist in part)]))
+            self.x, self.y = np.append(self.x, sideways), np.append(self.y, defined)
+            self.genes = np.append(self.genes, genes[known])
+        place = self.axis.get_xaxis_transform()
+        self.axis.text(column, 0.01, note, ha="center", va="bottom", fontsize=7, transform=place)
+
+    def mark(self, name: str, pcc: float) -> None:
+        """Mark the shown gene, or score of a panel, by its PCC; no name marks none."""
+        here = np.flatnonzero(self.genes == name)
+        self._mark.set_data(self.x[here], self.y[here])
+        self._line.set_ydata([pcc, pcc])
+        undefined = np.isnan(pcc)
+        self._label.xy = (0.99, 0.0 if undefined else pcc)
+        self._label.set_text(f"{italic(name)} {'undefined' if undefined else f'{pcc:.2f}'}" if name else "")
+
+    def gene_at(self, at: tuple[float, float]) -> str | None:
+        """Return the gene whose dot is at a place of the canvas, in pixels; None if there is none."""
+        index = nearest(self.axis, self.x, self.y, at)
+        return None if index is None else str(self.genes[index])
+
+    def paint(self, style: Style) -> None:
+        """Take the colours of a style."""
+        super().paint(style)
+        for name, artists in self._boxes:
+            for artist in artists:
+                artist.set_color(style.sets[name])
+        self._zero.set_color(style.muted)
+        self._line.set_color(style.accent)
+        self._label.set(color=style.accent, bbox={"facecolor": style.background, "edgecolor": "none", "pad": 1})
+        self._mark.set(markerfacecolor=style.accent, markeredgecolor=style.background)
+
+    def print_size(self) -> tuple[float, float]:
+        """Return width and height of a saved picture in inches: a box has the same width in each."""
+        return max(3.6, 1.6 + 0.75 * self._n_columns), 4.2
+
+
+def pcc_by_set(scores: Scores) -> "Mapping[str, pd.Series[float]]":
+    """Return the PCC of the genes of each set."""
+    return {name: scores.table.pcc[scores.table[name]] for name in SETS}
+
+
+def set_boxplot(tables: PccTables) -> "Figure":
+    """Draw the box plots of one or several sections; see `SetPlot.show`."""
+    from matplotlib.figure import Figure
+
+    plot = SetPlot(Figure(layout="constrained", dpi=130))
+    plot.show(tables)
+    plot.for_print()
+    return plot.figure

@@ -1,0 +1,137 @@
+"""Predicted against measured expression of a gene, one dot a spot."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, italic, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+_VECTOR_DOTS = 5000  # more are pixels in an SVG or PDF: programs choke on as many paths
+
+
+class SpotPlot(Plot):
+    """Predicted against measured, with the identity line. Both axes have one scale.
+
+    Parameters
+    ----------
+    figure : Figure
+        An empty figure.
+    axis : Axes, optional
+        One of several of a figure to draw in, instead of axes of its own.
+    """
+
+    def __init__(self, figure: "Figure", axis: "Axes | None" = None) -> None:
+        super().__init__(figure, 1 if axis is None else [axis])
+        self.axis = self.axes[0]
+        self.x, self.y = np.empty(0), np.empty(0)
+        (self._identity,) = self.axis.plot([0, 1], [0, 1], linewidth=0.9, zorder=0)
+        (self._dots,) = self.axis.plot([], [], "o", markeredgewidth=0)
+        (self._selected,) = self.axis.plot([], [], "o", markersize=5, markeredgewidth=0.7)
+        self._count = self.axis.text(0.03, 0.97, "", ha="left", va="top", fontsize=8, transform=self.axis.transAxes)
+        self.axis.set(aspect="equal")
+        self.axis.tick_params(labelsize=8)
+        self.axis.spines[["top", "right"]].set_visible(False)
+        self.paint(PRINT)
+
+    def show(
+        self, name: str, measured: Array | Float32, predicted: Array | Float32, about: str, unit: str = UNIT
+    ) -> None:
+        """Show a gene, or the score of a panel.
+
+        Parameters
+        ----------
+        name : str
+            What is shown.
+        measured, predicted : (n,)
+            A value a spot.
+        about : str
+            The title's second line, such as its PCC.
+        unit : str
+            Of the values; symbols are in italics where it is that of a gene.
+        """
+        self.x, self.y = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
+        both = np.concatenate([self.x, self.y])
+        both = both[np.isfinite(both)]
+        low, high = (min(0.0, float(both.min())), float(both.max())) if both.size else (0.0, 1.0)
+        margin = 0.03 * max(high - low, 0.1)
+        bounds = (low - margin, max(high, low + 0.1) + margin)
+        n = len(self.x)
+        self._identity.set_data(bounds, bounds)
+        self._dots.set_data(self.x, self.y)
+        self._dots.set(markersize=float(np.interp(np.log10(max(n, 1)), [2.5, 4.5], [4.5, 1.8])))
+        self._dots.set(
+            alpha=float(np.interp(np.log10(max(n, 1)), [2.5, 4.5], [0.6, 0.25])), rasterized=n > _VECTOR_DOTS
+        )
+        self.select(np.empty(0, np.int64))
+        self.axis.set(xlim=bounds, ylim=bounds, xlabel=f"measured, {unit}", ylabel=f"predicted, {unit}")
+        self.axis.set_title(f"{italic(name) if unit == UNIT else name}\n{about}", fontsize=9)
+
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Mark spots, by their rows."""
+        self._selected.set_data(self.x[rows], self.y[rows])
+        self._selected.set(markersize=6 if len(rows) < 200 else 3.5)
+        self._count.set_text(f"{len(rows):,} selected" if len(rows) else "")
+
+    def spot_at(self, at: tuple[float, float]) -> int | None:
+        """Return the row of the spot at a place of the canvas, in pixels; None if there is none."""
+        return nearest(self.axis, self.x, self.y, at)
+
+    def spots_within(self, outline: Sequence[tuple[float, float]]) -> NDArray[np.int64]:
+        """Return the rows of the spots within an outline of (measured, predicted) values, at least three."""
+        from matplotlib.path import Path
+
+        corners = np.asarray(outline, np.float64)
+        places = np.column_stack([self.x, self.y])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        near = np.flatnonzero(((places >= low) & (places <= high)).all(axis=1))
+        inside: NDArray[np.int64] = near[Path(corners).contains_points(places[near])]
+        return inside
+
+    def paint(self, style: Style) -> None:
+        """Take the colours of a style."""
+        super().paint(style)
+        self._identity.set_color(style.muted)
+        self._dots.set_color(style.dots)
+        self._selected.set(markerfacecolor=style.accent, markeredgecolor=style.background)
+        self._count.set_color(style.accent)
+
+
+def scatter(genes: Sequence[str], measured: Array, predicted: Array, pcc: Sequence[float], title: str) -> "Figure":
+    """Draw predicted against measured expression, one panel a gene, one dot a spot.
+
+    Parameters
+    ----------
+    genes : sequence of str
+        Up to six or so.
+    measured, predicted : float64 (n, g)
+        Log-normalised expression.
+    pcc : sequence of float
+        For the panels' titles.
+    title : str
+        What it is of.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(genes))
+    rows = -(-len(genes) // columns)
+    figure = Figure(figsize=(3.1 * columns + 0.3, 3.3 * rows + 0.5), layout="constrained", dpi=130)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axis in axes[len(genes) :]:
+        axis.set_visible(False)
+    for column, (gene, axis) in enumerate(zip(genes, axes, strict=False)):
+        correlation = "PCC undefined" if np.isnan(pcc[column]) else f"PCC {pcc[column]:.2f}"
+        SpotPlot(figure, axis).show(gene, measured[:, column], predicted[:, column], correlation)
+        axis.set(xlabel="", ylabel="")
+    figure.supxlabel(f"measured, {UNIT}", fontsize=10)
+    figure.supylabel(f"predicted, {UNIT}", fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    return figure
