@@ -1,5 +1,6 @@
 """A checkpoint reads back exactly, and anything wrong with its folder is said in one sentence that names the file."""
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -15,8 +16,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.card import Card, read_card
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_bank
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_bank, load_thumbnails
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 
 
 @pytest.fixture
@@ -24,6 +26,14 @@ def folder(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Path:
     """A copy of a checkpoint's folder, to be damaged."""
     assert untrained_checkpoint.path is not None
     return Path(shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet"))
+
+
+@pytest.fixture
+def pictured(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
+    """A saved checkpoint with a thumbnail of each of its bank's spots: brighter from row to row."""
+    patches = np.repeat(np.arange(72, dtype=np.uint8) * 3, 64 * 64 * 3).reshape(72, 64, 64, 3)
+    finish(write_thumbnails(tmp_path / "t.h5", [patches], 72))
+    return dataclasses.replace(untrained_checkpoint, thumbnails=tmp_path / "t.h5").save(tmp_path / "pictured.cmrcnet")
 
 
 def edit_card(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -91,6 +101,59 @@ def test_the_bank_is_read_alone(untrained_checkpoint: Checkpoint) -> None:
     assert load_bank(untrained_checkpoint.path, "another") is None
 
 
+def test_thumbnails_are_kept_wherever_the_checkpoint_goes(pictured: Checkpoint, tmp_path: Path) -> None:
+    assert pictured.path is not None
+    (tmp_path / "t.h5").unlink()
+    loaded = Checkpoint.load(pictured.path)
+    assert set(loaded.card.files) == {"model.safetensors", "bank.h5ad", "thumbnails.h5"}
+    copy = loaded.save(tmp_path / "copy.cmrcnet").save(tmp_path / "copy.cmrcnet")
+    shutil.rmtree(pictured.path)
+    assert (copy.digest, copy.path) == (pictured.digest, tmp_path / "copy.cmrcnet")
+    thumbnails = load_thumbnails(tmp_path / "copy.cmrcnet", copy.digest)
+    assert thumbnails is not None
+    assert len(thumbnails) == len(Checkpoint.load(tmp_path / "copy.cmrcnet").bank)
+    assert thumbnails.read([70, 2]).mean(axis=(1, 2, 3)) == pytest.approx([210, 6], abs=2)
+
+
+def test_thumbnails_of_another_checkpoint_or_none_are_not_taken(
+    pictured: Checkpoint, untrained_checkpoint: Checkpoint
+) -> None:
+    assert pictured.path is not None
+    assert untrained_checkpoint.path is not None
+    assert load_thumbnails(pictured.path, "another") is None
+    assert load_thumbnails(untrained_checkpoint.path, untrained_checkpoint.digest) is None
+
+
+def test_changed_thumbnails_are_refused_when_they_are_looked_at_or_saved(pictured: Checkpoint, tmp_path: Path) -> None:
+    assert pictured.path is not None
+    content = bytearray((pictured.path / "thumbnails.h5").read_bytes())
+    content[-1] ^= 1
+    (pictured.path / "thumbnails.h5").write_bytes(content)
+    loaded = Checkpoint.load(pictured.path)  # predicting needs none
+    with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
+        load_thumbnails(pictured.path, pictured.digest)
+    with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
+        loaded.save(tmp_path / "copy.cmrcnet")
+    assert not (tmp_path / "copy.cmrcnet").exists()
+
+
+def test_thumbnails_can_be_removed_to_keep_tissue_in_the_house(pictured: Checkpoint, tmp_path: Path) -> None:
+    assert pictured.path is not None
+    (pictured.path / "thumbnails.h5").unlink()
+    loaded = Checkpoint.load(pictured.path)
+    assert loaded.digest == pictured.digest
+    assert load_thumbnails(pictured.path, pictured.digest) is None
+    assert set(loaded.save(tmp_path / "copy.cmrcnet").card.files) == {"model.safetensors", "bank.h5ad"}
+
+
+def test_thumbnails_that_vanish_before_they_are_saved_are_named(pictured: Checkpoint, tmp_path: Path) -> None:
+    assert pictured.path is not None
+    loaded = Checkpoint.load(pictured.path)
+    (pictured.path / "thumbnails.h5").unlink()
+    with pytest.raises(UserError, match=r"pictured\.cmrcnet/thumbnails\.h5 is gone"):
+        loaded.save(tmp_path / "copy.cmrcnet")
+
+
 def test_a_missing_folder(tmp_path: Path) -> None:
     refuse(tmp_path / "none.cmrcnet", r"none\.cmrcnet does not exist")
 
@@ -145,6 +208,11 @@ def test_a_newer_format(folder: Path) -> None:
         (lambda card: card["preprocessing"]["patch"].update(patch_px=10**9), "impossible"),
         (lambda card: card["panel"].update(genes="TP53"), "genes.*not a list"),
         (lambda card: card["files"].update({"../other": "0"}), "lists other files"),
+        (lambda card: card.pop("similarity_floor"), "lacks the entry 'similarity_floor'"),
+        (lambda card: card.update(similarity_floor="0.5"), "similarity_floor.*not a number"),
+        (lambda card: card.update(similarity_floor=float("nan")), "similarity_floor.*not finite"),
+        (lambda card: card.update(section_colours=[1, 2, 3]), "section_colours.*not an object"),
+        (lambda card: card.update(section_colours={"S1": [1, 2]}), "S1.*not three numbers"),
     ],
 )
 def test_a_card_with_a_wrong_entry(folder: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
@@ -169,9 +237,10 @@ def test_a_pickle_in_place_of_the_weights(folder: Path) -> None:
     refuse(folder, r"model\.safetensors is not a readable safetensors file")
 
 
-def test_an_unknown_file(folder: Path) -> None:
-    (folder / "notes.txt").write_text("mine")
-    refuse(folder, r"notes\.txt does not belong in a checkpoint")
+@pytest.mark.parametrize("name", ["notes.txt", "thumbnails.h5"])
+def test_a_file_that_the_card_does_not_list(folder: Path, name: str) -> None:
+    (folder / name).write_text("mine")
+    refuse(folder, f"{name} does not belong in a checkpoint")
 
 
 def test_what_file_managers_leave_behind_does_no_harm(folder: Path) -> None:
@@ -231,6 +300,8 @@ def test_a_full_disk_leaves_no_half_bank(
 
 
 def test_a_card_is_json(untrained_checkpoint: Checkpoint) -> None:
-    values = json.loads(json.dumps(untrained_checkpoint.card.to_dict()))
-    assert Card.from_dict(values) == untrained_checkpoint.card
+    evidence = {"similarity_floor": 0.25, "section_colours": {"A": (60.0, 20.5, -10.0), "B": (61.0, 22.0, -9.0)}}
+    card = dataclasses.replace(untrained_checkpoint.card, **evidence)
+    values = json.loads(json.dumps(card.to_dict()))
+    assert Card.from_dict(values) == card
     assert values["preprocessing"]["patch"] == {"patch_px": 32, "model_mpp": 0.5}

@@ -1,7 +1,9 @@
 """`info` says what a path is, in facts with units, and what is wrong with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
@@ -10,6 +12,7 @@ from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 from napari_cmrcnet.sections.section import open_section
 
 SAMPLE = sample_folder()
@@ -32,6 +35,25 @@ def test_checkpoint() -> None:
     description = describe(SAMPLE / "sample.cmrcnet")
     assert description.kind == "checkpoint"
     assert description.facts["trained on"] == "S1, S2, S3"
+    assert description.problems == ()
+
+
+def test_checkpoint_says_what_it_can_show_and_judge(untrained_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    assert untrained_checkpoint.path is not None
+    assert describe(untrained_checkpoint.path).facts["thumbnails"].startswith("none")
+    finish(write_thumbnails(tmp_path / "t.h5", [np.zeros((72, 64, 64, 3), np.uint8)], 72))
+    card = replace(
+        untrained_checkpoint.card, similarity_floor=0.25, section_colours={"A": (60.2, 20, -9.6), "B": (55, 21, -8)}
+    )
+    folder = tmp_path / "M.cmrcnet"
+    replace(untrained_checkpoint, card=card, thumbnails=tmp_path / "t.h5").save(folder)
+    facts = describe(folder).facts
+    assert facts["unlike the bank"] == "spots whose best similarity is below 0.250"
+    assert facts["tissue colour"] == "A 60 20 -10; B 55 21 -8 (CIELAB)"
+    assert facts["thumbnails"] == "72 of 64 px: tissue of the training patients"
+    (folder / "thumbnails.h5").write_bytes(b"changed")
+    (problem,) = describe(folder).problems
+    assert "thumbnails.h5 was changed" in problem
 
 
 def test_prediction_whose_checkpoint_is_gone(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training import loop
@@ -80,6 +81,34 @@ def test_a_training_leaves_a_checkpoint_a_log_and_a_plot(sections: Sequence[Sect
     loaded = Checkpoint.load(out)
     np.testing.assert_array_equal(loaded.bank.embeddings, checkpoint.bank.embeddings)
     assert loaded.card.genes == checkpoint.card.genes
+
+
+def test_a_checkpoint_can_show_and_judge_what_is_retrieved_from_it(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    checkpoint = finish(fit(sections, settings(validation=0.25), out))
+    own = {section.name: finish(predict(section, checkpoint, k=2, device="cpu")) for section in sections}
+    best = []
+    for row, name, x, y in checkpoint.bank.obs[["section", "x", "y"]].itertuples():
+        prediction = own[name]
+        (spot,) = np.flatnonzero((prediction.xy == [x, y]).all(axis=1))
+        best += [prediction.similarity[spot, int(prediction.neighbours[spot, 0] == row)]]
+    assert checkpoint.card.similarity_floor == pytest.approx(np.percentile(best, 1), abs=1e-5)
+    assert own["S0"].provenance.similarity_floor == checkpoint.card.similarity_floor
+    assert set(checkpoint.card.section_colours) == {"S0", "S1", "S2"}
+    thumbnails = load_thumbnails(out, checkpoint.digest)
+    assert thumbnails is not None
+    assert len(thumbnails) == len(checkpoint.bank) == 81
+    for row in (0, 27, 80):
+        name, x, y = checkpoint.bank.obs.loc[row, ["section", "x", "y"]]
+        (section,) = (section for section in sections if section.name == name)
+        patch = section.slide.read_region(int(x) - 16, int(y) - 16, 32, 32).astype(float)
+        assert thumbnails.read([row])[0].mean(axis=(0, 1)) == pytest.approx(patch.mean(axis=(0, 1)), abs=3)
+
+
+def test_without_thumbnails_no_picture_of_the_tissue_is_kept(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "model.cmrcnet"
+    finish(fit(sections[:1], settings(epochs=1, thumbnails=False), out))
+    assert {path.name for path in out.iterdir()} == {"card.json", "model.safetensors", "bank.h5ad"}
 
 
 def test_the_same_seed_gives_the_same_weights(sections: Sequence[Section], tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def train(options: argparse.Namespace) -> None:
         patch=PatchSpec(model_mpp=options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
         panel=_panel(options.panel),
+        thumbnails=not options.no_thumbnails,
         weights=options.weights,
         pretrained=options.pretrained,
         model=_model_overrides(options),

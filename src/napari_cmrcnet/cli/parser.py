@@ -146,6 +146,12 @@ def _add_train(commands: "Commands") -> None:
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     data.add_argument("--validation", metavar="SECTION|SHARE", help="a section's name, or a share of spots such as 0.2")
     data.add_argument("--panel", metavar="NAME|FILE", help="marker genes that predictions show first")
+    data.add_argument(
+        "--no-thumbnails",
+        action="store_true",
+        help="store no small pictures of the training patches; with them, tissue of the training patients goes "
+        "wherever the checkpoint goes",
+    )
 
     fit = parser.add_argument_group("training")
     fit.add_argument("--epochs", type=positive_int, default=60, metavar="N", help="(60)")

@@ -14,9 +14,10 @@ from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.stain import Colour
 
 FORMAT_VERSION = 1
-CARD, MODEL, BANK = "card.json", "model.safetensors", "bank.h5ad"
+CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
 LARGEST_CARD = 64 * 2**20
 # What file managers leave in every folder they show.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -73,12 +74,18 @@ class Card:
         Sections held out of training, by whose loss the epoch was chosen.
     panel : Panel or None
         Marker genes that predictions show first.
+    similarity_floor : float or None
+        Best similarity below which a spot is unlike anything in the bank, see `similarity_floor`; None where it was
+        not found out.
+    section_colours : mapping of str to (float, float, float)
+        Mean colour of the tissue of each training section, CIELAB, see `tissue_colour`.
     synthetic : bool
         Whether the training sections are simulated.
     packages : mapping of str to str
         Versions that it was made with.
     files : mapping of str to str
-        SHA-256 of the other files; filled in when the checkpoint is saved.
+        SHA-256 of the other files; filled in when the checkpoint is saved. The thumbnails are among them where it
+        has some.
     format_version : int
         Of the checkpoint folder.
     """
@@ -93,6 +100,8 @@ class Card:
     validation_pcc: float | None = None
     validated_on: tuple[str, ...] = ()
     panel: Panel | None = None
+    similarity_floor: float | None = None
+    section_colours: Mapping[str, Colour] = field(default_factory=dict)
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
     files: Mapping[str, str] = field(default_factory=dict)
@@ -119,6 +128,7 @@ class Card:
         check_names(values, cls)
         check = Entries(values)
         preprocessing = check.mapping("preprocessing")
+        colours = Entries(check.mapping("section_colours"))
         card = cls(
             model=_model(check.mapping("model")),
             genes=check.texts("genes"),
@@ -130,6 +140,8 @@ class Card:
             validation_pcc=None if values["validation_pcc"] is None else check.number("validation_pcc"),
             validated_on=check.texts("validated_on"),
             panel=panel_from(values["panel"]),
+            similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
+            section_colours={name: colours.colours(name) for name in colours.values},
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),
             files=check.text_mapping("files"),
@@ -231,6 +243,8 @@ def read_card(folder: Path) -> tuple[Card, str]:
 def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
     """Check that a checkpoint folder holds its files, unchanged, and nothing else.
 
+    The thumbnails may have been removed, to pass a checkpoint on without pictures of its patients' tissue.
+
     Parameters
     ----------
     folder : Path
@@ -245,12 +259,14 @@ def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> 
     UserError
         If a file is missing, changed or does not belong there. The message names it.
     """
-    if set(card.files) != {MODEL, BANK}:
-        raise UserError(f"{folder / CARD} lists other files than {MODEL} and {BANK}; get the checkpoint again.")
+    if set(card.files) - {THUMBNAILS} != {MODEL, BANK}:
+        raise UserError(
+            f"{folder / CARD} lists other files than {MODEL}, {BANK} and {THUMBNAILS}; get the checkpoint again."
+        )
     for entry in sorted(folder.iterdir()):
         if entry.suffix.lower() in UNSAFE:
             raise UserError(f"{entry} does not belong in a checkpoint and may run code when opened; do not use it.")
-        if entry.name not in {CARD, MODEL, BANK} | LITTER:
+        if entry.name not in {CARD, *card.files} | LITTER:
             raise UserError(f"{entry} does not belong in a checkpoint; move it away if you put it there.")
     for name in names:
         if not (folder / name).is_file():

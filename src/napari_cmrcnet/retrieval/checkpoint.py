@@ -1,6 +1,7 @@
 """Checkpoint: a trained model with its bank, in a folder that is verified before it is used."""
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.bank import Bank
-from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, Card, read_card, verify
+from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, THUMBNAILS, Card, read_card, verify
+from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class Checkpoint:
         The folder that it was saved to or loaded from.
     digest : str
         SHA-256 of that folder's card, which names the whole content; ``""`` before it is saved.
+    thumbnails : Path, optional
+        File of the bank spots' thumbnails, which `save` takes along. It is verified when they are looked at.
     """
 
     card: Card
@@ -39,6 +43,7 @@ class Checkpoint:
     bank: Bank
     path: Path | None = None
     digest: str = ""
+    thumbnails: Path | None = None
 
     def save(self, path: str | os.PathLike[str]) -> "Checkpoint":
         """Write the checkpoint folder, whole or not at all; a checkpoint of that name is replaced.
@@ -56,7 +61,8 @@ class Checkpoint:
         Raises
         ------
         UserError
-            If the folder cannot be written, or another thing has its name.
+            If the folder cannot be written, another thing has its name, or the thumbnails were changed since the
+            checkpoint was loaded.
         """
         path = Path(path)
         if path.exists() and not (path / CARD).is_file():
@@ -65,10 +71,24 @@ class Checkpoint:
             self.bank.save(folder / BANK)
             # Not save_file(), which makes a file that only its owner can read.
             (folder / MODEL).write_bytes(save(self.model.inference_state()))
-            card = replace(self.card, files={name: sha256(folder / name) for name in (MODEL, BANK)})
+            files = {name: sha256(folder / name) for name in (MODEL, BANK)}
+            if self.thumbnails is not None:
+                files[THUMBNAILS] = self._copy_thumbnails(self.thumbnails, folder / THUMBNAILS)
+            card = replace(self.card, files=files)
             write_json(folder / CARD, card.to_dict())
             digest = sha256(folder / CARD)
-        return replace(self, card=card, path=path, digest=digest)
+        thumbnails = path / THUMBNAILS if self.thumbnails is not None else None
+        return replace(self, card=card, path=path, digest=digest, thumbnails=thumbnails)
+
+    def _copy_thumbnails(self, source: Path, target: Path) -> str:
+        """Copy the thumbnails and return their hash."""
+        if not source.is_file():
+            raise UserError(f"{source} is gone since the checkpoint was loaded; load it again.")
+        shutil.copyfile(source, target)
+        found = sha256(target)
+        if found != self.card.files.get(THUMBNAILS, found):
+            raise UserError(f"{source} was changed or damaged (its hash is not that of {CARD}); copy it again.")
+        return found
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Checkpoint":
@@ -97,7 +117,8 @@ class Checkpoint:
                 f"{path / BANK} has embeddings of length {bank.embeddings.shape[1]}, the model gives "
                 f"{card.model.embedding_dim}; get the checkpoint again."
             )
-        return cls(card, model.to(device).eval(), bank, path, digest)
+        thumbnails = path / THUMBNAILS if (path / THUMBNAILS).is_file() else None
+        return cls(card, model.to(device).eval(), bank, path, digest, thumbnails)
 
 
 def load_bank(path: str | os.PathLike[str], digest: str) -> Bank | None:
@@ -113,6 +134,24 @@ def load_bank(path: str | os.PathLike[str], digest: str) -> Bank | None:
         return None
     verify(Path(path), card, (BANK,))
     return Bank.load(Path(path) / BANK)
+
+
+def load_thumbnails(path: str | os.PathLike[str], digest: str) -> Thumbnails | None:
+    """Open the thumbnails of a checkpoint; None if another checkpoint is there, or it has none.
+
+    They are verified here, and not whenever the checkpoint is loaded: they may be its largest file.
+
+    Raises
+    ------
+    UserError
+        If the folder is no checkpoint, or was changed.
+    """
+    folder = Path(path)
+    card, found = read_card(folder)
+    if found != digest or not (folder / THUMBNAILS).exists():
+        return None
+    verify(folder, card, (THUMBNAILS,))
+    return Thumbnails.open(folder / THUMBNAILS)
 
 
 def _load_model(path: Path, config: ModelConfig) -> CMRCNet:

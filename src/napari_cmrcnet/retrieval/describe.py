@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.retrieval.card import CARD
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
 from napari_cmrcnet.sections.pixel_size import spots_lattice
@@ -108,9 +108,27 @@ def _checkpoint(path: Path) -> Description:
         "panel": card.panel.name if card.panel else "none",
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
     }
+    if card.similarity_floor is not None:
+        facts["unlike the bank"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
+    if card.section_colours:
+        colours = (f"{name} {light:.0f} {a:.0f} {b:.0f}" for name, (light, a, b) in card.section_colours.items())
+        facts["tissue colour"] = f"{'; '.join(colours)} (CIELAB)"
+    problems = []
+    try:
+        facts["thumbnails"] = _thumbnails(checkpoint)
+    except UserError as error:
+        problems.append(str(error))
     if card.synthetic:
         facts["synthetic"] = "yes: trained on simulated sections"
-    return Description("checkpoint", facts, ())
+    return Description("checkpoint", facts, tuple(problems))
+
+
+def _thumbnails(checkpoint: Checkpoint) -> str:
+    assert checkpoint.path is not None
+    thumbnails = load_thumbnails(checkpoint.path, checkpoint.digest)
+    if thumbnails is None:
+        return "none: the spots behind a value cannot be shown"
+    return f"{len(thumbnails):,} of {thumbnails.side} px: tissue of the training patients"
 
 
 def _prediction(path: Path) -> Description:

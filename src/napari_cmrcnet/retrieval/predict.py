@@ -138,6 +138,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         mpp_source=section.pixel_size.source,
         target_sum=card.preprocessing.target_sum,
         panel=panel,
+        similarity_floor=card.similarity_floor,
         notes=tuple(notes),
         synthetic=card.synthetic or bool(about["synthetic"]),
     )

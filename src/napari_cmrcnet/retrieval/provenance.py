@@ -40,6 +40,8 @@ class Provenance:
         Total of a spot's counts after normalisation.
     panel : Panel or None
         Marker genes that are shown first.
+    similarity_floor : float or None
+        Spots whose best similarity is lower are unlike anything in the bank; None where the checkpoint does not know.
     notes : tuple of str
         What the user should know.
     synthetic : bool
@@ -65,6 +67,7 @@ class Provenance:
     mpp_source: str
     target_sum: float
     panel: Panel | None
+    similarity_floor: float | None = None
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
@@ -101,6 +104,7 @@ class Provenance:
             mpp_source=check.text("mpp_source"),
             target_sum=check.number("target_sum"),
             panel=panel_from(values["panel"]),
+            similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             notes=check.texts("notes"),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),

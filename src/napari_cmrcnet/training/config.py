@@ -14,8 +14,8 @@ from napari_cmrcnet.sections.patches import PatchSpec
 
 Schedule = Literal["constant", "cosine"]
 SECTION = "section:"
-# Where a training runs may change when it is resumed; what it computes may not.
-PLACES = ("device", "devices", "num_nodes")
+# May change when a training is resumed: where it runs, and what is kept beside its result.
+MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class FitConfig:
         A section kept out of training, or a share of every section's spots. The best epoch is then kept.
     panel : Panel, optional
         Marker genes that predictions with the checkpoint show first.
+    thumbnails : bool
+        Whether the checkpoint gets small pictures of the training patches, to show what a value was retrieved from.
+        They are the patients' tissue, and go where the checkpoint goes.
     weights : path, optional
         Local weights of the image encoder.
     pretrained : bool
@@ -90,6 +93,7 @@ class FitConfig:
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
     panel: Panel | None = None
+    thumbnails: bool = True
     weights: Path | None = None
     pretrained: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +137,6 @@ class FitConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, as JSON would read them back."""
-        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in PLACES}
+        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in MAY_CHANGE}
         read_back: dict[str, Any] = json.loads(json.dumps(settings, default=str))
         return read_back

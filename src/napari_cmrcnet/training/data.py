@@ -16,6 +16,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
 
 Rows = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
 LEAST_SPOTS = 4  # a contrastive loss of fewer spots compares next to nothing
 READ_AHEAD = 2  # batches
 
@@ -127,14 +128,19 @@ class BatchReader:
         self._pin = pin
         self._patches = [np.load(file, mmap_mode="r") for file in spots.files]
 
-    def read(self, chosen: Rows) -> Batch:
-        """Read one batch of spots, given by their rows."""
+    def pixels(self, chosen: Rows) -> Pixels:
+        """Read the patches of some spots, uint8 (b, side, side, 3)."""
         side = self._patches[0].shape[1]
         pixels = np.empty((len(chosen), side, side, 3), np.uint8)
         for i, patches in enumerate(self._patches):
             here = self.spots.file[chosen] == i
             pixels[here] = patches[self.spots.row[chosen[here]]]
-        batch = torch.from_numpy(pixels), torch.from_numpy(self.spots.expression[chosen].toarray())
+        return pixels
+
+    def read(self, chosen: Rows) -> Batch:
+        """Read one batch of spots, given by their rows."""
+        pixels, expression = self.pixels(chosen), self.spots.expression[chosen].toarray()
+        batch = torch.from_numpy(pixels), torch.from_numpy(expression)
         return Batch(*(tensor.pin_memory() if self._pin else tensor for tensor in batch))
 
     def batches(self, chosen: Sequence[Rows]) -> Generator[Batch]:

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.bank import build_bank
-from napari_cmrcnet.retrieval.card import Card, Preprocessing
+from napari_cmrcnet.retrieval.card import THUMBNAILS, Card, Preprocessing
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes
 from napari_cmrcnet.sections.section import Section
@@ -20,6 +20,7 @@ from napari_cmrcnet.training.cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join, started_by_torchrun, train_in_processes
+from napari_cmrcnet.training.evidence import training_colours, training_floor, training_thumbnails
 from napari_cmrcnet.training.loop import BEST, STATE, Plan, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
 from napari_cmrcnet.training.state import Tensors, load_result, load_tensors
@@ -165,23 +166,36 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
     result = load_result(run.path / STATE)
     last = len(result.history)
     best = result.best_epoch or last
+    sections = [part.section for part in work.training]
+    colours = yield from training_colours(sections)
+    thumbnails = run.path / THUMBNAILS if work.plan.config.thumbnails else None
+    if thumbnails is not None:
+        yield from training_thumbnails(work.plan.training, thumbnails)
+
+    def checkpoint(weights: Tensors, epoch: int) -> Job[Checkpoint]:
+        model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
+        model.load_inference_state(weights)
+        bank = build_bank(model, sections, work.genes, device)
+        floor = yield from training_floor(work.plan.training, model, bank, device)
+        pcc = result.history[epoch - 1].validation_pcc
+        card = replace(_card(work, epoch), validation_pcc=pcc, similarity_floor=floor, section_colours=colours)
+        return Checkpoint(card, model, bank, thumbnails=thumbnails)
+
+    weights = result.weights
     if best < last:
-        yield Progress("Saving the last epoch", 0, 1)
-        _checkpoint(work, result.weights, last, result.history[-1].validation_pcc, device).save(run.path / LAST)
+        (yield from checkpoint(weights, last)).save(run.path / LAST)
         weights, _ = load_tensors(run.path / BEST)
     else:
         run.remove_last()
-        weights = result.weights
+    trained = yield from checkpoint(weights, best)
     yield Progress("Saving the checkpoint", 0, 1)
-    _checkpoint(work, weights, best, result.history[best - 1].validation_pcc, device).save(run.out)
+    trained.save(run.out)
     yield Progress("Saving the checkpoint", 1, 1)
 
 
-def _checkpoint(work: _Work, weights: Tensors, epoch: int, pcc: float | None, device: torch.device) -> Checkpoint:
+def _card(work: _Work, epoch: int) -> Card:
     config, sections = work.plan.config, [part.section for part in work.training]
-    model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
-    model.load_inference_state(weights)
-    card = Card(
+    return Card(
         model=work.plan.settings,
         genes=tuple(work.genes),
         sections=tuple(section.name for section in sections),
@@ -189,9 +203,7 @@ def _checkpoint(work: _Work, weights: Tensors, epoch: int, pcc: float | None, de
         seed=config.seed,
         epochs=epoch,
         preprocessing=Preprocessing(patch=config.patch),
-        validation_pcc=pcc,
         validated_on=tuple(part.section.name for part in work.validation if part.section not in sections),
         panel=config.panel,
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
     )
-    return Checkpoint(card, model, build_bank(model, sections, work.genes, device))

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_json
+from napari_cmrcnet.retrieval.card import THUMBNAILS
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.loop import BEST, STATE
@@ -102,6 +103,7 @@ class RunFolder:
         """Remove what only an unfinished training needs."""
         (self.path / STATE).unlink(missing_ok=True)
         (self.path / BEST).unlink(missing_ok=True)
+        (self.path / THUMBNAILS).unlink(missing_ok=True)
 
     def remove_last(self) -> None:
         """Remove the last weights of an earlier training."""

@@ -1,0 +1,83 @@
+"""How a section is stained: the mean colour of its tissue, and how far that is from another's."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+Colour = tuple[float, float, float]
+"""CIELAB: lightness L (0 to 100), a (green to red), b (blue to yellow)."""
+
+FAR_STAIN = 10.0
+"""ΔE beyond which a stain is far from the training slides'.
+
+Measured with `tissue_colour`: four serial sections of one block, of which one has another background, lie 0.7 to 3.9
+apart (ST, patient C of HER2ST); a slide of another laboratory, organ and scanner (CMU-1) lies 19 to 20 from each. 10 is
+between the two, and is also where two colours differ at a glance (2.3 is just noticeable).
+"""
+
+OVERVIEW_PX = 1024
+SPOT_UM = 100.0  # the side of the square under a spot
+POINTS = 5  # a side of that square
+GLASS = 0.1  # less saturated pixels are glass, fat and lumen
+
+
+def tissue_colour(section: "Section") -> Colour:
+    """Return the mean colour of the tissue under a section's spots.
+
+    It is read from the slide's overview, which takes a tenth of a second where the slide has a pyramid. Pixels as grey
+    as glass are left out, unless all are.
+
+    Parameters
+    ----------
+    section : Section
+        Slide and spots.
+
+    Returns
+    -------
+    (float, float, float)
+        CIELAB under the white point D65.
+    """
+    from skimage.color import rgb2lab
+
+    overview = section.slide.thumbnail(OVERVIEW_PX)
+    height, width = overview.shape[:2]
+    side = np.linspace(-0.5, 0.5, POINTS) * SPOT_UM / section.mpp
+    around = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)  # (25, 2)
+    points = (section.xy[:, None] + around).reshape(-1, 2) / (max(section.slide.shape) / max(height, width))
+    columns, rows = np.clip(points.astype(np.int64), 0, [width - 1, height - 1]).T
+    pixels = overview[rows, columns].astype(np.float64) / 255
+    brightest = pixels.max(axis=1)
+    stained = brightest - pixels.min(axis=1) > GLASS * brightest
+    lightness, a, b = rgb2lab(pixels[stained] if stained.any() else pixels).mean(axis=0)
+    return round(float(lightness), 2), round(float(a), 2), round(float(b), 2)
+
+
+def colour_distance(one: Colour, other: Colour) -> float:
+    """Return the difference ΔE of two colours: their Euclidean distance in CIELAB (CIE 1976)."""
+    return float(np.linalg.norm(np.subtract(one, other)))
+
+
+def stain_distance(colour: Colour, section_colours: Mapping[str, Colour]) -> tuple[str, float] | None:
+    """Return the training section of the most similar stain.
+
+    Parameters
+    ----------
+    colour : (float, float, float)
+        From `tissue_colour`.
+    section_colours : mapping of str to (float, float, float)
+        The same of the training sections, as a checkpoint's card has them.
+
+    Returns
+    -------
+    (str, float) or None
+        Name of the nearest section, and its ΔE; None without training sections.
+    """
+    distances = {name: colour_distance(colour, other) for name, other in section_colours.items()}
+    if not distances:
+        return None
+    nearest = min(distances, key=distances.__getitem__)
+    return nearest, distances[nearest]

@@ -1,0 +1,65 @@
+"""What a checkpoint keeps of its training spots, to show and judge what is retrieved from them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.encode import encode_patches
+from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
+from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
+from napari_cmrcnet.sections.patches import PatchBatch
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.stain import Colour, tissue_colour
+from napari_cmrcnet.training.data import BatchReader, Rows, SpotSet
+
+BLOCK = 64  # patches read at a time
+
+
+def training_colours(sections: Sequence[Section]) -> Job[dict[str, Colour]]:
+    """Return the mean colour of the tissue of each section, by name; one `Progress` a section."""
+    colours: dict[str, Colour] = {}
+    for section in sections:
+        yield Progress("Measuring stains", len(colours), len(sections), "slides")
+        colours[section.name] = tissue_colour(section)
+    yield Progress("Measuring stains", len(sections), len(sections), "slides")
+    return colours
+
+
+def training_floor(spots: SpotSet, model: CMRCNet, bank: Bank, device: torch.device) -> Job[float | None]:
+    """Encode the patches of the bank's spots and return the `similarity_floor`.
+
+    Parameters
+    ----------
+    spots : SpotSet
+        The spots trained on, in the order of the bank.
+    model : CMRCNet
+        Trained; left in evaluation mode and on ``device``.
+    bank : Bank
+        Made with the model.
+    device : torch.device
+        Where to encode.
+
+    Yields
+    ------
+    Progress
+        Once a batch of patches.
+    """
+    reader = BatchReader(spots)
+    batches = (PatchBatch(rows, reader.pixels(rows), np.empty(0, np.int64)) for rows in _blocks(len(spots)))
+    encoded = yield from encode_patches(model, batches, len(spots), device=device)
+    return (yield from similarity_floor(encoded.embeddings, bank.embeddings, str(device)))
+
+
+def training_thumbnails(spots: SpotSet, path: Path) -> Job[None]:
+    """Write the thumbnails of the spots trained on, in the order of the bank."""
+    reader = BatchReader(spots)
+    yield from write_thumbnails(path, (reader.pixels(rows) for rows in _blocks(len(spots))), len(spots))
+
+
+def _blocks(n: int) -> Iterator[Rows]:
+    return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
