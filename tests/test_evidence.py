@@ -12,10 +12,11 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.evidence import evidence
+from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
+from napari_cmrcnet.sections.slide import open_slide
 
 SIDE = 32
 
@@ -133,6 +134,17 @@ def test_thumbnails_that_were_changed(prediction: Prediction, illustrated: Check
     illustrated.thumbnails.write_bytes(illustrated.thumbnails.read_bytes() + b"x")
     with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
         prediction.thumbnails([3])
+
+
+def test_the_patch_of_the_spot_itself(prediction: Prediction, illustrated: Checkpoint, tmp_path: Path) -> None:
+    with open_slide(tmp_path / "data" / "C.tif") as slide:
+        found = patch_of(prediction, slide, 8)
+        corner_x, corner_y = (prediction.xy[8] - SIDE / 2).astype(int)
+        expected = slide.read_level(corner_x, corner_y, SIDE, SIDE, 0)
+        np.testing.assert_array_equal(found, expected)
+        shutil.rmtree(illustrated.path)
+        prediction.save(tmp_path / "C.h5ad")
+        assert patch_of(Prediction.load(tmp_path / "C.h5ad"), slide, 8) is None
 
 
 def test_spots_unlike_the_bank(prediction: Prediction) -> None:

@@ -9,11 +9,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.averages import dense_columns
+from napari_cmrcnet.sections.patches import read_patches
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
+    from napari_cmrcnet.sections.slide import Slide
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +120,49 @@ def _by_section(table: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return sections.sort_values(["share", "spots"], ascending=False, kind="stable")
+
+
+def patch_of(prediction: "Prediction", slide: "Slide", spot: int) -> "Pixels | None":
+    """Return what the encoder saw at a spot, to compare with its neighbours; None where that is not known.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        With its checkpoint where it was.
+    slide : Slide
+        Of its section.
+    spot : int
+        Row of the spot.
+
+    Returns
+    -------
+    uint8 array, (side, side, 3), or None
+        RGB. None too where the slide is damaged there.
+    """
+    if prediction.patch is None:
+        return None
+    place = prediction.xy[spot : spot + 1]
+    (batch,) = read_patches(slide, place, prediction.patch, prediction.provenance.mpp, threads=1)
+    return None if len(batch.unreadable) else batch.pixels[0]
+
+
+def open_thumbnails(prediction: "Prediction") -> "Job[Thumbnails | None]":
+    """Open and verify the thumbnails of a prediction's checkpoint, which takes a second where they are large.
+
+    Yields
+    ------
+    Progress
+        Once, before it.
+
+    Returns
+    -------
+    Thumbnails or None
+        None where the checkpoint has none, or has moved.
+
+    Raises
+    ------
+    UserError
+        If they were changed or are damaged.
+    """
+    yield Progress("Checking the pictures of the training spots", 0, 0)
+    return prediction.thumbnail_file

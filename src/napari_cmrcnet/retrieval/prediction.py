@@ -19,6 +19,7 @@ from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.whereabouts import Whereabouts
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.patches import PatchSpec
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -152,6 +153,11 @@ class Prediction:
             If they were changed or are damaged.
         """
         return self._whereabouts.thumbnails()
+
+    @cached_property
+    def patch(self) -> PatchSpec | None:
+        """The patch that the encoder saw at each spot; None where the checkpoint has moved."""
+        return self._whereabouts.patch()
 
     def thumbnails(self, rows: npt.ArrayLike) -> "Pixels | None":
         """Return pictures of bank rows, uint8 (r, side, side, 3), or None; see `thumbnail_file`."""

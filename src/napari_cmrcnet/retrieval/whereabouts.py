@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
     from napari_cmrcnet.retrieval.thumbnails import Thumbnails
+    from napari_cmrcnet.sections.patches import PatchSpec
 
 T = TypeVar("T")
 
@@ -58,6 +59,16 @@ class Whereabouts:
         if found is None and refused:
             raise UserError(refused)
         return found
+
+    def patch(self) -> "PatchSpec | None":
+        """Return what the checkpoint takes for a patch, by its card alone; None where no place has it."""
+        from napari_cmrcnet.retrieval.card import read_card
+
+        def read(place: Path, digest: str) -> "PatchSpec | None":
+            card, found = read_card(place)
+            return card.preprocessing.patch if found == digest else None
+
+        return self._first(read)[0]
 
     def _first(self, read: Callable[[Path, str], T | None]) -> tuple[T | None, str]:
         """Return the first that a place gives, and what was wrong with a place before it."""
