@@ -14,9 +14,10 @@ Colour = tuple[float, float, float]
 FAR_STAIN = 10.0
 """ΔE beyond which a stain is far from the training slides'.
 
-Measured with `tissue_colour`: four serial sections of one block, of which one has another background, lie 0.7 to 3.9
-apart (ST, patient C of HER2ST); a slide of another laboratory, organ and scanner (CMU-1) lies 19 to 20 from each. 10 is
-between the two, and is also where two colours differ at a glance (2.3 is just noticeable).
+Measured with `tissue_colour`: four serial sections of one block on glass of different tints (her2st, patient C) lie 1.7
+to 3.5 apart, one slide in two file formats 0.7; a slide of another organ, laboratory and scanner (CMU-1) lies 17 to 20
+from each. 10 is between the two, three times the largest distance within a block and half the smallest to another
+laboratory. The eye tells 2.3 (Mahy et al., Color Res. Appl. 19:105, 1994).
 """
 
 OVERVIEW_PX = 1024
