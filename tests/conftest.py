@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests cache out of the user's own cache."""
+    """Keep what tests cache, and what panels remember, out of the user's own folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CMRCNET_CONFIG", str(tmp_path_factory.mktemp("config")))
         yield
 
 

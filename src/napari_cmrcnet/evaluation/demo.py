@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.report import Report, evaluate
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import read_sheet
 
 
@@ -14,6 +16,28 @@ def sample_folder() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "sample_data"
     return installed if installed.is_dir() else package.parents[1] / "sample_data"
+
+
+def predict_sample() -> Job[tuple[Section, Prediction]]:
+    """Predict the sample's section with the sample's checkpoint.
+
+    Returns
+    -------
+    section : Section
+        Its slide is open.
+    prediction : Prediction
+        Of it.
+    """
+    yield Progress("Loading the sample", 0, 0)
+    sample = sample_folder()
+    (row,) = read_sheet(sample / "sections.csv")
+    checkpoint = Checkpoint.load(sample / "sample.cmrcnet")
+    section = row.open()
+    try:
+        return section, (yield from predict(section, checkpoint))
+    except BaseException:
+        section.slide.close()
+        raise
 
 
 def demo(out: Path) -> Job[Report]:
@@ -29,11 +53,7 @@ def demo(out: Path) -> Job[Report]:
     Report
         As `evaluate` returns it.
     """
-    sample = sample_folder()
-    (row,) = read_sheet(sample / "sections.csv")
-    checkpoint = Checkpoint.load(sample / "sample.cmrcnet")
-    section = row.open()
-    with section.slide:
-        prediction = yield from predict(section, checkpoint)
-    prediction.save(out / f"{row.section}_predicted.h5ad")
+    section, prediction = yield from predict_sample()
+    section.slide.close()
+    prediction.save(out / f"{section.name}_predicted.h5ad")
     return (yield from evaluate([prediction], out))

@@ -25,7 +25,8 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
         if prediction.bank is None:
             said.append(
                 f"The checkpoint that predicted {about.section} is not where it was, so only the "
-                f"{len(prediction.genes)} genes that the prediction stores were scored; say where it is with --checkpoint."
+                f"{len(prediction.genes)} genes that the prediction stores were scored; say where it is with "
+                "--checkpoint."
             )
     return tuple(said)
 

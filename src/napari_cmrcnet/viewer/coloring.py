@@ -94,14 +94,9 @@ def _apart(low: float, high: float) -> Limits:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def unit(view: View, shown: "Shown", look: Look) -> str:
-    """Return the unit of a view's values, for its colour bar."""
-    if view == "confidence":
-        return CONFIDENCE_UNITS[look.confidence]
-    return f"predicted − measured, {shown.unit}" if view == "difference" else shown.unit
-
-
 def label(view: View, shown: "Shown", look: Look) -> str:
     """Return what a layer is called: gene, view and unit, as its colour bar must say."""
-    of_gene = view != "confidence" or look.confidence == "spread"
-    return f"{f'{shown.name} ' if of_gene else ''}{view} ({unit(view, shown, look)})"
+    if view == "confidence":
+        what = CONFIDENCE_UNITS[look.confidence]
+        return f"{shown.name}: {what}" if look.confidence == "spread" else what
+    return f"{shown.name} {view}, {shown.unit}"

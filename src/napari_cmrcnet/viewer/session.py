@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-UNIT = "log-normalised expression"
+UNIT = "log-norm."  # log-normalised expression: natural log of 1 + counts in 10,000 of the spot
 PANEL_UNIT = "mean z"
 NO_INTERVAL = (float("nan"), float("nan"))
 

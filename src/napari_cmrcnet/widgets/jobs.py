@@ -7,12 +7,13 @@ from typing import Any, Literal, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.viewer.runtime import guard_triton
+from napari_cmrcnet.widgets.words import in_panel_words
 
 T = TypeVar("T")
 
@@ -195,6 +196,7 @@ class JobBar(QWidget):
 
     def message(self, text: str, kind: Literal["info", "error"] = "info") -> None:
         """Show a line under the bar; an empty text hides it."""
+        text = in_panel_words(text)
         self._line.setText(f"⚠ {text}" if kind == "error" and text else text)
         self._line.setVisible(bool(text))
 
@@ -228,6 +230,32 @@ class JobBar(QWidget):
             self._row.hide()
             self._text.hide()
             self.busy_changed.emit(False)
+
+
+def run_in_window(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
+    """Run a job that no panel has asked for, with its bar in a dock at the foot of the window.
+
+    The dock goes when the job ends, unless there is something to say. Without a window the job runs at once.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The window, or a model without one.
+    job, done, title
+        As in `JobBar.start`.
+    """
+    if getattr(viewer, "window", None) is None:
+        done(finish(job))
+        return
+    bar = JobBar()
+    bar.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+    dock = viewer.window.add_dock_widget(bar, area="bottom", name=title, add_vertical_stretch=False)
+
+    def ended() -> None:
+        if isalive(bar) and not bar.text:
+            viewer.window.remove_dock_widget(dock)
+
+    bar.start(job, done, title, keep=True, ended=ended)
 
 
 def progress_text(progress: Progress, done: int, seconds: float) -> str:

@@ -1,0 +1,181 @@
+"""A look at slide, spots and checkpoint before a prediction: what each is, and what speaks against the run.
+
+Nothing here needs torch: the checkpoint is known by its card and by the shape of its bank.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.preflight import BankSummary, Check, preflight, read_bank_summary
+from napari_cmrcnet.retrieval.card import Card, read_card
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+    from napari_cmrcnet.sections.slide import Slide
+
+Part = Literal["slide", "spots", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks to predict.
+
+    Parameters
+    ----------
+    slide : Path or None
+        The slide; None while none is chosen.
+    spots : Path or None
+        Where the spots are from; None for a grid over the tissue.
+    checkpoint : Path or None
+        The checkpoint folder.
+    k : int
+        Neighbours behind a value.
+    mpp : float or None
+        µm per full-resolution pixel by the user; None to find it.
+    pitch_um : float
+        Distance between the spots of the grid, in µm.
+    patient : str
+        Whom the section is from, ``""`` where not said.
+    """
+
+    slide: Path | None = None
+    spots: Path | None = None
+    checkpoint: Path | None = None
+    k: int = 50
+    mpp: float | None = None
+    pitch_um: float = 100.0
+    patient: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was found.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked.
+    slide : Slide or None
+        The open slide.
+    section : Section or None
+        Slide and spots together.
+    card : Card or None
+        The checkpoint's.
+    lines : mapping of part to str
+        One line of what each part is.
+    problems : mapping of part to str
+        Why a part cannot be used, a sentence each.
+    checks : tuple of Check
+        What speaks for and against the run.
+    """
+
+    request: Request
+    slide: "Slide | None" = None
+    section: "Section | None" = None
+    card: Card | None = None
+    lines: Mapping[Part, str] = field(default_factory=dict)
+    problems: Mapping[Part, str] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the prediction can be run."""
+        return self.section is not None and self.card is not None and not self.problems
+
+
+def inspect(request: Request, before: Inspection | None = None) -> Job[Inspection]:
+    """Look at what the user has chosen so far.
+
+    Parameters
+    ----------
+    request : Request
+        The choices.
+    before : Inspection, optional
+        What was found before; a slide or section that did not change is not opened again.
+
+    Yields
+    ------
+    Progress
+        Before each part.
+
+    Returns
+    -------
+    Inspection
+        What is wrong with a part stands in ``problems``; no UserError is raised.
+    """
+    lines: dict[Part, str] = {}
+    problems: dict[Part, str] = {}
+    slide, section, card, bank = None, None, None, None
+    if request.slide is not None:
+        yield Progress("Opening the slide", 0, 0)
+        try:
+            slide = _slide(request.slide, before)
+            lines["slide"] = _slide_line(slide)
+        except UserError as reason:
+            problems["slide"] = str(reason)
+    if slide is not None:
+        yield Progress("Reading the spots" if request.spots else "Finding the tissue", 0, 0)
+        try:
+            section = _section(slide, request, before)
+            lines["spots"] = _spots_line(section)
+        except UserError as reason:
+            problems["spots"] = str(reason)
+    if request.checkpoint is not None:
+        yield Progress("Reading the checkpoint's card", 0, 0)
+        try:
+            card, _ = read_card(request.checkpoint)
+            bank = read_bank_summary(request.checkpoint)
+            lines["checkpoint"] = _checkpoint_line(card, bank)
+        except UserError as reason:
+            problems["checkpoint"] = str(reason)
+    checks: tuple[Check, ...] = ()
+    if section is not None and card is not None and bank is not None:
+        yield Progress("Checking that they fit", 0, 0)
+        checks = preflight(section, card, bank, request.k)
+    return Inspection(request, slide, section, card, lines, problems, checks)
+
+
+def _slide(path: Path, before: Inspection | None) -> "Slide":
+    from napari_cmrcnet.sections.slide import open_slide
+
+    if before is not None and before.slide is not None and before.request.slide == path:
+        return before.slide
+    return open_slide(path)
+
+
+def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Section":
+    from dataclasses import replace
+
+    from napari_cmrcnet.sections.section import open_section
+
+    if before is not None and before.section is not None and before.slide is slide:
+        known = before.request
+        same = (known.spots, known.mpp) == (request.spots, request.mpp)
+        if same and (request.spots is not None or known.pitch_um == request.pitch_um):
+            patient = request.patient or (before.section.patient if not known.patient else "")
+            return replace(before.section, patient=patient)
+    return open_section(slide, request.spots, patient=request.patient, mpp=request.mpp, pitch_um=request.pitch_um)
+
+
+def _slide_line(slide: "Slide") -> str:
+    height, width = slide.shape
+    size = f"{slide.mpp:.4g} µm per pixel ({slide.mpp_source})" if slide.mpp else "no pixel size of its own"
+    return f"{slide.format}, {width:,} × {height:,} pixels, {size}"
+
+
+def _spots_line(section: "Section") -> str:
+    spots, about = section.spots, section.spots.uns["cmrcnet"]
+    genes = f"{spots.n_vars:,} genes measured" if section.measured else "nothing measured"
+    size = f"{section.mpp:.4g} µm per pixel from {section.pixel_size.source}"
+    return f"{about['source']}: {spots.n_obs:,} spots, {genes}; {size}"
+
+
+def _checkpoint_line(card: Card, bank: BankSummary) -> str:
+    trained = ", ".join(card.sections[:4]) + (f" and {len(card.sections) - 4} more" if len(card.sections) > 4 else "")
+    pcc = "no validation PCC" if card.validation_pcc is None else f"validation PCC {card.validation_pcc:.2f}"
+    synthetic = ", synthetic" if card.synthetic else ""
+    return f"Trained on {trained}{synthetic}; bank of {bank.spots:,} spots and {len(bank.names.symbols):,} genes; {pcc}"

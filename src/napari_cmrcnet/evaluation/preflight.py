@@ -1,0 +1,155 @@
+"""What speaks for and against a prediction, before it is run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.evaluation.leaks import leak
+from napari_cmrcnet.retrieval.card import BANK, Card
+from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
+from napari_cmrcnet.sections.tissue import tissue_mask
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+ENLARGED = 1.1  # slide pixels so much larger than the model's are noticed
+ON_TISSUE = 0.9  # share of spots below which they may be misplaced
+IN_COMMON = 0.5  # share of the measured genes below which names may differ
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the list before the run.
+
+    Parameters
+    ----------
+    ok : bool
+        Green; else amber: the run is possible, but the user should know.
+    text : str
+        A sentence.
+    """
+
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class BankSummary:
+    """The size of a bank and its genes, without its content."""
+
+    spots: int
+    names: GeneNames
+
+
+def read_bank_summary(checkpoint: Path) -> BankSummary:
+    """Read how many spots a checkpoint's bank has and which genes.
+
+    Raises
+    ------
+    UserError
+        If the bank is missing or damaged. Its hash is not verified here, but when the checkpoint is loaded.
+    """
+    import h5py
+    from anndata.io import read_elem
+
+    path = checkpoint / BANK
+    check_hdf5(path)
+    try:
+        with h5py.File(path, "r") as file:
+            rows = int(file["X"].attrs["shape"][0])
+            return BankSummary(rows, GeneNames.of(read_elem(file["var"])))
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise UserError(f"{path} is not a bank ({error}); get the checkpoint again.") from error
+
+
+def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tuple[Check, ...]:
+    """Check that a section fits a checkpoint.
+
+    Pixel size, spots on tissue, genes in common, training sections and patients, stain, k. What the section's own
+    notes say is amber.
+
+    Parameters
+    ----------
+    section : Section
+        What is to be predicted.
+    card : Card
+        The checkpoint's.
+    bank : BankSummary
+        Its bank.
+    k : int
+        Neighbours behind a value.
+    """
+    checks = [_pixel_size(section, card), _on_tissue(section), _genes(section, bank), _neighbours(bank, k)]
+    leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
+    checks.append(Check(not leaked, leaked or "Neither the section nor its patient is among the training sections."))
+    checks += [check for check in (_stain(section, card),) if check is not None]
+    if card.synthetic or section.spots.uns["cmrcnet"]["synthetic"]:
+        checks.append(Check(False, "Section or training sections are synthetic: nothing here is of real tissue."))
+    checks += [Check(False, note) for note in section.notes if not note.startswith("No spots were given")]
+    return tuple(checks)
+
+
+def _pixel_size(section: "Section", card: Card) -> Check:
+    patch, mpp = card.preprocessing.patch, section.mpp
+    if patch.model_mpp is None:
+        return Check(True, f"A pixel is {mpp:.4g} µm; the model takes pixels as they are, {patch.patch_px} to a patch.")
+    side = patch.patch_px * patch.model_mpp
+    if mpp > patch.model_mpp * ENLARGED:
+        return Check(
+            False,
+            f"A pixel is {mpp:.4g} µm, larger than the model's {patch.model_mpp:g} µm: patches of {side:g} µm are "
+            "enlarged and show less detail than the model was trained with.",
+        )
+    return Check(True, f"A pixel is {mpp:.4g} µm, fine enough for the model's {patch.model_mpp:g} µm.")
+
+
+def _on_tissue(section: "Section") -> Check:
+    share = float(np.mean(tissue_mask(section.slide, section.mpp).contains(section.xy)))
+    text = f"{share:.0%} of the {len(section.xy):,} spots lie on tissue"
+    if share < ON_TISSUE:
+        return Check(False, f"{text}: are the spots aligned to this slide?")
+    return Check(True, f"{text}.")
+
+
+def _genes(section: "Section", bank: BankSummary) -> Check:
+    genes = len(bank.names.symbols)
+    if not section.measured:
+        return Check(True, f"Nothing was measured here: {genes:,} genes are predicted, without a comparison.")
+    common = len(GeneNames.of(section.spots.var).in_common(bank.names))
+    text = f"{common:,} of the bank's {genes:,} genes were measured here"
+    if common == 0:
+        return Check(False, f"{text}: they may be of another species, or named otherwise.")
+    if common < IN_COMMON * min(genes, section.spots.n_vars):
+        return Check(False, f"{text}, few: are both of one species, and genes named alike?")
+    return Check(True, f"{text}.")
+
+
+def _neighbours(bank: BankSummary, k: int) -> Check:
+    if k > bank.spots:
+        return Check(False, f"k is {k}, but the bank has {bank.spots:,} spots only; choose a smaller k.")
+    if k > 0.25 * bank.spots:
+        return Check(
+            False,
+            f"k is {k} of {bank.spots:,} bank spots: every value comes near the mean of the whole bank; a smaller k "
+            "tells spots apart better.",
+        )
+    return Check(True, f"Each value is the mean of {k} of the bank's {bank.spots:,} spots.")
+
+
+def _stain(section: "Section", card: Card) -> Check | None:
+    found = stain_distance(tissue_colour(section), card.section_colours)
+    if found is None:
+        return None
+    nearest, distance = found
+    if distance > FAR_STAIN:
+        return Check(
+            False,
+            f"The stain is far from the training slides' (ΔE {distance:.0f} from {nearest}, the nearest): the model "
+            "may see the colour rather than the tissue.",
+        )
+    return Check(True, f"The stain is like the training slides' (ΔE {distance:.0f} from {nearest}, the nearest).")

@@ -1,0 +1,304 @@
+"""The layers of a session: histology, and spots coloured by a gene, in cells side by side or overlaid.
+
+A view has a group of layers: its own copy of the histology (the copies share the slide's tile cache), a copy of the
+regions where there are any, and its spots. napari's grid puts each group into a cell and leaves out groups that are
+hidden, so that going from side by side to overlaid changes what is visible and moves nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.boundary import from_napari, layer_placement, to_napari
+from napari_cmrcnet.viewer.coloring import DIVERGING, label, limits, values
+from napari_cmrcnet.viewer.look import VIEWS, Look, View
+from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
+from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Points
+
+    from napari_cmrcnet.viewer.session import Session
+
+KEY = "cmrcnet"  # of our entry in a layer's metadata
+COLOR_BAR_PX = (16, 110)  # width and height on the screen
+CLICK_PX = 5  # a press that moves further on the screen is a drag
+
+
+class SectionLayers:
+    """Draws a session into a viewer, and hears its clicks.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where to draw.
+    session : Session
+        What to draw.
+    """
+
+    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session") -> None:
+        self.viewer = viewer
+        self.session = session
+        self.points: dict[View, Points] = {}
+        self.slides: dict[View, Image] = {}
+        self.mirrors = RegionMirrors(viewer)
+        self._drawing = False
+        self._fit_next = False
+        self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
+        session.prediction_changed.connect(self._on_prediction)
+        session.shown_changed.connect(self.draw)
+        session.look_changed.connect(self._on_look)
+        session.selection_changed.connect(self._draw_selection)
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.mouse_drag_callbacks.append(self._on_press)
+        for key, act in (("f", session.flip), ("Up", lambda: session.step(-1)), ("Down", lambda: session.step(1))):
+            viewer.bind_key(key, _quietly(act), overwrite=True)
+
+    @property
+    def shown_views(self) -> tuple[View, ...]:
+        """The views that are to be seen, in the order of the cells; those that need measurements only with them."""
+        look, shown = self.session.look, self.session.shown
+        measured = shown is not None and shown.measured is not None
+        wanted = look.views if look.layout == "side by side" else (look.front,)
+        views = tuple(view for view in VIEWS if view in wanted and (measured or view in ("predicted", "confidence")))
+        return views or ("predicted",)
+
+    def draw(self) -> None:
+        """Bring the visible layers up to date: groups, cells, colours and title."""
+        if self.session.prediction is None or self.session.shown is None or self._drawing:
+            return
+        self._drawing = True
+        try:
+            views = self.shown_views
+            changed = [view for view in views if view not in self.points]
+            for view in changed:
+                self._add(view)
+            self._colour(views)
+            if changed or views != self._visible():
+                self._arrange(views)
+            self.viewer.canvas.overlays.text.text = self.session.shown.title
+        finally:
+            self._drawing = False
+
+    def fit(self) -> None:
+        """Zoom to the whole section."""
+        self.viewer.reset_view()
+
+    def _on_prediction(self) -> None:
+        for layer in [*self.points.values(), *self.slides.values()]:
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+        self.points.clear()
+        self.slides.clear()
+        self._drawn.clear()
+        self.mirrors.clear()
+        overlays = self.viewer.canvas.overlays
+        here = self.session.prediction is not None
+        overlays.text.visible = here
+        if not here:
+            self.viewer.canvas.grid.enabled = False
+            return
+        self._take_over_slide()
+        overlays.text.position, overlays.text.font_size, overlays.text.box = "top_center", 12, True
+        overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
+        overlays.scale_bar.visible = overlays.scale_bar.gridded = True
+        self._fit_next = True
+
+    def _take_over_slide(self) -> None:
+        """Remove the layer by which the user has opened the same slide: each view has the histology already."""
+        slide = self.session.slide
+        for layer in list(self.viewer.layers):
+            if slide is not None and slide_path(layer) == slide.path.absolute():
+                self.viewer.layers.remove(layer)
+
+    def _add(self, view: View) -> None:
+        prediction, slide = self.session.prediction, self.session.slide
+        assert prediction is not None
+        mpp = prediction.provenance.mpp or None
+        if slide is not None and view not in self.slides:
+            levels, settings, _ = slide_layer(slide, mpp)
+            self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
+        (library,) = prediction.spots.uns["spatial"].values()
+        zeros = np.zeros(len(prediction), np.float32)
+        layer = self.viewer.add_points(
+            to_napari(prediction.xy),
+            features=dict.fromkeys(("value", "predicted", "measured", "similarity"), zeros),
+            face_color="value",
+            face_colormap=self._colormap(view),
+            face_contrast_limits=(0.0, 1.0),
+            size=float(library["scalefactors"]["spot_diameter_fullres"]) * self.session.look.spot_size,
+            symbol=self._symbols(),
+            border_width=0,
+            opacity=self.session.look.opacity,
+            blending="translucent_no_depth",
+            canvas_size_limits=(1, 10000),
+            name=view,
+            metadata={KEY: {"view": view}},
+            **layer_placement(mpp),
+        )
+        layer.editable = False  # spots are data: they are neither moved nor deleted
+        for overlay in (layer.face_colorbar, layer.name_overlay):
+            overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
+        layer.face_colorbar.size = COLOR_BAR_PX
+        self.points[view] = layer
+        self._drawn.pop(view, None)
+
+    def _colour(self, views: tuple[View, ...]) -> None:
+        prediction, shown, look = self.session.prediction, self.session.shown, self.session.look
+        assert prediction is not None
+        assert shown is not None
+        for view in views:
+            drawn = (id(shown), look.percentiles, look.limits, look.confidence)
+            if self._drawn.get(view) == drawn:
+                continue
+            layer = self.points[view]
+            name = label(view, shown, look)
+            try:
+                coloured = values(view, shown, prediction, look)
+            except UserError as reason:
+                coloured, name = None, f"{view}: {reason}"
+            if coloured is None:
+                coloured = np.zeros(len(prediction), np.float32)
+            measured = coloured * np.float32(np.nan) if shown.measured is None else shown.measured
+            between = limits(view, coloured, shown, look)
+            if layer.face_contrast_limits != between:
+                with layer.events.blocker_all():  # the colour bar hears of it; the spots are uploaded once, below
+                    layer.face_contrast_limits = between
+            layer.features = {
+                "value": coloured,
+                "predicted": shown.predicted,
+                "measured": measured,
+                "similarity": prediction.similarity[:, 0],
+            }
+            layer.name = name
+            self._drawn[view] = (*drawn,)
+
+    def _arrange(self, views: tuple[View, ...]) -> None:
+        """Put each view's layers together at the bottom of the list, and show those of the given views."""
+        groups = {view: self._group(view, views[0]) for view in VIEWS if view in self.points}
+        wanted = [layer for group in groups.values() for layer in group]
+        for index, layer in enumerate(wanted):
+            here = self.viewer.layers.index(layer)
+            if here != index:
+                self.viewer.layers.move(here, index)
+        regions = self.mirrors.source
+        for view, group in groups.items():
+            for layer in group:
+                if layer != regions:  # that one is the user's to hide
+                    layer.visible = view in views and (
+                        layer in self._ours(view) or (regions is not None and regions.visible)
+                    )
+        stride = len(next(iter(groups.values())))
+        side_by_side = self.session.look.layout == "side by side" and len(views) > 1
+        self._set_grid(stride, len(views) if side_by_side else 1)
+        front = self.points[views[-1]]
+        if not any(layer for layer in self.viewer.layers.selection if layer not in wanted):
+            self.viewer.layers.selection.active = front
+
+    def _set_grid(self, stride: int, cells: int) -> None:
+        """Divide the canvas into cells: two beside each other, three or four in a square."""
+        grid = self.viewer.canvas.grid
+        before = grid.shape[0] * grid.shape[1] if grid.enabled else 1
+        shape = (1, cells) if cells < 3 else (2, 2)
+        if (grid.stride, grid.shape, grid.enabled) != (stride, shape, cells > 1):
+            grid.stride, grid.shape, grid.enabled = stride, shape, cells > 1
+        if self._fit_next:
+            self._fit_next = False
+            self.viewer.reset_view()
+        elif cells != before:  # what was in the cell stays in it, about
+            self.viewer.scene.camera.zoom *= (before / cells) ** 0.5
+
+    def _group(self, view: View, first: View) -> list[Any]:
+        slide = [self.slides[view]] if view in self.slides else []
+        return [*slide, *self.mirrors.of(view, first), self.points[view]]
+
+    def _ours(self, view: View) -> list[Any]:
+        return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
+
+    def _visible(self) -> tuple[View, ...]:
+        return tuple(view for view in VIEWS if view in self.points and self.points[view].visible)
+
+    def _on_look(self, new: Look, old: Look) -> None:
+        for view, layer in self.points.items():
+            if new.opacity != old.opacity:
+                layer.opacity = new.opacity
+            if new.spot_size != old.spot_size:
+                layer.size = layer.size * (new.spot_size / old.spot_size)
+            if new.colormap != old.colormap:
+                layer.face_colormap = self._colormap(view)
+            if new.mark_unlike != old.mark_unlike:
+                layer.symbol = self._symbols()
+        self.draw()
+
+    def _colormap(self, view: View) -> str:
+        return DIVERGING if view == "difference" else self.session.look.colormap
+
+    def _symbols(self) -> Any:
+        """Return a disc for every spot, and a ring for those unlike anything in the bank."""
+        prediction = self.session.prediction
+        assert prediction is not None
+        unlike = prediction.unlike() if self.session.look.mark_unlike else None
+        return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
+
+    def _draw_selection(self) -> None:
+        for layer in self.points.values():
+            layer.selected_data = set(self.session.selected.tolist())
+
+    def _on_removed(self, event: Any) -> None:
+        """Forget a layer that the user has deleted; it comes back when its view is asked for again."""
+        for kept in (self.points, self.slides):
+            for view in [view for view, layer in kept.items() if layer is event.value or layer == event.value]:
+                del kept[view]
+                self._drawn.pop(view, None)
+
+    def _on_inserted(self, _event: Any) -> None:
+        """Keep our groups at the bottom, where the grid counts from, when the user adds a layer."""
+        if not self._drawing and self.points:
+            self._drawing = True
+            try:
+                self._arrange(self._visible() or self.shown_views)
+            finally:
+                self._drawing = False
+
+    def _on_press(self, viewer: Any, event: Any) -> Any:
+        """Select the spot under a click; a drag pans as ever."""
+        start = np.asarray(event.pos, float)
+        yield
+        moved = False
+        while event.type == "mouse_move":
+            moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > CLICK_PX
+            yield
+        prediction = self.session.prediction
+        active = viewer.layers.selection.active
+        if moved or prediction is None or (active is not None and str(getattr(active, "mode", "")) not in IDLE_MODES):
+            return
+        spot = self.spot_at(event.position)
+        self.session.select([] if spot is None else [spot])
+
+    def spot_at(self, position: Any) -> int | None:
+        """Return the row of the spot at a position in the world, (row, column) in µm, or None beside all spots."""
+        prediction = self.session.prediction
+        if prediction is None:
+            return None
+        mpp = prediction.provenance.mpp or 1.0
+        xy = from_napari(np.asarray([position[-2:]], float) / mpp)
+        distances = np.square(prediction.xy - xy).sum(axis=1)
+        nearest = int(np.argmin(distances))
+        (library,) = prediction.spots.uns["spatial"].values()
+        radius = 0.5 * float(library["scalefactors"]["spot_diameter_fullres"]) * self.session.look.spot_size
+        return nearest if distances[nearest] <= radius**2 else None
+
+
+IDLE_MODES = ("", "pan_zoom", "Mode.PAN_ZOOM")
+
+
+def _quietly(act: Any) -> Any:
+    """Return a key binding that does something with the session; napari hands it the viewer."""
+
+    def bound(_viewer: Any) -> None:
+        act()
+
+    return bound

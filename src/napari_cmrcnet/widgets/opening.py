@@ -1,0 +1,145 @@
+"""What is dropped on the window or taken from File > Open Sample: predictions, with slide, layers, gene and limits."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
+from napari_cmrcnet.widgets.jobs import run_in_window
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.common.progress import Job
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.section import Section
+    from napari_cmrcnet.sections.slide import Slide
+
+PLUGIN = "napari-cmrcnet"
+PANELS_TO_LOOK = ("Genes", "View")  # what one needs to look at a prediction
+NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
+
+
+def get_prediction_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
+    """Return a reader of saved predictions, None for any other file."""
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction
+
+    one = path[0] if isinstance(path, list) and len(path) == 1 else path
+    if not isinstance(one, str) or not one.endswith(".h5ad") or not Path(one).is_file():
+        return None
+    try:
+        return read_prediction if is_prediction(one) else None
+    except OSError:  # not HDF5 at all
+        return None
+
+
+def read_prediction(path: str | list[str]) -> list[tuple[None]]:
+    """Open a saved prediction in the current window."""
+    import napari
+
+    one = path[0] if isinstance(path, list) else path
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        open_in(viewer, Path(one))
+    return NO_LAYERS
+
+
+def open_in(viewer: Any, path: Path) -> None:
+    """Open a saved prediction in a window; where its slide has moved, ask for it."""
+    run_in_window(viewer, open_prediction(path), lambda opened: _opened(viewer, opened), f"Opening {path.name}")
+
+
+def _opened(viewer: Any, opened: Opened) -> None:
+    slide = opened.slide
+    if slide is None and opened.moved:
+        found = ask_for_slide(None, opened.prediction.name, opened.moved)
+        slide = slide_of(opened.prediction, found) if found is not None else None
+    show_prediction(viewer, opened.prediction, slide)
+
+
+def show_prediction(viewer: Any, prediction: "Prediction", slide: "Slide | None") -> None:
+    """Look at a prediction, score it in the background, and open the panels to look at it with."""
+    session = session_of(viewer)
+    session.set_prediction(prediction, slide)
+    open_panels(viewer)
+    start_scoring(viewer)
+
+
+def open_panels(viewer: Any) -> None:
+    """Open the panels that one needs to look at a prediction, where they are not open."""
+    window = getattr(viewer, "window", None)
+    if window is None:
+        return
+    for name in PANELS_TO_LOOK:
+        if not any(str(title).startswith(name) for title in window.dock_widgets):
+            window.add_plugin_dock_widget(PLUGIN, name, tabify=name != PANELS_TO_LOOK[0])
+
+
+def start_scoring(viewer: Any) -> None:
+    """Compute PCC and interval of every gene, where there is something to compare with."""
+    from napari_cmrcnet.evaluation.scores import score_job
+
+    session = session_of(viewer)
+    prediction = session.prediction
+    if prediction is None or session.scores is not None or not prediction.measured_genes:
+        return
+
+    def done(scores: Any) -> None:
+        if session.prediction is prediction:  # another may have been opened meanwhile
+            session.set_scores(scores)
+
+    run_in_window(viewer, score_job(prediction), done, f"Scoring {prediction.name}")
+
+
+def ask_for_slide(parent: QWidget | None, section: str, was: str) -> Path | None:
+    """Ask where a slide is now; None to go on without it."""
+    answer = QMessageBox.question(
+        parent,
+        "Where is the slide?",
+        f"The slide of {section} is not at\n{was}\nany more. Do you want to say where it is now? "
+        "Without it the spots are shown on an empty ground.",
+    )
+    if answer != QMessageBox.StandardButton.Yes:
+        return None
+    path, _ = QFileDialog.getOpenFileName(parent, f"The slide of {section}")
+    return Path(path) if path else None
+
+
+def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path | None:
+    """Ask where a checkpoint is now; None to go on without it."""
+    path = QFileDialog.getExistingDirectory(parent, f"The checkpoint of {section}, which was at {was}")
+    return Path(path) if path else None
+
+
+def find_checkpoint(parent: QWidget, viewer: Any) -> None:
+    """Ask where the checkpoint of the prediction is, and open the prediction with it."""
+    prediction = session_of(viewer).prediction
+    if prediction is None or prediction.path is None:
+        return
+    found = ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
+    if found is not None:
+        slide = Path(prediction.provenance.slide)
+        job = open_prediction(prediction.path, slide if slide.exists() else None, found)
+        run_in_window(viewer, job, lambda opened: _opened(viewer, opened), f"Opening {prediction.name}")
+
+
+def open_synthetic_sample() -> list[tuple[None]]:
+    """Predict the synthetic section and show it: the sample that needs no network."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise UserError("The sample is shown in a window; open one with 'napari' and choose File > Open Sample.")
+    run_in_window(
+        viewer, _sample(), lambda made: show_prediction(viewer, made[1], made[0].slide), "Predicting the sample"
+    )
+    return NO_LAYERS
+
+
+def _sample() -> "Job[tuple[Section, Prediction]]":
+    """Predict the sample; torch is imported when the job runs, beside the window."""
+    from napari_cmrcnet.evaluation.demo import predict_sample
+
+    return (yield from predict_sample())

@@ -1,0 +1,324 @@
+"""The Predict panel: slide, spots and checkpoint in, a prediction out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QRadioButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.viewer.preview import remove_preview, show_preview
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets.choosers import CheckList, PathRow
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.opening import show_prediction
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.evaluation.inspection import Inspection, Part, Request
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+SLIDES = "Slides (*.svs *.ndpi *.mrxs *.scn *.bif *.dcm *.tif *.tiff *.png *.jpg *.jpeg);;All files (*)"
+SPOTS = "Spots (*.h5ad *.h5 *.tsv *.tsv.gz *.csv);;All files (*)"
+DEVICES = {
+    "Automatic (a GPU if there is one)": "auto",
+    "CPU": "cpu",
+    "GPU (CUDA)": "cuda",
+    "GPU (Apple)": "mps",
+}
+SETTLE_MS = 250  # after the last change, before a look at the choices
+
+
+class PredictPanel(QWidget):
+    """Chooses slide, spots and checkpoint, says what each is and whether they fit, and predicts.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.session = session_of(napari_viewer)
+        self.inspection: Inspection | None = None
+        self._inspected_again = False
+        self._predicting = False
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._inspect)
+        self._build()
+        self._recall()
+        self._show_state()
+        napari_viewer.layers.events.inserted.connect(self._on_layers)
+        napari_viewer.layers.selection.events.active.connect(self._on_layers)
+        self._on_layers()
+
+    def request(self) -> "Request":
+        """Return what is asked for now."""
+        from napari_cmrcnet.evaluation.inspection import Request
+
+        return Request(
+            slide=self.slide.path,
+            spots=self.spots.path if self.from_file.isChecked() else None,
+            checkpoint=self.checkpoint.path,
+            k=self.k.value(),
+            mpp=self.mpp.value() or None,
+            pitch_um=self.pitch.value(),
+            patient=self.patient.text().strip(),
+        )
+
+    def predict(self) -> None:
+        """Run the prediction in a worker."""
+        inspection = self.inspection
+        if self._predicting:
+            self.jobs.message("A prediction is under way; wait for it, or press Cancel.", "error")
+            return
+        if inspection is None or not inspection.ready or inspection.request != self.request():
+            self._show_state()
+            return
+        device = DEVICES[self.device.currentText()]
+        viewer, slide = self.viewer, inspection.slide
+        self._predicting = True
+        started = self.jobs.start(
+            _prediction(inspection, device),
+            lambda prediction: show_prediction(viewer, prediction, slide),
+            "Predicting",
+            keep=True,
+            ended=self._on_ended,
+        )
+        self._predicting = started
+        remove_preview(self.viewer)
+
+    def _build(self) -> None:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        self.slide = PathRow("slide", "file", SLIDES, "The whole-slide image to predict, of any scanner or a TIFF.")
+        self.layer_button = QPushButton("Use the selected layer")
+        self.layer_button.setToolTip("Takes the slide that is opened in napari as the selected layer.")
+        self.layer_button.clicked.connect(self._use_layer)
+        column.addWidget(_boxed("Slide", self.slide, self.layer_button))
+        column.addWidget(self._spots_box())
+        self.checkpoint = PathRow(
+            "checkpoint", "folder", "", "The trained model: a folder that is called NAME.cmrcnet."
+        )
+        column.addWidget(_boxed("Checkpoint", self.checkpoint))
+        column.addWidget(self._more())
+        self.checks = CheckList()
+        column.addWidget(self.checks)
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        column.addWidget(self.hint)
+        self.run = QPushButton("Predict")
+        self.run.setToolTip("Predicts the expression of every gene of the bank at every spot.")
+        self.run.clicked.connect(self.predict)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setWidget(inside)
+        self.jobs = JobBar(self)
+        self.jobs.busy_changed.connect(self._show_state)
+        layout = QVBoxLayout(self)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.run)
+        layout.addWidget(self.jobs)
+        for row in (self.slide, self.spots, self.checkpoint):
+            row.changed.connect(self._changed)
+        for box in (self.k, self.mpp, self.pitch):
+            box.valueChanged.connect(self._changed)
+        self.patient.editingFinished.connect(self._changed)
+        self.from_file.toggled.connect(self._changed)
+
+    def _spots_box(self) -> QGroupBox:
+        self.spots = PathRow(
+            "spots",
+            "file",
+            SPOTS,
+            "An .h5ad file, a file in a Space Ranger outs folder, or first-generation ST counts.",
+        )
+        self.from_file = QRadioButton("from a file")
+        self.from_file.setToolTip("The spots at which expression was measured, or their positions alone.")
+        self.from_grid = QRadioButton("on a grid over the tissue")
+        self.from_grid.setToolTip("For a slide without measurements: the tissue is found and filled with spots.")
+        self.from_file.setChecked(True)
+        self.pitch = QDoubleSpinBox()
+        self.pitch.setRange(5, 2000)
+        self.pitch.setValue(100)
+        self.pitch.setSuffix(" µm apart")
+        self.pitch.setToolTip("The distance between neighbouring spots, centre to centre. Visium has 100 µm.")
+        choice = QWidget()
+        row = QHBoxLayout(choice)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.from_file, self.from_grid):
+            row.addWidget(widget)
+        row.addStretch(1)
+        return _boxed("Spots", choice, self.spots, self.pitch)
+
+    def _more(self) -> QCollapsible:
+        self.k = QSpinBox()
+        self.k.setRange(1, 100_000)
+        self.k.setValue(50)
+        self.k.setToolTip("How many training spots are behind each value. The paper takes 50; 250 to 500 are smoother.")
+        self.device = QComboBox()
+        self.device.addItems(list(DEVICES))
+        self.device.setToolTip("Where the image encoder runs.")
+        self.mpp = QDoubleSpinBox()
+        self.mpp.setDecimals(4)
+        self.mpp.setRange(0, 10)
+        self.mpp.setSingleStep(0.05)
+        self.mpp.setSpecialValueText("found automatically")
+        self.mpp.setSuffix(" µm per pixel")
+        self.mpp.setToolTip("The size of a full-resolution pixel, where the files do not know it or are wrong.")
+        self.patient = QLineEdit()
+        self.patient.setPlaceholderText("name or number, optional")
+        self.patient.setToolTip("Whom the section is from: it is compared with the patients of the training sections.")
+        body = QWidget()
+        form = QFormLayout(body)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        for name, widget in (
+            ("Neighbours (k)", self.k),
+            ("Device", self.device),
+            ("Pixel size", self.mpp),
+            ("Patient", self.patient),
+        ):
+            form.addRow(name, widget)
+        more = QCollapsible("More settings")
+        more.addWidget(body)
+        return more
+
+    def _recall(self) -> None:
+        self.k.setValue(recall("k", 50))
+        self.pitch.setValue(recall("pitch_um", 100.0))
+        device = recall("device", "")
+        if device in DEVICES:
+            self.device.setCurrentText(device)
+        if recall("grid", False):
+            self.from_grid.setChecked(True)
+        for row in (self.slide, self.spots, self.checkpoint):
+            row.recall()
+
+    def _changed(self, *_: Any) -> None:
+        remember("k", self.k.value())
+        remember("pitch_um", self.pitch.value())
+        remember("device", self.device.currentText())
+        remember("grid", self.from_grid.isChecked())
+        if not self.from_grid.isChecked():
+            remove_preview(self.viewer)
+        self._show_state()
+        self._settle.start()
+
+    def _inspect(self) -> None:
+        """Look at the choices in a worker; once more at its end if they changed meanwhile."""
+        if self.jobs.busy:
+            self._inspected_again = True
+            return
+        request = self.request()
+        if (request.slide is None and request.checkpoint is None) or (
+            self.inspection is not None and self.inspection.request == request
+        ):
+            self._show_state()
+            return
+        self.jobs.start(_inspection(request, self.inspection), self._on_inspected, "Looking", ended=self._on_ended)
+
+    def _on_inspected(self, inspection: "Inspection") -> None:
+        self.inspection = inspection
+        rows: dict[Part, PathRow] = {"slide": self.slide, "spots": self.spots, "checkpoint": self.checkpoint}
+        for part, row in rows.items():
+            row.describe(inspection.lines.get(part, ""), inspection.problems.get(part, ""))
+        self.checks.show_checks(inspection.checks)
+        if inspection.section is not None and self.from_grid.isChecked():
+            show_preview(self.viewer, inspection.section)
+
+    def _on_ended(self) -> None:
+        self._predicting = False
+        again, self._inspected_again = self._inspected_again, False
+        if again:
+            self._inspect()
+        self._show_state()
+
+    def _show_state(self, *_: Any) -> None:
+        """Say what to do next, and let Predict be pressed when it can."""
+        request = self.request()
+        by_file = self.from_file.isChecked()
+        self.spots.edit.setEnabled(by_file)
+        self.spots.browse.setEnabled(by_file)
+        self.pitch.setEnabled(not by_file)
+        known = self.inspection is not None and self.inspection.request == request
+        ready = known and self.inspection is not None and self.inspection.ready
+        missing = [
+            name for name, path in (("a slide", request.slide), ("a checkpoint", request.checkpoint)) if path is None
+        ]
+        if by_file and request.spots is None:
+            missing.insert(1 if request.slide is None else 0, "the spots (or a grid)")
+        if missing:
+            self.hint.setText(f"Choose {' and '.join(missing)} to predict.")
+        else:
+            self.hint.setText("" if known else "Looking at what you have chosen …")
+        self.hint.setVisible(bool(self.hint.text()))
+        self.run.setEnabled(ready and not missing and not self.jobs.busy)
+
+    def _on_layers(self, *_: Any) -> None:
+        """Offer the slide that is the selected layer; take it where none is chosen yet."""
+        path = slide_path(self.viewer.layers.selection.active)
+        self.layer_button.setEnabled(path is not None)
+        if path is not None and self.slide.path is None:
+            self.slide.set_path(path)
+
+    def _use_layer(self) -> None:
+        path = slide_path(self.viewer.layers.selection.active)
+        if path is not None:
+            self.slide.set_path(path)
+
+
+def _boxed(title: str, *widgets: QWidget) -> QGroupBox:
+    box = QGroupBox(title)
+    layout = QVBoxLayout(box)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box
+
+
+def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspection]":
+    """Inspect; what it needs is imported beside the window."""
+    yield Progress("Looking at what you have chosen", 0, 0)
+    from napari_cmrcnet.evaluation.inspection import inspect
+
+    return (yield from inspect(request, before))
+
+
+def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
+    """Load the checkpoint and predict; torch is imported here, in the worker."""
+    yield Progress("Loading the checkpoint", 0, 0)
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.predict import predict
+
+    path = inspection.request.checkpoint
+    assert isinstance(path, Path)
+    assert inspection.section is not None
+    checkpoint = Checkpoint.load(path)
+    return (yield from predict(inspection.section, checkpoint, k=inspection.request.k, device=device))

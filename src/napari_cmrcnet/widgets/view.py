@@ -1,0 +1,276 @@
+"""The View panel: what is shown beside what, on which colours, how large and how opaque."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider
+from superqt.utils import signals_blocked
+
+from napari_cmrcnet.viewer.coloring import expression_limits
+from napari_cmrcnet.viewer.look import COLORMAPS, CONFIDENCES, VIEWS, Look
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    import napari
+
+VIEW_TIPS = {
+    "measured": "What was measured at each spot.",
+    "predicted": "What the model predicts from the image.",
+    "difference": "Predicted minus measured: red where the prediction is too high, blue where it is too low.",
+    "confidence": "How far each spot's value can be trusted.",
+}
+
+
+class ViewPanel(QWidget):
+    """Changes the look of the session, and follows it.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self._layers = layers_of(napari_viewer)
+        self._build()
+        self._connect()
+        self.session.look_changed.connect(self._show_look)
+        self.session.shown_changed.connect(self._show_shown)
+        self._show_look(self.session.look, self.session.look)
+        self._show_shown()
+
+    def _build(self) -> None:
+        self.title = QLabel()
+        self.title.setWordWrap(True)
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addWidget(self.title)
+        column.addWidget(self._layout_box())
+        column.addWidget(self._colour_box())
+        column.addWidget(self._spots_box())
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+
+    def _layout_box(self) -> QGroupBox:
+        box = QGroupBox("Views")
+        column = QVBoxLayout(box)
+        self.side_by_side = QRadioButton("Side by side")
+        self.side_by_side.setToolTip("Shows the ticked views in cells of their own, which zoom and move together.")
+        self.overlaid = QRadioButton("One at a time")
+        self.overlaid.setToolTip("Shows one view on the whole canvas; press F to flip predicted and measured.")
+        row = QHBoxLayout()
+        row.addWidget(self.side_by_side)
+        row.addWidget(self.overlaid)
+        row.addStretch(1)
+        column.addLayout(row)
+        self.ticks: dict[str, QCheckBox] = {}
+        self.fronts: dict[str, QRadioButton] = {}
+        self._front_group = QButtonGroup(self)
+        for view in VIEWS:
+            tick, front = QCheckBox(view), QRadioButton(view)
+            for button in (tick, front):
+                button.setToolTip(VIEW_TIPS[view])
+                column.addWidget(button)
+            self._front_group.addButton(front)
+            self.ticks[view], self.fronts[view] = tick, front
+        self.confidence = QComboBox()
+        self.confidence.addItems(CONFIDENCES)
+        self.confidence.setToolTip(
+            "Mean and best similarity of a spot's neighbours, the spread of the gene among them, or how many sections "
+            "they are from."
+        )
+        form = QFormLayout()
+        form.addRow("Confidence as", self.confidence)
+        column.addLayout(form)
+        self.flip = QPushButton("Flip predicted and measured (F)")
+        self.flip.setToolTip("Shows predicted and measured in turn in the same place. The key F does it on the canvas.")
+        self.fit = QPushButton("Whole section")
+        self.fit.setToolTip("Zooms out to the whole section.")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.flip)
+        buttons.addWidget(self.fit)
+        column.addLayout(buttons)
+        return box
+
+    def _colour_box(self) -> QGroupBox:
+        box = QGroupBox("Colours of measured and predicted")
+        form = QFormLayout(box)
+        self.colormap = QComboBox()
+        self.colormap.addItems(COLORMAPS)
+        self.colormap.setToolTip("All are even in lightness, so that equal steps look equal.")
+        self.by_percentile = QRadioButton("percentiles")
+        self.by_percentile.setToolTip(
+            "Limits follow each gene: these percentiles over measured and predicted together."
+        )
+        self.by_hand = QRadioButton("fixed")
+        self.by_hand.setToolTip("Limits stay as they are when another gene is shown, so that genes can be compared.")
+        kind = QHBoxLayout()
+        kind.addWidget(self.by_percentile)
+        kind.addWidget(self.by_hand)
+        kind.addStretch(1)
+        self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
+        for spin, tip in ((self.low, "Values from here down have"), (self.high, "Values from here up have")):
+            spin.setDecimals(2)
+            spin.setToolTip(f"{tip} the colour at the end of the scale.")
+            spin.setKeyboardTracking(False)
+        bounds = QHBoxLayout()
+        bounds.addWidget(self.low)
+        bounds.addWidget(QLabel("to"))
+        bounds.addWidget(self.high)
+        form.addRow("Colour map", self.colormap)
+        form.addRow("Limits by", kind)
+        form.addRow("From", bounds)
+        return box
+
+    def _spots_box(self) -> QGroupBox:
+        box = QGroupBox("Spots")
+        form = QFormLayout(box)
+        self.opacity = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 1)
+        self.opacity.setDecimals(2)
+        self.opacity.setToolTip("How much of the tissue shows through the spots.")
+        self.size = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.size.setRange(0.2, 3)
+        self.size.setDecimals(2)
+        self.size.setToolTip("The drawn diameter over the true one: 1 is true to scale.")
+        self.unlike = QCheckBox("Rings for spots unlike the bank")
+        self.unlike.setToolTip(
+            "Draws a spot as a ring where even its best neighbour is less similar than 99 % of the training spots' "
+            "own: its value is a guess."
+        )
+        form.addRow("Opacity", self.opacity)
+        form.addRow("Size", self.size)
+        form.addRow(self.unlike)
+        return box
+
+    def _connect(self) -> None:
+        session = self.session
+        self.side_by_side.toggled.connect(lambda on: session.set_look(layout="side by side" if on else "overlaid"))
+        for view, tick in self.ticks.items():
+            tick.clicked.connect(lambda _on, view=view: self._on_tick(view))
+        for view, front in self.fronts.items():
+            front.clicked.connect(lambda _on, view=view: session.set_look(front=view))
+        self.confidence.currentTextChanged.connect(lambda text: session.set_look(confidence=text))
+        self.flip.clicked.connect(session.flip)
+        self.fit.clicked.connect(self._layers.fit)
+        self.colormap.currentTextChanged.connect(lambda text: session.set_look(colormap=text))
+        self.by_hand.toggled.connect(self._on_kind)
+        self.low.valueChanged.connect(self._on_bounds)
+        self.high.valueChanged.connect(self._on_bounds)
+        self.opacity.valueChanged.connect(lambda value: session.set_look(opacity=round(value, 2)))
+        self.size.valueChanged.connect(lambda value: session.set_look(spot_size=round(value, 2)))
+        self.unlike.toggled.connect(lambda on: session.set_look(mark_unlike=on))
+
+    def _on_tick(self, view: str) -> None:
+        chosen = tuple(name for name in VIEWS if self.ticks[name].isChecked())
+        if chosen:
+            self.session.set_look(views=chosen)
+        else:  # one view must be left
+            self.ticks[view].setChecked(True)
+
+    def _on_kind(self, by_hand: bool) -> None:
+        shown, look = self.session.shown, self.session.look
+        if by_hand:
+            low, high = expression_limits(shown, look.percentiles) if shown is not None else (0.0, 1.0)
+            self.session.set_look(limits=(round(low, 2), max(round(high, 2), round(low, 2) + 0.01)))
+        else:
+            self.session.set_look(limits=None)
+
+    def _on_bounds(self) -> None:
+        low, high = self.low.value(), self.high.value()
+        if low < high:
+            self.session.set_look(**{"percentiles" if self.session.look.limits is None else "limits": (low, high)})
+        else:
+            self._show_look(self.session.look, self.session.look)
+
+    def _show_look(self, look: Look, _old: Look) -> None:
+        """Bring every control in line with the look."""
+        side_by_side = look.layout == "side by side"
+        with signals_blocked(self.side_by_side), signals_blocked(self.overlaid):
+            self.side_by_side.setChecked(side_by_side)
+            self.overlaid.setChecked(not side_by_side)
+        for view in VIEWS:
+            with signals_blocked(self.ticks[view]), signals_blocked(self.fronts[view]):
+                self.ticks[view].setChecked(view in look.views)
+                self.fronts[view].setChecked(view == look.front)
+            self.ticks[view].setVisible(side_by_side)
+            self.fronts[view].setVisible(not side_by_side)
+        by_hand = look.limits is not None
+        for button, on in ((self.by_hand, by_hand), (self.by_percentile, not by_hand)):
+            with signals_blocked(button):
+                button.setChecked(on)
+        low, high = look.limits or look.percentiles
+        for spin, value in ((self.low, low), (self.high, high)):
+            with signals_blocked(spin):
+                spin.setRange(-1000 if by_hand else 0, 1000 if by_hand else 100)
+                spin.setSingleStep(0.1 if by_hand else 1)
+                spin.setSuffix("" if by_hand else " %")
+                spin.setValue(value)
+        for box, text in ((self.colormap, look.colormap), (self.confidence, look.confidence)):
+            with signals_blocked(box):
+                box.setCurrentText(text)
+        for slider, value in ((self.opacity, look.opacity), (self.size, look.spot_size)):
+            with signals_blocked(slider):
+                slider.setValue(value)
+        with signals_blocked(self.unlike):
+            self.unlike.setChecked(look.mark_unlike)
+        for key in REMEMBERED:
+            remember(f"look/{key}", getattr(look, key))
+
+    def _show_shown(self) -> None:
+        shown, prediction = self.session.shown, self.session.prediction
+        if shown is None or prediction is None:
+            self.title.setText(
+                "There is nothing to look at yet. Press Predict in the Predict panel, open a saved prediction, or "
+                "choose File > Open Sample > CMRCNet."
+            )
+            return
+        unlike = prediction.unlike()
+        lines = [f"<b>{shown.title}</b>"]
+        if unlike is not None and np.any(unlike):
+            lines.append(f"{int(unlike.sum()):,} spots are unlike anything in the bank.")
+        if prediction.provenance.synthetic:
+            lines.append("Synthetic: not real tissue.")
+        self.title.setText("<br>".join(lines))
+        measured = shown.measured is not None
+        for view in ("measured", "difference"):
+            self.ticks[view].setEnabled(measured)
+            self.fronts[view].setEnabled(measured)
+        self.flip.setEnabled(measured)
+
+
+REMEMBERED = ("colormap", "opacity", "spot_size", "mark_unlike")
+
+
+def remembered_look(look: Look) -> Look:
+    """Return a look with the colours and sizes that were chosen last."""
+    return Look.from_dict(look.to_dict() | {key: recall(f"look/{key}", getattr(look, key)) for key in REMEMBERED})

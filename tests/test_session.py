@@ -1,0 +1,189 @@
+"""The session: what is shown and how, told to whoever listens; remembered by a saved prediction."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.metrics import pcc
+from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.coloring import expression_limits, label, limits, values
+from napari_cmrcnet.viewer.look import Look
+from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
+from napari_cmrcnet.viewer.session import Session
+
+
+@pytest.fixture
+def prediction(
+    untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> Prediction:
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
+    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+
+
+@pytest.fixture
+def session(prediction: Prediction) -> Session:
+    session = Session()
+    session.set_prediction(prediction)
+    return session
+
+
+def heard(signal: Any) -> list[Any]:
+    """Collect what a signal says."""
+    said: list[Any] = []
+    signal.connect(lambda *values: said.append(values))
+    return said
+
+
+def test_first_the_panel_s_first_marker_is_shown(session: Session) -> None:
+    assert session.shown is not None
+    assert session.shown.name == "GENE3"  # the checkpoint's panel is GENE3 and GENE4
+
+
+def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_there(
+    session: Session, prediction: Prediction
+) -> None:
+    session.show("GENE7")
+    shown = session.shown
+    assert shown is not None
+    measured = np.asarray(prediction.measured(["GENE7"]))
+    np.testing.assert_allclose(shown.pcc, pcc(measured, prediction.expression(["GENE7"]))[0])
+    assert shown.title == f"GENE7   PCC {shown.pcc:.2f}   n = 36 spots"
+    said = heard(session.shown_changed)
+    scores = score(prediction)
+    session.set_scores(scores)
+    assert len(said) == 1
+    low, high = scores.table.loc["GENE7", ["low", "high"]]
+    assert session.shown is not None
+    assert session.shown.title == f"GENE7   PCC {shown.pcc:.2f} (95 % {low:.2f} to {high:.2f})   n = 36 spots"
+
+
+def test_a_gene_that_was_not_measured_says_so(
+    untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> None:
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
+    fewer = replace(section, spots=section.spots[:, [f"GENE{i}" for i in range(20)]].copy())
+    session = Session()
+    session.set_prediction(finish(predict(fewer, untrained_checkpoint, k=6, device="cpu")))
+    session.show("GENE22")
+    assert session.shown is not None
+    assert session.shown.measured is None
+    assert "PCC undefined (not measured)" in session.shown.title
+
+
+def test_an_unknown_gene_leaves_what_was_shown(session: Session) -> None:
+    before = session.shown
+    with pytest.raises(UserError, match="no gene GENE99"):
+        session.show("GENE99")
+    assert session.shown is before
+
+
+def test_a_panel_s_score_is_the_mean_of_z_scores(session: Session, prediction: Prediction) -> None:
+    session.show_panel(Panel("mine", ("GENE1", "GENE2", "not in the bank")))
+    shown = session.shown
+    assert shown is not None
+    assert (shown.name, shown.kind, shown.unit) == ("mine", "panel", "mean z")
+    expected = []
+    for gene in ("GENE1", "GENE2"):
+        one = prediction.gene(gene).astype(float)
+        expected.append((one - one.mean()) / one.std())
+    np.testing.assert_allclose(shown.predicted, np.mean(expected, axis=0), atol=1e-5)
+    with pytest.raises(UserError, match="none of the genes of the panel other"):
+        session.show_panel(Panel("other", ("nothing",)))
+
+
+def test_steps_walk_through_the_list_and_stop_at_its_ends(session: Session) -> None:
+    session.listed = ("GENE5", "GENE3", "GENE9")
+    visited = []
+    for by in (1, 1, -1, -1, -1):
+        session.step(by)
+        assert session.shown is not None
+        visited.append(session.shown.name)
+    assert visited == ["GENE9", "GENE9", "GENE3", "GENE5", "GENE5"]
+
+
+def test_a_look_that_changes_nothing_is_not_told(session: Session) -> None:
+    said = heard(session.look_changed)
+    session.set_look(colormap="viridis")
+    assert said == []
+    session.set_look(colormap="magma")
+    assert [(new.colormap, old.colormap) for new, old in said] == [("magma", "viridis")]
+
+
+def test_flipping_goes_back_and_forth_between_predicted_and_measured(session: Session) -> None:
+    fronts = []
+    for _ in range(3):
+        session.flip()
+        fronts.append((session.look.layout, session.look.front))
+    assert fronts == [("overlaid", "measured"), ("overlaid", "predicted"), ("overlaid", "measured")]
+
+
+def test_measured_and_predicted_share_their_limits(session: Session, prediction: Prediction) -> None:
+    shown, look = session.shown, session.look
+    assert shown is not None
+    assert shown.measured is not None
+    both = np.concatenate([shown.measured, shown.predicted])
+    expected = tuple(np.percentile(both, [1, 99]))
+    for view, own in (("measured", shown.measured), ("predicted", shown.predicted)):
+        np.testing.assert_allclose(limits(view, own, shown, look), expected, rtol=1e-6)
+    by_hand = Look(limits=(0.5, 2.0))
+    assert limits("measured", shown.measured, shown, by_hand) == (0.5, 2.0)
+    difference = values("difference", shown, prediction, look)
+    assert difference is not None
+    low, high = limits("difference", difference, shown, look)
+    assert low == -high < 0
+    assert label("measured", shown, look) == "GENE3 measured, log-norm."
+
+
+def test_limits_of_a_constant_or_empty_gene_are_apart(session: Session) -> None:
+    shown = session.shown
+    assert shown is not None
+    flat = replace(shown, predicted=np.ones(5, np.float32), measured=None)
+    assert expression_limits(flat, (1, 99)) == (1.0, 2.0)
+    empty = replace(shown, predicted=np.empty(0, np.float32), measured=None)
+    assert expression_limits(empty, (1, 99)) == (0.0, 1.0)
+
+
+def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction: Prediction, tmp_path: Path) -> None:
+    session.show("GENE11")
+    session.set_look(limits=(0.25, 1.5), colormap="cividis", layout="overlaid", front="difference")
+    prediction.view = session.view_record()
+    prediction.save(tmp_path / "C.h5ad")
+    opened = finish(open_prediction(tmp_path / "C.h5ad"))
+    again = Session()
+    again.set_prediction(opened.prediction, opened.slide)
+    assert opened.slide is not None
+    opened.slide.close()
+    assert again.look == session.look
+    assert again.shown is not None
+    assert again.shown.name == "GENE11"
+
+
+def test_what_a_file_says_of_the_look_is_checked(session: Session) -> None:
+    odd = {"layout": "upside down", "opacity": 7, "limits": [3, 1], "views": [], "colormap": "jet", "spot_size": True}
+    assert Look.from_dict(odd) == Look()
+
+
+def test_a_moved_slide_is_told_and_another_slide_is_refused(
+    prediction: Prediction, tmp_path: Path, write_section: Callable[..., Any]
+) -> None:
+    prediction.save(tmp_path / "C.h5ad")
+    slide = Path(prediction.provenance.slide)
+    moved = slide.rename(tmp_path / "moved.tif")
+    opened = finish(open_prediction(tmp_path / "C.h5ad"))
+    assert opened.slide is None
+    assert opened.moved == str(slide)
+    small, _ = write_section(tmp_path / "small", "small", side=1)
+    with pytest.raises(UserError, match=r"small\.tif is not the slide of C: 35 of 36 spots lie outside it"):
+        slide_of(opened.prediction, small)
+    with slide_of(opened.prediction, moved):
+        assert opened.prediction.provenance.slide == str(moved)
