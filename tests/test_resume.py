@@ -108,6 +108,25 @@ def test_stopped_between_two_files(
     assert content(out) == uninterrupted
 
 
+@pytest.mark.parametrize(
+    "step",
+    ["Measuring stains", "Making thumbnails", "Encoding patches", "Comparing the training spots with each other"],
+)
+def test_stopped_after_the_last_epoch_and_gone_on_without_thumbnails(
+    step: str, sections: Sequence[Section], uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "model.cmrcnet"
+    job = fit(sections, settings(), out)
+    for progress in job:
+        if (progress.step, progress.done > 0) == (step, True):
+            job.close()
+    assert not out.exists()
+    finish(fit(sections, settings(thumbnails=False), out, resume=True))
+    assert content(out) == uninterrupted
+    for folder in (out, tmp_path / "model.training"):
+        assert not list(folder.rglob("thumbnails*"))
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
