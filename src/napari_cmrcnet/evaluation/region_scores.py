@@ -1,0 +1,167 @@
+"""Predicted against measured expression in regions of a section, and in the classes that they form."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.evaluation.metrics import pcc, undefined
+from napari_cmrcnet.sections.regions import Region
+
+FEW = 30
+"""Spots below which a correlation says little."""
+
+NOT_MEASURED = "not measured"
+
+Kind = Literal["region", "class", "all", "outside"]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Spots that are looked at together.
+
+    Parameters
+    ----------
+    kind : "region", "class", "all" or "outside"
+        One region; the union of a class's regions; all spots; those outside all regions.
+    name, classification : str
+        Of the region; of the class both are its name.
+    spots : bool (n,)
+        Which of the section's spots belong to it.
+    """
+
+    kind: Kind
+    name: str
+    classification: str
+    spots: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """A row of the table.
+
+    Parameters
+    ----------
+    kind, name, classification : str
+        Of its `Group`.
+    n : int
+        Spots.
+    predicted, measured : float
+        Means; NaN without spots, and without measurements.
+    pcc : float
+        Pearson correlation over the spots, NaN where it is undefined.
+    undefined : str
+        Why it is undefined, ``""`` where it is not.
+    """
+
+    kind: Kind
+    name: str
+    classification: str
+    n: int
+    predicted: float
+    measured: float
+    pcc: float
+    undefined: str
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few spots for the correlation to say much."""
+        return self.n < FEW
+
+
+def groups(xy: npt.ArrayLike, regions: Sequence[Region]) -> tuple[Group, ...]:
+    """Return the regions, their classes, all spots, and those outside all regions, in this order.
+
+    It depends on neither gene nor prediction: keep it until a region or the spots change.
+
+    Parameters
+    ----------
+    xy : (n, 2)
+        Spot centres (x, y) in full-resolution pixels.
+    regions : sequence of Region
+        A spot in two regions of a class counts once in the class.
+    """
+    centres = np.asarray(xy, np.float64).reshape(-1, 2)
+    inside = np.zeros((len(regions), len(centres)), bool)
+    for row, region in zip(inside, regions, strict=True):
+        row[:] = region.contains(centres)
+    return tuple(_groups(inside, regions))
+
+
+def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region]) -> Iterator[Group]:
+    classes = [region.classification for region in regions]
+    for region, spots in zip(regions, inside, strict=True):
+        yield Group("region", region.name, region.classification, spots)
+    for name in dict.fromkeys(filter(None, classes)):
+        members = [each == name for each in classes]
+        yield Group("class", name, name, np.any(inside[members], axis=0))
+    yield Group("all", "all spots", "", np.ones(inside.shape[1], bool))
+    yield Group("outside", "outside all regions", "", ~np.any(inside, axis=0))
+
+
+def region_table(
+    groups: Sequence[Group], predicted: npt.ArrayLike, measured: npt.ArrayLike | None
+) -> tuple[RegionScore, ...]:
+    """Score a gene, or the score of a panel, in each group.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        From `groups`.
+    predicted : (n,)
+        A value a spot.
+    measured : (n,) or None
+        None where it was not measured.
+    """
+    guess = np.asarray(predicted, np.float64)
+    truth = None if measured is None else np.asarray(measured, np.float64)
+    return tuple(_score(group, guess[group.spots], None if truth is None else truth[group.spots]) for group in groups)
+
+
+def _score(group: Group, guess: npt.NDArray[np.float64], truth: npt.NDArray[np.float64] | None) -> RegionScore:
+    if truth is None:
+        correlation, reason = float("nan"), NOT_MEASURED
+    else:
+        pair = truth[:, None], guess[:, None]
+        reason = undefined(*pair)[0]
+        correlation = float("nan") if reason else float(pcc(*pair)[0])
+    means = (_mean(guess), float("nan") if truth is None else _mean(truth))
+    return RegionScore(group.kind, group.name, group.classification, len(guess), *means, correlation, reason)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter: str = ",") -> str:
+    """Return the table as text for a spreadsheet, in which no name runs as a formula.
+
+    Parameters
+    ----------
+    scores : sequence of RegionScore
+        The rows.
+    section, gene : str
+        What they are of; a panel's name for its score.
+    delimiter : str
+        Between the cells: a comma for a file, a tab for the clipboard.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(
+        ["section", "gene", "kind", "region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"]
+    )
+    for score in scores:
+        note = score.undefined or (f"fewer than {FEW} spots" if score.few else "")
+        names = map(safe_text, (section, gene, score.kind, score.name, score.classification))
+        numbers = map(_short, (score.predicted, score.measured, score.pcc))
+        writer.writerow([*names, score.n, *numbers, note])
+    return text.getvalue()
+
+
+def _short(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"

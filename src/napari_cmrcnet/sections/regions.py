@@ -1,0 +1,297 @@
+"""Regions: named outlines on the slide, drawn by hand or exchanged with QuPath as GeoJSON."""
+
+import gzip
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+
+RGB = tuple[int, int, int]
+
+MAX_BYTES = 32 * 2**20  # a million corners; more is an export of cells
+MAX_REGIONS = 2000
+MAX_PX = 1e7  # no slide is so large
+
+CLASSES: dict[str, RGB] = {
+    "Tumour": (200, 0, 0),
+    "Stroma": (0, 140, 60),
+    "Necrosis": (90, 90, 90),
+    "Immune cells": (0, 110, 200),
+    "Other": (200, 110, 0),
+}
+"""The classes that are suggested first, with their colours: not those of H&E."""
+
+_UNCLASSIFIED: RGB = (240, 200, 0)
+_MORE: tuple[RGB, ...] = (
+    (0, 158, 160), (150, 150, 0), (210, 70, 160), (120, 80, 60), (255, 127, 14), (90, 60, 190), (60, 180, 60),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Region:
+    """An outline on the slide.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    classification : str
+        Its class, such as ``"Tumour"`` or QuPath's ``"Tumor: Positive"``; ``""`` where it has none.
+    geometry : Polygon or MultiPolygon
+        Valid, with its holes, in (x, y) full-resolution pixels; empty for a shape without an area.
+    colour : (int, int, int) or None
+        Red, green and blue of the class, 0 to 255, as QuPath has it.
+    """
+
+    name: str
+    classification: str
+    geometry: Polygon | MultiPolygon
+    colour: RGB | None = None
+
+    @property
+    def shown_colour(self) -> RGB:
+        """Its own colour, or that of its class."""
+        return self.colour if self.colour is not None else class_colour(self.classification)
+
+    def contains(self, xy: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return which spots belong to it: those whose centre is inside and not in a hole.
+
+        Parameters
+        ----------
+        xy : (n, 2)
+            Spot centres (x, y) in full-resolution pixels.
+
+        Returns
+        -------
+        bool (n,)
+        """
+        x, y = np.asarray(xy, np.float64).T
+        shapely.prepare(self.geometry)
+        inside: npt.NDArray[np.bool_] = shapely.contains_xy(self.geometry, x, y)
+        return inside
+
+
+def class_colour(classification: str) -> RGB:
+    """Return the colour of a class: of the suggested ones their own, of any other always the same."""
+    if not classification:
+        return _UNCLASSIFIED
+    known = {name.casefold(): colour for name, colour in CLASSES.items()} | {"tumor": CLASSES["Tumour"]}
+    name = classification.partition(":")[0].strip().casefold()
+    return known.get(name, _MORE[zlib.crc32(classification.encode()) % len(_MORE)])
+
+
+def with_names(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """Give the regions without a name one, such as "Tumour 2", which no other has."""
+    given = tuple(regions)
+    taken = {region.name for region in given}
+    named, numbers = [], Counter[str]()
+    for region in given:
+        stem = region.classification or "Region"
+        while not region.name:
+            numbers[stem] += 1
+            if f"{stem} {numbers[stem]}" not in taken:
+                region = replace(region, name=f"{stem} {numbers[stem]}")
+        named.append(region)
+    return tuple(named)
+
+
+def polygonal(geometry: Any) -> Polygon | MultiPolygon:
+    """Return what has an area of a geometry, made valid: an outline that crosses itself encloses by even and odd."""
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(geometry)))
+    parts = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def read_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -> tuple[Region, ...]:
+    """Read the outlines of a GeoJSON file as QuPath exports it.
+
+    Format: a FeatureCollection, an array of Features or geometries, or a single one, plain or gzipped; annotations
+    and detections alike (https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html).
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    notes : list of str, optional
+        Gets a sentence on what was left out, and one on what was repaired.
+
+    Returns
+    -------
+    tuple of Region
+        Each with a name.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is no GeoJSON, is damaged, or holds no outline or too many.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(_read(path))
+        features = list(_features(content))
+        if len(features) > MAX_REGIONS:
+            raise UserError(
+                f"{path} holds {len(features):,} objects, which are cells rather than regions; export only the "
+                "annotations from QuPath."
+            )
+        regions, repaired = [], 0
+        for number, feature in enumerate(features, start=1):
+            geometry, valid = _geometry(feature.get("geometry"), f"{path}, object {number}")
+            if not geometry.is_empty:
+                regions.append(_region(geometry, feature.get("properties")))
+                repaired += not valid
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply for GeoJSON; export it again from QuPath.") from error
+    except ValueError as error:  # not JSON, or not text
+        raise UserError(f"{path} is not GeoJSON ({error}); export it again from QuPath.") from error
+    if not regions:
+        raise UserError(f"{path} holds no outline with an area; export annotations from QuPath as GeoJSON.")
+    if notes is not None:
+        skipped = len(features) - len(regions)
+        if skipped:
+            notes.append(f"{skipped} of {len(features)} objects have no area (points or lines) and were left out.")
+        if repaired:
+            notes.append(f"{repaired} outlines cross themselves and were repaired.")
+    return with_names(regions)
+
+
+def write_geojson(path: str | os.PathLike[str], regions: Iterable[Region]) -> None:
+    """Write regions as annotations that QuPath opens; gzipped where the name ends in ``.gz``.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    regions : iterable of Region
+        Those without an area are left out.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    features = [_feature(region) for region in regions if not region.geometry.is_empty]
+    content = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False, allow_nan=False)
+    data = content.encode("utf-8")
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(gzip.compress(data) if Path(path).suffix.casefold() == ".gz" else data)
+
+
+def _feature(region: Region) -> dict[str, Any]:
+    # QuPath 0.4 and later refuse a classification without a colour.
+    kind = {"classification": {"name": region.classification, "color": list(region.shown_colour)}}
+    colour = {} if region.colour is None else {"color": list(region.colour)}
+    return {
+        "type": "Feature",
+        "geometry": shapely.geometry.mapping(shapely.orient_polygons(region.geometry)),
+        "properties": {"objectType": "annotation", "name": region.name} | (kind if region.classification else colour),
+    }
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's content, unpacked, if it is of a size that regions have."""
+    try:
+        with open(path, "rb") as stream:
+            packed = stream.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else open(path, "rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} could not be read ({error}); check the file.") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(
+            f"{path} is larger than {MAX_BYTES // 2**20} MB, too large for regions; export only the annotations from "
+            "QuPath."
+        )
+    return content
+
+
+def _features(content: Any) -> Iterator[dict[str, Any]]:
+    """Yield the Features of GeoJSON, with those that QuPath nests into others; bare geometries as Features."""
+    if isinstance(content, list):
+        for item in content:
+            yield from _features(item)
+    elif not isinstance(content, dict) or "type" not in content:
+        raise ValueError("an object without a type")
+    elif content["type"] == "FeatureCollection":
+        yield from _features(content.get("features") or [])
+    elif content["type"] == "Feature":
+        yield content
+        properties = content.get("properties")
+        children = properties.get("childObjects") if isinstance(properties, dict) else None
+        yield from _features(children or [])
+    else:
+        yield {"geometry": content}
+
+
+def _geometry(content: Any, where: str) -> tuple[Polygon | MultiPolygon, bool]:
+    """Return the area of a GeoJSON geometry, empty where it has none, and whether it was valid as it stood."""
+    if not isinstance(content, dict):
+        return Polygon(), True
+    try:
+        match content.get("type"):
+            case "Polygon":
+                polygons = [_polygon(content["coordinates"])]
+            case "MultiPolygon":
+                polygons = [_polygon(rings) for rings in content["coordinates"]]
+            case "GeometryCollection":
+                parts = [_geometry(part, where) for part in content["geometries"]]
+                return polygonal(shapely.union_all([area for area, _ in parts])), all(valid for _, valid in parts)
+            case _:
+                return Polygon(), True
+    except (KeyError, TypeError, ValueError, IndexError, shapely.GEOSException) as error:
+        raise UserError(f"{where} is damaged: its coordinates are not outlines; export it again.") from error
+    area = polygonal(polygons[0] if len(polygons) == 1 else shapely.union_all([polygonal(each) for each in polygons]))
+    return area, all(polygon.is_valid for polygon in polygons)
+
+
+def _polygon(rings: Any) -> Polygon:
+    corners = [np.asarray([position[:2] for position in ring], np.float64) for ring in rings if len(ring) >= 3]
+    if not all(ring.shape[1] == 2 and np.isfinite(ring).all() and np.abs(ring).max() <= MAX_PX for ring in corners):
+        raise ValueError("a coordinate is not on a slide")
+    return Polygon(corners[0], corners[1:]) if corners else Polygon()
+
+
+def _region(geometry: Polygon | MultiPolygon, properties: Any) -> Region:
+    properties = properties if isinstance(properties, dict) else {}
+    classification, colour = _class(properties.get("classification"))
+    return Region(_text(properties.get("name")), classification, geometry, colour or _rgb(properties.get("color")))
+
+
+def _class(content: Any) -> tuple[str, RGB | None]:
+    """Return name and colour of a class: a text, ``{name(s), color}``, or before QuPath 0.4 ``{name, colorRGB}``."""
+    if not isinstance(content, dict):
+        return _text(content), None
+    names = content.get("names")
+    name = ": ".join(map(_text, names)) if isinstance(names, list) else _text(content.get("name"))
+    parent = content.get("parentClass")
+    if isinstance(parent, dict):
+        name = f"{_class(parent)[0]}: {name}"
+    return name, _rgb(content.get("color", content.get("colorRGB")))
+
+
+def _rgb(content: Any) -> RGB | None:
+    """Return a colour given as [red, green, blue] or as one whole number, 0xAARRGGBB."""
+    if isinstance(content, int) and not isinstance(content, bool):
+        return (content >> 16 & 255, content >> 8 & 255, content & 255)
+    if not isinstance(content, list) or len(content) not in (3, 4):
+        return None
+    red, green, blue = content[:3]
+    fits = all(isinstance(value, int) and 0 <= value <= 255 for value in (red, green, blue))
+    return (red, green, blue) if fits else None
+
+
+def _text(content: Any) -> str:
+    """Return a text in one line of bearable length, ``""`` for anything else."""
+    return " ".join(content.split())[:100] if isinstance(content, str) else ""
