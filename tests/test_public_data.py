@@ -1,0 +1,325 @@
+"""Public sections: whole and checked or not at all. The network is a server on this machine."""
+
+import hashlib
+import io
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.sections import public_data
+from napari_cmrcnet.sections.public_data import (
+    PUBLIC_SECTIONS,
+    PublicFile,
+    PublicSection,
+    download,
+    download_size,
+    size_text,
+)
+
+PICTURE = bytes(range(256)) * 4000  # 1 MB
+
+
+class Site:
+    """A web server with files, that can be told to misbehave."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.breaks_after: int | None = None  # bytes, of the first answer to each address
+        self.ranges = True
+        self.pause = 0.0  # seconds between blocks
+        self.refuses = False
+        self.says_size = True
+        self.silence = 0.0  # seconds before any answer
+        self.asked: list[tuple[str, str, str | None]] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self.answer(head=True)
+
+            def do_GET(self) -> None:
+                self.answer(head=False)
+
+            def answer(self, head: bool) -> None:
+                first = not any(asked[:2] == (self.command, self.path) for asked in site.asked)
+                asked = self.headers["Range"]
+                site.asked.append((self.command, self.path, asked))
+                time.sleep(site.silence)
+                content = site.files.get(self.path)
+                if content is None or site.refuses or "Python" in self.headers["User-Agent"]:
+                    self.send_error(403, "Forbidden")
+                    return
+                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and site.ranges else 0
+                self.send_response(206 if start else 200)
+                if site.says_size:
+                    self.send_header("Content-Length", str(len(content) - start))
+                self.end_headers()
+                if head:
+                    return
+                end = len(content) if site.breaks_after is None or not first else site.breaks_after
+                for at in range(start, end, 50_000):
+                    try:
+                        self.wfile.write(content[at : min(at + 50_000, end)])
+                    except OSError:  # the client has gone
+                        return
+                    time.sleep(site.pause)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def publish(self, name: str, content: bytes) -> tuple[str, str]:
+        """Return address and checksum of a file."""
+        self.files[f"/{name}"] = content
+        return f"{self.address}/{name}", hashlib.sha256(content).hexdigest()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    server = Site()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path))
+    return tmp_path / "public"
+
+
+def archive() -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name in ("spatial/tissue_positions_list.csv", "../../../outside.csv"):
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            tar.addfile(member, io.BytesIO(b"a,b"))
+        link = tarfile.TarInfo("spatial/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(link)
+    return content.getvalue()
+
+
+def section_of(site: Site, *also: str) -> PublicSection:
+    """Return a section of a picture and an archive; ``also`` are copies of the picture's address."""
+    picture, picture_sum = site.publish("image.tif", PICTURE)
+    spatial, spatial_sum = site.publish("spatial.tar.gz", archive())
+    files = (
+        PublicFile("image.tif", (picture, *also), picture_sum),
+        PublicFile("spatial.tar.gz", (spatial,), spatial_sum),
+    )
+    return PublicSection("tumour", "A tumour", "nobody, CC0", files, measured=True)
+
+
+def left(cache: Path) -> list[str]:
+    return sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file())
+
+
+def test_a_section_is_downloaded_checked_and_unpacked_once(site: Site, cache: Path) -> None:
+    section = section_of(site)
+    assert download_size(section) == len(PICTURE) + len(archive())
+    paths = finish(download(section))
+    assert paths.slide.read_bytes() == PICTURE
+    assert paths.spots == cache / "tumour"
+    assert left(cache) == ["tumour/image.tif", "tumour/spatial/outside.csv", "tumour/spatial/tissue_positions_list.csv"]
+    site.asked.clear()
+    assert finish(download(section)) == paths
+    assert download_size(section) == 0
+    assert site.asked == []  # what is there needs no network
+
+
+def test_progress_counts_up_to_what_was_announced(site: Site) -> None:
+    site.pause = 0.03
+    reports: list[Progress] = []
+    finish(download(section_of(site)), reports.append)
+    counted = [report for report in reports if report.unit]
+    assert len(counted) > 2
+    assert counted[0].step == "Downloading A tumour"
+    assert {report.total for report in counted} == {(len(PICTURE) + len(archive())) // 1000}
+    done = [report.done for report in counted]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] <= counted[0].total
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["goes on", "site sends all again"])
+def test_a_broken_connection_is_taken_up_where_it_broke(site: Site, ranges: bool) -> None:
+    site.breaks_after, site.ranges = 300_000, ranges
+    section = section_of(site)
+    assert finish(download(section)).slide.read_bytes() == PICTURE
+    assert ("GET", "/image.tif", "bytes=300000-") in site.asked
+
+
+def test_a_copy_is_asked_where_the_first_place_refuses(site: Site) -> None:
+    section = section_of(site)
+    copy, _ = site.publish("copy/image.tif", PICTURE)
+    picture = section.files[0]
+    moved = PublicFile(picture.name, (f"{site.address}/gone.tif", copy), picture.sha256)
+    section = PublicSection("tumour", "A tumour", "nobody, CC0", (moved, section.files[1]), measured=True)
+    assert finish(download(section)).slide.read_bytes() == PICTURE
+
+
+def test_another_content_is_refused_and_thrown_away(site: Site, cache: Path) -> None:
+    section = section_of(site)
+    site.files["/image.tif"] = PICTURE[:-1] + b"!"
+    with pytest.raises(UserError, match=r"image.tif of A tumour is not the file that was published .*\.$"):
+        finish(download(section))
+    assert left(cache) == []
+
+
+def test_a_site_that_never_sends_all_is_told_and_nothing_is_left(site: Site, cache: Path) -> None:
+    section = section_of(site)
+    site.files["/image.tif"] = PICTURE[:600_000]
+    with pytest.raises(UserError, match=r"A tumour could not be downloaded from 127\.0\.0\.1 \("):
+        list(public_data._download(section, section.files[0], len(PICTURE)))
+    assert left(cache) == []
+
+
+def test_a_refusal_names_the_site_and_its_reason(site: Site) -> None:
+    site.refuses = True
+    with pytest.raises(UserError, match=r"^A tumour could not .* \(it answers 403 Forbidden\); check the connection"):
+        finish(download(section_of(site)))
+
+
+def test_without_a_network_there_is_one_sentence(cache: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file = PublicFile("a.svs", (f"http://127.0.0.1:{port}/a.svs",), "0" * 64)
+    section = PublicSection("slide", "A slide", "nobody, CC0", (file,), measured=False)
+    for ask in (lambda: finish(download(section)), lambda: download_size(section)):
+        with pytest.raises(UserError) as error:
+            ask()
+        assert "could not be downloaded from 127.0.0.1" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert left(cache) == []
+
+
+def test_a_site_that_says_nothing_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_data, "TIMEOUT", 0.2)
+    section = section_of(site)
+    site.silence = 0.6
+    with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
+        finish(download(section))
+    site.silence = 0.0
+    sizes = public_data._sizes(section)
+    site.silence = 0.6
+    with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
+        list(public_data._download(section, section.files[0], sizes[section.files[0]]))
+
+
+def test_a_site_that_does_not_say_a_size_is_refused(site: Site) -> None:
+    section = section_of(site)
+    site.says_size = False
+    with pytest.raises(UserError, match="it does not say how large the file is"):
+        download_size(section)
+
+
+def test_certificates_are_found_where_the_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_data.ssl.SSLContext, "load_default_certs", lambda *_: None)
+    assert public_data._certificates().cert_store_stats()["x509_ca"] > 100
+
+
+def test_cancelled_within_a_file_nothing_half_written_is_left(site: Site, cache: Path) -> None:
+    site.pause = 0.05
+    section = section_of(site)
+    job = download(section)
+    while not (report := next(job)).done:
+        pass
+    assert 0 < report.done < report.total
+    job.close()
+    assert left(cache) == []
+    site.pause = 0.0
+    assert finish(download(section)).slide.read_bytes() == PICTURE  # and it can be started again
+
+
+def test_files_that_were_complete_survive_a_later_failure(site: Site, cache: Path) -> None:
+    section = section_of(site)
+    good = site.files["/spatial.tar.gz"]
+    site.files["/spatial.tar.gz"] = b"?" * len(good)
+    with pytest.raises(UserError, match="not the file that was published"):
+        finish(download(section))
+    assert left(cache) == ["tumour/image.tif"]
+    assert download_size(section) == len(good)
+
+
+def test_a_full_disk_is_told_before_anything_is_downloaded(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(public_data.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5000})())
+    with pytest.raises(UserError, match=r"A tumour has 1\.0 MB, but .* has room for 5 kB; .*CMRCNET_CACHE"):
+        finish(download(section_of(site)))
+    assert left(cache) == []
+
+
+def test_what_a_killed_download_left_is_removed_once_it_is_old(site: Site, cache: Path) -> None:
+    import os
+
+    folder = cache / "tumour"
+    folder.mkdir(parents=True)
+    old, recent = folder / ".image.tif.1.part", folder / ".image.tif.2.part"
+    for file in (old, recent):
+        file.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    finish(download(section_of(site)))
+    assert not old.exists()
+    assert recent.exists()  # another window may be writing it
+
+
+def test_the_user_is_asked_with_source_size_and_place_before_a_download(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cmrcnet.viewer import sample_data
+
+    section = section_of(site)
+    monkeypatch.setitem(PUBLIC_SECTIONS, section.title, section)
+    assert finish(sample_data.question_job("A tumour")) == (
+        f"A tumour (nobody, CC0) is 1.0 MB to download. It is kept in {cache / 'tumour'}. Download it now?"
+    )
+    assert not sample_data.is_kept("A tumour")
+    assert finish(sample_data.public_section_job("A tumour")) == section.paths
+    assert sample_data.is_kept("A tumour")
+
+
+def test_the_synthetic_sample_is_at_hand() -> None:
+    from napari_cmrcnet.viewer.sample_data import synthetic_paths
+
+    sample = synthetic_paths()
+    assert sample.slide.is_file()
+    assert sample.spots.is_file()
+    assert (sample.checkpoint / "card.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(1_763_000_000, "1.8 GB"), (32_400_000, "32 MB"), (1_938_955, "1.9 MB"), (4_700, "5 kB")]
+)
+def test_sizes_are_said_as_people_say_them(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_the_published_sections_have_checksums_and_lie_on_secure_sites() -> None:
+    assert list(PUBLIC_SECTIONS) == ["Visium human breast cancer", "Visium human lymph node", "CMU-1 small region"]
+    for section in PUBLIC_SECTIONS.values():
+        for file in section.files:
+            assert len(bytes.fromhex(file.sha256)) == 32
+            assert all(url.startswith("https://") for url in file.urls)
+        assert section.measured == ("filtered_feature_bc_matrix.h5" in [file.name for file in section.files])
+
+
+def test_the_real_slide_has_the_published_checksum(real_data: Path) -> None:
+    (file,) = PUBLIC_SECTIONS["CMU-1 small region"].files
+    assert hashlib.sha256((real_data / "slides" / file.name).read_bytes()).hexdigest() == file.sha256
