@@ -13,6 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.boundary import from_napari, layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import DIVERGING, label, limits, values
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
+from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
 
@@ -253,15 +254,21 @@ class SectionLayers:
             for view in [view for view, layer in kept.items() if layer is event.value or layer == event.value]:
                 del kept[view]
                 self._drawn.pop(view, None)
+        if event.value.name == REGIONS:
+            self._rearrange()
 
     def _on_inserted(self, _event: Any) -> None:
         """Keep our groups at the bottom, where the grid counts from, when the user adds a layer."""
-        if not self._drawing and self.points:
-            self._drawing = True
-            try:
-                self._arrange(self._visible() or self.shown_views)
-            finally:
-                self._drawing = False
+        self._rearrange()
+
+    def _rearrange(self) -> None:
+        if self._drawing or not self.points:
+            return
+        self._drawing = True
+        try:
+            self._arrange(self._visible() or self.shown_views)
+        finally:
+            self._drawing = False
 
     def _on_press(self, viewer: Any, event: Any) -> Any:
         """Select the spot under a click; a drag pans as ever."""

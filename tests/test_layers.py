@@ -1,0 +1,241 @@
+"""The layers drawn from a session: cells side by side or overlaid, shared limits, clicks, and what users do to them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from anndata import AnnData
+from napari.components import ViewerModel
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.viewer.region_layer import REGIONS
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.slide_layer import slide_layer
+
+
+@pytest.fixture
+def viewer(
+    untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> Iterator[ViewerModel]:
+    """A viewer (without a window) that shows section C."""
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
+    viewer = ViewerModel()
+    session_of(viewer).set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    return viewer
+
+
+@pytest.fixture
+def session(viewer: ViewerModel) -> Session:
+    return session_of(viewer)
+
+
+def cells(viewer: ViewerModel) -> list[list[str]]:
+    """Return the visible layers of each cell of the canvas, first word of each name."""
+    grid, layers = viewer.canvas.grid, viewer.layers
+    if not grid.enabled:
+        return [[layer.name for layer in layers if layer.visible]]
+    found: dict[tuple[int, int], list[str]] = {}
+    for index, layer in enumerate(layers):
+        if layer.visible:
+            found.setdefault(grid.position(index, layers), []).append(layer.name)
+    return [found[place] for place in sorted(found)]
+
+
+def test_measured_and_predicted_are_side_by_side_over_the_slide(viewer: ViewerModel) -> None:
+    left, right = cells(viewer)
+    assert left == ["H&E", "GENE3 measured, log-norm."]
+    assert right == ["H&E [1]", "GENE3 predicted, log-norm."]
+    assert viewer.canvas.overlays.text.text == session_of(viewer).shown.title  # type: ignore[union-attr]
+    assert viewer.canvas.overlays.scale_bar.visible
+
+
+def test_every_layer_is_in_micrometres_at_the_spots_place(viewer: ViewerModel, session: Session) -> None:
+    for layer in viewer.layers:
+        assert layer.scale.tolist() == [0.5, 0.5]
+        assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
+    points = layers_of(viewer).points["predicted"]
+    assert session.prediction is not None
+    np.testing.assert_array_equal(points.data, session.prediction.xy[:, ::-1])  # (row, column)
+
+
+def test_a_gene_switch_recolours_all_visible_views_on_one_scale(viewer: ViewerModel, session: Session) -> None:
+    session.show("GENE8")
+    points = layers_of(viewer).points
+    assert session.shown is not None
+    np.testing.assert_array_equal(points["predicted"].features["value"], session.shown.predicted)
+    np.testing.assert_array_equal(points["measured"].features["value"], session.shown.measured)
+    assert points["predicted"].face_contrast_limits == points["measured"].face_contrast_limits
+    low, high = points["predicted"].face_contrast_limits
+    for name in ("measured", "predicted"):
+        ends = points[name].face_color[np.argsort(np.asarray(points[name].features["value"]))[[0, -1]]]
+        assert not np.allclose(*ends)  # colours follow the new limits
+    assert low < high
+    assert points["predicted"].name == "GENE8 predicted, log-norm."
+
+
+def test_views_appear_in_cells_of_their_own_and_hidden_ones_leave_none(viewer: ViewerModel, session: Session) -> None:
+    session.set_look(views=("measured", "predicted", "difference", "confidence"))
+    assert [names[-1].split(",")[0] for names in cells(viewer)] == [
+        "GENE3 measured",
+        "GENE3 predicted",
+        "GENE3 difference",
+        "mean cosine similarity",
+    ]
+    session.set_look(views=("predicted", "confidence"))
+    assert [names[-1].split(",")[0] for names in cells(viewer)] == ["GENE3 predicted", "mean cosine similarity"]
+    session.set_look(layout="overlaid", front="difference")
+    assert [name.split(",")[0] for name in cells(viewer)[0]] == ["H&E [2]", "GENE3 difference"]
+
+
+def test_flipping_shows_measured_and_predicted_in_one_place(viewer: ViewerModel, session: Session) -> None:
+    session.flip()
+    assert [names[-1] for names in cells(viewer)] == ["GENE3 measured, log-norm."]
+    viewer.keymap["F"](viewer) if "F" in viewer.keymap else session.flip()
+    assert [names[-1] for names in cells(viewer)] == ["GENE3 predicted, log-norm."]
+
+
+def test_a_hidden_view_is_up_to_date_when_it_is_seen_again(viewer: ViewerModel, session: Session) -> None:
+    session.set_look(layout="overlaid", front="predicted")
+    session.show("GENE12")
+    session.flip()
+    measured = layers_of(viewer).points["measured"]
+    assert session.shown is not None
+    np.testing.assert_array_equal(measured.features["value"], session.shown.measured)
+    assert measured.name == "GENE12 measured, log-norm."
+
+
+def test_opacity_and_size_are_of_all_views(viewer: ViewerModel, session: Session) -> None:
+    before = {view: layer.size.copy() for view, layer in layers_of(viewer).points.items()}
+    session.set_look(opacity=0.4, spot_size=2.0)
+    for view, layer in layers_of(viewer).points.items():
+        assert layer.opacity == 0.4
+        np.testing.assert_allclose(layer.size, 2 * before[view])
+
+
+def test_a_click_on_a_spot_selects_it_and_a_click_beside_selects_none(viewer: ViewerModel, session: Session) -> None:
+    layers = layers_of(viewer)
+    assert session.prediction is not None
+    x, y = session.prediction.xy[7] * 0.5  # in µm
+    assert layers.spot_at((y, x)) == 7
+    assert layers.spot_at((-50.0, -50.0)) is None
+    press(viewer, (y, x))
+    assert session.selected.tolist() == [7]
+    assert layers.points["predicted"].selected_data == {7}
+    press(viewer, (y, x), moved=30)  # a drag pans
+    press(viewer, (-50.0, -50.0))
+    assert session.selected.tolist() == []
+
+
+def press(viewer: ViewerModel, position: tuple[float, float], moved: int = 0) -> None:
+    event = SimpleNamespace(type="mouse_press", pos=(100, 100), position=position)
+    for callback in viewer.mouse_drag_callbacks:
+        if getattr(callback, "__name__", "") == "_on_press":
+            steps = callback(viewer, event)
+            next(steps)
+            if moved:
+                event.type, event.pos = "mouse_move", (100 + moved, 100)
+                next(steps)
+            event.type = "mouse_release"
+            next(steps, None)
+
+
+def test_the_spots_can_neither_be_moved_nor_deleted(viewer: ViewerModel) -> None:
+    points = layers_of(viewer).points["predicted"]
+    assert not points.editable
+    points.mode = "select"
+    assert points.mode == "pan_zoom"
+
+
+def test_a_deleted_layer_comes_back_when_its_view_is_asked_for(viewer: ViewerModel, session: Session) -> None:
+    viewer.layers.remove(layers_of(viewer).points["predicted"])
+    session.show("GENE2")  # the window goes on
+    assert [names[-1] for names in cells(viewer)][-1] == "GENE2 predicted, log-norm."
+    viewer.layers.clear()
+    session.show("GENE5")
+    assert len(cells(viewer)) == 2
+
+
+def test_the_layer_by_which_the_slide_was_opened_is_taken_over(viewer: ViewerModel, session: Session) -> None:
+    prediction, slide = session.prediction, session.slide
+    assert slide is not None
+    session.set_prediction(None)
+    assert not viewer.layers
+    levels, settings, _ = slide_layer(slide, 0.5)
+    viewer.add_image(levels, **settings)
+    session.set_prediction(prediction, slide)
+    assert [layer.name for layer in viewer.layers] == [
+        "H&E", "GENE3 measured, log-norm.", "H&E [1]", "GENE3 predicted, log-norm."
+    ]  # fmt: skip
+
+
+def test_without_a_slide_the_spots_are_shown_alone(viewer: ViewerModel, session: Session) -> None:
+    session.set_prediction(session.prediction, None)
+    assert cells(viewer) == [["GENE3 measured, log-norm."], ["GENE3 predicted, log-norm."]]
+
+
+def test_regions_are_seen_in_every_cell_and_follow_what_is_drawn(viewer: ViewerModel, session: Session) -> None:
+    square = np.array([[10, 10], [10, 60], [60, 60], [60, 10]], float)
+    regions = viewer.add_shapes([square], shape_type="polygon", name=REGIONS, scale=(0.5, 0.5), units=("um", "um"))
+    left, right = cells(viewer)
+    assert left == ["H&E", REGIONS, "GENE3 measured, log-norm."]
+    assert right == ["H&E [1]", f"{REGIONS} (copy)", "GENE3 predicted, log-norm."]
+    regions.add([square + 50], shape_type="polygon")
+    copy = viewer.layers[f"{REGIONS} (copy)"]
+    np.testing.assert_array_equal(copy.data[1], square + 50)
+    session.flip()
+    assert REGIONS in cells(viewer)[0]
+    viewer.layers.remove(regions)
+    assert not any(layer.name.startswith(REGIONS) for layer in viewer.layers)
+
+
+def test_a_layer_of_the_user_s_own_does_not_disturb_the_cells(viewer: ViewerModel) -> None:
+    viewer.add_points([[1, 1]], name="mine", scale=(0.5, 0.5), units=("um", "um"))
+    left, right = cells(viewer)
+    assert left == ["H&E", "GENE3 measured, log-norm.", "mine"]
+    assert right == ["H&E [1]", "GENE3 predicted, log-norm."]
+
+
+def test_an_unmeasured_section_shows_the_prediction_alone(
+    viewer: ViewerModel,
+    session: Session,
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> None:
+    section = open_small(*write_section(tmp_path / "bare", "D", 4), name="D")
+    spots = section.spots
+    bare = replace(section, spots=AnnData(obs=spots.obs, obsm=dict(spots.obsm), uns=spots.uns))
+    session.set_prediction(finish(predict(bare, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    assert cells(viewer) == [["H&E", "GENE3 predicted, log-norm."]]
+    session.flip()
+    assert cells(viewer) == [["H&E", "GENE3 predicted, log-norm."]]
+
+
+def test_spots_unlike_the_bank_are_rings(viewer: ViewerModel, session: Session, monkeypatch: Any) -> None:
+    unlike = np.zeros(36, bool)
+    unlike[[3, 5]] = True
+    monkeypatch.setattr(type(session.prediction), "unlike", lambda _self: unlike)
+    session.set_prediction(session.prediction, session.slide)
+    symbols = layers_of(viewer).points["predicted"].symbol
+    assert [str(symbol) for symbol in symbols[[2, 3, 5]]] == ["disc", "ring", "ring"]
+    session.set_look(mark_unlike=False)
+    assert {str(symbol) for symbol in layers_of(viewer).points["predicted"].symbol} == {"disc"}
+
+
+def test_a_viewer_that_is_gone_takes_its_session_with_it() -> None:
+    import gc
+    import weakref
+
+    viewer = ViewerModel()
+    gone = weakref.ref(session_of(viewer))
+    del viewer
+    gc.collect()
+    assert gone() is None
