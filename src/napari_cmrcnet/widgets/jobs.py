@@ -178,7 +178,7 @@ class JobBar(QWidget):
         self._bar.setRange(0, 0)
         self._text.setText(f"{title} …" if title else "")
         self._cancel.setEnabled(True)
-        self._line.hide()
+        self.message("")
         self._row.show()
         self._text.show()
         self._run = _Run(self, job, done, ended, keep)

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
-
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
+from napari_cmrcnet.widgets import questions
 from napari_cmrcnet.widgets.jobs import run_in_window
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.public_data import PublicPaths
     from napari_cmrcnet.sections.section import Section
     from napari_cmrcnet.sections.slide import Slide
 
@@ -54,7 +56,7 @@ def open_in(viewer: Any, path: Path) -> None:
 def _opened(viewer: Any, opened: Opened) -> None:
     slide = opened.slide
     if slide is None and opened.moved:
-        found = ask_for_slide(None, opened.prediction.name, opened.moved)
+        found = questions.ask_for_slide(None, opened.prediction.name, opened.moved)
         slide = slide_of(opened.prediction, found) if found is not None else None
     show_prediction(viewer, opened.prediction, slide)
 
@@ -93,32 +95,12 @@ def start_scoring(viewer: Any) -> None:
     run_in_window(viewer, score_job(prediction), done, f"Scoring {prediction.name}")
 
 
-def ask_for_slide(parent: QWidget | None, section: str, was: str) -> Path | None:
-    """Ask where a slide is now; None to go on without it."""
-    answer = QMessageBox.question(
-        parent,
-        "Where is the slide?",
-        f"The slide of {section} is not at\n{was}\nany more. Do you want to say where it is now? "
-        "Without it the spots are shown on an empty ground.",
-    )
-    if answer != QMessageBox.StandardButton.Yes:
-        return None
-    path, _ = QFileDialog.getOpenFileName(parent, f"The slide of {section}")
-    return Path(path) if path else None
-
-
-def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path | None:
-    """Ask where a checkpoint is now; None to go on without it."""
-    path = QFileDialog.getExistingDirectory(parent, f"The checkpoint of {section}, which was at {was}")
-    return Path(path) if path else None
-
-
-def find_checkpoint(parent: QWidget, viewer: Any) -> None:
+def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
     """Ask where the checkpoint of the prediction is, and open the prediction with it."""
     prediction = session_of(viewer).prediction
     if prediction is None or prediction.path is None:
         return
-    found = ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
+    found = questions.ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
     if found is not None:
         slide = Path(prediction.provenance.slide)
         job = open_prediction(prediction.path, slide if slide.exists() else None, found)
@@ -143,3 +125,44 @@ def _sample() -> "Job[tuple[Section, Prediction]]":
     from napari_cmrcnet.evaluation.demo import predict_sample
 
     return (yield from predict_sample())
+
+
+def open_breast_cancer() -> list[tuple[None]]:
+    """Open 10x Genomics' Visium section of a human breast cancer."""
+    return _open_public("Visium human breast cancer")
+
+
+def open_lymph_node() -> list[tuple[None]]:
+    """Open 10x Genomics' Visium section of a human lymph node."""
+    return _open_public("Visium human lymph node")
+
+
+def open_cmu_small_region() -> list[tuple[None]]:
+    """Open a small slide of OpenSlide's test data."""
+    return _open_public("CMU-1 small region")
+
+
+def _open_public(title: str) -> list[tuple[None]]:
+    """Say how large a public section is, download it if the user agrees, and put it into the Predict panel."""
+    import napari
+
+    from napari_cmrcnet.viewer.sample_data import is_kept, public_section_job, question_job
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise UserError("Samples are shown in a window; open one with 'napari' and choose File > Open Sample.")
+
+    def downloaded(paths: "PublicPaths") -> None:
+        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
+        panel.choose(paths.slide, paths.spots)
+        viewer.open(str(paths.slide), plugin=PLUGIN)
+
+    def asked(question: str) -> None:
+        if questions.ask_to_download(None, question):
+            run_in_window(viewer, public_section_job(title), downloaded, f"Downloading {title}")
+
+    if is_kept(title):
+        run_in_window(viewer, public_section_job(title), downloaded, f"Opening {title}")
+    else:
+        run_in_window(viewer, question_job(title), asked, title)
+    return NO_LAYERS

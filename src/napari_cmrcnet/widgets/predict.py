@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -89,6 +90,13 @@ class PredictPanel(QWidget):
             pitch_um=self.pitch.value(),
             patient=self.patient.text().strip(),
         )
+
+    def choose(self, slide: Path, spots: Path | None) -> None:
+        """Choose a slide and its spots; None chooses a grid."""
+        self.slide.set_path(slide)
+        (self.from_file if spots is not None else self.from_grid).setChecked(True)
+        if spots is not None:
+            self.spots.set_path(spots)
 
     def predict(self) -> None:
         """Run the prediction in a worker."""
@@ -255,6 +263,8 @@ class PredictPanel(QWidget):
             show_preview(self.viewer, inspection.section)
 
     def _on_ended(self) -> None:
+        if not isalive(self):  # the panel was closed during the run
+            return
         self._predicting = False
         again, self._inspected_again = self._inspected_again, False
         if again:
@@ -284,6 +294,8 @@ class PredictPanel(QWidget):
 
     def _on_layers(self, *_: Any) -> None:
         """Offer the slide that is the selected layer; take it where none is chosen yet."""
+        if not isalive(self):
+            return
         path = slide_path(self.viewer.layers.selection.active)
         self.layer_button.setEnabled(path is not None)
         if path is not None and self.slide.path is None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -214,6 +215,8 @@ class ViewPanel(QWidget):
 
     def _show_look(self, look: Look, _old: Look) -> None:
         """Bring every control in line with the look."""
+        if not isalive(self):
+            return
         side_by_side = look.layout == "side by side"
         with signals_blocked(self.side_by_side), signals_blocked(self.overlaid):
             self.side_by_side.setChecked(side_by_side)
@@ -247,6 +250,8 @@ class ViewPanel(QWidget):
             remember(f"look/{key}", getattr(look, key))
 
     def _show_shown(self) -> None:
+        if not isalive(self):
+            return
         shown, prediction = self.session.shown, self.session.prediction
         if shown is None or prediction is None:
             self.title.setText(

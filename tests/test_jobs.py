@@ -1,0 +1,144 @@
+"""Long work beside the window: progress, cancel within a batch, one message on failure, and panels that are closed."""
+
+import time
+from typing import Any
+
+import pytest
+from qtpy.QtWidgets import QMainWindow
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.widgets.jobs import JobBar, progress_text
+
+
+@pytest.fixture
+def window(qtbot: Any) -> QMainWindow:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.show()
+    return window
+
+
+@pytest.fixture
+def bar(window: QMainWindow) -> JobBar:
+    bar = JobBar(window)
+    window.setCentralWidget(bar)
+    return bar
+
+
+class Work:
+    """A job of steps of 20 ms that knows how far it came and whether it was closed."""
+
+    def __init__(self, steps: int, error: Exception | None = None) -> None:
+        self.steps, self.error, self.done, self.closed = steps, error, 0, False
+
+    def job(self) -> Job[str]:
+        try:
+            for step in range(self.steps):
+                yield Progress("Working", step, self.steps, "steps")
+                time.sleep(0.02)
+                self.done += 1
+            if self.error is not None:
+                raise self.error
+            return "result"
+        finally:
+            self.closed = True
+
+
+def test_the_result_arrives_and_the_bar_goes(qtbot: Any, bar: JobBar) -> None:
+    results: list[str] = []
+    assert bar.start(Work(5).job(), results.append, "Testing")
+    assert bar.busy
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert results == ["result"]
+    assert bar.text == ""
+
+
+def test_cancel_stops_within_a_step_and_gives_no_result(qtbot: Any, bar: JobBar) -> None:
+    work, results = Work(1000), []
+    bar.start(work.job(), results.append)
+    qtbot.waitUntil(lambda: work.done > 2)
+    began = time.monotonic()
+    bar.cancel()
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert time.monotonic() - began < 1
+    assert work.closed
+    assert work.done < 900
+    assert results == []
+    assert bar.text.startswith("Cancelled")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (UserError("x.svs is no slide; choose another."), "⚠ x.svs is no slide; choose another."),
+        (UserError("No pixel size; give it (--mpp, or the column mpp of a sheet)."), "Pixel size, under More settings"),
+        (RuntimeError("CUDA out of memory"), "unexpected error (RuntimeError: CUDA out of memory)"),
+    ],
+)
+def test_a_failure_is_one_message_and_the_bar_is_ready_again(
+    qtbot: Any, bar: JobBar, error: Exception, message: str
+) -> None:
+    results: list[str] = []
+    bar.start(Work(1, error).job(), results.append, "Testing")
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert message in bar.text
+    assert "--mpp" not in bar.text
+    assert results == []
+    bar.start(Work(1).job(), results.append)
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert results == ["result"]
+    assert bar.text == ""
+
+
+def test_a_second_job_is_refused_while_one_runs(qtbot: Any, bar: JobBar) -> None:
+    work, results = Work(20), []
+    bar.start(work.job(), results.append, "The first")
+    assert not bar.start(Work(1).job(), results.append, "The second")
+    assert "The first is under way" in bar.text
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert results == ["result"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_closed_panel_keeps_or_ends_its_job(qtbot: Any, window: QMainWindow, bar: JobBar, keep: bool) -> None:
+    work, results, ended = Work(30), [], []
+    bar.start(work.job(), results.append, keep=keep, ended=lambda: ended.append(True))
+    qtbot.waitUntil(lambda: work.done > 1)
+    window.takeCentralWidget().deleteLater()
+    qtbot.waitUntil(lambda: bool(ended))
+    assert results == (["result"] if keep else [])
+    assert work.closed
+
+
+def test_a_closed_window_gets_no_result(qtbot: Any) -> None:
+    window = QMainWindow()
+    bar = JobBar(window)
+    window.setCentralWidget(bar)
+    work, results, ended = Work(30), [], []
+    bar.start(work.job(), results.append, keep=True, ended=lambda: ended.append(True))
+    qtbot.waitUntil(lambda: work.done > 1)
+    began = time.monotonic()
+    window.close()
+    window.deleteLater()
+    qtbot.waitUntil(lambda: bool(ended))
+    assert time.monotonic() - began < 1
+    assert results == []
+
+
+@pytest.mark.parametrize(
+    ("progress", "done", "seconds", "text"),
+    [
+        (Progress("Reading", 0, 0), 0, 3.0, "Reading"),
+        (Progress("Encoding patches", 0, 2898, "patches"), 0, 0.0, "Encoding patches: 0 of 2,898 patches"),
+        (
+            Progress("Encoding patches", 320, 2898, "patches"),
+            320,
+            8.0,
+            "Encoding patches: 320 of 2,898 patches, 40 patches/s, 1 min left",
+        ),
+        (Progress("Scoring", 30, 60, "genes"), 30, 60.0, "Scoring: 30 of 60 genes, 0.5 genes/s, 1 min left"),
+    ],
+)
+def test_progress_is_told_with_speed_and_time_left(progress: Progress, done: int, seconds: float, text: str) -> None:
+    assert progress_text(progress, done, seconds) == text

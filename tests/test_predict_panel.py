@@ -1,0 +1,205 @@
+"""The Predict panel: what is chosen is described and checked, predicted beside the window, and remembered."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QMainWindow
+
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.viewer.preview import PREVIEW
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.slide_layer import slide_layer
+from napari_cmrcnet.widgets.predict import PredictPanel
+
+
+@pytest.fixture
+def section(tmp_path: Path, write_section: Callable[..., Any]) -> tuple[Path, Path]:
+    return write_section(tmp_path / "data", "C", 3, side=16)
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def panel(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PredictPanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    return shown(qtbot, viewer)
+
+
+def shown(qtbot: Any, viewer: ViewerModel) -> PredictPanel:
+    panel = PredictPanel(viewer)
+    qtbot.addWidget(panel)
+    panel.resize(380, 700)
+    panel.show()
+    return panel
+
+
+def settled(qtbot: Any, panel: PredictPanel) -> None:
+    """Wait until the panel has looked at all that is chosen."""
+    qtbot.waitUntil(
+        lambda: panel.inspection is not None and panel.inspection.request == panel.request() and not panel.jobs.busy,
+        timeout=60_000,
+    )
+
+
+@pytest.fixture
+def chosen(
+    qtbot: Any, panel: PredictPanel, section: tuple[Path, Path], untrained_checkpoint: Checkpoint
+) -> PredictPanel:
+    panel.choose(*section)
+    panel.checkpoint.set_path(untrained_checkpoint.path)
+    panel.mpp.setValue(0.5)
+    panel.k.setValue(6)
+    panel.patient.setText("P9")
+    panel.patient.editingFinished.emit()
+    settled(qtbot, panel)
+    return panel
+
+
+def test_an_empty_panel_says_what_to_choose(panel: PredictPanel) -> None:
+    assert panel.hint.text() == "Choose a slide and the spots (or a grid) and a checkpoint to predict."
+    assert not panel.run.isEnabled()
+
+
+def test_what_is_chosen_is_described_and_checked_and_predicted(
+    qtbot: Any, chosen: PredictPanel, viewer: ViewerModel
+) -> None:
+    assert chosen.slide.line.startswith("tiled TIFF, 512 × 512 pixels")
+    assert "256 spots, 24 genes measured" in chosen.spots.line
+    assert "bank of 72 spots and 24 genes" in chosen.checkpoint.line
+    assert any("lie on tissue" in text for text in chosen.checks.texts)
+    assert chosen.hint.isHidden()
+    assert chosen.run.isEnabled()
+    chosen.run.click()
+    session = session_of(viewer)
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
+    assert session.prediction is not None
+    assert session.prediction.provenance.k == 6
+    assert session.prediction.provenance.patient == "P9"
+    assert session.slide is not None
+    qtbot.waitUntil(lambda: session.scores is not None, timeout=60_000)
+    assert [layer.name for layer in viewer.layers][-1].endswith("predicted, log-norm.")
+
+
+def test_a_bad_choice_is_told_under_it_and_mended(
+    qtbot: Any, chosen: PredictPanel, tmp_path: Path, untrained_checkpoint: Checkpoint
+) -> None:
+    damaged = tmp_path / "damaged.cmrcnet"
+    shutil.copytree(untrained_checkpoint.path, damaged)  # type: ignore[arg-type]
+    (damaged / "card.json").write_text("{")
+    chosen.checkpoint.set_path(damaged)
+    settled(qtbot, chosen)
+    assert "card.json is damaged" in chosen.checkpoint.line
+    assert not chosen.run.isEnabled()
+    chosen.checkpoint.set_path(untrained_checkpoint.path)
+    settled(qtbot, chosen)
+    assert chosen.run.isEnabled()
+
+
+def test_an_unknown_pixel_size_is_asked_for_in_the_panel_s_words(qtbot: Any, chosen: PredictPanel) -> None:
+    chosen.mpp.setValue(0)
+    settled(qtbot, chosen)
+    assert "pixel size" in chosen.spots.line
+    assert "under More settings" in chosen.spots.line
+    assert "--" not in chosen.spots.line
+
+
+def test_a_checkpoint_that_changes_after_the_look_is_one_message(
+    qtbot: Any, chosen: PredictPanel, tmp_path: Path, viewer: ViewerModel, untrained_checkpoint: Checkpoint
+) -> None:
+    mine = tmp_path / "mine.cmrcnet"
+    shutil.copytree(untrained_checkpoint.path, mine)  # type: ignore[arg-type]
+    chosen.checkpoint.set_path(mine)
+    settled(qtbot, chosen)
+    (mine / "model.safetensors").write_bytes(b"changed")
+    chosen.run.click()
+    qtbot.waitUntil(lambda: not chosen.jobs.busy, timeout=60_000)
+    assert "model.safetensors was changed or damaged" in chosen.jobs.text
+    assert session_of(viewer).prediction is None
+    assert chosen.run.isEnabled()
+
+
+def test_two_runs_at_once_are_one(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:
+    told: list[Any] = []
+    session_of(viewer).prediction_changed.connect(lambda: told.append(True))
+    chosen.predict()
+    chosen.predict()
+    assert "A prediction is under way" in chosen.jobs.text
+    qtbot.waitUntil(lambda: not chosen.jobs.busy, timeout=60_000)
+    assert len(told) == 1
+
+
+def test_cancel_leaves_what_was_there(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:
+    chosen.predict()
+    began = time.monotonic()
+    chosen.jobs.cancel()
+    qtbot.waitUntil(lambda: not chosen.jobs.busy, timeout=60_000)
+    assert time.monotonic() - began < 20  # the import of torch, which cannot be interrupted, is in it
+    assert session_of(viewer).prediction is None
+    assert chosen.run.isEnabled()
+
+
+def test_a_grid_is_previewed_and_its_pitch_matters(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:
+    chosen.from_grid.setChecked(True)
+    chosen.pitch.setValue(50)
+    settled(qtbot, chosen)
+    assert "nothing measured" in chosen.spots.line
+    coarse = len(viewer.layers[PREVIEW].data)
+    chosen.pitch.setValue(25)
+    settled(qtbot, chosen)
+    assert len(viewer.layers[PREVIEW].data) > 3 * coarse
+    assert [layer.scale.tolist() for layer in viewer.layers] == [[0.5, 0.5]] * 2
+    chosen.from_file.setChecked(True)
+    assert PREVIEW not in viewer.layers
+    assert not chosen.pitch.isEnabled()
+
+
+def test_the_slide_that_is_open_is_taken(
+    qtbot: Any, panel: PredictPanel, viewer: ViewerModel, section: tuple[Path, Path], open_small: Callable[..., Any]
+) -> None:
+    opened = open_small(*section)
+    levels, settings, _ = slide_layer(opened.slide, 0.5)
+    viewer.add_image(levels, **settings)
+    assert panel.slide.path == section[0].absolute()
+    panel.slide.set_path(None)
+    panel.layer_button.click()
+    assert panel.slide.path == section[0].absolute()
+
+
+def test_the_last_choices_are_remembered(qtbot: Any, chosen: PredictPanel, section: tuple[Path, Path]) -> None:
+    again = shown(qtbot, ViewerModel())
+    assert (again.slide.path, again.spots.path) == section
+    assert again.checkpoint.path == chosen.checkpoint.path
+    assert again.k.value() == 6
+    settled(qtbot, again)
+
+
+def test_a_panel_closed_during_the_run_loses_nothing(
+    qtbot: Any,
+    viewer: ViewerModel,
+    section: tuple[Path, Path],
+    untrained_checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    panel = PredictPanel(viewer)
+    window.setCentralWidget(panel)
+    window.show()
+    panel.choose(*section)
+    panel.checkpoint.set_path(untrained_checkpoint.path)
+    panel.mpp.setValue(0.5)
+    settled(qtbot, panel)
+    panel.predict()
+    window.takeCentralWidget().deleteLater()
+    session = session_of(viewer)
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
