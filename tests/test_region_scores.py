@@ -112,8 +112,8 @@ def test_a_gene_of_5000_spots_in_20_regions_is_quick() -> None:
     predicted, measured = rng.random((2, 5000)).astype(np.float32)
     times = []
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.thread_time()
         region_table(known, predicted, measured)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
     print(f"27 rows of 5,000 spots: {1000 * min(times):.1f} ms")
-    assert min(times) < 0.01 * 5  # five times the goal: other work may share the machine
+    assert min(times) < 0.02  # the goal is 10 ms; the machine may be slow

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.evaluation.metrics import pcc, undefined
+from napari_cmrcnet.evaluation.metrics import FEW_SPOTS, pcc, undefined
 from napari_cmrcnet.sections.regions import Region
 
 FEW = 30
@@ -126,10 +126,12 @@ def region_table(
 def _score(group: Group, guess: npt.NDArray[np.float64], truth: npt.NDArray[np.float64] | None) -> RegionScore:
     if truth is None:
         correlation, reason = float("nan"), NOT_MEASURED
+    elif not guess.size:
+        correlation, reason = float("nan"), FEW_SPOTS
     else:
         pair = truth[:, None], guess[:, None]
-        reason = undefined(*pair)[0]
-        correlation = float("nan") if reason else float(pcc(*pair)[0])
+        correlation = float(pcc(*pair)[0])
+        reason = undefined(*pair)[0] if np.isnan(correlation) else ""
     means = (_mean(guess), float("nan") if truth is None else _mean(truth))
     return RegionScore(group.kind, group.name, group.classification, len(guess), *means, correlation, reason)
 

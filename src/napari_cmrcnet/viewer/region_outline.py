@@ -1,0 +1,106 @@
+"""The outline of a region as one shape of napari, and back.
+
+napari has no holes, but leaves out an edge that an outline runs along twice: so the outlines of a region, holes and
+islands too, are drawn as one, joined by such edges, and come back by even and odd. Long outlines are drawn with fewer
+corners.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.affinity import affine_transform
+from shapely.geometry import MultiPolygon, Polygon
+
+from napari_cmrcnet.sections.regions import polygonal
+from napari_cmrcnet.viewer.boundary import from_napari, to_napari
+
+ELLIPSE_CORNERS = 64
+SAME_PX = 0.05  # napari keeps float32
+
+Outline = npt.NDArray[np.float64]
+
+
+def outline(geometry: Polygon | MultiPolygon, most: int = 500) -> Outline:
+    """Return a region's outlines as one, (corners, 2) in (row, column), with as many corners as `most`, or about.
+
+    From each hole, and from each further island, it runs back to where it left the outline before.
+    """
+    geometry = _simplified(geometry, most)
+    pieces: list[Outline] = []
+    for polygon in shapely.get_parts(geometry):
+        outer = shapely.get_coordinates(polygon.exterior)
+        pieces.append(outer)
+        for hole in polygon.interiors:
+            pieces += [shapely.get_coordinates(hole), outer[:1]]
+        pieces.append(pieces[0][:1])
+    if not pieces:
+        return np.zeros((3, 2))
+    path = to_napari(np.concatenate(pieces))
+    moves = np.ones(len(path), bool)
+    moves[1:] = (path[1:] != path[:-1]).any(axis=1)
+    return path[moves][:-1]
+
+
+def _simplified(geometry: Polygon | MultiPolygon, most: int) -> Polygon | MultiPolygon:
+    tolerance, simple = 0.5, geometry
+    while shapely.get_num_coordinates(simple) > most and tolerance < 100:
+        simple = polygonal(geometry.simplify(tolerance))
+        tolerance *= 2
+    return geometry if simple.is_empty else simple
+
+
+def area(data: Outline, shape_type: str) -> Polygon | MultiPolygon:
+    """Return what a shape encloses; a path is closed, and a line encloses nothing."""
+    corners = from_napari(data)
+    if shape_type == "ellipse":
+        centre, across, down = corners.mean(axis=0), (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+        angle = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, None]
+        corners = centre + np.cos(angle) * across + np.sin(angle) * down
+    return polygonal(Polygon(corners)) if len(corners) > 2 else Polygon()
+
+
+def edited(
+    geometry: Polygon | MultiPolygon, before: Outline, after: Outline, shape_type: str
+) -> tuple[Polygon | MultiPolygon, Outline]:
+    """Return a region's geometry after its shape has been edited, and the outline that the shape should have now.
+
+    Moved, turned or stretched as a whole, the exact geometry is so too. Where one of the corners at which the outline
+    meets itself was moved, the others go with it.
+
+    Parameters
+    ----------
+    geometry : Polygon or MultiPolygon
+        Before.
+    before, after : (corners, 2)
+        The shape as drawn, and as edited, in (row, column).
+    shape_type : str
+        napari's.
+    """
+    if len(before) != len(after):
+        return area(after, shape_type), after
+    transform = _transform(before, after)
+    if transform is not None:
+        return polygonal(affine_transform(geometry, transform)), after
+    after = _joined(before, after)
+    return area(after, shape_type), after
+
+
+def _transform(before: Outline, after: Outline) -> list[float] | None:
+    """Return the matrix [a, b, d, e, x, y] that takes one outline to another, None if no matrix does."""
+    start, end = from_napari(before), from_napari(after)
+    design = np.column_stack([start, np.ones(len(start))])
+    solution = np.linalg.lstsq(design, end, rcond=None)[0]
+    if np.abs(design @ solution - end).max() > SAME_PX:
+        return None
+    (a, d), (b, e), (x, y) = solution.tolist()
+    return [a, b, d, e, x, y]
+
+
+def _joined(before: Outline, after: Outline) -> Outline:
+    """Move the corners that were one, where an outline meets itself, together."""
+    result = after.copy()
+    _, group = np.unique(before, axis=0, return_inverse=True)
+    group = group.reshape(-1)  # NumPy 2.0 keeps a second axis
+    for corner in np.flatnonzero((before != after).any(axis=1)):
+        result[group == group[corner]] = after[corner]
+    return result
