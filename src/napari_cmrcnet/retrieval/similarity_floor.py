@@ -21,7 +21,11 @@ def similarity_floor(patches: Float32, bank: Float32, device: "str | torch.devic
     """Find how similar to the bank the patches are that belong there.
 
     Each training spot asks the bank as a new spot would, with its own row left out. The floor is the first percentile
-    of the best similarities found. A model has seen these patches: of a new section more than 1 % lie below.
+    of the best similarities found.
+
+    A spot below it is unlike the bank, but one above need not be like it: trained on three her2st sections, 1 % of the
+    spots of a fourth lie below, and only 4 % of those of a slide of another organ, laboratory and scanner (CMU-1). The
+    stain tells such a slide apart, see `sections.stain`.
 
     Parameters
     ----------
