@@ -12,7 +12,7 @@ def test_manifest_is_valid_and_found() -> None:
     from npe2 import PluginManifest
 
     manifest = PluginManifest.from_distribution("napari-cmrcnet")
-    assert manifest.display_name == "CMRCNet spatial expression"
+    assert manifest.display_name == "CMRCNet"
 
 
 def test_a_real_napari_window_draws_an_image(make_napari_viewer_proxy: Callable[..., Any]) -> None:

@@ -85,8 +85,8 @@ class SectionLayers:
             self._drawing = False
 
     def fit(self) -> None:
-        """Zoom to the whole section."""
-        self.viewer.reset_view()
+        """Zoom to the spots of the whole section."""
+        self.viewer.fit_to_view(layers=list(self.points.values())[:1], margin=0.1)
 
     def _on_prediction(self) -> None:
         for layer in [*self.points.values(), *self.slides.values()]:
@@ -208,7 +208,7 @@ class SectionLayers:
             grid.stride, grid.shape, grid.enabled = stride, shape, cells > 1
         if self._fit_next:
             self._fit_next = False
-            self.viewer.reset_view()
+            self.fit()
         elif cells != before:  # what was in the cell stays in it, about
             self.viewer.scene.camera.zoom *= (before / cells) ** 0.5
 
