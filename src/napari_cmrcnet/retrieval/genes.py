@@ -1,14 +1,49 @@
 """Genes by the names that users and files have for them."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbols_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Match(IntEnum):
+    """How a gene fits what was searched for, the best first."""
+
+    SYMBOL = 0
+    ALIAS = 1
+    START = 2
+    PART = 3
+    IDENTIFIER = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search for genes found, the best first.
+
+    Parameters
+    ----------
+    columns : intp (hits,)
+        Places of the genes.
+    matches : uint8 (hits,)
+        How each fits, as `Match`.
+    aliases : mapping of int to str
+        By place, the alias by which a gene was found whose symbol does not tell why.
+    """
+
+    columns: npt.NDArray[np.intp]
+    matches: npt.NDArray[np.uint8]
+    aliases: Mapping[int, str]
 
 
 class GeneNames:
@@ -65,12 +100,107 @@ class GeneNames:
                 pairs.append((here, there))
         return pairs
 
+    def search(self, text: str) -> Found:
+        """Find genes by symbol, part of a symbol, alias or Ensembl id (with or without version), all in any case.
+
+        Hyphens, dots and spaces are ignored, and Greek letters may be spelled out. Shorter symbols come first among
+        those that fit equally well.
+
+        Parameters
+        ----------
+        text : str
+            As it is typed; nothing finds every gene.
+        """
+        wanted, missed = fold(text), len(Match)
+        if not text.strip():
+            return Found(np.arange(len(self.symbols)), np.zeros(len(self.symbols), np.uint8), {})
+        matches = np.full(len(self.symbols), missed, np.uint8)
+        identifier = fold(_unversioned(text.strip().upper()))
+        if len(identifier) > 3:
+            matches[self._id_text.find(identifier)[0]] = Match.IDENTIFIER
+        columns, at_start, whole = self._symbol_text.find(wanted)
+        matches[columns] = np.where(at_start, Match.START, Match.PART)
+        aliases = self._by_alias(wanted, matches)
+        matches[columns[whole]] = Match.SYMBOL
+        found = np.flatnonzero(matches < missed)
+        length = np.minimum(self._symbol_text.lengths[found], 0x1FFF).astype(np.uint16)
+        found = found[np.argsort(matches[found].astype(np.uint16) << 13 | length, kind="stable")]
+        return Found(found, matches[found], aliases)
+
+    def _by_alias(self, wanted: str, matches: npt.NDArray[np.uint8]) -> dict[int, str]:
+        """Better the matches of genes of which an alias begins so; return those aliases by gene."""
+        aliases: dict[int, str] = {}
+        for alias, symbols in aliases_from(wanted) if len(wanted) > 1 else ():
+            match = Match.ALIAS if fold(alias) == wanted else Match.START
+            for symbol in symbols:
+                column = self._folded.get(fold(symbol))
+                if column is None or matches[column] <= match:
+                    continue
+                matches[column] = match
+                if not fold(symbol).startswith(wanted):
+                    aliases[column] = alias
+        return aliases
+
+    @cached_property
+    def _symbol_text(self) -> "_Text":
+        return _Text(self.symbols)
+
+    @cached_property
+    def _id_text(self) -> "_Text":
+        return _Text([_unversioned(identifier) for identifier in self.ids])
+
+    @cached_property
+    def _folded(self) -> dict[str, int]:
+        return {symbol: column for column, symbol in reversed(list(enumerate(self._symbol_text.lines)))}
+
     def _suggestion(self, name: str) -> str:
+        if known := [symbol for symbol in symbols_of(name) if symbol in self._columns]:
+            return f"its name here is {' or '.join(known)}"
         folded = {symbol.casefold(): symbol for symbol in self.symbols}
         close = difflib.get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.7)
         if close:
             return f"similar names are {', '.join(folded[symbol] for symbol in close)}"
         return f"it has {len(self.symbols):,} genes, such as {', '.join(self.symbols[:3])}"
+
+
+class _Text:
+    """Names in one text, searched all at once.
+
+    Parameters
+    ----------
+    names : sequence of str
+        They are folded.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        lines = "\n".join(names)
+        if lines.count("\n") >= max(1, len(names)):  # a name with a line break
+            lines = "\n".join(name.replace("\n", " ") for name in names)
+        self._bytes = np.frombuffer(f"\n{fold(lines)}\n".encode("ascii"), np.uint8)
+        breaks = np.flatnonzero(self._bytes == ord("\n"))[: len(names) + 1]
+        self._starts = breaks[:-1] + 1
+        self.lengths = np.diff(breaks) - 1
+
+    @property
+    def lines(self) -> list[str]:
+        """The names, folded."""
+        return self._bytes.tobytes().decode("ascii").split("\n")[1:-1]
+
+    def find(self, part: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return the places of the names that hold a part, whether each begins with it, and whether it is all."""
+        wanted = part.encode("ascii", "ignore")
+        room = len(self._bytes) - len(wanted)
+        if not wanted or room <= 0:
+            return np.empty(0, np.intp), np.empty(0, bool), np.empty(0, bool)
+        here = self._bytes[:room] == wanted[0]
+        for offset, letter in enumerate(wanted[1:], start=1):
+            here &= self._bytes[offset : offset + room] == letter
+        positions = np.flatnonzero(here)
+        columns = np.searchsorted(self._starts, positions, "right") - 1
+        first = np.diff(columns, prepend=-1) > 0  # of several in a name
+        columns, positions = columns[first], positions[first]
+        at_start = self._starts[columns] == positions
+        return columns, at_start, at_start & (self.lengths[columns] == len(wanted))
 
 
 def _unversioned(identifier: str) -> str:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
 
 _GENE_HEADERS = ("gene", "genes", "symbol", "gene_symbol", "gene_name", "name", "marker", "markers")
 
@@ -69,6 +70,30 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
         case _:
             genes = _one_a_line(path, lines)
     return _panel(path, path.stem, genes)
+
+
+def save_panel(panel: Panel, path: str | os.PathLike[str]) -> None:
+    """Write a panel as text with one gene a line, whole or not at all, as `load_panel` reads it.
+
+    Parameters
+    ----------
+    panel : Panel
+        Its genes; the name is not written, a panel that is read has its file's name.
+    path : path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written, is named as a table, or a gene's name cannot stand on a line.
+    """
+    path = Path(path)
+    if path.suffix.casefold() in (".gmt", ".csv", ".tsv"):
+        raise UserError(f"{path.name} is the name of a table; choose a name that ends in .txt for a panel.")
+    if odd := [gene for gene in panel.genes if not gene or re.search(r"[\s,;#]", gene)]:
+        raise UserError(f"{path} cannot hold the gene {odd[0]!r}, one name a line; leave it out of the panel.")
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(f"{gene}\n" for gene in panel.genes), "utf-8")
 
 
 def _panel(path: Path, name: str, genes: Iterable[str]) -> Panel:
