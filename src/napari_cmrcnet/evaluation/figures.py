@@ -59,7 +59,6 @@ def gene_map(
     limits: tuple[float, float] | None = None,
     colours: str = COLOURS,
     caption: str = "",
-    histology: bool = True,
 ) -> "Figure":
     """Draw the slide, measured and predicted expression of a gene side by side, both on one colour scale.
 
@@ -87,15 +86,13 @@ def gene_map(
         Name of the colour map.
     caption : str
         Text below the pictures.
-    histology : bool
-        Whether the slide has a picture of its own, in its colours.
     """
     from matplotlib.figure import Figure
 
     both = predicted if measured is None else np.concatenate([measured, predicted])
     low, high = limits or colour_limits(both)
     left, right, top, bottom = _frame(ground)
-    panels: list[tuple[str, Array | None]] = [("H&E", None)] if histology and ground.image is not None else []
+    panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels += [("measured", measured)] if measured is not None else []
     panels += [("predicted", predicted)]
     height = np.clip(4.4 * (bottom - top) / (right - left), 2.5, 9.0)
@@ -120,7 +117,7 @@ def gene_map(
     second_line = f"\n{_no_maths(subtitle)}" if subtitle else ""
     figure.suptitle(f"{italic(gene)}{correlation}{second_line}", fontsize=12)
     if caption:
-        text = fill(caption, int(15 * figure.get_figwidth()))
+        text = fill(caption, int(17 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.25", linespacing=1.4, parse_math=False)
         figure.set_figheight(figure.get_figheight() + 0.17 * (1 + text.count("\n")))
     return figure
@@ -153,8 +150,8 @@ def _draw_slide(axis: "Axes", ground: Ground, pale: bool) -> None:
         return
     image: NDArray[Any] = ground.image
     if pale:  # grey and light: the colours are the spots' alone
-        grey = image.mean(axis=2, keepdims=True) / 255
-        image = np.repeat(0.45 + 0.55 * grey, 3, axis=2)
+        grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
+        image = np.repeat((0.45 * 255 + 0.55 * grey).astype(np.uint8), 3, axis=2)
     height, width = image.shape[:2]
     extent = (0, width * ground.downsample, height * ground.downsample, 0)
     axis.imshow(image, extent=extent, interpolation="antialiased")

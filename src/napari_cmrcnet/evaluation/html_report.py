@@ -1,0 +1,274 @@
+"""The report of one prediction as one HTML file, to be read, printed and passed on."""
+
+import os
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.figures import Ground
+from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, correlation, draw_gene
+from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
+from napari_cmrcnet.evaluation.leaks import warnings_of
+from napari_cmrcnet.evaluation.pictures import ground_of
+from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
+from napari_cmrcnet.evaluation.region_scores import FEW, RegionScore, groups, region_table
+from napari_cmrcnet.evaluation.scores import SETS, Scores, score_job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.panels import Panel
+    from napari_cmrcnet.sections.regions import Region
+
+BEST = 6  # maps of the best predicted genes
+MARKERS = 12  # maps of markers, of a large panel
+LISTED = 50  # best predicted genes in the table, beside those of the sets
+_SET_NAMES = {"HEG": "highly expressed (HEG)", "HVG": "highly variable (HVG)", "markers": "markers"}
+_TRUST = {
+    "mean_similarity": "mean similarity to its training spots (cosine)",
+    "best_similarity": "similarity to the nearest of them (cosine)",
+    "sections": "sections among them",
+}
+
+
+def write_html_report(
+    prediction: "Prediction",
+    path: str | os.PathLike[str],
+    *,
+    shown: Drawn | None = None,
+    scores: Scores | None = None,
+    panel: "Panel | None" = None,
+    regions: "Sequence[Region]" = (),
+    slide: str | os.PathLike[str] = "",
+) -> Job[Path]:
+    """Write the report of a prediction as one HTML file.
+
+    It has what makes the scores better, or less real, than they look; the scores of gene sets; maps of the shown gene,
+    the markers and the best predicted genes; a table of genes; regions; confidence; and what was run on what. Without
+    measurements there are no scores. Pictures are in the file; it loads nothing and runs nothing.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        What to report on.
+    path : path
+        The .html file.
+    shown : Drawn, optional
+        What the first map shows.
+    scores : Scores, optional
+        Of the prediction, with intervals; computed if not given.
+    panel : Panel, optional
+        Markers; those of the prediction if not given.
+    regions : sequence of Region
+        Outlines in which what is shown is scored.
+    slide : path, optional
+        Where the slide is, if not where it was.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    panel = panel or prediction.panel
+    if prediction.measured_genes and (scores is None or not scores.replicates):
+        scores = yield from score_job(prediction, panel)
+    genes = _mapped(prediction, scores, panel, shown)
+    parts = [*_head(prediction), *_set_table(scores)]
+    yield Progress("Reading the slide", 0, 0)
+    ground = ground_of(prediction, slide)
+    maps = []
+    for done, gene in enumerate(genes):
+        yield Progress("Drawing maps", done, len(genes), "maps")
+        drawn = shown if shown is not None and gene == shown.name else _drawn(prediction, scores, gene)
+        maps.append(_map(prediction, ground, drawn))
+    yield Progress("Drawing maps", len(genes), len(genes), "maps")
+    parts += [element("h2", "Maps"), *maps]
+    parts += [
+        *_gene_table(scores, genes),
+        *_region_table(prediction, regions, shown),
+        *_trust(prediction),
+        *_origin(prediction),
+    ]
+    path = Path(path)
+    with atomic_file(path) as temporary:
+        temporary.write_text(page(f"Predicted expression of {prediction.name}", parts), "utf-8")
+    return path
+
+
+def _mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None", shown: Drawn | None) -> list[str]:
+    """Return what gets a map, in order; without measurements and markers, the most expressed genes."""
+    markers = [
+        prediction.genes[column]
+        for gene in (panel.genes if panel is not None else ())
+        if (column := prediction.names.column(gene)) is not None
+    ]
+    best = [] if scores is None else list(_by_pcc(scores).index[:BEST])
+    if not best and not markers:
+        best = [prediction.genes[row] for row in np.argsort(-prediction.predicted_means(), kind="stable")[:BEST]]
+    first = [shown.name] if shown is not None else []
+    return list(dict.fromkeys([*first, *markers[:MARKERS], *best]))
+
+
+def _by_pcc(scores: Scores) -> "pd.DataFrame":
+    return scores.table[scores.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
+
+
+def _drawn(prediction: "Prediction", scores: Scores | None, gene: str) -> Drawn:
+    predicted = prediction.gene(gene)
+    if scores is None or gene not in scores.table.index:
+        return Drawn(gene, predicted, None)
+    pcc, low, high = scores.table.loc[[gene], ["pcc", "low", "high"]].to_numpy(np.float64)[0]
+    return Drawn(gene, predicted, np.asarray(prediction.measured([gene]))[:, 0], pcc, low, high)
+
+
+def _map(prediction: "Prediction", ground: Ground, drawn: Drawn) -> str:
+    low, high = drawn.scale
+    score = f"{correlation(drawn.pcc, drawn.low, drawn.high)}. " if drawn.measured is not None else "Not measured. "
+    caption = f"{drawn.name}. {score}Colours: {drawn.unit} from {low:.2f} to {high:.2f}."
+    figure = draw_gene(prediction, ground, drawn)
+    return picture(figure, f"Maps of {drawn.name} over the slide", caption, kind="jpeg")
+
+
+def _head(prediction: "Prediction") -> Iterator[str]:
+    about = prediction.provenance
+    yield element("div", RESEARCH_USE, "banner")
+    yield element("h1", f"Predicted expression of {prediction.name}")
+    n, known = len(prediction.genes), len(prediction.measured_genes)
+    measured = ", all measured" if known == n else f", {known:,} of them measured" if known else ", not measured"
+    checkpoint = f" by {Path(about.checkpoint).name}" if about.checkpoint else ""
+    said = [
+        f"{len(prediction):,} spots, {n:,} genes{measured}.",
+        f"Predicted from the H&E image{checkpoint}: each value is the mean of the {about.k} training spots that look "
+        "most alike.",
+        about.date,
+    ]
+    yield element("p", " ".join(said), "quiet")
+    for warning in (*warnings_of([prediction]), *about.notes):
+        yield element("div", warning, "note")
+
+
+def _set_table(scores: Scores | None) -> Iterator[str]:
+    if scores is None:
+        return
+    yield element("h2", "Scores by gene set")
+    rows = []
+    for name in SETS:
+        one = scores.sets[name]
+        bounds = "" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
+        rows.append([_SET_NAMES[name], one.pcc, bounds, one.n, one.undefined])
+    yield table(["set", "mean PCC", "95 % interval", "genes", "undefined"], rows)
+    yield element(
+        "p",
+        "PCC: Pearson correlation of predicted and measured expression of a gene over the section's spots; the "
+        "interval is a bootstrap over spots. HEG and HVG are the 50 genes of highest mean and of highest variance of "
+        "measured expression. A PCC is undefined where a gene is constant; such genes are left out of the mean."
+        + (f" Markers: {scores.panel}." if scores.panel else "")
+        + (f" Not measured or not predicted: {', '.join(scores.missing_markers)}." if scores.missing_markers else ""),
+        "quiet",
+    )
+    yield picture(set_boxplot({scores.section: pcc_by_set(scores)}), "Box plots of PCC by gene set")
+
+
+def _gene_table(scores: Scores | None, mapped: Sequence[str]) -> Iterator[str]:
+    if scores is None:
+        return
+    best = _by_pcc(scores)
+    ordered = [*best.index, *scores.table.index.difference(best.index, sort=False)]
+    wanted = {
+        *mapped,
+        *best.index[:LISTED],
+        *(gene for name in SETS for gene in scores.table.index[scores.table[name]]),
+    }
+    listed = scores.table.loc[[gene for gene in ordered if gene in wanted]]
+    yield element("h2", "Genes")
+    which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
+    yield element("p", f"{which}, of {len(scores.table):,}.", "quiet")
+    yield table(
+        ["gene", "sets", "PCC", "95 % interval", "Spearman", "RMSE", "mean measured", "mean predicted"],
+        [_gene_row(str(gene), row) for gene, row in zip(listed.index, listed.to_dict("records"), strict=True)],
+    )
+
+
+def _gene_row(gene: str, row: dict[Any, Any]) -> list[Any]:
+    sets = ", ".join(name for name in SETS if row[name])
+    bounds = row["undefined"] or ("" if np.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}")
+    numbers = [row[name] for name in ("spearman", "rmse", "measured_mean", "predicted_mean")]
+    return [gene, sets, row["pcc"], bounds, *numbers]
+
+
+def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Drawn | None) -> Iterator[str]:
+    if not regions or shown is None:
+        return
+    rows = region_table(groups(prediction.xy, regions), shown.predicted, shown.measured)
+    yield element("h2", f"{shown.name} in regions")
+    yield table(
+        ["region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"],
+        [
+            [row.name, row.classification, row.n, row.predicted, row.measured, row.pcc, _region_note(row)]
+            for row in rows
+        ],
+    )
+
+
+def _region_note(row: RegionScore) -> str:
+    return row.undefined or (f"fewer than {FEW} spots" if row.few else "")
+
+
+def _trust(prediction: "Prediction") -> Iterator[str]:
+    confidence = prediction.confidence()
+    yield element("h2", "Confidence")
+    yield table(
+        ["of a spot", "5th percentile", "median", "95th percentile"],
+        [
+            [said, *(float(value) for value in np.percentile(confidence[name], [5, 50, 95]))]
+            for name, said in _TRUST.items()
+        ],
+    )
+    if (unlike := prediction.unlike()) is not None:
+        yield element(
+            "p",
+            f"{int(unlike.sum()):,} of {len(unlike):,} spots are unlike anything in the training sections: their best "
+            "similarity is below the training spots' own 1st percentile.",
+        )
+
+
+def _origin(prediction: "Prediction") -> Iterator[str]:
+    about = prediction.provenance
+    yield element("h2", "What was run on what")
+    yield pairs(
+        {
+            "section": about.section,
+            "patient": about.patient or "not known",
+            "slide": Path(about.slide).name,
+            "spots": Path(about.spots).name,
+            "pixel size": f"{about.mpp:.4g} µm, from {about.mpp_source}" if about.mpp else "not known",
+            "checkpoint": Path(about.checkpoint).name,
+            "SHA-256 of its card": about.checkpoint_digest,
+            "trained on": about.trained_on,
+            "epoch chosen by": about.validated_on,
+            "training spots a value (k)": about.k,
+            "counts a spot at least": about.min_umi,
+            "predicted": about.date,
+        }
+    )
+    yield element("h2", "Versions")
+    yield pairs({"napari-cmrcnet, of this report": version("napari-cmrcnet"), **about.packages})
+    yield element(
+        "p",
+        "Method: Liu, Eckstein, Wang, Feuerhake, Merhof: Spatial transcriptomics expression prediction from "
+        "histopathology based on cross-modal mask reconstruction and contrastive learning, Medical Image Analysis "
+        "108, 103889 (2025).",
+        "quiet",
+    )
+    yield element("div", RESEARCH_USE, "banner")

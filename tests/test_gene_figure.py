@@ -1,0 +1,74 @@
+"""The figure of a gene says in its caption all that a reader needs who has only the figure."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.gene_figure import Drawn, caption, write_gene_figure
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+
+
+@pytest.fixture(scope="module")
+def prediction(
+    untrained_checkpoint: Checkpoint,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Prediction:
+    section = open_small(*write_section(tmp_path_factory.mktemp("data"), "C", 3), name="C")
+    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+
+
+@pytest.fixture
+def drawn(prediction: Prediction) -> Drawn:
+    measured = np.asarray(prediction.measured(["GENE1"]))[:, 0]
+    return Drawn("GENE1", prediction.gene("GENE1"), measured, 0.41, 0.2, 0.6, limits=(1.0, 5.25))
+
+
+@pytest.mark.parametrize(("kind", "starts"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_each_kind_of_picture(prediction: Prediction, drawn: Drawn, tmp_path: Path, kind: str, starts: bytes) -> None:
+    path = finish(write_gene_figure(prediction, tmp_path / f"F.{kind}", drawn))
+    assert path.read_bytes().startswith(starts)
+
+
+def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Drawn) -> None:
+    text = caption(prediction, drawn)
+    for part in (
+        "GENE1 in section C, n = 36 spots",
+        "colours from 1.00 to 5.25",
+        "k = 6",
+        "untrained.cmrcnet",
+        "PCC 0.41 (95 % bootstrap interval over spots 0.20 to 0.60)",
+        "For research use only",
+    ):
+        assert part in text
+
+
+def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
+    bare = replace(drawn, measured=None, pcc=float("nan"))
+    path = finish(write_gene_figure(prediction, tmp_path / "F.svg", bare))
+    comments = re.findall(r"<!-- (.*?) -->", path.read_text("utf-8"))  # the figure's texts, which are drawn as outlines
+    assert "predicted" in comments
+    assert "H&amp;E" in comments or "H&E" in comments
+    assert "measured" not in comments
+    assert "PCC" not in caption(prediction, bare)
+
+
+def test_names_are_drawn_as_they_are(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
+    for name in ("$\\frac$", "A_B^2", "<b>&", "HLA-A", "50 %"):
+        finish(write_gene_figure(prediction, tmp_path / "F.png", replace(drawn, name=name)))
+
+
+def test_another_ending_is_refused_and_nothing_written(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"\.png, \.svg or \.pdf"):
+        finish(write_gene_figure(prediction, tmp_path / "F.gif", drawn))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,205 @@
+"""The HTML report is one file that is complete, loads nothing, runs nothing, and shows every name as text."""
+
+import io
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation import html_report
+from napari_cmrcnet.evaluation.gene_figure import Drawn
+from napari_cmrcnet.evaluation.html_report import write_html_report
+from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel
+
+EVIL = "<script>alert('x')</script>"
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: elements, their texts, tables and pictures."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.rows: list[list[str]] = []
+        self.feed(path.read_text("utf-8"))
+        self.close()
+        assert not self.open, "elements are left open"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        where = self.open[-1] if self.open else ""
+        self.texts.append((where, data))
+        if where in ("td", "th"):
+            self.rows[-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(text for where, text in self.texts if where != "style")
+
+    @property
+    def headings(self) -> list[str]:
+        return [text for where, text in self.texts if where == "h2"]
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        sources = [str(attributes["src"]) for tag, attributes in self.elements if tag == "img"]
+        assert all(source.startswith("data:image/") for source in sources)
+        return [Image.open(io.BytesIO(b64decode(source.partition("base64,")[2]))) for source in sources]
+
+
+@pytest.fixture(scope="module")
+def prediction(
+    untrained_checkpoint: Checkpoint,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Prediction:
+    """Of its 24 genes, GENE0 was not measured and GENE1 is called a script."""
+    section = open_small(*write_section(tmp_path_factory.mktemp("data"), "C", 3), name="C <b>", patient="P3")
+    plain = finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    assert plain.bank is not None
+    names = {"GENE1": EVIL}
+    spots = plain.spots[:, 1:].copy()
+    spots.var_names = [names.get(gene, gene) for gene in spots.var_names]
+    bank = replace(plain.bank, genes=tuple(names.get(gene, gene) for gene in plain.bank.genes))
+    provenance = replace(plain.provenance, panel=Panel("M & co", (EVIL, "GENE3", "NOT_THERE")))
+    return Prediction(spots, plain.neighbours, plain.similarity, plain.confidence(), provenance, bank=bank)
+
+
+@pytest.fixture(autouse=True)
+def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html_report, "BEST", 1)
+
+
+def drawn(prediction: Prediction, gene: str) -> Drawn:
+    return Drawn(gene, prediction.gene(gene), np.asarray(prediction.measured([gene]))[:, 0], 0.5, 0.4, 0.6)
+
+
+@pytest.fixture(scope="module")
+def report(prediction: Prediction, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    from shapely.geometry import box
+
+    from napari_cmrcnet.sections.regions import Region
+
+    path = tmp_path_factory.mktemp("report") / "R.html"
+    region = Region("<i>edge</i>", "Tumour & stroma", box(0, 0, 100, 100))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html_report, "BEST", 1)
+        finish(write_html_report(prediction, path, shown=drawn(prediction, "GENE5"), regions=[region]))
+    return Page(path)
+
+
+def test_all_is_in_it(report: Page) -> None:
+    assert report.headings == [
+        "Scores by gene set", "Maps", "Genes", "GENE5 in regions", "Confidence", "What was run on what", "Versions",
+    ]  # fmt: skip
+    assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
+    assert "The patient" not in report.text
+    assert "Not measured or not predicted: NOT_THERE" in report.text
+    assert "untrained.cmrcnet" in report.text
+    assert ["section", "C <b>"] in report.rows
+    assert any(row[0] == "torch" for row in report.rows)
+
+
+def test_pictures_are_whole_and_the_shown_gene_comes_first(report: Page) -> None:
+    captions = [text for where, text in report.texts if where == "figcaption"]
+    assert [caption.split(". ")[0] for caption in captions[:3]] == ["GENE5", EVIL, "GENE3"]
+    assert captions[0].startswith("GENE5. PCC 0.50 (95 % bootstrap interval over spots 0.40 to 0.60)")
+    assert len(report.pictures) == len(captions) + 1
+    for picture in report.pictures:
+        picture.load()
+        assert picture.width > 300
+
+
+def test_scores_are_those_of_the_prediction(report: Page, prediction: Prediction) -> None:
+    scores = score(prediction)
+    heg = next(row for row in report.rows if row[0].startswith("highly expressed"))
+    assert heg[1] == f"{scores.sets['HEG'].pcc:.3f}"
+    row = next(row for row in report.rows if row[0] == "GENE3")
+    assert row[2] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
+    assert row[3] == f"{scores.table.at['GENE3', 'low']:.3f} to {scores.table.at['GENE3', 'high']:.3f}"
+    assert "markers" in row[1]
+
+
+def test_regions_have_their_rows(report: Page) -> None:
+    edge = next(row for row in report.rows if row[0] == "<i>edge</i>")
+    assert edge[1:3] == ["Tumour & stroma", "9"]
+    assert edge[-1] == "fewer than 30 spots"
+
+
+def test_names_are_text_and_nothing_is_loaded_or_run(report: Page) -> None:
+    assert any(row[0] == EVIL for row in report.rows)
+    tags = {tag for tag, _ in report.elements}
+    assert not tags & {"script", "b", "i", "link", "iframe", "object", "form"}
+    for tag, attributes in report.elements:
+        assert not [name for name in attributes if name.startswith("on") or name == "href"], tag
+    (rules,) = (a["content"] for _, a in report.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert rules == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    (style,) = (text for where, text in report.texts if where == "style")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_scores_at_hand_are_not_computed_again(
+    prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = score(prediction)
+    monkeypatch.setattr(html_report, "score_job", None)
+    monkeypatch.setattr(html_report, "MARKERS", 0)
+    finish(write_html_report(prediction, tmp_path / "R.html", scores=scores))
+    assert "Scores by gene set" in Page(tmp_path / "R.html").headings
+
+
+def test_without_measurements_there_are_maps_and_confidence(
+    prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = Prediction(
+        anndata.AnnData(obs=prediction.spots.obs, obsm=prediction.spots.obsm, uns=prediction.spots.uns),
+        prediction.neighbours,
+        prediction.similarity,
+        prediction.confidence(),
+        replace(prediction.provenance, panel=None),
+        bank=prediction.bank,
+    )
+    finish(write_html_report(bare, tmp_path / "R.html"))
+    page = Page(tmp_path / "R.html")
+    assert page.headings == ["Maps", "Confidence", "What was run on what", "Versions"]
+    assert len(page.pictures) == 1
+    assert "Not measured." in page.text
+    assert "PCC" not in page.text
+
+
+def test_a_cancelled_report_leaves_the_old_one(prediction: Prediction, tmp_path: Path) -> None:
+    (tmp_path / "R.html").write_text("before")
+    job = write_html_report(prediction, tmp_path / "R.html")
+    while next(job).step != "Drawing maps":
+        pass
+    job.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["R.html"]
+    assert (tmp_path / "R.html").read_text() == "before"
