@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 KEY = "cmrcnet"  # of our entry in a layer's metadata
-COLOR_BAR_PX = (16, 110)  # width and height on the screen
+COLOR_BAR_PX = (16, 140)  # width and height on the screen
 CLICK_PX = 5  # a press that moves further on the screen is a drag
 
 
@@ -166,8 +166,7 @@ class SectionLayers:
             measured = coloured * np.float32(np.nan) if shown.measured is None else shown.measured
             between = limits(view, coloured, shown, look)
             if layer.face_contrast_limits != between:
-                with layer.events.blocker_all():  # the colour bar hears of it; the spots are uploaded once, below
-                    layer.face_contrast_limits = between
+                layer.face_contrast_limits = between
             layer.features = {
                 "value": coloured,
                 "predicted": shown.predicted,
