@@ -16,7 +16,7 @@ from napari.components import ViewerModel
 
 from napari_cmrcnet.sections.slide import Slide, open_slide
 from napari_cmrcnet.viewer import reader, slide_layer
-from napari_cmrcnet.viewer.slide_layer import SlideLevel, slide_of_layer
+from napari_cmrcnet.viewer.slide_layer import SlideLevel, slide_path
 
 TILE = 64
 
@@ -111,7 +111,7 @@ def test_a_slide_is_placed_in_micrometres_and_knows_its_file(slide: Slide) -> No
     assert layer.name == "slide"
     np.testing.assert_allclose(layer.scale, (0.5, 0.5))
     assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
-    assert slide_of_layer(layer) == slide.path
+    assert slide_path(layer) == slide.path
     assert layer.metadata["cmrcnet"]["mpp_source"] == "TIFF resolution tag"
 
 
@@ -125,8 +125,10 @@ def test_a_picture_that_napari_itself_opened_is_known_by_its_file(
     write(tmp_path / "other.tif", picture(64, 64), levels=1)
     viewer = ViewerModel()
     (layer,) = viewer.open(tmp_path / "other.tif", plugin="napari")
-    assert slide_of_layer(layer) == tmp_path / "other.tif"
-    assert slide_of_layer(viewer.add_image(picture(64, 64), rgb=True)) is None
+    assert slide_path(layer) == tmp_path / "other.tif"
+    assert slide_path(viewer.add_image(picture(64, 64), rgb=True)) is None
+    assert slide_path(viewer.add_points([[1, 2]])) is None
+    assert slide_path(None) is None
 
 
 def test_a_slide_closes_its_file_with_its_last_layer(tmp_path: Path) -> None:

@@ -146,15 +146,13 @@ def _shrinking(slide: "Slide") -> list[int]:
     return shrinking
 
 
-def slide_of_layer(layer: "Layer") -> Path | None:
-    """Return the slide file behind an image layer, whether this plugin or napari itself opened it; None without one."""
+def slide_path(layer: "Layer | None") -> Path | None:
+    """Return the file of the slide or picture that a layer shows, whether we or napari itself opened it.
+
+    None where it shows none, as layers of spots, and pictures in grey or made in the window.
+    """
+    if layer is None or layer.ndim != 2 or not getattr(layer, "rgb", False):
+        return None
     ours = layer.metadata.get("cmrcnet")
     path = ours.get("slide") if isinstance(ours, dict) else layer.source.path
-    return Path(path) if path and layer.ndim == 2 else None
-
-
-def slide_path(layer: "Layer | None") -> Path | None:
-    """Return the slide that a layer shows, None where it shows none of ours."""
-    about = layer.metadata.get("cmrcnet", {}) if layer is not None else {}
-    path = about.get("slide") if isinstance(about, dict) else None
     return Path(path) if path else None
