@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
 	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
 
@@ -12,10 +13,11 @@ WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfi
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
 
-# One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
+# The tests of the window run with each Qt. One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
 test: $(VENV)/.installed-test lint
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
-	OMP_NUM_THREADS=1 xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/pytest --durations=10
+	OMP_NUM_THREADS=1 QT_API=pyside6 $(SCREEN) $(BIN)/pytest --durations=10
+	OMP_NUM_THREADS=1 QT_API=pyqt6 $(SCREEN) $(BIN)/pytest -m qt
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

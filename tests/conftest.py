@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.sections.section import Section
 
+# qtpy and pytest-qt choose differently where both are installed.
+os.environ.setdefault("QT_API", "pyside6")
+os.environ.setdefault("PYTEST_QT_API", os.environ["QT_API"])
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

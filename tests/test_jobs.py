@@ -10,6 +10,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.widgets.jobs import JobBar, progress_text
 
+pytestmark = pytest.mark.qt
+
 
 @pytest.fixture
 def window(qtbot: Any) -> QMainWindow:

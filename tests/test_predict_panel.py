@@ -16,6 +16,8 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.widgets.predict import PredictPanel
 
+pytestmark = pytest.mark.qt
+
 
 @pytest.fixture
 def section(tmp_path: Path, write_section: Callable[..., Any]) -> tuple[Path, Path]:
