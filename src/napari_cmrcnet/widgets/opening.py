@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.widgets import questions
@@ -93,6 +94,27 @@ def start_scoring(viewer: Any) -> None:
             session.set_scores(scores)
 
     run_in_window(viewer, score_job(prediction), done, f"Scoring {prediction.name}")
+
+
+def find_slide(parent: "QWidget", viewer: Any) -> None:
+    """Ask where the slide of the prediction is, and show the prediction over it."""
+    session = session_of(viewer)
+    prediction, scores = session.prediction, session.scores
+    if prediction is None:
+        return
+    found = questions.choose_slide(parent, prediction.name)
+    if found is not None:
+        run_in_window(
+            viewer,
+            _slide_job(prediction, found),
+            lambda slide: session.set_prediction(prediction, slide, scores),
+            f"Opening {found.name}",
+        )
+
+
+def _slide_job(prediction: "Prediction", path: Path) -> "Job[Slide]":
+    yield Progress(f"Opening {path.name}", 0, 0)
+    return slide_of(prediction, path)
 
 
 def find_checkpoint(parent: "QWidget", viewer: Any) -> None:

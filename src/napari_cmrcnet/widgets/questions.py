@@ -15,6 +15,11 @@ def ask_for_slide(parent: QWidget | None, section: str, was: str) -> Path | None
     )
     if answer != QMessageBox.StandardButton.Yes:
         return None
+    return choose_slide(parent, section)
+
+
+def choose_slide(parent: QWidget | None, section: str) -> Path | None:
+    """Let the user choose the file of a slide; None if the dialog is cancelled."""
     path, _ = QFileDialog.getOpenFileName(parent, f"The slide of {section}")
     return Path(path) if path else None
 

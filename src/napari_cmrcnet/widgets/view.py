@@ -26,11 +26,13 @@ from superqt.utils import signals_blocked
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.look import COLORMAPS, CONFIDENCES, VIEWS, Look
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets.opening import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     import napari
 
+REMEMBERED = ("colormap", "opacity", "spot_size", "mark_unlike")
 VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
@@ -56,6 +58,11 @@ class ViewPanel(QWidget):
         self._layers = layers_of(napari_viewer)
         self._build()
         self._connect()
+        if self.session.prediction is None or not self.session.prediction.view:  # else it remembers its own look
+            look = self.session.look
+            kept = {key: recall(f"look/{key}", getattr(look, key)) for key in REMEMBERED}
+            checked = Look.from_dict(look.to_dict() | kept)
+            self.session.set_look(**{key: getattr(checked, key) for key in REMEMBERED})
         self.session.look_changed.connect(self._show_look)
         self.session.shown_changed.connect(self._show_shown)
         self._show_look(self.session.look, self.session.look)
@@ -65,9 +72,15 @@ class ViewPanel(QWidget):
         self.title = QLabel()
         self.title.setWordWrap(True)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.find_slide = QPushButton("Find slide…")
+        self.find_slide.setToolTip("Says where the slide is now, which is not where it was when it was predicted.")
+        self.find_checkpoint = QPushButton("Find checkpoint…")
+        self.find_checkpoint.setToolTip("Says where the checkpoint is now: without it, only stored genes can be shown.")
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addWidget(self.title)
+        column.addWidget(self.find_slide)
+        column.addWidget(self.find_checkpoint)
         column.addWidget(self._layout_box())
         column.addWidget(self._colour_box())
         column.addWidget(self._spots_box())
@@ -174,7 +187,9 @@ class ViewPanel(QWidget):
         return box
 
     def _connect(self) -> None:
-        session = self.session
+        session, viewer = self.session, self._layers.viewer
+        self.find_slide.clicked.connect(lambda: find_slide(self, viewer))
+        self.find_checkpoint.clicked.connect(lambda: find_checkpoint(self, viewer))
         self.side_by_side.toggled.connect(lambda on: session.set_look(layout="side by side" if on else "overlaid"))
         for view, tick in self.ticks.items():
             tick.clicked.connect(lambda _on, view=view: self._on_tick(view))
@@ -253,6 +268,10 @@ class ViewPanel(QWidget):
         if not isalive(self):
             return
         shown, prediction = self.session.shown, self.session.prediction
+        self.find_slide.setVisible(prediction is not None and self.session.slide is None)
+        self.find_checkpoint.setVisible(
+            prediction is not None and prediction.path is not None and prediction.bank is None
+        )
         if shown is None or prediction is None:
             self.title.setText(
                 "There is nothing to look at yet. Press Predict in the Predict panel, open a saved prediction, or "
@@ -271,11 +290,3 @@ class ViewPanel(QWidget):
             self.ticks[view].setEnabled(measured)
             self.fronts[view].setEnabled(measured)
         self.flip.setEnabled(measured)
-
-
-REMEMBERED = ("colormap", "opacity", "spot_size", "mark_unlike")
-
-
-def remembered_look(look: Look) -> Look:
-    """Return a look with the colours and sizes that were chosen last."""
-    return Look.from_dict(look.to_dict() | {key: recall(f"look/{key}", getattr(look, key)) for key in REMEMBERED})

@@ -1,0 +1,127 @@
+"""The View panel changes how the session is drawn, and follows it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari.components import ViewerModel
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.view import ViewPanel
+
+pytestmark = pytest.mark.qt
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def panel(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ViewPanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    panel = ViewPanel(viewer)
+    qtbot.addWidget(panel)
+    panel.show()
+    return panel
+
+
+@pytest.fixture
+def session(
+    viewer: ViewerModel,
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Session:
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
+    session = session_of(viewer)
+    session.set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    return session
+
+
+def test_an_empty_panel_says_what_to_do(panel: ViewPanel) -> None:
+    assert "Press Predict in the Predict panel" in panel.title.text()
+    assert panel.find_slide.isHidden()
+    assert panel.find_checkpoint.isHidden()
+
+
+def test_controls_change_the_look(panel: ViewPanel, session: Session) -> None:
+    assert session.shown is not None
+    assert session.shown.title in panel.title.text()
+    panel.ticks["difference"].click()
+    assert session.look.views == ("measured", "predicted", "difference")
+    panel.colormap.setCurrentText("magma")
+    panel.opacity.setValue(0.5)
+    panel.size.setValue(1.5)
+    assert (session.look.colormap, session.look.opacity, session.look.spot_size) == ("magma", 0.5, 1.5)
+    panel.overlaid.click()
+    panel.fronts["measured"].click()
+    assert (session.look.layout, session.look.front) == ("overlaid", "measured")
+    panel.flip.click()
+    assert session.look.front == "predicted"
+    assert panel.fronts["predicted"].isChecked()
+
+
+def test_one_view_is_always_left(panel: ViewPanel, session: Session) -> None:
+    panel.ticks["measured"].click()
+    panel.ticks["predicted"].click()
+    assert session.look.views == ("predicted",)
+    assert panel.ticks["predicted"].isChecked()
+
+
+def test_limits_by_hand_start_where_the_percentiles_were_and_stay(panel: ViewPanel, session: Session) -> None:
+    panel.by_hand.click()
+    limits = session.look.limits
+    assert limits is not None
+    assert limits[0] < limits[1]
+    panel.high.setValue(9.5)
+    session.show("GENE9")
+    assert session.look.limits == (limits[0], 9.5)
+    panel.low.setValue(20)  # above the upper one: refused, and put back
+    assert session.look.limits == (limits[0], 9.5)
+    assert panel.low.value() == limits[0]
+    panel.by_percentile.click()
+    assert session.look.limits is None
+    assert (panel.low.value(), panel.high.value()) == (1, 99)
+    panel.high.setValue(95)
+    assert session.look.percentiles == (1, 95)
+
+
+def test_the_panel_follows_the_session(panel: ViewPanel, session: Session) -> None:
+    session.set_look(layout="overlaid", front="confidence", confidence="spread", mark_unlike=False)
+    assert panel.overlaid.isChecked()
+    assert panel.fronts["confidence"].isChecked()
+    assert panel.confidence.currentText() == "spread"
+    assert not panel.unlike.isChecked()
+
+
+def test_a_moved_slide_can_be_found(
+    qtbot: Any, panel: ViewPanel, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = session.prediction
+    assert prediction is not None
+    slide = Path(prediction.provenance.slide)
+    session.set_prediction(prediction, None)
+    assert not panel.find_slide.isHidden()
+    monkeypatch.setattr("napari_cmrcnet.widgets.questions.choose_slide", lambda *_: slide)
+    panel.find_slide.click()
+    qtbot.waitUntil(lambda: session.slide is not None)
+    assert panel.find_slide.isHidden()
+    assert session.slide is not None
+    session.slide.close()
+
+
+def test_colours_and_sizes_are_remembered(qtbot: Any, panel: ViewPanel, session: Session) -> None:
+    session.set_look(colormap="plasma", opacity=0.3)
+    again = session_of(ViewerModel())
+    assert (again.look.colormap, again.look.opacity) == ("viridis", 0.9)
+    other = ViewerModel()
+    second = ViewPanel(other)
+    qtbot.addWidget(second)
+    assert (session_of(other).look.colormap, session_of(other).look.opacity) == ("plasma", 0.3)
