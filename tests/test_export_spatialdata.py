@@ -108,6 +108,14 @@ def test_a_cancelled_export_leaves_the_old_store(prediction: Prediction, tmp_pat
     assert os.listdir(tmp_path) == ["P.zarr"]
 
 
+def test_a_folder_of_something_else_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="no Zarr store"):
+        finish(to_spatialdata(prediction, tmp_path / "notes"))
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
+
+
 def test_a_full_disk_leaves_nothing(prediction: Prediction, tmp_path: Path, full_disk: Callable[[int], Any]) -> None:
     with full_disk(200), pytest.raises(UserError, match="could not be written"):
         finish(to_spatialdata(prediction, tmp_path / "P.zarr"))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,6 @@ VALUES_A_PASS = 1 << 26  # held at a time: 256 MiB
 GENES_A_PASS = 512  # computed between two signs of life
 SPOTS_A_PASS = 64  # written between two signs of life
 CIRCLE_POINTS = 32
-
-Kind = Literal["csv", "h5ad", "geojson", "spatialdata"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ def position_columns(prediction: Prediction) -> dict[str, Any]:
     """Return ``x`` and ``y`` in full-resolution pixels, and ``x_um`` and ``y_um`` where the pixel's size is known."""
     x, y = prediction.xy.T
     mpp = prediction.provenance.mpp
-    return {"x": x, "y": y} | ({"x_um": np.round(x * mpp, 3), "y_um": np.round(y * mpp, 3)} if mpp else {})
+    return {"x": x, "y": y} | ({"x_um": np.round(x * mpp, 6), "y_um": np.round(y * mpp, 6)} if mpp else {})
 
 
 def spot_diameter(prediction: Prediction) -> float:
@@ -172,24 +170,27 @@ def spot_diameter(prediction: Prediction) -> float:
     return float(library["scalefactors"]["spot_diameter_fullres"])
 
 
-def expected_bytes(kind: Kind, spots: int, genes: int, measured: int) -> int:
+def expected_bytes(kind: str, prediction: Prediction, genes: int, measured: int) -> int:
     """Say roughly how large an export gets: within a factor of two or so, as values compress differently.
 
     Parameters
     ----------
     kind : str
-        Of file.
-    spots, genes : int
-        How many.
-    measured : int
-        How many of the genes were measured.
+        ``"csv"``, ``"geojson"``, ``"h5ad"``, ``"spatialdata"``, or ``"prediction"``, what `Prediction.save` writes.
+    prediction : Prediction
+        What is written.
+    genes, measured : int
+        How many genes, and how many of them were measured; a prediction stores its own.
     """
-    values = genes + measured
+    spots = len(prediction)
     match kind:
         case "csv":
-            return spots * (130 + 8 * values)
+            return spots * (130 + 8 * genes + 8 * measured)
         case "geojson":
-            return spots * (900 + 32 * values)
+            return spots * (900 + 32 * genes + 32 * measured)
+        case "prediction":
+            counts = 0 if prediction.spots.X is None else prediction.spots.X.nnz
+            return 60_000 + spots * (600 + 5 * prediction.provenance.k) + 2 * counts
         case _:
             return 30_000 + spots * (120 + 4 * genes + measured)
 

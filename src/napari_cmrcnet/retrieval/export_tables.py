@@ -106,9 +106,12 @@ def to_spatialdata(
     Raises
     ------
     UserError
-        If spatialdata is not installed, a gene is not known, or the folder cannot be written.
+        If spatialdata is not installed, a gene is not known, the folder is there and holds something else, or it cannot
+        be written.
     """
     path = Path(path)
+    if path.exists() and not (path / "zarr.json").is_file() and not (path / ".zgroup").is_file():
+        raise UserError(f"{path} is there already and is no Zarr store; choose another name.")
     wanted = Wanted.of(prediction, genes)
     yield Progress("Loading spatialdata", 0, 0)
     store = _spatialdata(prediction, _table(prediction, wanted))

@@ -1,0 +1,143 @@
+"""Points layers as files, for napari's File > Save: a table, and detections for QuPath."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.viewer.boundary import from_napari
+
+MICROMETRE = ("micrometer", "micrometre", "um", "µm")
+CIRCLE_POINTS = 32
+
+
+def write_csv(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a Points layer as a row a spot: x and y in pixels, in µm where the layer has them, and all features.
+
+    Parameters
+    ----------
+    path : str
+        The .csv file.
+    data : (n, 2)
+        Rows and columns.
+    attributes : mapping
+        Of the layer, as napari gives them: ``features``, ``scale`` and ``units`` are read.
+
+    Returns
+    -------
+    list of str
+        The file.
+
+    Raises
+    ------
+    UserError
+        If the points are not in two dimensions, or the file cannot be written.
+    """
+    xy = _positions(path, data, attributes)
+    columns = {"x": xy[:, 0], "y": xy[:, 1]}
+    if (mpp := _pixel_size(attributes)) is not None:
+        columns |= {"x_um": np.round(xy[:, 0] * mpp[0], 6), "y_um": np.round(xy[:, 1] * mpp[1], 6)}
+    features = _features(attributes)
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*columns, *map(safe_text, features)])
+        cells = [*(values.tolist() for values in columns.values()), *features.values()]
+        writer.writerows([_cell(column[row]) for column in cells] for row in range(len(xy)))
+    return [path]
+
+
+def write_geojson(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a Points layer as detections that QuPath opens: circles as large as the points, features as measurements.
+
+    Parameters
+    ----------
+    path : str
+        The .geojson file.
+    data : (n, 2)
+        Rows and columns.
+    attributes : mapping
+        Of the layer, as napari gives them: ``features`` and ``size`` are read.
+
+    Returns
+    -------
+    list of str
+        The file.
+
+    Raises
+    ------
+    UserError
+        If the points are not in two dimensions, or the file cannot be written.
+    """
+    xy = _positions(path, data, attributes)
+    features = _features(attributes)
+    radii = np.broadcast_to(np.asarray(attributes.get("size", 10.0), np.float64), len(xy)) / 2
+    angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        stream.write('{"type": "FeatureCollection", "features": [')
+        for row, (centre, radius) in enumerate(zip(xy, radii, strict=True)):
+            ring = np.round(centre + radius * circle, 2).tolist()
+            detection = {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+                "properties": {"objectType": "detection"} | _properties(features, row),
+            }
+            stream.write((",\n" if row else "\n") + json.dumps(detection, ensure_ascii=False, allow_nan=False))
+        stream.write("\n]}\n")
+    return [path]
+
+
+def _positions(path: str, data: Any, attributes: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    points = np.asarray(data, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        name = attributes.get("name", "the layer")
+        raise UserError(
+            f"{Path(path).name} was not written: {name} is not in two dimensions; choose a layer of spots on a slide."
+        )
+    return from_napari(points)
+
+
+def _pixel_size(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the µm per pixel in x and y, None where the layer is not in µm."""
+    units = [str(unit) for unit in attributes.get("units") or ()][-2:]
+    if len(units) < 2 or not set(units) <= set(MICROMETRE):
+        return None
+    y, x = (float(value) for value in attributes["scale"][-2:])
+    return x, y
+
+
+def _features(attributes: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return each feature's values: numbers as the shortest decimals that read back as them, None where missing."""
+    features = attributes.get("features")
+    table = {} if features is None else dict(features.items())
+    return {str(name): [_plain(value) for value in np.asarray(values)] for name, values in table.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(str(value)) if np.isfinite(value) else None
+    return None if value is None else str(value)
+
+
+def _cell(value: Any) -> Any:
+    """Return what a table's cell holds; the csv module leaves None empty."""
+    return safe_text(value) if isinstance(value, str) else value
+
+
+def _properties(features: Mapping[str, list[Any]], row: int) -> dict[str, Any]:
+    """Return numbers as measurements, texts and flags as metadata; what is missing is left out."""
+    known = {name: values[row] for name, values in features.items() if values[row] is not None}
+    numbers = {name: value for name, value in known.items() if type(value) in (int, float)}
+    others = {name: str(value) for name, value in known.items() if name not in numbers}
+    return {"measurements": numbers} | ({"metadata": others} if others else {})

@@ -1,0 +1,290 @@
+"""The Export panel: tables, figures, a report, and the prediction itself, as files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.export_formats import ALL, FORMATS, SETS, SHOWN, chosen_genes, export_job, missing_package
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+EMPTY = (
+    "There is nothing to export yet: press Predict in the Predict panel, open a saved prediction, or choose "
+    "File > Open Sample > CMRCNet."
+)
+LARGE = {"geojson": 200e6}  # bytes above which the size is asked about: QuPath keeps all measurements in memory
+LARGE_OTHERWISE = 4e9
+
+
+class ExportPanel(QWidget):
+    """Exports the session's prediction.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self._written: Path | None = None
+        self._listed: Prediction | None = None  # whose genes the list has
+        self._build()
+        self.choose(recall("export/format", "csv"))
+        self.format.currentIndexChanged.connect(self._on_format)
+        self.genes.currentIndexChanged.connect(self._describe)
+        self.button.clicked.connect(self._on_export)
+        self.folder.clicked.connect(self._on_open_folder)
+        self.jobs.busy_changed.connect(self._on_busy)
+        for signal in (self.session.prediction_changed, self.session.panels_changed):
+            signal.connect(self._show_prediction)
+        self.session.shown_changed.connect(self._show_shown)
+        self._show_prediction()
+
+    def _build(self) -> None:
+        self.empty = _line(EMPTY)
+        self.format = QComboBox()
+        self.format.setToolTip("What kind of file is written; the line below says what it is for.")
+        for kind, each in FORMATS.items():
+            self.format.addItem(each.name, kind)
+        self.genes = QComboBox()
+        self.genes.setToolTip("Which genes are in the file.")
+        for box in (self.format, self.genes):  # long names of panels must not widen the window
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(16)
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.purpose, self.size = _line(), _line()
+        self.button = QPushButton("Export…")
+        self.button.setToolTip("Asks for a name and writes the file. Nothing is half written if you cancel.")
+        self.folder = QPushButton("Open folder")
+        self.folder.setToolTip("Opens the folder of the file that was written.")
+        self.folder.hide()
+        self.jobs = JobBar(self)
+        self.form = QWidget()
+        form = QFormLayout(self.form)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("File", self.format)
+        form.addRow("Genes", self.genes)
+        self._form = form
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        for widget in (self.empty, self.form, self.purpose, self.size, self.button, self.jobs, self.folder):
+            column.addWidget(widget)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+
+    @property
+    def kind(self) -> str:
+        """The chosen format, of `FORMATS`."""
+        return str(self.format.currentData())
+
+    @property
+    def choice(self) -> str:
+        """The chosen genes: those shown, of the sets, all, or of a panel by its name."""
+        return str(self.genes.currentData())
+
+    def choose(self, kind: str, genes: str | None = None) -> None:
+        """Choose a format, and genes.
+
+        Parameters
+        ----------
+        kind : str
+            Of `FORMATS`.
+        genes : str, optional
+            As `choice` returns them; left as they are if not given.
+        """
+        for box, value in ((self.format, kind), (self.genes, genes)):
+            if value is not None and (row := box.findData(value)) >= 0:
+                box.setCurrentIndex(row)
+
+    def export_to(self, path: Path) -> None:
+        """Write the chosen file in a worker thread; it gets the ending of its format if it has another."""
+        path = self._with_ending(path)
+        self.folder.hide()
+        remember("export/folder", str(path.parent))
+        remember("export/format", self.kind)
+        try:
+            job = export_job(self.session, self.kind, path, self.choice)
+        except UserError as error:
+            self.jobs.message(str(error), "error")
+            return
+        self.jobs.start(job, self._on_written, f"Writing {path.name}")
+
+    def default_name(self) -> str:
+        """Return a name for the file that says what is in it."""
+        from napari_cmrcnet.evaluation.picture_file import file_name
+
+        prediction, shown = self.session.prediction, self.session.shown
+        if prediction is None or shown is None:
+            return ""
+        what = {SHOWN: shown.name, SETS: "top_genes", ALL: "all_genes"}.get(self.choice, self.choice)
+        if not FORMATS[self.kind].genes:
+            what = {"html": "report", "prediction": "predicted"}.get(self.kind, shown.name)
+        return f"{file_name(f'{prediction.name}_{what}')}{FORMATS[self.kind].ending}"
+
+    def ask_path(self, start: Path) -> Path | None:
+        """Show the dialog; None if it is cancelled."""
+        each = FORMATS[self.kind]
+        path, _ = QFileDialog.getSaveFileName(self, f"Export: {each.name}", str(start), f"{each.name} (*{each.ending})")
+        return Path(path) if path else None
+
+    def ask_large(self, text: str) -> bool:
+        """Ask whether to write a file that is large."""
+        return QMessageBox.question(self, "A large file", text) == QMessageBox.StandardButton.Yes
+
+    def _on_export(self) -> None:
+        expected = self._expected()
+        if expected > LARGE.get(self.kind, LARGE_OTHERWISE):
+            slow = "QuPath takes long to open so many measurements. " if self.kind == "geojson" else ""
+            if not self.ask_large(f"The file will have about {size_text(expected)}. {slow}Write it all the same?"):
+                return
+        path = self.ask_path(Path(recall("export/folder", str(Path.home()))) / self.default_name())
+        if path is None:
+            return
+        if self._with_ending(path) != path and self._with_ending(path).exists():  # the dialog has not asked about it
+            self.jobs.message(f"{self._with_ending(path)} is there already; choose another name.", "error")
+            return
+        self.export_to(path)
+
+    def _with_ending(self, path: Path) -> Path:
+        ending = FORMATS[self.kind].ending
+        return path if path.suffix.lower() == ending else path.with_name(path.name + ending)
+
+    def _on_written(self, path: Path) -> None:
+        self._written = path
+        self.jobs.message(f"Written: {path.name}")
+        self.folder.show()
+
+    def _on_open_folder(self) -> None:
+        if self._written is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written.parent)))
+
+    def _on_busy(self, busy: bool) -> None:
+        self.button.setEnabled(not busy)
+
+    def _on_format(self) -> None:
+        self._form.setRowVisible(self.genes, FORMATS[self.kind].genes)
+        self._describe()
+
+    def _show_prediction(self) -> None:
+        """List the genes that can be chosen, those chosen before if they are still there."""
+        if not isalive(self):
+            return
+        here = self.session.shown is not None  # of a new prediction nothing is shown at first
+        self.empty.setVisible(not here)
+        for widget in (self.form, self.purpose, self.size, self.button):
+            widget.setVisible(here)
+        if not here:
+            return
+        before = self.choice
+        with signals_blocked(self.genes):
+            self.genes.clear()
+            for text, value in self._choices():
+                self.genes.addItem(text, value)
+            self.genes.setCurrentIndex(max(0, self.genes.findData(before)))
+        self._listed = self.session.prediction
+        self._on_format()
+
+    def _choices(self) -> list[tuple[str, str]]:
+        prediction = self.session.prediction
+        assert prediction is not None
+        sets = (
+            "Markers, most expressed and most variable" if prediction.spots.X is not None else "Markers, most expressed"
+        )
+        panels = []
+        for name, panel in self.session.panels.items():
+            known = sum(self.session.knows(gene) for gene in panel.genes)
+            if known:
+                panels.append((f"Panel {name} ({known} of {len(panel.genes)})", name))
+        return [(self._shown_text(), SHOWN), (sets, SETS), *panels, (f"All genes ({len(prediction.genes):,})", ALL)]
+
+    def _shown_text(self) -> str:
+        shown = self.session.shown
+        assert shown is not None
+        return f"Shown gene ({shown.name})" if shown.kind == "gene" else f"Genes of the shown panel ({shown.name})"
+
+    def _show_shown(self) -> None:
+        if not isalive(self):
+            return
+        if self._listed is not self.session.prediction:
+            self._show_prediction()
+        else:
+            self.genes.setItemText(0, self._shown_text())
+            self._describe()
+
+    def _describe(self, *_: Any) -> None:
+        """Say what the file is for, what it lacks, and how large it gets."""
+        if self.session.shown is None:
+            return
+        self.purpose.setText(FORMATS[self.kind].purpose)
+        missing = missing_package(self.kind)
+        expected = self._expected()
+        self.size.setText(f"⚠ {missing}" if missing else f"About {size_text(expected)}." if expected else "")
+        self.size.setVisible(bool(self.size.text()))
+
+    def _expected(self) -> int:
+        """Return about how many bytes are written; 0 where that is not known, as of pictures."""
+        from napari_cmrcnet.retrieval.export import expected_bytes
+
+        prediction, kind = self.session.prediction, self.kind
+        if prediction is None or not (FORMATS[kind].genes or kind == "prediction"):
+            return 0
+        if kind == "prediction" or self.choice == SETS:
+            markers = len(prediction.panel.genes) if prediction.panel is not None else 0
+            n = min(len(prediction.genes), 100 + markers)
+            return expected_bytes(kind, prediction, n, n if prediction.measured_genes else 0)
+        try:
+            genes = chosen_genes(self.session, self.choice)
+        except UserError:
+            return 0
+        if genes is None:
+            return expected_bytes(kind, prediction, len(prediction.genes), len(prediction.measured_genes))
+        return expected_bytes(kind, prediction, len(genes), sum(gene in prediction.measured_set for gene in genes))
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes as a person says it: two figures at most."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6)):
+        if size >= one:
+            return f"{size / one:.1f} {unit}" if size < 10 * one else f"{size / one:.0f} {unit}"
+    return f"{max(1, round(size / 1e3))} kB"
+
+
+def _line(text: str = "") -> QLabel:
+    line = QLabel(text)
+    line.setWordWrap(True)
+    line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return line

@@ -1,0 +1,223 @@
+"""What can be exported: the formats, what each is for, and the job of the core that writes it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cmrcnet.common.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.gene_figure import Drawn
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.viewer.session import Session
+
+WriteTable = Callable[["Prediction", Path, Sequence[str] | None], Job[Path]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Parameters
+    ----------
+    name : str
+        In the list.
+    ending : str
+        Of the file's name.
+    purpose : str
+        What it is for, in plain words.
+    genes : bool
+        Whether genes are chosen for it.
+    """
+
+    name: str
+    ending: str
+    purpose: str
+    genes: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(
+        "Table (CSV)",
+        ".csv",
+        "A table for Excel, R or Python with a row a spot: position in pixels and µm, confidence, predicted and "
+        "measured expression.",
+        genes=True,
+    ),
+    "h5ad": Format(
+        "Annotated table (h5ad)",
+        ".h5ad",
+        "For scanpy and squidpy: predicted and measured expression as layers, positions, confidence. It does not open "
+        "here again; for that, choose Saved prediction.",
+        genes=True,
+    ),
+    "geojson": Format(
+        "Detections for QuPath (GeoJSON)",
+        ".geojson",
+        "Spots with their expression as measurements. Open the same slide in QuPath and drag the file onto it; "
+        "Measure > Show measurement maps colours the spots.",
+        genes=True,
+    ),
+    "spatialdata": Format(
+        "SpatialData (Zarr)",
+        ".zarr",
+        "A folder for SpatialData and napari-spatialdata: spots as circles in pixels and µm, and the table that "
+        "belongs to them.",
+        genes=True,
+    ),
+    "png": Format(
+        "Figure (PNG)",
+        ".png",
+        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, for "
+        "slides and documents.",
+    ),
+    "svg": Format(
+        "Figure (SVG)",
+        ".svg",
+        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, to be "
+        "edited in a drawing program.",
+    ),
+    "pdf": Format(
+        "Figure (PDF)",
+        ".pdf",
+        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, for "
+        "print.",
+    ),
+    "html": Format(
+        "Report (HTML)",
+        ".html",
+        "One file for any browser, to read, print or pass on: scores, maps of markers and of the best predicted genes, "
+        "regions, confidence, and what was run on what. It loads nothing from the internet.",
+    ),
+    "prediction": Format(
+        "Saved prediction, to open here again",
+        ".h5ad",
+        "Drop it onto the window another day: slide, gene, colours and limits are as they are now. It holds the "
+        "markers and the most expressed and most variable genes; all others follow from its checkpoint.",
+    ),
+}
+
+ALL = "all"
+SHOWN = "shown"
+SETS = "sets"
+
+
+def missing_package(kind: str) -> str:
+    """Return what must be installed for a format, in a sentence, or an empty text."""
+    if kind == "spatialdata" and find_spec("spatialdata") is None:
+        return 'It needs a package that is not installed: pip install "napari-cmrcnet[spatialdata]"'
+    return ""
+
+
+def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Path]:
+    """Return the job that exports the session's prediction.
+
+    Parameters
+    ----------
+    session : Session
+        Has a prediction, and something shown.
+    kind : str
+        Of `FORMATS`.
+    path : Path
+        The file.
+    choice : str
+        Which genes: `SHOWN`, `SETS`, `ALL`, or the name of a panel.
+    """
+    prediction = session.prediction
+    assert prediction is not None
+    if FORMATS[kind].genes:
+        return _table_job(prediction, kind, path, None if choice == SETS else chosen_genes(session, choice), choice)
+    if kind == "prediction":
+        return _save(prediction, path, session.view_record())
+    return _report(session, path) if kind == "html" else _figure(session, path)
+
+
+def chosen_genes(session: "Session", choice: str) -> list[str] | None:
+    """Return the genes of a choice other than `SETS`; None for all.
+
+    Raises
+    ------
+    UserError
+        If the prediction has no gene of the panel.
+    """
+    from napari_cmrcnet.viewer.session import panel_genes
+
+    prediction, shown = session.prediction, session.shown
+    assert prediction is not None
+    assert shown is not None
+    if choice == ALL:
+        return None
+    if choice == SHOWN and shown.kind == "gene":
+        return [shown.name]
+    return panel_genes(prediction, session.panels[shown.name if choice == SHOWN else choice])
+
+
+def _table_job(prediction: "Prediction", kind: str, path: Path, genes: Sequence[str] | None, choice: str) -> Job[Path]:
+    from napari_cmrcnet.retrieval.export import to_csv, to_geojson
+    from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
+    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
+
+    writers: dict[str, WriteTable] = {
+        "csv": to_csv,
+        "geojson": to_geojson,
+        "h5ad": to_h5ad,
+        "spatialdata": to_spatialdata,
+    }
+    if choice == SETS:
+        yield Progress("Choosing genes", 0, 0)
+        genes = genes_to_store(prediction)
+    return (yield from writers[kind](prediction, path, genes))
+
+
+def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Path]:
+    prediction.view = view
+    yield Progress(f"Writing {path.name}", 0, 0)
+    prediction.save(path)
+    return path
+
+
+def _figure(session: "Session", path: Path) -> Job[Path]:
+    from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
+
+    assert session.prediction is not None
+    return write_gene_figure(session.prediction, path, _drawn(session), slide=_slide(session))
+
+
+def _report(session: "Session", path: Path) -> Job[Path]:
+    from napari_cmrcnet.evaluation.html_report import write_html_report
+
+    assert session.prediction is not None
+    return write_html_report(
+        session.prediction,
+        path,
+        shown=_drawn(session),
+        scores=session.scores,
+        regions=session.regions,
+        slide=_slide(session),
+    )
+
+
+def _drawn(session: "Session") -> "Drawn":
+    """Return what is shown, in the colours in which it is shown."""
+    from napari_cmrcnet.evaluation.gene_figure import Drawn
+    from napari_cmrcnet.viewer.coloring import expression_limits
+
+    shown, look = session.shown, session.look
+    assert shown is not None
+    return Drawn(
+        shown.name,
+        shown.predicted,
+        shown.measured,
+        shown.pcc,
+        shown.low,
+        shown.high,
+        shown.unit,
+        look.limits or expression_limits(shown, look.percentiles),
+        look.colormap,
+    )
+
+
+def _slide(session: "Session") -> Path | str:
+    return "" if session.slide is None else session.slide.path

@@ -1,0 +1,291 @@
+"""The Export panel: says what a file is for, writes it beside the window, and other programs read it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from PIL import Image
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval import export
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.export import ExportPanel, size_text
+from napari_cmrcnet.widgets.export_formats import FORMATS
+
+pytestmark = pytest.mark.qt
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def session(
+    viewer: ViewerModel,
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Session:
+    """Shows GENE5 of section C."""
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
+    session = session_of(viewer)
+    session.set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    session.show("GENE5")
+    return session
+
+
+@pytest.fixture
+def panel(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ExportPanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    return shown(qtbot, viewer)
+
+
+def shown(qtbot: Any, viewer: ViewerModel) -> ExportPanel:
+    panel = ExportPanel(viewer)
+    qtbot.addWidget(panel)
+    panel.resize(380, 500)
+    panel.show()
+    return panel
+
+
+def export_as(qtbot: Any, panel: ExportPanel, kind: str, path: Path, genes: str | None = None) -> Path:
+    panel.choose(kind, genes)
+    panel.ask_path = lambda _start: path  # type: ignore[method-assign]
+    panel.button.click()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
+    assert panel.jobs.text == f"Written: {path.name}"
+    return path
+
+
+def test_an_empty_panel_says_what_to_do(panel: ExportPanel, session: Session) -> None:
+    session.set_prediction(None)
+    assert panel.empty.isVisible()
+    assert panel.empty.text().startswith("There is nothing to export yet: press Predict")
+    assert not panel.button.isVisible()
+    assert not panel.form.isVisible()
+
+
+def test_a_prediction_can_be_exported_as_soon_as_it_is_there(qtbot: Any, viewer: ViewerModel, session: Session) -> None:
+    panel = shown(qtbot, viewer)
+    assert panel.button.isVisible()
+    assert not panel.empty.isVisible()
+
+
+def test_every_format_says_what_it_is_for(panel: ExportPanel, session: Session) -> None:
+    for kind, each in FORMATS.items():
+        panel.choose(kind)
+        assert panel.purpose.isVisible()
+        assert panel.purpose.text() == each.purpose
+        assert panel.genes.isVisible() == each.genes
+        assert panel.minimumSizeHint().width() <= 380
+
+
+def test_a_table(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
+    table = pd.read_csv(export_as(qtbot, panel, "csv", tmp_path / "T.csv"))
+    assert session.shown is not None
+    np.testing.assert_array_equal(table["GENE5 predicted"].astype(np.float32), session.shown.predicted)
+    assert [name for name in table if name.endswith("predicted")] == ["GENE5 predicted"]
+    assert panel.folder.isVisible()
+
+
+def test_the_genes_of_a_choice(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
+    session.add_panel(Panel("mine", ("GENE2", "GENE9", "NOT_THERE")))
+    assert panel.genes.findText("Panel mine (2 of 3)") > 0
+    table = anndata.read_h5ad(export_as(qtbot, panel, "h5ad", tmp_path / "T.h5ad", "mine"))
+    assert list(table.var_names) == ["GENE2", "GENE9"]
+    table = anndata.read_h5ad(export_as(qtbot, panel, "h5ad", tmp_path / "T.h5ad", "all"))
+    assert table.n_vars == 24
+    table = anndata.read_h5ad(export_as(qtbot, panel, "h5ad", tmp_path / "T.h5ad", "sets"))
+    assert {"GENE3", "GENE4"} <= set(table.var_names)
+    session.show_panel(session.panels["mine"])
+    assert panel.genes.itemText(0) == "Genes of the shown panel (mine)"
+    table = anndata.read_h5ad(export_as(qtbot, panel, "h5ad", tmp_path / "T.h5ad", "shown"))
+    assert list(table.var_names) == ["GENE2", "GENE9"]
+
+
+def test_detections_for_qupath(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
+    content = json.loads(export_as(qtbot, panel, "geojson", tmp_path / "T.geojson").read_text("utf-8"))
+    assert len(content["features"]) == 36
+    assert "GENE5 measured" in content["features"][0]["properties"]["measurements"]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_figure_has_the_colours_of_the_window(
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cmrcnet.evaluation import gene_figure
+
+    seen = []
+    draw = gene_figure.draw_gene
+    monkeypatch.setattr(gene_figure, "draw_gene", lambda *args, **more: seen.append(args[2]) or draw(*args, **more))
+    session.set_look(limits=(0.5, 2.5), colormap="magma")
+    path = export_as(qtbot, panel, kind, tmp_path / f"F.{kind}")
+    assert path.stat().st_size > 10_000
+    if kind == "png":
+        with Image.open(path) as picture:
+            assert picture.width > 1500
+    assert (seen[0].limits, seen[0].colours, seen[0].name) == ((0.5, 2.5), "magma", "GENE5")
+
+
+def test_a_report(
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cmrcnet.evaluation import html_report
+
+    monkeypatch.setattr(html_report, "BEST", 0)
+    monkeypatch.setattr(html_report, "MARKERS", 1)
+    texts: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = texts.append  # type: ignore[method-assign]
+    parser.feed(export_as(qtbot, panel, "html", tmp_path / "R.html").read_text("utf-8"))
+    assert "Predicted expression of C" in texts
+    assert any(text.startswith("GENE5. PCC") for text in texts)
+
+
+def test_a_saved_prediction_opens_as_it_was(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
+    session.set_look(colormap="magma")
+    again = Prediction.load(export_as(qtbot, panel, "prediction", tmp_path / "S.h5ad"))
+    reopened = Session()
+    reopened.set_prediction(again)
+    assert reopened.shown is not None
+    assert reopened.shown.name == "GENE5"
+    assert reopened.look.colormap == "magma"
+
+
+def test_the_file_gets_the_ending_of_its_format(
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path
+) -> None:
+    panel.choose("csv")
+    panel.export_to(tmp_path / "GENE5.v2")
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
+    assert (tmp_path / "GENE5.v2.csv").is_file()
+
+
+def test_a_file_that_the_dialog_has_not_asked_about_is_not_replaced(
+    panel: ExportPanel, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text("keep")
+    panel.choose("csv")
+    panel.ask_path = lambda _start: tmp_path / "mine"  # type: ignore[method-assign]
+    panel.button.click()
+    assert not panel.jobs.busy
+    assert "mine.csv is there already; choose another name." in panel.jobs.text
+    assert (tmp_path / "mine.csv").read_text() == "keep"
+
+
+def test_names_say_what_is_in_the_file_and_the_folder_is_remembered(
+    qtbot: Any, viewer: ViewerModel, panel: ExportPanel, session: Session, tmp_path: Path
+) -> None:
+    starts = []
+    session.show("GENE7")
+    export_as(qtbot, panel, "geojson", tmp_path / "out" / "T.geojson")
+    panel.ask_path = lambda start: starts.append(start)  # type: ignore[method-assign]
+    for kind, genes in (("csv", "shown"), ("h5ad", "all"), ("png", None), ("html", None), ("prediction", None)):
+        panel.choose(kind, genes)
+        panel.button.click()
+    assert [start.name for start in starts] == [
+        "C_GENE7.csv", "C_all_genes.h5ad", "C_GENE7.png", "C_report.html", "C_predicted.h5ad",
+    ]  # fmt: skip
+    assert {start.parent for start in starts} == {tmp_path / "out"}
+    assert shown(qtbot, viewer).kind == "geojson"
+
+
+@pytest.mark.parametrize("yes", [False, True])
+def test_a_large_file_is_asked_about_first(
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yes: bool
+) -> None:
+    monkeypatch.setattr(export, "expected_bytes", lambda *_: 12_300_000_000)
+    asked: list[str] = []
+    panel.ask_large = lambda text: bool(asked.append(text)) or yes  # type: ignore[method-assign]
+    panel.ask_path = lambda _start: tmp_path / "T.geojson"  # type: ignore[method-assign]
+    panel.choose("geojson", "all")
+    assert panel.size.text() == "About 12 GB."
+    panel.button.click()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
+    assert asked == [
+        "The file will have about 12 GB. QuPath takes long to open so many measurements. Write it all the same?"
+    ]
+    assert (tmp_path / "T.geojson").exists() == yes
+
+
+def test_cancel_leaves_nothing(
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    began, go_on = threading.Event(), threading.Event()
+    expression = Prediction.expression
+
+    def slow(self: Prediction, *args: Any) -> Any:
+        began.set()
+        go_on.wait(20)
+        return expression(self, *args)
+
+    monkeypatch.setattr(Prediction, "expression", slow)
+    panel.choose("csv", "all")
+    panel.export_to(tmp_path / "T.csv")
+    qtbot.waitUntil(began.is_set)
+    assert not panel.button.isEnabled()
+    panel.jobs.cancel()
+    go_on.set()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
+    assert not list(tmp_path.glob("*T.csv*"))
+    assert panel.button.isEnabled()
+    assert not panel.folder.isVisible()
+
+
+def test_what_cannot_be_written_is_said_once(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    panel.choose("csv")
+    panel.export_to(tmp_path / "file" / "T.csv")
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
+    assert "could not be written" in panel.jobs.text
+    assert not panel.folder.isVisible()
+
+
+def test_a_missing_package_is_said_before_the_export(
+    panel: ExportPanel, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cmrcnet.widgets import export_formats
+
+    monkeypatch.setattr(export_formats, "find_spec", lambda _name: None)
+    panel.choose("spatialdata")
+    assert 'pip install "napari-cmrcnet[spatialdata]"' in panel.size.text()
+
+
+def test_without_measurements(qtbot: Any, viewer: ViewerModel, session: Session, tmp_path: Path) -> None:
+    before = session.prediction
+    assert before is not None
+    bare = Prediction(
+        anndata.AnnData(obs=before.spots.obs, obsm=before.spots.obsm, uns=before.spots.uns),
+        before.neighbours,
+        before.similarity,
+        before.confidence(),
+        replace(before.provenance),
+        bank=before.bank,
+    )
+    session.set_prediction(bare, session.slide)
+    panel = shown(qtbot, viewer)
+    for kind in ("csv", "png"):
+        assert export_as(qtbot, panel, kind, tmp_path / f"T.{kind}").stat().st_size > 1000
+
+
+def test_sizes_are_said_as_people_do() -> None:
+    assert [size_text(size) for size in (10, 4_200, 1_500_000, 45_000_000, 7_250_000_000)] == [
+        "1 kB", "4 kB", "1.5 MB", "45 MB", "7.2 GB",
+    ]  # fmt: skip
