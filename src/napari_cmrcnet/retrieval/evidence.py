@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,13 @@ class Evidence:
     by_section: pd.DataFrame
     value: float
     spread: float
+
+    @cached_property
+    def neighbours(self) -> list[dict[str, Any]]:
+        """The rows of `table` with their ``rank``, each by the names of the columns."""
+        return [
+            {str(name): value for name, value in row.items()} for row in self.table.reset_index().to_dict("records")
+        ]
 
 
 def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) -> Evidence:

@@ -1,0 +1,277 @@
+"""The evidence panel: the training spots behind the value of the one spot that is selected."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.session import Session, Shown, panel_genes
+from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
+from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.opening import find_checkpoint
+from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
+from napari_cmrcnet.widgets.words import in_panel_words
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.retrieval.evidence import Evidence
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
+    from napari_cmrcnet.sections.patches import PatchSpec
+
+OWN_SIDE = 96  # of the picture of the spot itself
+CLICK = "Click a spot in the canvas to see the training spots behind its value."
+NO_PICTURES = "The checkpoint has no pictures of its training spots, so only the table can be shown."
+NOT_OPENED = "The pictures of the training spots were not opened, so only the table can be shown."
+
+
+class EvidencePanel(QWidget):
+    """What the value of the selected spot was retrieved from.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Whose session is looked at.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        self._opened: tuple[Prediction, Thumbnails | None, str] | None = None  # and why there are none
+        self._build()
+        for signal in (self.session.prediction_changed, self.session.shown_changed, self.session.selection_changed):
+            signal.connect(self.refresh)
+
+    def _build(self) -> None:
+        self.jobs = JobBar(self)
+        self.empty = QLabel()
+        self.empty.setWordWrap(True)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setMargin(24)
+        self.find_button = QPushButton("Find checkpoint…")
+        self.find_button.setToolTip("Asks for the checkpoint's folder, and opens the prediction again with it.")
+        self.find_button.clicked.connect(lambda: find_checkpoint(self, self.viewer))
+        self.content = self._content()
+        self.content.hide()
+        self.find_button.hide()
+        inside = QWidget()
+        page = QVBoxLayout(inside)
+        page.setContentsMargins(0, 0, 0, 0)
+        page.addWidget(self.empty)
+        page.addWidget(self.find_button, 0, Qt.AlignmentFlag.AlignHCenter)
+        page.addWidget(self.content, 1)
+        page.addStretch(0)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.jobs)
+
+    def _content(self) -> QWidget:
+        self.own = Picture(OWN_SIDE, "What the model saw at the chosen spot.")
+        self.header = QLabel()
+        self.header.setTextFormat(Qt.TextFormat.RichText)
+        self.header.setWordWrap(True)
+        self.header.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        top = QHBoxLayout()
+        top.addWidget(self.own, 0, Qt.AlignmentFlag.AlignTop)
+        top.addWidget(self.header, 1)
+        self.shares = SharesWidget()
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.pictures, self.neighbours = PictureModel(self), NeighbourModel(self)
+        self.pictures.failed.connect(self._on_failed)
+        self.picture_view, self.table = PictureView(self.pictures), NeighbourTable(self.neighbours)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self._picture_page(), "Pictures")
+        self.tabs.addTab(self.table, "Table")
+        self.tabs.setMinimumHeight(240)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(top)
+        for widget in (self.shares, self.note):
+            column.addWidget(widget)
+        column.addWidget(self.tabs, 1)
+        return content
+
+    def _picture_page(self) -> QWidget:
+        self.caption = QLabel()
+        self.caption.setWordWrap(True)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.addWidget(self.caption)
+        column.addWidget(self.picture_view, 1)
+        return page
+
+    def refresh(self) -> None:
+        """Show the evidence of the selected spot; nothing is done while the panel is not seen."""
+        if not isalive(self) or not self.isVisible():
+            return
+        prediction = self.session.prediction
+        reason, found, lacking = self._nothing_to_show(), None, False
+        if not reason:
+            try:
+                found = self._find()
+            except UserError as error:
+                reason, lacking = in_panel_words(str(error)), True
+        self.empty.setText(reason)
+        self.empty.setVisible(found is None)
+        self.find_button.setVisible(lacking and prediction is not None and prediction.path is not None)
+        self.content.setVisible(found is not None)
+        if found is not None:
+            self._show(found)
+
+    def _nothing_to_show(self) -> str:
+        """Return why no evidence can be shown, and what to do; ``""`` if it can."""
+        session = self.session
+        if session.prediction is None or session.shown is None:
+            return "There is no prediction yet. Press Predict, or open a saved one; then click a spot."
+        if len(session.selected) == 0:
+            return CLICK
+        if len(session.selected) > 1:
+            return several_words(session.shown, session)
+        return ""
+
+    def _find(self) -> "Evidence":
+        from napari_cmrcnet.retrieval.evidence import evidence
+
+        prediction, shown = self.session.prediction, self.session.shown
+        assert prediction is not None
+        assert shown is not None
+        genes = [shown.name] if shown.kind == "gene" else panel_genes(prediction, self.session.panels[shown.name])
+        return evidence(prediction, int(self.session.selected[0]), genes)
+
+    def _show(self, found: "Evidence") -> None:
+        prediction, shown = self.session.prediction, self.session.shown
+        assert prediction is not None
+        assert shown is not None
+        gene = shown.name if shown.kind == "gene" else f"mean of {len(found.genes)} genes"
+        self.header.setText(header_words(prediction, shown, found))
+        self.own.show_pixels(self._own_patch(prediction, found.spot))
+        sections = list(found.by_section.index)
+        trained_on = prediction.provenance.trained_on
+        steady = len(trained_on) <= len(HUES) and set(sections) <= set(trained_on)
+        colours = section_colours(trained_on if steady else sections)
+        self.shares.show_sections(found.by_section, colours)
+        self.neighbours.show_evidence(found, gene)
+        self._show_pictures(prediction, found, gene, colours)
+
+    def _own_patch(self, prediction: "Prediction", spot: int) -> "Pixels | None":
+        from napari_cmrcnet.retrieval.evidence import patch_of
+
+        slide = self.session.slide
+        try:
+            return None if slide is None else patch_of(prediction, slide, spot)
+        except UserError as error:
+            self.jobs.message(str(error), "error")
+            return None
+
+    def _show_pictures(self, prediction: "Prediction", found: "Evidence", gene: str, colours: dict[str, str]) -> None:
+        thumbnails, note = None, ""
+        if self._opened is None or self._opened[0] is not prediction:
+            self._open_thumbnails()
+        else:
+            _, thumbnails, note = self._opened
+        wide = width_words(prediction.patch)
+        self.caption.setText(
+            f"The nearest first{wide}; rest the mouse on one to enlarge it. "
+            f"Under each: {gene} (bold), similarity, the colour of its section."
+        )
+        self.note.setText(note)
+        self.note.setVisible(bool(note))
+        self.tabs.setTabVisible(0, not note)
+        self.pictures.show_evidence(found, gene, thumbnails, colours)
+        self.picture_view.scrollToTop()
+
+    def _open_thumbnails(self) -> None:
+        """Open the pictures of the checkpoint's training spots, once for a prediction."""
+        from napari_cmrcnet.retrieval.evidence import open_thumbnails
+
+        prediction = self.session.prediction
+        if self.jobs.busy or prediction is None:
+            return
+        opened: list[Thumbnails | None] = []
+
+        def ended() -> None:
+            if not opened:  # an error was told, or it was cancelled
+                self._opened = (prediction, None, NOT_OPENED)
+            else:
+                self._opened = (prediction, opened[0], "" if opened[0] is not None else NO_PICTURES)
+            self.refresh()
+
+        self.jobs.start(open_thumbnails(prediction), opened.append, "Checking the pictures", ended=ended)
+
+    def _on_failed(self, reason: str) -> None:
+        self.jobs.message(reason, "error")
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Show what was selected while the panel was not seen."""
+        super().showEvent(event)
+        self.refresh()
+
+
+def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> str:
+    """Return what is known of a spot, as rich text.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of the section.
+    shown : Shown
+        The gene or panel.
+    found : Evidence
+        Of the spot.
+    """
+    spot, k = found.spot, len(found.table)
+    measured = "not measured" if shown.measured is None else f"measured <b>{shown.measured[spot]:.2f}</b>"
+    lines = [
+        f"Spot <b>{escape(found.name)}</b>",
+        f"<b>{escape(shown.name)}</b>: predicted <b>{shown.predicted[spot]:.2f}</b>, {measured} ({shown.unit})",
+    ]
+    if shown.kind == "panel":
+        lines.append(
+            f"Below: the mean log-normalised expression of its {len(found.genes)} genes, {found.value:.2f} over {k} "
+            f"training spots, standard deviation {found.spread:.2f}"
+        )
+    else:
+        lines.append(f"Mean of {k} training spots, standard deviation {found.spread:.2f}")
+    trust = prediction.confidence().iloc[spot]
+    lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")
+    unlike = prediction.unlike()
+    if unlike is not None and unlike[spot]:
+        lines.append(
+            "⚠ <b>Unlike anything in the bank</b>: its best similarity is lower than that of 99 in 100 training "
+            "spots. Its value may mean nothing."
+        )
+    return "<br>".join(lines)
+
+
+def width_words(patch: "PatchSpec | None") -> str:
+    """Return how wide a picture is on the tissue, where that is known."""
+    if patch is None or patch.model_mpp is None:
+        return ""
+    return f", each {patch.patch_px * patch.model_mpp:.0f} µm wide"
+
+
+def several_words(shown: Shown, session: Session) -> str:
+    """Return what to do where several spots are selected, and their mean."""
+    rows = session.selected
+    measured = "" if shown.measured is None else f", measured {shown.measured[rows].mean():.2f}"
+    return (
+        f"{len(rows):,} spots selected: choose one to see what is behind its value.\n\n"
+        f"Mean of {shown.name}: predicted {shown.predicted[rows].mean():.2f}{measured} ({shown.unit})."
+    )

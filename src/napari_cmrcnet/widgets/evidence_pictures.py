@@ -1,0 +1,250 @@
+"""The training spots behind a value as pictures, the most similar first."""
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import (
+    QAbstractListModel,
+    QBuffer,
+    QEvent,
+    QIODevice,
+    QModelIndex,
+    QObject,
+    QRect,
+    QSize,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPalette, QPixmap
+from qtpy.QtWidgets import (
+    QFrame,
+    QLabel,
+    QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolTip,
+    QWidget,
+)
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.widgets.section_shares import OTHER
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.evidence import Evidence
+    from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
+
+SIDE = 72  # of a picture
+STRIP = 4  # height of the stripe in the section's colour
+ENLARGED = 224  # side of the picture in a tool tip
+AHEAD = 16  # pictures decoded at a time
+
+COLOUR_ROLE = int(Qt.ItemDataRole.UserRole)
+CAPTION_ROLE = COLOUR_ROLE + 1
+
+
+def pixmap_of(pixels: "Pixels") -> QPixmap:
+    """Return RGB pixels, uint8 (height, width, 3), as Qt draws them."""
+    height, width, _ = pixels.shape
+    return QPixmap.fromImage(QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy())
+
+
+def _scaled(pixmap: QPixmap, side: int) -> QPixmap:
+    return pixmap.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
+
+
+def _enlarged(pixmap: QPixmap) -> str:
+    """Return a picture for a tool tip, large enough to see nuclei."""
+    large = _scaled(pixmap, ENLARGED)
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    large.save(buffer, "PNG")
+    return f'<img src="data:image/png;base64,{base64.b64encode(bytes(buffer.data())).decode()}">'
+
+
+class Picture(QLabel):
+    """One picture, with a larger one in its tool tip.
+
+    Parameters
+    ----------
+    side : int
+        Of the picture.
+    words : str
+        What it is, for the tool tip.
+    parent : QWidget, optional
+        The panel.
+    """
+
+    def __init__(self, side: int, words: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedSize(side, side)
+        self._words = words
+        self._pixmap: QPixmap | None = None
+
+    def show_pixels(self, pixels: "Pixels | None") -> None:
+        """Show a picture, uint8 (height, width, 3); None hides the label."""
+        self._pixmap = None if pixels is None else pixmap_of(pixels)
+        self.setVisible(self._pixmap is not None)
+        if self._pixmap is not None:
+            self.setPixmap(_scaled(self._pixmap, self.width()))
+
+    def event(self, event: QEvent) -> bool:
+        """Make the tool tip when it is asked for: it takes longer than the rest."""
+        if event.type() == QEvent.Type.ToolTip and self._pixmap is not None:
+            QToolTip.showText(event.globalPos(), f"{_enlarged(self._pixmap)}<br>{escape(self._words)}", self)
+            return True
+        handled: bool = super().event(event)
+        return handled
+
+
+class PictureModel(QAbstractListModel):
+    """The neighbours of a spot; a picture is decoded when it is first drawn, with those after it.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+        The panel.
+    """
+
+    failed = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._neighbours: list[dict[str, Any]] = []
+        self._thumbnails: Thumbnails | None = None
+        self._colours: Mapping[str, str] = {}
+        self._gene = ""
+        self._pixmaps: dict[int, QPixmap] = {}
+
+    def show_evidence(
+        self, evidence: "Evidence | None", gene: str, thumbnails: "Thumbnails | None", colours: Mapping[str, str]
+    ) -> None:
+        """Show other neighbours, or none.
+
+        Parameters
+        ----------
+        evidence : Evidence or None
+            Whose table is shown.
+        gene : str
+            What the expression is of.
+        thumbnails : Thumbnails or None
+            The pictures.
+        colours : mapping of str to str
+            Of the sections.
+        """
+        self.beginResetModel()
+        self._neighbours = [] if evidence is None else evidence.neighbours
+        self._gene, self._thumbnails, self._colours = gene, thumbnails, colours
+        self._pixmaps = {}
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
+        """Return the number of neighbours."""
+        return 0 if parent.isValid() else len(self._neighbours)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return picture, caption, colour or tool tip of a neighbour."""
+        if not index.isValid():
+            return None
+        spot = self._neighbours[index.row()]
+        if role == Qt.ItemDataRole.DecorationRole:
+            return self._pixmap(index.row())
+        if role == CAPTION_ROLE:
+            return f"{spot['expression']:.2f}", f"{spot['similarity']:.2f}"
+        if role == COLOUR_ROLE:
+            return self._colours.get(spot["section"], OTHER)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tip(index.row())
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return self._words(index.row())
+        return None
+
+    def _words(self, place: int) -> str:
+        spot = self._neighbours[place]
+        who = f", patient {spot['patient']}" if spot["patient"] else ""
+        return (
+            f"No. {spot['rank']}: section {spot['section']}{who}, at x {spot['x']:,.0f}, y {spot['y']:,.0f} px of its "
+            f"slide. Similarity {spot['similarity']:.3f}, {self._gene} {spot['expression']:.2f}."
+        )
+
+    def _tip(self, place: int) -> str:
+        pixmap = self._pixmap(place)
+        picture = "" if pixmap is None else f"{_enlarged(pixmap)}<br>"
+        return f"{picture}{escape(self._words(place))}"
+
+    def _pixmap(self, place: int) -> QPixmap | None:
+        if place not in self._pixmaps and self._thumbnails is not None:
+            wanted = [
+                one for one in range(place, min(place + AHEAD, len(self._neighbours))) if one not in self._pixmaps
+            ]
+            try:
+                pixels = self._thumbnails.read([self._neighbours[one]["row"] for one in wanted])
+            except UserError as error:  # said once: there may be hundreds
+                self._thumbnails = None
+                self.failed.emit(str(error))
+                return None
+            self._pixmaps |= {one: pixmap_of(picture) for one, picture in zip(wanted, pixels, strict=True)}
+        return self._pixmaps.get(place)
+
+
+class _PictureDelegate(QStyledItemDelegate):
+    """Draws a picture, a stripe in the colour of its section, and under it expression and similarity."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:  # noqa: N802, ARG002 - Qt's name
+        """Return the size of every item: no picture is asked for, so none is decoded."""
+        return QSize(SIDE + 4, SIDE + STRIP + option.fontMetrics.height() + 6)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """Draw one neighbour."""
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        box = option.rect
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(box, option.palette.color(QPalette.ColorRole.Highlight))
+        picture = QRect(box.left() + (box.width() - SIDE) // 2, box.top() + 2, SIDE, SIDE)
+        pixmap = index.data(Qt.ItemDataRole.DecorationRole)
+        if pixmap is not None:
+            painter.drawPixmap(picture, pixmap)
+        else:
+            painter.fillRect(picture, option.palette.color(QPalette.ColorRole.AlternateBase))
+        strip = QRect(picture.left(), picture.bottom() + 1, SIDE, STRIP)
+        painter.fillRect(strip, QColor(index.data(COLOUR_ROLE)))
+        expression, similarity = index.data(CAPTION_ROLE)
+        line = QRect(picture.left(), strip.bottom() + 1, SIDE, option.fontMetrics.height())
+        text = option.palette.color(QPalette.ColorRole.Text)
+        bold = QFont(option.font)
+        bold.setBold(True)
+        painter.setFont(bold)
+        painter.setPen(text)
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, expression)
+        text.setAlphaF(0.75)
+        painter.setFont(option.font)
+        painter.setPen(text)
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight, similarity)
+        painter.restore()
+
+
+class PictureView(QListView):
+    """A scrolling wrap of pictures.
+
+    Parameters
+    ----------
+    model : PictureModel
+        What it shows.
+    parent : QWidget, optional
+        The panel.
+    """
+
+    def __init__(self, model: PictureModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setModel(model)
+        self.setItemDelegate(_PictureDelegate(self))
+        self.setViewMode(QListView.ViewMode.IconMode)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
+        self.setMovement(QListView.Movement.Static)
+        self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
+        self.setUniformItemSizes(True)
+        self.setSpacing(3)
+        self.setFrameShape(QFrame.Shape.NoFrame)
