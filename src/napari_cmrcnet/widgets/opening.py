@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.slide import Slide
 
 PLUGIN = "napari-cmrcnet"
-PANELS_TO_LOOK = ("Genes", "View")  # what one needs to look at a prediction
+PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; the last one is in front
 NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
 
 
@@ -77,7 +77,7 @@ def open_panels(viewer: Any) -> None:
         return
     for name in PANELS_TO_LOOK:
         if not any(str(title).startswith(name) for title in window.dock_widgets):
-            window.add_plugin_dock_widget(PLUGIN, name, tabify=name != PANELS_TO_LOOK[0])
+            window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
 
 
 def start_scoring(viewer: Any) -> None:
@@ -129,9 +129,12 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
         run_in_window(viewer, job, lambda opened: _opened(viewer, opened), f"Opening {prediction.name}")
 
 
-def open_synthetic_sample() -> list[tuple[None]]:
-    """Predict the synthetic section and show it: the sample that needs no network."""
+def open_synthetic_sample() -> list[Any]:
+    """Predict the synthetic section and show it: the sample that needs no network. Its slide is seen at once."""
     import napari
+
+    from napari_cmrcnet.viewer.reader import read_slide
+    from napari_cmrcnet.viewer.sample_data import synthetic_paths
 
     viewer = napari.current_viewer()
     if viewer is None:
@@ -139,7 +142,7 @@ def open_synthetic_sample() -> list[tuple[None]]:
     run_in_window(
         viewer, _sample(), lambda made: show_prediction(viewer, made[1], made[0].slide), "Predicting the sample"
     )
-    return NO_LAYERS
+    return read_slide(str(synthetic_paths().slide))
 
 
 def _sample() -> "Job[tuple[Section, Prediction]]":
@@ -149,22 +152,22 @@ def _sample() -> "Job[tuple[Section, Prediction]]":
     return (yield from predict_sample())
 
 
-def open_breast_cancer() -> list[tuple[None]]:
+def open_breast_cancer() -> list[Any]:
     """Open 10x Genomics' Visium section of a human breast cancer."""
     return _open_public("Visium human breast cancer")
 
 
-def open_lymph_node() -> list[tuple[None]]:
+def open_lymph_node() -> list[Any]:
     """Open 10x Genomics' Visium section of a human lymph node."""
     return _open_public("Visium human lymph node")
 
 
-def open_cmu_small_region() -> list[tuple[None]]:
+def open_cmu_small_region() -> list[Any]:
     """Open a small slide of OpenSlide's test data."""
     return _open_public("CMU-1 small region")
 
 
-def _open_public(title: str) -> list[tuple[None]]:
+def _open_public(title: str) -> list[Any]:
     """Say how large a public section is, download it if the user agrees, and put it into the Predict panel."""
     import napari
 
@@ -187,4 +190,21 @@ def _open_public(title: str) -> list[tuple[None]]:
         run_in_window(viewer, public_section_job(title), downloaded, f"Opening {title}")
     else:
         run_in_window(viewer, question_job(title), asked, title)
-    return NO_LAYERS
+    return _nothing_yet(viewer, title)
+
+
+def _nothing_yet(viewer: Any, name: str) -> list[Any]:
+    """Return an empty layer, to be removed once it was added: napari takes a sample without layers for an error."""
+    from qtpy.QtCore import QTimer
+
+    def remove() -> None:
+        if name in viewer.layers:
+            viewer.layers.remove(name)
+
+    def added(event: Any) -> None:
+        if event.value.name == name:
+            viewer.layers.events.inserted.disconnect(added)
+            QTimer.singleShot(0, remove)
+
+    viewer.layers.events.inserted.connect(added)
+    return [([], {"name": name, "visible": False}, "points")]

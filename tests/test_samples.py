@@ -1,0 +1,86 @@
+"""File > Open Sample, as napari calls it: the section that comes with the software, and public ones."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.sections import public_data
+from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicFile, PublicSection
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets import questions
+
+PLUGIN = "napari-cmrcnet"
+SLOW = 120_000  # ms: the machine may be busy
+TITLE = "CMU-1 small region"
+
+
+@pytest.fixture
+def viewer(
+    make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Any]:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    window = make_napari_viewer_proxy(show=True)
+    yield window
+    slide = session_of(window).slide
+    session_of(window).set_prediction(None)
+    if slide is not None:
+        slide.close()
+
+
+def test_the_synthetic_sample_shows_its_slide_at_once_and_then_its_prediction(viewer: Any, qtbot: Any) -> None:
+    (layer,) = viewer.open_sample(PLUGIN, "synthetic")
+    assert layer.name == "S4"
+    session = session_of(viewer)
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
+    qtbot.waitUntil(lambda: session.scores is not None, timeout=SLOW)
+    assert "S4" not in [shown.name for shown in viewer.layers]  # each view has the slide now
+    views = {layer.metadata["cmrcnet"].get("view") for layer in viewer.layers}
+    assert {"measured", "predicted"} <= views
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PublicSection:
+    """The small public slide; the sample's slide stands for it, and nothing is downloaded."""
+    content = (sample_folder() / "S4.tif").read_bytes()
+    file = PublicFile("slide.tif", ("https://example.org/slide.tif",), hashlib.sha256(content).hexdigest())
+    section = PublicSection("small", TITLE, "nobody, CC0", (file,), measured=False)
+
+    def deliver(wanted: PublicSection) -> Job[public_data.PublicPaths]:
+        yield Progress("Downloading", 0, 1, "MB")
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        wanted.paths.slide.write_bytes(content)
+        return wanted.paths
+
+    monkeypatch.setitem(PUBLIC_SECTIONS, TITLE, section)
+    monkeypatch.setattr(public_data, "download_size", lambda _: 1_900_000)
+    monkeypatch.setattr(public_data, "download", deliver)
+    return section
+
+
+def test_a_public_slide_is_asked_about_downloaded_and_put_into_the_predict_panel(
+    viewer: Any, qtbot: Any, public: PublicSection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(questions, "ask_to_download", lambda _, question: asked.append(question) or True)
+    viewer.open_sample(PLUGIN, "cmu")
+    qtbot.waitUntil(lambda: "slide" in [layer.name for layer in viewer.layers], timeout=SLOW)
+    assert TITLE not in [layer.name for layer in viewer.layers]
+    assert "is 1.9 MB to download" in asked[0]
+    (panel,) = (dock for title, dock in viewer.window.dock_widgets.items() if str(title).startswith("Predict"))
+    assert panel.slide.path == public.paths.slide
+    qtbot.waitUntil(lambda: bool(panel.slide.line), timeout=SLOW)
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
+
+
+def test_no_is_no(viewer: Any, qtbot: Any, public: PublicSection, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(questions, "ask_to_download", lambda _, question: bool(asked.append(question)))
+    viewer.open_sample(PLUGIN, "cmu")
+    qtbot.waitUntil(lambda: bool(asked) and not viewer.layers, timeout=SLOW)
+    assert public.missing
