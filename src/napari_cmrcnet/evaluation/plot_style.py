@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,22 +89,42 @@ class Plot:
     figure : Figure
         Empty, of any canvas.
     axes : sequence of Axes, or int
-        Those of the figure to draw in, or how many to make: side by side where there is room, else one below the other.
+        Those of the figure to draw in, or how many to make, side by side.
     """
-
-    WIDE: ClassVar[int] = 560  # pixels from which two axes lie side by side
 
     def __init__(self, figure: "Figure", axes: "Sequence[Axes] | int" = 1) -> None:
         self.figure = figure
         self.style = PRINT
-        self.axes = list(np.atleast_1d(figure.subplots(1, axes)) if isinstance(axes, int) else axes)
-        self.wide = True
         self.source: object = None  # what it was drawn from, for those who draw it anew only for something else
+        if isinstance(axes, int):
+            self.axes = list(np.atleast_1d(figure.subplots(1, axes)))
+            self.lay_out()
+        else:
+            self.axes = list(axes)
+
+    def lay_out(self) -> None:
+        """Find room for all labels when it is drawn next.
+
+        That takes longer than to draw: a canvas turns it off again for what is only updated.
+        """
+        self.figure.set_layout_engine("constrained", w_pad=0.07, h_pad=0.07)
 
     def paint(self, style: Style) -> None:
         """Take the colours of a style. Plots add those of their own artists."""
         self.style = style
         restyle(self.figure, style)
+
+    def heights(self, width: int) -> tuple[int, int]:  # noqa: ARG002 - for plots whose axes keep their shape
+        """Return the least and the most height in pixels that a plot is good at, at a width in pixels."""
+        return 320, 2000
+
+    def arrange(self, width: int, height: int) -> None:  # noqa: ARG002 - for plots that depend on it
+        """Make good use of a canvas of so many pixels."""
+        self.lay_out()
+
+    def print_size(self) -> tuple[float, float]:
+        """Return width and height of a saved picture in inches."""
+        return 4.4, 4.6
 
     def for_print(self) -> None:
         """Take the colours and the size of a saved picture."""
@@ -112,25 +132,6 @@ class Plot:
         width, height = self.print_size()
         self.figure.set_size_inches(width, height)
         self.arrange(round(100 * width), round(100 * height))
-
-    def print_size(self) -> tuple[float, float]:
-        """Return width and height of a saved picture in inches."""
-        return (4.4 * len(self.axes), 4.6)
-
-    def least_height(self, width: int) -> int:
-        """Return the height in pixels below which the plot cannot be read, at a width in pixels."""
-        return 320 if width >= self.WIDE else 320 * len(self.axes)
-
-    def arrange(self, width: int, height: int) -> None:  # noqa: ARG002 - what plots need to fit their labels
-        """Put the axes side by side or one below the other, as fits a canvas of so many pixels."""
-        wide = width >= self.WIDE
-        if wide == self.wide:
-            return
-        self.wide = wide
-        n = len(self.axes)
-        grid = self.figure.add_gridspec(1, n) if wide else self.figure.add_gridspec(n, 1)
-        for index, axis in enumerate(self.axes):
-            axis.set_subplotspec(grid[index])
 
 
 def nearest(axis: "Axes", x: ArrayLike, y: ArrayLike, at: tuple[float, float], within: float = 6.0) -> int | None:
@@ -164,8 +165,13 @@ def label_beside(label: Any, axis: "Axes", x: float, y: float) -> None:
     label.set(ha="left" if across < 0.6 else "right", va="bottom" if up < 0.85 else "top")
 
 
+def plain(text: str) -> str:
+    """Return a text in which dollar signs are dollar signs, not those of mathtext."""
+    return text.replace("$", r"\$")
+
+
 def italic(gene: str) -> str:
     """Return a gene's symbol in italics, as is usual; one with mathtext's own signs as it is written."""
     if set(gene) & set("$_^\\{}#%&~ "):
-        return gene.replace("$", r"\$")
+        return plain(gene)
     return "-".join(rf"$\mathit{{{part}}}$" if part else "" for part in gene.split("-"))

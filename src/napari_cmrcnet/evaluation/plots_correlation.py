@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 _COLOURS = "RdBu_r"  # diverging, white at 0, safe for the colour-blind
 _NAMED = 60  # genes up to which each has its name
-_ROW_PX = 9.5  # height of a name that can be read
-_EDGES_PX = 100  # title, names below and colour bar
+_ROW_PX = 11  # height of a row whose name can be read
+_NAMES_PX = 70  # what the names take, beside and below
+_EDGES_PX = 110  # title and colour bar
 
 
 class CorrelationPlot(Plot):
@@ -25,7 +26,7 @@ class CorrelationPlot(Plot):
         super().__init__(figure, 2)
         self.result: GeneCorrelation | None = None
         self._shown = ""
-        self._canvas = (1000, 560)
+        self._width = 1000
         self._images = [
             axis.imshow(np.zeros((1, 1)), cmap=_COLOURS, vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
             for axis in self.axes
@@ -48,10 +49,13 @@ class CorrelationPlot(Plot):
         left_out += f" and {len(result.left_out) - 3} more" if len(result.left_out) > 3 else ""
         alike = "not defined" if np.isnan(result.alike) else f"r = {result.alike:.2f}"
         self.figure.suptitle(
-            f"{name}: {n} genes{left_out}\nhow alike over {result.pairs:,} pairs of genes: {alike}", fontsize=9
+            f"{name}: {n} genes{left_out}\nhow alike over {result.pairs:,} pairs of genes: {alike}",
+            fontsize=9,
+            parse_math=False,
         )
         self._name_genes()
         self.paint(self.style)
+        self.lay_out()
 
     def mark(self, name: str) -> None:
         """Mark the name of the shown gene."""
@@ -74,45 +78,52 @@ class CorrelationPlot(Plot):
         self._bar.outline.set_edgecolor(style.muted)
         self._colour_names()
 
-    def least_height(self, width: int) -> int:
-        """Return the height in pixels that leaves each row its name, where there are not too many."""
-        rows = 1 if width >= self.WIDE else 2
-        n = 0 if self.result is None else len(self.result.genes)
-        return rows * max(200, round(_ROW_PX * n) if n <= _NAMED else 0) + _EDGES_PX + 40 * rows
+    def heights(self, width: int) -> tuple[int, int]:
+        """Return the height in pixels at which cells are square, or higher where a name needs it."""
+        height = round(len(self._genes) * max(self._cell(width), self._row)) + _NAMES_PX + _EDGES_PX
+        return max(300, height), max(300, height)
 
     def arrange(self, width: int, height: int) -> None:
-        """Put the heatmaps beside or below each other, and write the names that fit."""
-        super().arrange(width, height)
-        if (width, height) != self._canvas:
-            self._canvas = (width, height)
+        """Write the names that fit."""
+        if width != self._width:
+            self._width = width
             self._name_genes()
+        super().arrange(width, height)
 
     def print_size(self) -> tuple[float, float]:
         """Return width and height of a saved picture in inches, with room for the names."""
-        side = 1.2 + max(2.6, 0.125 * min(0 if self.result is None else len(self.result.genes), 2 * _NAMED))
-        return 2 * side + 0.3, side + 1.0
+        width = max(6.0, 0.27 * min(len(self._genes), 2 * _NAMED) + 1.2)
+        return width, self.heights(round(100 * width))[0] / 100
+
+    @property
+    def _genes(self) -> tuple[str, ...]:
+        return () if self.result is None else self.result.genes
+
+    @property
+    def _row(self) -> float:
+        return _ROW_PX if len(self._genes) <= _NAMED else 0.0
+
+    def _cell(self, width: int) -> float:
+        """Return the width of a cell in pixels, on a canvas of a width."""
+        return (width - _NAMES_PX - 40) / 2 / max(len(self._genes), 1)
 
     def _name_genes(self) -> None:
-        """Write the genes' names at rows and columns where they can be read."""
-        genes = () if self.result is None else self.result.genes
-        width, height = self._canvas
-        across, down = (2, 1) if self.wide else (1, 2)
-        pitches = ((width / across - 80) / max(len(genes), 1), (height - _EDGES_PX) / down - 50)
-        row, column = pitches[1] / max(len(genes), 1), pitches[0]
+        """Write the genes' names: at the rows once, for both, and at the columns where they fit."""
+        genes, cell = self._genes, self._cell(self._width)
         for axis in self.axes:
-            for ticks, pitch in ((axis.set_yticks, row), (axis.set_xticks, column)):
-                if len(genes) <= _NAMED and pitch >= 0.85 * _ROW_PX:
-                    size = float(np.clip(0.62 * pitch, 5.5, 8))
-                    ticks(range(len(genes)), genes, fontsize=size, fontstyle="italic")
+            for ticks, pitch in ((axis.set_yticks, max(cell, self._row)), (axis.set_xticks, cell)):
+                if len(genes) <= _NAMED and pitch >= 0.9 * _ROW_PX:
+                    size = float(np.clip(0.62 * pitch, 6, 8))
+                    ticks(range(len(genes)), genes, fontsize=size, fontstyle="italic", parse_math=False)
                 else:
                     ticks([])
             axis.tick_params(axis="x", rotation=90, length=0, pad=2)
             axis.tick_params(axis="y", length=0, pad=2)
+        self.axes[1].tick_params(axis="y", labelleft=False)
         self._colour_names()
 
     def _colour_names(self) -> None:
-        genes = () if self.result is None else self.result.genes
         for axis in self.axes:
             for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
-                shown = bool(genes) and label.get_text() == self._shown
+                shown = bool(self._shown) and label.get_text() == self._shown
                 label.set_color(self.style.accent if shown else self.style.foreground)

@@ -1,6 +1,6 @@
 """Mean and variance of every gene, predicted against measured, after the paper's figure 3."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +19,25 @@ _VECTOR_DOTS = 5000
 class MomentPlot(Plot):
     """Two axes with logarithmic scales: mean and variance over the spots, one dot a gene."""
 
+    WIDE: ClassVar[int] = 520  # pixels from which the axes lie side by side, not one below the other
+
     def __init__(self, figure: "Figure") -> None:
         super().__init__(figure, len(MOMENTS))
+        self._wide = True
         self.genes: NDArray[Any] = np.empty(0, object)
         self._values = {name: (np.empty(0), np.empty(0)) for name in MOMENTS}
         self._identity, self._dots, self._mark, self._label = [], [], [], []
         for axis, name in zip(self.axes, MOMENTS, strict=True):
-            axis.set(xscale="log", yscale="log", xlabel=f"measured {name}", ylabel=f"predicted {name}")
+            axis.set(xscale="log", yscale="log")
+            axis.set_xlabel(f"measured {name}", fontsize=9)
+            axis.set_ylabel(f"predicted {name}", fontsize=9)
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(labelsize=8)
             self._identity += axis.plot([1, 1], [1, 1], linewidth=0.9, zorder=0)
             self._dots += axis.plot([], [], "o", markeredgewidth=0)
             self._mark += axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
-            label = axis.annotate(
-                "", (1, 1), (7, 7), textcoords="offset points", fontsize=9, zorder=6, fontstyle="italic"
-            )
+            label = axis.annotate("", (1, 1), (7, 7), textcoords="offset points", fontsize=9, zorder=6)
+            label.set(fontstyle="italic", parse_math=False)
             self._label.append(label)
         self.paint(PRINT)
 
@@ -63,9 +67,12 @@ class MomentPlot(Plot):
                 rasterized=n > _VECTOR_DOTS,
             )
             axis.set(xlim=(low, high), ylim=(low, high))
+            _number(axis, few=high / low < 100)
             left_out = n - int(drawn.sum())
             note = f", {left_out:,} of 0 left out" if left_out else ""
             axis.set_title(f"{name} of {n - left_out:,} genes{note}", fontsize=9)
+
+        self.lay_out()
 
     def mark(self, name: str) -> None:
         """Mark the shown gene; one that is not in the plot takes the mark away."""
@@ -85,6 +92,26 @@ class MomentPlot(Plot):
         index = nearest(axis, *self._values[MOMENTS[self.axes.index(axis)]], at)
         return None if index is None else str(self.genes[index])
 
+    def arrange(self, width: int, height: int) -> None:
+        """Put the axes side by side or one below the other."""
+        wide = width >= self.WIDE
+        if wide != self._wide:
+            self._wide, n = wide, len(self.axes)
+            grid = self.figure.add_gridspec(1, n) if wide else self.figure.add_gridspec(n, 1)
+            for index, axis in enumerate(self.axes):
+                axis.set_subplotspec(grid[index])
+        super().arrange(width, height)
+
+    def heights(self, width: int) -> tuple[int, int]:
+        """Return the least and the most height in pixels: axes are about square at most."""
+        if width >= self.WIDE:
+            return 280, max(280, width // 2 + 40)
+        return 500, max(500, 2 * width + 40)
+
+    def print_size(self) -> tuple[float, float]:
+        """Return width and height of a saved picture in inches."""
+        return 8.0, 4.2
+
     def paint(self, style: Style) -> None:
         """Take the colours of a style."""
         super().paint(style)
@@ -95,3 +122,13 @@ class MomentPlot(Plot):
             label.set(
                 color=style.accent, bbox={"facecolor": style.background, "edgecolor": "none", "alpha": 0.8, "pad": 1}
             )
+
+
+def _number(axis: "Axes", few: bool) -> None:
+    """Write plain numbers at the ticks: 1, 2, 5, 10 where the scale has few powers of ten, else the powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        scale.set_minor_formatter(NullFormatter())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.plot_style import Plot, Style, italic, nearest
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, italic, nearest, plain
 from napari_cmrcnet.evaluation.scores import SETS, Scores
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class SetPlot(Plot):
     def __init__(self, figure: "Figure") -> None:
         super().__init__(figure)
         self.axis = self.axes[0]
-        self._boxes: list[tuple[str, list[Any]]] = []
-        self._n_columns = 0
+        self._clear()
+        self.paint(PRINT)
 
     def show(self, tables: PccTables) -> None:
         """Draw the boxes anew.
@@ -47,19 +47,23 @@ class SetPlot(Plot):
             axis.secondary_xaxis(-0.09).set_xticks(middles, sections, fontsize=9)
             for edge in range(1, len(sections)):
                 axis.axvline(edge * len(sets) - 0.5, color="0.85", linewidth=0.8)
-        axis.set(ylabel="PCC of a gene over the spots", xlim=(-0.6, max(n, 1) - 0.4))
+        axis.set_ylabel("PCC of a gene over the spots", fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.set(xlim=(-0.6, max(n, 1) - 0.4))
         low, high = axis.get_ylim()
         axis.set_ylim(low - 0.2 * (high - low), high)  # room for the counts
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_title(sections[0] if len(sections) == 1 else "", fontsize=9)
+        axis.set_title(plain(sections[0]) if len(sections) == 1 else "", fontsize=9)
         self.paint(self.style)
+        self.lay_out()
 
     def _clear(self) -> None:
         axis = self.axis
         axis.clear()
         self.genes: NDArray[Any] = np.empty(0, object)
         self.x, self.y = np.empty(0), np.empty(0)
-        self._boxes, self._n_columns = [], 0
+        self._boxes: list[tuple[str, list[Any]]] = []
+        self._n_columns = 0
         self._zero = axis.axhline(0, linewidth=0.8, zorder=0)
         self._line = axis.axhline(np.nan, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
         (self._mark,) = axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
@@ -122,6 +126,10 @@ class SetPlot(Plot):
         self._label.set(color=style.accent, bbox={"facecolor": style.background, "edgecolor": "none", "pad": 1})
         self._mark.set(markerfacecolor=style.accent, markeredgecolor=style.background)
 
+    def heights(self, width: int) -> tuple[int, int]:
+        """Return the least and the most height in pixels."""
+        return 320, max(320, round(1.5 * width))
+
     def print_size(self) -> tuple[float, float]:
         """Return width and height of a saved picture in inches: a box has the same width in each."""
         return max(3.6, 1.6 + 0.75 * self._n_columns), 4.2
@@ -136,7 +144,7 @@ def set_boxplot(tables: PccTables) -> "Figure":
     """Draw the box plots of one or several sections; see `SetPlot.show`."""
     from matplotlib.figure import Figure
 
-    plot = SetPlot(Figure(layout="constrained", dpi=130))
+    plot = SetPlot(Figure(dpi=130))
     plot.show(tables)
     plot.for_print()
     return plot.figure

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, italic, nearest
+from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, italic, nearest, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +37,9 @@ class SpotPlot(Plot):
         (self._dots,) = self.axis.plot([], [], "o", markeredgewidth=0)
         (self._selected,) = self.axis.plot([], [], "o", markersize=5, markeredgewidth=0.7)
         self._count = self.axis.text(0.03, 0.97, "", ha="left", va="top", fontsize=8, transform=self.axis.transAxes)
-        self.axis.set(aspect="equal")
+        self.axis.set(aspect="equal", anchor="N")
         self.axis.tick_params(labelsize=8)
+        _fix_label(self.axis, figure)
         self.axis.spines[["top", "right"]].set_visible(False)
         self.paint(PRINT)
 
@@ -69,17 +70,21 @@ class SpotPlot(Plot):
         self._dots.set_data(self.x, self.y)
         self._dots.set(markersize=float(np.interp(np.log10(max(n, 1)), [2.5, 4.5], [4.5, 1.8])))
         self._dots.set(
-            alpha=float(np.interp(np.log10(max(n, 1)), [2.5, 4.5], [0.6, 0.25])), rasterized=n > _VECTOR_DOTS
+            alpha=float(np.interp(np.log10(max(n, 1)), [2.5, 4.5], [0.7, 0.25])), rasterized=n > _VECTOR_DOTS
         )
         self.select(np.empty(0, np.int64))
-        self.axis.set(xlim=bounds, ylim=bounds, xlabel=f"measured, {unit}", ylabel=f"predicted, {unit}")
-        self.axis.set_title(f"{italic(name) if unit == UNIT else name}\n{about}", fontsize=9)
+        self.axis.set(xlim=bounds, ylim=bounds)
+        self.axis.set_xlabel(f"measured, {unit}", fontsize=9)
+        self.axis.set_ylabel(f"predicted, {unit}", fontsize=9)
+        self.axis.set_title(f"{italic(name) if unit == UNIT else plain(name)}\n{about}", fontsize=9)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Mark spots, by their rows."""
         self._selected.set_data(self.x[rows], self.y[rows])
         self._selected.set(markersize=6 if len(rows) < 200 else 3.5)
-        self._count.set_text(f"{len(rows):,} selected" if len(rows) else "")
+        n = f"{len(self.x):,} spots"
+        self._count.set_text(f"{len(rows):,} of {n} selected" if len(rows) else n)
+        self._count.set_color(self.style.accent if len(rows) else self.style.foreground)
 
     def spot_at(self, at: tuple[float, float]) -> int | None:
         """Return the row of the spot at a place of the canvas, in pixels; None if there is none."""
@@ -96,13 +101,25 @@ class SpotPlot(Plot):
         inside: NDArray[np.int64] = near[Path(corners).contains_points(places[near])]
         return inside
 
+    def heights(self, width: int) -> tuple[int, int]:
+        """Return the least and the most height in pixels: the axes are square."""
+        return 320, max(320, width + 50)
+
     def paint(self, style: Style) -> None:
         """Take the colours of a style."""
         super().paint(style)
         self._identity.set_color(style.muted)
         self._dots.set_color(style.dots)
         self._selected.set(markerfacecolor=style.accent, markeredgecolor=style.background)
-        self._count.set_color(style.accent)
+        self._count.set_color(style.accent if len(self._selected.get_xdata()) else style.foreground)
+
+
+def _fix_label(axis: "Axes", figure: "Figure") -> None:
+    """Keep the label of y away from the axis as far as the widest numbers need, so that a gene moves nothing."""
+    from matplotlib.transforms import ScaledTranslation
+
+    place = axis.transAxes + ScaledTranslation(-0.36, 0, figure.dpi_scale_trans)
+    axis.yaxis.set_label_coords(0, 0.5, place)
 
 
 def scatter(genes: Sequence[str], measured: Array, predicted: Array, pcc: Sequence[float], title: str) -> "Figure":

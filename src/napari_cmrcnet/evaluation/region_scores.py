@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.evaluation.metrics import FEW_SPOTS, pcc, undefined
 from napari_cmrcnet.sections.regions import Region
@@ -163,6 +165,18 @@ def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter
         numbers = map(_short, (score.predicted, score.measured, score.pcc))
         writer.writerow([*names, score.n, *numbers, note])
     return text.getvalue()
+
+
+def write_table(path: str | os.PathLike[str], scores: Sequence[RegionScore], section: str, gene: str) -> None:
+    """Write the table as CSV, as `table_text` gives it.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(table_text(scores, section, gene), "utf-8", newline="")
 
 
 def _short(value: float) -> str:

@@ -80,6 +80,10 @@ def weighted_means(matrix: Any, weights: Float64) -> Float32:
     genes = matrix.shape[1]
     means = np.empty(genes, np.float32)
     for start in range(0, genes, GENES_A_PASS):
-        block = slice(start, start + GENES_A_PASS)
-        means[block] = matrix[:, block].T @ weights / weights.sum()
+        ends = matrix.indptr[start : start + GENES_A_PASS + 1]
+        entries = slice(ends[0], ends[-1])
+        parts = (matrix.data[entries], matrix.indices[entries], ends - ends[0])
+        # As rows, without a copy: slicing the matrix takes four times as long.
+        block = sparse.csr_matrix(parts, shape=(len(ends) - 1, matrix.shape[0]), copy=False)
+        means[start : start + GENES_A_PASS] = block @ weights / weights.sum()
     return means

@@ -77,7 +77,7 @@ class ExportPanel(QWidget):
         self.genes.setToolTip("Which genes are in the file.")
         for box in (self.format, self.genes):  # long names of panels must not widen the window
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(16)
+            box.setMinimumContentsLength(12)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.purpose, self.size = _line(), _line()
         self.button = QPushButton("Export…")
@@ -102,6 +102,7 @@ class ExportPanel(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         scroll.setWidget(inside)
+        scroll.setMinimumWidth(320)  # a scroll area asks for no room of its own, and would cut the lists off
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)

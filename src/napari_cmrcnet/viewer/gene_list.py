@@ -1,0 +1,195 @@
+"""Gene list: what is known of every gene of a prediction, and which genes a list shows in which order."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.retrieval.genes import Match
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.panels import Panel
+
+Bools = npt.NDArray[np.bool_]
+
+SETS = ("HEG", "HVG", "markers")
+NOT_MEASURED = "not measured"
+SORTS = ("ticked", "gene", "pcc", "low", "measured", "predicted", "sets")
+
+
+class GeneList:
+    """Every gene of a prediction with its scores, and those that are listed.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Its genes, in its order, are the columns that all arrays here follow.
+    scores : Scores, optional
+        Its scores, as far as they are known.
+
+    Attributes
+    ----------
+    pcc, low, high : float64 (genes,)
+        Correlation and its interval; NaN where undefined or not known yet.
+    measured, predicted : float32 (genes,)
+        Means over all spots, NaN where not measured.
+    ticked : bool (genes,)
+        Chosen for a panel.
+    rows : intp (listed,)
+        The listed genes in their order.
+    aliases : mapping of int to str
+        The alias by which a search found a gene.
+    """
+
+    def __init__(self, prediction: "Prediction", scores: "Scores | None" = None) -> None:
+        self.names = prediction.names
+        self.names.prepare_search()
+        n = len(self.names.symbols)
+        self.measured, self.predicted = prediction.measured_means(), prediction.predicted_means()
+        self.ticked = np.zeros(n, bool)
+        self.panel_name = ""
+        self._sets = {name: np.zeros(n, bool) for name in SETS}
+        if prediction.panel is not None:
+            self._sets["markers"] = self.members(prediction.panel)
+        self._panel = np.zeros(n, bool)
+        self._scored = False
+        self.pcc, self.low, self.high = np.full((3, n), np.nan)
+        self._undefined: dict[int, str] = {}
+        self.rows = np.arange(n)
+        self.aliases: Mapping[int, str] = {}
+        self.sort = ("measured" if self.any_measured else "predicted", True)
+        self._sorted: npt.NDArray[np.intp] | None = None
+        if scores is not None:
+            self.set_scores(scores)
+
+    def __len__(self) -> int:
+        return len(self.names.symbols)
+
+    @cached_property
+    def is_measured(self) -> Bools:
+        """Which genes were measured."""
+        return ~np.isnan(self.measured)
+
+    @property
+    def any_measured(self) -> bool:
+        """Whether the section was measured at all."""
+        return bool(self.is_measured.any())
+
+    @property
+    def scored(self) -> bool:
+        """Whether correlations are known."""
+        return self._scored
+
+    @property
+    def n_correlated(self) -> int:
+        """How many genes have a correlation."""
+        return int((~np.isnan(self.pcc)).sum())
+
+    @property
+    def intervals_due(self) -> bool:
+        """Whether correlations are known without their intervals."""
+        return self.n_correlated > 0 and bool(np.isnan(self.low).all())
+
+    @property
+    def ticked_symbols(self) -> tuple[str, ...]:
+        """The ticked genes."""
+        return tuple(self.names.symbols[column] for column in np.flatnonzero(self.ticked))
+
+    def set_scores(self, scores: "Scores") -> None:
+        """Take correlations, intervals and sets."""
+        table = scores.table
+        column = {symbol: column for column, symbol in enumerate(self.names.symbols)}
+        columns = np.array([column.get(gene, -1) for gene in table.index], np.intp)
+        table, columns = table[columns >= 0], columns[columns >= 0]
+        for name in ("pcc", "low", "high"):
+            getattr(self, name)[columns] = table[name].to_numpy()
+        for name, members in self._sets.items():
+            members[columns] = table[name].to_numpy()
+        reasons = table["undefined"].to_numpy()
+        self._undefined = {int(columns[row]): str(reasons[row]) for row in np.flatnonzero(reasons != "")}
+        self._scored = True
+        self._sorted = None
+
+    def set_panel(self, panel: "Panel | None") -> None:
+        """Choose the panel whose genes are named among the sets."""
+        self.panel_name = "" if panel is None else panel.name
+        self._panel = self.members(panel) if panel is not None else np.zeros(len(self), bool)
+        self._sorted = None
+
+    def members(self, panel: "Panel") -> Bools:
+        """Return which genes are of a panel."""
+        inside = np.zeros(len(self), bool)
+        inside[[column for gene in panel.genes if (column := self.names.column(gene)) is not None]] = True
+        return inside
+
+    def set_members(self, name: str) -> Bools:
+        """Return which genes are of HEG, HVG or the markers."""
+        return self._sets[name]
+
+    def reason(self, column: int) -> str:
+        """Return why a gene's correlation is undefined, ``""`` where it is not, or not known yet."""
+        return self._undefined.get(column, "") if self.is_measured[column] else NOT_MEASURED
+
+    def sets_of(self, column: int) -> list[str]:
+        """Return the sets that a gene is in: HEG, HVG, marker, and the chosen panel."""
+        sets = [name.removesuffix("s") for name, members in self._sets.items() if members[column]]
+        return [*sets, self.panel_name] if self._panel[column] else sets
+
+    def arrange(self, text: str, only: Bools | None = None) -> None:
+        """List the genes that a text finds, or all, of those that are allowed; better matches come first.
+
+        Parameters
+        ----------
+        text : str
+            As typed; see `GeneNames.search`.
+        only : bool (genes,), optional
+            Which may be listed.
+        """
+        rows, self.aliases = self._in_order(), {}
+        if only is not None:
+            rows = rows[only[rows]]
+        if text.strip():
+            found = self.names.search(text)
+            matches = np.full(len(self), len(Match), np.uint8)
+            matches[found.columns] = found.matches
+            rows = rows[matches[rows] < len(Match)]
+            rows = rows[np.argsort(matches[rows], kind="stable")]
+            self.aliases = found.aliases
+        self.rows = rows
+
+    def sort_by(self, key: str, descending: bool) -> None:
+        """Choose the order of the list: by one of `SORTS`; call `arrange` after it. What is not known comes last."""
+        self.sort, self._sorted = (key, descending), None
+
+    def _in_order(self) -> npt.NDArray[np.intp]:
+        if self._sorted is None or self.sort[0] == "ticked":
+            key, descending = self.sort
+            values = self._values(key)
+            self._sorted = np.argsort(-values if descending else values, kind="stable")  # NaN last in both ways
+        return self._sorted
+
+    def _values(self, key: str) -> npt.NDArray[np.float64]:
+        match key:
+            case "ticked":
+                return self.ticked.astype(np.float64)
+            case "gene":
+                return self._alphabetical
+            case "sets":
+                weights = (1.0, 2.0, 4.0, 8.0)
+                return np.sum(
+                    [w * m for w, m in zip(weights, (*self._sets.values(), self._panel), strict=True)], axis=0
+                )
+            case _:
+                values: npt.NDArray[np.float64] = np.asarray(getattr(self, key), np.float64)
+                return values
+
+    @cached_property
+    def _alphabetical(self) -> npt.NDArray[np.float64]:
+        symbols = [symbol.casefold() for symbol in self.names.symbols]
+        place = np.empty(len(self))
+        place[sorted(range(len(self)), key=symbols.__getitem__)] = np.arange(len(self))
+        return place

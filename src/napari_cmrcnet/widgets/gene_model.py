@@ -1,0 +1,206 @@
+"""The table of genes for Qt: 36,000 rows without a stutter, since only those in sight are ever made into text."""
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
+
+from napari_cmrcnet.sections.gene_aliases import aliases_by_symbol
+from napari_cmrcnet.viewer.gene_list import SORTS, GeneList
+
+
+class Column(IntEnum):
+    """The columns, in the order of `gene_list.SORTS`."""
+
+    TICK = 0
+    GENE = 1
+    PCC = 2
+    INTERVAL = 3
+    MEASURED = 4
+    PREDICTED = 5
+    SETS = 6
+
+
+_NUMBERS = (Column.PCC, Column.INTERVAL, Column.MEASURED, Column.PREDICTED)
+_TITLES = ("", "Gene", "PCC", "95 %", "Meas.", "Pred.", "Sets")
+_TIPS = (
+    "Tick genes, or press the space bar, to make a panel of them.",
+    "The gene's symbol. An alias by which it was found stands behind it.",
+    "Pearson correlation of predicted with measured expression over all spots.",
+    "95 % interval of the correlation, by drawing the spots anew 1,000 times.",
+    "Mean measured expression over all spots, log-normalised.",
+    "Mean predicted expression over all spots, log-normalised.",
+    "HEG: of the 50 most expressed genes. HVG: of the 50 most variable. Marker: of the checkpoint's panel. "
+    "And the panel that is chosen below.",
+)
+_REASONS = {
+    "not measured": "The section has no measurement of it.",
+    "constant measured": "Its correlation is undefined: it was measured to be the same in every spot.",
+    "constant predicted": "Its correlation is undefined: its prediction is the same in every spot.",
+    "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",
+}
+REASON = Qt.ItemDataRole.UserRole
+
+
+class GeneModel(QAbstractTableModel):
+    """The listed genes of a `GeneList`.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+        The panel.
+    """
+
+    ticks_changed = Signal()
+    sort_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.genes: GeneList | None = None
+
+    def set_genes(self, genes: GeneList | None) -> None:
+        """Show the genes of another prediction, or none."""
+        self.beginResetModel()
+        self.genes = genes
+        self.endResetModel()
+
+    def arrange(self, text: str, only: "np.ndarray[Any, np.dtype[np.bool_]] | None") -> None:
+        """List what a text finds of the genes that are allowed; see `GeneList.arrange`."""
+        self.beginResetModel()
+        if self.genes is not None:
+            self.genes.arrange(text, only)
+        self.endResetModel()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Choose the order; whoever hears of it has the genes arranged anew."""
+        chosen = (SORTS[column], order == Qt.SortOrder.DescendingOrder)
+        if self.genes is not None and self.genes.sort != chosen:
+            self.genes.sort_by(*chosen)
+            self.sort_changed.emit()
+
+    def refresh(self) -> None:
+        """Show what is known by now of the rows, which stay where they are."""
+        if self.rowCount():
+            self.dataChanged.emit(self.index(0, 0), self.index(self.rowCount() - 1, Column.SETS))
+
+    def symbol(self, row: int) -> str:
+        """Return the gene of a row."""
+        assert self.genes is not None
+        return self.genes.names.symbols[self.genes.rows[row]]
+
+    def row_of(self, symbol: str) -> int:
+        """Return the row of a gene, -1 if it is not listed."""
+        column = None if self.genes is None else self.genes.names.column(symbol)
+        if column is None or self.genes is None:
+            return -1
+        rows = np.flatnonzero(self.genes.rows == column)
+        return int(rows[0]) if rows.size else -1
+
+    def toggle(self, row: int) -> None:
+        """Tick a gene, or take its tick away."""
+        assert self.genes is not None
+        column = self.genes.rows[row]
+        self.genes.ticked[column] ^= True
+        self.dataChanged.emit(self.index(row, Column.TICK), self.index(row, Column.TICK))
+        self.ticks_changed.emit()
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
+        """Return the number of listed genes."""
+        return 0 if parent.isValid() or self.genes is None else len(self.genes.rows)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(_TITLES)
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Return what can be done with a cell."""
+        usual = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemNeverHasChildren
+        return usual | Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICK else usual
+
+    def setData(self, index: QModelIndex, _value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:  # noqa: N802
+        """Tick a gene by a click on its box."""
+        if role == Qt.ItemDataRole.CheckStateRole and index.column() == Column.TICK:
+            self.toggle(index.row())
+            return True
+        return False
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return what a cell shows."""
+        genes = self.genes
+        if genes is None:
+            return None
+        gene, column = int(genes.rows[index.row()]), index.column()
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return _text(genes, gene, column)
+            case Qt.ItemDataRole.TextAlignmentRole if column in _NUMBERS:
+                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            case Qt.ItemDataRole.CheckStateRole if column == Column.TICK:
+                return Qt.CheckState.Checked if genes.ticked[gene] else Qt.CheckState.Unchecked
+            case Qt.ItemDataRole.ToolTipRole:
+                return _tip(genes, gene)
+            case _:
+                return genes.reason(gene) if role == REASON and column == Column.INTERVAL else None
+
+    def headerData(  # noqa: N802 - Qt's name
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Return a column's title, what it means, and that a first click puts the largest numbers on top."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return _TITLES[section]
+            case Qt.ItemDataRole.ToolTipRole:
+                return _TIPS[section]
+            case Qt.ItemDataRole.InitialSortOrderRole:
+                return Qt.SortOrder.AscendingOrder if section == Column.GENE else Qt.SortOrder.DescendingOrder
+            case Qt.ItemDataRole.TextAlignmentRole if section in _NUMBERS:
+                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            case _:
+                return None
+
+
+def _text(genes: GeneList, gene: int, column: int) -> str:
+    match column:
+        case Column.GENE:
+            alias = genes.aliases.get(gene)
+            return genes.names.symbols[gene] + (f" ({alias})" if alias else "")
+        case Column.PCC | Column.INTERVAL:
+            return _correlation(genes, gene, column)
+        case Column.MEASURED | Column.PREDICTED:
+            mean = (genes.measured if column == Column.MEASURED else genes.predicted)[gene]
+            return "" if np.isnan(mean) else f"{mean:.2f}"
+        case Column.SETS:
+            return ", ".join(genes.sets_of(gene))
+        case _:
+            return ""
+
+
+def _correlation(genes: GeneList, gene: int, column: int) -> str:
+    if reason := genes.reason(gene):
+        return reason if column == Column.INTERVAL else ""
+    if not genes.scored:
+        return "…"
+    if column == Column.PCC:
+        return number(genes.pcc[gene])
+    low, high = genes.low[gene], genes.high[gene]
+    return "…" if np.isnan(low) else f"{number(low)} to {number(high)}"
+
+
+def number(value: float) -> str:
+    """Return two decimals, with a minus sign as long as a digit is wide."""
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _tip(genes: GeneList, gene: int) -> str:
+    symbol, identifier = genes.names.symbols[gene], genes.names.ids[gene]
+    lines = [f"{symbol} ({identifier})" if identifier else symbol]
+    if names := aliases_by_symbol().get(symbol):
+        lines.append(f"Also called {', '.join(names)}.")
+    if reason := genes.reason(gene):
+        lines.append(_REASONS.get(reason, f"Its correlation is undefined: {reason}."))
+    if sets := genes.sets_of(gene):
+        lines.append(f"In {', '.join(sets)}.")
+    return "\n".join(lines)

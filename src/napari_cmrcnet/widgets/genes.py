@@ -1,0 +1,285 @@
+"""The Genes panel: every gene with its scores, found by name, walked through with the arrow keys."""
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.gene_list import GeneList
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.gene_model import Column, GeneModel
+from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
+from napari_cmrcnet.widgets.gene_table import GeneTable
+from napari_cmrcnet.widgets.words import in_panel_words
+
+if TYPE_CHECKING:
+    import napari
+    import numpy as np
+
+AFTER_MS = 60  # from the last letter typed to the list of what it finds
+EMPTY = (
+    "There are no genes yet. Press Predict in the Predict panel, open a saved prediction, or choose "
+    "File > Open Sample > CMRCNet."
+)
+_PANEL = "panel "  # before the name of a panel, as the data of an entry of the filter
+
+
+class GenesPanel(QWidget):
+    """Lists the genes of the session's prediction; the current row is what the views show.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self.model = GeneModel(self)
+        self._wanted = ""
+        self._show_soon, self._search_soon = _timer(self, 0), _timer(self, AFTER_MS)
+        self._build()
+        self._connect()
+        self._on_prediction()
+
+    def _build(self) -> None:
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Find a gene: ERBB2, HER2, KRT, ENSG…")
+        self.search.setToolTip(
+            "Finds genes by symbol, part of a symbol, protein or clinical name (HER2, Ki67, PD-L1, CD20) or Ensembl "
+            "id. Enter shows the first; the arrow down goes to the list; / or Ctrl+F comes back here."
+        )
+        self.search.setClearButtonEnabled(True)
+        self.filter = QComboBox()
+        self.filter.setToolTip("Which genes the list shows.")
+        self.filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.table = GeneTable(self.model)
+        self.status, self.note, self.message = QLabel(), QLabel(), QLabel()
+        self.panels = PanelRow(self.session)
+        column = QVBoxLayout(self)
+        column.addWidget(self.search)
+        column.addWidget(self.filter)
+        column.addWidget(self.table, 1)
+        for widget in (self.status, self.note, self.panels, self.message):
+            column.addWidget(widget)
+        for label in (self.status, self.note, self.message):
+            label.setWordWrap(True)
+
+    def _connect(self) -> None:
+        self._search_soon.timeout.connect(self._arrange)
+        self._show_soon.timeout.connect(self._show_wanted)
+        self.search.textChanged.connect(self._search_soon.start)
+        self.search.returnPressed.connect(self._show_first)
+        self.search.installEventFilter(self)
+        self.filter.currentIndexChanged.connect(self._on_filter)
+        self.table.typed.connect(self._on_typed)
+        self.table.selectionModel().currentRowChanged.connect(self._on_row)
+        self.model.sort_changed.connect(self._arrange)
+        self.model.ticks_changed.connect(self.panels.show_ticked)
+        self.panels.chosen.connect(self._on_panel)
+        self.panels.said.connect(self._say)
+        for keys in (QKeySequence("/"), QKeySequence(QKeySequence.StandardKey.Find)):
+            shortcut = QShortcut(keys, self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(self._focus_search)
+        self.session.prediction_changed.connect(self._on_prediction)
+        self.session.scores_changed.connect(self._on_scores)
+        self.session.shown_changed.connect(self._follow)
+        self.session.panels_changed.connect(self._on_panels)
+
+    def _on_prediction(self) -> None:
+        if not isalive(self):
+            return
+        prediction, before = self.session.prediction, self.model.genes
+        genes = None if prediction is None else GeneList(prediction, self.session.scores)
+        if genes is not None and before is not None:
+            genes.ticked = genes.members(Panel("ticked", before.ticked_symbols))
+        self.model.set_genes(genes)
+        self.table.show_sort()
+        self.table.show_measured(genes is not None and genes.any_measured)
+        for widget in (self.search, self.filter, self.table):
+            widget.setEnabled(genes is not None)
+        self._say("")
+        self.panels.set_genes(genes)
+        self._fill_filter()
+        self._arrange()
+
+    def _on_scores(self) -> None:
+        genes = self.model.genes if isalive(self) else None
+        if genes is None or self.session.scores is None:
+            return
+        genes.set_scores(self.session.scores)
+        self._fill_filter()
+        if genes.sort[0] in ("pcc", "low", "sets") or self.filter.currentData() in ("HEG", "HVG"):
+            self._arrange()
+        else:
+            self.model.refresh()
+            self._say_status()
+
+    def _on_panels(self) -> None:
+        if isalive(self):
+            self.panels.refresh()
+            self._fill_filter()
+
+    def _on_panel(self) -> None:
+        genes = self.model.genes
+        if genes is not None and genes.sort[0] == "sets":
+            self._arrange()
+        else:
+            self.model.refresh()
+
+    def _fill_filter(self) -> None:
+        """Offer what can be told apart by now."""
+        genes, entries = self.model.genes, [("All genes", "all")]
+        if genes is not None:
+            entries += [("Measured genes", "measured")] if genes.any_measured else []
+            if genes.scored:
+                entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
+            entries += [("Markers of the checkpoint", "markers")] if genes.set_members("markers").any() else []
+            entries += [("Ticked genes", "ticked")]
+            entries += [(f"Panel {name}", _PANEL + name) for name in self.session.panels]
+        fill_choice(self.filter, entries, self.filter.currentData())
+
+    def _on_filter(self) -> None:
+        chosen = str(self.filter.currentData())
+        if chosen.startswith(_PANEL):
+            self.panels.choose(chosen.removeprefix(_PANEL))
+        self._arrange()
+
+    def _allowed(self, genes: GeneList) -> "np.ndarray[Any, np.dtype[np.bool_]] | None":
+        match self.filter.currentData():
+            case "measured":
+                return genes.is_measured
+            case "HEG" | "HVG" | "markers" as name:
+                return genes.set_members(name)
+            case "ticked":
+                return genes.ticked
+            case str() as name if name.startswith(_PANEL):
+                return genes.members(self.session.panels[name.removeprefix(_PANEL)])
+            case _:
+                return None
+
+    def _arrange(self) -> None:
+        """List what the search, the filter and the sorting ask for; the current row stays with its gene."""
+        self._search_soon.stop()
+        genes = self.model.genes
+        if genes is not None:
+            self.model.arrange(self.search.text(), self._allowed(genes))
+            symbols = genes.names.symbols
+            self.session.listed = [symbols[column] for column in genes.rows]
+        self._follow()
+        self._say_status()
+
+    def _on_row(self, current: QModelIndex) -> None:
+        if current.isValid():
+            self._wanted = self.model.symbol(current.row())
+            self._show_soon.start()  # a held key asks for many in one turn: the last of them is shown
+
+    def _show_wanted(self) -> None:
+        shown = self.session.shown
+        if not self._wanted or (shown is not None and (shown.kind, shown.name) == ("gene", self._wanted)):
+            return
+        try:
+            self.session.show(self._wanted)
+        except UserError as error:
+            self._say(str(error))
+        else:
+            self._say("")
+
+    def _follow(self) -> None:
+        """Make the gene that is shown the current row, or none if it is not listed."""
+        if not isalive(self):
+            return
+        shown = self.session.shown
+        row = self.model.row_of(shown.name) if shown is not None and shown.kind == "gene" else -1
+        if row < 0:
+            self._wanted = ""
+            self.table.selectionModel().clear()
+        elif row != self.table.currentIndex().row():
+            self.table.setCurrentIndex(self.model.index(row, Column.GENE))
+
+    def _go_to_first(self) -> None:
+        if self.model.rowCount():
+            self.table.setCurrentIndex(self.model.index(0, Column.GENE))
+
+    def _show_first(self) -> None:
+        self._arrange()
+        self._go_to_first()
+
+    def _focus_search(self) -> None:
+        self.search.setFocus()
+        self.search.selectAll()
+
+    def _on_typed(self, text: str) -> None:
+        self.search.setFocus()
+        self.search.setText(text)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Go from the search box to the list with the arrow down, and clear the box with Escape."""
+        if watched is self.search and event.type() == QEvent.Type.KeyPress:
+            match event.key():
+                case Qt.Key.Key_Down:
+                    self._arrange()
+                    self.table.setFocus()
+                    if not self.table.currentIndex().isValid():
+                        self._go_to_first()
+                    return True
+                case Qt.Key.Key_Escape:
+                    self.search.clear()
+                    return True
+        return bool(super().eventFilter(watched, event))
+
+    def _say(self, text: str) -> None:
+        text = in_panel_words(text)
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def _say_status(self) -> None:
+        genes, prediction = self.model.genes, self.session.prediction
+        if genes is None or prediction is None:
+            self.status.setText(EMPTY)
+            self.note.hide()
+            return
+        self.status.setText(_status(genes, self.search.text().strip()))
+        notes = [_note(genes)]
+        if prediction.bank is None:
+            notes.append(
+                f"The checkpoint of this prediction is not where it was, so only the {len(genes):,} genes that its "
+                "file stores are here."
+            )
+        self.note.setText(" ".join(filter(None, notes)))
+        self.note.setVisible(any(notes))
+
+
+def _status(genes: GeneList, text: str) -> str:
+    listed, total = len(genes.rows), len(genes)
+    if not listed and text:
+        return f"None of the genes listed here is found by “{text}”. Type less of it, or choose All genes above."
+    if not listed:
+        return "There is no gene to list here. Choose All genes above, or tick some."
+    line = f"{total:,} genes"
+    if genes.scored:
+        line += f", PCC of {genes.n_correlated:,}"
+    return line + (f"; {listed:,} shown" if listed < total else "")
+
+
+def _note(genes: GeneList) -> str:
+    if not genes.any_measured:
+        return "The section has no measurements to compare with."
+    if not genes.scored:
+        return "The PCC of all genes are being computed and appear here."
+    return "The intervals are being computed and appear here." if genes.intervals_due else ""
+
+
+def _timer(parent: QObject, milliseconds: int) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    return timer

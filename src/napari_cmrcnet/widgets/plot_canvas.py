@@ -1,0 +1,143 @@
+"""A plot in a panel: a canvas in the window's colours, with tool tips, clicks and a lasso."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, QPoint, QTimer
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
+
+from napari_cmrcnet.widgets.plot_views import PlotView
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.evaluation.plot_style import Style
+
+_REST_MS = 50  # walking through genes with a key held down does not wait for drawings
+_CLICK_PX = 4.0  # a drag that stays within so many pixels is a click
+
+
+def style_of(viewer: "napari.viewer.Viewer") -> "Style":
+    """Return the style that goes with the viewer's theme."""
+    from napari.utils.theme import get_theme
+
+    from napari_cmrcnet.evaluation.plot_style import style_on
+
+    theme = get_theme(viewer.theme)
+    return style_on(theme.background.as_hex(format="long"), theme.text.as_hex(format="long"))
+
+
+class PlotCanvas(QWidget):
+    """One plot, drawn from the session through its view.
+
+    Parameters
+    ----------
+    view : PlotView
+        What is drawn, and what the mouse does in it.
+    style : Style
+        Its colours.
+    guarded : callable
+        Runs an action of the user and says what went wrong with it.
+    parent : QWidget, optional
+        The panel.
+    """
+
+    def __init__(
+        self,
+        view: PlotView,
+        style: "Style",
+        guarded: Callable[[Callable[[], None]], None],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+        from matplotlib.figure import Figure
+
+        self._view, self._guarded = view, guarded
+        self.canvas = FigureCanvasQTAgg(Figure())
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.canvas.installEventFilter(self)
+        self.plot = view.make(self.canvas.figure)
+        self._lasso = self._add_lasso() if view.selects else None
+        self._adding = False
+        self.paint(style)
+        self.canvas.mpl_connect("button_press_event", self._on_press)
+        self.canvas.mpl_connect("motion_notify_event", self._on_move)
+        # Labels are laid out when something was arranged anew: on a gene switch it would take most of the time.
+        self.canvas.mpl_connect("draw_event", lambda _: self.canvas.figure.set_layout_engine("none"))
+        self._rest = self._timer(_REST_MS, self.canvas.draw_idle)
+        self._resized = self._timer(0, self._arrange)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.canvas)
+
+    def draw(self) -> None:
+        """Bring the plot up to date; the picture follows when genes have stopped changing."""
+        source = self.plot.source
+        self._view.draw(self.plot)
+        if self.plot.source is not source:
+            self._arrange()
+        self._rest.start()
+
+    def paint(self, style: "Style") -> None:
+        """Take the colours of a theme."""
+        self.plot.paint(style)
+        if self._lasso is not None:
+            self._lasso.set_props(color=style.accent)
+        self.canvas.draw_idle()
+
+    def _arrange(self) -> None:
+        least, most = self.plot.heights(self.width())
+        self.setMinimumHeight(least)
+        self.setMaximumHeight(most)
+        self.plot.arrange(self.width(), self.height())
+        self.canvas.draw_idle()
+
+    def _timer(self, milliseconds: int, action: Callable[[], object]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(action)
+        return timer
+
+    def _add_lasso(self) -> Any:
+        from matplotlib.backend_bases import MouseButton
+        from matplotlib.widgets import LassoSelector
+
+        axis, left = self.plot.axes[0], MouseButton.LEFT
+        return LassoSelector(axis, self._on_lasso, useblit=True, button=left, props={"linewidth": 1.5})
+
+    def _on_press(self, event: Any) -> None:
+        self._adding = "shift" in event.modifiers
+        if self._lasso is None and event.button == 1 and event.inaxes is not None:
+            self._guarded(lambda: self._view.click(self.plot, event.inaxes, (event.x, event.y)))
+
+    def _on_lasso(self, corners: Sequence[tuple[float, float]]) -> None:
+        places = self.plot.axes[0].transData.transform(corners)
+        add = self._adding
+        if (places.max(axis=0) - places.min(axis=0)).max() <= _CLICK_PX:
+            self._guarded(lambda: self._view.pick(self.plot, (float(places[0][0]), float(places[0][1])), add))
+        else:
+            self._guarded(lambda: self._view.select(self.plot, corners, add))
+
+    def _on_move(self, event: Any) -> None:
+        text = ""
+        if event.inaxes is not None and event.button is None:
+            text = self._view.tip(self.plot, event.inaxes, (event.x, event.y))
+        ratio = self.canvas.devicePixelRatioF()
+        place = QPoint(round(event.x / ratio), round(self.canvas.height() - event.y / ratio))
+        if text or QToolTip.isVisible():
+            QToolTip.showText(self.canvas.mapToGlobal(place), text, self.canvas)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Take the height that goes with the width, when Qt is through with this layout."""
+        super().resizeEvent(event)
+        self._resized.start()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Leave the wheel to the panel, which scrolls with it."""
+        if event.type() == QEvent.Type.Wheel:
+            event.ignore()
+            return True
+        return bool(super().eventFilter(watched, event))

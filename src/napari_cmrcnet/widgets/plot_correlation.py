@@ -1,0 +1,145 @@
+"""Gene-gene correlation in the plots panel: the choice of genes, and their correlations, computed when asked for."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QComboBox
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.plot_views import NO_SCORES, PlotView
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation
+
+_AT_ONCE = 60  # genes whose correlations take less than a second
+_SCORED = ("HEG", "HVG")  # sets that come from the scores
+
+Key = tuple[str, tuple[str, ...]]
+
+
+class CorrelationView(PlotView):
+    """Heatmaps of how the genes of a set go together.
+
+    Parameters
+    ----------
+    session : Session
+        What is looked at.
+    jobs : JobBar
+        Where long computations run.
+    changed : callable
+        Called when the plot is to be drawn anew.
+    """
+
+    title = "Gene-gene correlation"
+    hint = "Click a cell to show the gene of its row; both heatmaps have the genes in one order."
+
+    def __init__(self, session: Session, jobs: JobBar, changed: Callable[[], None]) -> None:
+        super().__init__(session)
+        self.jobs, self._changed = jobs, changed
+        self._results: dict[Key, GeneCorrelation | str] = {}
+        self._of: tuple[object, object] = (None, None)
+        self.choice = QComboBox()
+        self.choice.setToolTip("The genes whose correlations with each other are shown.")
+        self.choice.activated.connect(self._on_chosen)
+        self.list_sets()
+
+    def list_sets(self) -> None:
+        """Offer HEG, HVG and the panels of the session, the prediction's own first; the choice stays if it can."""
+        chosen, prediction = self.choice.currentText(), self.session.prediction
+        if prediction is None:
+            self.choice.clear()
+            return
+        own = prediction.panel.name if prediction.panel is not None else ""
+        panels = sorted(self.session.panels, key=lambda name: (name != own, name.casefold()))
+        names = [*([own] if own else []), *_SCORED, *(name for name in panels if name != own)]
+        self.choice.clear()
+        self.choice.addItems(names)
+        self.choice.setCurrentIndex(max(0, self.choice.findText(chosen)))
+
+    def prepare(self) -> str:
+        """Compute the correlations if they are not there; return why the plot cannot be drawn, ``""`` where it can."""
+        if reason := super().prepare():
+            return reason
+        key = self._key()
+        if key is None:
+            return NO_SCORES
+        current = (self.session.prediction, self.session.scores)
+        if any(one is not other for one, other in zip(current, self._of, strict=True)):
+            self._results, self._of = {}, current
+        if key not in self._results:
+            self._compute(key)
+        result = self._results.get(key, f"Correlating the genes of {key[0]} …")
+        return result if isinstance(result, str) else ""
+
+    def make(self, figure: "Figure") -> Any:
+        """Return the plot, in an empty figure."""
+        from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
+
+        return CorrelationPlot(figure)
+
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the session; heatmaps are drawn anew only for other genes."""
+        key = self._key()
+        assert key is not None
+        result = self._results[key]
+        if plot.source is not result:
+            plot.show(result, key[0])
+            plot.source = result
+        plot.mark("" if self.session.shown is None else self.session.shown.name)
+
+    def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:
+        """Return both genes of a cell, with their correlations."""
+        pair = plot.pair_at(axis, at)
+        if pair is None:
+            return ""
+        row, column, measured, predicted = pair
+        return f"{row} and {column}\nmeasured {measured:.2f}, predicted {predicted:.2f}"
+
+    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:
+        """Return the gene of the row of a cell."""
+        pair = plot.pair_at(axis, at)
+        return None if pair is None else pair[0]
+
+    def _key(self) -> Key | None:
+        """Return name and genes of the chosen set; None where the scores that name them are not there yet."""
+        name, scores = self.choice.currentText(), self.session.scores
+        if name in _SCORED:
+            return None if scores is None else (name, tuple(scores.table.index[scores.table[name]]))
+        panel = self.session.panels.get(name)
+        return (name, panel.genes) if panel is not None else (name, ())
+
+    def _compute(self, key: Key) -> None:
+        from napari_cmrcnet.evaluation.gene_correlation import correlate_job
+
+        if self.jobs.busy:
+            return  # its end draws anew, and so comes here again
+        name, genes = key
+        assert self.session.prediction is not None
+        job, results = correlate_job(self.session.prediction, genes, name), self._results
+        if len(genes) <= _AT_ONCE:
+            try:
+                results[key] = finish(job)
+            except UserError as error:
+                results[key] = str(error)
+            return
+        results[key] = f"Correlating the genes of {name} …"
+
+        def ended() -> None:
+            if isinstance(results[key], str):
+                results[key] = f"The correlations of {name} were not computed; choose the genes again to compute them."
+            self._changed()
+
+        self.jobs.start(job, lambda result: results.__setitem__(key, result), f"Correlating {name}", ended=ended)
+
+    def _on_chosen(self) -> None:
+        key = self._key()
+        if key is not None and isinstance(self._results.get(key), str) and not self.jobs.busy:
+            del self._results[key]  # what failed or was cancelled is tried again
+        self.jobs.message("")
+        self._changed()

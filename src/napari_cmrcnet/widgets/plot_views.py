@@ -1,0 +1,193 @@
+"""The plots of the panel: what each takes, how it is drawn from the session, and what the mouse does in it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_cmrcnet.viewer.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NO_PREDICTION = "There is no prediction yet. Press Predict in the Predict panel, or open a saved prediction."
+NOTHING_MEASURED = (
+    "Nothing was measured in this section, so there is nothing to compare the prediction with. "
+    "Predict a section whose spots come with counts to see this plot."
+)
+NO_SCORES = "The scores of the genes are still being computed. The plot appears when they are there."
+
+
+class PlotView:
+    """What the plots have in common. They show a gene when its dot is clicked.
+
+    Attributes
+    ----------
+    title : str
+        In the list of plots.
+    hint : str
+        What the mouse does, for the line under the plot.
+    selects : bool
+        Whether a lasso selects spots in it.
+    """
+
+    title = ""
+    hint = ""
+    selects = False
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def prepare(self) -> str:
+        """Return why the plot cannot be drawn and what to do, ``""`` where it can."""
+        if self.session.prediction is None:
+            return NO_PREDICTION
+        return NOTHING_MEASURED if self.session.prediction.spots.X is None else ""
+
+    def make(self, figure: "Figure") -> Any:
+        """Return the plot, in an empty figure."""
+        raise NotImplementedError
+
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the session."""
+        raise NotImplementedError
+
+    def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:
+        """Return what is at a place of the canvas, in pixels."""
+        return self.gene_at(plot, axis, at) or ""
+
+    def click(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> None:
+        """Show the gene at a place of the canvas, in pixels."""
+        gene = self.gene_at(plot, axis, at)
+        if gene is not None:
+            self.session.show(gene)
+
+    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002
+        """Return the gene at a place of the canvas; a plot of spots has none."""
+        return None
+
+    def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:
+        """Select the spot at a place of the canvas, where spots can be selected."""
+
+    def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:
+        """Select the spots within an outline in data coordinates, where spots can be selected."""
+
+
+class SpotView(PlotView):
+    """Predicted against measured expression of the shown gene."""
+
+    title = "Predicted against measured"
+    hint = "Drag around dots to select their spots, or click one; with Shift they are added to the selection."
+    selects = True
+
+    def prepare(self) -> str:
+        """Return why the plot cannot be drawn and what to do, ``""`` where it can."""
+        shown = self.session.shown
+        if reason := super().prepare():
+            return reason
+        if shown is None:
+            return "No gene is shown yet. Choose one in the Genes panel."
+        if shown.measured is None:
+            return f"{shown.name} was not measured in this section. Choose another gene to compare."
+        return ""
+
+    def make(self, figure: "Figure") -> Any:
+        """Return the plot, in an empty figure."""
+        from napari_cmrcnet.evaluation.plots_spots import SpotPlot
+
+        return SpotPlot(figure)
+
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the session."""
+        from napari_cmrcnet.evaluation.plot_style import UNIT
+
+        shown = self.session.shown
+        assert shown is not None
+        about = shown.title.removeprefix(shown.name).strip().partition("   ")[0]  # the spots are counted in the plot
+        unit = UNIT if shown.kind == "gene" else shown.unit
+        plot.show(shown.name, shown.measured, shown.predicted, about, unit)
+        plot.select(self.session.selected)
+
+    def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:  # noqa: ARG002 - one axis
+        """Return the spot at a place of the canvas, with its values."""
+        row = plot.spot_at(at)
+        if row is None or self.session.prediction is None:
+            return ""
+        return (
+            f"{self.session.prediction.spots.obs_names[row]}\nmeasured {plot.x[row]:.2f}, predicted {plot.y[row]:.2f}"
+        )
+
+    def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:
+        """Select the spot at a place of the canvas; a click beside all dots selects none."""
+        row = plot.spot_at(at)
+        self._select([] if row is None else [row], add)
+
+    def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:
+        """Select the spots within an outline in data coordinates."""
+        self._select(plot.spots_within(outline), add)
+
+    def _select(self, rows: Sequence[int], add: bool) -> None:
+        self.session.select([*self.session.selected, *rows] if add else rows)
+
+
+class ScoreView(PlotView):
+    """A plot of the score table, with a dot a gene."""
+
+    hint = "Click a dot to show its gene."
+
+    def prepare(self) -> str:
+        """Return why the plot cannot be drawn and what to do, ``""`` where it can."""
+        return super().prepare() or (NO_SCORES if self.session.scores is None else "")
+
+
+class SetView(ScoreView):
+    """Box plots of PCC by gene set."""
+
+    title = "PCC by gene set"
+
+    def make(self, figure: "Figure") -> Any:
+        """Return the plot, in an empty figure."""
+        from napari_cmrcnet.evaluation.plots_sets import SetPlot
+
+        return SetPlot(figure)
+
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the session; boxes are drawn anew only for new scores."""
+        from napari_cmrcnet.evaluation.plots_sets import pcc_by_set
+
+        scores, shown = self.session.scores, self.session.shown
+        assert scores is not None
+        if plot.source is not scores:
+            plot.show({scores.section: pcc_by_set(scores)})
+            plot.source = scores
+        plot.mark("" if shown is None else shown.name, float("nan") if shown is None else shown.pcc)
+
+    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002 - one axis
+        """Return the gene at a place of the canvas."""
+        gene: str | None = plot.gene_at(at)
+        return gene
+
+
+class MomentView(ScoreView):
+    """Mean and variance of every gene."""
+
+    title = "Mean and variance of genes"
+
+    def make(self, figure: "Figure") -> Any:
+        """Return the plot, in an empty figure."""
+        from napari_cmrcnet.evaluation.plots_moments import MomentPlot
+
+        return MomentPlot(figure)
+
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the session; dots are drawn anew only for new scores."""
+        scores, shown = self.session.scores, self.session.shown
+        assert scores is not None
+        if plot.source is not scores:
+            plot.show(scores.table)
+            plot.source = scores
+        plot.mark("" if shown is None else shown.name)
+
+    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:
+        """Return the gene at a place of the canvas."""
+        gene: str | None = plot.gene_at(axis, at)
+        return gene

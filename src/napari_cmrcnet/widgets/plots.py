@@ -1,0 +1,191 @@
+"""The plots panel: how well the prediction does, of the shown gene and of all."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
+from napari_cmrcnet.widgets.plot_correlation import CorrelationView
+from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
+from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.words import in_panel_words
+
+if TYPE_CHECKING:
+    import napari
+
+_DPI = 300  # of saved pictures
+_FILTERS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+
+
+class PlotsPanel(QWidget):
+    """Four plots, of which one is seen and kept up to date.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Whose session is plotted.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        self.jobs = JobBar(self)
+        self.correlation = CorrelationView(self.session, self.jobs, self.refresh)
+        self.views: list[PlotView] = [
+            SpotView(self.session),
+            SetView(self.session),
+            MomentView(self.session),
+            self.correlation,
+        ]
+        self.canvases: dict[PlotView, PlotCanvas] = {}
+        self._build()
+        self.session.prediction_changed.connect(self._on_sets)
+        self.session.panels_changed.connect(self._on_sets)
+        for signal in (self.session.scores_changed, self.session.shown_changed, self.session.selection_changed):
+            signal.connect(self.refresh)
+        napari_viewer.events.theme.connect(self._on_theme)
+
+    def _build(self) -> None:
+        self.which = QComboBox()
+        self.which.addItems([view.title for view in self.views])
+        self.which.setToolTip("The plot that is seen.")
+        self.which.setCurrentIndex(max(0, self.which.findText(recall("plots/which", self.views[0].title))))
+        self.which.currentIndexChanged.connect(self._on_which)
+        self.save_button = QPushButton("Save picture …")
+        self.save_button.setToolTip("Saves the plot on white, for print, as PNG, SVG or PDF.")
+        self.save_button.clicked.connect(self.save_picture)
+        row = QHBoxLayout()
+        row.addWidget(self.which, 1)
+        row.addWidget(self.save_button)
+        self.empty = QLabel()
+        self.empty.setWordWrap(True)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setMargin(24)
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        inside = QWidget()
+        self._page = QVBoxLayout(inside)
+        self._page.setContentsMargins(0, 0, 0, 0)
+        self._page.addWidget(self.empty, 1)
+        self._page.addStretch()  # below a plot that needs less
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setMinimumHeight(260)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.addLayout(row)
+        layout.addWidget(self.correlation.choice)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.jobs)
+
+    @property
+    def view(self) -> PlotView:
+        """The plot that is chosen."""
+        index: int = self.which.currentIndex()
+        return self.views[index]
+
+    def refresh(self) -> None:
+        """Bring the plot that is seen up to date; nothing is done where none is."""
+        if not isalive(self) or not self.isVisible():
+            return
+        view = self.view
+        reason = in_panel_words(view.prepare())
+        self.empty.setText(reason)
+        self.empty.setVisible(bool(reason))
+        self.save_button.setEnabled(not reason)
+        self.hint.setText("" if reason else view.hint)
+        self.correlation.choice.setVisible(view is self.correlation and self.session.prediction is not None)
+        canvas = None if reason else self._canvas(view)
+        for one in self.canvases.values():
+            one.setVisible(one is canvas)
+        if canvas is not None:
+            canvas.draw()
+
+    def _canvas(self, view: PlotView) -> PlotCanvas:
+        if view not in self.canvases:
+            self.canvases[view] = PlotCanvas(view, style_of(self.viewer), self._guarded)
+            self._page.insertWidget(1, self.canvases[view], 1)
+        return self.canvases[view]
+
+    def save_picture(self) -> None:
+        """Ask for a file and save the plot in it, drawn for print."""
+        path = self.ask_path(str(Path(recall("plots/folder", str(Path.home()))) / self._suggested_name()))
+        if path:
+            remember("plots/folder", str(Path(path).parent))
+            self._guarded(lambda: self._save(Path(path)))
+
+    def ask_path(self, suggested: str) -> str:
+        """Ask for the picture's file; ``""`` if the user thinks better of it."""
+        path, kind = QFileDialog.getSaveFileName(self, "Save picture", suggested, _FILTERS)
+        return path if not path or Path(path).suffix else f"{path}.{kind[:3].lower()}"
+
+    def _save(self, path: Path) -> None:
+        from matplotlib.figure import Figure
+
+        from napari_cmrcnet.evaluation.picture_file import save_figure
+
+        plot = self.view.make(Figure(dpi=_DPI))
+        self.view.draw(plot)
+        plot.for_print()
+        save_figure(plot.figure, path)
+        self.jobs.message(f"Saved {path}.")
+
+    def _suggested_name(self) -> str:
+        from napari_cmrcnet.evaluation.picture_file import file_name
+
+        prediction, shown = self.session.prediction, self.session.shown
+        section = "" if prediction is None else prediction.name
+        of = self.correlation.choice.currentText() if self.view is self.correlation else ""
+        if isinstance(self.view, SpotView) and shown is not None:
+            of = shown.name
+        return file_name("_".join(part for part in (section, of, self.view.title.casefold()) if part)) + ".png"
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run an action of the user, and say what is wrong if it cannot be done."""
+        try:
+            action()
+        except UserError as error:
+            self.jobs.message(str(error), "error")
+
+    def _on_which(self) -> None:
+        remember("plots/which", self.view.title)
+        self.jobs.message("")
+        self.refresh()
+
+    def _on_sets(self) -> None:
+        if isalive(self):
+            self.correlation.list_sets()
+            self.refresh()
+
+    def _on_theme(self) -> None:
+        if isalive(self):
+            for canvas in self.canvases.values():
+                canvas.paint(style_of(self.viewer))
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw what has changed while the panel was not seen."""
+        super().showEvent(event)
+        self.refresh()

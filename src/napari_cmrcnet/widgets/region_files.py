@@ -1,0 +1,115 @@
+"""Buttons that import and save regions, and copy and save their table."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QWidget
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.region_scores import table_text, write_table
+from napari_cmrcnet.sections.regions import read_geojson, write_geojson
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.region_scores import RegionScore
+    from napari_cmrcnet.viewer.session import Session
+    from napari_cmrcnet.widgets.jobs import JobBar
+
+GEOJSON = "QuPath GeoJSON (*.geojson *.json *.geojson.gz *.json.gz)"
+_FOLDER = "regions/folder"
+
+
+class RegionFiles:
+    """Regions and their table, from files and to them. Not a widget: it has four buttons for the panel to place.
+
+    Parameters
+    ----------
+    panel : QWidget
+        In front of which the dialogs open.
+    session : Session
+        Whose regions they are.
+    jobs : JobBar
+        Where to say what was done.
+    scores : callable
+        Gives the rows of the table that is shown.
+    """
+
+    def __init__(
+        self, panel: QWidget, session: "Session", jobs: "JobBar", scores: "Callable[[], Sequence[RegionScore]]"
+    ) -> None:
+        self._panel, self._session, self._jobs, self._scores = panel, session, jobs, scores
+        self.load = button("Import GeoJSON…", "Adds the annotations that QuPath has exported as GeoJSON.")
+        self.save = button("Save GeoJSON…", "Saves all regions as annotations that QuPath opens.")
+        self.copy = button("Copy table", "Copies the table for a spreadsheet; Ctrl+C in the table does the same.")
+        self.save_table = button("Save table…", "Saves the table as CSV.")
+        self.load.clicked.connect(self._on_import)
+        self.save.clicked.connect(self._on_save)
+        self.copy.clicked.connect(self.copy_table)
+        self.save_table.clicked.connect(self._on_save_table)
+        self.table_row = QHBoxLayout()
+        self.table_row.addWidget(self.copy)
+        self.table_row.addWidget(self.save_table)
+
+    def enable(self, regions: bool, table: bool) -> None:
+        """Offer what can be saved."""
+        self.save.setEnabled(regions)
+        self.copy.setEnabled(table)
+        self.save_table.setEnabled(table)
+
+    def import_geojson(self, path: str | Path) -> None:
+        """Add the regions of a file to those that there are."""
+        notes: list[str] = []
+        try:
+            added = read_geojson(path, notes)
+        except UserError as error:
+            self._jobs.message(str(error), "error")
+            return
+        self._session.set_regions((*self._session.regions, *added))
+        many = f"{len(added):,} regions were" if len(added) > 1 else "1 region was"
+        self._jobs.message(" ".join([f"{many} added from {Path(path).name}.", *notes]))
+
+    def copy_table(self) -> None:
+        """Put the table into the clipboard, with tabs between the cells."""
+        if self._scores():
+            QApplication.clipboard().setText(table_text(self._scores(), *self._what(), delimiter="\t"))
+            self._jobs.message("The table is in the clipboard; paste it into a spreadsheet.")
+
+    def _on_import(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self._panel, "Import regions", recall(_FOLDER, ""), GEOJSON)
+        if path:
+            remember(_FOLDER, str(Path(path).parent))
+            self.import_geojson(path)
+
+    def _on_save(self) -> None:
+        self._write("Save regions", ".geojson", GEOJSON, lambda path: write_geojson(path, self._session.regions))
+
+    def _on_save_table(self) -> None:
+        section, gene = self._what()
+        self._write("Save table", ".csv", "CSV (*.csv)", lambda path: write_table(path, self._scores(), section, gene))
+
+    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[str], None]) -> None:
+        proposed = Path(recall(_FOLDER, "")) / f"{self._what()[0] or 'regions'}{suffix}"
+        path, _ = QFileDialog.getSaveFileName(self._panel, title, str(proposed), kinds)
+        if not path:
+            return
+        path = path if Path(path).suffix else path + suffix
+        remember(_FOLDER, str(Path(path).parent))
+        try:
+            write(path)
+        except UserError as error:
+            self._jobs.message(str(error), "error")
+            return
+        self._jobs.message(f"Saved as {path}.")
+
+    def _what(self) -> tuple[str, str]:
+        """Return the section and gene that the table is of."""
+        prediction, shown = self._session.prediction, self._session.shown
+        return prediction.name if prediction is not None else "", shown.name if shown is not None else ""
+
+
+def button(text: str, tip: str) -> QPushButton:
+    """Return a button with a tool tip."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    return made

@@ -1,0 +1,184 @@
+"""The table of regions, their classes and the rest of the section, sorted by any column."""
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from napari_cmrcnet.widgets.choosers import AMBER
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.region_scores import RegionScore
+    from napari_cmrcnet.sections.regions import RGB, Region
+
+FEW_TIP = "Fewer than 30 spots: the PCC says little."
+_NAMES = {"class": "all {}", "outside": "outside"}
+
+Key = tuple[str, int | str]
+
+_KINDS = ("region", "class", "all", "outside")  # classes stay below the regions, however these are sorted
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    tip: str
+    value: Callable[["RegionScore"], Any]
+    text: Callable[[Any], str] = str
+    number: bool = True
+
+
+def _number(value: float) -> str:
+    return "–" if isnan(value) else f"{value:.2f}"
+
+
+_COLUMNS = (
+    _Column("Region", "The region; under them each class as a whole, all spots, and those outside all regions.",
+            lambda score: _NAMES.get(score.kind, "{}").format(score.name), number=False),
+    _Column("Class", "The class that the region is of.",
+            lambda score: score.classification if score.kind == "region" else "", number=False),
+    _Column("Spots", "Spots whose centre is inside; a spot in two regions of a class counts once in the class.",
+            lambda score: score.n, "{:,}".format),
+    _Column("Pred.", "Mean predicted value of the shown gene or panel.", lambda score: score.predicted, _number),
+    _Column("Meas.", "Mean measured value of the shown gene or panel.", lambda score: score.measured, _number),
+    _Column("PCC", "Pearson correlation of predicted and measured over the spots of the row.",
+            lambda score: score.pcc, _number),
+)  # fmt: skip
+
+
+class RegionModel(QAbstractTableModel):
+    """The rows of the table, in the order of the regions until another is asked for.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+        The panel.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._scores: Sequence[RegionScore] = ()
+        self._colours: Sequence[RGB | None] = ()
+        self._order: list[int] = []
+        self._by, self._descending = -1, False
+
+    def show_scores(self, scores: "Sequence[RegionScore]", regions: "Sequence[Region]") -> None:
+        """Show other scores, those of the regions first, in the order that was asked for last."""
+        self.beginResetModel()
+        self._scores = scores
+        classes = {region.classification: region.shown_colour for region in reversed(regions)}
+        rest = [classes.get(score.name) if score.kind == "class" else None for score in scores[len(regions) :]]
+        self._colours = [*(region.shown_colour for region in regions), *rest]
+        self._arrange()
+        self.endResetModel()
+
+    def group(self, row: int) -> int:
+        """Return which of the scores a row shows."""
+        return self._order[row]
+
+    def key(self, row: int) -> Key:
+        """Return what names a row when other scores are shown: a region's place, or the name of a class."""
+        group = self.group(row)
+        score = self._scores[group]
+        return (score.kind, group if score.kind == "region" else score.name)
+
+    def rows(self, keys: Container[Key]) -> list[int]:
+        """Return the rows that these keys name."""
+        return [row for row in range(len(self._order)) if self.key(row) in keys]
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column: regions and classes each among themselves."""
+        self.layoutAboutToBeChanged.emit()
+        before = list(self._order)
+        self._by, self._descending = column, order == Qt.SortOrder.DescendingOrder
+        self._arrange()
+        kept = self.persistentIndexList()
+        now = {group: row for row, group in enumerate(self._order)}
+        self.changePersistentIndexList(kept, [self.index(now[before[index.row()]], index.column()) for index in kept])
+        self.layoutChanged.emit()
+
+    def _arrange(self) -> None:
+        scores = self._scores
+        self._order = list(range(len(scores)))
+        if self._by >= 0:
+            value = _COLUMNS[self._by].value
+            self._order.sort(key=lambda index: _key(value(scores[index])), reverse=self._descending)
+            self._order.sort(key=lambda index: _missing(value(scores[index])))
+        self._order.sort(key=lambda index: _KINDS.index(scores[index].kind))
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
+        """Return the number of rows."""
+        return 0 if parent.isValid() else len(self._scores)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(_COLUMNS)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the text of a cell, its colours and its tool tip."""
+        if not index.isValid():
+            return None
+        group, column = self.group(index.row()), _COLUMNS[index.column()]
+        score = self._scores[group]
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return column.text(column.value(score))
+            case Qt.ItemDataRole.TextAlignmentRole if column.number:
+                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            case Qt.ItemDataRole.DecorationRole if index.column() == 0:
+                colour = self._colours[group]
+                return None if colour is None else QColor(*colour)
+            case Qt.ItemDataRole.ForegroundRole if score.few and column.title in ("Spots", "PCC"):
+                return QColor(AMBER)
+            case Qt.ItemDataRole.ToolTipRole:
+                if column.title == "PCC" and score.undefined:
+                    return f"The PCC is undefined: {score.undefined}."
+                if score.few and column.title in ("Spots", "PCC"):
+                    return FEW_TIP
+                return column.value(score) if not column.number else None
+        return None
+
+    def headerData(  # noqa: N802 - Qt's name
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Return a column's title and tool tip."""
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return _COLUMNS[section].title
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
+            return _COLUMNS[section].tip
+        return None
+
+
+def _key(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _missing(value: Any) -> bool:
+    """Return whether a value is undefined: such rows come last in either order."""
+    return isinstance(value, float) and isnan(value)
+
+
+def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView:
+    """Return a table of regions: whole rows are selected, several at a time, and names take the room that is left."""
+    view = QTableView(parent)
+    view.setModel(model)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+    view.setWordWrap(False)
+    view.verticalHeader().hide()
+    view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
+    header = view.horizontalHeader()
+    header.setHighlightSections(False)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    header.setMinimumSectionSize(40)
+    header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+    view.setSortingEnabled(True)
+    view.setMinimumHeight(180)
+    return view

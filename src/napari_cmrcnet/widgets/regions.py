@@ -1,0 +1,298 @@
+"""The Regions panel: outlines drawn or imported, and how predicted follows measured in each of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.compat import isalive
+from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
+from napari_cmrcnet.sections.regions import Region, with_names
+from napari_cmrcnet.viewer.region_layer import RegionLayer
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.choosers import AMBER
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.region_files import RegionFiles, button
+from napari_cmrcnet.widgets.region_form import RegionForm
+from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view
+
+if TYPE_CHECKING:
+    import napari
+
+AFTER_MS = 100  # from the last edit of a shape to new numbers
+EMPTY = (
+    "There are no regions yet.\n\nPress Draw region and click around an area of the tissue, or import annotations from "
+    "QuPath. Each region and class then gets a row: its spots, the means of the gene that is shown, and how well "
+    "predicted follows measured there."
+)
+
+
+class RegionsPanel(QWidget):
+    """Draws, imports, names and saves regions, and compares predicted with measured in them.
+
+    Selecting a row selects its regions on the canvas, and its spots in all views and plots.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self.region_layer = RegionLayer(napari_viewer)
+        self.jobs = JobBar(self)
+        self.files = RegionFiles(self, self.session, self.jobs, lambda: self._scores)
+        self.form = RegionForm()
+        self.model = RegionModel(self)
+        self._groups: tuple[Group, ...] = ()
+        self._scores: tuple[RegionScore, ...] = ()
+        self._chosen: tuple[int, ...] = ()  # regions that class and name are of
+        self._spots = np.empty(0, np.int64)  # selected by a row
+        self._section = ""  # that the regions were drawn over
+        self._showing = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(AFTER_MS)
+        self._build()
+        self._connect()
+        if self.region_layer.layer is not None:  # drawn or edited while the panel was closed
+            self.region_layer.know(self.session.regions)
+            self.session.set_regions(self.region_layer.read())
+        else:
+            self._on_regions()
+
+    def _build(self) -> None:
+        self.draw = button("Draw region", "Takes the tool for polygons: click the corners, and double-click to close.")
+        self.draw.setCheckable(True)
+        self.remove = button("Remove", "Removes the selected regions.")
+        buttons = QGridLayout()
+        for place, each in enumerate((self.draw, self.remove, self.files.load, self.files.save)):
+            buttons.addWidget(each, *divmod(place, 2))
+        self.title, self.warning, self.empty = _label(), _label(), _label()
+        self.warning.setStyleSheet(f"color: {AMBER}")
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setMargin(24)
+        self.table = region_view(self.model)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addLayout(buttons)
+        for widget in (self.form, self.jobs, self.title):
+            column.addWidget(widget)
+        column.addWidget(self.empty, 1)
+        column.addWidget(self.table, 1)
+        column.addWidget(self.warning)
+        column.addLayout(self.files.table_row)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+
+    def _connect(self) -> None:
+        self.draw.clicked.connect(self._on_draw)
+        self.remove.clicked.connect(self._on_remove)
+        self.form.renamed.connect(lambda name: self._change(lambda region: replace(region, name=name)))
+        self.form.classified.connect(self._on_class)
+        self.table.selectionModel().selectionChanged.connect(self._on_rows)
+        shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
+        shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+        shortcut.activated.connect(self.files.copy_table)
+        self._timer.timeout.connect(self._take_from_layer)
+        self.region_layer.edited.connect(self._on_edited)
+        self.region_layer.selected.connect(self._on_selected)
+        self.region_layer.tool_changed.connect(self._on_tool)
+        self.session.regions_changed.connect(self._on_regions)
+        self.session.prediction_changed.connect(self._on_prediction)
+        self.session.shown_changed.connect(self._refresh)
+
+    @property
+    def _mpp(self) -> float | None:
+        prediction, slide = self.session.prediction, self.session.slide
+        if prediction is not None:
+            return prediction.provenance.mpp or None
+        return slide.mpp if slide is not None else None
+
+    @property
+    def _width(self) -> float:
+        """Of the lines, in full-resolution pixels: a fifth of a spot."""
+        if self.session.prediction is None:
+            return 10.0
+        (library,) = self.session.prediction.spots.uns["spatial"].values()
+        return 0.2 * float(library["scalefactors"]["spot_diameter_fullres"])
+
+    def _on_edited(self) -> None:
+        if isalive(self):
+            self._timer.start()
+
+    def _take_from_layer(self) -> None:
+        regions = self.region_layer.read()
+        if regions != self.session.regions:
+            self.session.set_regions(regions)
+        self._show_chosen(self.region_layer.selection)
+
+    def _on_selected(self) -> None:
+        if isalive(self) and not self._timer.isActive():
+            self._show_chosen(self.region_layer.selection)
+
+    def _on_tool(self) -> None:
+        if isalive(self):
+            self.draw.setChecked(self.region_layer.drawing)
+
+    def _on_regions(self) -> None:
+        if not isalive(self):
+            return
+        prediction, regions = self.session.prediction, with_names(self.session.regions)
+        if regions != self.session.regions:
+            self.session.set_regions(regions)  # which ends up here again
+            return
+        self.region_layer.draw(regions, self._mpp, self._width)
+        self._section = prediction.name if prediction is not None else self._section
+        self.form.suggest(region.classification for region in regions)
+        self._count()
+
+    def _on_prediction(self) -> None:
+        if not isalive(self):
+            return
+        prediction, regions = self.session.prediction, self.session.regions
+        if prediction is not None and regions:
+            if self._section not in ("", prediction.name):
+                self.jobs.message(f"The regions were drawn over {self._section}; remove them if they do not fit here.")
+            self._section = prediction.name
+            self.region_layer.draw(regions, self._mpp, self._width)
+        self._count()
+
+    def _count(self) -> None:
+        """Find out which spots are in which region."""
+        prediction = self.session.prediction
+        self._groups = groups(prediction.xy, self.session.regions) if prediction is not None else ()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Show the numbers of the gene that is shown."""
+        if not isalive(self):
+            return
+        shown, regions = self.session.shown, self.session.regions
+        here = bool(regions) and bool(self._groups) and shown is not None
+        self._scores = region_table(self._groups, shown.predicted, shown.measured) if here and shown else ()
+        keys = {self.model.key(row) for row in self._rows()}
+        with self._quiet():
+            self.model.show_scores(self._scores, regions)
+            self._select_rows(keys)
+        self._show_texts()
+        for widget in (self.title, self.table):
+            widget.setVisible(here)
+        self.empty.setVisible(not here)
+        self.files.enable(regions=bool(regions), table=here)
+        self._chosen = tuple(index for index in self._chosen if index < len(regions))
+        self._show_form()
+        if self._spots.size and np.array_equal(self.session.selected, self._spots):
+            self._select_spots()
+
+    def _show_texts(self) -> None:
+        shown, n = self.session.shown, len(self.session.regions)
+        self.title.setText("" if shown is None else f"{shown.name} in {n:,} region{'s' * (n != 1)}, {shown.unit}")
+        drawn = f"{n:,} regions are drawn." if n > 1 else "1 region is drawn."
+        self.empty.setText(f"{drawn} Predict, or open a saved prediction, to compare expression there." if n else EMPTY)
+        few = [score.name for score in self._scores if score.few and score.kind in ("region", "class")]
+        more = f" and {len(few) - 4} more" if len(few) > 4 else ""
+        self.warning.setText(f"▲ {', '.join(few[:4])}{more}: fewer than {FEW} spots: the PCC says little.")
+        self.warning.setVisible(bool(few))
+
+    def _rows(self) -> list[int]:
+        return [index.row() for index in self.table.selectionModel().selectedRows()]
+
+    def _on_rows(self) -> None:
+        """Select the regions and spots of the rows that the user has selected."""
+        if self._showing:
+            return
+        chosen = [self.model.group(row) for row in self._rows()]
+        classes = {self._scores[group].name for group in chosen if self._scores[group].kind == "class"}
+        self._chosen = tuple(
+            index
+            for index, region in enumerate(self.session.regions)
+            if index in chosen or region.classification in classes
+        )
+        self.region_layer.select(self._chosen)
+        self._show_form()
+        self._select_spots()
+
+    def _select_spots(self) -> None:
+        spots = [self._groups[self.model.group(row)].spots for row in self._rows()]
+        self._spots = np.flatnonzero(np.any(spots, axis=0)) if spots else np.empty(0, np.int64)
+        self.session.select(self._spots)
+
+    def _show_chosen(self, indices: Sequence[int]) -> None:
+        """Show which regions are selected on the canvas; spots stay selected as they were."""
+        chosen = tuple(index for index in indices if index < len(self.session.regions))
+        if chosen != self._chosen:
+            self._chosen = chosen
+            with self._quiet():
+                self._select_rows({("region", index) for index in chosen})
+        self._show_form()
+
+    def _select_rows(self, keys: set[Key]) -> None:
+        selection = QItemSelection()
+        for row in self.model.rows(keys):
+            cell = self.model.index(row, 0)
+            selection.select(cell, cell)
+        flags = QItemSelectionModel.SelectionFlag
+        self.table.selectionModel().select(selection, flags.ClearAndSelect | flags.Rows)
+
+    def _show_form(self) -> None:
+        self.remove.setEnabled(bool(self._chosen))
+        self.form.show_regions(self._chosen, [self.session.regions[index] for index in self._chosen])
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Change the table's selection without selecting regions and spots by it."""
+        before, self._showing = self._showing, True
+        try:
+            yield
+        finally:
+            self._showing = before
+
+    def _on_draw(self, on: bool) -> None:
+        if on:
+            self._show_chosen(())
+            self.region_layer.start_drawing(self.form.classification, self._mpp, self._width)
+        else:
+            self.region_layer.stop_drawing()
+        self._on_tool()
+
+    def _on_remove(self) -> None:
+        gone = set(self._chosen)
+        self._show_chosen(())
+        self.session.set_regions(region for index, region in enumerate(self.session.regions) if index not in gone)
+
+    def _on_class(self, classification: str) -> None:
+        colours = {region.classification: region.colour for region in self.session.regions}
+        colour = colours.get(classification)
+        self._change(lambda region: replace(region, classification=classification, colour=colour))
+        if self.region_layer.drawing:
+            self.region_layer.set_next(classification)
+
+    def _change(self, change: Callable[[Region], Region]) -> None:
+        """Change the chosen regions."""
+        before = self.session.regions
+        after = tuple(change(region) if index in self._chosen else region for index, region in enumerate(before))
+        if after != before:
+            self.session.set_regions(after)
+
+
+def _label() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
