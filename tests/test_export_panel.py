@@ -86,13 +86,17 @@ def test_a_prediction_can_be_exported_as_soon_as_it_is_there(qtbot: Any, viewer:
     assert not panel.empty.isVisible()
 
 
-def test_every_format_says_what_it_is_for(panel: ExportPanel, session: Session) -> None:
+def test_formats_say_what_they_are_for_and_nothing_is_cut_off(qtbot: Any, panel: ExportPanel, session: Session) -> None:
     for kind, each in FORMATS.items():
         panel.choose(kind)
         assert panel.purpose.isVisible()
         assert panel.purpose.text() == each.purpose
         assert panel.genes.isVisible() == each.genes
-        assert panel.minimumSizeHint().width() <= 380
+    assert panel.minimumSizeHint().width() <= 380
+    panel.choose("csv")  # shows all controls
+    panel.resize(panel.minimumSizeHint())
+    texts = (panel.format, panel.genes, panel.purpose, panel.size, panel.button)
+    qtbot.waitUntil(lambda: all(w.mapTo(panel, w.rect().topRight()).x() < panel.width() for w in texts))
 
 
 def test_a_table(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
