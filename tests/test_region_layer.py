@@ -1,11 +1,20 @@
 """What is drawn over the slide is what is counted: regions go into napari's shapes and come back as edited."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
 from napari.components import ViewerModel
+from napari.utils._proxies import ReadOnlyWrapper
+from napari.utils.interactions import (
+    mouse_double_click_callbacks,
+    mouse_move_callbacks,
+    mouse_press_callbacks,
+    mouse_release_callbacks,
+)
 from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
@@ -243,6 +252,77 @@ def test_a_class_keeps_the_colour_that_its_file_gave(viewer: ViewerModel, region
     regions_layer.layer.add(to_napari([[0, 0], [10, 0], [0, 10]]), shape_type="polygon")
     np.testing.assert_allclose(regions_layer.layer.edge_color[3], np.array([10, 20, 30, 255]) / 255, atol=1e-3)
     assert regions_layer.read()[3].colour == (10, 20, 30)
+
+
+class Mouse:
+    """Does to a layer what napari's canvas does on the user's clicks."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def _event(self, kind: str, at: tuple[float, float], dragging: bool = False) -> Any:
+        event = SimpleNamespace(
+            type=kind, position=at, pos=at, modifiers=(), button=1, buttons=[1], is_dragging=dragging,
+            view_direction=None, up_direction=None, dims_displayed=[0, 1], dims_point=[0, 0], handled=False,
+        )  # fmt: skip
+        return ReadOnlyWrapper(event, exceptions=("handled",))
+
+    def click(self, at: tuple[float, float], double: bool = False) -> None:
+        mouse_move_callbacks(self.layer, self._event("mouse_move", at))
+        act = mouse_double_click_callbacks if double else mouse_press_callbacks
+        act(self.layer, self._event("mouse_double_click" if double else "mouse_press", at))
+        mouse_release_callbacks(self.layer, self._event("mouse_release", at))
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        mouse_press_callbacks(self.layer, self._event("mouse_press", start))
+        for at in (start, end):
+            mouse_move_callbacks(self.layer, self._event("mouse_move", at, dragging=True))
+        mouse_release_callbacks(self.layer, self._event("mouse_release", end))
+
+
+def test_what_was_drawn_by_hand_can_be_edited(viewer: ViewerModel) -> None:
+    regions_layer = RegionLayer(viewer)
+    regions_layer.start_drawing("Tumour", None, 1)
+    layer = regions_layer.layer
+    assert layer is not None
+    mouse = Mouse(layer)
+    for left in (0.0, 300.0):
+        corners = [(0.0, left), (0.0, left + 200), (100.0, left + 200), (100.0, left)]
+        for corner in corners:
+            mouse.click(corner)
+        mouse.click(corners[-1], double=True)
+        regions_layer.draw(regions_layer.read())
+    assert [region.geometry.bounds for region in regions_layer.read()] == [(0, 0, 200, 100), (300, 0, 500, 100)]
+    assert layer.selected_data == {1}
+    layer.mode = "direct"
+    layer.selected_data = {0}
+    mouse.drag((0, 0), (-50, -50))  # the first corner of the first: an IndexError of napari else
+    first, second = regions_layer.read()
+    assert first.geometry.equals(Polygon([(-50, -50), (200, 0), (200, 100), (0, 100)]))
+    assert second.geometry.equals(box(300, 0, 500, 100))
+
+
+def test_a_region_half_drawn_is_not_disturbed(viewer: ViewerModel, regions: tuple[Region, ...]) -> None:
+    regions_layer = RegionLayer(viewer)
+    regions_layer.draw(regions)
+    regions_layer.start_drawing("Tumour", None, 1)
+    layer = regions_layer.layer
+    assert layer is not None
+    mouse = Mouse(layer)
+    corners = [(0.0, 0.0), (0.0, 200.0), (100.0, 200.0)]
+    for corner in corners:
+        mouse.click(corner)
+        regions_layer.draw(regions_layer.read())  # as any edit of a name does
+    mouse.click(corners[-1], double=True)
+    read = regions_layer.read()
+    assert read[:3] == regions
+    assert read[3].geometry.equals(Polygon([(0, 0), (200, 0), (200, 100)]))
+    for corner in corners:
+        mouse.click(corner)
+    regions_layer.draw(regions[1:])  # this ends it
+    for corner in corners:
+        mouse.click(corner)
+    assert regions_layer.read()[:2] == regions[1:]
 
 
 def test_a_layer_that_is_there_already_is_taken_over(viewer: ViewerModel, regions: tuple[Region, ...]) -> None:

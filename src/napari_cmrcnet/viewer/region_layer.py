@@ -4,16 +4,17 @@ A row of the layer is a region, with its holes and islands (see `region_outline`
 until its own shape is edited.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
-from napari_cmrcnet.sections.regions import RGB, Region, class_colour, with_names
+from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement
-from napari_cmrcnet.viewer.region_outline import Outline, area, edited, outline
+from napari_cmrcnet.viewer.region_outline import Outline, outline
+from napari_cmrcnet.viewer.region_rows import Row, column, read_rows
 
 if TYPE_CHECKING:
     import napari
@@ -23,15 +24,6 @@ REGIONS = "Regions"
 """The name of the layer."""
 
 CORNERS = 4000  # drawn in all, and at most 500 a region: napari takes a millisecond each without its compiled parts
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """A region as the layer shows it: (row, column) of its outline, and the kind of shape."""
-
-    region: Region
-    data: Outline
-    shape_type: str
 
 
 class RegionLayer:
@@ -45,16 +37,18 @@ class RegionLayer:
     Notes
     -----
     Signals, without arguments: ``edited`` after the user has added, changed or removed shapes, or the layer;
-    ``selected`` after the user has selected other shapes.
+    ``selected`` after the user has selected other shapes; ``tool_changed`` after another tool was taken.
     """
 
     edited = Signal()
     selected = Signal()
+    tool_changed = Signal()
 
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         self.viewer = viewer
-        self._rows: list[_Row] = []
-        self._drawing = False
+        self._rows: list[Row] = []
+        self._drawing = False  # by us
+        self._creating = False  # by the user, a shape that is not closed yet
         self._attached: Shapes | None = None
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_layers)
@@ -78,32 +72,24 @@ class RegionLayer:
         if layer is not None:
             self._quietly(lambda: setattr(layer, "selected_data", set(indices)))
 
+    @property
+    def drawing(self) -> bool:
+        """Whether the tool for polygons is in use."""
+        return self.layer is not None and str(self.layer.mode) == "add_polygon"
+
+    def know(self, regions: Sequence[Region]) -> None:
+        """Take the layer, drawn before by another, as showing regions; `read` tells what was edited since."""
+        most = _most(len(regions))
+        self._rows = []
+        for region in regions:
+            data = outline(region.geometry, most).astype(np.float32).astype(np.float64)  # as napari keeps it
+            self._rows.append(Row(region, data, "polygon"))
+
     def read(self) -> tuple[Region, ...]:
         """Return the regions as the layer has them now, each with a name."""
         layer = self.layer
-        if layer is None:
-            self._rows = []
-            return ()
-        shapes = list(zip(layer.data, layer.shape_type, strict=True))
-        features = layer.features
-        names, classes = (_column(features, column, len(shapes)) for column in ("name", "classification"))
-        known = {row.data.tobytes(): row for row in self._rows}
-        rows: list[_Row] = []
-        for index, (data, shape_type) in enumerate(shapes):
-            corners = np.asarray(data, np.float64)
-            row = known.pop(corners.tobytes(), None)
-            if row is None and len(shapes) == len(self._rows):
-                row = _edited(self._rows[index], corners, str(shape_type))
-            if row is None:  # drawn or pasted; a pasted one has the name of the one copied
-                row = _Row(Region("", "", area(corners, str(shape_type))), corners, str(shape_type))
-                names[index] = "" if names[index] in names[:index] else names[index]
-            rows.append(row)
-        colours = self._colours()
-        regions = with_names(
-            _called(row.region, name, kind, colours) for row, name, kind in zip(rows, names, classes, strict=True)
-        )
-        self._rows = [replace(row, region=region) for row, region in zip(rows, regions, strict=True)]
-        return regions
+        self._rows = [] if layer is None else read_rows(layer, self._rows, self._colours())
+        return tuple(row.region for row in self._rows)
 
     def draw(self, regions: Sequence[Region], mpp: float | None = None, width: float = 10.0) -> None:
         """Show regions; what is as it should be is left alone, with the selection and the tool in use.
@@ -122,10 +108,10 @@ class RegionLayer:
             self._rows = []
             return
         known = {id(row.region.geometry): row for row in self._rows}
-        most = int(np.clip(CORNERS / max(len(regions), 1), 24, 500))
+        most = _most(len(regions))
         rows = []
         for region in regions:
-            row = known.get(id(region.geometry)) or _Row(region, outline(region.geometry, most), "polygon")
+            row = known.get(id(region.geometry)) or Row(region, outline(region.geometry, most), "polygon")
             rows.append(replace(row, region=region))
         self._quietly(lambda: self._draw(layer or self._add(mpp), rows, mpp, width))
 
@@ -138,13 +124,25 @@ class RegionLayer:
             assert layer is not None
         layer.visible = layer.editable = True
         layer.selected_data = set()
-        layer.feature_defaults = {"name": [""], "classification": [classification]}
-        colour = self._colours().get(classification) or class_colour(classification)
-        layer.current_edge_color = "#{:02x}{:02x}{:02x}".format(*colour)
         layer.current_face_color = "transparent"
         layer.current_edge_width = width
+        self.set_next(classification)
         self.viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
+
+    def stop_drawing(self) -> None:
+        """Take the tool for moving about."""
+        if self.drawing:
+            self.layer.mode = "pan_zoom"  # type: ignore[union-attr]
+
+    def set_next(self, classification: str) -> None:
+        """Let the regions drawn from now on be of a class."""
+        layer = self.layer
+        if layer is None:
+            return
+        colour = self._colours().get(classification) or class_colour(classification)
+        layer.feature_defaults = {"name": [""], "classification": [classification]}
+        layer.current_edge_color = "#{:02x}{:02x}{:02x}".format(*colour)
 
     def _colours(self) -> dict[str, RGB | None]:
         """Return the colours that classes have, which a file may have given them."""
@@ -165,19 +163,19 @@ class RegionLayer:
             return {name: getattr(slides[0], name) for name in ("scale", "units", "axis_labels")}
         return layer_placement(mpp)
 
-    def _draw(self, layer: "Shapes", rows: list[_Row], mpp: float | None, width: float) -> None:
+    def _draw(self, layer: "Shapes", rows: list[Row], mpp: float | None, width: float) -> None:
         if mpp is not None:
             for name, value in layer_placement(mpp).items():
                 if not np.array_equal(getattr(layer, name), value):
                     setattr(layer, name, value)
-        self._draw_outlines(layer, rows)
+        colours = np.array([(*row.region.shown_colour, 255) for row in rows]).reshape(-1, 4) / 255
+        self._draw_outlines(layer, rows, colours, width)
         if not rows:
             return
         names = [row.region.name for row in rows]
         classes = [row.region.classification for row in rows]
-        colours = np.array([(*row.region.shown_colour, 255) for row in rows]) / 255
         features = layer.features
-        if _column(features, "name", len(rows)) != names or _column(features, "classification", len(rows)) != classes:
+        if column(features, "name", len(rows)) != names or column(features, "classification", len(rows)) != classes:
             layer.features = {"name": np.array(names, object), "classification": np.array(classes, object)}
         if not np.allclose(layer.edge_color, colours, atol=1e-3):
             layer.edge_color = colours
@@ -186,26 +184,42 @@ class RegionLayer:
         if set(layer.edge_width) != {width}:
             layer.edge_width = width
         text = {"array": colours, "default": colours[-1]}
-        layer.text = {"string": "{name}", "size": 10, "anchor": "center", "color": text}
+        layer.text = {"string": "{name}", "size": 8, "anchor": "center", "color": text}
 
-    def _draw_outlines(self, layer: "Shapes", rows: list[_Row]) -> None:
+    def _draw_outlines(self, layer: "Shapes", rows: list[Row], colours: Outline, width: float) -> None:
         """Remove and add only what differs: napari is slow to add a shape."""
         here = [np.asarray(data, np.float64).tobytes() for data in layer.data]
         wanted = [row.data.tobytes() for row in rows]
-        needed = set(wanted)
+        # napari counts a corner too many in what was drawn by hand, until it is added anew (napari issue 9352)
+        creating = self._creating
+        needed = {row.data.tobytes() for row in rows if creating or not row.fresh}
         kept = [data for data in here if data in needed]
         if kept != wanted[: len(kept)]:  # another order
             kept, needed = [], set()
         gone = {index for index, data in enumerate(here) if data not in needed}
+        new = rows[len(kept) :]
+        if creating and (gone or new):
+            layer.mode = "pan_zoom"  # ends what is being drawn, which napari would look for in vain
+            self._draw_outlines(layer, rows, colours, width)
+            return
+        selected = set(layer.selected_data) if len(here) == len(rows) else set()
         if gone:
             layer.selected_data = gone
             layer.remove_selected()
-        new = rows[len(kept) :]
         if new:
-            layer.add([row.data for row in new], shape_type=[row.shape_type for row in new])
-        # as napari keeps them, to be known again
-        shown = [np.asarray(data, np.float64) for data in layer.data]
-        self._rows = [replace(row, data=data) for row, data in zip(rows, shown, strict=True)]
+            layer.add(
+                [row.data for row in new],
+                shape_type=[row.shape_type for row in new],
+                edge_width=width,
+                edge_color=colours[len(kept) :],
+                face_color="transparent",
+            )
+        if gone:
+            layer.selected_data = selected
+        shown = [np.asarray(data, np.float64) for data in layer.data]  # as napari keeps them, to be known again
+        self._rows = [
+            replace(row, data=data, fresh=creating and row.fresh) for row, data in zip(rows, shown, strict=True)
+        ]
 
     def _quietly(self, act: Any) -> None:
         """Do something to the layer that is not the user's doing."""
@@ -221,6 +235,8 @@ class RegionLayer:
             layer.events.data.connect(self._on_data)
             layer.events.features.connect(self._on_data)
             layer.events.highlight.connect(self._on_highlight)
+            layer.events.mode.connect(self._on_mode)
+            self._creating = False
         self._attached = layer
         self._selection = self.selection
 
@@ -229,11 +245,17 @@ class RegionLayer:
         self._attach()
         if not self._drawing and before != self._attached:
             self.edited.emit()
+            self.tool_changed.emit()
 
     def _on_data(self, event: Any) -> None:
         action = str(getattr(event, "action", ""))
+        if action in ("adding", "added"):  # drawn by hand, the first comes with the first corner
+            self._creating = action == "adding"
         if not self._drawing and not action.endswith("ing"):  # napari tells a change before and after it is made
             self.edited.emit()
+
+    def _on_mode(self, _event: Any) -> None:
+        self.tool_changed.emit()
 
     def _on_highlight(self, _event: Any) -> None:
         before, self._selection = self._selection, self.selection
@@ -241,21 +263,6 @@ class RegionLayer:
             self.selected.emit()
 
 
-def _edited(row: _Row, data: Outline, shape_type: str) -> _Row:
-    """Return a region after its shape has been edited."""
-    if shape_type != row.shape_type:
-        return _Row(replace(row.region, geometry=area(data, shape_type)), data, shape_type)
-    geometry, data = edited(row.region.geometry, row.data, data, shape_type)
-    return _Row(replace(row.region, geometry=geometry), data, shape_type)
-
-
-def _called(region: Region, name: str, classification: str, colours: Mapping[str, RGB | None]) -> Region:
-    if classification == region.classification and region.name:
-        return replace(region, name=name)
-    return replace(region, name=name, classification=classification, colour=colours.get(classification))
-
-
-def _column(features: Any, name: str, n: int) -> list[str]:
-    """Return a column of a layer's features as texts, ``""`` where there is none."""
-    values = features[name].tolist() if name in features else [""] * n
-    return [value.strip() if isinstance(value, str) else "" for value in values]
+def _most(regions: int) -> int:
+    """Return with how many corners a region is drawn, of so many regions."""
+    return int(np.clip(CORNERS / max(regions, 1), 24, 500))
