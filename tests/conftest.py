@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("CMRCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("CMRCNET_CONFIG", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def triton_before_a_canvas() -> None:
+    """Import triton before a test opens a canvas: tests use the core beside a window, without the workers' guard."""
+    with suppress(ImportError):
+        import triton  # noqa: F401
 
 
 @pytest.fixture(scope="session")

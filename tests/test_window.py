@@ -24,6 +24,40 @@ def test_a_real_napari_window_draws_an_image(make_napari_viewer_proxy: Callable[
     assert (drawn == (200, 80, 160)).all(axis=1).mean() > 0.05
 
 
+def test_a_worker_imports_timm_beside_a_live_canvas() -> None:
+    """Without the guard the process dies where Mesa's OpenGL driver is in use (`viewer.runtime.guard_triton`)."""
+    code = """
+import sys, time
+import napari, numpy as np
+from qtpy.QtWidgets import QApplication
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.widgets.jobs import JobBar
+
+def work():
+    yield Progress("Importing", 0, 0)
+    import timm
+    return timm.__version__
+
+viewer = napari.Viewer()
+viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
+viewer.screenshot(flash=False)
+assert "timm" not in sys.modules
+bar, results = JobBar(), []
+viewer.window.add_dock_widget(bar)
+bar.start(work(), results.append)
+end = time.monotonic() + 240
+while bar.busy and time.monotonic() < end:
+    QApplication.processEvents()
+    time.sleep(0.01)
+viewer.screenshot(flash=False)
+print("imported", *results)
+viewer.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "imported 1." in done.stdout
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, napari_cmrcnet; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
