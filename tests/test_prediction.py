@@ -227,6 +227,7 @@ def edit_record(table: anndata.AnnData, **entries: Any) -> None:
     [
         (lambda table: edit_record(table, format_version=2), "format version 2, this software knows 1"),
         (lambda table: edit_record(table, spots=None), "is not a prediction"),
+        (lambda table: table.uns.update(cmrcnet="[" * 100_000), "is not a prediction"),
         (lambda table: table.uns.pop("spatial"), r"lacks uns\['spatial'\]"),
         (lambda table: edit_record(table, provenance={}), "lacks the entry"),
         (lambda table: edit_record(table, provenance=1), "not an object"),

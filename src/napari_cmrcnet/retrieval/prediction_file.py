@@ -178,7 +178,7 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
 def _parsed(path: Path, text: Any) -> dict[str, Any]:
     try:
         parsed = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     record: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     if not {"format_version", "provenance"} <= set(record) or not isinstance(record.get("spots"), dict):
