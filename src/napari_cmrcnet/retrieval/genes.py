@@ -23,8 +23,9 @@ class Match(IntEnum):
     SYMBOL = 0
     ALIAS = 1
     START = 2
-    PART = 3
-    IDENTIFIER = 4
+    ALIAS_START = 3
+    PART = 4
+    IDENTIFIER = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,7 @@ class GeneNames:
         """Better the matches of genes of which an alias begins so; return those aliases by gene."""
         aliases: dict[int, str] = {}
         for alias, symbols in aliases_from(wanted) if len(wanted) > 1 else ():
-            match = Match.ALIAS if fold(alias) == wanted else Match.START
+            match = Match.ALIAS if fold(alias) == wanted else Match.ALIAS_START
             for symbol in symbols:
                 column = self._folded.get(fold(symbol))
                 if column is None or matches[column] <= match:

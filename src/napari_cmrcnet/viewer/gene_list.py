@@ -52,6 +52,7 @@ class GeneList:
         self.measured, self.predicted = prediction.measured_means(), prediction.predicted_means()
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""
+        self._own_panel = "" if prediction.panel is None else prediction.panel.name
         self._sets = {name: np.zeros(n, bool) for name in SETS}
         if prediction.panel is not None:
             self._sets["markers"] = self.members(prediction.panel)
@@ -135,9 +136,10 @@ class GeneList:
         return self._undefined.get(column, "") if self.is_measured[column] else NOT_MEASURED
 
     def sets_of(self, column: int) -> list[str]:
-        """Return the sets that a gene is in: HEG, HVG, marker, and the chosen panel."""
+        """Return the sets that a gene is in: HEG, HVG, marker, and the chosen panel if it is not the markers'."""
         sets = [name.removesuffix("s") for name, members in self._sets.items() if members[column]]
-        return [*sets, self.panel_name] if self._panel[column] else sets
+        chosen = self._panel[column] and self.panel_name != self._own_panel
+        return [*sets, self.panel_name] if chosen else sets
 
     def arrange(self, text: str, only: Bools | None = None) -> None:
         """List the genes that a text finds, or all, of those that are allowed; better matches come first.

@@ -23,7 +23,7 @@ class Column(IntEnum):
 
 
 _NUMBERS = (Column.PCC, Column.INTERVAL, Column.MEASURED, Column.PREDICTED)
-_TITLES = ("", "Gene", "PCC", "95 %", "Meas.", "Pred.", "Sets")
+_TITLES = ("", "Gene", "PCC", "95 %", "Meas", "Pred", "Sets")
 _TIPS = (
     "Tick genes, or press the space bar, to make a panel of them.",
     "The gene's symbol. An alias by which it was found stands behind it.",
@@ -31,8 +31,8 @@ _TIPS = (
     "95 % interval of the correlation, by drawing the spots anew 1,000 times.",
     "Mean measured expression over all spots, log-normalised.",
     "Mean predicted expression over all spots, log-normalised.",
-    "HEG: of the 50 most expressed genes. HVG: of the 50 most variable. Marker: of the checkpoint's panel. "
-    "And the panel that is chosen below.",
+    "HEG (E): of the 50 most expressed genes. HVG (V): of the 50 most variable. Marker (M): of the checkpoint's panel. "
+    "And the panel (P) that is chosen below. Initials stand where the column is too narrow for words.",
 )
 _REASONS = {
     "not measured": "The section has no measurement of it.",
@@ -40,7 +40,10 @@ _REASONS = {
     "constant predicted": "Its correlation is undefined: its prediction is the same in every spot.",
     "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",
 }
+_INITIALS = {"HEG": "E", "HVG": "V", "marker": "M"}
+
 REASON = Qt.ItemDataRole.UserRole
+INITIALS = Qt.ItemDataRole.UserRole + 1
 
 
 class GeneModel(QAbstractTableModel):
@@ -77,6 +80,7 @@ class GeneModel(QAbstractTableModel):
         chosen = (SORTS[column], order == Qt.SortOrder.DescendingOrder)
         if self.genes is not None and self.genes.sort != chosen:
             self.genes.sort_by(*chosen)
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(_TITLES) - 1)
             self.sort_changed.emit()
 
     def refresh(self) -> None:
@@ -141,7 +145,7 @@ class GeneModel(QAbstractTableModel):
             case Qt.ItemDataRole.ToolTipRole:
                 return _tip(genes, gene)
             case _:
-                return genes.reason(gene) if role == REASON and column == Column.INTERVAL else None
+                return _extra(genes, gene, column, role)
 
     def headerData(  # noqa: N802 - Qt's name
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
@@ -151,15 +155,22 @@ class GeneModel(QAbstractTableModel):
             return None
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return _TITLES[section]
+                return _TITLES[section] + self._arrow(section)
             case Qt.ItemDataRole.ToolTipRole:
                 return _TIPS[section]
             case Qt.ItemDataRole.InitialSortOrderRole:
                 return Qt.SortOrder.AscendingOrder if section == Column.GENE else Qt.SortOrder.DescendingOrder
-            case Qt.ItemDataRole.TextAlignmentRole if section in _NUMBERS:
-                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            case Qt.ItemDataRole.TextAlignmentRole:
+                side = Qt.AlignmentFlag.AlignRight if section in _NUMBERS else Qt.AlignmentFlag.AlignLeft
+                return side | Qt.AlignmentFlag.AlignVCenter
             case _:
                 return None
+
+    def _arrow(self, section: int) -> str:
+        """Return the sign of the order behind the title of the column that sorts; napari's covers the title."""
+        if self.genes is None or SORTS[section] != self.genes.sort[0]:
+            return ""
+        return "▾" if self.genes.sort[1] else "▴"
 
 
 def _text(genes: GeneList, gene: int, column: int) -> str:
@@ -178,6 +189,14 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
             return ""
 
 
+def _extra(genes: GeneList, gene: int, column: int, role: int) -> str | None:
+    if role == REASON and column == Column.INTERVAL:
+        return genes.reason(gene)
+    if role == INITIALS and column == Column.SETS:
+        return " ".join(_INITIALS.get(name, "P") for name in genes.sets_of(gene))
+    return None
+
+
 def _correlation(genes: GeneList, gene: int, column: int) -> str:
     if reason := genes.reason(gene):
         return reason if column == Column.INTERVAL else ""
@@ -186,12 +205,12 @@ def _correlation(genes: GeneList, gene: int, column: int) -> str:
     if column == Column.PCC:
         return number(genes.pcc[gene])
     low, high = genes.low[gene], genes.high[gene]
-    return "…" if np.isnan(low) else f"{number(low)} to {number(high)}"
+    return "…" if np.isnan(low) else f"{number(low)}…{number(high)}"
 
 
 def number(value: float) -> str:
     """Return two decimals, with a minus sign as long as a digit is wide."""
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no minus before zero
 
 
 def _tip(genes: GeneList, gene: int) -> str:

@@ -1,7 +1,7 @@
 """The table of genes on the screen: walked with the arrow keys, ticked with the space bar, sorted by its titles."""
 
-from qtpy.QtCore import QModelIndex, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QPainter, QPalette
+from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -12,9 +12,47 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cmrcnet.viewer.gene_list import SORTS
-from napari_cmrcnet.widgets.gene_model import REASON, Column, GeneModel
+from napari_cmrcnet.widgets.gene_model import INITIALS, REASON, Column, GeneModel
 
-_SAMPLES = ("", "MMMMMM", "−0.00", "−0.00 to −0.00", "00.00", "00.00", "HEG, HVG")  # text of the usual width
+_SAMPLES = ("", "MMMMMM", "−0.00", "−0.00…−0.00", "Meas▾", "Pred▾", "E V")  # text of the usual width
+_PADDING = 8
+_BOX = 12.0  # pixels of a tick box
+
+
+class _Tick(QStyledItemDelegate):
+    """Draws tick boxes in the colour of the text: napari's own cannot be seen in its dark theme."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+        """Leave out the box of the style."""
+        super().initStyleOption(option, index)
+        option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """Draw the cell, the box, and the tick in it."""
+        super().paint(painter, option, index)
+        self.initStyleOption(option, index)
+        box = QRectF(0, 0, _BOX, _BOX)
+        box.moveCenter(QRectF(option.rect).center())
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colour = option.palette.color(QPalette.ColorRole.Text)
+        pale = option.palette.color(QPalette.ColorRole.Text)
+        pale.setAlpha(110)
+        painter.setPen(QPen(pale, 1))
+        painter.drawRoundedRect(box, 2, 2)
+        if index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked:
+            painter.setPen(QPen(colour, 2))
+            corners = [box.topLeft() + QPointF(x, y) * _BOX for x, y in ((0.2, 0.5), (0.42, 0.75), (0.82, 0.25))]
+            painter.drawPolyline(corners)
+        painter.restore()
+
+    def editorEvent(  # noqa: N802 - Qt's name
+        self, event: QEvent, model: QAbstractItemModel, _option: QStyleOptionViewItem, index: QModelIndex
+    ) -> bool:
+        """Tick by a click anywhere in the cell."""
+        if event.type() == QEvent.Type.MouseButtonRelease:
+            return bool(model.setData(index, None, Qt.ItemDataRole.CheckStateRole))
+        return event.type() == QEvent.Type.MouseButtonDblClick
 
 
 class _Reason(QStyledItemDelegate):
@@ -41,6 +79,16 @@ class _Reason(QStyledItemDelegate):
         super().paint(painter, option, index)
 
 
+class _Sets(QStyledItemDelegate):
+    """Writes the sets of a gene in words, or by their initials where the column is narrow."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+        """Change the text."""
+        super().initStyleOption(option, index)
+        if option.rect.width() < option.fontMetrics.horizontalAdvance("HEG, HVG") + _PADDING:
+            option.text = index.data(INITIALS)
+
+
 class GeneTable(QTableView):
     """A table of genes that is walked with the arrow keys; the space bar ticks, letters begin a search.
 
@@ -58,27 +106,37 @@ class GeneTable(QTableView):
         super().__init__(parent)
         self.setModel(model)
         self.genes = model
+        self.setItemDelegateForColumn(Column.TICK, _Tick(self))
         self.setItemDelegateForColumn(Column.INTERVAL, _Reason(self))
+        self.setItemDelegateForColumn(Column.SETS, _Sets(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
-        self.setAlternatingRowColors(True)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setWordWrap(False)
         self.setMinimumHeight(180)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         rows.hide()
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(self.fontMetrics().height() + 8)
         columns.setHighlightSections(False)
-        columns.setSortIndicatorShown(True)
         self.setSortingEnabled(True)
+        columns.setSortIndicatorShown(False)  # the titles have it
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         columns.setStretchLastSection(True)
         columns.setMinimumSectionSize(24)
-        for column, sample in enumerate(_SAMPLES):
-            self.setColumnWidth(column, self.fontMetrics().horizontalAdvance(sample) + (14 if sample else 12))
+        self._fitted = False
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Give rows and columns the size of their text, once the font of the window is known."""
+        super().showEvent(event)
+        if not self._fitted:
+            self._fitted = True
+            self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+            for column, sample in enumerate(_SAMPLES):
+                text = max(self.fontMetrics().horizontalAdvance(sample), 16)
+                self.setColumnWidth(column, text + _PADDING)
 
     def show_sort(self) -> None:
         """Mark the column that the list is sorted by."""

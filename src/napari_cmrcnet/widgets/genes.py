@@ -8,6 +8,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.registry import session_of
@@ -61,19 +62,24 @@ class GenesPanel(QWidget):
         self.filter.setToolTip("Which genes the list shows.")
         self.filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.table = GeneTable(self.model)
+        self.empty = QLabel(EMPTY)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setMargin(24)
         self.status, self.note, self.message = QLabel(), QLabel(), QLabel()
         self.panels = PanelRow(self.session)
         column = QVBoxLayout(self)
+        column.setContentsMargins(4, 6, 4, 6)
         column.addWidget(self.search)
         column.addWidget(self.filter)
         column.addWidget(self.table, 1)
+        column.addWidget(self.empty, 1)
         for widget in (self.status, self.note, self.panels, self.message):
             column.addWidget(widget)
-        for label in (self.status, self.note, self.message):
+        for label in (self.empty, self.status, self.note, self.message):
             label.setWordWrap(True)
 
     def _connect(self) -> None:
-        self._search_soon.timeout.connect(self._arrange)
+        self._search_soon.timeout.connect(self._list_anew)
         self._show_soon.timeout.connect(self._show_wanted)
         self.search.textChanged.connect(self._search_soon.start)
         self.search.returnPressed.connect(self._show_first)
@@ -81,7 +87,7 @@ class GenesPanel(QWidget):
         self.filter.currentIndexChanged.connect(self._on_filter)
         self.table.typed.connect(self._on_typed)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
-        self.model.sort_changed.connect(self._arrange)
+        self.model.sort_changed.connect(self._list_anew)
         self.model.ticks_changed.connect(self.panels.show_ticked)
         self.panels.chosen.connect(self._on_panel)
         self.panels.said.connect(self._say)
@@ -104,8 +110,9 @@ class GenesPanel(QWidget):
         self.model.set_genes(genes)
         self.table.show_sort()
         self.table.show_measured(genes is not None and genes.any_measured)
-        for widget in (self.search, self.filter, self.table):
-            widget.setEnabled(genes is not None)
+        self.empty.setVisible(genes is None)
+        for widget in (self.search, self.filter, self.table, self.status, self.panels):
+            widget.setVisible(genes is not None)
         self._say("")
         self.panels.set_genes(genes)
         self._fill_filter()
@@ -151,7 +158,7 @@ class GenesPanel(QWidget):
         chosen = str(self.filter.currentData())
         if chosen.startswith(_PANEL):
             self.panels.choose(chosen.removeprefix(_PANEL))
-        self._arrange()
+        self._list_anew()
 
     def _allowed(self, genes: GeneList) -> "np.ndarray[Any, np.dtype[np.bool_]] | None":
         match self.filter.currentData():
@@ -176,6 +183,11 @@ class GenesPanel(QWidget):
             self.session.listed = [symbols[column] for column in genes.rows]
         self._follow()
         self._say_status()
+
+    def _list_anew(self) -> None:
+        """List what was asked for, from its first row on: the best match, or the largest number."""
+        self._arrange()
+        self.table.scrollToTop()
 
     def _on_row(self, current: QModelIndex) -> None:
         if current.isValid():
@@ -210,7 +222,7 @@ class GenesPanel(QWidget):
             self.table.setCurrentIndex(self.model.index(0, Column.GENE))
 
     def _show_first(self) -> None:
-        self._arrange()
+        self._list_anew()
         self._go_to_first()
 
     def _focus_search(self) -> None:
@@ -244,7 +256,6 @@ class GenesPanel(QWidget):
     def _say_status(self) -> None:
         genes, prediction = self.model.genes, self.session.prediction
         if genes is None or prediction is None:
-            self.status.setText(EMPTY)
             self.note.hide()
             return
         self.status.setText(_status(genes, self.search.text().strip()))
@@ -264,7 +275,9 @@ def _status(genes: GeneList, text: str) -> str:
         return f"None of the genes listed here is found by “{text}”. Type less of it, or choose All genes above."
     if not listed:
         return "There is no gene to list here. Choose All genes above, or tick some."
-    line = f"{total:,} genes"
+    meant = [symbol for symbol in symbols_of(text) if genes.names.column(symbol) is not None]
+    line = f"{text} → {', '.join(meant)}. " if meant else ""
+    line += f"{total:,} genes"
     if genes.scored:
         line += f", PCC of {genes.n_correlated:,}"
     return line + (f"; {listed:,} shown" if listed < total else "")

@@ -1,0 +1,367 @@
+"""The Genes panel lists every gene, finds what is typed, follows the session and is walked with the arrow keys."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.scores import Scores, pcc_job, score
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel, load_panel
+from napari_cmrcnet.viewer.gene_list import GeneList
+from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets.gene_model import Column, number
+from napari_cmrcnet.widgets.genes import GenesPanel
+
+MARKER = "GENE3"  # the first of the checkpoint's panel, and so what is shown first
+
+
+@pytest.fixture(scope="module")
+def original(
+    untrained_checkpoint: Checkpoint,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Prediction:
+    section = open_small(*write_section(tmp_path_factory.mktemp("genes"), "C", 3), name="C", patient="P3")
+    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def prediction(original: Prediction) -> Prediction:
+    """A prediction of which ERBB2 is the gene 7, GENE8 was not measured and GENE9 was always the same."""
+    assert original.bank is not None
+    genes = tuple("ERBB2" if gene == "GENE7" else gene for gene in original.genes)
+    ids = tuple(f"ENSG{i:011}" for i in range(24))
+    spots = original.spots.copy()
+    spots.var_names = list(genes)
+    counts = spots.X.toarray()
+    counts[:, 9] = 0
+    spots.X = type(spots.X)(counts)
+    return made(original, replace(original.bank, genes=genes, gene_ids=ids), spots[:, spots.var_names != "GENE8"])
+
+
+def made(like: Prediction, bank: Any, spots: Any) -> Prediction:
+    return Prediction(
+        spots.copy(), like.neighbours, like.similarity, like.confidence(), like.provenance, bank=bank
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scores(prediction: Prediction) -> Scores:
+    return score(prediction)
+
+
+@pytest.fixture
+def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GenesPanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    viewer = ViewerModel()
+    panel = GenesPanel(viewer)
+    panel.layers = layers_of(viewer)  # nothing else holds them here
+    qtbot.addWidget(panel)
+    panel.resize(380, 700)
+    panel.show()
+    panel.activateWindow()
+    qtbot.waitUntil(panel.isActiveWindow, timeout=10_000)
+    return panel
+
+
+@pytest.fixture
+def full(panel: GenesPanel, prediction: Prediction, scores: Scores) -> GenesPanel:
+    panel.session.set_prediction(prediction, scores=scores)
+    return panel
+
+
+def listed(panel: GenesPanel) -> list[str]:
+    return [panel.model.symbol(row) for row in range(panel.model.rowCount())]
+
+
+def cell(panel: GenesPanel, gene: str, column: Column, role: Any = Qt.ItemDataRole.DisplayRole) -> Any:
+    return panel.model.data(panel.model.index(panel.model.row_of(gene), column), role)
+
+
+def current(panel: GenesPanel) -> str:
+    index = panel.table.currentIndex()
+    return panel.model.symbol(index.row()) if index.isValid() else ""
+
+
+def choose(panel: GenesPanel, entry: str) -> None:
+    panel.filter.setCurrentIndex(panel.filter.findText(entry))
+
+
+def test_an_empty_panel_says_what_to_do(panel: GenesPanel) -> None:
+    assert "Press Predict" in panel.empty.text()
+    assert panel.empty.isVisible()
+    assert not panel.table.isVisible()
+    assert not panel.search.isVisible()
+
+
+def test_every_gene_is_listed_with_what_is_known_of_it(
+    full: GenesPanel, prediction: Prediction, scores: Scores
+) -> None:
+    assert sorted(listed(full)) == sorted(prediction.genes)
+    row = scores.table.loc["GENE1"]
+    assert cell(full, "GENE1", Column.PCC) == number(row.pcc)
+    assert cell(full, "GENE1", Column.INTERVAL) == f"{number(row.low)}…{number(row.high)}"
+    assert cell(full, "GENE1", Column.MEASURED) == f"{prediction.measured(['GENE1']).mean():.2f}"
+    assert cell(full, "GENE1", Column.PREDICTED) == f"{prediction.gene('GENE1').mean():.2f}"
+    assert cell(full, MARKER, Column.SETS) == "HEG, HVG, marker"
+    assert full.status.text() == "24 genes, PCC of 22"
+    assert full.note.isHidden()
+
+
+def test_an_undefined_correlation_has_its_reason_in_words(full: GenesPanel) -> None:
+    assert cell(full, "GENE8", Column.INTERVAL) == "not measured"
+    assert cell(full, "GENE8", Column.MEASURED) == ""
+    assert cell(full, "GENE9", Column.INTERVAL) == "constant measured"
+    assert "no measurement" in cell(full, "GENE8", Column.GENE, Qt.ItemDataRole.ToolTipRole)
+    assert cell(full, "ERBB2", Column.GENE, Qt.ItemDataRole.ToolTipRole).startswith("ERBB2 (ENSG00000000007)\nAlso")
+
+
+@pytest.mark.parametrize(("column", "name"), [(Column.PCC, "pcc"), (Column.MEASURED, "measured_mean")])
+def test_sorted_both_ways_what_is_not_known_stays_last(
+    full: GenesPanel, scores: Scores, column: Column, name: str
+) -> None:
+    values = scores.table[name].dropna().sort_values()
+    n = len(values)
+    for order, expected in ((Qt.SortOrder.AscendingOrder, values), (Qt.SortOrder.DescendingOrder, values[::-1])):
+        full.table.sortByColumn(column, order)
+        assert listed(full)[:n] == list(expected.index)
+        assert "GENE8" in listed(full)[n:]
+
+
+def test_a_click_on_a_title_sorts_by_it_the_largest_first(qtbot: Any, full: GenesPanel, scores: Scores) -> None:
+    header = full.table.horizontalHeader()
+    for title in ("PCC▾", "PCC▴"):
+        middle = header.sectionViewportPosition(Column.PCC) + header.sectionSize(Column.PCC) // 2
+        qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(middle, 8))
+        assert full.model.headerData(Column.PCC, Qt.Orientation.Horizontal) == title
+        best = scores.table.pcc.idxmax() if title.endswith("▾") else scores.table.pcc.idxmin()
+        assert listed(full)[0] == best
+
+
+def test_typing_finds_genes_by_alias_and_enter_shows_the_first(qtbot: Any, full: GenesPanel) -> None:
+    qtbot.keyClicks(full.search, "her-2")
+    qtbot.waitUntil(lambda: listed(full) == ["ERBB2"], timeout=5000)
+    assert cell(full, "ERBB2", Column.GENE) == "ERBB2 (HER2)"
+    assert full.status.text().startswith("her-2 → ERBB2. 24 genes")
+    assert full.session.shown.name == MARKER  # nothing is shown that was not asked for
+    qtbot.keyClick(full.search, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: full.session.shown.name == "ERBB2", timeout=5000)
+    qtbot.keyClick(full.search, Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: len(listed(full)) == 24, timeout=5000)
+    assert current(full) == "ERBB2"
+
+
+def test_what_is_not_found_is_said(qtbot: Any, full: GenesPanel) -> None:
+    full.search.setText("xyz")
+    qtbot.keyClick(full.search, Qt.Key.Key_Return)
+    assert listed(full) == []
+    assert "found by “xyz”" in full.status.text()
+    assert full.session.shown.name == MARKER
+
+
+def test_arrows_walk_through_the_list_and_the_session_follows(qtbot: Any, full: GenesPanel) -> None:
+    full.table.sortByColumn(Column.GENE, Qt.SortOrder.AscendingOrder)
+    order = listed(full)
+    qtbot.keyClick(full.search, Qt.Key.Key_Down)
+    assert full.table.hasFocus()
+    place = order.index(MARKER)
+    for key, step in ((Qt.Key.Key_Down, 1), (Qt.Key.Key_Up, -1)):
+        qtbot.keyClick(full.table, key)
+        place += step
+        qtbot.waitUntil(lambda gene=order[place]: full.session.shown.name == gene, timeout=5000)
+    assert list(full.session.listed) == order  # what the arrows on the canvas walk through
+
+
+def test_of_keys_held_down_only_the_last_gene_is_drawn(qtbot: Any, full: GenesPanel) -> None:
+    drawn: list[str] = []
+    full.session.shown_changed.connect(lambda: drawn.append(full.session.shown.name))
+    full.table.setCurrentIndex(full.model.index(0, 1))
+    for _ in range(10):
+        press = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Down, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(full.table, press)
+    qtbot.waitUntil(lambda: bool(drawn), timeout=5000)
+    qtbot.wait(30)
+    assert drawn == [listed(full)[10]]
+
+
+def test_the_row_follows_what_is_shown_elsewhere(full: GenesPanel) -> None:
+    assert current(full) == MARKER
+    full.session.show("ERBB2")
+    assert current(full) == "ERBB2"
+    full.session.show_panel(Panel("pair", ("GENE1", "GENE2")))
+    assert current(full) == ""
+    choose(full, "Measured genes")
+    full.session.show("GENE8")
+    assert current(full) == ""  # it is not in the list
+    assert full.session.shown.name == "GENE8"
+
+
+def test_filters_list_sets_panels_and_ticks(full: GenesPanel, scores: Scores) -> None:
+    choose(full, "Measured genes")
+    assert len(listed(full)) == 23
+    choose(full, "HEG: the 50 most expressed")
+    assert set(listed(full)) == set(scores.table.index[scores.table.HEG])
+    choose(full, "Markers of the checkpoint")
+    assert sorted(listed(full)) == ["GENE3", "GENE4"]
+    choose(full, "Ticked genes")
+    assert listed(full) == []
+    full.session.add_panel(Panel("mine", ("GENE5", "ENSG00000000006", "NOT_HERE")))
+    choose(full, "Panel mine")
+    assert sorted(listed(full)) == ["GENE5", "GENE6"]
+    assert full.panels.current.name == "mine"
+    assert "mine" in cell(full, "GENE6", Column.SETS)
+    assert "missing: NOT_HERE" in full.panels.choice.toolTip()
+
+
+def test_a_tick_is_set_by_a_click_and_by_the_space_bar(qtbot: Any, full: GenesPanel) -> None:
+    qtbot.mouseClick(
+        full.table.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=full.table.visualRect(full.model.index(2, Column.TICK)).center(),
+    )
+    first = listed(full)[2]
+    assert full.model.genes.ticked_symbols == (first,)
+    full.table.setCurrentIndex(full.model.index(4, Column.GENE))
+    qtbot.keyClick(full.table, Qt.Key.Key_Space)
+    assert set(full.model.genes.ticked_symbols) == {first, listed(full)[4]}
+    assert full.panels.new.text() == "New panel of 2 ticked…"
+    qtbot.keyClick(full.table, Qt.Key.Key_Space)
+    assert full.model.genes.ticked_symbols == (first,)
+
+
+def test_a_panel_of_ticked_genes_is_saved_chosen_and_shown(
+    full: GenesPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not full.panels.new.isEnabled()
+    for gene in ("GENE5", "GENE1"):
+        full.model.toggle(full.model.row_of(gene))
+    monkeypatch.setattr(full.panels, "_ask_where_to_save", lambda: tmp_path / "mine.txt")
+    full.panels.new.click()
+    assert load_panel(tmp_path / "mine.txt") == Panel("mine", ("GENE1", "GENE5"))
+    assert full.panels.current == full.session.panels["mine"]
+    full.panels.show_score.click()
+    assert (full.session.shown.name, full.session.shown.kind) == ("mine", "panel")
+
+
+def test_a_panel_is_loaded_and_a_bad_file_is_told(
+    full: GenesPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.txt").write_text("GENE2\nGENE4\n")
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    monkeypatch.setattr(full.panels, "_ask_what_to_load", lambda: tmp_path / "empty.txt")
+    full.panels.load.click()
+    assert "holds no gene" in full.message.text()
+    monkeypatch.setattr(full.panels, "_ask_what_to_load", lambda: tmp_path / "other.txt")
+    full.panels.load.click()
+    assert full.panels.current.genes == ("GENE2", "GENE4")
+    assert "The panel other of 2 genes" in full.message.text()
+
+
+def test_a_panel_without_a_gene_here_has_no_score(full: GenesPanel) -> None:
+    full.panels.choose("SKCM")
+    assert not full.panels.show_score.isEnabled()
+
+
+def test_scores_that_come_later_fill_the_table(panel: GenesPanel, prediction: Prediction, scores: Scores) -> None:
+    panel.session.set_prediction(prediction)
+    assert cell(panel, "GENE1", Column.PCC) == "…"
+    assert "being computed" in panel.note.text()
+    order, gene = listed(panel), current(panel)
+    panel.session.set_scores(finish(pcc_job(prediction)))
+    assert cell(panel, "GENE1", Column.PCC) == number(scores.table.pcc["GENE1"])
+    assert cell(panel, "GENE1", Column.INTERVAL) == "…"
+    assert "intervals" in panel.note.text()
+    panel.session.set_scores(scores)
+    assert "…" in cell(panel, "GENE1", Column.INTERVAL)
+    assert len(cell(panel, "GENE1", Column.INTERVAL)) > 1
+    assert panel.note.isHidden()
+    assert (listed(panel), current(panel)) == (order, gene)  # nothing moves under the reader's eyes
+
+
+def test_without_measurements_their_columns_are_gone(panel: GenesPanel, prediction: Prediction) -> None:
+    spots = prediction.spots.copy()
+    spots.X = None
+    panel.session.set_prediction(made(prediction, prediction.bank, spots))
+    for column in (Column.PCC, Column.INTERVAL, Column.MEASURED):
+        assert panel.table.isColumnHidden(column)
+    assert "no measurements" in panel.note.text()
+    assert panel.filter.findText("Measured genes") < 0
+    means = [prediction.gene(gene).mean() for gene in listed(panel)]
+    assert (np.diff(means) <= 1e-6).all()  # the most expressed first
+
+
+def test_without_its_checkpoint_only_the_stored_genes_are_listed(
+    panel: GenesPanel,
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.retrieval.prediction_file.GENES_PER_SET", 4)
+    checkpoint = untrained_checkpoint.save(tmp_path / "M.cmrcnet")
+    section = open_small(*write_section(tmp_path, "D", 4), name="D")
+    finish(predict(section, checkpoint, k=6, device="cpu")).save(tmp_path / "D.predicted.h5ad")
+    shutil.rmtree(tmp_path / "M.cmrcnet")
+    opened = Prediction.load(tmp_path / "D.predicted.h5ad")
+    panel.session.set_prediction(opened)
+    assert 2 <= panel.model.rowCount() == len(opened.genes) < 24
+    assert f"only the {len(opened.genes)} genes" in panel.note.text()
+
+
+def test_ticks_stay_with_the_next_prediction(full: GenesPanel, original: Prediction) -> None:
+    full.model.toggle(full.model.row_of("ERBB2"))
+    full.model.toggle(full.model.row_of("GENE5"))
+    full.session.set_prediction(original)
+    assert full.model.genes.ticked_symbols == ("GENE5",)
+
+
+def test_a_closed_panel_does_not_hinder_the_others(full: GenesPanel, scores: Scores) -> None:
+    other = GenesPanel(full.layers.viewer)
+    other.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    full.session.show("GENE2")
+    full.session.set_scores(scores)
+    full.session.add_panel(Panel("mine", ("GENE5",)))
+    full.session.set_prediction(None)
+    assert full.empty.isVisible()
+
+
+def test_slash_and_letters_in_the_list_go_to_the_search_box(qtbot: Any, full: GenesPanel) -> None:
+    full.table.setFocus()
+    qtbot.keyClick(full.table, "e")
+    qtbot.waitUntil(full.search.hasFocus, timeout=5000)
+    assert full.search.text() == "e"
+    qtbot.keyClicks(full.search, "r/b")
+    assert full.search.text() == "er/b"  # a slash that is typed is a slash
+    full.table.setFocus()
+    qtbot.keyClick(full.table, "/")
+    qtbot.waitUntil(full.search.hasFocus, timeout=5000)
+    assert full.search.selectedText() == "er/b"
+
+
+def test_better_matches_come_first_whatever_the_sorting(prediction: Prediction) -> None:
+    genes = GeneList(prediction)
+    genes.sort_by("gene", True)
+    genes.arrange("gene1")
+    symbols = [prediction.genes[column] for column in genes.rows]
+    assert symbols[0] == "GENE1"
+    assert symbols[1:] == sorted((f"GENE1{i}" for i in range(10)), reverse=True)
+
+
+def test_the_panel_fits_into_380_pixels(full: GenesPanel) -> None:
+    assert full.minimumSizeHint().width() <= 380
+    assert full.table.horizontalScrollBar().maximum() == 0
