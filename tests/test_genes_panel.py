@@ -24,6 +24,8 @@ from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.gene_model import Column, number
 from napari_cmrcnet.widgets.genes import GenesPanel
 
+pytestmark = pytest.mark.qt
+
 MARKER = "GENE3"  # the first of the checkpoint's panel, and so what is shown first
 
 

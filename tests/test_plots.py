@@ -167,7 +167,7 @@ def test_selected_spots_are_marked_and_counted() -> None:
     plot.select(np.array([1, 2]))
     marked = plot.axis.lines[-1]
     np.testing.assert_array_equal(marked.get_xydata(), [[1, 1], [4, 1]])
-    assert "2 selected" in [text.get_text() for text in plot.axis.texts]
+    assert "2 of 3 spots selected" in [text.get_text() for text in plot.axis.texts]
     plot.select(np.array([], np.int64))
     assert len(marked.get_xydata()) == 0
 

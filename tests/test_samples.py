@@ -14,6 +14,8 @@ from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicFile, Pub
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import questions
 
+pytestmark = pytest.mark.qt
+
 PLUGIN = "napari-cmrcnet"
 SLOW = 120_000  # ms: the machine may be busy
 TITLE = "CMU-1 small region"

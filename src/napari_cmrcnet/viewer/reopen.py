@@ -53,12 +53,20 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
     yield Progress(f"Reading {path.name}", 0, 0)
     prediction = Prediction.load(path, checkpoint)
     yield Progress("Reading the bank", 0, 0)
-    _ = prediction.bank
+    make_ready(prediction)
     yield Progress("Opening the slide", 0, 0)
     was = prediction.provenance.slide
     if slide is None and not (was and Path(was).exists()):
         return Opened(prediction, None, was)
     return Opened(prediction, slide_of(prediction, slide or Path(was)))
+
+
+def make_ready(prediction: "Prediction") -> None:
+    """Compute once, in a worker, what the first gene would else wait for: bank, genes in common, normalisation."""
+    _ = prediction.bank
+    genes = prediction.measured_genes
+    if genes and prediction.measured_set:
+        prediction.measured(genes[:1])
 
 
 def slide_of(prediction: "Prediction", path: Path) -> "Slide":

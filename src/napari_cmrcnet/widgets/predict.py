@@ -25,6 +25,7 @@ from superqt import QCollapsible
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets.choosers import CheckList, PathRow
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -333,4 +334,6 @@ def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
     assert isinstance(path, Path)
     assert inspection.section is not None
     checkpoint = Checkpoint.load(path)
-    return (yield from predict(inspection.section, checkpoint, k=inspection.request.k, device=device))
+    prediction = yield from predict(inspection.section, checkpoint, k=inspection.request.k, device=device)
+    make_ready(prediction)
+    return prediction

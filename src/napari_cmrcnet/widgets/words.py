@@ -8,8 +8,8 @@ _PHRASES = (
     (r"choose --device cpu or auto", "choose another device under More settings"),
     (r"choose auto, cpu, cuda, cuda:1 or mps", "choose another device under More settings"),
     (r"use --device cpu", "choose the CPU under More settings"),
-    (r"say where it is now with --checkpoint, or Prediction\.load\(path, checkpoint\)", "press Find checkpoint…"),
-    (r"say where it is with --checkpoint", "press Find checkpoint…"),
+    (r"say where it is now with --checkpoint, or Prediction\.load\(path, checkpoint\)\.", "press Find checkpoint…"),
+    (r"say where it is with --checkpoint\.", "press Find checkpoint…"),
     (r" \(--spots\)", ""),
     (r"make one with 'napari-cmrcnet predict'", "make one with the Predict panel"),
 )
