@@ -1,0 +1,179 @@
+"""Make the guide's pictures, of the synthetic sample in a real napari window.
+
+usage: python docs/make_screenshots.py [NAME ...]
+
+Needs a screen (``xvfb-run -a -s "-screen 0 1600x1200x24"`` where there is none). Writes docs/images/guide-NAME.png, all
+of them or those that are named. Settings and caches of the user are left alone.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["CMRCNET_CONFIG"] = os.environ["CMRCNET_CACHE"] = tempfile.mkdtemp()
+os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["CMRCNET_CONFIG"], "napari.yaml")
+
+import napari
+import numpy as np
+import shapely
+from PIL import Image
+from qtpy.QtWidgets import QApplication, QDockWidget
+
+from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+
+IMAGES = Path(__file__).resolve().parent / "images"
+PLUGIN = "napari-cmrcnet"
+WINDOW = (1360, 800)
+PANEL = (420, 700)  # of a panel by itself
+PATIENCE = 300.0  # seconds to wait for work in the background
+
+
+class Guide:
+    """A window with the predicted sample, and the pictures that can be taken of it, each a method ``take_NAME``."""
+
+    def __init__(self) -> None:
+        os.chdir(sample_folder())  # for file names without a path
+        self.viewer = napari.Viewer()
+        self.viewer.window.resize(*WINDOW)
+        self.session, self.layers = session_of(self.viewer), layers_of(self.viewer)
+        self.panels: dict[str, Any] = {}
+        self.viewer.open_sample(PLUGIN, "synthetic")
+        self.wait(lambda: self.session.scores is not None and not np.isnan(self.session.scores.table["low"]).all())
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Let the window work until something is done."""
+        end = time.monotonic() + PATIENCE
+        while not done():
+            if time.monotonic() > end:
+                raise TimeoutError("the window has not done what the picture needs")
+            self.settle(0.05)
+
+    def settle(self, seconds: float = 1.0) -> None:
+        """Let the window draw."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            QApplication.processEvents()
+            time.sleep(0.01)
+
+    def panel(self, name: str) -> Any:
+        """Return a panel, alone at the right of the window."""
+        for title in list(self.viewer.window.dock_widgets):
+            if PLUGIN in str(title):
+                self.viewer.window.remove_dock_widget(self.viewer.window.dock_widgets[title])
+        _, panel = self.viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        panel.setMinimumWidth(380)
+        self.settle()
+        return panel
+
+    def show(self, **look: Any) -> None:
+        """Change the look, and zoom to the whole section."""
+        self.session.set_look(**look)
+        self.settle()
+        self.layers.fit()
+        self.settle()
+
+    def window(self, name: str) -> None:
+        """Take a picture of the window."""
+        self.viewer.window.resize(*WINDOW)
+        self.settle()
+        pixels = self.viewer.screenshot(canvas_only=False, flash=False)
+        Image.fromarray(pixels[..., :3]).save(IMAGES / f"guide-{name}.png", optimize=True)
+
+    def alone(self, name: str, panel: Any) -> None:
+        """Take a picture of a panel by itself."""
+        dock = panel
+        while not isinstance(dock, QDockWidget):
+            dock = dock.parent()
+        dock.setFloating(True)
+        dock.resize(*PANEL)
+        self.settle()
+        panel.grab().save(str(IMAGES / f"guide-{name}.png"))
+        dock.setFloating(False)
+
+    def take_sample(self) -> None:
+        """Take the window as it is after File > Open Sample."""
+        self.layers.fit()
+        self.window("sample")
+
+    def take_view(self) -> None:
+        """Take measured beside predicted, with the View panel."""
+        self.panel("View")
+        self.show(layout="side by side", views=("measured", "predicted"))
+        self.window("view")
+
+    def take_predict(self) -> None:
+        """Take the Predict panel with all choices made."""
+        panel = self.panel("Predict")
+        panel.choose(Path("S4.tif"), Path("S4.h5ad"))
+        panel.checkpoint.set_path("sample.cmrcnet")
+        self.wait(panel.run.isEnabled)
+        self.alone("predict", panel)
+
+    def take_genes(self) -> None:
+        """Take the list of genes."""
+        self.alone("genes", self.panel("Genes"))
+
+    def take_evidence(self) -> None:
+        """Take the evidence of the spot with the highest predicted value."""
+        panel = self.panel("Evidence")
+        shown = self.session.shown
+        assert shown is not None
+        self.session.select([int(shown.predicted.argmax())])
+        self.wait(lambda: not panel.jobs.busy)
+        self.settle(2.0)
+        self.alone("evidence", panel)
+        self.session.select([])
+
+    def take_regions(self) -> None:
+        """Take two regions and their table."""
+        prediction = self.session.prediction
+        assert prediction is not None
+        self.panel("Regions")
+        low, size = prediction.xy.min(axis=0), np.ptp(prediction.xy, axis=0)
+        outlines = (("nest", "Tumour", (0.5, 0.2)), ("capsule", "Stroma", (0.75, 0.55)))
+        self.session.set_regions(
+            Region(name, kind, shapely.Point(low + size * place).buffer(0.18 * size[0], quad_segs=3))
+            for name, kind, place in outlines
+        )
+        self.show()
+        self.window("regions")
+        self.session.set_regions(())
+
+    def take_plots(self) -> None:
+        """Take the plot of predicted against measured."""
+        panel = self.panel("Plots")
+        self.wait(lambda: not panel.jobs.busy)
+        self.show()
+        self.window("plots")
+
+    def take_export(self) -> None:
+        """Take the Export panel."""
+        self.alone("export", self.panel("Export"))
+
+    def take_views(self) -> None:
+        """Take all four views; last, as their layers stay in the list."""
+        self.panel("View")
+        self.show(layout="side by side", views=("measured", "predicted", "difference", "confidence"))
+        self.window("four-views")
+
+
+def main() -> None:
+    """Take the pictures."""
+    names = [name.removeprefix("take_") for name in vars(Guide) if name.startswith("take_")]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*names, []], help="which pictures; all by default")
+    chosen = parser.parse_args().names or names
+    guide = Guide()
+    for name in chosen:
+        getattr(guide, f"take_{name}")()
+    guide.viewer.close()
+
+
+if __name__ == "__main__":
+    main()
