@@ -49,6 +49,7 @@ class RegionLayer:
         self._rows: list[Row] = []
         self._drawing = False  # by us
         self._creating = False  # by the user, a shape that is not closed yet
+        self._labels: tuple[list[str], bytes] | None = None
         self._attached: Shapes | None = None
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_layers)
@@ -183,8 +184,11 @@ class RegionLayer:
             layer.face_color = "transparent"
         if set(layer.edge_width) != {width}:
             layer.edge_width = width
-        text = {"array": colours, "default": colours[-1]}
-        layer.text = {"string": "{name}", "size": 8, "anchor": "center", "color": text}
+        labels = (names, colours.tobytes())
+        if labels != self._labels:
+            self._labels = labels
+            text = {"array": colours, "default": colours[-1]}
+            layer.text = {"string": "{name}", "size": 8, "anchor": "center", "color": text}
 
     def _draw_outlines(self, layer: "Shapes", rows: list[Row], colours: Outline, width: float) -> None:
         """Remove and add only what differs: napari is slow to add a shape."""
@@ -236,7 +240,7 @@ class RegionLayer:
             layer.events.features.connect(self._on_data)
             layer.events.highlight.connect(self._on_highlight)
             layer.events.mode.connect(self._on_mode)
-            self._creating = False
+            self._creating, self._labels = False, None
         self._attached = layer
         self._selection = self.selection
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.regions import RGB, Region
 
 FEW_TIP = "Fewer than 30 spots: the PCC says little."
-_NAMES = {"class": "all {}", "outside": "outside"}
+_NAMES = {"class": "all", "outside": "outside"}
 
 Key = tuple[str, int | str]
 
@@ -29,7 +29,11 @@ class _Column:
     tip: str
     value: Callable[["RegionScore"], Any]
     text: Callable[[Any], str] = str
-    number: bool = True
+    widest: str = ""  # text of a number, "" for words
+
+    @property
+    def number(self) -> bool:
+        return bool(self.widest)
 
 
 def _number(value: float) -> str:
@@ -38,15 +42,15 @@ def _number(value: float) -> str:
 
 _COLUMNS = (
     _Column("Region", "The region; under them each class as a whole, all spots, and those outside all regions.",
-            lambda score: _NAMES.get(score.kind, "{}").format(score.name), number=False),
-    _Column("Class", "The class that the region is of.",
-            lambda score: score.classification if score.kind == "region" else "", number=False),
+            lambda score: _NAMES.get(score.kind, score.name)),
+    _Column("Class", "The class that the region is of; 'all' is the class as a whole.",
+            lambda score: score.classification),
     _Column("Spots", "Spots whose centre is inside; a spot in two regions of a class counts once in the class.",
-            lambda score: score.n, "{:,}".format),
-    _Column("Pred.", "Mean predicted value of the shown gene or panel.", lambda score: score.predicted, _number),
-    _Column("Meas.", "Mean measured value of the shown gene or panel.", lambda score: score.measured, _number),
+            lambda score: score.n, "{:,}".format, "00,000"),
+    _Column("Pred.", "Mean predicted value of what is shown.", lambda score: score.predicted, _number, "-0.00"),
+    _Column("Meas.", "Mean measured value of what is shown.", lambda score: score.measured, _number, "-0.00"),
     _Column("PCC", "Pearson correlation of predicted and measured over the spots of the row.",
-            lambda score: score.pcc, _number),
+            lambda score: score.pcc, _number, "-0.00"),
 )  # fmt: skip
 
 
@@ -163,7 +167,7 @@ def _missing(value: Any) -> bool:
 
 
 def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView:
-    """Return a table of regions: whole rows are selected, several at a time, and names take the room that is left."""
+    """Return a table of regions: several rows can be selected, and words take the room that numbers leave."""
     view = QTableView(parent)
     view.setModel(model)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -171,13 +175,19 @@ def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
     view.setWordWrap(False)
+    view.setIconSize(QSize(10, 10))
     view.verticalHeader().hide()
     view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
     header = view.horizontalHeader()
     header.setHighlightSections(False)
-    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-    header.setMinimumSectionSize(40)
+    header.setMinimumSectionSize(30)
+    for section, column in enumerate(_COLUMNS):
+        # measured once: fitted to its content, a column leaves room for the arrow of sorting and names get none
+        mode = QHeaderView.ResizeMode
+        header.setSectionResizeMode(section, mode.Interactive if column.number else mode.Stretch)
+        header.resizeSection(
+            section, max(map(view.fontMetrics().horizontalAdvance, (column.title, column.widest))) + 14
+        )
     header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
     view.setSortingEnabled(True)
     view.setMinimumHeight(180)
