@@ -1,0 +1,31 @@
+"""The guide: what it links to is there, and what it names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    local = [target.partition("#")[0] for target in targets if "://" not in target]
+    missing = [target for target in local if target and not (page.parent / target).is_file()]
+    assert not missing
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert [page.name for page in PAGES if str(page.relative_to(ROOT / "docs")) not in menu] == []
+
+
+def test_the_panels_that_the_guide_opens_are_in_the_menu_of_napari() -> None:
+    manifest = yaml.safe_load((ROOT / "src/napari_cmrcnet/napari.yaml").read_text("utf-8"))
+    panels = {widget["display_name"] for widget in manifest["contributions"]["widgets"]}
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = set(re.findall(rf"Plugins > {manifest['display_name']} > (\w+)", text))
+    assert named == panels
