@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
@@ -195,7 +195,7 @@ def _feature(region: Region) -> dict[str, Any]:
     colour = {} if region.colour is None else {"color": list(region.colour)}
     return {
         "type": "Feature",
-        "geometry": shapely.geometry.mapping(shapely.orient_polygons(region.geometry)),
+        "geometry": mapping(region.geometry),
         "properties": {"objectType": "annotation", "name": region.name} | (kind if region.classification else colour),
     }
 
