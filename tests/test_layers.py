@@ -184,8 +184,8 @@ def test_regions_are_seen_in_every_cell_and_follow_what_is_drawn(viewer: ViewerM
     square = np.array([[10, 10], [10, 60], [60, 60], [60, 10]], float)
     regions = viewer.add_shapes([square], shape_type="polygon", name=REGIONS, scale=(0.5, 0.5), units=("um", "um"))
     left, right = cells(viewer)
-    assert left == ["H&E", REGIONS, "GENE3 measured, log-norm."]
-    assert right == ["H&E [1]", f"{REGIONS} (copy)", "GENE3 predicted, log-norm."]
+    assert left == ["H&E", "GENE3 measured, log-norm.", REGIONS]
+    assert right == ["H&E [1]", "GENE3 predicted, log-norm.", f"{REGIONS} (copy)"]
     regions.add([square + 50], shape_type="polygon")
     copy = viewer.layers[f"{REGIONS} (copy)"]
     np.testing.assert_array_equal(copy.data[1], square + 50)

@@ -1,7 +1,7 @@
 """The layers of a session: histology, and spots coloured by a gene, in cells side by side or overlaid.
 
-A view has a group of layers: its own copy of the histology (the copies share the slide's tile cache), a copy of the
-regions where there are any, and its spots. napari's grid puts each group into a cell and leaves out groups that are
+A view has a group of layers: its own copy of the histology (the copies share the slide's tile cache), its spots, and a
+copy of the regions where there are any. napari's grid puts each group into a cell and leaves out groups that are
 hidden, so that going from side by side to overlaid changes what is visible and moves nothing.
 """
 
@@ -213,7 +213,7 @@ class SectionLayers:
 
     def _group(self, view: View, first: View) -> list[Any]:
         slide = [self.slides[view]] if view in self.slides else []
-        return [*slide, *self.mirrors.of(view, first), self.points[view]]
+        return [*slide, self.points[view], *self.mirrors.of(view, first)]
 
     def _ours(self, view: View) -> list[Any]:
         return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
