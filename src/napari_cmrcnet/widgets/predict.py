@@ -27,7 +27,7 @@ from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.slide_layer import slide_path
-from napari_cmrcnet.widgets.choosers import CheckList, PathRow
+from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.opening import show_prediction
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -72,6 +72,7 @@ class PredictPanel(QWidget):
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._inspect)
         self._build()
+        self.setMinimumWidth(PANEL_WIDTH)
         self._recall()
         self._show_state()
         napari_viewer.layers.events.inserted.connect(self._on_layers)

@@ -26,6 +26,7 @@ from superqt.utils import signals_blocked
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.look import COLORMAPS, CONFIDENCES, VIEWS, Look
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.opening import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
 
@@ -57,6 +58,7 @@ class ViewPanel(QWidget):
         self.session = session_of(napari_viewer)
         self._layers = layers_of(napari_viewer)
         self._build()
+        self.setMinimumWidth(PANEL_WIDTH)
         self._connect()
         if self.session.prediction is None or not self.session.prediction.view:  # else it remembers its own look
             look = self.session.look
