@@ -35,6 +35,7 @@ def test_checkpoint() -> None:
     description = describe(SAMPLE / "sample.cmrcnet")
     assert description.kind == "checkpoint"
     assert description.facts["trained on"] == "S1, S2, S3"
+    assert description.facts["thumbnails"] == "1,047 of 64 px: simulated tissue"
     assert description.problems == ()
 
 

@@ -128,7 +128,8 @@ def _thumbnails(checkpoint: Checkpoint) -> str:
     thumbnails = load_thumbnails(checkpoint.path, checkpoint.digest)
     if thumbnails is None:
         return "none: the spots behind a value cannot be shown"
-    return f"{len(thumbnails):,} of {thumbnails.side} px: tissue of the training patients"
+    tissue = "simulated tissue" if checkpoint.card.synthetic else "tissue of the training patients"
+    return f"{len(thumbnails):,} of {thumbnails.side} px: {tissue}"
 
 
 def _prediction(path: Path) -> Description:
