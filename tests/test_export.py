@@ -36,7 +36,7 @@ def prediction(
     """36 spots; of the 24 genes GENE3 was not measured. Written in passes of a few spots and genes."""
     monkeypatch.setattr(export, "VALUES_A_PASS", 500)
     monkeypatch.setattr(export, "GENES_A_PASS", 7)
-    monkeypatch.setattr(export, "SPOTS_A_PASS", 4)
+    monkeypatch.setattr(export, "TEXTS_A_PASS", 100)
     monkeypatch.setattr(export_tables, "GENES_A_PASS", 7)
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
     done = finish(predict(section, untrained_checkpoint, k=6, device="cpu"))

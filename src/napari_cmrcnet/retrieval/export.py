@@ -17,7 +17,7 @@ from napari_cmrcnet.retrieval.prediction import Float32, Prediction
 
 VALUES_A_PASS = 1 << 26  # held at a time: 256 MiB
 GENES_A_PASS = 512  # computed between two signs of life
-SPOTS_A_PASS = 64  # written between two signs of life
+TEXTS_A_PASS = 1 << 19  # values written between two signs of life
 CIRCLE_POINTS = 32
 
 
@@ -205,8 +205,9 @@ def _write_rows(
         values = np.empty((min(rows, n - start), len(wanted.columns)), np.float32)
         for share in _fill(prediction, wanted, slice(start, start + rows), values):
             yield Progress(step, start + int(share * len(values) / 2), n, "spots")
-        for first in range(0, len(values), SPOTS_A_PASS):
-            for row, texts in enumerate(_texts(values[first : first + SPOTS_A_PASS]), start + first):
+        few = max(1, TEXTS_A_PASS // max(1, values.shape[1]))
+        for first in range(0, len(values), few):
+            for row, texts in enumerate(_texts(values[first : first + few]), start + first):
                 write(row, texts)
             yield Progress(step, start + (first + len(values)) // 2, n, "spots")
     yield Progress(step, n, n, "spots")
