@@ -66,8 +66,9 @@ class Measured:
         columns = self.own_names.columns([self._own_name(gene) for gene in genes], self.where)
         return dense_columns(self._values, columns).astype(np.float32)
 
+    @cached_property
     def means(self) -> Float32:
-        """Return the mean over all spots of each gene of the names, NaN where it was not measured, float32 (genes,)."""
+        """The mean over all spots of each gene of the names, NaN where it was not measured, float32 (genes,)."""
         means = np.full(len(self.names.symbols), np.nan, np.float32)
         if self._in_common:
             here, there = np.array(self._in_common).T

@@ -219,10 +219,14 @@ class Prediction:
         return np.ascontiguousarray(self._stored.to_numpy(np.float32)[spots, columns])
 
     def predicted_means(self) -> Float32:
-        """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,).
+        """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,), computed once.
 
         One pass over the bank, its spots weighted by how often they were retrieved: no spot's value is computed.
         """
+        return self._predicted_means
+
+    @cached_property
+    def _predicted_means(self) -> Float32:
         if self.bank is not None:
             return weighted_means(self.bank.expression, self._neighbourhoods.retrieved())
         if self._stored is None:
@@ -257,7 +261,7 @@ class Prediction:
 
     def measured_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
-        return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means()
+        return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:
         """Return how far each spot's value can be trusted.

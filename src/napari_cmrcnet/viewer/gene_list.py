@@ -1,13 +1,13 @@
 """Gene list: what is known of every gene of a prediction, and which genes a list shows in which order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.retrieval.genes import Match
+from napari_cmrcnet.retrieval.genes import GeneNames, Match
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -19,6 +19,47 @@ Bools = npt.NDArray[np.bool_]
 SETS = ("HEG", "HVG", "markers")
 NOT_MEASURED = "not measured"
 SORTS = ("ticked", "gene", "pcc", "low", "measured", "predicted", "sets")
+
+
+class Listed(Sequence[str]):
+    """The symbols of listed genes, each looked up when it is asked for.
+
+    Parameters
+    ----------
+    names : GeneNames
+        All genes.
+    rows : intp (listed,)
+        Those that are listed.
+    """
+
+    def __init__(self, names: GeneNames, rows: npt.NDArray[np.intp]) -> None:
+        self._names, self._rows = names, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Listed": ...
+    def __getitem__(self, place: int | slice) -> "str | Listed":
+        if isinstance(place, slice):
+            return Listed(self._names, self._rows[place])
+        return self._names.symbols[self._rows[place]]
+
+    def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
+        """Return the place of a gene.
+
+        Raises
+        ------
+        ValueError
+            If it is not listed.
+        """
+        column = self._names.column(value)
+        places = np.flatnonzero(self._rows[start:stop] == (-1 if column is None else column))
+        if not places.size:
+            raise ValueError(f"{value} is not listed")
+        return start + int(places[0])
 
 
 class GeneList:
@@ -76,6 +117,11 @@ class GeneList:
         return ~np.isnan(self.measured)
 
     @property
+    def listed(self) -> Listed:
+        """The symbols of the listed genes in their order."""
+        return Listed(self.names, self.rows)
+
+    @property
     def any_measured(self) -> bool:
         """Whether the section was measured at all."""
         return bool(self.is_measured.any())
@@ -102,10 +148,11 @@ class GeneList:
 
     def set_scores(self, scores: "Scores") -> None:
         """Take correlations, intervals and sets."""
-        table = scores.table
-        column = {symbol: column for column, symbol in enumerate(self.names.symbols)}
-        columns = np.array([column.get(gene, -1) for gene in table.index], np.intp)
-        table, columns = table[columns >= 0], columns[columns >= 0]
+        import pandas as pd
+
+        rows = scores.table.index.get_indexer(pd.Index(self.names.symbols))
+        columns = np.flatnonzero(rows >= 0)
+        table = scores.table.iloc[rows[columns]]
         for name in ("pcc", "low", "high"):
             getattr(self, name)[columns] = table[name].to_numpy()
         for name, members in self._sets.items():

@@ -62,11 +62,17 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
 
 
 def make_ready(prediction: "Prediction") -> None:
-    """Compute once, in a worker, what the first gene would else wait for: bank, genes in common, normalisation."""
+    """Compute once, in a worker, what the first gene and the list of genes would else wait for.
+
+    It is the bank, the genes in common, the normalisation, the means of all genes and the texts that are searched.
+    """
     _ = prediction.bank
     genes = prediction.measured_genes
     if genes and prediction.measured_set:
         prediction.measured(genes[:1])
+    prediction.predicted_means()
+    prediction.measured_means()
+    prediction.names.prepare_search()
 
 
 def slide_of(prediction: "Prediction", path: Path) -> "Slide":

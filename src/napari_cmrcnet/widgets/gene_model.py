@@ -22,6 +22,11 @@ class Column(IntEnum):
     SETS = 6
 
 
+# Made once: Qt asks for them at every cell that it draws.
+_CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemNeverHasChildren
+_TICKED_CELL = _CELL | Qt.ItemFlag.ItemIsUserCheckable
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _NUMBERS = (Column.PCC, Column.INTERVAL, Column.MEASURED, Column.PREDICTED)
 _TITLES = ("", "Gene", "PCC", "95 %", "Meas", "Pred", "Sets")
 _TIPS = (
@@ -44,6 +49,17 @@ _INITIALS = {"HEG": "E", "HVG": "V", "marker": "M"}
 
 REASON = Qt.ItemDataRole.UserRole
 INITIALS = Qt.ItemDataRole.UserRole + 1
+_ROLES = frozenset(
+    int(role)
+    for role in (
+        Qt.ItemDataRole.DisplayRole,
+        Qt.ItemDataRole.TextAlignmentRole,
+        Qt.ItemDataRole.CheckStateRole,
+        Qt.ItemDataRole.ToolTipRole,
+        REASON,
+        INITIALS,
+    )
+)
 
 
 class GeneModel(QAbstractTableModel):
@@ -95,11 +111,10 @@ class GeneModel(QAbstractTableModel):
 
     def row_of(self, symbol: str) -> int:
         """Return the row of a gene, -1 if it is not listed."""
-        column = None if self.genes is None else self.genes.names.column(symbol)
-        if column is None or self.genes is None:
+        try:
+            return -1 if self.genes is None else self.genes.listed.index(symbol)
+        except ValueError:
             return -1
-        rows = np.flatnonzero(self.genes.rows == column)
-        return int(rows[0]) if rows.size else -1
 
     def toggle(self, row: int) -> None:
         """Tick a gene, or take its tick away."""
@@ -119,8 +134,7 @@ class GeneModel(QAbstractTableModel):
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Return what can be done with a cell."""
-        usual = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemNeverHasChildren
-        return usual | Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICK else usual
+        return _TICKED_CELL if index.column() == Column.TICK else _CELL
 
     def setData(self, index: QModelIndex, _value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:  # noqa: N802
         """Tick a gene by a click on its box."""
@@ -132,14 +146,14 @@ class GeneModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""
         genes = self.genes
-        if genes is None:
+        if genes is None or role not in _ROLES:
             return None
         gene, column = int(genes.rows[index.row()]), index.column()
         match role:
             case Qt.ItemDataRole.DisplayRole:
                 return _text(genes, gene, column)
-            case Qt.ItemDataRole.TextAlignmentRole if column in _NUMBERS:
-                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            case Qt.ItemDataRole.TextAlignmentRole:
+                return _RIGHT if column in _NUMBERS else None
             case Qt.ItemDataRole.CheckStateRole if column == Column.TICK:
                 return Qt.CheckState.Checked if genes.ticked[gene] else Qt.CheckState.Unchecked
             case Qt.ItemDataRole.ToolTipRole:
@@ -161,8 +175,7 @@ class GeneModel(QAbstractTableModel):
             case Qt.ItemDataRole.InitialSortOrderRole:
                 return Qt.SortOrder.AscendingOrder if section == Column.GENE else Qt.SortOrder.DescendingOrder
             case Qt.ItemDataRole.TextAlignmentRole:
-                side = Qt.AlignmentFlag.AlignRight if section in _NUMBERS else Qt.AlignmentFlag.AlignLeft
-                return side | Qt.AlignmentFlag.AlignVCenter
+                return _RIGHT if section in _NUMBERS else _LEFT
             case _:
                 return None
 

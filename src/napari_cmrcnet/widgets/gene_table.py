@@ -1,10 +1,11 @@
 """The table of genes on the screen: walked with the arrow keys, ticked with the space bar, sorted by its titles."""
 
 from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen, QShowEvent
+from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen, QPolygonF, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -22,28 +23,24 @@ _BOX = 12.0  # pixels of a tick box
 class _Tick(QStyledItemDelegate):
     """Draws tick boxes in the colour of the text: napari's own cannot be seen in its dark theme."""
 
-    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
-        """Leave out the box of the style."""
-        super().initStyleOption(option, index)
-        option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
-
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Draw the cell, the box, and the tick in it."""
-        super().paint(painter, option, index)
-        self.initStyleOption(option, index)
+        cell = QStyleOptionViewItem(option)
+        self.initStyleOption(cell, index)
+        cell.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
+        cell.widget.style().drawControl(QStyle.ControlElement.CE_ItemViewItem, cell, painter, cell.widget)
         box = QRectF(0, 0, _BOX, _BOX)
-        box.moveCenter(QRectF(option.rect).center())
+        box.moveCenter(QRectF(cell.rect).center())
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colour = option.palette.color(QPalette.ColorRole.Text)
-        pale = option.palette.color(QPalette.ColorRole.Text)
+        colour, pale = cell.palette.color(QPalette.ColorRole.Text), cell.palette.color(QPalette.ColorRole.Text)
         pale.setAlpha(110)
         painter.setPen(QPen(pale, 1))
         painter.drawRoundedRect(box, 2, 2)
-        if index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked:
+        if cell.checkState == Qt.CheckState.Checked:
             painter.setPen(QPen(colour, 2))
             corners = [box.topLeft() + QPointF(x, y) * _BOX for x, y in ((0.2, 0.5), (0.42, 0.75), (0.82, 0.25))]
-            painter.drawPolyline(corners)
+            painter.drawPolyline(QPolygonF(corners))
         painter.restore()
 
     def editorEvent(  # noqa: N802 - Qt's name
@@ -126,17 +123,31 @@ class GeneTable(QTableView):
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         columns.setStretchLastSection(True)
         columns.setMinimumSectionSize(24)
-        self._fitted = False
+        self._usual: list[int] = []
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         """Give rows and columns the size of their text, once the font of the window is known."""
         super().showEvent(event)
-        if not self._fitted:
-            self._fitted = True
+        if not self._usual:
             self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-            for column, sample in enumerate(_SAMPLES):
-                text = max(self.fontMetrics().horizontalAdvance(sample), 16)
-                self.setColumnWidth(column, text + _PADDING)
+            self._usual = [max(self.fontMetrics().horizontalAdvance(text), 16) + _PADDING for text in _SAMPLES]
+            for column, width in enumerate(self._usual):
+                self.setColumnWidth(column, width)
+        self._share()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Share the width that is left between the names and the sets."""
+        super().resizeEvent(event)
+        self._share()
+
+    def _share(self) -> None:
+        if self._usual:
+            taken = sum(
+                self._usual[column] if column in (Column.GENE, Column.SETS) else self.columnWidth(column)
+                for column in Column
+            )
+            left = self.viewport().width() - taken
+            self.setColumnWidth(Column.GENE, self._usual[Column.GENE] + max(0, left) // 2)
 
     def show_sort(self) -> None:
         """Mark the column that the list is sorted by."""
@@ -150,6 +161,7 @@ class GeneTable(QTableView):
         """Show the columns that need measurements, or hide them."""
         for column in (Column.PCC, Column.INTERVAL, Column.MEASURED):
             self.setColumnHidden(column, not measured)
+        self._share()
 
     def keyboardSearch(self, search: str) -> None:  # noqa: N802 - Qt's name
         """Begin a search; Qt's own would read every row."""

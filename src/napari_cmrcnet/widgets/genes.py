@@ -179,8 +179,7 @@ class GenesPanel(QWidget):
         genes = self.model.genes
         if genes is not None:
             self.model.arrange(self.search.text(), self._allowed(genes))
-            symbols = genes.names.symbols
-            self.session.listed = [symbols[column] for column in genes.rows]
+            self.session.listed = genes.listed
         self._follow()
         self._say_status()
 
