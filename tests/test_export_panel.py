@@ -144,6 +144,7 @@ def test_a_figure_has_the_colours_of_the_window(
         with Image.open(path) as picture:
             assert picture.width > 1500
     assert (seen[0].limits, seen[0].colours, seen[0].name) == ((0.5, 2.5), "magma", "GENE5")
+    assert seen[0].unit == "log-normalised expression"
 
 
 def test_a_report(

@@ -53,6 +53,16 @@ def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Draw
         assert part in text
 
 
+def test_a_caption_with_a_score_says_what_makes_it_look_better(prediction: Prediction, drawn: Drawn) -> None:
+    about = prediction.provenance
+    prediction.provenance = replace(about, patient="P1")
+    try:
+        assert "serial sections are nearly copies" in caption(prediction, drawn)
+        assert "serial sections" not in caption(prediction, replace(drawn, measured=None))
+    finally:
+        prediction.provenance = about
+
+
 def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
     bare = replace(drawn, measured=None, pcc=float("nan"))
     path = finish(write_gene_figure(prediction, tmp_path / "F.svg", bare))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, colour_limits, gene_map
+from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.pictures import ground_of
 from napari_cmrcnet.evaluation.plot_style import UNIT
@@ -126,9 +127,10 @@ def caption(prediction: "Prediction", drawn: Drawn) -> str:
     ]
     if drawn.measured is not None:
         said.append(f"{correlation(drawn.pcc, drawn.low, drawn.high)}.")
+        said.append(leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on))
     if about.synthetic:
         said.append("The tissue is synthetic.")
-    return " ".join([*said, RESEARCH_USE])
+    return " ".join(filter(None, [*said, RESEARCH_USE]))
 
 
 def correlation(pcc: float, low: float, high: float) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PX_PER_INCH = 78  # of figures on the page: slide, measured and predicted side by side fill it
+
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #1a1a1a;
@@ -81,7 +83,8 @@ def picture(figure: "Figure", text: str, caption: str = "", *, kind: Literal["pn
     figure.savefig(content, format=kind, dpi=110, pil_kwargs=settings)
     data = b64encode(content.getvalue()).decode("ascii")
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{escape(text)}" src="data:image/{kind};base64,{data}">{below}</figure>'
+    width = round(PX_PER_INCH * figure.get_figwidth())
+    return f'<figure><img alt="{escape(text)}" width="{width}" src="data:image/{kind};base64,{data}">{below}</figure>'
 
 
 def cell(value: Any) -> str:

@@ -202,6 +202,7 @@ def _report(session: "Session", path: Path) -> Job[Path]:
 def _drawn(session: "Session") -> "Drawn":
     """Return what is shown, in the colours in which it is shown."""
     from napari_cmrcnet.evaluation.gene_figure import Drawn
+    from napari_cmrcnet.evaluation.plot_style import UNIT
     from napari_cmrcnet.viewer.coloring import expression_limits
 
     shown, look = session.shown, session.look
@@ -213,7 +214,7 @@ def _drawn(session: "Session") -> "Drawn":
         shown.pcc,
         shown.low,
         shown.high,
-        shown.unit,
+        UNIT if shown.kind == "gene" else shown.unit,  # the window abbreviates it, for its colour bars
         look.limits or expression_limits(shown, look.percentiles),
         look.colormap,
     )
