@@ -53,7 +53,7 @@ class SetPlot(Plot):
         low, high = axis.get_ylim()
         axis.set_ylim(low - 0.2 * (high - low), high)  # room for the counts
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_title(plain(sections[0]) if len(sections) == 1 else "", fontsize=9)
+        self._section.set_text(plain(sections[0]) if len(sections) == 1 else "")
         self.paint(self.style)
         self.lay_out()
 
@@ -67,16 +67,8 @@ class SetPlot(Plot):
         self._zero = axis.axhline(0, linewidth=0.8, zorder=0)
         self._line = axis.axhline(np.nan, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
         (self._mark,) = axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
-        self._label = axis.annotate(
-            "",
-            (0.99, 0),
-            (0, 2),
-            xycoords=axis.get_yaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-        )
-        self._label.set(fontsize=8, annotation_clip=False, zorder=6)
+        self._section = axis.set_title("", fontsize=9, loc="left")
+        self._label = axis.set_title("", fontsize=9, loc="right")
 
     def _draw_set(self, name: str, pcc: "pd.Series[float] | None", rng: np.random.Generator) -> None:
         column, self._n_columns = self._n_columns, self._n_columns + 1
@@ -107,7 +99,6 @@ class SetPlot(Plot):
         self._mark.set_data(self.x[here], self.y[here])
         self._line.set_ydata([pcc, pcc])
         undefined = np.isnan(pcc)
-        self._label.xy = (0.99, 0.0 if undefined else pcc)
         self._label.set_text(f"{italic(name)} {'undefined' if undefined else f'{pcc:.2f}'}" if name else "")
 
     def gene_at(self, at: tuple[float, float]) -> str | None:
@@ -123,7 +114,8 @@ class SetPlot(Plot):
                 artist.set_color(style.sets[name])
         self._zero.set_color(style.muted)
         self._line.set_color(style.accent)
-        self._label.set(color=style.accent, bbox={"facecolor": style.background, "edgecolor": "none", "pad": 1})
+        self._label.set_color(style.accent)
+        self._section.set_color(style.foreground)
         self._mark.set(markerfacecolor=style.accent, markeredgecolor=style.background)
 
     def heights(self, width: int) -> tuple[int, int]:

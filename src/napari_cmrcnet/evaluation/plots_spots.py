@@ -35,11 +35,11 @@ class SpotPlot(Plot):
         self.x, self.y = np.empty(0), np.empty(0)
         (self._identity,) = self.axis.plot([0, 1], [0, 1], linewidth=0.9, zorder=0)
         (self._dots,) = self.axis.plot([], [], "o", markeredgewidth=0)
-        (self._selected,) = self.axis.plot([], [], "o", markersize=5, markeredgewidth=0.7)
+        (self._selected,) = self.axis.plot([], [], "o")
         self._count = self.axis.text(0.03, 0.97, "", ha="left", va="top", fontsize=8, transform=self.axis.transAxes)
         self.axis.set(aspect="equal", anchor="N")
         self.axis.tick_params(labelsize=8)
-        _fix_label(self.axis, figure)
+        _fix_numbers(self.axis, figure)
         self.axis.spines[["top", "right"]].set_visible(False)
         self.paint(PRINT)
 
@@ -81,7 +81,8 @@ class SpotPlot(Plot):
     def select(self, rows: NDArray[np.int64]) -> None:
         """Mark spots, by their rows."""
         self._selected.set_data(self.x[rows], self.y[rows])
-        self._selected.set(markersize=6 if len(rows) < 200 else 3.5)
+        few = len(rows) < 200
+        self._selected.set(markersize=6 if few else 3, markeredgewidth=0.7 if few else 0)
         n = f"{len(self.x):,} spots"
         self._count.set_text(f"{len(rows):,} of {n} selected" if len(rows) else n)
         self._count.set_color(self.style.accent if len(rows) else self.style.foreground)
@@ -114,11 +115,14 @@ class SpotPlot(Plot):
         self._count.set_color(style.accent if len(self._selected.get_xdata()) else style.foreground)
 
 
-def _fix_label(axis: "Axes", figure: "Figure") -> None:
-    """Keep the label of y away from the axis as far as the widest numbers need, so that a gene moves nothing."""
+def _fix_numbers(axis: "Axes", figure: "Figure") -> None:
+    """Write short numbers, and keep the label of y as far away as they ever need, so that a gene moves nothing."""
+    from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import ScaledTranslation
 
-    place = axis.transAxes + ScaledTranslation(-0.36, 0, figure.dpi_scale_trans)
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    place = axis.transAxes + ScaledTranslation(-0.38, 0, figure.dpi_scale_trans)
     axis.yaxis.set_label_coords(0, 0.5, place)
 
 
