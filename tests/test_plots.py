@@ -232,7 +232,7 @@ def test_moments_are_of_every_gene_that_has_a_logarithm() -> None:
     draw(plot)
     mean, variance = plot.axes
     assert mean.get_title() == "mean of 4 genes"
-    assert variance.get_title() == "variance of 3 genes\n1 more are 0"
+    assert variance.get_title() == "variance of 3 genes\n1 more at 0"
     for axis in plot.axes:
         assert axis.get_xscale() == axis.get_yscale() == "log"
         assert axis.get_xlim() == axis.get_ylim()

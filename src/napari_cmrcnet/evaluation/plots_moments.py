@@ -69,7 +69,7 @@ class MomentPlot(Plot):
             axis.set(xlim=(low, high), ylim=(low, high))
             _number(axis, few=high / low < 100)
             left_out = n - int(drawn.sum())
-            note = f"\n{left_out:,} more are 0" if left_out else ""
+            note = f"\n{left_out:,} more at 0" if left_out else ""
             axis.set_title(f"{name} of {n - left_out:,} genes{note}", fontsize=9)
 
         self.lay_out()
