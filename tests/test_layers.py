@@ -14,6 +14,7 @@ from napari.components import ViewerModel
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session
@@ -109,6 +110,18 @@ def test_a_hidden_view_is_up_to_date_when_it_is_seen_again(viewer: ViewerModel, 
     assert session.shown is not None
     np.testing.assert_array_equal(measured.features["value"], session.shown.measured)
     assert measured.name == "GENE12 measured, log-norm."
+
+
+def test_a_view_without_values_is_empty_and_says_why(viewer: ViewerModel, session: Session) -> None:
+    session.set_look(views=("predicted", "confidence"), confidence="spread")
+    confidence = layers_of(viewer).points["confidence"]
+    assert confidence.shown.all()
+    session.show_panel(Panel("mine", ("GENE1", "GENE2")))
+    assert not confidence.shown.any()
+    assert "The spread is of one gene" in confidence.name
+    session.show("GENE1")
+    assert confidence.shown.all()
+    assert confidence.name == "GENE1: SD over the neighbours"
 
 
 def test_opacity_and_size_are_of_all_views(viewer: ViewerModel, session: Session) -> None:

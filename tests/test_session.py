@@ -138,7 +138,6 @@ def test_measured_and_predicted_share_their_limits(session: Session, prediction:
     by_hand = Look(limits=(0.5, 2.0))
     assert limits("measured", shown.measured, shown, by_hand) == (0.5, 2.0)
     difference = values("difference", shown, prediction, look)
-    assert difference is not None
     low, high = limits("difference", difference, shown, look)
     assert low == -high < 0
     assert label("measured", shown, look) == "GENE3 measured, log-norm."
@@ -160,10 +159,12 @@ def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction:
     prediction.save(tmp_path / "C.h5ad")
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     again = Session()
+    told = heard(again.look_changed)
     again.set_prediction(opened.prediction, opened.slide)
     assert opened.slide is not None
     opened.slide.close()
     assert again.look == session.look
+    assert len(told) == 1  # panels that are open follow
     assert again.shown is not None
     assert again.shown.name == "GENE11"
 

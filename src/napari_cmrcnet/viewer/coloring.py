@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.look import Confidence, Look, View
 
 if TYPE_CHECKING:
@@ -29,27 +30,28 @@ CONFIDENCE_UNITS: dict[Confidence, str] = {
 }
 
 
-def values(view: View, shown: "Shown", prediction: "Prediction", look: Look) -> Float32 | None:
-    """Return what a view shows, float32 (n,); None where it needs measurements and there are none.
+def values(view: View, shown: "Shown", prediction: "Prediction", look: Look) -> Float32:
+    """Return what a view shows, float32 (n,).
 
     Raises
     ------
     UserError
-        If the spread is asked for and the checkpoint is not where it was.
+        If it needs measurements and there are none, the spread of a panel is asked for, or the spread of a gene whose
+        checkpoint is not where it was.
     """
     match view:
         case "predicted":
             return shown.predicted
-        case "measured":
-            return shown.measured
-        case "difference":
-            return None if shown.measured is None else shown.predicted - shown.measured
-    return _confidence(shown, prediction, look.confidence)
+        case "confidence":
+            return _confidence(shown, prediction, look.confidence)
+    if shown.measured is None:
+        raise UserError(f"{shown.name} was not measured here.")
+    return shown.measured if view == "measured" else shown.predicted - shown.measured
 
 
-def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> Float32 | None:
+def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> Float32:
     if what == "spread" and shown.kind == "panel":
-        return None  # a spread is of one gene
+        raise UserError("The spread is of one gene; choose another confidence for a panel.")
     table = prediction.confidence(shown.name if what == "spread" else None)
     return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
 

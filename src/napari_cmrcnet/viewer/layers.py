@@ -144,6 +144,7 @@ class SectionLayers:
         for overlay in (layer.face_colorbar, layer.name_overlay):
             overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
         layer.face_colorbar.size = COLOR_BAR_PX
+        layer.selected_data = set(self.session.selected.tolist())
         self.points[view] = layer
         self._drawn.pop(view, None)
 
@@ -152,17 +153,18 @@ class SectionLayers:
         assert prediction is not None
         assert shown is not None
         for view in views:
-            drawn = (id(shown), look.percentiles, look.limits, look.confidence)
+            drawn = (shown, look.percentiles, look.limits, look.confidence)
             if self._drawn.get(view) == drawn:
                 continue
             layer = self.points[view]
             name = label(view, shown, look)
             try:
                 coloured = values(view, shown, prediction, look)
-            except UserError as reason:
-                coloured, name = None, f"{view}: {reason}"
-            if coloured is None:
-                coloured = np.zeros(len(prediction), np.float32)
+            except UserError as reason:  # an empty view with the reason: no value must look like a 0
+                self._hide_spots(layer, f"{view}: {reason}")
+                self._drawn[view] = drawn
+                continue
+            layer.shown = True
             measured = coloured * np.float32(np.nan) if shown.measured is None else shown.measured
             between = limits(view, coloured, shown, look)
             if layer.face_contrast_limits != between:
@@ -174,7 +176,12 @@ class SectionLayers:
                 "similarity": prediction.similarity[:, 0],
             }
             layer.name = name
-            self._drawn[view] = (*drawn,)
+            self._drawn[view] = drawn
+
+    @staticmethod
+    def _hide_spots(layer: "Points", reason: str) -> None:
+        layer.shown = False
+        layer.name = reason
 
     def _arrange(self, views: tuple[View, ...]) -> None:
         """Put each view's layers together at the bottom of the list, and show those of the given views."""

@@ -129,14 +129,14 @@ class Session:
         self.selected = np.empty(0, np.int64)
         self.listed = () if prediction is None else prediction.genes
         remembered = prediction.view if prediction is not None else {}
-        if prediction is not None:
-            look = Look.from_dict(remembered) if remembered else self.look
-            if prediction.spots.X is None:
-                look = replace(look, layout="overlaid", front="predicted")
-            self.look = look
-            if prediction.panel is not None:
-                self.panels.setdefault(prediction.panel.name, prediction.panel)
+        before = self.look
+        if remembered:
+            self.look = Look.from_dict(remembered)
+        if prediction is not None and prediction.panel is not None:
+            self.panels.setdefault(prediction.panel.name, prediction.panel)
         self.prediction_changed.emit()
+        if self.look != before:
+            self.look_changed.emit(self.look, before)
         if prediction is not None:
             self._show_first(remembered)
 

@@ -104,6 +104,7 @@ def find_slide(parent: "QWidget", viewer: Any) -> None:
         return
     found = questions.choose_slide(parent, prediction.name)
     if found is not None:
+        prediction.view = session.view_record()  # the same gene and look, over the slide
         run_in_window(
             viewer,
             _slide_job(prediction, found),
