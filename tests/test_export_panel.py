@@ -22,7 +22,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.widgets.export import ExportPanel, size_text
+from napari_cmrcnet.widgets.export import ExportPanel
 from napari_cmrcnet.widgets.export_formats import FORMATS
 
 pytestmark = pytest.mark.qt
@@ -288,9 +288,3 @@ def test_without_measurements(qtbot: Any, viewer: ViewerModel, session: Session,
     panel = shown(qtbot, viewer)
     for kind in ("csv", "png"):
         assert export_as(qtbot, panel, kind, tmp_path / f"T.{kind}").stat().st_size > 1000
-
-
-def test_sizes_are_said_as_people_do() -> None:
-    assert [size_text(size) for size in (10, 4_200, 1_500_000, 45_000_000, 7_250_000_000)] == [
-        "1 kB", "4 kB", "1.5 MB", "45 MB", "7.2 GB",
-    ]  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, atomic_folder, sha256, write_json
+from napari_cmrcnet.common.files import atomic_file, atomic_folder, sha256, size_text, write_json
 from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, finish
 
@@ -174,3 +174,11 @@ def test_links_that_meet_in_ever_so_many_ways_are_followed_once(tmp_path: Path) 
             group["b"] = child
             group = child
     check_hdf5(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(10, "1 kB"), (4_700, "5 kB"), (1_938_955, "1.9 MB"), (32_400_000, "32 MB"), (1_763_000_000, "1.8 GB")],
+)
+def test_sizes_are_said_as_people_say_them(size: int, text: str) -> None:
+    assert size_text(size) == text

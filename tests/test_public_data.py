@@ -21,7 +21,6 @@ from napari_cmrcnet.sections.public_data import (
     PublicSection,
     download,
     download_size,
-    size_text,
 )
 
 PICTURE = bytes(range(256)) * 4000  # 1 MB
@@ -302,13 +301,6 @@ def test_the_synthetic_sample_is_at_hand() -> None:
     assert sample.slide.is_file()
     assert sample.spots.is_file()
     assert (sample.checkpoint / "card.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(1_763_000_000, "1.8 GB"), (32_400_000, "32 MB"), (1_938_955, "1.9 MB"), (4_700, "5 kB")]
-)
-def test_sizes_are_said_as_people_say_them(size: int, text: str) -> None:
-    assert size_text(size) == text
 
 
 def test_the_published_sections_have_checksums_and_lie_on_secure_sites() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.evaluation.demo import sample_folder
@@ -108,13 +108,17 @@ def flip(window: Window) -> None:
 
 
 def click_a_spot(window: Window) -> None:
-    """Select a spot, as a click on the canvas does, and see the training spots behind it."""
+    """Click a spot on the canvas and see the training spots behind it."""
     evidence = window.panel("Evidence")
     prediction = window.session.prediction
     assert prediction is not None
     x, y = prediction.xy[11] * prediction.provenance.mpp
-    window.session.select([window.layers.spot_at((y, x))])
+    window.viewer.scene.camera.center = (y, x)  # the spot is now in the middle of each cell
+    (canvas,) = [one for one in QApplication.allWidgets() if type(one).__name__ == "CanvasBackendDesktop"]
     QApplication.processEvents()
+    middle = QPoint(canvas.width() // 4, canvas.height() // 2)
+    window.qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=middle)
+    window.wait(lambda: window.session.selected.size > 0)
     assert window.session.selected.tolist() == [11]
     assert str(prediction.spots.obs_names[11]) in "\n".join(label.text() for label in labels(evidence))
 

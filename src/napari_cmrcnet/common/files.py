@@ -141,6 +141,14 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def size_text(size: float) -> str:
+    """Return a number of bytes as people say it: ``1.8 GB``, ``32 MB``, ``4 kB``."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
+    return f"{max(1, round(size / 1e3))} kB"
+
+
 def cache_folder(name: str) -> Path:
     """Return a folder for things that can be made again, such as decoded patches.
 

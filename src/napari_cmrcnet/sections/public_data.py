@@ -20,7 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, atomic_folder, cache_folder
+from napari_cmrcnet.common.files import atomic_file, atomic_folder, cache_folder, size_text
 from napari_cmrcnet.common.progress import Job, Progress
 
 TIMEOUT = 20.0  # seconds without an answer
@@ -195,14 +195,6 @@ def download(section: PublicSection) -> Job[PublicPaths]:
             yield Progress(f"Unpacking {file.name}", 0, 0)
             _unpack(folder / file.name, file.place(folder))
     return section.paths
-
-
-def size_text(size: int) -> str:
-    """Return a number of bytes as people say it: ``1.8 GB``, ``32 MB``."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
-    return f"{size / 1e3:.0f} kB"
 
 
 def _progress(section: PublicSection, done: int, total: int) -> Progress:

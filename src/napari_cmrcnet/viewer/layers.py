@@ -292,7 +292,10 @@ class SectionLayers:
         self.session.select([] if spot is None else [spot])
 
     def spot_at(self, position: Any) -> int | None:
-        """Return the row of the spot at a position in the world, (row, column) in µm, or None beside all spots."""
+        """Return the row of the spot at a position in the world, (row, column) in µm, or None beside all spots.
+
+        The gaps of an array count too: the nearest spot is taken within its diameter.
+        """
         prediction = self.session.prediction
         if prediction is None:
             return None
@@ -301,8 +304,8 @@ class SectionLayers:
         distances = np.square(prediction.xy - xy).sum(axis=1)
         nearest = int(np.argmin(distances))
         (library,) = prediction.spots.uns["spatial"].values()
-        radius = 0.5 * float(library["scalefactors"]["spot_diameter_fullres"]) * self.session.look.spot_size
-        return nearest if distances[nearest] <= radius**2 else None
+        reach = float(library["scalefactors"]["spot_diameter_fullres"]) * max(1.0, self.session.look.spot_size)
+        return nearest if distances[nearest] <= reach**2 else None
 
 
 IDLE_MODES = ("", "pan_zoom", "Mode.PAN_ZOOM")

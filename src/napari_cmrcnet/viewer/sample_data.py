@@ -44,8 +44,9 @@ def question_job(title: str) -> "Job[str]":
     UserError
         If the network or the site cannot be reached.
     """
+    from napari_cmrcnet.common.files import size_text
     from napari_cmrcnet.common.progress import Progress
-    from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, download_size, size_text
+    from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, download_size
 
     section = PUBLIC_SECTIONS[title]
     yield Progress(f"Asking for the size of {title}", 0, 0)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.export_formats import ALL, FORMATS, SETS, SHOWN, chosen_genes, export_job, missing_package
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -274,14 +275,6 @@ class ExportPanel(QWidget):
         if genes is None:
             return expected_bytes(kind, prediction, len(prediction.genes), len(prediction.measured_genes))
         return expected_bytes(kind, prediction, len(genes), sum(gene in prediction.measured_set for gene in genes))
-
-
-def size_text(size: float) -> str:
-    """Return a number of bytes as a person says it: two figures at most."""
-    for unit, one in (("GB", 1e9), ("MB", 1e6)):
-        if size >= one:
-            return f"{size / one:.1f} {unit}" if size < 10 * one else f"{size / one:.0f} {unit}"
-    return f"{max(1, round(size / 1e3))} kB"
 
 
 def _line(text: str = "") -> QLabel:

@@ -1,5 +1,6 @@
 """The plots of the panel: what each takes, how it is drawn from the session, and what the mouse does in it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ NOTHING_MEASURED = (
 NO_SCORES = "The scores of the genes are still being computed. The plot appears when they are there."
 
 
-class PlotView:
+class PlotView(ABC):
     """What the plots have in common. They show a gene when its dot is clicked.
 
     Attributes
@@ -43,13 +44,13 @@ class PlotView:
             return NO_PREDICTION
         return NOTHING_MEASURED if self.session.prediction.spots.X is None else ""
 
+    @abstractmethod
     def make(self, figure: "Figure") -> Any:
         """Return the plot, in an empty figure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session."""
-        raise NotImplementedError
 
     def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:
         """Return what is at a place of the canvas, in pixels."""
@@ -65,10 +66,10 @@ class PlotView:
         """Return the gene at a place of the canvas; a plot of spots has none."""
         return None
 
-    def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:
+    def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:  # noqa: B027 - most plots have nothing to pick
         """Select the spot at a place of the canvas, where spots can be selected."""
 
-    def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:
+    def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:  # noqa: B027 - nor to select
         """Select the spots within an outline in data coordinates, where spots can be selected."""
 
 
