@@ -115,13 +115,10 @@ def test_a_slide_is_placed_in_micrometres_and_knows_its_file(slide: Slide) -> No
     assert layer.metadata["cmrcnet"]["mpp_source"] == "TIFF resolution tag"
 
 
-def test_a_picture_that_napari_itself_opened_is_known_by_its_file(
-    tmp_path: Path, npe2pm: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from npe2 import PluginManager, PluginManifest
+def test_a_picture_that_napari_itself_opened_is_known_by_its_file(tmp_path: Path, npe2pm: Any) -> None:
+    from npe2 import PluginManifest
 
     npe2pm.register(PluginManifest.from_distribution("napari"))
-    monkeypatch.setattr(PluginManager, "instance", lambda: npe2pm)
     write(tmp_path / "other.tif", picture(64, 64), levels=1)
     viewer = ViewerModel()
     (layer,) = viewer.open(tmp_path / "other.tif", plugin="napari")

@@ -9,6 +9,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
+from npe2 import PluginManager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
@@ -52,6 +53,8 @@ def window(
     make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Window]:
     monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    # napari looks for plugins once a process, and a test may have put another plugin manager in place then.
+    PluginManager.instance().discover()
     viewer = make_napari_viewer_proxy(show=True)
     viewer.window.resize(1280, 800)
     window = Window(viewer, qtbot)
