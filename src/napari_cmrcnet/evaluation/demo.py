@@ -1,14 +1,15 @@
 """The sample, predicted and scored: what a new user sees first."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.report import Report, evaluate
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import read_sheet
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.report import Report
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.section import Section
 
 
 def sample_folder() -> Path:
@@ -18,7 +19,7 @@ def sample_folder() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "sample_data"
 
 
-def predict_sample() -> Job[tuple[Section, Prediction]]:
+def predict_sample() -> "Job[tuple[Section, Prediction]]":
     """Predict the sample's section with the sample's checkpoint.
 
     Returns
@@ -29,6 +30,10 @@ def predict_sample() -> Job[tuple[Section, Prediction]]:
         Of it.
     """
     yield Progress("Loading the sample", 0, 0)
+    # torch comes with them: a window that only asks where the sample is must not wait for it.
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.predict import predict
+
     sample = sample_folder()
     (row,) = read_sheet(sample / "sections.csv")
     checkpoint = Checkpoint.load(sample / "sample.cmrcnet")
@@ -40,7 +45,7 @@ def predict_sample() -> Job[tuple[Section, Prediction]]:
         raise
 
 
-def demo(out: Path) -> Job[Report]:
+def demo(out: Path) -> "Job[Report]":
     """Predict the sample's section with the sample's checkpoint and score the prediction.
 
     Parameters
@@ -53,6 +58,8 @@ def demo(out: Path) -> Job[Report]:
     Report
         As `evaluate` returns it.
     """
+    from napari_cmrcnet.evaluation.report import evaluate
+
     section, prediction = yield from predict_sample()
     section.slide.close()
     prediction.save(out / f"{section.name}_predicted.h5ad")

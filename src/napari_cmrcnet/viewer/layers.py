@@ -164,7 +164,8 @@ class SectionLayers:
                 self._hide_spots(layer, f"{view}: {reason}")
                 self._drawn[view] = drawn
                 continue
-            layer.shown = True
+            if not layer.shown.all():  # setting it uploads all spots once more
+                layer.shown = True
             measured = coloured * np.float32(np.nan) if shown.measured is None else shown.measured
             between = limits(view, coloured, shown, look)
             if layer.face_contrast_limits != between:
