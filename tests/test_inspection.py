@@ -84,10 +84,10 @@ def test_a_problem_is_of_its_part_and_the_others_are_still_described(
     found = look(checkpoint=broken)
     assert not found.ready
     assert set(found.problems) == {"checkpoint"}
-    assert "holds no card.json" in found.problems["checkpoint"]
+    assert "holds no card.json" in str(found.problems["checkpoint"])
     assert set(found.lines) == {"slide", "spots"}
-    assert "does not exist" in look(slide=tmp_path / "none.svs").problems["slide"]
-    assert "pixel size" in look(mpp=None).problems["spots"]
+    assert "does not exist" in str(look(slide=tmp_path / "none.svs").problems["slide"])
+    assert "pixel size" in str(look(mpp=None).problems["spots"])
 
 
 def test_what_did_not_change_is_not_opened_again(look: Callable[..., Inspection]) -> None:

@@ -86,9 +86,10 @@ def test_sources_that_disagree_by_more_than_five_percent_are_named():
 
 
 def test_an_unknown_pixel_size_is_asked_for_and_not_taken_from_the_spot_diameter():
-    with pytest.raises(UserError, match=r"slide\.svs is not known.*--mpp"):
+    with pytest.raises(UserError, match=r"slide\.svs is not known; give it") as known:
         pixel_size(spots(pitch_um=0.0), slide())
-    with pytest.raises(UserError, match="--mpp"):
+    assert known.value.setting == "pixel size"
+    with pytest.raises(UserError, match="not known"):
         pixel_size(None, slide())
     printers = slide()
     printers.mpp_note = "its tag says 353 µm"

@@ -4,6 +4,18 @@ Exit codes: 0 done, 1 failed (one sentence says why), 2 wrong use.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.common.errors import Setting
+
+OPTIONS: "dict[Setting, str]" = {
+    "pixel size": "--mpp, or the column mpp of a sheet",
+    "device": "--device",
+    "checkpoint": "--checkpoint",
+    "spots": "--spots",
+}
+"""What mends an error of the core."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except commands.WrongUseError as error:
         parser.error(f"{options.command}: {error}")
     except UserError as error:
-        complain(str(error))
+        complain(error.told(OPTIONS))
         return 1
     except KeyboardInterrupt:
         resume = " Give the same command with --resume to go on." if options.command == "train" else ""

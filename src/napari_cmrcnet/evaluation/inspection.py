@@ -67,8 +67,8 @@ class Inspection:
         The checkpoint's.
     lines : mapping of part to str
         One line of what each part is.
-    problems : mapping of part to str
-        Why a part cannot be used, a sentence each.
+    problems : mapping of part to UserError
+        Why a part cannot be used.
     checks : tuple of Check
         What speaks for and against the run.
     """
@@ -78,7 +78,7 @@ class Inspection:
     section: "Section | None" = None
     card: Card | None = None
     lines: Mapping[Part, str] = field(default_factory=dict)
-    problems: Mapping[Part, str] = field(default_factory=dict)
+    problems: Mapping[Part, UserError] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
 
     @property
@@ -108,7 +108,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         What is wrong with a part stands in ``problems``; no UserError is raised.
     """
     lines: dict[Part, str] = {}
-    problems: dict[Part, str] = {}
+    problems: dict[Part, UserError] = {}
     slide, section, card, bank = None, None, None, None
     if request.slide is not None:
         yield Progress("Opening the slide", 0, 0)
@@ -116,14 +116,14 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             slide = _slide(request.slide, before)
             lines["slide"] = _slide_line(slide)
         except UserError as reason:
-            problems["slide"] = str(reason)
+            problems["slide"] = reason
     if slide is not None:
         yield Progress("Reading the spots" if request.spots else "Finding the tissue", 0, 0)
         try:
             section = _section(slide, request, before)
             lines["spots"] = _spots_line(section)
         except UserError as reason:
-            problems["spots"] = str(reason)
+            problems["spots"] = reason
     if request.checkpoint is not None:
         yield Progress("Reading the checkpoint's card", 0, 0)
         try:
@@ -131,7 +131,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             bank = read_bank_summary(request.checkpoint)
             lines["checkpoint"] = _checkpoint_line(card, bank)
         except UserError as reason:
-            problems["checkpoint"] = str(reason)
+            problems["checkpoint"] = reason
     checks: tuple[Check, ...] = ()
     if section is not None and card is not None and bank is not None:
         yield Progress("Checking that they fit", 0, 0)

@@ -24,9 +24,8 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
             )
         if prediction.bank is None:
             said.append(
-                f"The checkpoint that predicted {about.section} is not where it was, so only the "
-                f"{len(prediction.genes)} genes that the prediction stores were scored; say where it is with "
-                "--checkpoint."
+                f"The checkpoint that predicted {about.section} was not found, so only the "
+                f"{len(prediction.genes)} genes that the prediction stores were scored: with it, all would be."
             )
     return tuple(said)
 

@@ -202,7 +202,8 @@ def scored_genes(prediction: "Prediction") -> list[str]:
     if prediction.spots.X is None:
         raise UserError(
             f"Section {prediction.name} has no measured counts to score its prediction against; "
-            "predict it again with the spots that have them (--spots)."
+            "predict it again with the spots that have them.",
+            setting="spots",
         )
     genes = list(prediction.measured_genes)
     if not genes:

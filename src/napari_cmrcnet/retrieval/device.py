@@ -33,19 +33,20 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"There is no device {name!r}; choose auto, cpu, cuda, cuda:1 or mps.") from None
+        raise UserError(f"There is no device {name!r}; choose auto, cpu, cuda, cuda:1 or mps.", "device") from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "cuda":
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if found == 0:
-            raise UserError("There is no CUDA device that torch can use here; choose --device cpu or auto.")
+            raise UserError("There is no CUDA device that torch can use here; choose cpu or auto.", setting="device")
         if (device.index or 0) >= found:
-            raise UserError(f"There is no {name}: {found} CUDA devices are here, counted from cuda:0.")
+            said = f"There is no {name}: {found} CUDA devices are here, counted from cuda:0."
+            raise UserError(said, setting="device")
         return device
     if device.type == "mps" and torch.backends.mps.is_available():
         return device
-    raise UserError(f"The device {name!r} is not available here; choose --device cpu or auto.")
+    raise UserError(f"The device {name!r} is not available here; choose cpu or auto.", setting="device")
 
 
 def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:

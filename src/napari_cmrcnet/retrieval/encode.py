@@ -155,7 +155,8 @@ class _Encoder:
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise UserError(
-                        f"The memory of {self.device} does not suffice for one patch; free some or use --device cpu."
+                        f"The memory of {self.device} does not suffice for one patch; free some, or choose the CPU.",
+                        setting="device",
                     ) from None
                 self.most = -(-min(size, len(pixels)) // 2)
             release_memory(self.device)  # outside the handler, which holds on to the tensors of the failed pass

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import Setting, UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.retrieval.card import read_card, verify
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -133,12 +133,13 @@ def predict_sheet(
     else:
         failed = yield from _one_by_one(waiting, len(tasks))
     if failed:
-        reasons = "; ".join(f"{section}: {reason.rstrip('.')}" for section, reason in failed.items())
-        raise UserError(f"{len(failed)} of {len(tasks)} slides could not be predicted: {reasons}.")
+        reasons = "; ".join(f"{section}: {str(reason).rstrip('.')}" for section, reason in failed.items())
+        setting: Setting = next((reason.setting for reason in failed.values() if reason.setting), "")
+        raise UserError(f"{len(failed)} of {len(tasks)} slides could not be predicted: {reasons}.", setting)
     return [task.path for task in tasks]
 
 
-Failed = dict[str, str]
+Failed = dict[str, UserError]
 """Why slides could not be predicted, by section."""
 
 
@@ -168,7 +169,7 @@ def _one_by_one(tasks: Sequence[Task], total: int) -> Job[Failed]:
                 name = f"{progress.step} of {task.row.section}"
                 yield Progress(name, progress.done, progress.total, progress.unit, progress.values)
         except UserError as error:
-            failed[task.row.section] = str(error)
+            failed[task.row.section] = error
         finally:
             job.close()
         yield Progress(STEP, done, total, "slides")
@@ -203,12 +204,12 @@ def _check_stopped(_: Progress) -> None:
         raise _StoppedError
 
 
-def run_task(task: Task) -> str | None:
+def run_task(task: Task) -> UserError | None:
     """Predict one slide in a process of its own; return why it could not be done."""
     try:
         finish(task.run(_checkpoint_of_this_worker(task.checkpoint, task.digest)), _check_stopped)
     except UserError as error:
-        return str(error)
+        return error
     return None
 
 

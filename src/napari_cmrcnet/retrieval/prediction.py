@@ -139,8 +139,8 @@ class Prediction:
         where = f"which was at {self.provenance.checkpoint}"
         reason = f" ({self._reason.rstrip('.')})" if self._reason else ""
         return UserError(
-            f"The prediction of {self.name} needs its checkpoint for {purpose}, {where}{reason}; "
-            "say where it is now with --checkpoint, or Prediction.load(path, checkpoint)."
+            f"The prediction of {self.name} needs its checkpoint for {purpose}, {where}{reason}; say where it is now.",
+            setting="checkpoint",
         )
 
     @cached_property

@@ -182,7 +182,9 @@ def _parsed(path: Path, text: Any) -> dict[str, Any]:
         parsed = None
     record: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     if not {"format_version", "provenance"} <= set(record) or not isinstance(record.get("spots"), dict):
-        raise UserError(f"{path} is not a prediction of napari-cmrcnet; make one with 'napari-cmrcnet predict'.")
+        raise UserError(
+            f"{path} is not a prediction of napari-cmrcnet; predict the slide first, or choose another file."
+        )
     if record["format_version"] != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {record['format_version']}, this software knows {FORMAT_VERSION}; "

@@ -55,7 +55,8 @@ class PatchSpec:
         if mpp is None:
             raise UserError(
                 f"The model needs patches at {self.model_mpp} µm per pixel and the slide's pixel size is not known; "
-                "give it in µm per pixel."
+                "give it in µm per pixel.",
+                setting="pixel size",
             )
         return self.patch_px * self.model_mpp / mpp
 

@@ -88,8 +88,8 @@ def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = No
     if not known:
         why = f" ({slide.mpp_note})" if slide.mpp_note else ""
         raise UserError(
-            f"The pixel size of {slide.path} is not known{why}; give it in µm per pixel "
-            "(--mpp, such as 0.5, or the column mpp of a sheet)."
+            f"The pixel size of {slide.path} is not known{why}; give it in µm per pixel, such as 0.5.",
+            setting="pixel size",
         )
     um, source = known[0]
     _check_possible(um, f"{slide.path}: the pixel size from {source}")
@@ -124,7 +124,8 @@ def _check_possible(um: float, what: str) -> None:
     if not SMALLEST_UM <= um <= LARGEST_UM:  # NaN fails too
         raise UserError(
             f"{what} is {um:.4g} µm, which is impossible for a microscope slide ({SMALLEST_UM:g} to "
-            f"{LARGEST_UM:g}); give the true one in µm per pixel (--mpp, or the column mpp of a sheet)."
+            f"{LARGEST_UM:g}); give the true one in µm per pixel.",
+            setting="pixel size",
         )
 
 

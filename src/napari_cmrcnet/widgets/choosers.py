@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.words import in_panel_words
 
@@ -82,10 +83,10 @@ class PathRow(QWidget):
         if path and Path(path).exists():
             self.set_path(path)
 
-    def describe(self, text: str, problem: str) -> None:
+    def describe(self, text: str, problem: UserError | None) -> None:
         """Say what it is, or why it cannot be used; hidden while there is nothing to say."""
-        self._line.setText(f"⚠ {in_panel_words(problem)}" if problem else text)
-        self._line.setVisible(bool(problem or text))
+        self._line.setText(text if problem is None else f"⚠ {in_panel_words(problem)}")
+        self._line.setVisible(problem is not None or bool(text))
 
     def ask(self) -> str:
         """Show the dialog and return the path, an empty text if it was cancelled."""
@@ -128,7 +129,7 @@ class CheckList(QLabel):
         self.texts = tuple(check.text for check in ordered)
         rows = [
             f'<tr><td style="color:{GREEN if check.ok else AMBER}; padding-right:6px">{"✔" if check.ok else "▲"}</td>'
-            f"<td>{escape(in_panel_words(check.text))}</td></tr>"
+            f"<td>{escape(check.text)}</td></tr>"
             for check in ordered
         ]
         self.setText(f"<table>{''.join(rows)}</table>")

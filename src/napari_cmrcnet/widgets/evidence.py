@@ -127,7 +127,7 @@ class EvidencePanel(QWidget):
             try:
                 found = self._find()
             except UserError as error:
-                reason, lacking = in_panel_words(str(error)), True
+                reason, lacking = in_panel_words(error), True
         self.empty.setText(reason)
         self.empty.setVisible(found is None)
         self.find_button.setVisible(lacking and prediction is not None and prediction.path is not None)
@@ -177,7 +177,7 @@ class EvidencePanel(QWidget):
         try:
             return None if slide is None else patch_of(prediction, slide, spot)
         except UserError as error:
-            self.jobs.message(str(error), "error")
+            self.jobs.show_error(error)
             return None
 
     def _show_pictures(self, prediction: "Prediction", found: "Evidence", gene: str, colours: dict[str, str]) -> None:

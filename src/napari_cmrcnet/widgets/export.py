@@ -141,7 +141,7 @@ class ExportPanel(QWidget):
         try:
             job = export_job(self.session, self.kind, path, self.choice)
         except UserError as error:
-            self.jobs.message(str(error), "error")
+            self.jobs.show_error(error)
             return
         self.jobs.start(job, self._on_written, f"Writing {path.name}")
 

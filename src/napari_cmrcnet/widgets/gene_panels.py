@@ -10,6 +10,7 @@ from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.words import in_panel_words
 
 _FOLDER = "panels/folder"  # under which the last folder is remembered
 
@@ -105,7 +106,7 @@ class PanelRow(QWidget):
         try:
             self.session.show_panel(self.current)
         except UserError as error:
-            self.said.emit(str(error))
+            self.said.emit(in_panel_words(error))
         else:
             self.said.emit("")
 
@@ -117,7 +118,7 @@ class PanelRow(QWidget):
         try:
             save_panel(panel, path)
         except UserError as error:
-            self.said.emit(str(error))
+            self.said.emit(in_panel_words(error))
         else:
             self._add(panel, path)
 
@@ -128,7 +129,7 @@ class PanelRow(QWidget):
         try:
             panel = load_panel(path)
         except UserError as error:
-            self.said.emit(str(error))
+            self.said.emit(in_panel_words(error))
         else:
             self._add(panel, path)
 

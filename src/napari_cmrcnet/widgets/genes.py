@@ -200,7 +200,7 @@ class GenesPanel(QWidget):
         try:
             self.session.show(self._wanted)
         except UserError as error:
-            self._say(str(error))
+            self._say(in_panel_words(error))
         else:
             self._say("")
 
@@ -248,7 +248,6 @@ class GenesPanel(QWidget):
         return bool(super().eventFilter(watched, event))
 
     def _say(self, text: str) -> None:
-        text = in_panel_words(text)
         self.message.setText(text)
         self.message.setVisible(bool(text))
 

@@ -196,7 +196,6 @@ class JobBar(QWidget):
 
     def message(self, text: str, kind: Literal["info", "error"] = "info") -> None:
         """Show a line under the bar; an empty text hides it."""
-        text = in_panel_words(text)
         self._line.setText(f"⚠ {text}" if kind == "error" and text else text)
         self._line.setVisible(bool(text))
 
@@ -214,7 +213,7 @@ class JobBar(QWidget):
     def show_error(self, error: Exception) -> None:
         """Say once what went wrong; details of what is our own fault go to the log."""
         if isinstance(error, UserError):
-            self.message(str(error), "error")
+            self.message(in_panel_words(error), "error")
             return
         logger.error("%s failed", self._title or "A job", exc_info=error)
         self.message(

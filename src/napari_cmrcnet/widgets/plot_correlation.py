@@ -10,6 +10,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.plot_views import NO_SCORES, PlotView
+from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +127,7 @@ class CorrelationView(PlotView):
             try:
                 results[key] = finish(job)
             except UserError as error:
-                results[key] = str(error)
+                results[key] = in_panel_words(error)
             return
         results[key] = f"Correlating the genes of {name} …"
 

@@ -26,7 +26,6 @@ from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
     import napari
@@ -112,7 +111,7 @@ class PlotsPanel(QWidget):
         if not isalive(self) or not self.isVisible():
             return
         view = self.view
-        reason = in_panel_words(view.prepare())
+        reason = view.prepare()
         self.empty.setText(reason)
         self.empty.setVisible(bool(reason))
         self.save_button.setEnabled(not reason)
@@ -168,7 +167,7 @@ class PlotsPanel(QWidget):
         try:
             action()
         except UserError as error:
-            self.jobs.message(str(error), "error")
+            self.jobs.show_error(error)
 
     def _on_which(self) -> None:
         remember("plots/which", self.view.title)

@@ -259,7 +259,7 @@ class PredictPanel(QWidget):
         self.inspection = inspection
         rows: dict[Part, PathRow] = {"slide": self.slide, "spots": self.spots, "checkpoint": self.checkpoint}
         for part, row in rows.items():
-            row.describe(inspection.lines.get(part, ""), inspection.problems.get(part, ""))
+            row.describe(inspection.lines.get(part, ""), inspection.problems.get(part))
         self.checks.show_checks(inspection.checks)
         if inspection.section is not None and self.from_grid.isChecked():
             show_preview(self.viewer, inspection.section)

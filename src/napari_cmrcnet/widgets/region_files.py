@@ -63,7 +63,7 @@ class RegionFiles:
         try:
             added = read_geojson(path, notes)
         except UserError as error:
-            self._jobs.message(str(error), "error")
+            self._jobs.show_error(error)
             return
         self._session.set_regions((*self._session.regions, *added))
         many = f"{len(added):,} regions were" if len(added) > 1 else "1 region was"
@@ -98,7 +98,7 @@ class RegionFiles:
         try:
             write(path)
         except UserError as error:
-            self._jobs.message(str(error), "error")
+            self._jobs.show_error(error)
             return
         self._jobs.message(f"Saved as {path}.")
 
