@@ -1,0 +1,202 @@
+"""Floors: what any method must beat, and what the measured spots themselves would give."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.baselines.features import standardised_features
+from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.section import Section
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingMean:
+    """Every spot is predicted as the mean of all training spots.
+
+    Its PCC is undefined, since it does not vary; its RMSE is what a method must be below.
+    """
+
+    name: ClassVar[str] = "mean"
+    title: ClassVar[str] = "Training mean"
+    needs_weights: ClassVar[bool] = False
+
+    def fit(self, task: Task) -> Job["Constant"]:
+        """Average the training spots."""
+        yield Progress("Averaging training spots", 0, 1)
+        mean = training_expression(task).mean(axis=0)
+        yield Progress("Averaging training spots", 1, 1)
+        return Constant(mean.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """Predicts the same values, float32 (genes,), at every spot."""
+
+    values: Float32
+    notes: ClassVar[tuple[str, ...]] = ("The training mean is the same at every spot, so its PCC is undefined.",)
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Repeat the values for every spot."""
+        n = len(section.spots)
+        yield Progress("Predicting", n, n, "spots")
+        return np.tile(self.values, (n, 1))
+
+
+@dataclass(frozen=True)
+class ColourRidge:
+    """Ridge regression on 23 colour and texture features, standardised in each section (`features`).
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of the penalty.
+    """
+
+    alpha: float = 10.0
+
+    name: ClassVar[str] = "ridge"
+    title: ClassVar[str] = "Ridge on colour and texture"
+    needs_weights: ClassVar[bool] = False
+
+    def fit(self, task: Task) -> Job["FeatureRegressor"]:
+        """Solve the regression."""
+        from sklearn.linear_model import Ridge
+
+        return (yield from _fit_on_features(Ridge(alpha=self.alpha), task))
+
+
+@dataclass(frozen=True)
+class ColourNearest:
+    """The mean expression of the training spots nearest in 23 colour and texture features (`features`).
+
+    It retrieves as CMRCNet and BLEEP do, without learning what to compare.
+
+    Parameters
+    ----------
+    k : int
+        Spots averaged, 50 as in the paper; all there are, if fewer.
+    """
+
+    k: int = 50
+
+    name: ClassVar[str] = "nearest"
+    title: ClassVar[str] = "Nearest in colour and texture"
+    needs_weights: ClassVar[bool] = False
+
+    def fit(self, task: Task) -> Job["FeatureRegressor"]:
+        """Keep the training spots."""
+        from sklearn.neighbors import KNeighborsRegressor
+
+        spots = sum(len(section.spots) for section in task.training)
+        return (yield from _fit_on_features(KNeighborsRegressor(min(self.k, spots)), task))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRegressor:
+    """A fitted scikit-learn regressor on `standardised_features`."""
+
+    regressor: Any
+    patch: PatchSpec
+    notes: ClassVar[tuple[str, ...]] = ()
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Describe the patches and predict from that."""
+        features = yield from standardised_features(section, self.patch)
+        return np.asarray(self.regressor.predict(features), np.float32)
+
+
+@dataclass(frozen=True)
+class NeighbourCeiling:
+    """Each spot is predicted as the mean of the spots around it, measured in the test section itself.
+
+    It shows how much of a gene's variation is smooth enough to be told from next door, above the noise of counting.
+    Where few transcripts are counted that noise is in the neighbours too, and a method that has learned from
+    many spots can be above it: it is a ceiling for smooth genes only.
+
+    Parameters
+    ----------
+    reach : float
+        Spots count as around up to this many times the distance of neighbours: within 1.5 lie six in a hexagonal and
+        eight in a square array. A spot with none takes the nearest.
+    """
+
+    reach: float = 1.5
+
+    name: ClassVar[str] = "ceiling"
+    title: ClassVar[str] = "Measured neighbours"
+    needs_weights: ClassVar[bool] = False
+
+    def fit(self, task: Task) -> Job["NeighbourMean"]:
+        """Note the genes: there is nothing to learn."""
+        yield Progress("Nothing to fit", 1, 1)
+        return NeighbourMean(task.genes, self.reach)
+
+
+@dataclass(frozen=True)
+class NeighbourMean:
+    """Averages the measured expression around each spot."""
+
+    genes: tuple[str, ...]
+    reach: float
+    notes: ClassVar[tuple[str, ...]] = (
+        "Measured neighbours reads the expression of the test section's other spots: it is no prediction from images.",
+    )
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Average the measured spots around each spot.
+
+        Raises
+        ------
+        UserError
+            If the section has no counts, lacks a gene, or has a single spot.
+        """
+        n = len(section.spots)
+        if n < 2:
+            raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
+        yield Progress("Averaging neighbours", 0, n, "spots")
+        around = _around(section, self.reach)
+        expression = expression_of(section.spots, self.genes)
+        mean: Float32 = (around @ expression).toarray() / np.asarray(around.sum(axis=1), np.float32)
+        yield Progress("Averaging neighbours", n, n, "spots")
+        return mean
+
+
+def training_expression(task: Task) -> Float32:
+    """Return the log-normalised expression of all training spots, section after section, float32 (n, genes)."""
+    dense: Float32 = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training]).toarray()
+    return dense
+
+
+def _fit_on_features(regressor: Any, task: Task) -> Job[FeatureRegressor]:
+    features = []
+    for section in task.training:
+        features.append((yield from standardised_features(section, task.patch)))
+    yield Progress("Fitting", 0, 1)
+    regressor.fit(np.concatenate(features), training_expression(task))
+    yield Progress("Fitting", 1, 1)
+    return FeatureRegressor(regressor, task.patch)
+
+
+def _around(section: Section, reach: float) -> sparse.csr_matrix:
+    """Return which spots are around which, (n, n) with ones."""
+    n, tree = len(section.spots), cKDTree(section.xy)
+    pairs = tree.query_pairs(reach * spots_lattice(section.spots).pitch, output_type="ndarray")  # (pairs, 2)
+    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+    alone = np.setdiff1d(np.arange(n), rows)
+    if len(alone):
+        # Of two, since the nearest is the spot itself, unless another lies exactly there.
+        found = tree.query(section.xy[alone], k=2)[1]
+        nearest = np.where(found[:, 0] == alone, found[:, 1], found[:, 0])
+        rows, columns = np.append(rows, alone), np.append(columns, nearest)
+    return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))
