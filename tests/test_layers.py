@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
+from napari.layers import Points
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -79,6 +80,41 @@ def test_a_gene_switch_recolours_all_visible_views_on_one_scale(viewer: ViewerMo
         assert not np.allclose(*ends)  # colours follow the new limits
     assert low < high
     assert points["predicted"].name == "GENE8 predicted, log-norm."
+
+
+def test_spots_have_the_colours_that_napari_gives_to_their_values(viewer: ViewerModel, session: Session) -> None:
+    session.set_look(views=("measured", "predicted", "difference", "confidence"))
+    for change in (lambda: session.show("GENE8"), lambda: session.set_look(colormap="magma", percentiles=(10, 90))):
+        change()
+        for view, layer in layers_of(viewer).points.items():
+            plain = Points(
+                layer.data,
+                features=layer.features,
+                face_color="value",
+                face_colormap="coolwarm" if view == "difference" else session.look.colormap,
+                face_contrast_limits=layer.face_contrast_limits,
+            )
+            assert layer.face_colormap == plain.face_colormap  # of the colour bar
+            np.testing.assert_allclose(layer.face_color, plain.face_color, atol=1 / 255)
+            assert len(np.unique(layer.face_color, axis=0)) > 5
+
+
+def test_a_gene_switch_draws_anew_all_that_is_seen(
+    viewer: ViewerModel, make_napari_viewer_proxy: Callable[..., Any]
+) -> None:
+    window = make_napari_viewer_proxy(show=True)
+    shown, layers = session_of(window), layers_of(window)
+    shown.set_prediction(session_of(viewer).prediction)
+    drawn = [window.screenshot(canvas_only=True, flash=False)]
+    shown.show("GENE8")
+    drawn.append(window.screenshot(canvas_only=True, flash=False))
+    for layer in layers.points.values():
+        layer.events.face_color()  # napari uploads and draws all of it once more
+        layer.face_contrast_limits, kept = (-1.0, 9.0), layer.face_contrast_limits
+        layer.face_contrast_limits = kept
+    drawn.append(window.screenshot(canvas_only=True, flash=False))
+    assert not np.array_equal(drawn[0], drawn[1])
+    np.testing.assert_array_equal(drawn[1], drawn[2])
 
 
 def test_views_appear_in_cells_of_their_own_and_hidden_ones_leave_none(viewer: ViewerModel, session: Session) -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.boundary import from_napari, layer_placement, to_napari
-from napari_cmrcnet.viewer.coloring import DIVERGING, label, limits, values
+from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
+from napari_cmrcnet.viewer.spot_layer import KEY, colour, show_legends, spot_settings, symbols
 
 if TYPE_CHECKING:
     import napari
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.viewer.session import Session
 
-KEY = "cmrcnet"  # of our entry in a layer's metadata
-COLOR_BAR_PX = (16, 140)  # width and height on the screen
 CLICK_PX = 5  # a press that moves further on the screen is a drag
 
 
@@ -118,32 +115,12 @@ class SectionLayers:
     def _add(self, view: View) -> None:
         prediction, slide = self.session.prediction, self.session.slide
         assert prediction is not None
-        mpp = prediction.provenance.mpp or None
         if slide is not None and view not in self.slides:
-            levels, settings, _ = slide_layer(slide, mpp)
+            levels, settings, _ = slide_layer(slide, prediction.provenance.mpp or None)
             self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
-        (library,) = prediction.spots.uns["spatial"].values()
-        zeros = np.zeros(len(prediction), np.float32)
-        layer = self.viewer.add_points(
-            to_napari(prediction.xy),
-            features=dict.fromkeys(("value", "predicted", "measured", "similarity"), zeros),
-            face_color="value",
-            face_colormap=self._colormap(view),
-            face_contrast_limits=(0.0, 1.0),
-            size=float(library["scalefactors"]["spot_diameter_fullres"]) * self.session.look.spot_size,
-            symbol=self._symbols(),
-            border_width=0,
-            opacity=self.session.look.opacity,
-            blending="translucent_no_depth",
-            canvas_size_limits=(1, 10000),
-            name=view,
-            metadata={KEY: {"view": view}},
-            **layer_placement(mpp),
-        )
+        layer = self.viewer.add_points(**spot_settings(prediction, view, self.session.look))
         layer.editable = False  # spots are data: they are neither moved nor deleted
-        for overlay in (layer.face_colorbar, layer.name_overlay):
-            overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
-        layer.face_colorbar.size = COLOR_BAR_PX
+        show_legends(layer)
         layer.selected_data = set(self.session.selected.tolist())
         self.points[view] = layer
         self._drawn.pop(view, None)
@@ -153,36 +130,10 @@ class SectionLayers:
         assert prediction is not None
         assert shown is not None
         for view in views:
-            drawn = (shown, look.percentiles, look.limits, look.confidence)
-            if self._drawn.get(view) == drawn:
-                continue
-            layer = self.points[view]
-            name = label(view, shown, look)
-            try:
-                coloured = values(view, shown, prediction, look)
-            except UserError as reason:  # an empty view with the reason: no value must look like a 0
-                self._hide_spots(layer, f"{view}: {reason}")
+            drawn = (shown, look.percentiles, look.limits, look.confidence, look.colormap)
+            if self._drawn.get(view) != drawn:
+                colour(self.points[view], view, shown, prediction, look)
                 self._drawn[view] = drawn
-                continue
-            if not layer.shown.all():  # setting it uploads all spots once more
-                layer.shown = True
-            measured = coloured * np.float32(np.nan) if shown.measured is None else shown.measured
-            between = limits(view, coloured, shown, look)
-            if layer.face_contrast_limits != between:
-                layer.face_contrast_limits = between
-            layer.features = {
-                "value": coloured,
-                "predicted": shown.predicted,
-                "measured": measured,
-                "similarity": prediction.similarity[:, 0],
-            }
-            layer.name = name
-            self._drawn[view] = drawn
-
-    @staticmethod
-    def _hide_spots(layer: "Points", reason: str) -> None:
-        layer.shown = False
-        layer.name = reason
 
     def _arrange(self, views: tuple[View, ...]) -> None:
         """Put each view's layers together at the bottom of the list, and show those of the given views."""
@@ -230,26 +181,15 @@ class SectionLayers:
         return tuple(view for view in VIEWS if view in self.points and self.points[view].visible)
 
     def _on_look(self, new: Look, old: Look) -> None:
-        for view, layer in self.points.items():
+        for layer in self.points.values():
             if new.opacity != old.opacity:
                 layer.opacity = new.opacity
             if new.spot_size != old.spot_size:
                 layer.size = layer.size * (new.spot_size / old.spot_size)
-            if new.colormap != old.colormap:
-                layer.face_colormap = self._colormap(view)
             if new.mark_unlike != old.mark_unlike:
-                layer.symbol = self._symbols()
+                assert self.session.prediction is not None
+                layer.symbol = symbols(self.session.prediction, new)
         self.draw()
-
-    def _colormap(self, view: View) -> str:
-        return DIVERGING if view == "difference" else self.session.look.colormap
-
-    def _symbols(self) -> Any:
-        """Return a disc for every spot, and a ring for those unlike anything in the bank."""
-        prediction = self.session.prediction
-        assert prediction is not None
-        unlike = prediction.unlike() if self.session.look.mark_unlike else None
-        return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
 
     def _draw_selection(self) -> None:
         for layer in self.points.values():

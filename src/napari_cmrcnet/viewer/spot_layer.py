@@ -1,0 +1,99 @@
+"""The spots of one view as a Points layer: how it is made, and how it takes the colours of a gene."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
+from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
+from napari_cmrcnet.viewer.look import Look, View
+
+if TYPE_CHECKING:
+    from napari.layers import Points
+
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.viewer.session import Shown
+
+KEY = "cmrcnet"  # of our entry in a layer's metadata
+COLOR_BAR_PX = (16, 140)  # width and height on the screen
+
+
+def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str, Any]:
+    """Return what ``viewer.add_points`` takes to show a view's spots, transparent until `colour` is called.
+
+    Spots have colours of their own instead of napari's colouring by a feature: that would compute and upload all
+    spots for new values, and once more for new limits.
+    """
+    (library,) = prediction.spots.uns["spatial"].values()
+    return {
+        "data": to_napari(prediction.xy),
+        "face_color": np.zeros((len(prediction), 4), np.float32),
+        "face_colormap": colormap(view, look),
+        "face_contrast_limits": (0.0, 1.0),
+        "size": float(library["scalefactors"]["spot_diameter_fullres"]) * look.spot_size,
+        "symbol": symbols(prediction, look),
+        "border_width": 0,
+        "opacity": look.opacity,
+        "blending": "translucent_no_depth",
+        "canvas_size_limits": (1, 10000),
+        "name": view,
+        "metadata": {KEY: {"view": view}},
+        **layer_placement(prediction.provenance.mpp or None),
+    }
+
+
+def show_legends(layer: "Points") -> None:
+    """Show a layer's colour bar, and its name beside it."""
+    for overlay in (layer.face_colorbar, layer.name_overlay):
+        overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
+    layer.face_colorbar.size = COLOR_BAR_PX
+
+
+def symbols(prediction: "Prediction", look: Look) -> Any:
+    """Return a disc for every spot, and a ring for those unlike anything in the bank."""
+    unlike = prediction.unlike() if look.mark_unlike else None
+    return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
+
+
+def colour(layer: "Points", view: View, shown: "Shown", prediction: "Prediction", look: Look) -> None:
+    """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
+
+    A view without values is emptied and says why: no value must look like a 0.
+    """
+    try:
+        coloured = values(view, shown, prediction, look)
+    except UserError as reason:
+        layer.shown, layer.name = False, f"{view}: {reason}"
+        return
+    if not layer.shown.all():  # setting it uploads all spots once more
+        layer.shown = True
+    between = limits(view, coloured, shown, look)
+    if layer.face_colormap.name != colormap(view, look):
+        layer.face_colormap = colormap(view, look)
+    if layer.face_contrast_limits != between:
+        layer.face_contrast_limits = between
+    measured = np.full_like(coloured, np.nan) if shown.measured is None else shown.measured
+    layer.features = {
+        "value": coloured,
+        "predicted": shown.predicted,
+        "measured": measured,
+        "similarity": prediction.similarity[:, 0],
+    }
+    _set_colours(layer, colours(coloured, between, layer.face_colormap))
+    layer.name = label(view, shown, look)
+
+
+def _set_colours(layer: "Points", rgba: Any) -> None:
+    """Set the colours with one upload of all spots.
+
+    napari 0.9 uploads them when the colours change, and the same once more when the setter says so. Only there is the
+    second left out: another version may hear of new colours by it alone.
+    """
+    import napari
+
+    if napari.__version__.startswith("0.9."):
+        with layer.events.face_color.blocker():
+            layer.face_color = rgba
+    else:
+        layer.face_color = rgba
