@@ -10,6 +10,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import spatialdata
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
@@ -20,7 +21,6 @@ from napari_cmrcnet.retrieval.export_tables import to_spatialdata
 from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
 
-spatialdata = pytest.importorskip("spatialdata", reason="spatialdata is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore")  # of spatialdata's own dependencies
 
 

@@ -293,6 +293,22 @@ def test_scores_that_come_later_fill_the_table(panel: GenesPanel, prediction: Pr
     assert (listed(panel), current(panel)) == (order, gene)  # nothing moves under the reader's eyes
 
 
+def test_a_key_pressed_as_scores_come_is_not_lost(
+    qtbot: Any, panel: GenesPanel, prediction: Prediction, scores: Scores
+) -> None:
+    session = panel.session
+    session.set_prediction(prediction)
+    panel._show_soon.setInterval(60_000)  # the scores come first
+    panel.table.setFocus()
+    qtbot.keyClick(panel.table, Qt.Key.Key_Down)
+    wanted = panel.model.symbol(panel.table.currentIndex().row())
+    assert session.shown is not None
+    assert session.shown.name != wanted
+    session.set_scores(scores)
+    assert session.shown.name == wanted
+    assert panel.model.symbol(panel.table.currentIndex().row()) == wanted
+
+
 def test_without_measurements_their_columns_are_gone(panel: GenesPanel, prediction: Prediction) -> None:
     spots = prediction.spots.copy()
     spots.X = None

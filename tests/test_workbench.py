@@ -162,6 +162,7 @@ def export_all(window: Window, folder: Path) -> None:
     """Export each format through the panel, and read each with another reader."""
     import pandas as pd
     import shapely
+    import spatialdata
 
     prediction, shown = window.session.prediction, window.session.shown
     assert prediction is not None
@@ -176,6 +177,10 @@ def export_all(window: Window, folder: Path) -> None:
     features = json.loads(exported(window, panel, "geojson", folder / "spots.geojson").read_text())["features"]
     centres = np.array([shapely.geometry.shape(one["geometry"]).centroid.coords[0] for one in features])
     np.testing.assert_allclose(centres, prediction.xy, atol=0.1)
+    circles = spatialdata.read_zarr(exported(window, panel, "spatialdata", folder / "spots.zarr"))
+    np.testing.assert_allclose(circles.shapes["spots"].centroid.get_coordinates().to_numpy(), prediction.xy)
+    stored = circles.tables["table"][:, shown.name].X
+    np.testing.assert_allclose(np.asarray(stored).ravel(), shown.predicted, rtol=1e-6)
     for kind in ("png", "svg", "pdf"):
         assert exported(window, panel, kind, folder / f"figure.{kind}").stat().st_size > 10_000
     html = exported(window, panel, "html", folder / "report.html").read_text("utf-8")
@@ -221,7 +226,24 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
     assert window.session.look.limits == (0.5, 2.5)
     assert window.layers.points["measured"].face_contrast_limits == (0.5, 2.5)
     assert window.session.slide is not None
-    window.wait(lambda: window.session.scores is not None)
+    window.wait(lambda: window.session.scores is not None and bool(window.session.scores.replicates))
+    assert np.isfinite(window.session.shown.low)
+
+
+def test_correlations_are_shown_before_their_intervals(window: Window) -> None:
+    from napari_cmrcnet.common.progress import finish
+    from napari_cmrcnet.evaluation.demo import predict_sample
+    from napari_cmrcnet.widgets.opening import show_prediction
+
+    seen = []
+    window.session.scores_changed.connect(lambda: seen.append(window.session.scores))
+    section, prediction = finish(predict_sample())
+    show_prediction(window.viewer, prediction, section.slide)
+    window.wait(lambda: len(seen) == 2)
+    first, last = seen
+    assert first.table["pcc"].notna().any()
+    assert first.table["low"].isna().all()
+    assert (last.table["low"] <= last.table["pcc"]).any()
 
 
 def test_every_panel_opens_empty_says_what_to_do_and_fits_a_small_window(window: Window) -> None:

@@ -191,11 +191,17 @@ class GenesPanel(QWidget):
     def _on_row(self, current: QModelIndex) -> None:
         if current.isValid():
             self._wanted = self.model.symbol(current.row())
-            self._show_soon.start()  # a held key asks for many in one turn: the last of them is shown
+            if self._is_wanted_shown():
+                self._show_soon.stop()
+            else:
+                self._show_soon.start()  # a held key asks for many in one turn: the last of them is shown
+
+    def _is_wanted_shown(self) -> bool:
+        shown = self.session.shown
+        return shown is not None and (shown.kind, shown.name) == ("gene", self._wanted)
 
     def _show_wanted(self) -> None:
-        shown = self.session.shown
-        if not self._wanted or (shown is not None and (shown.kind, shown.name) == ("gene", self._wanted)):
+        if not self._wanted or self._is_wanted_shown():
             return
         try:
             self.session.show(self._wanted)
@@ -208,6 +214,9 @@ class GenesPanel(QWidget):
         """Make the gene that is shown the current row, or none if it is not listed."""
         if not isalive(self):
             return
+        if self._show_soon.isActive():  # a key was pressed: it is not lost because scores come first
+            self._show_soon.stop()
+            self._show_wanted()
         shown = self.session.shown
         row = self.model.row_of(shown.name) if shown is not None and shown.kind == "gene" else -1
         if row < 0:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_cmrcnet.common.progress import Job
+    from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.public_data import PublicPaths
     from napari_cmrcnet.sections.section import Section
@@ -81,19 +82,21 @@ def open_panels(viewer: Any) -> None:
 
 
 def start_scoring(viewer: Any) -> None:
-    """Compute PCC and interval of every gene, where there is something to compare with."""
-    from napari_cmrcnet.evaluation.scores import score_job
+    """Compute the PCC of every gene and then, which takes longer, their intervals; each is shown as it comes."""
+    from napari_cmrcnet.evaluation.scores import interval_job, pcc_job
 
     session = session_of(viewer)
-    prediction = session.prediction
-    if prediction is None or session.scores is not None or not prediction.measured_genes:
+    prediction, scores = session.prediction, session.scores
+    if prediction is None or not prediction.measured_genes or (scores is not None and scores.replicates):
         return
 
-    def done(scores: Any) -> None:
+    def done(scores: "Scores") -> None:
         if session.prediction is prediction:  # another may have been opened meanwhile
             session.set_scores(scores)
+            start_scoring(viewer)
 
-    run_in_window(viewer, score_job(prediction), done, f"Scoring {prediction.name}")
+    job = pcc_job(prediction) if scores is None else interval_job(prediction, scores)
+    run_in_window(viewer, job, done, f"Scoring {prediction.name}")
 
 
 def find_slide(parent: "QWidget", viewer: Any) -> None:
