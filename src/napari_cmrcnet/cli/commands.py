@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cmrcnet.cli import experiment_commands
 from napari_cmrcnet.cli.console import say, show_facts, show_progress, show_table
 from napari_cmrcnet.common.errors import UserError
 
@@ -209,10 +210,8 @@ def demo(options: argparse.Namespace) -> None:
     """Predict, score and show the sample."""
     from napari_cmrcnet.evaluation.demo import demo as run_demo
 
-    out = options.out or Path("demo_output")
-    if options.out is None:
-        say("The napari panels are not part of this version yet: the pictures are written to files.")
-    _show_report(show_progress(run_demo(out)))
+    _show_report(show_progress(run_demo(options.out)))
+    say(f"Look at it in napari, where that is installed: napari {next(options.out.glob('*_predicted.h5ad'))}")
 
 
 def _show_report(report: "Report") -> None:
@@ -265,5 +264,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "benchmark": experiment_commands.benchmark,
     "demo": demo,
 }

@@ -14,12 +14,15 @@ EXAMPLES = {
     "predict": "napari-cmrcnet predict --checkpoint model.cmrcnet --slide S4.tif --spots S4.h5ad\n"
     "  napari-cmrcnet predict sections.csv --checkpoint model.cmrcnet --out predictions --workers 2",
     "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
+    "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark",
     "demo": "napari-cmrcnet demo --out demo_output",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``napari-cmrcnet``."""
+    from napari_cmrcnet.cli.experiment_parser import add_benchmark
+
     parser = argparse.ArgumentParser(
         prog="napari-cmrcnet",
         description="Predict spatial gene expression from H&E slides by cross-modal retrieval. For research use only.",
@@ -31,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_predict(commands)
     _add_evaluate(commands)
+    add_benchmark(commands)
     _add_demo(commands)
     return parser
 
@@ -200,7 +204,9 @@ def _add_evaluate(commands: "Commands") -> None:
 
 def _add_demo(commands: "Commands") -> None:
     parser = _add(commands, "demo", "predict, score and show the synthetic sample")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write pictures and scores here, open no window")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (demo_output)"
+    )
 
 
 def _add_device(parser: "argparse._ActionsContainer") -> None:

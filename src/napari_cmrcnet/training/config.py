@@ -16,6 +16,7 @@ Schedule = Literal["constant", "cosine"]
 SECTION = "section:"
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
+APART = ("genes",)  # a run's description has the genes by themselves
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class FitConfig:
         GPUs (on "cpu": processes) a machine, and machines. Several machines are started with torchrun.
     n_top_genes : int
         Highly variable genes of each training section; the model reads their union.
+    genes : tuple of str, optional
+        The genes that the model reads, in place of those.
     patch : PatchSpec
         Patches cut at the spots.
     validation : None, "section:NAME" or float
@@ -90,6 +93,7 @@ class FitConfig:
     devices: int = 1
     num_nodes: int = 1
     n_top_genes: int = 1000
+    genes: tuple[str, ...] | None = None
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
     panel: Panel | None = None
@@ -137,6 +141,6 @@ class FitConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, as JSON would read them back."""
-        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in MAY_CHANGE}
+        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in MAY_CHANGE + APART}
         read_back: dict[str, Any] = json.loads(json.dumps(settings, default=str))
         return read_back

@@ -121,7 +121,7 @@ def _prepare(
     sections: Sequence[Section], config: FitConfig, run: RunFolder, resume: bool, process: Process
 ) -> Job[_Work]:
     training, validation = split(sections, config)
-    genes = _genes(training, validation, config.n_top_genes)
+    genes = list(config.genes) if config.genes else _genes(training, validation, config.n_top_genes)
     settings = config.model_config(len(genes))  # before the patches are cut: it may refuse
     keys = []
     for i, section in enumerate(sections):

@@ -1,0 +1,70 @@
+"""The options of the paper's experiments."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.cli.parser import _add, _add_device, model_mpp, positive_int
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.cli.parser import Commands
+
+
+def add_benchmark(commands: "Commands") -> None:
+    """Add ``benchmark``."""
+    parser = _add(commands, "benchmark", "compare CMRCNet with other methods: the paper's tables and figures")
+    parser.add_argument(
+        "dataset", metavar="SHEET|DATASET", help="CSV: section,slide,spots,patient; or one of the paper's datasets"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, tables, figures")
+    parser.add_argument(
+        "--methods",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="cmrcnet, and what it is compared with (all that need no weights)",
+    )
+    parser.add_argument(
+        "--folds",
+        choices=["sample", "patient"],
+        default="sample",
+        help="leave out a section in turn, as the paper does, or a patient (sample)",
+    )
+    parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="runs of each method (1)")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="of every method (each its published number)")
+    parser.add_argument("--ablation", action="store_true", help="CMRCNet's losses, mask rates and targets, too")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="local weights for methods that need them")
+    parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
+
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", type=Path, metavar="DIR", help="where 'download' put the DATASET (its name)")
+    data.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the dataset's)")
+    data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
+    data.add_argument("--on-tissue", action="store_true", help="leave out spots of a DATASET that are off the tissue")
+    data.add_argument(
+        "--model-mpp", type=model_mpp, default=0.5, metavar="MPP", help="µm per pixel of the patches, or 'native' (0.5)"
+    )
+
+    model = parser.add_argument_group("CMRCNet")
+    model.add_argument("--preset", choices=["paper", "small", "tiny"], default="small", help="its size (small)")
+    model.add_argument("--variant", choices=["paper", "released"], default="paper", help="whose equations (paper)")
+    model.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoint of every fold")
+
+    where = parser.add_argument_group("where it runs")
+    where.add_argument("--workers", type=positive_int, default=1, metavar="N", help="folds and methods at once (1)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run on")
+    _add_device(where)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("name at least one method")
+    return names
+
+
+def add_download(commands: "Commands") -> None:
+    """Add ``download``."""
+    parser = _add(commands, "download", "download one of the paper's datasets from HEST")
+    parser.add_argument("dataset", metavar="DATASET", help="idc_lymphnode, skcm, read, coad, idc or psc")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to put it in (its name)")

@@ -1,0 +1,229 @@
+"""benchmark(): every method on the same folds, patches and genes, one result at a time."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import write_json
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, make_folds, with_genes, with_leaks
+from napari_cmrcnet.evaluation.experiments.methods import Choice, choose
+from napari_cmrcnet.evaluation.experiments.report import Outcome, write_report
+from napari_cmrcnet.evaluation.experiments.results import load_result
+from napari_cmrcnet.evaluation.experiments.unit import Unit
+from napari_cmrcnet.retrieval.device import choose_device
+from napari_cmrcnet.retrieval.spread import spread
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.training.cache import cache_key, patch_cache
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.run_folder import describe, differences
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+STEP = "Benchmark"
+BENCHMARK, FOLDS = "benchmark.json", "folds.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared, and how.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        Of `known_methods`; none: all that can be run.
+    folds : {"sample", "patient"}
+        What is left out in turn.
+    seeds : int
+        How often each method is run, from seed 0.
+    epochs : int, optional
+        The same for every method that has some; else each method's own.
+    preset, variant : str
+        Of CMRCNet.
+    ks : tuple of int
+        Neighbours behind a value of CMRCNet: the first for Table 1 and the ablation, the others for wider gene sets.
+    model : mapping
+        Settings of CMRCNet in place of the preset's.
+    patch : PatchSpec
+        Patches, the same for every method.
+    ablation : bool
+        Run the rows of Table 5, too.
+    device : str
+        As `choose_device` takes it.
+    weights : Path, optional
+        Of the encoder of methods that need them.
+    nan_as_zero : bool
+        Count undefined PCC as 0, as published tables do.
+    keep : bool
+        Keep the checkpoints of CMRCNet.
+    """
+
+    methods: tuple[str, ...] = ()
+    folds: Kind = "sample"
+    seeds: int = 1
+    epochs: int | None = None
+    preset: Literal["paper", "small", "tiny"] = "paper"
+    variant: Literal["paper", "released"] = "paper"
+    ks: tuple[int, ...] = (50, 250, 500)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    ablation: bool = False
+    device: str = "auto"
+    weights: Path | None = None
+    nan_as_zero: bool = False
+    keep: bool = False
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The methods, checked."""
+        cmrcnet = {"preset": self.preset, "variant": self.variant, "ks": self.ks, "model": dict(self.model)}
+        return choose(self.methods, cmrcnet, ablation=self.ablation, weights=self.weights)
+
+
+def benchmark(
+    dataset: Dataset,
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> Job[Outcome]:
+    """Run every method on every fold and seed, and write the paper's tables and figures.
+
+    The folds with their genes are written first. The result of each fold, method and seed is one file that stands
+    when it is done, so a benchmark that was stopped goes on when it is started again. More methods or seeds may be
+    asked for then; other folds, sections or settings are refused.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Measured sections.
+    plan : Plan
+        What is compared.
+    out : path
+        The folder for everything.
+    workers : int
+        Processes of this machine, among which its cores and GPUs are divided.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, to run on its workers instead. They must see the same paths.
+
+    Yields
+    ------
+    Progress
+        Once a fold, method and seed; with one process also what these yield.
+
+    Returns
+    -------
+    Outcome
+        The estimates and the files.
+
+    Raises
+    ------
+    UserError
+        Before any training: if the sections do not serve, a method is unknown or lacks its weights, or the folder
+        holds a benchmark with other settings. At the end, with the reason for each fold and method that could not be
+        done; the report is then of the others.
+    """
+    out = Path(out).resolve()
+    choices = plan.choices
+    choose_device(plan.device)
+    if plan.weights is not None and not plan.weights.is_file():
+        raise UserError(f"{plan.weights} does not exist; check the path to the encoder's weights.")
+    folds = yield from _prepare(dataset, plan, out)
+    units = [
+        Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, plan.weights, out, plan.keep)
+        for seed in range(plan.seeds)
+        for fold in folds
+        for choice in choices
+    ]
+    waiting = [unit for unit in units if not unit.path.exists()]
+    for unit in units:
+        if unit not in waiting:
+            unit.tidy()
+    yield Progress(STEP, len(units) - len(waiting), len(units), "runs")
+    if waiting:
+        yield from _cut_patches(dataset, plan)
+    failed = yield from spread(waiting, step=STEP, kind="runs", total=len(units), workers=workers, scheduler=scheduler)
+    results = [load_result(unit.path) for unit in units if unit.name not in failed]
+    outcome = yield from write_report(dataset, plan, choices, folds, results, failed, out)
+    if failed:
+        reasons = "; ".join(f"{name}: {str(reason).rstrip('.')}" for name, reason in failed.items())
+        raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {reasons}.")
+    return outcome
+
+
+def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[list[Fold]]:
+    """Return the folds as they are on record; record them, or check that they are those of this benchmark."""
+    folds = make_folds(dataset.rows, plan.folds)
+    with ExitStack() as slides:
+        sections = []
+        for done, row in enumerate(dataset.rows):
+            yield Progress("Opening sections", done, len(dataset.rows), "sections")
+            sections.append(dataset.open(row.section))
+            slides.enter_context(sections[-1].slide)
+        yield Progress("Opening sections", len(dataset.rows), len(dataset.rows), "sections")
+        description = _describe(dataset, plan, sections)
+        if (out / BENCHMARK).exists():
+            _check_same(out, description)
+            if (out / FOLDS).exists():
+                return _recorded(out / FOLDS)
+        contents = {name: (about["patches"], about["counts"]) for name, about in description["sections"].items()}
+        complete = []
+        for done, fold in enumerate(folds):
+            yield Progress("Choosing genes", done, len(folds), "folds")
+            complete.append(with_leaks(with_genes(fold, sections, dataset.markers), dataset, contents))
+        yield Progress("Choosing genes", len(folds), len(folds), "folds")
+    write_json(out / BENCHMARK, description)
+    write_json(out / FOLDS, [fold.to_dict() for fold in complete])
+    return complete
+
+
+def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:
+    """Return all that decides the results but what may be added to: methods and seeds."""
+    config = FitConfig(preset=plan.preset, variant=plan.variant, patch=plan.patch, model=plan.model)
+    description = describe(sections, config, [cache_key(section, plan.patch) for section in sections], [])
+    settings = {name: description["settings"][name] for name in ("preset", "variant", "patch", "model")}
+    settings |= {
+        "folds": plan.folds,
+        "epochs": plan.epochs,
+        "ks": list(plan.ks),
+        "markers": list(dataset.markers),
+        "map_genes": list(dataset.map_genes),
+        "weights": str(plan.weights.resolve()) if plan.weights else None,
+    }
+    return description | {"settings": settings}
+
+
+def _check_same(out: Path, description: dict[str, Any]) -> None:
+    try:
+        begun = json.loads((out / BENCHMARK).read_text("utf-8"))
+        found = differences(begun, description)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{out / BENCHMARK} is not readable ({error}); choose another folder.") from error
+    if found:
+        raise UserError(
+            f"{out} holds a benchmark that was begun with other input ({'; '.join(found)}); go on with the same, or "
+            "choose another folder."
+        )
+
+
+def _recorded(path: Path) -> list[Fold]:
+    try:
+        return [Fold.from_dict(fold) for fold in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is not readable ({error}); choose another folder.") from error
+
+
+def _cut_patches(dataset: Dataset, plan: Plan) -> Job[None]:
+    """Cut all patches once, before several processes would cut them at the same time."""
+    for row in dataset.rows:
+        section = dataset.open(row.section)
+        with section.slide:
+            yield from patch_cache(section, plan.patch)

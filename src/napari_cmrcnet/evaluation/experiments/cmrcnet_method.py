@@ -1,0 +1,104 @@
+"""CMRCNet as a compared method: trained once, its predictions retrieved with several k."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.fit import fit
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CMRCNetMethod:
+    """Train with `fit`, predict with `predict`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the training lives; a stopped one goes on there.
+    preset : {"paper", "small", "tiny"}
+        Size of the model.
+    variant : {"paper", "released"}
+        Whose equations.
+    ks : tuple of int
+        Neighbours behind a value. The first is what `predict` of the predictor uses.
+    model : mapping
+        Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
+    name, title : str
+        As of every method.
+    """
+
+    folder: Path
+    preset: Literal["paper", "small", "tiny"] = "paper"
+    variant: Literal["paper", "released"] = "paper"
+    ks: tuple[int, ...] = (50, 250, 500)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "cmrcnet"
+    title: str = "CMRCNet"
+    needs_weights: bool = False
+
+    def fit(self, task: Task) -> Job["CMRCNetPredictor"]:
+        """Train on the task's sections and genes; a training that stands is loaded."""
+        spots = sum(section.spots.n_obs for section in task.training)
+        ks = tuple(k for k in self.ks if k <= spots)
+        if not ks:
+            raise UserError(
+                f"{self.title} averages {min(self.ks)} training spots, and there are {spots}; give more sections."
+            )
+        config = FitConfig(
+            preset=self.preset,
+            variant=self.variant,
+            seed=task.seed,
+            device=task.device,
+            patch=task.patch,
+            genes=task.genes,
+            thumbnails=False,
+            model=self.model,
+        )
+        if task.epochs is not None:
+            config = dataclasses.replace(config, epochs=task.epochs)
+        checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
+        notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
+        return CMRCNetPredictor(checkpoint, task.genes, ks, task.device, tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class CMRCNetPredictor:
+    """A trained CMRCNet and the genes that it is asked for."""
+
+    checkpoint: Checkpoint
+    genes: Sequence[str]
+    ks: tuple[int, ...]
+    device: str
+    notes: tuple[str, ...] = ()
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Predict with the first k."""
+        predicted = yield from self.predict_each(section, self.ks[:1])
+        return predicted[str(self.ks[0])]
+
+    def predict_each(self, section: Section, ks: Sequence[int] = ()) -> Job[dict[str, Float32]]:
+        """Predict with each k from one search: the nearest of many are the nearest of few.
+
+        Returns
+        -------
+        dict of str to float32 (n, len(genes))
+            By k.
+        """
+        ks = ks or self.ks
+        found = yield from predict(section, self.checkpoint, k=max(ks), device=self.device)
+        bank = self.checkpoint.bank
+        return {str(k): bank.mean_expression(np.ascontiguousarray(found.neighbours[:, :k]), self.genes) for k in ks}

@@ -1,0 +1,100 @@
+"""What a benchmark is run on: sections from a sheet or one of the paper's datasets, not yet opened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.experiments.hest import on_tissue
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.sheet import SheetRow, read_sheet
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Sections to compare methods on.
+
+    Parameters
+    ----------
+    name : str
+        What tables and reports call it.
+    rows : tuple of SheetRow
+        The sections.
+    panel : Panel, optional
+        The marker genes.
+    map_genes : tuple of str
+        Genes that are drawn as maps, besides the best predicted.
+    left_out_genes : tuple of str
+        How names begin that are no genes, such as a platform's controls.
+    replicates : tuple of tuple of str
+        Groups of sections cut from one block.
+    patches : mapping of str to Path
+        By section, HEST's patches: only spots that have one are kept. Empty: all spots are.
+    min_umi : int
+        Spots with fewer counts are dropped.
+    paper : str
+        What the paper calls the dataset, ``""`` where it is none of the paper's.
+    notes : tuple of str
+        What a reader of the scores must know.
+    """
+
+    name: str
+    rows: tuple[SheetRow, ...]
+    panel: Panel | None = None
+    map_genes: tuple[str, ...] = ()
+    left_out_genes: tuple[str, ...] = ()
+    replicates: tuple[tuple[str, ...], ...] = ()
+    patches: Mapping[str, Path] = field(default_factory=dict)
+    min_umi: int = 0
+    paper: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The panel's genes."""
+        return self.panel.genes if self.panel else ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Genes that are drawn, whatever their scores."""
+        return tuple(dict.fromkeys((*self.map_genes, *self.markers)))
+
+    def open(self, name: str) -> Section:
+        """Open a section, without what is no gene and, if so asked, without spots off the tissue.
+
+        Raises
+        ------
+        UserError
+            If it cannot be read, has no counts, or nothing of it is left.
+        """
+        row = next(row for row in self.rows if row.section == name)
+        if row.spots is None:
+            raise UserError(f"Section {name} has no spots in the sheet; a comparison needs measured expression.")
+        section = row.open(min_umi=self.min_umi)
+        try:
+            return self._kept(section)
+        except UserError:
+            section.slide.close()
+            raise
+
+    def _kept(self, section: Section) -> Section:
+        if not section.measured:
+            raise UserError(f"Section {section.name} has no counts; a comparison needs measured expression.")
+        spots, notes = section.spots, list(section.notes)
+        genes = np.array([not name.startswith(self.left_out_genes) for name in spots.var_names])
+        if not genes.all():
+            spots = spots[:, genes].copy()
+            notes.append(f"{int((~genes).sum())} of {len(genes)} names are controls, not genes, and were left out.")
+        if section.name in self.patches:
+            kept = on_tissue(self.patches[section.name], spots.obs_names)
+            notes.append(f"{int((~kept).sum())} of {len(kept)} spots are off the tissue by HEST and were left out.")
+            spots = spots[kept].copy()
+        return section if spots is section.spots else replace(section, spots=spots, notes=tuple(notes))
+
+
+def from_sheet(path: Path, panel: Panel | None = None, min_umi: int = 0) -> Dataset:
+    """Return the sections of a sheet as a dataset that is none of the paper's."""
+    return Dataset(path.stem, tuple(read_sheet(path)), panel, min_umi=min_umi)

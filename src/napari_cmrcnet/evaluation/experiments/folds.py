@@ -1,0 +1,155 @@
+"""Folds: which sections are trained on and which are predicted, with the genes that every method predicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.metrics import heg
+from napari_cmrcnet.evaluation.picture_file import file_name
+from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes, shared_genes
+from napari_cmrcnet.sections.sheet import SheetRow
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+    from napari_cmrcnet.sections.section import Section
+
+Kind = Literal["sample", "patient"]
+N_VARIABLE, N_EXPRESSED = 1000, 250
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of the sections.
+
+    Parameters
+    ----------
+    name : str
+        Of its files.
+    training, test : tuple of str
+        Names of sections.
+    genes : tuple of str
+        What every method predicts, chosen on the training sections alone.
+    leaks : tuple of str
+        A sentence for each reason why a test section is not new to what was trained.
+    """
+
+    name: str
+    training: tuple[str, ...]
+    test: tuple[str, ...]
+    genes: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fold as JSON holds it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Fold":
+        """Return the fold that `to_dict` gave; raises KeyError or TypeError for anything else."""
+        many = {name: tuple(values[name]) for name in ("training", "test", "genes", "leaks")}
+        return cls(str(values["name"]), **many)
+
+
+def make_folds(rows: Sequence[SheetRow], kind: Kind) -> list[Fold]:
+    """Leave out each section in turn, or each patient with all their sections.
+
+    Parameters
+    ----------
+    rows : sequence of SheetRow
+        The sections.
+    kind : {"sample", "patient"}
+        What is left out; the paper leaves out a sample.
+
+    Raises
+    ------
+    UserError
+        If nothing would be left to train on, or a patient is not known.
+    """
+    if len(rows) < 2:
+        raise UserError(f"A comparison needs at least two sections, one to train on; there is {len(rows)}.")
+    names = [row.section for row in rows]
+    if kind == "sample":
+        return [Fold(file_name(name), tuple(other for other in names if other != name), (name,)) for name in names]
+    if unknown := [row.section for row in rows if not row.patient]:
+        raise UserError(
+            f"The patient of {', '.join(unknown)} is not known; name the patient of every section, or make the folds "
+            "by sample."
+        )
+    patients = list(dict.fromkeys(row.patient for row in rows))
+    if len(patients) < 2:
+        raise UserError(f"All sections are of patient {patients[0]}; folds by patient need two, folds by sample one.")
+    folds = []
+    for number, patient in enumerate(patients, start=1):
+        test = tuple(row.section for row in rows if row.patient == patient)
+        training = tuple(name for name in names if name not in test)
+        folds.append(Fold(f"{number}_{file_name(patient)}", training, test))
+    return folds
+
+
+def with_genes(fold: Fold, sections: "Sequence[Section]", markers: Sequence[str]) -> Fold:
+    """Return the fold with the genes to predict, chosen on its training sections.
+
+    They are the union of each section's 1,000 most variable genes (the paper's), each section's 250 most expressed,
+    of which HEG are taken, and the markers; of those, the ones that all training sections have.
+    """
+    training = [section for section in sections if section.name in fold.training]
+    chosen = {*highly_variable_genes(training, N_VARIABLE), *markers}
+    for section in training:
+        names = [str(name) for name in section.spots.var_names]
+        mean = np.asarray(expression_of(section.spots, names).mean(axis=0)).ravel()
+        chosen.update(heg(mean, names, N_EXPRESSED))
+    genes = tuple(gene for gene in shared_genes(training) if gene in chosen)
+    for section in sections:
+        if section.name in fold.test and not set(genes) & set(section.spots.var_names):
+            raise UserError(
+                f"Section {section.name} has none of the genes of the sections trained on; check that all name genes "
+                "alike and are of one species."
+            )
+    return replace(fold, genes=genes)
+
+
+def with_leaks(fold: Fold, dataset: "Dataset", contents: dict[str, Any]) -> Fold:
+    """Return the fold with its leaks.
+
+    Parameters
+    ----------
+    fold : Fold
+        The fold.
+    dataset : Dataset
+        With the sections' patients and replicates.
+    contents : mapping of str to anything
+        By section, what is equal where counts or slide are the same.
+    """
+    patients = {row.section: row.patient for row in dataset.rows}
+    said = []
+    for name in fold.test:
+        copies = [other for other in fold.training if contents[other] == contents[name]]
+        blocks = [set(group) - {name} for group in dataset.replicates if name in group]
+        replicates = [other for other in fold.training if any(other in block for block in blocks)]
+        siblings = [other for other in fold.training if patients[name] and patients[other] == patients[name]]
+        if copies:
+            said.append(f"{name} has the same content as {_listed(copies)}, trained on: its scores say nothing.")
+        elif replicates:
+            said.append(f"{name} is cut from one block with {_listed(replicates)}, trained on: nearly copies.")
+        elif siblings:
+            said.append(
+                f"{name} is of patient {patients[name]}, of whom {_listed(siblings)} {_were(siblings)} trained on: "
+                "its scores are optimistic for new patients."
+            )
+        elif unknown := [other for other in (name, *fold.training) if not patients[other]]:
+            said.append(
+                f"The patient of {_listed(unknown)} is not known: if {name} is of a patient trained on, its scores "
+                "are optimistic."
+            )
+    return replace(fold, leaks=tuple(said))
+
+
+def _were(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 else "were"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(", ".join(names).rsplit(", ", 1))

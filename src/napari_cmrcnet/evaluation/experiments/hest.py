@@ -1,0 +1,104 @@
+"""A folder in HEST's layout: which sections it has, and which of their spots lie on tissue."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.sections.formats.origin import mapping, number
+from napari_cmrcnet.sections.sheet import SheetRow
+
+
+def hest_row(folder: Path, name: str, patient: str = "") -> SheetRow:
+    """Return a section of a folder in HEST's layout.
+
+    The pixel size is what HEST estimated, never what the slide's tag says: of two slides of the paper's that is 1.0
+    where 0.2125 is true. It stands in ``metadata/{id}.json``, from where the reader of the spots takes it, and in the
+    table of all sections, which is asked where that file is missing.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``st/`` and ``wsis/``.
+    name : str
+        HEST's id.
+    patient : str
+        Whom it is from, where that is known better than HEST says.
+
+    Raises
+    ------
+    UserError
+        If slide or spots are missing.
+    """
+    slide, spots = folder / "wsis" / f"{name}.tif", folder / "st" / f"{name}.h5ad"
+    if missing := [path for path in (slide, spots) if not path.is_file()]:
+        raise UserError(f"{missing[0]} does not exist; download the dataset, or name the folder that holds it.")
+    metadata = folder / "metadata" / f"{name}.json"
+    about = _metadata(metadata) if metadata.is_file() else _table_row(folder, name)
+    mpp = None if metadata.is_file() else number(about.get("pixel_size_um_estimated")) or None
+    return SheetRow(name, slide, spots, patient or _text(about.get("patient")), mpp)
+
+
+def patch_file(folder: Path, name: str) -> Path:
+    """Return where HEST keeps the patches of a section."""
+    return folder / "patches" / f"{name}.h5"
+
+
+def on_tissue(patches: Path, names: pd.Index) -> NDArray[np.bool_]:
+    """Say which spots lie on tissue: those of which HEST cut a patch. Its ``in_tissue`` is unreliable.
+
+    Parameters
+    ----------
+    patches : Path
+        HEST's patches, whose ``barcode`` is joined on: they are fewer than the spots and in an order of their own.
+    names : Index
+        The spots.
+
+    Returns
+    -------
+    bool (n,)
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or has none of the spots.
+    """
+    check_hdf5(patches)
+    with h5py.File(patches, "r") as file:
+        if "barcode" not in file:
+            raise UserError(f"{patches} has no barcodes, so its patches are of no known spot; download it again.")
+        stored = np.asarray(file["barcode"]).ravel()
+    barcodes = {name.decode() if isinstance(name, bytes) else str(name) for name in stored.tolist()}
+    kept = np.array([str(name) in barcodes for name in names])
+    if not kept.any():
+        raise UserError(f"{patches} has a patch of none of the section's spots; download both again.")
+    return kept
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        return dict(mapping(json.loads(path.read_text("utf-8-sig"))))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable JSON ({error}); download it again.") from error
+
+
+def _table_row(folder: Path, name: str) -> dict[str, Any]:
+    """Return what the table of all sections, which begins with a byte-order mark, says of one; empty without it."""
+    for path in sorted(folder.glob("HEST_v*.csv"), reverse=True):
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for row in csv.DictReader(stream):
+                if row.get("id") == name:
+                    return dict(row)
+    return {}
+
+
+def _text(value: Any) -> str:
+    """Return a name; HEST writes an unknown one as null, NaN or nothing."""
+    return "" if value is None or str(value).strip().casefold() in ("", "nan", "none", "null") else str(value).strip()

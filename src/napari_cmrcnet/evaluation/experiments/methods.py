@@ -1,0 +1,112 @@
+"""The methods of a benchmark: CMRCNet, what it is compared with, and its ablation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.baselines.method import METHODS, Method
+
+CMRCNET = "cmrcnet"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method of a benchmark, as settings from which any process makes it.
+
+    Parameters
+    ----------
+    name : str
+        Of its files; of the command line's methods, or a row of the ablation.
+    method : str
+        ``"cmrcnet"`` or a key of `METHODS`.
+    settings : mapping
+        In place of the method's own.
+    """
+
+    name: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, folder: Path) -> Method:
+        """Return the method; a training that can be resumed lives in the folder."""
+        if self.method == CMRCNET:
+            from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetMethod
+
+            return CMRCNetMethod(folder, name=self.name, **self.settings)
+        return METHODS[self.method](**self.settings)
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """A row and column of the paper's Table 5."""
+
+    name: str
+    loss: str
+    mask: float | None
+    target: str
+    model: Mapping[str, Any]
+
+
+def _ablation() -> tuple[AblationRow, ...]:
+    rows = [AblationRow("cmrcnet-contrastive", "contrastive alone", None, "none", {"reconstruction": False})]
+    for loss in ("cosine", "mse"):
+        for target, masks in (("image", (0.3, 0.5, 0.7)), ("expression", (0.5,))):
+            for mask in masks:
+                model = {"reconstruction_loss": loss, "mask_rate": mask, "target": target}
+                default = model == {"reconstruction_loss": "mse", "mask_rate": 0.5, "target": "image"}
+                name = CMRCNET if default else f"cmrcnet-{loss}-{target}-mask-{mask:g}"
+                rows.append(AblationRow(name, loss, mask, target, {} if default else model))
+    return tuple(rows)
+
+
+ABLATION = _ablation()
+"""Table 5, in its order. The method itself is the row of MSE, half masked, the image's embedding as target."""
+
+
+def known_methods() -> tuple[str, ...]:
+    """Return the names of all methods."""
+    return (CMRCNET, *METHODS)
+
+
+def choose(
+    names: Sequence[str], cmrcnet: Mapping[str, Any], *, ablation: bool, weights: Path | None
+) -> tuple[Choice, ...]:
+    """Return the methods of a benchmark.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `known_methods`; none: all that need no weights from outside, or all where there are weights.
+    cmrcnet : mapping
+        Settings of `CMRCNetMethod`.
+    ablation : bool
+        Add the rows of Table 5.
+    weights : Path, optional
+        Local weights for methods that need them.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown or repeated, or a method needs weights and there are none.
+    """
+    if unknown := [name for name in names if name not in known_methods()]:
+        raise UserError(f"There is no method {unknown[0]!r}; choose among {', '.join(known_methods())}.")
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise UserError(f"The method {repeated[0]} is there twice; name it once.")
+    choices = [Choice(name, name, cmrcnet if name == CMRCNET else {}) for name in names or known_methods()]
+    without = [choice for choice in choices if choice.make(Path()).needs_weights and weights is None]
+    if names and without:
+        raise UserError(f"The method {without[0].name} needs weights of its encoder; give their file or leave it out.")
+    choices = [choice for choice in choices if choice not in without]
+    if ablation:
+        model = dict(cmrcnet.get("model", {}))
+        settings = [
+            dict(cmrcnet) | {"ks": tuple(cmrcnet["ks"][:1]), "model": {**model, **row.model}} for row in ABLATION
+        ]
+        added = [Choice(row.name, CMRCNET, its) for row, its in zip(ABLATION, settings, strict=True)]
+        choices += [choice for choice in added if choice.name != CMRCNET]
+        if not any(choice.name == CMRCNET for choice in choices):
+            choices.insert(0, Choice(CMRCNET, CMRCNET, cmrcnet))
+    return tuple(choices)

@@ -1,0 +1,54 @@
+"""The paper's figures, to stand beside one's own."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+_TARGETS = {"none": "none", "image": "image", "expression": "spatial transcription"}
+
+
+@cache
+def _paper() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files(__package__).joinpath("paper_tables.json").read_text("utf-8"))
+    return content
+
+
+def source() -> str:
+    """Return where the figures are from."""
+    return str(_paper()["source"])
+
+
+def paper_values(dataset: str, table: str, method: str) -> dict[str, float]:
+    """Return what the paper says of a method on a dataset, by column; empty where it says nothing.
+
+    Parameters
+    ----------
+    dataset : str
+        As the paper calls it; ``""`` is none of its.
+    table : {"table1", "table2", "table4"}
+        Which table.
+    method : str
+        ``"bleep"``; CMRCNet with its k, ``"cmrcnet-50"``, but in Table 2.
+    """
+    values = _paper()["datasets"].get(dataset, {}).get(table, {}).get(method, ())
+    columns = _paper()["table2_columns" if table == "table2" else "table1_columns"]
+    return dict(zip(columns, values, strict=False))
+
+
+def paper_ablation(loss: str, mask: float | None, target: str) -> dict[str, float]:
+    """Return the paper's Table 5, which is the mean over its six datasets, by column."""
+    for row in _paper()["table5"]:
+        if (row["loss"], row["mask"], row["target"]) == (loss, mask, target):
+            return dict(zip(_paper()["table1_columns"], row["values"], strict=True))
+    return {}
+
+
+def paper_genes(dataset: str) -> list[tuple[str, float]]:
+    """Return the genes that CMRCNet-50 predicts best by the paper's Table 3, with their PCC."""
+    return [(gene, value) for gene, value in _paper()["datasets"].get(dataset, {}).get("table3", ())]
+
+
+def target_name(target: str) -> str:
+    """Return what the paper calls a target of the reconstruction."""
+    return _TARGETS[target]

@@ -1,0 +1,166 @@
+"""The report of a benchmark: its tables, its figures, and what a reader must know of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.experiments import paper
+from napari_cmrcnet.evaluation.experiments.bootstrap import RESAMPLES
+from napari_cmrcnet.evaluation.experiments.collected import Collected
+from napari_cmrcnet.evaluation.experiments.folds import Fold
+from napari_cmrcnet.evaluation.experiments.methods import Choice
+from napari_cmrcnet.evaluation.experiments.results import UnitResult
+from napari_cmrcnet.evaluation.experiments.tables import Table, make_tables, markdown, write_csv
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.experiments.benchmark import Plan
+    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a benchmark found and wrote.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    tables : tuple of Table
+        1, 2 and, where there are results for them, 4 and 5.
+    warnings : tuple of str
+        What makes the figures better, or less real, than they look.
+    files : tuple of Path
+        All that the report is made of; ``report.md`` last.
+    """
+
+    out: Path
+    tables: tuple[Table, ...]
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def write_report(
+    dataset: "Dataset",
+    plan: "Plan",
+    choices: Sequence[Choice],
+    folds: Sequence[Fold],
+    results: Sequence[UnitResult],
+    failed: Mapping[str, UserError],
+    out: Path,
+) -> Job[Outcome]:
+    """Write tables, figures and ``report.md`` of all methods whose results are complete.
+
+    Parameters
+    ----------
+    dataset, plan, choices, folds
+        What was asked for.
+    results : sequence of UnitResult
+        What was done.
+    failed : mapping of str to UserError
+        What could not be done, and why.
+    out : Path
+        The benchmark's folder.
+
+    Yields
+    ------
+    Progress
+        Once a table or picture.
+    """
+    yield Progress("Writing the report", 0, 0)
+    found = Collected(choices, folds, results)
+    files: list[Path] = []
+    tables: tuple[Table, ...] = ()
+    if found.labels:
+        tables = tuple(make_tables(dataset, found, nan_as_zero=plan.nan_as_zero))
+        for table in tables:
+            files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
+            files.append(_write(out / "tables" / f"{table.name}.md", markdown(table)))
+    warnings = tuple(dict.fromkeys(said for fold in folds for said in fold.leaks))
+    text = _text(dataset, plan, found, tables, warnings, failed)
+    files.append(_write(out / "report.md", text))
+    return Outcome(out, tables, warnings, tuple(files))
+
+
+def _text(
+    dataset: "Dataset",
+    plan: "Plan",
+    found: Collected,
+    tables: Sequence[Table],
+    warnings: Sequence[str],
+    failed: Mapping[str, UserError],
+) -> str:
+    parts = [f"# Benchmark of {dataset.name}", _setting(dataset, plan, found)]
+    if warnings or dataset.notes:
+        parts += ["## To know before reading the figures", _bullets([*warnings, *dataset.notes])]
+    if failed:
+        reasons = [f"{name}: {reason}" for name, reason in failed.items()]
+        parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(reasons)]
+    parts += ["## Tables", _explained(dataset, plan), *(markdown(table) for table in tables)]
+    parts += ["## Methods", _methods(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:
+    kind = "a section" if plan.folds == "sample" else "a patient"
+    epochs = f"{plan.epochs} epochs, for all that have epochs" if plan.epochs else "each method's published epochs"
+    mpp = f"{plan.patch.model_mpp} µm/px" if plan.patch.model_mpp else "the slide's own pixels"
+    said = [
+        f"Folds: {kind} left out in turn, {len(found.folds)} folds of {len(dataset.rows)} sections.",
+        f"Seeds: {len(found.seeds)}. Budget: {epochs}.",
+        f"Patches: {plan.patch.patch_px} px at {mpp}, the same for all. CMRCNet: preset {plan.preset}, variant "
+        f"{plan.variant}.",
+    ]
+    said += [
+        f"Fold {fold.name}: trained on {', '.join(fold.training)}; tested on {', '.join(fold.test)}; "
+        f"{len(fold.genes):,} genes, chosen on the training sections."
+        for fold in found.folds
+    ]
+    return _bullets(said)
+
+
+def _explained(dataset: "Dataset", plan: "Plan") -> str:
+    undefined = "counted as 0" if plan.nan_as_zero else "left out of the mean and counted in the CSV files"
+    said = (
+        "Mean PCC over the genes of a set, then over seeds and test sections. HEG and HVG are the genes of the highest "
+        "mean and variance in the test section, among those that all methods predict. In parentheses the 95 % interval "
+        f"of {RESAMPLES:,} resamples of folds and genes; Δ is the difference to CMRCNet in the same resamples, below 0 "
+        f"where CMRCNet is better. An undefined PCC (a constant gene) is {undefined}. With few folds intervals are "
+        "rough, and they do not cover how far other patients differ."
+    )
+    if dataset.paper:
+        return f"{said} Beside it the paper's value ({paper.source()})."
+    return f"{said} The paper has no values for these sections."
+
+
+def _methods(found: Collected) -> str:
+    lines = ["| method | runs | wall time a run | CPU time a run | machine |", "|---|---|---|---|---|"]
+    notes = []
+    for runs in found.runs.values():
+        whole = [run.about for run in runs if not run.about["resumed"]] or [run.about for run in runs]
+        wall, cpu = (sum(about[name] for about in whole) / len(whole) for name in ("wall_s", "cpu_s"))
+        machines = "; ".join(sorted({str(run.about["machine"]) for run in runs}))
+        lines.append(f"| {runs[0].title} | {len(runs)} | {_duration(wall)} | {_duration(cpu)} | {machines} |")
+        if resumed := sum(run.about["resumed"] for run in runs):
+            notes.append(f"{runs[0].title}: {resumed} of {len(runs)} trainings were stopped and gone on with.")
+        notes += dict.fromkeys(f"{runs[0].title}: {note}" for run in runs for note in run.about["notes"])
+    return "\n".join([*lines, "", _bullets(notes)])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _write(path: Path, text: str) -> Path:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, "utf-8")
+    return path

@@ -1,0 +1,240 @@
+"""The paper's tables, from the results of a benchmark, with its figures beside one's own."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.evaluation.experiments import paper
+from napari_cmrcnet.evaluation.experiments.bootstrap import Estimate, estimate
+from napari_cmrcnet.evaluation.experiments.collected import (
+    Choose,
+    Collected,
+    Label,
+    markers_of,
+    most_expressed,
+    most_variable,
+)
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+
+_ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
+Sets = Mapping[str, Choose]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's row: its estimate and the paper's value in each column."""
+
+    title: str
+    estimates: Mapping[str, Estimate]
+    paper: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is written.
+
+    Parameters
+    ----------
+    name : str
+        Of its files: ``table1``.
+    title : str
+        Above it.
+    columns : tuple of str
+        Sets of genes.
+    rows : tuple of Row
+        One a method.
+    reference : str
+        The row that the others are compared with.
+    notes : tuple of str
+        Below it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    reference: str
+    notes: tuple[str, ...] = ()
+
+
+def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = False) -> list[Table]:
+    """Return Tables 1, 2, 4 and 5, those of them for which there are results.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With the markers, and the name that the paper has for it.
+    found : Collected
+        The results.
+    nan_as_zero : bool
+        Count undefined PCC as 0.
+    """
+    compared = [label for label in found.labels if label.method not in _ABLATION_NAMES]
+    ours = [label for label in compared if label.method == CMRCNET]
+    others = [label for label in compared if label.method != CMRCNET]
+    top = {"HEG": most_expressed(50), "HVG": most_variable(50), "markers": markers_of(dataset)}
+    if not dataset.markers:
+        del top["markers"]
+    ends = [label for label in ours if label in (ours[0], ours[-1])]
+    tables = [
+        _table(
+            "table1", f"Table 1. Mean PCC, {dataset.name}", [*others, *ends], top, ours[:1], dataset, found, nan_as_zero
+        )
+    ]
+    tables.append(_wider(dataset, found, others, ours, nan_as_zero))
+    encoder = [label for label in others if label.method == "ctranspath"]
+    if encoder and ours:
+        first = {name: top[name] for name in ("HEG", "HVG")}
+        title = f"Table 4. A pretrained encoder, PCA and ridge, {dataset.name}"
+        tables.append(_table("table4", title, [*encoder, ours[-1]], first, ours[-1:], dataset, found, nan_as_zero))
+    if any(label.method in _ABLATION_NAMES for label in found.labels):
+        tables.append(_ablation(dataset, found, ours, top, nan_as_zero))
+    return tables
+
+
+def _table(
+    name: str,
+    title: str,
+    labels: Sequence[Label],
+    sets: Sets,
+    reference: Sequence[Label],
+    dataset: "Dataset",
+    found: Collected,
+    nan_as_zero: bool,
+) -> Table:
+    against = reference[0].text if reference else ""
+    columns = {
+        column: estimate({label.text: found.values(label, genes) for label in labels}, against, nan_as_zero=nan_as_zero)
+        for column, genes in sets.items()
+    }
+    rows = tuple(
+        Row(
+            label.text,
+            {column: columns[column][label.text] for column in sets},
+            paper.paper_values(dataset.paper, name, label.paper),
+        )
+        for label in labels
+    )
+    return Table(name, title, tuple(sets), rows, against)
+
+
+def _wider(
+    dataset: "Dataset", found: Collected, others: Sequence[Label], ours: Sequence[Label], nan_as_zero: bool
+) -> Table:
+    """Return Table 2: 150 genes with k = 250, and 250 with k = 500, or the nearest below that there is."""
+    sets = {"HEG150": most_expressed(150), "HVG150": most_variable(150),
+            "HEG250": most_expressed(250), "HVG250": most_variable(250)}  # fmt: skip
+    estimates: dict[str, dict[str, Estimate]] = {label.text: {} for label in others}
+    notes, title = [], "CMRCNet"
+    for column, genes in sets.items():
+        wanted = 250 if "150" in column else 500
+        fitting = [label for label in ours if int(label.output) <= wanted]
+        values = {label.text: found.values(label, genes) for label in others}
+        if fitting:
+            values[title] = found.values(fitting[-1], genes)
+            if int(fitting[-1].output) != wanted:
+                notes.append(f"{column} of CMRCNet is with k = {fitting[-1].output}, not the paper's {wanted}.")
+        for method, one in estimate(values, title, nan_as_zero=nan_as_zero).items():
+            estimates.setdefault(method, {})[column] = one
+    keys = {label.text: label.paper for label in others} | {title: CMRCNET}
+    rows = tuple(
+        Row(method, its, paper.paper_values(dataset.paper, "table2", keys[method])) for method, its in estimates.items()
+    )
+    text = f"Table 2. Mean PCC over more genes (k = 250 and 500), {dataset.name}"
+    return Table("table2", text, tuple(sets), rows, title if ours else "", tuple(notes))
+
+
+def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Sets, nan_as_zero: bool) -> Table:
+    """Return Table 5, with k = 50 as the paper has it."""
+    labels = {label.method: label for label in found.labels if label.method in _ABLATION_NAMES}
+    if ours:
+        labels[CMRCNET] = ours[0]
+    titles = {row.name: _row_title(row.loss, row.mask, row.target) for row in ABLATION}
+    columns = {
+        column: estimate(
+            {titles[row.name]: found.values(labels[row.name], genes) for row in ABLATION if row.name in labels},
+            titles[CMRCNET],
+            nan_as_zero=nan_as_zero,
+        )
+        for column, genes in sets.items()
+    }
+    rows = tuple(
+        Row(
+            titles[row.name],
+            {column: columns[column][titles[row.name]] for column in sets},
+            paper.paper_ablation(row.loss, row.mask, row.target) if dataset.paper else {},
+        )
+        for row in ABLATION
+        if row.name in labels
+    )
+    notes = ("The paper's values are means over its six datasets.",) if dataset.paper else ()
+    title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}, {dataset.name}"
+    return Table("table5", title, tuple(sets), rows, titles[CMRCNET], notes)
+
+
+def _row_title(loss: str, mask: float | None, target: str) -> str:
+    if mask is None:
+        return "contrastive loss alone"
+    return f"{loss.replace('mse', 'MSE')}, mask {mask:g}, {paper.target_name(target)}"
+
+
+def write_csv(path: Path, table: Table) -> Path:
+    """Write a table as CSV, a line a method and set of genes."""
+    columns = ("method", "set", *Estimate.__dataclass_fields__, "reference", "paper")
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        lines = csv.writer(stream, lineterminator="\n")
+        lines.writerow(columns)
+        for row in table.rows:
+            for name in table.columns:
+                cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
+                lines.writerow([safe_text(row.title), name, *cells, table.reference, _cell(row.paper.get(name))])
+    return path
+
+
+def _cell(value: float | int | None) -> str:
+    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
+
+
+def markdown(table: Table) -> str:
+    """Return a table as Markdown: in each cell the mean, its interval, the difference and the paper's value."""
+    best = {name: _best(table, name) for name in table.columns}
+    lines = [
+        f"### {table.title}",
+        "",
+        f"| method | {' | '.join(table.columns)} |",
+        "|---" * (1 + len(table.columns)) + "|",
+    ]
+    for row in table.rows:
+        cells = [_markdown_cell(row, name, best[name]) for name in table.columns]
+        lines.append(f"| {_escaped(row.title)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"{note}\n" for note in table.notes)])
+
+
+def _markdown_cell(row: Row, name: str, best: float | None) -> str:
+    one = row.estimates[name]
+    if one.mean is None:
+        parts = ["undefined"]
+    else:
+        mean = f"**{one.mean:.3f}**" if one.mean == best else f"{one.mean:.3f}"
+        parts = [f"{mean} ({one.low:.3f} to {one.high:.3f})"]
+    if one.difference is not None:
+        parts.append(f"Δ {one.difference:+.3f} ({one.difference_low:+.3f} to {one.difference_high:+.3f})")
+    if name in row.paper:
+        parts.append(f"paper {row.paper[name]:.3f}")
+    return "<br>".join(parts).replace("-", "−")
+
+
+def _best(table: Table, name: str) -> float | None:
+    means = [row.estimates[name].mean for row in table.rows]
+    return max((mean for mean in means if mean is not None), default=None)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,143 @@
+"""One fold, method and seed: the unit of a benchmark that is done, kept and gone on from."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+from napari_cmrcnet.evaluation.experiments.folds import Fold
+from napari_cmrcnet.evaluation.experiments.machine import machine
+from napari_cmrcnet.evaluation.experiments.methods import Choice
+from napari_cmrcnet.evaluation.experiments.results import SectionResult, UnitResult, save_result, score_section
+from napari_cmrcnet.evaluation.metrics import dense
+from napari_cmrcnet.retrieval.card import package_versions
+from napari_cmrcnet.retrieval.spread import worker_number
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.patches import PatchSpec
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.baselines.method import Predictor
+    from napari_cmrcnet.sections.section import Section
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker is sent.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The sections.
+    fold : Fold
+        Which are trained on, and the genes.
+    choice : Choice
+        The method.
+    seed : int
+        Of all that is random.
+    patch : PatchSpec
+        Patches, the same for every method.
+    epochs : int, optional
+        The same for every method that has some.
+    device : str
+        As `choose_device` takes it.
+    weights : Path, optional
+        Of the method's image encoder.
+    out : Path
+        The benchmark's folder.
+    keep : bool
+        Whether checkpoints are kept when the result stands.
+    """
+
+    dataset: Dataset
+    fold: Fold
+    choice: Choice
+    seed: int
+    patch: PatchSpec
+    epochs: int | None
+    device: str
+    weights: Path | None
+    out: Path
+    keep: bool = False
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.fold.name}, {self.choice.name}, seed {self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """The result."""
+        return self.out / "results" / self.fold.name / f"{self.choice.name}_seed{self.seed}.h5"
+
+    @property
+    def work(self) -> Path:
+        """Where a training lives that can be gone on with."""
+        return self.out / "trainings" / self.fold.name / f"seed{self.seed}" / self.choice.name
+
+    def run(self) -> Job[None]:
+        """Fit, predict, score, and write the result."""
+        resumed = self.work.exists()
+        wall, cpu = time.perf_counter(), time.process_time()
+        device = _device(self.device)
+        with ExitStack() as slides:
+            training = tuple(self._open(name, slides) for name in self.fold.training)
+            task = Task(training, self.fold.genes, self.patch, self.seed, self.epochs, device, self.weights)
+            method = self.choice.make(self.work)
+            predictor = yield from method.fit(task)
+            sections = []
+            for name in self.fold.test:
+                sections.append((yield from self._score(predictor, self._open(name, slides))))
+        about = {
+            "settings": {"epochs": self.epochs, "device": device, **_plain(self.choice.settings)},
+            "wall_s": time.perf_counter() - wall,
+            "cpu_s": time.process_time() - cpu,
+            "resumed": resumed,
+            "machine": machine(device),
+            "packages": package_versions(),
+            "notes": list(predictor.notes),
+        }
+        result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
+        save_result(self.path, result)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the training of a result that stands, unless it is to be kept."""
+        if not self.keep and self.work.exists():
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _open(self, name: str, slides: ExitStack) -> "Section":
+        section = self.dataset.open(name)
+        slides.enter_context(section.slide)
+        return section
+
+    def _score(self, predictor: "Predictor", section: "Section") -> Job[SectionResult]:
+        each: Callable[..., Job[Any]] | None = getattr(predictor, "predict_each", None)
+        predicted = (yield from each(section)) if each else {"": (yield from predictor.predict(section))}
+        columns = [column for column, gene in enumerate(self.fold.genes) if gene in section.spots.var_names]
+        genes = [self.fold.genes[column] for column in columns]
+        measured = dense(expression_of(section.spots, genes))
+        scored = {name: np.asarray(values)[:, columns] for name, values in predicted.items()}
+        return score_section(section.name, genes, measured, scored, self.dataset.shown)
+
+
+def _device(asked: str) -> str:
+    """Return the device of this process: workers of one machine share its GPUs among them."""
+    import torch
+
+    number = worker_number()
+    if number is None or asked not in ("auto", "cuda") or not torch.cuda.is_available():
+        return asked
+    return f"cuda:{number % torch.cuda.device_count()}"
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    return {name: value if isinstance(value, str | int | float | bool | list | dict) else str(value)
+            for name, value in settings.items()}  # fmt: skip
