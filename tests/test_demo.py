@@ -26,6 +26,7 @@ def test_demo_writes_scores_and_pictures(tmp_path: Path, capsys: pytest.CaptureF
         assert set(summary[name]) == {"pcc", "low", "high", "n", "undefined"}
         assert summary[name]["low"] < summary[name]["pcc"] < summary[name]["high"]
     assert "synthetic" in printed
+    assert f"napari {tmp_path / 'S4_predicted.h5ad'}" in printed.replace("\n", " ")
     assert str(tmp_path / "S4_map_ERBB2.png") in printed
     assert (tmp_path / "S4_map_ERBB2.png").read_bytes().startswith(b"\x89PNG")
 

@@ -207,7 +207,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def demo(options: argparse.Namespace) -> None:
-    """Predict, score and show the sample."""
+    """Predict and score the sample."""
     from napari_cmrcnet.evaluation.demo import demo as run_demo
 
     _show_report(show_progress(run_demo(options.out)))

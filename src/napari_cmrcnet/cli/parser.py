@@ -203,7 +203,7 @@ def _add_evaluate(commands: "Commands") -> None:
 
 
 def _add_demo(commands: "Commands") -> None:
-    parser = _add(commands, "demo", "predict, score and show the synthetic sample")
+    parser = _add(commands, "demo", "predict and score the synthetic sample, with pictures")
     parser.add_argument(
         "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (demo_output)"
     )
