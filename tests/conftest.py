@@ -1,6 +1,7 @@
 """Fixtures that several parts of the tests share."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.sections.section import Section
+
+# What several tests import lies beside them, where pytest's mode of importing does not look.
+sys.path.append(str(Path(__file__).parent))
 
 # qtpy and pytest-qt choose differently where both are installed.
 os.environ.setdefault("QT_API", "pyside6")

@@ -1,5 +1,6 @@
 """Before a prediction: what slide, spots and checkpoint are, and what speaks against the run."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,12 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.evaluation.inspection import Inspection, Request, inspect
 from napari_cmrcnet.evaluation.preflight import read_bank_summary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.sections.tissue import TissueMask
 
 
 @pytest.fixture
@@ -59,7 +64,6 @@ def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection
         ({"patient": "P1"}, "C is of patient P1, of whom the checkpoint was trained"),
         ({"patient": ""}, "The patient of C or of the training sections is not known"),
         ({"k": 60}, "comes near the mean of the whole bank"),
-        ({"k": 100}, "the bank has 72 spots only"),
         ({"mpp": 1.0}, "larger than the model's 0.5 µm"),
     ],
 )
@@ -88,6 +92,65 @@ def test_a_problem_is_of_its_part_and_the_others_are_still_described(
     assert set(found.lines) == {"slide", "spots"}
     assert "does not exist" in str(look(slide=tmp_path / "none.svs").problems["slide"])
     assert "pixel size" in str(look(mpp=None).problems["spots"])
+
+
+def test_what_cannot_be_run_is_a_problem_and_no_check(
+    look: Callable[..., Inspection], tmp_path: Path, untrained_checkpoint: Checkpoint
+) -> None:
+    found = look(k=100)
+    assert not found.ready
+    assert set(found.problems) == {"checkpoint"}
+    assert str(found.problems["checkpoint"]).startswith("k is 100, but the checkpoint's bank has 72 spots")
+    assert found.checks == ()
+    with_pickle = Path(shutil.copytree(untrained_checkpoint.path, tmp_path / "pickled.cmrcnet"))  # type: ignore[type-var]
+    (with_pickle / "model.pkl").write_bytes(b"")
+    assert "model.pkl does not belong" in str(look(checkpoint=with_pickle).problems["checkpoint"])
+
+
+def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
+    look: Callable[..., Inspection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> None:
+        raise UserError("slide.tif is damaged; copy it again.")
+
+    monkeypatch.setattr("napari_cmrcnet.evaluation.preflight.tissue_mask", damaged)
+    assert str(look().problems["slide"]) == "slide.tif is damaged; copy it again."
+
+
+@pytest.mark.parametrize(
+    ("pale", "shift", "ok", "words"),
+    [
+        (0, 0, True, "100% of the 256 spots lie on tissue."),
+        (2, 0, True, "88% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale."),
+        (0, 3, False, "100% would if all lay about 50 µm to the right: are the spots aligned"),
+        (5, 0, False, "69% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale: are"),
+    ],
+)
+def test_spots_on_fat_are_told_from_spots_that_belong_elsewhere(
+    look: Callable[..., Inspection], monkeypatch: pytest.MonkeyPatch, pale: int, shift: int, ok: bool, words: str
+) -> None:
+    """Spots 32 px apart on tissue of 16 × 16 of them, of which some columns are pale; the slide is wider."""
+    mask = np.zeros((512, 768), bool)
+    mask[:, 32 * pale : 512] = True
+
+    def tissue(slide: Any, _mpp: float) -> TissueMask:
+        return TissueMask(np.roll(mask, 32 * shift, axis=1), 1.0)
+
+    monkeypatch.setattr("napari_cmrcnet.evaluation.preflight.tissue_mask", tissue)
+    found = [check for check in look().checks if "lie on tissue" in check.text]
+    assert [check.ok for check in found] == [ok]
+    assert words in found[0].text
+
+
+def test_the_sample_has_no_warning_that_a_first_user_cannot_explain() -> None:
+    sample = sample_folder()
+    found = finish(inspect(Request(sample / "S4.tif", sample / "S4.h5ad", sample / "sample.cmrcnet", patient="S4")))
+    assert found.slide is not None
+    with found.slide:
+        assert [check.text for check in found.checks if not check.ok] == [
+            "Section or training sections are synthetic: nothing here is of real tissue."
+        ]
+    assert any("88% of the 348 spots lie on tissue; the others lie on glass, or on fat" in c.text for c in found.checks)
 
 
 def test_what_did_not_change_is_not_opened_again(look: Callable[..., Inspection]) -> None:

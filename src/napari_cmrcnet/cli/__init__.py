@@ -11,11 +11,18 @@ if TYPE_CHECKING:
 
 OPTIONS: "dict[Setting, str]" = {
     "pixel size": "--mpp, or the column mpp of a sheet",
+    "k": "--k",
     "device": "--device",
     "checkpoint": "--checkpoint",
     "spots": "--spots",
 }
 """What mends an error of the core."""
+
+
+_TO_GO_ON = {
+    "train": " Give the same command with --resume to go on.",
+    "benchmark": " Give the same command to go on.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error.told(OPTIONS))
         return 1
     except KeyboardInterrupt:
-        resume = " Give the same command with --resume to go on." if options.command == "train" else ""
+        resume = _TO_GO_ON.get(options.command, "")
         complain(f"Stopped. Nothing is half-written.{resume}")
         return 1
     except OSError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-Setting = Literal["", "pixel size", "device", "checkpoint", "spots"]
+Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots"]
 """What a user changes to mend an error; the command line has an option for it, and the panels a control."""
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.preflight import BankSummary, Check, preflight, read_bank_summary
-from napari_cmrcnet.retrieval.card import Card, read_card
+from napari_cmrcnet.retrieval.card import Card, check_files, read_card
+from napari_cmrcnet.retrieval.fits import check_genes, check_k
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -128,6 +129,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         yield Progress("Reading the checkpoint's card", 0, 0)
         try:
             card, _ = read_card(request.checkpoint)
+            check_files(request.checkpoint, card)
             bank = read_bank_summary(request.checkpoint)
             lines["checkpoint"] = _checkpoint_line(card, bank)
         except UserError as reason:
@@ -135,7 +137,12 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     checks: tuple[Check, ...] = ()
     if section is not None and card is not None and bank is not None:
         yield Progress("Checking that they fit", 0, 0)
-        checks = preflight(section, card, bank, request.k)
+        problems |= _misfits(section, bank, request.k)
+        if not problems:
+            try:
+                checks = preflight(section, card, bank, request.k)
+            except UserError as reason:  # a part of the slide that only now was read
+                problems["slide"] = reason
     return Inspection(request, slide, section, card, lines, problems, checks)
 
 
@@ -159,6 +166,20 @@ def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Se
             patient = request.patient or (before.section.patient if not known.patient else "")
             return replace(before.section, patient=patient)
     return open_section(slide, request.spots, patient=request.patient, mpp=request.mpp, pitch_um=request.pitch_um)
+
+
+def _misfits(section: "Section", bank: BankSummary, k: int) -> dict[Part, UserError]:
+    """Return why section and bank cannot be put together, by the part to change."""
+    found: dict[Part, UserError] = {}
+    try:
+        check_genes(section, bank.names)
+    except UserError as reason:
+        found["spots"] = reason
+    try:
+        check_k(k, bank.spots)
+    except UserError as reason:
+        found["checkpoint"] = reason
+    return found
 
 
 def _slide_line(slide: "Slide") -> str:

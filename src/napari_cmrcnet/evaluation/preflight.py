@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.retrieval.card import BANK, Card
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
 from napari_cmrcnet.sections.tissue import tissue_mask
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 ENLARGED = 1.1  # slide pixels so much larger than the model's are noticed
 ON_TISSUE = 0.9  # share of spots below which they may be misplaced
+SOME_ON_TISSUE = 0.8  # share below which fat is no longer a likely reason
+MISPLACED = 0.05  # share of spots more that would lie on tissue elsewhere, above which they are misplaced
 IN_COMMON = 0.5  # share of the measured genes below which names may differ
 
 
@@ -109,11 +110,30 @@ def _pixel_size(section: "Section", card: Card) -> Check:
 
 
 def _on_tissue(section: "Section") -> Check:
-    share = float(np.mean(tissue_mask(section.slide, section.mpp).contains(section.xy)))
-    text = f"{share:.0%} of the {len(section.xy):,} spots lie on tissue"
-    if share < ON_TISSUE:
-        return Check(False, f"{text}: are the spots aligned to this slide?")
-    return Check(True, f"{text}.")
+    found = placement(tissue_mask(section.slide, section.mpp), section.xy)
+    text = f"{found.share:.0%} of the {len(section.xy):,} spots lie on tissue"
+    if found.share >= ON_TISSUE:
+        return Check(True, f"{text}.")
+    if found.best - found.share >= MISPLACED:
+        where = _in_words(*(length * section.mpp for length in found.shift))
+        return Check(
+            False, f"{text}, and {found.best:.0%} would if all lay {where}: are the spots aligned to this slide?"
+        )
+    pale = f"{text}; the others lie on glass, or on fat, which is as pale"
+    if found.share < SOME_ON_TISSUE:
+        return Check(False, f"{pale}: are the spots aligned to this slide?")
+    return Check(True, f"{pale}. Nowhere else on the slide would clearly more of them lie on tissue.")
+
+
+def _in_words(x: float, y: float) -> str:
+    """Return a shift in µm as directions on the screen, to 10 µm: it was found on a coarse mask."""
+    parts = ((x, "to the right", "to the left"), (y, "down", "up"))
+    said = [
+        f"{abs(round(length, -1)):,.0f} µm {more if length > 0 else less}"
+        for length, more, less in parts
+        if abs(length) >= 5
+    ]
+    return f"about {' and '.join(said)}" if said else "slightly beside"
 
 
 def _genes(section: "Section", bank: BankSummary) -> Check:
@@ -122,16 +142,12 @@ def _genes(section: "Section", bank: BankSummary) -> Check:
         return Check(True, f"Nothing was measured here: {genes:,} genes are predicted, without a comparison.")
     common = len(GeneNames.of(section.spots.var).in_common(bank.names))
     text = f"{common:,} of the bank's {genes:,} genes were measured here"
-    if common == 0:
-        return Check(False, f"{text}: they may be of another species, or named otherwise.")
     if common < IN_COMMON * min(genes, section.spots.n_vars):
         return Check(False, f"{text}, few: are both of one species, and genes named alike?")
     return Check(True, f"{text}.")
 
 
 def _neighbours(bank: BankSummary, k: int) -> Check:
-    if k > bank.spots:
-        return Check(False, f"k is {k}, but the bank has {bank.spots:,} spots only; choose a smaller k.")
     if k > 0.25 * bank.spots:
         return Check(
             False,

@@ -15,6 +15,7 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
+from napari_cmrcnet.retrieval.fits import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import Engine, faiss_index, nearest, unit_length
 
@@ -77,17 +78,6 @@ class Bank:
         """The genes, found by symbol or Ensembl id."""
         return GeneNames(self.genes, self.gene_ids)
 
-    def check_k(self, k: int) -> None:
-        """Refuse a number of neighbours that the bank cannot give.
-
-        Raises
-        ------
-        UserError
-            If k is below 1 or above the number of spots.
-        """
-        if not 1 <= k <= len(self):
-            raise UserError(f"k is {k}, but the checkpoint's bank has {len(self)} spots; choose a k from 1 to that.")
-
     def nearest(
         self, queries: Float32, k: int, device: "str | torch.device" = "cpu", engine: Engine = "built-in"
     ) -> tuple[Int32, Float32]:
@@ -98,7 +88,7 @@ class Bank:
         UserError
             If k does not fit the bank, or FAISS is asked for and not installed.
         """
-        self.check_k(k)
+        check_k(k, len(self))
         index = self._faiss_index if engine == "faiss" else None
         return nearest(queries, self.embeddings, k, device=device, index=index)
 

@@ -240,8 +240,8 @@ def read_card(folder: Path) -> tuple[Card, str]:
     return card, hashlib.sha256(content).hexdigest()
 
 
-def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
-    """Check that a checkpoint folder holds its files, unchanged, and nothing else.
+def check_files(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
+    """Check that a checkpoint folder holds its files and nothing else, without reading them.
 
     The thumbnails may have been removed, to pass a checkpoint on without pictures of its patients' tissue.
 
@@ -252,12 +252,12 @@ def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> 
     card : Card
         As `read_card` gives it.
     names : tuple of str
-        The files whose content is checked.
+        The files that are needed.
 
     Raises
     ------
     UserError
-        If a file is missing, changed or does not belong there. The message names it.
+        If a file is missing or does not belong there. The message names it.
     """
     if set(card.files) - {THUMBNAILS} != {MODEL, BANK}:
         raise UserError(
@@ -271,5 +271,22 @@ def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> 
     for name in names:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; copy the whole checkpoint again.")
+
+
+def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
+    """Check that a checkpoint folder holds its files, unchanged, and nothing else.
+
+    Parameters
+    ----------
+    folder, card, names
+        As `check_files` takes them; the content of the files named is checked.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, changed or does not belong there. The message names it.
+    """
+    check_files(folder, card, names)
+    for name in names:
         if sha256(folder / name) != card.files[name]:
             raise UserError(f"{folder / name} was changed or damaged (its hash is not that of {CARD}); copy it again.")

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.encode import encode_patches
-from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.fits import check_genes, check_k
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.search import Engine
@@ -69,8 +68,8 @@ def predict(
         Later: if patches cannot be read (which, and how many) or the memory does not suffice.
     """
     bank, card = checkpoint.bank, checkpoint.card
-    bank.check_k(k)
-    _check_genes(section, bank)
+    check_k(k, len(bank))
+    check_genes(section, bank.names)
     chosen = choose_device(device)
     n = len(section.xy)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size)
@@ -90,19 +89,6 @@ def predict(
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names)
     provenance = _provenance(section, checkpoint, k, panel or card.panel)
     return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)
-
-
-def _check_genes(section: Section, bank: Bank) -> None:
-    """Refuse measured genes of which the bank has none: another species, or ids of another kind."""
-    if not section.measured:
-        return
-    var = section.spots.var
-    if not GeneNames.of(var).in_common(bank.names):
-        raise UserError(
-            f"{section.spots.uns['cmrcnet']['path']} and the checkpoint have no gene in common "
-            f"({', '.join(map(str, var.index[:3]))} … and {', '.join(bank.genes[:3])} …); "
-            "check that both are of one species and name genes alike."
-        )
 
 
 def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str, engine: Engine) -> Job[tuple[Int32, Float32]]:

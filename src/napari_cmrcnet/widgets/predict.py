@@ -26,6 +26,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
+from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -239,8 +240,8 @@ class PredictPanel(QWidget):
         remember("grid", self.from_grid.isChecked())
         if not self.from_grid.isChecked():
             remove_preview(self.viewer)
-        self._show_state()
         self._settle.start()
+        self._show_state()
 
     def _inspect(self) -> None:
         """Look at the choices in a worker; once more at its end if they changed meanwhile."""
@@ -290,7 +291,8 @@ class PredictPanel(QWidget):
         if missing:
             self.hint.setText(f"Choose {' and '.join(missing)} to predict.")
         else:
-            self.hint.setText("" if known else "Looking at what you have chosen …")
+            looking = not known and (self.jobs.busy or self._settle.isActive())
+            self.hint.setText("Looking at what you have chosen …" if looking else "")
         self.hint.setVisible(bool(self.hint.text()))
         self.run.setEnabled(ready and not missing and not self.jobs.busy)
 
@@ -328,6 +330,7 @@ def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspect
 def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
     """Load the checkpoint and predict; torch is imported here, in the worker."""
     yield Progress("Loading the checkpoint", 0, 0)
+    import_torch()
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict
 

@@ -4,6 +4,7 @@ from napari_cmrcnet.common.errors import Setting, UserError
 
 CONTROLS: dict[Setting, str] = {
     "pixel size": "Pixel size, under More settings",
+    "k": "Neighbours, under More settings",
     "device": "Device, under More settings",
     "checkpoint": "Find checkpoint…, in the View panel",
 }

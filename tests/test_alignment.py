@@ -1,0 +1,44 @@
+"""Spots that were moved off the tissue are told from spots that lie where they belong."""
+
+import numpy as np
+import pytest
+
+from napari_cmrcnet.sections.alignment import placement
+from napari_cmrcnet.sections.tissue import TissueMask
+
+DOWNSAMPLE = 8.0
+
+
+@pytest.fixture
+def tissue() -> TissueMask:
+    """An ellipse of 4,000 × 2,400 pixels on a slide of 8,000 × 6,400."""
+    row, column = np.mgrid[:800, :1000]
+    return TissueMask(((column - 500) / 250) ** 2 + ((row - 400) / 150) ** 2 < 1, DOWNSAMPLE)
+
+
+@pytest.fixture
+def spots(tissue: TissueMask) -> np.ndarray:
+    grid = np.stack(np.meshgrid(np.arange(100, 7900, 160.0), np.arange(100, 6300, 160.0)), axis=-1).reshape(-1, 2)
+    return grid[tissue.contains(grid)]
+
+
+def test_spots_on_their_tissue_stay(tissue: TissueMask, spots: np.ndarray) -> None:
+    found = placement(tissue, spots)
+    assert (found.share, found.best, found.shift) == (1.0, 1.0, (0.0, 0.0))
+
+
+@pytest.mark.parametrize("moved", [(900.0, 0.0), (-700.0, 1000.0), (0.0, -3000.0), (5000.0, 0.0)])
+def test_a_shift_is_found_also_beyond_the_slide(
+    tissue: TissueMask, spots: np.ndarray, moved: tuple[float, float]
+) -> None:
+    found = placement(tissue, spots + moved)
+    assert found.share < 0.85
+    assert found.best > 0.97
+    assert found.shift == pytest.approx([-moved[0], -moved[1]], abs=60)
+
+
+def test_spots_beside_the_tissue_that_no_shift_helps(tissue: TissueMask, spots: np.ndarray) -> None:
+    centre = spots.mean(axis=0)
+    found = placement(tissue, centre + (spots - centre) * 1.3)
+    assert found.share < 0.7
+    assert found.best - found.share < 0.05

@@ -1,0 +1,85 @@
+"""Bad input through the panels: one message in their own words, and the window is usable as before."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+from napari.components import ViewerModel
+
+from bad_input import CASES, Input, fits
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.predict import PredictPanel
+from napari_cmrcnet.widgets.words import CONTROLS
+
+pytestmark = pytest.mark.qt
+
+MPP, K = 0.5, 6
+SLOW = 60_000  # ms: the machine may be busy
+
+
+@pytest.fixture
+def good(tmp_path: Path, write_section: Callable[..., Any], untrained_checkpoint: Checkpoint) -> Input:
+    """A section on a TIFF with JPEG tiles, as scanners write them."""
+    slide, spots = write_section(tmp_path / "good", "C", 3, side=16)
+    tifffile.imwrite(slide, tifffile.imread(slide), tile=(64, 64), photometric="rgb", compression="jpeg")
+    assert untrained_checkpoint.path is not None
+    return Input(slide, spots, untrained_checkpoint.path)
+
+
+@pytest.fixture
+def panel(qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PredictPanel]:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    panel = PredictPanel(ViewerModel())
+    qtbot.addWidget(panel)
+    panel.show()
+    yield panel
+    for slide in (session_of(panel.viewer).slide, panel.inspection and panel.inspection.slide):
+        if slide is not None:
+            slide.close()
+
+
+def choose(qtbot: Any, panel: PredictPanel, given: Input, mpp: float, k: int) -> None:
+    """Choose in the panel, and wait until it has looked at it all."""
+    panel.choose(given.slide, given.spots)
+    panel.checkpoint.set_path(given.checkpoint)
+    panel.mpp.setValue(mpp)
+    panel.k.setValue(k)
+    qtbot.waitUntil(
+        lambda: panel.inspection is not None and panel.inspection.request == panel.request() and not panel.jobs.busy,
+        timeout=SLOW,
+    )
+
+
+def run(qtbot: Any, panel: PredictPanel) -> None:
+    panel.run.click()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
+
+
+def messages(panel: PredictPanel) -> list[str]:
+    """Return what the panel says is wrong, wherever it says it."""
+    said = [panel.slide.line, panel.spots.line, panel.checkpoint.line, panel.jobs.text, *panel.checks.texts]
+    return [text for text in said if text.startswith("⚠") or "▲" in text]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_one_message_and_the_panel_goes_on(
+    qtbot: Any, panel: PredictPanel, good: Input, tmp_path: Path, name: str
+) -> None:
+    case = CASES[name]
+    bad = case.make(good, tmp_path)
+    choose(qtbot, panel, bad, case.settings.get("mpp", MPP), int(case.settings.get("k", K)))
+    if not messages(panel):  # it can only be seen in the run
+        run(qtbot, panel)
+    assert session_of(panel.viewer).prediction is None
+    (message,) = messages(panel)
+    assert fits(case, message), message
+    assert CONTROLS.get(case.setting, "") in message
+    assert "--" not in message
+
+    choose(qtbot, panel, good, MPP, K)
+    run(qtbot, panel)
+    assert messages(panel) == []
+    assert session_of(panel.viewer).prediction is not None
