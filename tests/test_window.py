@@ -25,23 +25,30 @@ def test_a_real_napari_window_draws_an_image(make_napari_viewer_proxy: Callable[
 
 
 def test_a_worker_imports_timm_beside_a_live_canvas() -> None:
-    """Without the guard the process dies where Mesa's OpenGL driver is in use (`viewer.runtime.guard_triton`)."""
+    """Without the guard the process dies where Mesa's OpenGL driver is in use (`viewer.runtime.guard_triton`).
+
+    What is done to keep the window alive meanwhile leaves torch and the garbage collector as they should be.
+    """
     code = """
-import sys, time
+import gc, sys, time
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets.jobs import JobBar
 
 def work():
     yield Progress("Importing", 0, 0)
-    import timm
+    import_torch()
+    import torch, timm
+    assert torch.nn.functional.conv2d(torch.ones(1, 3, 8, 8), torch.ones(2, 3, 3, 3)).sum() == 2 * 27 * 36
+    assert gc.isenabled() and gc.get_freeze_count() == 0
     return timm.__version__
 
 viewer = napari.Viewer()
 viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
 viewer.screenshot(flash=False)
-assert "timm" not in sys.modules
+assert not {"torch", "timm"} & set(sys.modules)
 bar, results = JobBar(), []
 viewer.window.add_dock_widget(bar)
 bar.start(work(), results.append)

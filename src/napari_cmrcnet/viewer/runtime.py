@@ -1,7 +1,43 @@
 """What the process needs before heavy packages are imported beside a live OpenGL canvas."""
 
+import ctypes
+import gc
+import importlib.util
 import os
 import sys
+from pathlib import Path
+
+
+def import_torch() -> None:
+    """Import torch and timm in a worker and let the window live meanwhile; call `guard_triton` first.
+
+    Two things would hold Python's lock, for a second together and up to half of one at a time: loading torch's
+    libraries, and the garbage collector, which goes through all that is imported several times.
+    """
+    if "torch" in sys.modules and "timm" in sys.modules:
+        return
+    _load_libraries()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        import timm  # noqa: F401
+        import torch  # noqa: F401
+    finally:
+        gc.freeze()  # and back: what was imported is old now, and is not gone through at the next object
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
+
+
+def _load_libraries() -> None:
+    """Load torch's libraries, in the order in which torch does; a call through ctypes lets other threads run."""
+    torch = importlib.util.find_spec("torch")
+    if sys.platform != "linux" or torch is None or torch.origin is None:
+        return
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    for name, scope in (("libtorch_global_deps.so", os.RTLD_GLOBAL), ("libtorch_python.so", os.RTLD_LOCAL)):
+        dlopen(os.fsencode(Path(torch.origin).parent / "lib" / name), os.RTLD_NOW | scope)  # torch says what is missing
 
 
 def guard_triton() -> None:

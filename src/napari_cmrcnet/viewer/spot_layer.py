@@ -20,7 +20,7 @@ COLOR_BAR_PX = (16, 140)  # width and height on the screen
 
 
 def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str, Any]:
-    """Return what ``viewer.add_points`` takes to show a view's spots, transparent until `colour` is called.
+    """Return what ``viewer.add_points`` takes to show a view's spots, white until `colour` is called.
 
     Spots have colours of their own instead of napari's colouring by a feature: that would compute and upload all
     spots for new values, and once more for new limits.
@@ -28,7 +28,7 @@ def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str,
     (library,) = prediction.spots.uns["spatial"].values()
     return {
         "data": to_napari(prediction.xy),
-        "face_color": np.zeros((len(prediction), 4), np.float32),
+        "face_color": "white",
         "face_colormap": colormap(view, look),
         "face_contrast_limits": (0.0, 1.0),
         "size": float(library["scalefactors"]["spot_diameter_fullres"]) * look.spot_size,
