@@ -13,7 +13,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.retrieval import many
+from napari_cmrcnet.retrieval import many, spread
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.many import predict_sheet
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -130,16 +130,16 @@ def test_a_worker_stops_when_the_parent_says_so(
         def is_set(self) -> bool:
             return True
 
-    monkeypatch.setattr(many, "_stop", Stop())
+    monkeypatch.setattr(spread, "_stop", Stop())
     task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, 5, "cpu", 9, None, 0, "built-in")
-    with pytest.raises(many._StoppedError):
-        many.run_task(task)
+    with pytest.raises(spread.StoppedError):
+        spread.run_unit(task)
     assert not task.path.exists()
 
 
 def test_a_checkpoint_replaced_meanwhile(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
     task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", 9, None, 0, "built-in")
-    assert "was replaced meanwhile" in str(many.run_task(task))
+    assert "was replaced meanwhile" in str(spread.run_unit(task))
 
 
 @pytest.fixture

@@ -265,5 +265,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "predict": predict,
     "evaluate": evaluate,
     "benchmark": experiment_commands.benchmark,
+    "download": experiment_commands.download,
     "demo": demo,
 }

@@ -1,25 +1,25 @@
 """The commands of the paper's experiments."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli.console import say, show_progress, show_table
+from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
     from napari_cmrcnet.evaluation.experiments.tables import Row, Table
     from napari_cmrcnet.sections.panels import Panel
 
 
 def benchmark(options: argparse.Namespace) -> None:
     """Compare methods on the folds of a sheet or dataset."""
-    from pathlib import Path
-
     from napari_cmrcnet.evaluation.experiments.benchmark import Plan
     from napari_cmrcnet.evaluation.experiments.benchmark import benchmark as compare
-    from napari_cmrcnet.evaluation.experiments.dataset import from_sheet
     from napari_cmrcnet.sections.patches import PatchSpec
 
-    dataset = from_sheet(Path(options.dataset), _panel(options.panel), options.min_umi)
+    dataset = _dataset(options)
     plan = Plan(
         methods=options.methods,
         folds=options.folds,
@@ -41,6 +41,38 @@ def benchmark(options: argparse.Namespace) -> None:
     for warning in outcome.warnings:
         say(f"! {warning}")
     say(str(outcome.files[-1]))
+
+
+def _dataset(options: argparse.Namespace) -> "Dataset":
+    """Return one of the paper's datasets by its name, or the sections of a sheet."""
+    from napari_cmrcnet.evaluation.experiments.dataset import from_sheet
+    from napari_cmrcnet.evaluation.experiments.recipes import find_recipe, recipes
+
+    panel, recipe = _panel(options.panel), find_recipe(options.dataset)
+    if recipe is not None:
+        folder = options.data or Path(recipe.key)
+        return recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, only_on_tissue=options.on_tissue)
+    if not Path(options.dataset).is_file():
+        raise UserError(
+            f"{options.dataset} is neither a sheet nor one of the paper's datasets ({', '.join(recipes())}); check it."
+        )
+    if options.data or options.on_tissue:
+        raise UserError("--data and --on-tissue are of the paper's datasets; leave them out for a sheet.")
+    return from_sheet(Path(options.dataset), panel, options.min_umi)
+
+
+def download(options: argparse.Namespace) -> None:
+    """Download one of the paper's datasets."""
+    from napari_cmrcnet.evaluation.experiments.download import download as fetch
+    from napari_cmrcnet.evaluation.experiments.recipes import find_recipe, recipes
+
+    recipe = find_recipe(options.dataset)
+    if recipe is None:
+        raise UserError(f"{options.dataset} is none of the paper's datasets; choose among {', '.join(recipes())}.")
+    folder = options.out or Path(recipe.key)
+    sheet = show_progress(fetch(recipe, folder))
+    say(f"{recipe.name}: {len(recipe.patients)} sections, listed in {sheet}")
+    say(f"napari-cmrcnet benchmark {recipe.key} --data {folder} --out {recipe.key}_benchmark")
 
 
 def _show(table: "Table") -> None:

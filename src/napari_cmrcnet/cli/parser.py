@@ -14,14 +14,16 @@ EXAMPLES = {
     "predict": "napari-cmrcnet predict --checkpoint model.cmrcnet --slide S4.tif --spots S4.h5ad\n"
     "  napari-cmrcnet predict sections.csv --checkpoint model.cmrcnet --out predictions --workers 2",
     "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
-    "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark",
+    "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark\n"
+    "  napari-cmrcnet benchmark read --folds patient --seeds 3 --out read_benchmark",
+    "download": "napari-cmrcnet download read",
     "demo": "napari-cmrcnet demo --out demo_output",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``napari-cmrcnet``."""
-    from napari_cmrcnet.cli.experiment_parser import add_benchmark
+    from napari_cmrcnet.cli.experiment_parser import add_benchmark, add_download
 
     parser = argparse.ArgumentParser(
         prog="napari-cmrcnet",
@@ -35,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_evaluate(commands)
     add_benchmark(commands)
+    add_download(commands)
     _add_demo(commands)
     return parser
 

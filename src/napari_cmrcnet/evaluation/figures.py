@@ -4,6 +4,7 @@ Figures are made without pyplot, so they need no screen and may be drawn in a wo
 viridis family: even in lightness and safe for the colour-blind.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -100,19 +101,14 @@ def gene_map(
     axes = list(np.atleast_1d(figure.subplots(1, len(panels))))
     drawn: list[Any] = []
     for axis, (name, values) in zip(axes, panels, strict=True):
-        _draw_slide(axis, ground, pale=values is not None)
-        if values is not None:
-            drawn.append(_draw_spots(axis, ground, values, low, high, colours))
-        axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
-        axis.set_title(name, fontsize=11)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        spots = _draw_panel(axis, ground, name, values, (low, high), colours)
+        drawn += [spots] if spots is not None else []
     if ground.mpp is not None:
         _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    extend = beyond[bool((both < low).any()), bool((both > high).any())]
     label = f"{_no_maths(gene)}, {unit}"
-    figure.colorbar(drawn[-1], ax=axes[-len(drawn) :], label=label, fraction=0.05, pad=0.02, extend=extend)
+    figure.colorbar(
+        drawn[-1], ax=axes[-len(drawn) :], label=label, fraction=0.05, pad=0.02, extend=_beyond(both, low, high)
+    )
     correlation = "" if measured is None else "   PCC undefined" if np.isnan(pcc) else f"   PCC {pcc:.2f}"
     second_line = f"\n{_no_maths(subtitle)}" if subtitle else ""
     figure.suptitle(f"{italic(gene)}{correlation}{second_line}", fontsize=12)
@@ -121,6 +117,75 @@ def gene_map(
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.25", linespacing=1.4, parse_math=False)
         figure.set_figheight(figure.get_figheight() + 0.17 * (1 + text.count("\n")))
     return figure
+
+
+def method_maps(
+    ground: Ground,
+    measured: Array,
+    predicted: Mapping[str, tuple[Array, float]],
+    gene: str,
+    *,
+    subtitle: str = "",
+) -> "Figure":
+    """Draw measured expression of a gene beside that of each method, all on one colour scale, after the figures 5 to 7.
+
+    Parameters
+    ----------
+    ground : Ground
+        Spots and slide.
+    measured : float64 (n,)
+        Log-normalised expression.
+    predicted : mapping of str to (float64 (n,), float)
+        By method, its prediction and its PCC.
+    gene : str
+        Its name.
+    subtitle : str
+        A second line, such as the section's name.
+    """
+    from matplotlib.figure import Figure
+
+    everything = np.concatenate([measured, *(values for values, _ in predicted.values())])
+    limits = colour_limits(everything)
+    panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
+    panels.append(("measured", measured))
+    for method, (values, pcc) in predicted.items():
+        panels.append((f"{method}\n{'PCC undefined' if np.isnan(pcc) else f'PCC {pcc:.2f}'}", values))
+    left, right, top, bottom = _frame(ground)
+    rows = -(-len(panels) // 5)
+    columns = -(-len(panels) // rows)
+    height = float(np.clip(3.1 * (bottom - top) / (right - left), 1.8, 6.0))
+    figure = Figure(figsize=(3.1 * columns + 0.9, (height + 0.5) * rows + 0.5), layout="constrained", dpi=130)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axis, (name, shown) in zip(axes, panels, strict=False):
+        spots = _draw_panel(axis, ground, name, shown, limits, COLOURS)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    if ground.mpp is not None:
+        _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
+    label = f"{_no_maths(gene)}, {UNIT}"
+    figure.colorbar(spots, ax=list(axes), label=label, fraction=0.04, pad=0.02, extend=_beyond(everything, *limits))
+    figure.suptitle(f"{italic(gene)}   {_no_maths(subtitle)}", fontsize=12)
+    return figure
+
+
+def _draw_panel(
+    axis: "Axes", ground: Ground, name: str, values: Array | None, limits: tuple[float, float], colours: str
+) -> Any:
+    """Draw the slide, or spots over it; returns the spots."""
+    left, right, top, bottom = _frame(ground)
+    _draw_slide(axis, ground, pale=values is not None)
+    spots = None if values is None else _draw_spots(axis, ground, values, *limits, colours)
+    axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
+    axis.set_title(name, fontsize=11)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    return spots
+
+
+def _beyond(values: Array, low: float, high: float) -> str:
+    """Say on which ends of the colour scale there are values beyond it."""
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    return ends[bool((values < low).any()), bool((values > high).any())]
 
 
 def colour_limits(*values: Array) -> tuple[float, float]:

@@ -95,7 +95,7 @@ def _correlation(genes: list[str], truth: list[Float32], guess: list[Float32], n
             "expression, and a correlation takes two; choose other genes."
         )
     measured, predicted = (_product(values[:, varies]) for values in (a, b))
-    order = _clustered(measured)
+    order = clustered(measured)
     kept = [gene for gene, used in zip(genes, varies, strict=True) if used]
     return GeneCorrelation(
         tuple(kept[index] for index in order),
@@ -115,13 +115,28 @@ def _unit(values: Float32 | None) -> Float32:
     return (centred / length).astype(np.float32)
 
 
+def correlations(values: Float32) -> Array:
+    """Return the Pearson correlation of each column with each, NaN for a constant one, float64 (g, g).
+
+    Parameters
+    ----------
+    values : float32 (n, g)
+        Expression of g genes at n spots.
+    """
+    unit = _unit(values)
+    matrix = _product(unit)
+    constant = np.isnan(unit[0])
+    matrix[constant] = matrix[:, constant] = np.nan
+    return matrix
+
+
 def _product(unit: Float32) -> Array:
     correlation: Array = np.clip((unit.T @ unit).astype(np.float64), -1.0, 1.0)
     np.fill_diagonal(correlation, 1.0)
     return correlation
 
 
-def _clustered(correlation: Array) -> list[int]:
+def clustered(correlation: Array) -> list[int]:
     """Return the leaves of the tree of average linkage over 1 − r, neighbours alike."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform

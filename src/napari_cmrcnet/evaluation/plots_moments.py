@@ -1,5 +1,6 @@
 """Mean and variance of every gene, predicted against measured, after the paper's figure 3."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,12 +18,20 @@ _VECTOR_DOTS = 5000
 
 
 class MomentPlot(Plot):
-    """Two axes with logarithmic scales: mean and variance over the spots, one dot a gene."""
+    """Two axes with logarithmic scales: mean and variance over the spots, one dot a gene.
+
+    Parameters
+    ----------
+    figure : Figure
+        What is drawn on.
+    axes : sequence of Axes, optional
+        Two of the figure's; made if not given.
+    """
 
     WIDE: ClassVar[int] = 520  # pixels from which the axes lie side by side, not one below the other
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure, len(MOMENTS))
+    def __init__(self, figure: "Figure", axes: "Sequence[Axes] | None" = None) -> None:
+        super().__init__(figure, axes or len(MOMENTS))
         self._wide = True
         self.genes: NDArray[Any] = np.empty(0, object)
         self._values = {name: (np.empty(0), np.empty(0)) for name in MOMENTS}

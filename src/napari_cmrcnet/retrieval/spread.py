@@ -96,9 +96,17 @@ _stop: Event | None = None
 _number: int | None = None
 
 
-def worker_number() -> int | None:
-    """Return which of the processes of `spread` this is, from 0; None in any other process."""
-    return _number
+def own_device(asked: str) -> str:
+    """Return the device of this process: the processes of `spread` share the GPUs of their machine among them.
+
+    Parameters
+    ----------
+    asked : str
+        As `choose_device` takes it; a device that is named is not changed.
+    """
+    if _number is None or asked not in ("auto", "cuda") or not torch.cuda.is_available():
+        return asked
+    return f"cuda:{_number % torch.cuda.device_count()}"
 
 
 def _start_worker(threads: int, stop: Event, numbers: "SimpleQueue[int]") -> None:

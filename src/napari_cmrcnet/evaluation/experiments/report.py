@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.experiments import paper
+from napari_cmrcnet.evaluation.experiments import best_genes, paper
 from napari_cmrcnet.evaluation.experiments.bootstrap import RESAMPLES
 from napari_cmrcnet.evaluation.experiments.collected import Collected
+from napari_cmrcnet.evaluation.experiments.draw import draw
 from napari_cmrcnet.evaluation.experiments.folds import Fold
 from napari_cmrcnet.evaluation.experiments.methods import Choice
 from napari_cmrcnet.evaluation.experiments.results import UnitResult
-from napari_cmrcnet.evaluation.experiments.tables import Table, make_tables, markdown, write_csv
+from napari_cmrcnet.evaluation.experiments.tables import Table, compared, make_tables, markdown, write_csv
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.benchmark import Plan
@@ -74,13 +75,25 @@ def write_report(
     found = Collected(choices, folds, results)
     files: list[Path] = []
     tables: tuple[Table, ...] = ()
+    third = ""
     if found.labels:
         tables = tuple(make_tables(dataset, found, nan_as_zero=plan.nan_as_zero))
         for table in tables:
             files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
             files.append(_write(out / "tables" / f"{table.name}.md", markdown(table)))
+        labels = compared(found)
+        genes = best_genes.gene_columns(dataset, found, labels)
+        if genes:
+            title = f"Table 3. Genes predicted best, mean PCC over {len(found.sections)} sections, {dataset.name}"
+            third = best_genes.markdown(genes, title)
+            files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
+            files.append(_write(out / "tables" / "table3.md", third))
+        for path in draw(dataset, found, labels, genes, out / "figures"):
+            files.append(path)
+            yield Progress("Drawing figures", len(files), 0, "files")
     warnings = tuple(dict.fromkeys(said for fold in folds for said in fold.leaks))
-    text = _text(dataset, plan, found, tables, warnings, failed)
+    pictures = [path for path in files if path.suffix == ".png"]
+    text = _text(dataset, plan, found, [*map(markdown, tables), third], pictures, warnings, failed)
     files.append(_write(out / "report.md", text))
     return Outcome(out, tables, warnings, tuple(files))
 
@@ -89,7 +102,8 @@ def _text(
     dataset: "Dataset",
     plan: "Plan",
     found: Collected,
-    tables: Sequence[Table],
+    tables: Sequence[str],
+    pictures: Sequence[Path],
     warnings: Sequence[str],
     failed: Mapping[str, UserError],
 ) -> str:
@@ -99,7 +113,8 @@ def _text(
     if failed:
         reasons = [f"{name}: {reason}" for name, reason in failed.items()]
         parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(reasons)]
-    parts += ["## Tables", _explained(dataset, plan), *(markdown(table) for table in tables)]
+    parts += ["## Tables", _explained(dataset, plan), *tables]
+    parts += ["## Figures", _figures(pictures)]
     parts += ["## Methods", _methods(found)]
     return "\n\n".join(parts) + "\n"
 
@@ -120,6 +135,18 @@ def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:
         for fold in found.folds
     ]
     return _bullets(said)
+
+
+def _figures(pictures: Sequence[Path]) -> str:
+    """Link every picture; the box plot is shown."""
+    said = (
+        "Each is beside its SVG. Figure 2: PCC of the genes of each set, a dot a gene, means over seeds. The others "
+        "are of seed 0. Figure 3: mean and variance of every gene. Figure 4: gene-gene correlation, in the order of "
+        "the measured clustering. Maps, the paper's figures 5 to 7: measured beside each method, on one colour scale."
+    )
+    links = [f"- [{path.stem}](figures/{path.name})" for path in pictures]
+    shown = [f"![{path.stem}](figures/{path.name})" for path in pictures if path.stem == "figure2"]
+    return "\n\n".join([said, *shown, "\n".join(links)])
 
 
 def _explained(dataset: "Dataset", plan: "Plan") -> str:

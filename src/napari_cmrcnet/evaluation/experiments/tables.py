@@ -76,18 +76,13 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
     nan_as_zero : bool
         Count undefined PCC as 0.
     """
-    compared = [label for label in found.labels if label.method not in _ABLATION_NAMES]
-    ours = [label for label in compared if label.method == CMRCNET]
-    others = [label for label in compared if label.method != CMRCNET]
+    ours = [label for label in found.labels if label.method == CMRCNET]
+    others = [label for label in found.labels if label.method not in {CMRCNET, *_ABLATION_NAMES}]
     top = {"HEG": most_expressed(50), "HVG": most_variable(50), "markers": markers_of(dataset)}
     if not dataset.markers:
         del top["markers"]
-    ends = [label for label in ours if label in (ours[0], ours[-1])]
-    tables = [
-        _table(
-            "table1", f"Table 1. Mean PCC, {dataset.name}", [*others, *ends], top, ours[:1], dataset, found, nan_as_zero
-        )
-    ]
+    title = f"Table 1. Mean PCC, {dataset.name}"
+    tables = [_table("table1", title, compared(found), top, ours[:1], dataset, found, nan_as_zero)]
     tables.append(_wider(dataset, found, others, ours, nan_as_zero))
     encoder = [label for label in others if label.method == "ctranspath"]
     if encoder and ours:
@@ -97,6 +92,16 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
     if any(label.method in _ABLATION_NAMES for label in found.labels):
         tables.append(_ablation(dataset, found, ours, top, nan_as_zero))
     return tables
+
+
+def compared(found: Collected) -> list[Label]:
+    """Return the rows of Table 1: every method, CMRCNet with its first and its last k; not the ablation."""
+    ours = [label for label in found.labels if label.method == CMRCNET]
+    return [
+        label
+        for label in found.labels
+        if label.method not in _ABLATION_NAMES and (label.method != CMRCNET or label in (ours[0], ours[-1]))
+    ]
 
 
 def _table(

@@ -19,7 +19,7 @@ from napari_cmrcnet.evaluation.experiments.methods import Choice
 from napari_cmrcnet.evaluation.experiments.results import SectionResult, UnitResult, save_result, score_section
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.retrieval.card import package_versions
-from napari_cmrcnet.retrieval.spread import worker_number
+from napari_cmrcnet.retrieval.spread import own_device
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 
@@ -86,7 +86,7 @@ class Unit:
         """Fit, predict, score, and write the result."""
         resumed = self.work.exists()
         wall, cpu = time.perf_counter(), time.process_time()
-        device = _device(self.device)
+        device = own_device(self.device)
         with ExitStack() as slides:
             training = tuple(self._open(name, slides) for name in self.fold.training)
             task = Task(training, self.fold.genes, self.patch, self.seed, self.epochs, device, self.weights)
@@ -126,16 +126,6 @@ class Unit:
         measured = dense(expression_of(section.spots, genes))
         scored = {name: np.asarray(values)[:, columns] for name, values in predicted.items()}
         return score_section(section.name, genes, measured, scored, self.dataset.shown)
-
-
-def _device(asked: str) -> str:
-    """Return the device of this process: workers of one machine share its GPUs among them."""
-    import torch
-
-    number = worker_number()
-    if number is None or asked not in ("auto", "cuda") or not torch.cuda.is_available():
-        return asked
-    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 def _plain(settings: Any) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""Table 3: the genes that each method predicts best."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.evaluation.experiments.collected import Collected, Label
+from napari_cmrcnet.evaluation.experiments.paper import paper_genes
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+
+GeneColumns = Mapping[str, Sequence[tuple[str, float]]]
+TOP = 5  # as in the paper
+
+
+def gene_columns(dataset: "Dataset", found: Collected, labels: Sequence[Label]) -> GeneColumns:
+    """Return the best predicted genes of each method, and the paper's where it has some for the dataset."""
+    columns = {label.text: best_genes(mean_pcc_by_gene(found, label)) for label in labels}
+    columns = {method: genes for method, genes in columns.items() if genes}
+    if published := paper_genes(dataset.paper):
+        columns["paper, CMRCNet-50"] = published
+    return columns
+
+
+def mean_pcc_by_gene(found: Collected, label: Label) -> dict[str, float]:
+    """Return the mean PCC over test sections and seeds of the genes that have one in all of them."""
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    rows = 0
+    for fold, name in found.sections:
+        for seed in found.seeds:
+            one = found.section(label, fold, seed, name)
+            rows += 1
+            for gene, value in zip(one.genes, one.outputs[label.output].table["pcc"].tolist(), strict=True):
+                if not np.isnan(value):
+                    sums[gene] = sums.get(gene, 0.0) + value
+                    counts[gene] = counts.get(gene, 0) + 1
+    return {gene: total / rows for gene, total in sums.items() if counts[gene] == rows}
+
+
+def best_genes(means: Mapping[str, float], n: int = TOP) -> list[tuple[str, float]]:
+    """Return the n genes of the highest mean PCC, the best first."""
+    return sorted(means.items(), key=lambda item: (-item[1], item[0]))[:n]
+
+
+def write_csv(path: Path, columns: GeneColumns) -> Path:
+    """Write the table, a line a method and rank."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        lines = csv.writer(stream, lineterminator="\n")
+        lines.writerow(["method", "rank", "gene", "pcc"])
+        for method, genes in columns.items():
+            for rank, (gene, value) in enumerate(genes, start=1):
+                lines.writerow([safe_text(method), rank, safe_text(gene), f"{value:.6f}"])
+    return path
+
+
+def markdown(columns: GeneColumns, title: str) -> str:
+    """Return the table as Markdown; genes that several columns share are bold."""
+    names = [gene for genes in columns.values() for gene, _ in genes]
+    lines = [f"### {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in range(max(len(genes) for genes in columns.values())):
+        cells = []
+        for genes in columns.values():
+            gene, value = genes[row] if row < len(genes) else ("", 0.0)
+            shown = f"**{gene}**" if names.count(gene) > 1 else gene
+            cells.append(f"{shown} {value:.3f}" if gene else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(
+        [*lines, "", "Genes in bold are in several columns; `figures/table3.png` has a colour for each.", ""]
+    )

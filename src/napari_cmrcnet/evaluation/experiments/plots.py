@@ -1,0 +1,207 @@
+"""The paper's figures 2 to 4 for any number of methods. Every colour has a name beside it."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.evaluation.gene_correlation import clustered, correlations
+from napari_cmrcnet.evaluation.plot_style import PRINT, plain, restyle
+from napari_cmrcnet.evaluation.plots_moments import MomentPlot
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+# Paul Tol's "muted", safe for the colour-blind; CMRCNet has the style's accent.
+_COLOURS = ("#332288", "#44aa99", "#999933", "#882255", "#88ccee", "#117733", "#ddcc77", "#aa4499", "#cc6677")
+_CORRELATIONS = "RdBu_r"  # diverging, white at 0, safe for the colour-blind
+
+
+def method_colours(methods: Sequence[str]) -> dict[str, str]:
+    """Return a colour a method, the same in every figure of a benchmark."""
+    others = [method for method in methods if not method.startswith("CMRCNet")]
+    colours = {method: _COLOURS[index % len(_COLOURS)] for index, method in enumerate(others)}
+    return {method: colours.get(method, PRINT.accent) for method in methods}
+
+
+def method_boxplot(values: Mapping[str, Mapping[str, Mapping[str, Array]]], colours: Mapping[str, str]) -> "Figure":
+    """Draw the PCC of the genes of each set: a row of axes a set, one axes a section, a box a method (figure 2).
+
+    Parameters
+    ----------
+    values : mapping of set to mapping of section to mapping of method to float64 (g,)
+        PCC; NaN, undefined, is left out.
+    colours : mapping of str to str
+        Of the methods.
+    """
+    from matplotlib.figure import Figure
+
+    sets, sections = list(values), list(next(iter(values.values())))
+    methods = list(colours)
+    width = 1.0 + len(sections) * (0.5 + 0.28 * len(methods))
+    figure = Figure(figsize=(max(width, 4.5), 2.6 * len(sets) + 1.2), layout="constrained", dpi=130)
+    grid = figure.subplots(len(sets), len(sections), sharex=True, sharey="row", squeeze=False)
+    for axes, name in zip(grid, sets, strict=True):
+        for axis, section in zip(axes, sections, strict=True):
+            axis.axhline(0, color=PRINT.muted, linewidth=0.8, zorder=0)
+            for place, method in enumerate(methods):
+                _box(axis, place, values[name][section].get(method, np.empty(0)), colours[method])
+            axis.set_xticks(range(len(methods)), methods, rotation=90, fontsize=8, parse_math=False)
+            axis.set_xlim(-0.7, len(methods) - 0.3)
+            axis.tick_params(axis="y", labelsize=8)
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0].set_ylabel(f"PCC, {name}", fontsize=9)
+    for axis, section in zip(grid[0], sections, strict=True):
+        axis.set_title(plain(section), fontsize=9)
+    restyle(figure, PRINT)
+    return figure
+
+
+def _box(axis: "Axes", place: int, pcc: Array, colour: str) -> None:
+    defined = pcc[~np.isnan(pcc)]
+    if not defined.size:
+        axis.text(place, 0.5, "undefined", rotation=90, ha="center", va="center", fontsize=7,
+                  transform=axis.get_xaxis_transform())  # fmt: skip
+        return
+    sideways = place + np.random.default_rng(0).uniform(-0.22, 0.22, defined.size)
+    axis.plot(sideways, defined, "o", markersize=2.2, markeredgewidth=0, alpha=0.45, color=colour, zorder=2)
+    drawn = axis.boxplot(defined, positions=[place], widths=0.62, showfliers=False, manage_ticks=False)
+    for part in drawn.values():
+        for line in part:
+            line.set(color=colour, linewidth=1.2)
+    for line in drawn["medians"]:
+        line.set_linewidth(2.2)
+
+
+def method_moments(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Draw mean and variance of every gene, predicted against measured, a row a method (figure 3).
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        By method, what `MomentPlot.show` takes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 3.4 * len(tables)), layout="constrained", dpi=130)
+    for axes, (method, table) in zip(figure.subplots(len(tables), 2, squeeze=False), tables.items(), strict=True):
+        MomentPlot(figure, list(axes)).show(table)
+        for axis in axes:
+            for dots in axis.lines:
+                dots.set_rasterized(True)  # thousands a method
+            axis.set_title(f"{plain(method)}: {axis.get_title()}", fontsize=9)
+    restyle(figure, PRINT)
+    return figure
+
+
+def method_correlations(genes: Sequence[str], measured: Array, predicted: Mapping[str, Array], title: str) -> "Figure":
+    """Draw gene-gene correlations, measured and by each method, in the order of the measured clustering (figure 4).
+
+    Genes without a measured correlation are left out; those that a method predicts to be constant are grey in its map.
+
+    Parameters
+    ----------
+    genes : sequence of str
+        The columns of the matrices.
+    measured : float64 (n, g)
+        Expression.
+    predicted : mapping of str to float64 (n, g)
+        By method.
+    title : str
+        What it is of.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    varies = np.ptp(measured, axis=0) > 0
+    truth = correlations(measured[:, varies].astype(np.float32))
+    order = clustered(truth) if len(truth) > 1 else list(range(len(truth)))
+    maps = {"measured": truth}
+    maps |= {method: correlations(values[:, varies].astype(np.float32)) for method, values in predicted.items()}
+    rows = -(-len(maps) // 5)
+    columns = -(-len(maps) // rows)
+    figure = Figure(figsize=(3.4 * columns + 0.8, 3.7 * rows + 0.4), layout="constrained", dpi=130)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    colours = colormaps[_CORRELATIONS].with_extremes(bad="0.75")
+    names = [gene for gene, kept in zip(genes, varies, strict=True) if kept]
+    for axis, (method, matrix) in zip(axes, maps.items(), strict=False):
+        image = axis.imshow(matrix[np.ix_(order, order)], cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
+        axis.set_title(_alike(method, truth, matrix), fontsize=9)
+        axis.set(xticks=[], yticks=[])
+    for axis in axes[len(maps) :]:
+        axis.set_visible(False)
+    if len(names) <= 50:
+        axes[0].set_yticks(range(len(names)), [names[place] for place in order], fontsize=4, parse_math=False)
+    figure.colorbar(image, ax=list(axes), label="correlation of two genes over the spots", fraction=0.03, pad=0.02)
+    figure.suptitle(plain(title), fontsize=10)
+    restyle(figure, PRINT)
+    return figure
+
+
+def _alike(method: str, truth: Array, matrix: Array) -> str:
+    """Return a map's title: the method, and how its correlations follow the measured ones."""
+    if method == "measured":
+        return method
+    above = np.triu_indices(len(truth), k=1)
+    pair: Any = np.stack([truth[above], matrix[above]])
+    pair = pair[:, ~np.isnan(pair).any(axis=0)]
+    if pair.shape[1] < 3 or (np.ptp(pair, axis=1) == 0).any():
+        return f"{plain(method)}\nr undefined"
+    return f"{plain(method)}\nr = {np.corrcoef(pair)[0, 1]:.2f} with measured"
+
+
+def gene_table(columns: Mapping[str, Sequence[tuple[str, float]]], shared: Mapping[str, str], title: str) -> "Figure":
+    """Draw the genes that each method predicts best; one that several share has one colour in all (Table 3).
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of (str, float)
+        By method, genes with their PCC, the best first.
+    shared : mapping of str to str
+        A colour a gene that is in several columns.
+    title : str
+        What it is of.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+    n = max(len(genes) for genes in columns.values())
+    cells = [[_text(genes, row) for genes in columns.values()] for row in range(n)]
+    fills = [[_fill(genes, row, shared) for genes in columns.values()] for row in range(n)]
+    figure = Figure(figsize=(1.5 * len(columns) + 0.3, 0.3 * (n + 2) + 0.4), layout="constrained", dpi=130)
+    axis = figure.subplots()
+    axis.axis("off")
+    names = [fill(name, 18) for name in columns]
+    drawn = axis.table(cells, cellColours=fills, colLabels=names, bbox=Bbox.unit(), cellLoc="center")
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(8)
+    for (row, _), cell in drawn.get_celld().items():
+        cell.set(linewidth=0.4, edgecolor=PRINT.muted)
+        cell.set_height(2 if row == 0 else 1)  # parts of the whole
+        cell.get_text().set_parse_math(False)
+    axis.set_title(plain(title), fontsize=9)
+    return figure
+
+
+def _text(genes: Sequence[tuple[str, float]], row: int) -> str:
+    return f"{genes[row][0]}  {genes[row][1]:.3f}" if row < len(genes) else ""
+
+
+def _fill(genes: Sequence[tuple[str, float]], row: int, shared: Mapping[str, str]) -> str:
+    return shared.get(genes[row][0], "white") if row < len(genes) else "white"
+
+
+def shared_colours(columns: Mapping[str, Sequence[tuple[str, float]]]) -> dict[str, str]:
+    """Return a light colour for each gene that is in several columns."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    genes = [gene for column in columns.values() for gene, _ in column]
+    several = [gene for gene in dict.fromkeys(genes) if genes.count(gene) > 1]
+    light = [0.45 * np.array(to_rgb(colour)) + 0.55 for colour in _COLOURS]
+    return {gene: to_hex(light[index % len(light)]) for index, gene in enumerate(several)}
