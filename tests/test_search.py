@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval import search
+from napari_cmrcnet.retrieval import faiss_search, rescore, search
 from napari_cmrcnet.retrieval.search import nearest
 
 Array = npt.NDArray[np.float32]
@@ -46,7 +46,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that a small input crosses many of them."""
     monkeypatch.setattr(search, "QUERY_BLOCK", 5)
     monkeypatch.setattr(search, "BANK_BLOCK", 16)
-    monkeypatch.setattr(search, "RESCORE_BLOCK", 7)
+    monkeypatch.setattr(search, "WIDTH", 3)
+    monkeypatch.setattr(rescore, "GATHERED", 6)
+    monkeypatch.setattr(rescore, "PAIRS", 7)
     monkeypatch.setattr(search, "HELD_PER_QUERY", 20)
 
 
@@ -112,13 +114,12 @@ def test_the_rounding_of_the_product_changes_nothing(monkeypatch: pytest.MonkeyP
     queries = vectors(rng, 20, 256) * 1e-3 + 1
     here = nearest(queries, bank, 25)
 
-    def perturbed(
-        unit: Array, block: Array, threshold: Array
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
+    def perturbed(unit: Array, block: Array, kth: Array | None, k: int) -> tuple[npt.NDArray[np.intp], Array]:
         error = rng.uniform(-1, 1, size=(len(unit), len(block))) * 256 * 2.0**-24
         scores = ((unit.astype(np.float64) @ block.T) + error).astype(np.float32)
-        rows, columns = np.nonzero(scores >= threshold[:, None])
-        return rows, columns, scores[rows, columns]
+        best = search.kth_best(scores, k) if kth is None else kth
+        places = np.flatnonzero(scores >= (best - search.band(256))[:, None])
+        return places, scores.ravel()[places]
 
     monkeypatch.setattr(search, "_numpy_product", perturbed)
     there = nearest(queries, bank, 25)
@@ -157,7 +158,7 @@ def test_faiss_finds_the_same_neighbours(copies: int) -> None:
     rng = np.random.default_rng(copies)
     queries, bank = vectors(rng, 20), np.repeat(vectors(rng, 400 // copies), copies, axis=0)
     here = nearest(queries, bank, 25)
-    there = nearest(queries, bank, 25, index=search.faiss_index(bank))
+    there = nearest(queries, bank, 25, index=faiss_search.flat_index(bank))
     np.testing.assert_array_equal(here[0], there[0])
     np.testing.assert_array_equal(here[1], there[1])
 
@@ -165,4 +166,55 @@ def test_faiss_finds_the_same_neighbours(copies: int) -> None:
 def test_faiss_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UserError, match=r"pip install 'napari-cmrcnet\[faiss\]'"):
-        search.faiss_index(np.ones((3, 4), np.float32))
+        faiss_search.flat_index(np.ones((3, 4), np.float32))
+
+
+def test_the_approximate_index_says_how_many_neighbours_it_found() -> None:
+    rng = np.random.default_rng(8)
+    bank, queries = vectors(rng, 9000), vectors(rng, 50)
+    index = faiss_search.approximate_index(bank)
+    neighbours, similarity = nearest(queries, bank, 20, index=index)
+    exact, exact_similarity = nearest(queries, bank, 20)
+    recall = faiss_search.recall(neighbours, exact)
+    assert 0.5 < recall < 1
+    shares = [np.isin(one, other).mean() for one, other in zip(exact, neighbours, strict=True)]
+    assert recall == pytest.approx(np.mean(shares))
+    assert (similarity <= exact_similarity).all()
+
+
+def test_a_bank_too_small_for_the_approximate_index_is_searched_exactly() -> None:
+    rng = np.random.default_rng(9)
+    bank, queries = vectors(rng, 100), vectors(rng, 5)
+    here = nearest(queries, bank, 90, index=faiss_search.approximate_index(bank))
+    np.testing.assert_array_equal(here[0], nearest(queries, bank, 90)[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_similarities_are_those_of_the_plain_way(seed: int) -> None:
+    """Also where a similarity lies so near the middle of two float32 numbers that the last bit decides."""
+    rng = np.random.default_rng(seed)
+    bank, queries = vectors(rng, 3000, 64), vectors(rng, 100, 64)
+    neighbours, similarity = nearest(queries, bank, 1000)
+    rescorer = rescore.Rescorer(queries, search.norms(queries), bank, search.norms(bank))
+    line = np.repeat(np.arange(100), 1000)
+    plain = rescorer._plainly(line, neighbours.ravel()).reshape(similarity.shape)
+    np.testing.assert_array_equal(similarity, plain.astype(np.float32))
+    assert (np.diff(plain, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_threads", lambda: threads)
+    monkeypatch.setattr(search, "QUERY_BLOCK", 7)
+    rng = np.random.default_rng(10)
+    check(vectors(rng, 40), vectors(rng, 500), 30)
+
+
+@pytest.mark.parametrize("length", [1e-40, 1e-25, 1e25, 1e38])
+def test_vectors_of_extreme_length(length: float) -> None:
+    rng = np.random.default_rng(11)
+    bank, queries = vectors(rng, 200), vectors(rng, 6)
+    scaled = bank * np.float32(2.0 ** round(np.log2(length) + 3)) if length < 1 else bank * np.float32(length / 8)
+    neighbours, _ = nearest(queries, scaled, 10)
+    expected, _ = brute_force(queries, scaled, 10)
+    np.testing.assert_array_equal(neighbours, expected)

@@ -15,9 +15,10 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
+from napari_cmrcnet.retrieval.faiss_search import approximate_index, flat_index
 from napari_cmrcnet.retrieval.fits import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.search import Engine, faiss_index, nearest, unit_length
+from napari_cmrcnet.retrieval.search import Engine, Index, nearest, norms, unit_length
 
 if TYPE_CHECKING:
     import torch
@@ -83,18 +84,30 @@ class Bank:
     ) -> tuple[Int32, Float32]:
         """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
 
+        The engine ``"faiss-ivf"`` may miss some; see `faiss_search.recall`.
+
         Raises
         ------
         UserError
             If k does not fit the bank, or FAISS is asked for and not installed.
         """
         check_k(k, len(self))
-        index = self._faiss_index if engine == "faiss" else None
-        return nearest(queries, self.embeddings, k, device=device, index=index)
+        index: Index | None = None
+        if engine != "built-in":
+            index = self._exact_index if engine == "faiss" else self._approximate_index
+        return nearest(queries, self.embeddings, k, device=device, index=index, bank_norm=self._norms)
 
     @cached_property
-    def _faiss_index(self) -> Any:
-        return faiss_index(self.embeddings)
+    def _norms(self) -> Float64:
+        return norms(self.embeddings)
+
+    @cached_property
+    def _exact_index(self) -> Index:
+        return flat_index(self.embeddings)
+
+    @cached_property
+    def _approximate_index(self) -> Index:
+        return approximate_index(self.embeddings)
 
     def mean_expression(self, neighbours: Int32 | Neighbourhoods, genes: Sequence[str]) -> Float32:
         """Average the expression of each spot's neighbours.

@@ -2,65 +2,59 @@
 
 The product of the unit vectors is taken block by block in float32 (NumPy on the CPU, torch on CUDA and MPS) and only
 what may be among the k best is held. What a float32 product says within its rounding error of rank k depends on the
-machine's matrix library, so everything in that band is scored again in float64, in one way on every machine; equal
-similarities go to the lower bank row. All machines therefore retrieve the same neighbours.
+machine's matrix library, so everything in that band is scored again in float64, with the same result on every
+machine; equal similarities go to the lower bank row. All machines therefore retrieve the same neighbours.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.candidates import Candidates, Places, kth_best
+from napari_cmrcnet.retrieval.rescore import Rescorer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import torch
 
 Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
-Engine = Literal["built-in", "faiss"]
+Engine = Literal["built-in", "faiss", "faiss-ivf"]
+"""What searches a bank: ourselves, FAISS with the same result, or FAISS approximately."""
 
 QUERY_BLOCK = 512
 BANK_BLOCK = 4096
-RESCORE_BLOCK = 2048  # pairs of vectors scored in float64 at a time: 4 MB an operand, which stays in the cache
-FAISS_MARGIN = 64  # more asked of FAISS than k, so that near-ties at rank k are among them
+WIDTH = 1024  # candidates of a query that there is room for at first, beside 2 k
 HELD_PER_QUERY = 4096  # a bank of near-copies fills the band: beyond this the held ones are cut exactly
+MOST_THREADS = 4  # each takes some 40 MB
+
+Product = Callable[[Float32, Float32, Float32 | None, int], tuple[Places, Float32]]
+"""(unit queries, unit bank block, the k-th best scores known, k) -> places, in the matrix of a line a query and a
+column a bank row, and scores of all that may be among the k best."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """What may be among the k best: sorted by query row, then by bank row."""
+class Index(Protocol):
+    """Finds candidates in a bank otherwise than by going through all of it."""
 
-    query: npt.NDArray[np.uint16]  # row within the block of queries
-    bank: Int32
-    score: Float32
-
-    def join(self, later: "Sequence[_Candidates]") -> "_Candidates":
-        """Add candidates from later and later bank rows."""
-        parts = [self, *later]
-        query = np.concatenate([part.query for part in parts])
-        order = np.argsort(query, kind="stable")  # radix sort on 16 bits
-        bank = np.concatenate([part.bank for part in parts])
-        score = np.concatenate([part.score for part in parts])
-        return _Candidates(query[order], bank[order], score[order])
-
-    def select(self, keep: npt.NDArray[np.bool_]) -> "_Candidates":
-        kept = np.flatnonzero(keep)
-        return _Candidates(self.query[kept], self.bank[kept], self.score[kept])
-
-
-Product = Callable[[Float32, Float32, Float32], tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float32]]
-"""(unit queries, unit bank block, a threshold for each query) -> row, column and score of all at or above it."""
+    def candidates(self, unit: Float32, k: int) -> Candidates | None:
+        """Return candidates for unit queries (n, d); None where it cannot tell which."""
 
 
 def nearest(
-    queries: Floats, bank: Floats, k: int, *, device: "str | torch.device" = "cpu", index: Any = None
+    queries: Floats,
+    bank: Floats,
+    k: int,
+    *,
+    device: "str | torch.device" = "cpu",
+    index: Index | None = None,
+    bank_norm: Float64 | None = None,
 ) -> tuple[Int32, Float32]:
     """Return the k bank rows of highest cosine similarity to each query.
 
@@ -69,13 +63,15 @@ def nearest(
     queries : float array, (n, d)
         Query vectors, of any length.
     bank : float array, (M, d)
-        Bank vectors, of any length. Beside it at most about 150 MB are used.
+        Bank vectors, of any length. Beside it at most about 200 MB are used.
     k : int
         How many, 1 to M.
     device : str or torch.device
         ``"cpu"``: NumPy; otherwise torch on that device. The result is the same.
-    index : faiss.IndexFlatIP, optional
-        Of the bank, from `faiss_index`; it then finds the candidates. The result is the same.
+    index : Index, optional
+        Of the bank, from `faiss_search`; it then finds the candidates.
+    bank_norm : float64 array, (M,), optional
+        `norms` of the bank, where it is searched again and again.
 
     Returns
     -------
@@ -93,185 +89,149 @@ def nearest(
         raise ValueError(f"queries {queries.shape} and bank {bank.shape} must be (n, d) and (M, d)")
     if not 1 <= k <= len(bank):
         raise ValueError(f"k must be 1 to {len(bank)}, not {k}")
-    query_norm, bank_norm = _norms(queries), _norms(bank)
+    neighbours, similarity = nearest_float64(queries, norms(queries), bank, k, device, index, bank_norm)
+    return neighbours, similarity.astype(np.float32)
+
+
+def nearest_float64(
+    queries: Floats,
+    query_norm: Float64,
+    bank: Floats,
+    k: int,
+    device: "str | torch.device" = "cpu",
+    index: Index | None = None,
+    bank_norm: Float64 | None = None,
+) -> tuple[Int32, Float64]:
+    """Return what `nearest` does before similarities are rounded; see `Rescorer.best`."""
+    if bank_norm is None:
+        bank_norm = norms(bank)
     neighbours = np.empty((len(queries), k), np.int32)
-    similarity = np.empty((len(queries), k), np.float32)
+    similarity = np.empty((len(queries), k))
     product = _numpy_product if str(device) == "cpu" else _torch_product(device)
-    with _full_float32(device):
-        for start in range(0, len(queries), QUERY_BLOCK):
-            block = slice(start, start + QUERY_BLOCK)
-            search = _Search(queries[block], query_norm[block], bank, bank_norm, k, product)
-            neighbours[block], similarity[block] = search.run(index)
+
+    def search(block: slice) -> None:
+        rescorer = Rescorer(queries[block], query_norm[block], bank, bank_norm)
+        neighbours[block], similarity[block] = _Search(rescorer, bank, k, product).run(index)
+
+    blocks = [slice(start, start + QUERY_BLOCK) for start in range(0, len(queries), QUERY_BLOCK)]
+    with _full_float32(device), ThreadPoolExecutor(_threads() if str(device) == "cpu" else 1) as pool:
+        list(pool.map(search, blocks))
     return neighbours, similarity
 
 
-def faiss_index(bank: Floats) -> Any:
-    """Return a FAISS index of the unit vectors of a bank (M, d), for `nearest`; it holds a copy of them.
+def norms(vectors: Floats) -> Float64:
+    """Return the lengths of vectors (n, d), float64 (n,).
 
     Raises
     ------
-    UserError
-        If FAISS is not installed.
+    ValueError
+        If a vector is not finite.
     """
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError(
-            "FAISS is not installed: pip install 'napari-cmrcnet[faiss]', or search without it, with the same result."
-        ) from error
-    index = faiss.IndexFlatIP(bank.shape[1])
-    norms = _norms(bank)
-    for start in range(0, len(bank), BANK_BLOCK):
-        block = slice(start, start + BANK_BLOCK)
-        index.add(_unit(bank[block], norms[block]))
-    return index
+    lengths = np.empty(len(vectors))
+    for start in range(0, len(vectors), BANK_BLOCK):
+        block = vectors[start : start + BANK_BLOCK].astype(np.float64)
+        lengths[start : start + BANK_BLOCK] = np.sqrt(np.square(block, out=block).sum(axis=1))
+    if not np.isfinite(lengths).all():
+        raise ValueError("vectors to search must be finite")
+    return lengths
 
 
 def unit_length(vectors: Floats) -> Float32:
     """Return vectors (n, d) scaled to unit length, in float32; those of length zero stay zero."""
-    return _unit(vectors, _norms(vectors))
+    return _unit(vectors, norms(vectors))
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """The search of one block of queries."""
+    """The search for one block of queries."""
 
-    queries: Floats
-    query_norm: npt.NDArray[np.float64]
+    rescorer: Rescorer
     bank: Floats
-    bank_norm: npt.NDArray[np.float64]
     k: int
     product: Product
 
-    @property
-    def band(self) -> np.float32:
-        """Twice the most that a float32 product of unit vectors, themselves rounded, can be wrong (γ of d + 4)."""
-        return np.float32(2 * (self.queries.shape[1] + 4) * 2.0**-24)
+    def run(self, index: Index | None = None) -> tuple[Int32, Float64]:
+        unit = _unit(self.rescorer.queries, self.rescorer.query_norm)
+        held = None if index is None else index.candidates(unit, self.k)
+        if held is None:
+            held = self._scan(unit)
+        columns, values = self._best(held)
+        return np.take_along_axis(held.rows, columns, 1), values
 
-    def run(self, index: Any = None) -> tuple[Int32, Float32]:
-        unit = _unit(self.queries, self.query_norm)
-        found = None if index is None else self._ask(index, unit)
-        return self._best(self._scan(unit) if found is None else found)
-
-    def _ask(self, index: Any, unit: Float32) -> _Candidates | None:
-        """Take candidates from FAISS; None if near-ties at rank k may reach beyond those asked for."""
-        n, m = len(self.queries), len(self.bank)
-        asked = min(self.k + FAISS_MARGIN, m)
-        score, rows = index.search(unit, asked)
-        if asked < m and (score[:, -1] >= score[:, self.k - 1] - self.band).any():
-            return None
-        order = np.argsort(rows, axis=1)
-        rows, score = np.take_along_axis(rows, order, 1), np.take_along_axis(score, order, 1)
-        query = np.repeat(np.arange(n, dtype=np.uint16), asked)
-        return _Candidates(query, rows.ravel().astype(np.int32), score.ravel())
-
-    def _scan(self, unit: Float32) -> _Candidates:
+    def _scan(self, unit: Float32) -> Candidates:
         """Find candidates block by block of the bank."""
-        n, m = len(self.queries), len(self.bank)
-        threshold = np.full(n, -np.inf, np.float32)
-        none = np.empty(0, np.float32)
-        held = _Candidates(none.astype(np.uint16), none.astype(np.int32), none)
-        waiting: list[_Candidates] = []
-        start, size = 0, BANK_BLOCK // 8
-        while start < m:
-            block = slice(start, min(start + size, m))
-            rows, columns, score = self.product(unit, _unit(self.bank[block], self.bank_norm[block]), threshold)
-            waiting.append(_Candidates(rows.astype(np.uint16), (columns + start).astype(np.int32), score))
-            if sum(len(found.query) for found in waiting) > n * self.k // 2 or block.stop == m:
-                held, threshold = self._tighten(held.join(waiting))
-                waiting.clear()
-            start, size = block.stop, min(2 * size, BANK_BLOCK)  # small first: no threshold is known yet
+        held = Candidates(len(unit), WIDTH + 2 * self.k)
+        kth: Float32 | None = None
+        for start in range(0, len(self.bank), BANK_BLOCK):
+            rows = slice(start, start + BANK_BLOCK)
+            block = _unit_quickly(self.bank[rows], self.rescorer.bank_norm[rows])
+            places, scores = self.product(unit, block, kth, self.k)
+            if len(places) == 0:
+                continue
+            if kth is not None and held.after(places, len(block)) > held.rows.shape[1]:
+                self._tighten(held, kth)
+            held.add(places, scores, len(block), start)
+            kth = held.kth_best(self.k)
+        if kth is not None:
+            held.keep(kth - band(unit.shape[1]))
         return held
 
-    def _tighten(self, held: _Candidates) -> tuple[_Candidates, Float32]:
-        """Drop what cannot be among the k best, and return the score that the next ones have to reach."""
-        n = len(self.queries)
-        if len(held.query) > n * max(HELD_PER_QUERY, 4 * self.k):
-            held = self._cut(held)
-        rectangle = _rectangle(held, n, held.score, np.float32(-np.inf))
-        if rectangle.shape[1] < self.k:
-            return held, np.full(n, -np.inf, np.float32)
-        rank_k = rectangle.shape[1] - self.k
-        threshold: Float32 = np.partition(rectangle, rank_k, axis=1)[:, rank_k] - self.band
-        return held.select(held.score >= threshold[held.query]), threshold
+    def _tighten(self, held: Candidates, kth: Float32) -> None:
+        """Make room: drop what cannot be among the k best, and if that is too little, all but exactly these."""
+        held.keep(kth - band(self.bank.shape[1]))
+        if held.used > max(HELD_PER_QUERY, 4 * self.k):
+            held.choose(np.sort(self._best(held)[0], axis=1))
 
-    def _cut(self, held: _Candidates) -> _Candidates:
-        """Keep exactly the k best of each query among those held."""
-        exact = self._exact(held)
-        order = np.lexsort((held.bank, -exact, held.query))
-        counts = np.bincount(held.query, minlength=len(self.queries))
-        keep = np.zeros(len(order), bool)
-        keep[order] = _positions(held.query[order], counts) < self.k
-        return held.select(keep)
-
-    def _best(self, held: _Candidates) -> tuple[Int32, Float32]:
-        n = len(self.queries)
-        exact = _rectangle(held, n, self._exact(held), -np.inf)
-        rows = _rectangle(held, n, held.bank, -1)
-        order = np.argsort(-exact, axis=1, kind="stable")[:, : self.k]  # bank rows ascend: ties go to the lower
-        return np.take_along_axis(rows, order, 1), np.take_along_axis(exact, order, 1).astype(np.float32)
-
-    def _exact(self, held: _Candidates) -> npt.NDArray[np.float64]:
-        """Return the cosine similarities in float64, added up in an order that no matrix library decides."""
-        exact = np.empty(len(held.query))
-        queries = self.queries.astype(np.float64)
-        for start in range(0, len(exact), RESCORE_BLOCK):
-            block = slice(start, start + RESCORE_BLOCK)
-            query, bank = held.query[block], held.bank[block]
-            length = self.query_norm[query] * self.bank_norm[bank]
-            dot = np.multiply(queries[query], self.bank[bank]).sum(axis=1)
-            exact[block] = np.divide(dot, length, out=np.zeros(len(dot)), where=length > 0)
-        return exact
+    def _best(self, held: Candidates) -> tuple[Places, Float64]:
+        rows = held.rows[:, : held.used]
+        return self.rescorer.best(rows, self.rescorer.similarities(rows, held.count), self.k)
 
 
-def _positions(query: npt.NDArray[np.uint16], counts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Return the place of each candidate among those of its query."""
-    first = np.cumsum(counts) - counts
-    return np.arange(len(query)) - first[query]
+def band(dimensions: int) -> np.float32:
+    """Return twice the most that a float32 product of unit vectors, themselves rounded, can be wrong (γ of d + 4)."""
+    return np.float32(2 * (dimensions + 4) * 2.0**-24)
 
 
-def _rectangle(held: _Candidates, n: int, values: npt.NDArray[Any], fill: Any) -> npt.NDArray[Any]:
-    """Lay values out as one line a query, filled up at the end."""
-    counts = np.bincount(held.query, minlength=n)
-    rectangle = np.full((n, counts.max(initial=0)), fill, values.dtype)
-    rectangle[held.query, _positions(held.query, counts)] = values
-    return rectangle
-
-
-def _norms(vectors: Floats) -> npt.NDArray[np.float64]:
-    norms = np.empty(len(vectors))
-    for start in range(0, len(vectors), BANK_BLOCK):
-        block = vectors[start : start + BANK_BLOCK].astype(np.float64)
-        norms[start : start + BANK_BLOCK] = np.sqrt(np.square(block).sum(axis=1))
-    if not np.isfinite(norms).all():
-        raise ValueError("vectors to search must be finite")
-    return norms
-
-
-def _unit(vectors: Floats, norms: npt.NDArray[np.float64]) -> Float32:
-    """Return unit vectors; those of length zero stay zero."""
-    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    unit: Float32 = np.multiply(vectors, scale[:, None], dtype=np.float64).astype(np.float32)
+def _unit(vectors: Floats, lengths: Float64, dtype: npt.DTypeLike = np.float64) -> Float32:
+    """Return unit vectors, computed in a dtype; those of length zero stay zero."""
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(dtype)
+    unit: Float32 = np.multiply(vectors, scale[:, None], dtype=dtype).astype(np.float32, copy=False)
     return unit
 
 
-def _numpy_product(
-    unit: Float32, block: Float32, threshold: Float32
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float32]:
+def _unit_quickly(vectors: Floats, lengths: Float64) -> Float32:
+    """Return unit vectors for a product: in float32, unless that would overflow or vectors are more precise."""
+    common = (lengths == 0) | ((lengths > 1e-30) & (lengths < 1e30))
+    return _unit(vectors, lengths, np.float32 if vectors.dtype.itemsize <= 4 and common.all() else np.float64)
+
+
+def _threads() -> int:
+    """Return how many blocks of queries are searched at a time: what NumPy does between the products takes one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, MOST_THREADS, int(os.environ.get("OMP_NUM_THREADS") or cores)))
+
+
+def _numpy_product(unit: Float32, block: Float32, kth: Float32 | None, k: int) -> tuple[Places, Float32]:
     scores = unit @ block.T
-    rows, columns = np.divmod(np.flatnonzero(scores >= threshold[:, None]), len(block))
-    return rows, columns, scores[rows, columns]
+    if kth is None and len(block) >= k:
+        kth = kth_best(scores, k)
+    if kth is None:
+        return np.arange(scores.size), scores.ravel()
+    places = np.flatnonzero(scores >= (kth - band(unit.shape[1]))[:, None])
+    return places, scores.ravel()[places]
 
 
 def _torch_product(device: "str | torch.device") -> Product:
     import torch
 
-    def product(
-        unit: Float32, block: Float32, threshold: Float32
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float32]:
+    def product(unit: Float32, block: Float32, kth: Float32 | None, k: int) -> tuple[Places, Float32]:
         scores = torch.from_numpy(unit).to(device) @ torch.from_numpy(block).to(device).T
-        rows, columns = torch.nonzero(scores >= torch.from_numpy(threshold).to(device)[:, None], as_tuple=True)
-        return rows.cpu().numpy(), columns.cpu().numpy(), scores[rows, columns].cpu().numpy()
+        if kth is None:
+            least = scores.topk(min(k, len(block)), dim=1).values[:, -1]
+        else:
+            least = torch.from_numpy(kth).to(device)
+        places = torch.nonzero((scores >= (least - float(band(unit.shape[1])))[:, None]).ravel()).ravel()
+        return places.cpu().numpy(), scores.ravel()[places].cpu().numpy()
 
     return product
 
