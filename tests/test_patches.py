@@ -151,7 +151,6 @@ def test_each_tile_is_decoded_once(slide_path: Path, monkeypatch: pytest.MonkeyP
         decoded: list[tuple[int, int, int]] = []
         read_tile = slide._source.read_tile
         monkeypatch.setattr(slide._source, "read_tile", lambda *key: decoded.append(key) or read_tile(*key))
-        monkeypatch.setattr(slide._reader.cache, "capacity", 3 * 9 * 128 * 128 * 3)  # three rows of nine tiles
         # In batches that are short beside a tile row, as they are on a real slide.
         patches(slide, np.random.default_rng(0).permutation(grid), OWN, batch_size=8)
     assert len(decoded) == len(set(decoded)) == 7 * 9

@@ -53,7 +53,9 @@ def write_pyramid(path: Path, full: np.ndarray, subifds: bool = False, **options
     "options",
     [
         {},
+        {"compression": "lzw"},
         {"compression": "lzw", "predictor": True},
+        {"compression": "lzw", "predictor": True, "tile": None, "rowsperstrip": 64},
         {"compression": "deflate"},
         {"compression": "zstd"},
         {"compression": "packbits"},
@@ -139,11 +141,10 @@ KINDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any], Calla
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("tile", [(128, 128), None])
-def test_other_pixels_become_8_bit_rgb(tmp_path: Path, kind: str, tile: tuple[int, int] | None) -> None:
+@pytest.mark.parametrize("layout", [{"tile": (128, 128)}, {"rowsperstrip": 100}, {"tile": (96, 128), "compression": 5}])
+def test_other_pixels_become_8_bit_rgb(tmp_path: Path, kind: str, layout: dict[str, Any]) -> None:
     make, options, expect = KINDS[kind]
     path = tmp_path / "slide.tif"
-    layout = {"tile": tile} if tile else {"rowsperstrip": 100}
     tifffile.imwrite(path, make(picture()), metadata=None, **options, **layout)
     with open_slide(path) as slide:
         np.testing.assert_array_equal(whole(slide), expect(picture()))

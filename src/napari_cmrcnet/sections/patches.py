@@ -1,7 +1,8 @@
 """Patches cut at spots, at the model's pixel size, each tile of the slide decoded about once.
 
 Neighbouring spots share tiles: on a dense grid each tile is touched five times. The spots are therefore visited in
-the order of the tile rows, within vertical bands that are as wide as two or so tile rows fit in the slide's tile cache.
+the order of the tile rows, and the tiles of the two or so rows that a patch spans, and of one more for what is read
+ahead, are kept. On a very wide slide this is done in vertical bands, as wide as these rows fit into `CACHE_BYTES`.
 """
 
 from collections import deque
@@ -97,24 +98,31 @@ class _Cutter:
         self.corners = np.floor(centres - side / 2 + 0.5).astype(np.int64)  # (x, y) in pixels of the level
         exact = abs(side - patch_px) < 1e-6
         self.weights = None if exact else axis_weights(self.window, patch_px, step)
+        tile_height, tile_width = slide.tile_sizes[self.level]
+        touched_rows, touched_columns = ((self.window + tile - 2) // tile + 1 for tile in (tile_height, tile_width))
+        column_bytes = 3 * tile_height * tile_width * (touched_rows + 1)
+        fitting = max(1, CACHE_BYTES // column_bytes - touched_columns)
+        self.band = min(fitting, -(-slide.levels[self.level].width // tile_width))  # in tile columns
+        self.reader = slide.tile_reader(column_bytes * (self.band + touched_columns))
 
     def order(self) -> Rows:
         """Return the rows in the order of their tiles: band of tile columns, tile row, x."""
         tile_height, tile_width = self.slide.tile_sizes[self.level]
-        rows_touched = (self.window + tile_height - 2) // tile_height + 1
-        columns = int(0.8 * CACHE_BYTES) // (3 * tile_height * tile_width * rows_touched)
         x, y = self.corners[:, 0], self.corners[:, 1]
-        return np.lexsort((x, y // tile_height, x // tile_width // max(1, columns))).astype(np.int64)
+        return np.lexsort((x, y // tile_height, x // tile_width // self.band)).astype(np.int64)
 
     def cut(self, rows: Rows, out: Pixels) -> list[int]:
         """Read patches into ``out`` and return the rows that could not be read."""
         resample = None if self.weights is None else Resampler(self.weights, self.weights)
+        window = np.empty((self.window, self.window, 3), np.uint8)
         unreadable = []
         for index, row in enumerate(rows.tolist()):
             x, y = self.corners[row].tolist()
+            target = out[index] if resample is None else window
             try:
-                pixels = self.slide.read_level(x, y, self.window, self.window, self.level)
-                out[index] = pixels if resample is None else resample(pixels)
+                self.reader.read(self.level, x, y, self.window, self.window, out=target)
+                if resample is not None:
+                    out[index] = resample(window)
             except TileError:
                 out[index] = WHITE
                 unreadable.append(row)
@@ -135,7 +143,7 @@ def read_patches(
     Parameters
     ----------
     slide : Slide
-        The slide; memory stays within its tile cache (192 MiB) and a few batches.
+        The slide. The tiles of about three of its tile rows are kept, at most 192 MiB, beside a few batches.
     xy : array (n, 2)
         Spot centres (x, y) in full-resolution pixels.
     spec : PatchSpec

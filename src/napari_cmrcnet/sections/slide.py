@@ -90,6 +90,10 @@ class Slide:
         """
         return self._reader.read(level, x, y, width, height, skip_damaged=skip_damaged)
 
+    def tile_reader(self, capacity: int) -> TileReader:
+        """Return a reader that keeps ``capacity`` bytes of tiles for itself, for who reads in an order of their own."""
+        return TileReader(self._source, capacity)
+
     def level_for(self, scale: float) -> int:
         """Return the smallest level that still has as much detail as one pixel for ``scale`` full-resolution ones."""
         detailed = [i for i, level in enumerate(self.levels) if level.downsample <= scale * (1 + 1e-6)]

@@ -31,7 +31,17 @@ class TileReader:
         self.source = source
         self.cache = TileCache(capacity)
 
-    def read(self, level: int, x: int, y: int, width: int, height: int, *, skip_damaged: bool = False) -> Pixels:
+    def read(
+        self,
+        level: int,
+        x: int,
+        y: int,
+        width: int,
+        height: int,
+        *,
+        skip_damaged: bool = False,
+        out: Pixels | None = None,
+    ) -> Pixels:
         """Return a rectangle of a level, uint8 (height, width, 3), white outside the slide.
 
         Parameters
@@ -40,12 +50,16 @@ class TileReader:
             The rectangle, all in pixels of that level.
         skip_damaged : bool
             Leave tiles white that cannot be decoded, instead of raising TileError.
+        out : ndarray of uint8 (height, width, 3), optional
+            Where to write it, in place of a new array.
         """
+        out = np.empty((height, width, 3), np.uint8) if out is None else out
         size = self.source.levels[level]
         left, right = max(x, 0), min(x + width, size.width)
         top, bottom = max(y, 0), min(y + height, size.height)
         inside = left == x and top == y and right == x + width and bottom == y + height and not skip_damaged
-        out = np.empty((height, width, 3), np.uint8) if inside else np.full((height, width, 3), WHITE, np.uint8)
+        if not inside:
+            out.fill(WHITE)
         if left >= right or top >= bottom:
             return out
         tile_height, tile_width = self.source.tile_sizes[level]

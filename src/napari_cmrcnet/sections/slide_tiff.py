@@ -12,6 +12,7 @@ import tifffile
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
+from napari_cmrcnet.sections.slide_lzw import decode_lzw, is_plain_lzw
 from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, TileError, judge_mpp, level_downsample
 
 JPEG = 7
@@ -110,6 +111,8 @@ class TiffSource:
         if len(data) < count:
             raise ValueError("it lies beyond the end of the file")
         _check_segment(data, plane.key)
+        if is_plain_lzw(plane.key):
+            return decode_lzw(data, plane.key)
         tables = plane.page.jpegtables
         segment, _, shape = plane.key.decode(data, index, jpegtables=tables)
         return segment.reshape(shape)[0, : segment.shape[1]]
@@ -138,7 +141,7 @@ def _to_rgb(samples: Any, key: Any) -> Pixels:
         samples = 255 - samples
     colours = 1 if samples.shape[2] < 3 else 3
     alpha = samples[..., colours:] if samples.shape[2] > colours and _has_alpha(key) else None
-    rgb = np.broadcast_to(samples[..., :colours], (*samples.shape[:2], 3))
+    rgb = samples[..., :3] if colours == 3 else np.repeat(samples[..., :1], 3, axis=2)
     if alpha is None or alpha.min() == 255:
         return np.ascontiguousarray(rgb)
     return over_white(rgb, alpha, premultiplied=key.extrasamples[0] == ASSOCIATED_ALPHA)
