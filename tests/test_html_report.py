@@ -117,7 +117,8 @@ def report(prediction: Prediction, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_all_is_in_it(report: Page) -> None:
     assert report.headings == [
-        "Scores by gene set", "Maps", "Genes", "GENE5 in regions", "Confidence", "What was run on what", "Versions",
+        "Scores by gene set", "Maps", "Genes", "Mean and variance of genes", "Correlation of genes", "GENE5 in regions",
+        "Confidence", "What was run on what", "Versions",
     ]  # fmt: skip
     assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
     assert "The patient" not in report.text

@@ -12,6 +12,7 @@ from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, correlation, draw_gene
+from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
 from napari_cmrcnet.evaluation.leaks import warnings_of
 from napari_cmrcnet.evaluation.pictures import ground_of
@@ -50,8 +51,9 @@ def write_html_report(
     """Write the report of a prediction as one HTML file.
 
     It has what makes the scores better, or less real, than they look; the scores of gene sets; maps of the shown gene,
-    the markers and the best predicted genes; a table of genes; regions; confidence; and what was run on what. Without
-    measurements there are no scores. Pictures are in the file; it loads nothing and runs nothing.
+    the markers and the best predicted genes; a table of genes; the means and variances of all, and how markers go
+    together; regions; confidence; and what was run on what. Without measurements there are no scores. Pictures are in
+    the file; it loads nothing and runs nothing.
 
     Parameters
     ----------
@@ -94,8 +96,10 @@ def write_html_report(
         maps.append(_map(prediction, ground, drawn))
     yield Progress("Drawing maps", len(genes), len(genes), "maps")
     parts += [element("h2", "Maps"), *maps]
+    about_genes = yield from gene_plots(prediction, scores)
     parts += [
         *_gene_table(scores, genes),
+        *about_genes,
         *_region_table(prediction, regions, shown),
         *_trust(prediction),
         *_origin(prediction),

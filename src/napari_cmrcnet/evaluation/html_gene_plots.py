@@ -1,0 +1,66 @@
+"""The pictures of an HTML report that are of all genes, or of how they go together: the paper's figures 3 and 4."""
+
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.evaluation.gene_correlation import correlate_job
+from napari_cmrcnet.evaluation.html_page import element, picture
+from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
+from napari_cmrcnet.evaluation.plots_moments import MomentPlot
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+FEWEST = 3  # markers: fewer are no pattern, and the most expressed genes are taken
+
+
+def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[str]]:
+    """Draw mean and variance of every gene, and the correlations of the markers, predicted beside measured.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of a measured section.
+    scores : Scores or None
+        Of the prediction; without them there is nothing to compare with.
+
+    Returns
+    -------
+    list of str
+        Parts of the page.
+    """
+    if scores is None:
+        return []
+    from matplotlib.figure import Figure
+
+    moments = MomentPlot(Figure(dpi=130))
+    moments.show(scores.table)
+    moments.for_print()
+    parts = [
+        element("h2", "Mean and variance of genes"),
+        picture(
+            moments.figure,
+            "Predicted against measured mean and variance of each gene",
+            f"Mean and variance of each of {len(scores.table):,} genes over the spots. Where variances lie below the "
+            "line, the prediction is smoother than the measurement: each value is a mean of many training spots.",
+        ),
+        element("h2", "Correlation of genes"),
+    ]
+    name = "markers" if scores.table["markers"].sum() >= FEWEST else "HEG"
+    title = scores.panel if name == "markers" else "HEG"
+    try:
+        result = yield from correlate_job(
+            prediction, [str(gene) for gene in scores.table.index[scores.table[name]]], title
+        )
+    except UserError as reason:
+        return [*parts, element("p", str(reason), "quiet")]
+    heatmaps = CorrelationPlot(Figure(dpi=130))
+    heatmaps.show(result, title)
+    heatmaps.for_print()
+    caption = (
+        "Pearson correlation over the spots of each gene with each, in measured and in predicted expression; the "
+        "genes are in one order, of a clustering of the measured correlations."
+    )
+    return [*parts, picture(heatmaps.figure, "Heatmaps of the correlations of genes", caption)]
