@@ -337,7 +337,12 @@ def test_in_a_real_window(make_napari_viewer_proxy: Callable[..., Any], predicti
     click(panel, qtbot, 1)
     assert session.selected.size == holed_spots(session, session.regions[1].geometry)
     copies = [each for each in viewer.layers if each.name.startswith(f"{REGIONS} (copy)")]
+    assert copies
     assert all(len(copy.data) == 2 and not np.any(np.asarray(copy.face_color)[:, 3]) for copy in copies)
+    assert [copy.text.values.tolist() for copy in copies] == [["Region 1", "ring"]] * len(copies)
+    panel.form.renamed.emit("core")
+    assert [copy.text.values.tolist() for copy in copies] == [["Region 1", "core"]] * len(copies)
+    np.testing.assert_allclose(copies[0].text.color.array, layer.text.color.array)
     for theme in ("light", "dark"):
         viewer.theme = theme
         QApplication.processEvents()

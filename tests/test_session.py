@@ -182,7 +182,9 @@ def test_a_moved_slide_is_told_and_another_slide_is_refused(
     moved = slide.rename(tmp_path / "moved.tif")
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     assert opened.slide is None
-    assert opened.moved == str(slide)
+    assert opened.missing == f"The slide of C is not at {slide} any more."
+    slide.write_bytes(b"")
+    assert "is empty" in finish(open_prediction(tmp_path / "C.h5ad")).missing
     small, _ = write_section(tmp_path / "small", "small", side=1)
     with pytest.raises(UserError, match=r"small\.tif is not the slide of C: 35 of 36 spots lie outside it"):
         slide_of(opened.prediction, small)

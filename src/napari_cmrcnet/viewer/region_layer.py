@@ -187,8 +187,7 @@ class RegionLayer:
         labels = (names, colours.tobytes())
         if labels != self._labels:
             self._labels = labels
-            text = {"array": colours, "default": colours[-1]}
-            layer.text = {"string": "{name}", "size": 8, "anchor": "center", "color": text}
+            layer.text = labels_in(colours)
 
     def _draw_outlines(self, layer: "Shapes", rows: list[Row], colours: Outline, width: float) -> None:
         """Remove and add only what differs: napari is slow to add a shape."""
@@ -265,6 +264,11 @@ class RegionLayer:
         before, self._selection = self._selection, self.selection
         if not self._drawing and self._selection != before:
             self.selected.emit()
+
+
+def labels_in(colours: Outline) -> dict[str, Any]:
+    """Return what napari takes for the names of regions, each in its colour, (regions, 4)."""
+    return {"string": "{name}", "size": 8, "anchor": "center", "color": {"array": colours, "default": colours[-1]}}
 
 
 def _most(regions: int) -> int:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.viewer.look import View
-from napari_cmrcnet.viewer.region_layer import REGIONS
+from napari_cmrcnet.viewer.region_layer import REGIONS, labels_in
 
 if TYPE_CHECKING:
     import napari
@@ -89,4 +89,7 @@ class RegionMirrors:
                 edge_color=source.edge_color,
                 face_color=source.face_color,
             )
+            if "name" in source.features:
+                copy.features = source.features
+                copy.text = labels_in(source.edge_color)
         copy.editable = False

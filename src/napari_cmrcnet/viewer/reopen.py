@@ -24,13 +24,13 @@ class Opened:
         With its bank, where that was found.
     slide : Slide or None
         Open; None where it is not at hand.
-    moved : str
-        Where the slide was, if it is not there any more; else ``""``.
+    missing : str
+        Why the slide is not at hand, a sentence; ``""`` where it is, or where none is known.
     """
 
     prediction: "Prediction"
     slide: "Slide | None"
-    moved: str = ""
+    missing: str = ""
 
 
 def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | None = None) -> Job[Opened]:
@@ -46,7 +46,8 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
     Raises
     ------
     UserError
-        If the file is no prediction, or what is given does not belong to it.
+        If the file is no prediction, or what is given does not belong to it. A slide that was not given and is not
+        there, or cannot be opened, is no error: the prediction can be looked at without it.
     """
     from napari_cmrcnet.retrieval.prediction import Prediction
 
@@ -55,10 +56,17 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
     yield Progress("Reading the bank", 0, 0)
     make_ready(prediction)
     yield Progress("Opening the slide", 0, 0)
+    if slide is not None:
+        return Opened(prediction, slide_of(prediction, slide))
     was = prediction.provenance.slide
-    if slide is None and not (was and Path(was).exists()):
-        return Opened(prediction, None, was)
-    return Opened(prediction, slide_of(prediction, slide or Path(was)))
+    if not was:
+        return Opened(prediction, None)
+    if not Path(was).exists():
+        return Opened(prediction, None, f"The slide of {prediction.name} is not at {was} any more.")
+    try:
+        return Opened(prediction, slide_of(prediction, Path(was)))
+    except UserError as reason:
+        return Opened(prediction, None, str(reason))
 
 
 def make_ready(prediction: "Prediction") -> None:

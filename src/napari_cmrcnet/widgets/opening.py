@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
+from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import questions
 from napari_cmrcnet.widgets.jobs import run_in_window
 
@@ -21,46 +24,85 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
     from napari_cmrcnet.sections.slide import Slide
 
+Read = Callable[[Any], list[tuple[None]]]
+
 PLUGIN = "napari-cmrcnet"
+GEOJSON = (".geojson", ".geojson.gz")
 PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; the last one is in front
 NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
 
 
-def get_prediction_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
-    """Return a reader of saved predictions, None for any other file."""
-    from napari_cmrcnet.retrieval.prediction_file import is_prediction
-
-    one = path[0] if isinstance(path, list) and len(path) == 1 else path
-    if not isinstance(one, str) or not one.endswith(".h5ad") or not Path(one).is_file():
-        return None
-    try:
-        return read_prediction if is_prediction(one) else None
-    except OSError:  # not HDF5 at all
-        return None
+def get_prediction_reader(path: str | list[str]) -> Read | None:
+    """Return `read_prediction` for an .h5ad file, None for any other; what is no prediction is said when it is read."""
+    return read_prediction if _one(path).endswith(".h5ad") else None
 
 
 def read_prediction(path: str | list[str]) -> list[tuple[None]]:
     """Open a saved prediction in the current window."""
     import napari
 
-    one = path[0] if isinstance(path, list) else path
     viewer = napari.current_viewer()
     if viewer is not None:
-        open_in(viewer, Path(one))
+        open_in(viewer, Path(_one(path)))
     return NO_LAYERS
+
+
+def get_region_reader(path: str | list[str]) -> Read | None:
+    """Return `read_regions` for a GeoJSON file, None for any other."""
+    return read_regions if _one(path).endswith(GEOJSON) else None
+
+
+def read_regions(path: str | list[str]) -> list[tuple[None]]:
+    """Add the regions of a file to those of the section in the current window, and open the panel that has them."""
+    import napari
+    from napari.utils.notifications import show_error
+
+    one, viewer = Path(_one(path)), napari.current_viewer()
+    if viewer is None:
+        return NO_LAYERS
+    if session_of(viewer).prediction is None and not any(map(slide_path, viewer.layers)):
+        show_error(f"{one} holds regions of a section, and none is open; open its slide, or a prediction of it, first.")
+    else:
+        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Regions", tabify=True)
+        panel.files.import_geojson(one)
+    return NO_LAYERS
+
+
+def _one(path: str | list[str]) -> str:
+    """Return the one path that a reader is asked about; several at once, a stack, are none of ours."""
+    one = path[0] if isinstance(path, list) and len(path) == 1 else path
+    return one if isinstance(one, str) else ""
 
 
 def open_in(viewer: Any, path: Path) -> None:
     """Open a saved prediction in a window; where its slide has moved, ask for it."""
-    run_in_window(viewer, open_prediction(path), lambda opened: _opened(viewer, opened), f"Opening {path.name}")
+    run_in_window(viewer, _saved(path), lambda opened: _opened(viewer, opened), f"Opening {path.name}")
+
+
+def _saved(path: Path) -> "Job[Opened]":
+    from napari_cmrcnet.common.hdf5 import check_hdf5
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction
+
+    check_hdf5(path)
+    if not is_prediction(path):
+        raise UserError(
+            f"{path} is not a saved prediction; if it holds spots, choose it in the Predict panel "
+            "(Plugins > CMRCNet > Predict)."
+        )
+    return (yield from open_prediction(path))
 
 
 def _opened(viewer: Any, opened: Opened) -> None:
-    slide = opened.slide
-    if slide is None and opened.moved:
-        found = questions.ask_for_slide(None, opened.prediction.name, opened.moved)
-        slide = slide_of(opened.prediction, found) if found is not None else None
-    show_prediction(viewer, opened.prediction, slide)
+    """Show what was opened; where its slide is not at hand, ask for it, and go on without it if need be."""
+    from napari.utils.notifications import show_info
+
+    prediction = opened.prediction
+    found = questions.ask_for_slide(None, prediction.name, opened.missing) if opened.missing else None
+    show_prediction(viewer, prediction, opened.slide)
+    if found is not None:
+        _show_over(viewer, found)
+    elif opened.missing:
+        show_info(f"{prediction.name} is shown without its slide; Find slide… in the View panel says where it is.")
 
 
 def show_prediction(viewer: Any, prediction: "Prediction", slide: "Slide | None") -> None:
@@ -69,6 +111,7 @@ def show_prediction(viewer: Any, prediction: "Prediction", slide: "Slide | None"
     session.set_prediction(prediction, slide)
     open_panels(viewer)
     start_scoring(viewer)
+    QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas
 
 
 def open_panels(viewer: Any) -> None:
@@ -101,19 +144,28 @@ def start_scoring(viewer: Any) -> None:
 
 def find_slide(parent: "QWidget", viewer: Any) -> None:
     """Ask where the slide of the prediction is, and show the prediction over it."""
-    session = session_of(viewer)
-    prediction, scores = session.prediction, session.scores
+    prediction = session_of(viewer).prediction
     if prediction is None:
         return
     found = questions.choose_slide(parent, prediction.name)
     if found is not None:
-        prediction.view = session.view_record()  # the same gene and look, over the slide
-        run_in_window(
-            viewer,
-            _slide_job(prediction, found),
-            lambda slide: session.set_prediction(prediction, slide, scores),
-            f"Opening {found.name}",
-        )
+        _show_over(viewer, found)
+
+
+def _show_over(viewer: Any, path: Path) -> None:
+    """Show the prediction over its slide, with the same gene and look."""
+    session = session_of(viewer)
+    prediction = session.prediction
+    assert prediction is not None
+
+    def done(slide: "Slide") -> None:
+        if session.prediction is prediction:  # another may have been opened meanwhile
+            prediction.view = session.view_record()
+            session.set_prediction(prediction, slide, session.scores)
+        else:
+            slide.close()
+
+    run_in_window(viewer, _slide_job(prediction, path), done, f"Opening {path.name}")
 
 
 def _slide_job(prediction: "Prediction", path: Path) -> "Job[Slide]":
@@ -123,14 +175,20 @@ def _slide_job(prediction: "Prediction", path: Path) -> "Job[Slide]":
 
 def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
     """Ask where the checkpoint of the prediction is, and open the prediction with it."""
-    prediction = session_of(viewer).prediction
+    session = session_of(viewer)
+    prediction = session.prediction
     if prediction is None or prediction.path is None:
         return
+
+    def done(opened: Opened) -> None:
+        opened.prediction.view = session.view_record()
+        show_prediction(viewer, opened.prediction, opened.slide)
+
     found = questions.ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
     if found is not None:
         slide = Path(prediction.provenance.slide)
         job = open_prediction(prediction.path, slide if slide.exists() else None, found)
-        run_in_window(viewer, job, lambda opened: _opened(viewer, opened), f"Opening {prediction.name}")
+        run_in_window(viewer, job, done, f"Opening {prediction.name}")
 
 
 def open_synthetic_sample() -> list[Any]:
@@ -199,8 +257,6 @@ def _open_public(title: str) -> list[Any]:
 
 def _nothing_yet(viewer: Any, name: str) -> list[Any]:
     """Return an empty layer, to be removed once it was added: napari takes a sample without layers for an error."""
-    from qtpy.QtCore import QTimer
-
     def remove() -> None:
         if name in viewer.layers:
             viewer.layers.remove(name)

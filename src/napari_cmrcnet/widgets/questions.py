@@ -5,13 +5,12 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 
-def ask_for_slide(parent: QWidget | None, section: str, was: str) -> Path | None:
-    """Ask where a slide is now; None to go on without it."""
+def ask_for_slide(parent: QWidget | None, section: str, reason: str) -> Path | None:
+    """Say why a slide is not shown and ask where it is now; None to go on without it."""
     answer = QMessageBox.question(
         parent,
         "Where is the slide?",
-        f"The slide of {section} is not at\n{was}\nany more. Do you want to say where it is now? "
-        "Without it the spots are shown on an empty ground.",
+        f"{reason}\n\nDo you want to say where it is now? Without it the spots are shown on an empty ground.",
     )
     if answer != QMessageBox.StandardButton.Yes:
         return None

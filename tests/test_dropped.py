@@ -1,0 +1,228 @@
+"""What is dropped on a real window: what cannot be opened is told once, and what has moved is asked for."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from npe2 import PluginManager
+from qtpy.QtWidgets import QFileDialog, QLabel, QMessageBox
+
+from bad_input import CASES, Input
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.viewer.region_layer import REGIONS
+from napari_cmrcnet.viewer.registry import session_of
+
+pytestmark = pytest.mark.qt
+
+SLOW = 120_000  # ms: the machine may be busy
+SQUARE = '{"type": "Polygon", "coordinates": [[[10, 10], [150, 10], [150, 150], [10, 150], [10, 10]]]}'
+
+
+@pytest.fixture
+def viewer(
+    make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Any]:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    PluginManager.instance().discover()  # a test may have put another plugin manager in place
+    window = make_napari_viewer_proxy(show=True)
+    yield window
+    slide = session_of(window).slide
+    session_of(window).set_prediction(None)
+    if slide is not None:
+        slide.close()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What napari was asked to tell the user."""
+    from napari.utils.notifications import notification_manager
+
+    messages: list[str] = []
+    monkeypatch.setattr(notification_manager, "dispatch", lambda said: messages.append(said.message))
+    return messages
+
+
+@pytest.fixture
+def drop(viewer: Any) -> Callable[[Path], None]:
+    """Open a file as napari does when it is dropped and our reader was chosen."""
+    return lambda path: viewer.open(str(path), plugin="napari-cmrcnet")
+
+
+@pytest.fixture
+def good(tmp_path: Path, write_section: Callable[..., Any], untrained_checkpoint: Checkpoint) -> Input:
+    slide, spots = write_section(tmp_path / "good", "C", 3)
+    assert untrained_checkpoint.path is not None
+    checkpoint = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
+    return Input(slide, spots, Path(checkpoint))
+
+
+@pytest.fixture
+def saved(good: Input, open_small: Callable[..., Any]) -> Path:
+    """A prediction of section C."""
+    section = open_small(good.slide, good.spots)
+    prediction = finish(predict(section, Checkpoint.load(good.checkpoint), k=6, device="cpu"))
+    path = good.slide.with_name("C_predicted.h5ad")
+    prediction.save(path)
+    return path
+
+
+def warnings(viewer: Any) -> list[str]:
+    """Return what the docks of jobs say is wrong."""
+    docks = list(viewer.window.dock_widgets.values())
+    return [label.text() for dock in docks for label in dock.findChildren(QLabel) if label.text().startswith("⚠")]
+
+
+@pytest.mark.parametrize("name", ["empty slide", "text for a slide", "truncated slide", "impossible tile"])
+def test_a_slide_that_cannot_be_opened(
+    drop: Callable[[Path], None], told: list[str], viewer: Any, good: Input, tmp_path: Path, name: str
+) -> None:
+    bad = CASES[name].make(good, tmp_path).slide
+    drop(bad)
+    (message,) = told
+    assert str(bad) in message
+    assert "--" not in message
+    assert not viewer.layers
+    drop(good.slide)
+    assert [layer.name for layer in viewer.layers] == ["C"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("truncated spots", "s.h5ad is damaged or cut short"),
+        ("spots that read another file", "stores /layers/stolen in other files"),
+        ("k above the bank", "is not a saved prediction; if it holds spots, choose it in the Predict panel"),
+    ],
+)
+def test_a_table_that_is_no_prediction(
+    qtbot: Any, drop: Callable[[Path], None], told: list[str], viewer: Any, good: Input, saved: Path, tmp_path: Path,
+    name: str, words: str,
+) -> None:  # fmt: skip
+    bad = CASES[name].make(good, tmp_path).spots
+    assert bad is not None
+    drop(bad)
+    qtbot.waitUntil(lambda: bool(warnings(viewer)), timeout=SLOW)
+    (message,) = warnings(viewer)
+    assert words in message
+    assert told == []
+    drop(saved)
+    qtbot.waitUntil(lambda: session_of(viewer).prediction is not None, timeout=SLOW)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, yes: bool, file: str = "", folder: str = "") -> list[str]:
+    """Answer the dialogs; return what they ask."""
+    asked: list[str] = []
+    buttons = QMessageBox.StandardButton
+
+    def question(_parent: object, _title: str, text: str) -> Any:
+        asked.append(text)
+        return buttons.Yes if yes else buttons.No
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (file, ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: folder)
+    return asked
+
+
+def test_a_prediction_whose_slide_has_moved_asks_where_it_is(
+    qtbot: Any, drop: Callable[[Path], None], viewer: Any, good: Input, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = good.slide.rename(good.slide.with_name("elsewhere.tif"))
+    asked = answers(monkeypatch, yes=True, file=str(moved))
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.slide is not None, timeout=SLOW)
+    assert asked[0].startswith(f"The slide of C is not at {good.slide} any more.")
+    assert session.slide is not None
+    assert session.slide.path == moved
+    assert {"H&E", "H&E [1]"} <= {layer.name for layer in viewer.layers}
+    assert warnings(viewer) == []
+
+
+def test_without_its_slide_a_prediction_opens_all_the_same_and_says_what_to_do(
+    qtbot: Any,
+    drop: Callable[[Path], None],
+    viewer: Any,
+    told: list[str],
+    good: Input,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moved = good.slide.rename(good.slide.with_name("elsewhere.tif"))
+    answers(monkeypatch, yes=False)
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    assert session.slide is None
+    assert told == ["C is shown without its slide; Find slide… in the View panel says where it is."]
+    _, view = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
+    session.show("GENE4")
+
+    answers(monkeypatch, yes=True, file=str(saved))  # no slide at all
+    view.find_slide.click()
+    qtbot.waitUntil(lambda: bool(warnings(viewer)), timeout=SLOW)
+    (message,) = warnings(viewer)
+    assert "C_predicted.h5ad is not a slide that can be read" in message
+    assert session.slide is None
+
+    answers(monkeypatch, yes=True, file=str(moved))
+    view.find_slide.click()
+    qtbot.waitUntil(lambda: session.slide is not None, timeout=SLOW)
+    assert session.shown is not None
+    assert session.shown.name == "GENE4"
+
+
+def test_a_checkpoint_that_has_moved_is_found(
+    qtbot: Any, drop: Callable[[Path], None], viewer: Any, good: Input, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved.parent / "deep" / "down"
+    folder.mkdir(parents=True)
+    moved = Path(shutil.move(good.checkpoint, folder / "moved.cmrcnet"))
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    assert session.prediction is not None
+    assert session.prediction.bank is None
+    _, view = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
+    session.show("GENE4")
+
+    answers(monkeypatch, yes=True, folder="")  # cancelled: all stays as it was
+    view.find_checkpoint.click()
+    assert session.prediction.bank is None
+
+    answers(monkeypatch, yes=True, folder=str(moved))
+    view.find_checkpoint.click()
+    qtbot.waitUntil(lambda: session.prediction.bank is not None, timeout=SLOW)  # type: ignore[union-attr]
+    assert session.shown is not None
+    assert session.shown.name == "GENE4"
+    assert view.find_checkpoint.isHidden()
+
+
+def test_regions_of_qupath_are_added_to_the_section(
+    qtbot: Any, drop: Callable[[Path], None], told: list[str], viewer: Any, saved: Path, tmp_path: Path
+) -> None:
+    regions = tmp_path / "C.geojson"
+    regions.write_text(SQUARE)
+    drop(regions)
+    assert told == [
+        f"{regions} holds regions of a section, and none is open; open its slide, or a prediction of it, first."
+    ]
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    for n in (1, 2):  # those there are stay
+        drop(regions)
+        assert len(session.regions) == n
+        assert len(viewer.layers[REGIONS].data) == n
+    _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Regions")
+    assert "1 region was added from C.geojson" in panel.jobs.text
+    assert int(panel.model.data(panel.model.index(0, 2))) > 10  # spots
+
+    regions.write_text("{")
+    drop(regions)
+    assert panel.jobs.text.startswith(f"⚠ {regions} is not GeoJSON")
+    assert len(session.regions) == 2
