@@ -100,7 +100,7 @@ class SectionLayers:
             self.viewer.canvas.grid.enabled = False
             return
         self._take_over_slide()
-        overlays.text.position, overlays.text.font_size, overlays.text.box = "top_center", 12, True
+        overlays.text.position, overlays.text.font_size, overlays.text.box = "top_center", 10, True
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
         self._fit_next = True

@@ -155,7 +155,6 @@ class ViewPanel(QWidget):
         kind.addStretch(1)
         self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
         for spin, tip in ((self.low, "Values from here down have"), (self.high, "Values from here up have")):
-            spin.setDecimals(2)
             spin.setToolTip(f"{tip} the colour at the end of the scale.")
             spin.setKeyboardTracking(False)
         bounds = QHBoxLayout()
@@ -251,6 +250,7 @@ class ViewPanel(QWidget):
         low, high = look.limits or look.percentiles
         for spin, value in ((self.low, low), (self.high, high)):
             with signals_blocked(spin):
+                spin.setDecimals(2 if by_hand else 1)
                 spin.setRange(-1000 if by_hand else 0, 1000 if by_hand else 100)
                 spin.setSingleStep(0.1 if by_hand else 1)
                 spin.setSuffix("" if by_hand else " %")
