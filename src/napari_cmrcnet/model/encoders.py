@@ -111,7 +111,7 @@ def build_image_encoder(
         raise UserError("The presets' sizes have no pretrained weights; name a timm model as the image encoder.")
     backbone = _create(config, pretrained)
     if weights is not None:
-        _load_weights(backbone, Path(weights), config)
+        load_weights(backbone, Path(weights), config.image_encoder)
     return ImageEncoder(backbone)
 
 
@@ -171,22 +171,37 @@ def _arguments(config: ModelConfig) -> dict[str, Any]:
     return arguments
 
 
-def _load_weights(backbone: Any, path: Path, config: ModelConfig) -> None:
-    """Load a weight file into a timm model; every weight of the model has to be in it."""
+def load_weights(backbone: Any, path: Path, name: str) -> None:
+    """Load a weight file into a timm model; every weight of the model has to be in it, a classifier is left out.
+
+    Parameters
+    ----------
+    backbone : timm model
+        Made without a classifier.
+    path : Path
+        Its weights, mapped to it by timm's own filter.
+    name : str
+        What the model is called in an error.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, unreadable or of another model.
+    """
     # timm keeps a family's filter for foreign key names and position grids beside its classes, by this name.
     to_timm = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     state = _read_weights(path)
     try:
         state = to_timm(state, backbone) if to_timm is not None else state
     except Exception as error:  # a filter raises whatever a foreign file meets in it
-        raise UserError(f"{path} holds no weights of {config.image_encoder!r} ({_first_line(error)}).") from error
+        raise UserError(f"{path} holds no weights of {name!r} ({_first_line(error)}).") from error
     classifiers = backbone.pretrained_cfg.get("classifier") or "head"
-    prefixes = tuple(f"{name}." for name in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    prefixes = tuple(f"{part}." for part in ([classifiers] if isinstance(classifiers, str) else classifiers))
     own = backbone.state_dict()
-    state = {name: value for name, value in state.items() if name in own or not name.startswith(prefixes)}
+    state = {key: value for key, value in state.items() if key in own or not key.startswith(prefixes)}
     if differences := mismatches(state, own):
         raise UserError(
-            f"{path} does not fit the image encoder {config.image_encoder!r}: {differences}; choose the encoder "
+            f"{path} does not fit the image encoder {name!r}: {differences}; choose the encoder "
             "that the file was made with."
         )
     backbone.load_state_dict(state)

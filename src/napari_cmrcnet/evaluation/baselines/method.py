@@ -166,5 +166,11 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "ridge": _made_by("floors", "ColourRidge"),
     "nearest": _made_by("floors", "ColourNearest"),
     "ceiling": _made_by("floors", "NeighbourCeiling"),
+    "stnet": _made_by("stnet", "STNet"),
+    "histogene": _made_by("histogene", "HisToGene"),
+    "bleep": _made_by("bleep", "BLEEP"),
+    "ctranspath": _made_by("ctranspath", "CTransPath"),
+    "eggn": _made_by("eggn", "EGGN"),
+    "thitogene": _made_by("thitogene", "THItoGene"),
 }
 """Makes a method, by its name on the command line; settings given by name replace the published ones."""

@@ -1,0 +1,291 @@
+"""BLEEP: expression by retrieval from a joint embedding of patches and genes (Xie et al., NeurIPS 2023)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.regression import (
+    Training,
+    apply_in_batches,
+    scratch_note,
+    timm_encoder,
+    training_spots,
+)
+from napari_cmrcnet.model.encoders import ProjectionHead
+from napari_cmrcnet.model.losses import contrastive_loss
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training.augment import apply_symmetries, draw_symmetries
+from napari_cmrcnet.training.cache import patch_cache
+from napari_cmrcnet.training.data import BatchReader, epoch_batches
+
+Float32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Average = Literal["average", "simple", "weighted"]
+
+AVERAGES = ("average", "simple", "weighted")
+
+
+@dataclass(frozen=True)
+class BLEEP:
+    """BLEEP with its published settings (the paper, the authors' public code, and what they answered to its users).
+
+    A ResNet-50 and a projection head embed patches, a projection head alone embeds expression, both to 256 features;
+    the contrastive loss of `bleep_loss` pulls the two of a spot together. AdamW with learning rate and weight decay
+    1e-3; 150 epochs of steps of 512 spots, in four batches of 128 whose losses are computed apart (they were on four
+    GPUs; without that, users found correlations near zero); the weights of the epoch of least loss on a random
+    fifth of the spots are kept. A spot is predicted from the 50 training spots whose gene embedding is most similar
+    to its patch's embedding.
+
+    Three things differ. Patches are RGB and standardised as ImageNet's, where the first public code left BGR at
+    0–255; they are flipped and turned in training alone; and expression is not corrected with Harmony across slides,
+    which the authors call optional and slightly better.
+
+    Parameters
+    ----------
+    encoder : str
+        timm model.
+    dim, dropout, temperature : int, float, float
+        Of the embeddings and the loss.
+    epochs, batch_size, accumulate, learning_rate, weight_decay : int, int, int, float, float
+        As published.
+    validation : float
+        Share of spots by whose loss the epoch is chosen; 0 keeps the last.
+    average : {"average", "simple", "weighted"}
+        The mean of the k nearest, the nearest alone, or their mean weighted by `distance_weights`.
+    k : int
+        Spots averaged; all there are, if fewer.
+
+    Raises
+    ------
+    UserError
+        If there is no such average.
+    """
+
+    encoder: str = "resnet50"
+    dim: int = 256
+    dropout: float = 0.1
+    temperature: float = 1.0
+    epochs: int = 150
+    batch_size: int = 128
+    accumulate: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    validation: float = 0.2
+    average: Average = "average"
+    k: int = 50
+
+    name: ClassVar[str] = "bleep"
+    title: ClassVar[str] = "BLEEP"
+    needs_weights: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.average not in AVERAGES:
+            raise UserError(f"BLEEP has no way of averaging {self.average!r}; choose {', '.join(AVERAGES)}.")
+
+    def fit(self, task: Task) -> Job["Retriever"]:
+        """Train the two encoders and embed the training spots."""
+        device = choose_device(task.device)
+        torch.manual_seed(task.seed)
+        network = BLEEPNetwork(self, task)
+        reader = yield from training_spots(task)
+        network.to(device)
+        yield from _Fit(self, task, network, reader, device).run()
+        embeddings = _embed_genes(network, reader, device)
+        k = min(self.k, len(embeddings))
+        notes = scratch_note(self.title, self.encoder, task.weights)
+        return Retriever(network, _bank(embeddings, reader, task), embeddings, task, self.average, k, device, notes)
+
+
+class BLEEPNetwork(nn.Module):
+    """Two encoders into one space; embeddings are not of unit length."""
+
+    def __init__(self, settings: BLEEP, task: Task) -> None:
+        super().__init__()
+        self.encoder, width = timm_encoder(settings.encoder, task.patch.patch_px, task.weights)
+        self.image_head = ProjectionHead(width, settings.dim, settings.dropout)
+        self.gene_head = ProjectionHead(len(task.genes), settings.dim, settings.dropout)
+
+    def embed_image(self, patches: Tensor) -> Tensor:
+        """Embed standardised patches (b, 3, side, side) to (b, D)."""
+        embedding: Tensor = self.image_head(self.encoder(patches))
+        return embedding
+
+    def embed_genes(self, expression: Tensor) -> Tensor:
+        """Embed expression (b, genes) to (b, D)."""
+        embedding: Tensor = self.gene_head(expression)
+        return embedding
+
+
+def bleep_loss(image: Tensor, gene: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return BLEEP's contrastive loss, with soft targets from the batch itself.
+
+    With I, S of shape (B, D) and τ the temperature::
+
+        target = softmax_row((I Iᵀ + S Sᵀ) / 2 / τ)
+        loss = mean over the batch of [CE(S Iᵀ / τ, target) + CE(I Sᵀ / τ, targetᵀ)] / 2
+
+    It is half of CMRCNet's loss (`contrastive_loss`) with image and gene exchanged, on embeddings divided by √τ.
+    """
+    return contrastive_loss(gene / temperature**0.5, image / temperature**0.5) / 2
+
+
+def distance_weights(query: Float32, keys: Float32) -> NDArray[np.float64]:
+    """Return w = exp(-(|k - q|² - d_min + 1)) of each key, of embeddings that are not of unit length.
+
+    Parameters
+    ----------
+    query : (n, D)
+        Embeddings of patches.
+    keys : (n, k, D)
+        Gene embeddings of each patch's neighbours; d_min is the least squared distance among them.
+
+    Returns
+    -------
+    float64 (n, k)
+        Each row's sum is not one.
+    """
+    squared = np.square(keys.astype(np.float64) - query[:, None]).sum(axis=2)
+    weights: NDArray[np.float64] = np.exp(-(squared - squared.min(axis=1, keepdims=True) + 1))
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One training, and the best of its weights."""
+
+    settings: BLEEP
+    task: Task
+    network: BLEEPNetwork
+    reader: BatchReader
+    device: torch.device
+
+    def run(self) -> Job[None]:
+        """Train; the network ends with the weights of the best epoch."""
+        settings, n = self.settings, len(self.reader.spots)
+        order = np.random.default_rng(self.task.seed).permutation(n)
+        n_held_out = round(settings.validation * n)
+        held_out, trained = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        best: dict[str, Tensor] = {}
+        least = float("inf")
+
+        def batches(rng: np.random.Generator) -> list[Rows]:
+            return [trained[rows[0]] for rows in epoch_batches(len(trained), settings.batch_size, 1, rng)]
+
+        def loss(rows: Rows, rng: np.random.Generator) -> Tensor:
+            return self._loss(rows, draw_symmetries(rng, len(rows)))
+
+        def validate() -> Job[Mapping[str, float]]:
+            nonlocal least
+            found = yield from self._validation_loss(held_out)
+            if found < least:
+                least = found
+                best.update({name: value.detach().clone() for name, value in self.network.state_dict().items()})
+            return {"validation loss": found}
+
+        yield from Training(
+            title=settings.title,
+            network=self.network,
+            optimiser=torch.optim.AdamW(
+                self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            ),
+            batches=batches,
+            loss=loss,
+            epochs=self.task.epochs or settings.epochs,
+            seed=self.task.seed,
+            device=self.device,
+            accumulate=settings.accumulate,
+            after_epoch=validate if n_held_out else None,
+        ).run()
+        if best:
+            self.network.load_state_dict(best)
+
+    def _loss(self, rows: Rows, symmetries: NDArray[np.bool_] | None = None) -> Tensor:
+        batch = self.reader.read(rows)
+        pixels = batch.pixels.to(self.device)
+        if symmetries is not None:
+            pixels = apply_symmetries(pixels, symmetries)
+        image = self.network.embed_image(to_input(pixels, device=self.device))
+        gene = self.network.embed_genes(batch.expression.to(self.device))
+        return bleep_loss(image.float(), gene.float(), self.settings.temperature)
+
+    def _validation_loss(self, held_out: Rows) -> Job[float]:
+        parts = np.array_split(held_out, -(-len(held_out) // self.settings.batch_size))
+        total = 0.0
+        for done, rows in enumerate(parts):
+            yield Progress("Validating", done, len(parts), "batches")
+            with torch.inference_mode(), autocast(self.device):
+                total += float(self._loss(rows)) * len(rows)
+        return total / len(held_out)
+
+
+@dataclass(frozen=True, eq=False)
+class Retriever:
+    """The trained image encoder, and the training spots to retrieve from.
+
+    Parameters
+    ----------
+    bank : Bank
+        Training spots with gene embeddings of unit length and the task's genes.
+    embeddings : float32 array, (M, D)
+        The gene embeddings as they are.
+    """
+
+    network: BLEEPNetwork
+    bank: Bank
+    embeddings: Float32
+    task: Task
+    average: Average
+    k: int
+    device: torch.device
+    notes: tuple[str, ...]
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Embed the patches, and average the training spots retrieved for each."""
+        patches = yield from patch_cache(section, self.task.patch)
+        queries = yield from apply_in_batches("Encoding patches", self.network, self._embed, patches, self.device)
+        k = 1 if self.average == "simple" else self.k
+        neighbours, _ = self.bank.nearest(queries, k, self.device)
+        if self.average != "weighted":
+            return self.bank.mean_expression(neighbours, self.task.genes)
+        predicted = np.empty((len(queries), len(self.task.genes)), np.float32)
+        rows_of_bank = self.bank.expression.tocsr()
+        for i, rows in enumerate(neighbours):
+            weights = distance_weights(queries[i : i + 1], self.embeddings[rows][None])[0]
+            predicted[i] = rows_of_bank[rows].T @ weights / weights.sum()
+        return predicted
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        return self.network.embed_image(to_input(pixels, device=self.device))
+
+
+def _embed_genes(network: BLEEPNetwork, reader: BatchReader, device: torch.device) -> Float32:
+    """Embed all training spots, float32 (M, D)."""
+    expression = torch.from_numpy(reader.spots.expression.toarray())
+    with torch.inference_mode():
+        blocks = [network.embed_genes(block.to(device)).cpu() for block in torch.split(expression, 4096)]
+    embeddings: Float32 = torch.cat(blocks).numpy()
+    return embeddings
+
+
+def _bank(embeddings: Float32, reader: BatchReader, task: Task) -> Bank:
+    obs = pd.concat([_obs(section) for section in task.training], ignore_index=True)
+    expression = reader.spots.expression.tocsc()
+    return Bank(unit_length(embeddings), expression, task.genes, ("",) * len(task.genes), obs)
+
+
+def _obs(section: Section) -> pd.DataFrame:
+    x, y = section.xy.T
+    return pd.DataFrame({"section": section.name, "patient": section.patient, "x": x, "y": y})
