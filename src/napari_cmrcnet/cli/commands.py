@@ -160,6 +160,8 @@ def _predict_slide(options: argparse.Namespace) -> None:
             engine=options.engine,
         )
         prediction = show_progress(job)
+    for note in prediction.provenance.notes[len(section.notes) :]:
+        say(f"! {section.name}: {note}")
     prediction.save(out)
     say(f"{out}: {len(prediction.genes):,} genes at {len(prediction):,} spots, k = {options.k}")
 

@@ -189,7 +189,12 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--lattice", choices=["hex", "square"], help="of the grid (hex)")
     parser.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
-    parser.add_argument("--engine", choices=["built-in", "faiss"], default="built-in", help="search engine (built-in)")
+    parser.add_argument(
+        "--engine",
+        choices=["built-in", "faiss", "faiss-ivf"],
+        default="built-in",
+        help="what searches the bank (built-in); faiss-ivf is approximate, and says how many neighbours it found",
+    )
     parser.add_argument("--workers", type=positive_int, metavar="N", help="slides of a sheet at once (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")
     _add_device(parser)

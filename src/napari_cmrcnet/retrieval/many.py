@@ -94,7 +94,7 @@ def predict_sheet(
         As `predict`.
     min_umi : int
         Spots with fewer counts are dropped.
-    engine : {"built-in", "faiss"}
+    engine : {"built-in", "faiss", "faiss-ivf"}
         What searches the bank.
     workers : int
         Processes of this machine, among which its cores are divided.
