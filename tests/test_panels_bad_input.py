@@ -11,12 +11,15 @@ from napari.components import ViewerModel
 from bad_input import CASES, Input, fits
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.export import ExportPanel
+from napari_cmrcnet.widgets.export_formats import FORMATS
 from napari_cmrcnet.widgets.predict import PredictPanel
 from napari_cmrcnet.widgets.words import CONTROLS
 
 pytestmark = pytest.mark.qt
 
 MPP, K = 0.5, 6
+ONLY_IN_THE_RUN = ("corrupt tile", "lying tiles", "changed model", "changed bank")  # a look reads neither all tiles nor all bytes
 SLOW = 60_000  # ms: the machine may be busy
 
 
@@ -71,7 +74,8 @@ def test_bad_input_is_one_message_and_the_panel_goes_on(
     case = CASES[name]
     bad = case.make(good, tmp_path)
     choose(qtbot, panel, bad, case.settings.get("mpp", MPP), int(case.settings.get("k", K)))
-    if not messages(panel):  # it can only be seen in the run
+    assert bool(messages(panel)) != (name in ONLY_IN_THE_RUN)
+    if name in ONLY_IN_THE_RUN:
         run(qtbot, panel)
     assert session_of(panel.viewer).prediction is None
     (message,) = messages(panel)
@@ -83,3 +87,52 @@ def test_bad_input_is_one_message_and_the_panel_goes_on(
     run(qtbot, panel)
     assert messages(panel) == []
     assert session_of(panel.viewer).prediction is not None
+
+
+@pytest.fixture
+def export(qtbot: Any, panel: PredictPanel, good: Input) -> ExportPanel:
+    """The Export panel, with a prediction that the Predict panel has made."""
+    choose(qtbot, panel, good, MPP, K)
+    run(qtbot, panel)
+    shown = ExportPanel(panel.viewer)
+    qtbot.addWidget(shown)
+    shown.show()
+    return shown
+
+
+def export_to(qtbot: Any, panel: ExportPanel, kind: str, path: Path) -> str:
+    """Export, and return what the panel says."""
+    panel.choose(kind)
+    panel.export_to(path)
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
+    return panel.jobs.text
+
+
+@pytest.mark.parametrize("kind", ["csv", "h5ad", "geojson", "prediction", "png"])
+def test_a_full_disk_is_one_message_and_leaves_nothing(
+    qtbot: Any, export: ExportPanel, tmp_path: Path, full_disk: Callable[[int], Any], kind: str
+) -> None:
+    export_to(qtbot, export, "csv", tmp_path / "first.csv")  # what is remembered is written now
+    out = tmp_path / "out"
+    out.mkdir()
+    path = out / f"C{FORMATS[kind].ending}"
+    with full_disk(500):
+        said = export_to(qtbot, export, kind, path)
+    assert said.startswith(f"⚠ {path} could not be written")
+    assert "free some space or choose another place" in said
+    assert list(out.iterdir()) == []
+    assert export_to(qtbot, export, kind, path) == f"Written: {path.name}"
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "prediction"])
+def test_an_export_never_overwrites_what_was_predicted(qtbot: Any, export: ExportPanel, good: Input, kind: str) -> None:
+    assert good.spots is not None
+    content = good.spots.read_bytes()
+    said = export_to(qtbot, export, kind, good.spots)
+    assert said == f"⚠ {good.spots} would overwrite the spots that C was predicted from; choose another name."
+    inside = good.checkpoint / "C.h5ad"
+    assert "would overwrite the checkpoint" in export_to(qtbot, export, kind, inside)
+    assert not inside.exists()
+    assert good.spots.read_bytes() == content
+    path = good.spots.with_name("other.h5ad")
+    assert export_to(qtbot, export, kind, path) == "Written: other.h5ad"

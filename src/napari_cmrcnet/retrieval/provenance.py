@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.card import package_versions, panel_from
 from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.sections.panels import Panel
@@ -72,6 +74,22 @@ class Provenance:
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def check_output(self, path: Path) -> None:
+        """Refuse to write over what the prediction was made from, or into its checkpoint.
+
+        Raises
+        ------
+        UserError
+            If the path is the slide's, the spots', or in the checkpoint's folder.
+        """
+        out = path.resolve()
+        for what, source in (("slide", self.slide), ("spots", self.spots), ("checkpoint", self.checkpoint)):
+            known = Path(source).resolve()
+            if source and (out == known or (what == "checkpoint" and known in out.parents)):
+                raise UserError(
+                    f"{path} would overwrite the {what} that {self.section} was predicted from; choose another name."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""

@@ -124,9 +124,15 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
         The file.
     choice : str
         Which genes: `SHOWN`, `SETS`, `ALL`, or the name of a panel.
+
+    Raises
+    ------
+    UserError
+        If the file is one that the prediction was made from, or there is no gene of the panel.
     """
     prediction = session.prediction
     assert prediction is not None
+    prediction.provenance.check_output(path)
     if FORMATS[kind].genes:
         return _table_job(prediction, kind, path, None if choice == SETS else chosen_genes(session, choice), choice)
     if kind == "prediction":
