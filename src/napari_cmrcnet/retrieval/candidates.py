@@ -94,8 +94,8 @@ class Candidates:
         self._make_room(int((self.count + found).max(initial=0)))
         line = np.arange(len(self.count)) * self.rows.shape[1]
         at = np.arange(len(places)) + np.repeat(line + self.count - (np.cumsum(found) - found), found)
-        np.put(self.scores, at, scores)
-        np.put(self.rows, at, rows)
+        self.scores.reshape(-1)[at] = scores  # a view; twice as fast as np.put()
+        self.rows.reshape(-1)[at] = rows.astype(np.int32)
         self.count += found
 
     def _found(self, places: Places, columns: int) -> Places:
