@@ -126,6 +126,15 @@ def click_a_spot(window: Window) -> None:
     assert str(prediction.spots.obs_names[11]) in "\n".join(label.text() for label in labels(evidence))
 
 
+def whole_section_in_sight(window: Window) -> bool:
+    """Whether all spots fit into a cell of the canvas, beside the panels that were opened."""
+    prediction = window.session.prediction
+    assert prediction is not None
+    (canvas,) = [one for one in QApplication.allWidgets() if type(one).__name__ == "CanvasBackendDesktop"]
+    seen = np.array([canvas.width() / 2, canvas.height()]) / window.viewer.scene.camera.zoom
+    return bool((np.ptp(prediction.xy, axis=0) * prediction.provenance.mpp < seen).all())
+
+
 def draw_a_region(window: Window) -> None:
     """Draw a polygon over half of the section and see its row in the table."""
     regions = window.panel("Regions")
@@ -226,6 +235,7 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
     assert window.session.look.limits == (0.5, 2.5)
     assert window.layers.points["measured"].face_contrast_limits == (0.5, 2.5)
     assert window.session.slide is not None
+    window.wait(lambda: whole_section_in_sight(window))
     window.wait(lambda: window.session.scores is not None and bool(window.session.scores.replicates))
     assert np.isfinite(window.session.shown.low)
 
