@@ -32,6 +32,7 @@ def benchmark(options: argparse.Namespace) -> None:
         device=options.device,
         weights=options.weights,
         nan_as_zero=options.nan_as_zero,
+        figures=not options.no_figures,
         keep=options.keep_checkpoints,
     )
     job = compare(dataset, plan, options.out, workers=options.workers, scheduler=options.scheduler)

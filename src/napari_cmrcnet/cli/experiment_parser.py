@@ -35,6 +35,7 @@ def add_benchmark(commands: "Commands") -> None:
     parser.add_argument("--ablation", action="store_true", help="CMRCNet's losses, mask rates and targets, too")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="local weights for methods that need them")
     parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
+    parser.add_argument("--no-figures", action="store_true", help="write tables and report alone")
 
     data = parser.add_argument_group("data")
     data.add_argument("--data", type=Path, metavar="DIR", help="where 'download' put the DATASET (its name)")

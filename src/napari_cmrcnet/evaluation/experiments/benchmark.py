@@ -61,6 +61,8 @@ class Plan:
         Of the encoder of methods that need them.
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do.
+    figures : bool
+        Draw the paper's figures.
     keep : bool
         Keep the checkpoints of CMRCNet.
     """
@@ -78,6 +80,7 @@ class Plan:
     device: str = "auto"
     weights: Path | None = None
     nan_as_zero: bool = False
+    figures: bool = True
     keep: bool = False
 
     @property

@@ -107,6 +107,7 @@ def _draw_section(
 def _save(figure: "Figure", stem: Path) -> Iterator[Path]:
     for kind in _KINDS:
         yield save_figure(figure, stem.with_name(f"{stem.name}.{kind}"))
+        figure.set_layout_engine("none")  # as it is laid out now: finding room takes longer than drawing
 
 
 def _all_pcc(found: Collected, label: Label) -> Iterator[Array]:

@@ -88,7 +88,7 @@ def write_report(
             third = best_genes.markdown(genes, title)
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
             files.append(_write(out / "tables" / "table3.md", third))
-        for path in draw(dataset, found, labels, genes, out / "figures"):
+        for path in draw(dataset, found, labels, genes, out / "figures") if plan.figures else ():
             files.append(path)
             yield Progress("Drawing figures", len(files), 0, "files")
     warnings = tuple(dict.fromkeys(said for fold in folds for said in fold.leaks))
@@ -114,7 +114,8 @@ def _text(
         reasons = [f"{name}: {reason}" for name, reason in failed.items()]
         parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(reasons)]
     parts += ["## Tables", _explained(dataset, plan), *tables]
-    parts += ["## Figures", _figures(pictures)]
+    if pictures:
+        parts += ["## Figures", _figures(pictures)]
     parts += ["## Methods", _methods(found)]
     return "\n\n".join(parts) + "\n"
 

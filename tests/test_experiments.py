@@ -1,0 +1,400 @@
+"""The paper's experiments: the same folds, patches and genes for all; what is done is kept, and told as it is."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.experiments.benchmark import Plan, benchmark
+from napari_cmrcnet.evaluation.experiments.best_genes import gene_columns
+from napari_cmrcnet.evaluation.experiments.bootstrap import estimate
+from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetPredictor
+from napari_cmrcnet.evaluation.experiments.collected import Collected
+from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+from napari_cmrcnet.evaluation.experiments.folds import Fold, make_folds, with_genes
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, Choice, choose
+from napari_cmrcnet.evaluation.experiments.report import Outcome
+from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
+from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.sheet import SheetRow
+
+Write = Callable[..., tuple[Path, Path]]
+MODEL = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, "embedding_dim": 32}
+
+
+def dataset_in(folder: Path, patients: Sequence[str] = ("P0", "P1"), **changes: Any) -> Dataset:
+    rows = [
+        SheetRow(f"S{i}", folder / f"S{i}.tif", folder / f"S{i}.h5ad", patient, 0.5)
+        for i, patient in enumerate(patients)
+    ]
+    given = {
+        "name": "two small",
+        "rows": tuple(rows),
+        "panel": Panel("two", ("GENE3", "GENE4")),
+        "map_genes": ("GENE1",),
+    }
+    return Dataset(**(given | changes))
+
+
+def plan(**changes: Any) -> Plan:
+    given = {
+        "methods": ("cmrcnet", "ridge"), "epochs": 1, "preset": "tiny", "ks": (10, 30), "model": MODEL,
+        "patch": PatchSpec(32, 0.5), "device": "cpu", "figures": False,
+    }  # fmt: skip
+    return Plan(**(given | changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes of the tests have
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> Path:
+    """Two sections of 36 spots."""
+    folder = tmp_path_factory.mktemp("sections")
+    for i in range(2):
+        write_section(folder, f"S{i}", seed=i)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The whole benchmark in miniature: two methods, two folds, one epoch."""
+    return finish(benchmark(dataset_in(folder), plan(figures=True), tmp_path_factory.mktemp("benchmark")))
+
+
+def rows_of(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with path.open(newline="") as stream:
+        return {(row["method"], row["set"]): row for row in csv.DictReader(stream)}
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """Return what must not hang on a stop: the tables."""
+    return {path.name: path.read_bytes() for path in sorted((out / "tables").iterdir())}
+
+
+def test_table_1_is_the_mean_pcc_of_the_test_sections_top_genes(done: Outcome, folder: Path) -> None:
+    rows = rows_of(done.out / "tables" / "table1.csv")
+    assert list(rows) == [
+        (method, genes)
+        for method in ("CMRCNet-10", "CMRCNet-30", "Ridge on colour and texture")
+        for genes in ("HEG", "HVG", "markers")
+    ]
+    means = []
+    for name in ("S0", "S1"):
+        counts = anndata.read_h5ad(folder / f"{name}.h5ad").to_df()
+        truth = np.log1p(counts.div(counts.sum(axis=1), axis=0) * 1e4)
+        one = load_result(done.out / "results" / name / "ridge_seed0.h5").sections[0]
+        guess = pd.DataFrame(one.outputs[""].drawn, truth.index, list(one.drawn))
+        means.append(np.mean([np.corrcoef(truth[gene], guess[gene])[0, 1] for gene in ("GENE3", "GENE4")]))
+    ridge = rows["Ridge on colour and texture", "markers"]
+    assert float(ridge["mean"]) == pytest.approx(np.mean(means), abs=1e-5)
+    assert float(ridge["low"]) < float(ridge["mean"]) < float(ridge["high"])
+    ours = rows["CMRCNet-10", "markers"]
+    assert float(ridge["difference"]) == pytest.approx(float(ridge["mean"]) - float(ours["mean"]), abs=2e-6)
+    assert (ours["difference"], ours["reference"], ours["paper"]) == ("", "CMRCNet-10", "")
+
+
+def test_report_names_budget_folds_time_and_machine(done: Outcome) -> None:
+    report = (done.out / "report.md").read_text()
+    for said in ("Seeds: 1. Budget: 1 epochs", "Fold S0: trained on S1; tested on S0; 24 genes", "preset tiny", " core",
+                 "| CMRCNet | 2 |", "The paper has no values for these sections", "k = 30"):  # fmt: skip
+        assert said in report
+    folds = json.loads((done.out / "folds.json").read_text())
+    assert [(fold["training"], fold["test"]) for fold in folds] == [(["S1"], ["S0"]), (["S0"], ["S1"])]
+    assert not done.warnings
+    assert not list((done.out / "trainings").rglob("*.cmrcnet"))
+
+
+def test_figures_are_png_and_svg(done: Outcome) -> None:
+    names = {path.name for path in (done.out / "figures").iterdir()}
+    stems = ["figure2", "table3"]
+    stems += [f"{stem}_{name}" for name in ("S0", "S1") for stem in ("figure3", "map_GENE1")]
+    stems += [f"figure4_{name}_{genes}" for name in ("S0", "S1") for genes in ("HEG", "HVG")]
+    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    assert all(f"figures/{stem}.png" in (done.out / "report.md").read_text() for stem in stems)
+
+
+def test_what_is_done_is_not_done_again_and_more_seeds_may_be_asked_for(done: Outcome, folder: Path) -> None:
+    results = sorted((done.out / "results").rglob("*.h5"))
+    made = [path.stat().st_mtime_ns for path in results]
+    tables = content(done.out)
+    finish(benchmark(dataset_in(folder), plan(), done.out))
+    assert content(done.out) == tables
+    more = finish(benchmark(dataset_in(folder), plan(methods=("ridge", "mean"), seeds=2), done.out))
+    assert [path.stat().st_mtime_ns for path in results] == made
+    rows = rows_of(more.out / "tables" / "table1.csv")
+    assert rows["Ridge on colour and texture", "HEG"]["seeds"] == "2"
+    assert rows["Training mean", "HEG"]["mean"] == ""  # constant: no correlation
+    finish(benchmark(dataset_in(folder), plan(), done.out))
+    assert content(done.out) == tables
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 2}, "epochs was 1, now 2"),
+        ({"preset": "small"}, 'preset was "tiny", now "small"'),
+        ({"folds": "patient"}, 'folds was "sample", now "patient"'),
+        ({"patch": PatchSpec(32, None)}, "patch was"),
+    ],
+)
+def test_other_settings_are_refused(done: Outcome, folder: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        finish(benchmark(dataset_in(folder), plan(**changes), done.out))
+
+
+def test_other_sections_are_refused(done: Outcome, tmp_path: Path, write_section: Write) -> None:
+    for i in range(2):
+        write_section(tmp_path, f"S{i}", seed=i + 7)
+    with pytest.raises(UserError, match="section S0 has other patches; section S0 has other counts"):
+        finish(benchmark(dataset_in(tmp_path), plan(), done.out))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[3])
+from test_experiments import dataset_in, plan
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.experiments.benchmark import benchmark
+print("imported", flush=True)
+finish(benchmark(dataset_in(Path(sys.argv[1])), plan(), Path(sys.argv[2])), lambda step: print(step.step, flush=True))
+"""
+
+
+def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path), str(Path(__file__).parent)]
+    moments = random.Random(0)
+    for stop in (moments.randrange(6, 26), moments.randrange(6, 26), moments.randrange(4, 14)):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for step, _ in enumerate(child.stdout):
+                if step == stop:
+                    os.kill(child.pid, signal.SIGKILL)
+        assert child.returncode == -signal.SIGKILL
+    finish(benchmark(dataset_in(folder), plan(), tmp_path))
+    assert content(tmp_path) == content(done.out)
+
+
+def test_several_processes_give_the_same(done: Outcome, folder: Path, tmp_path: Path) -> None:
+    finish(benchmark(dataset_in(folder), plan(), tmp_path, workers=2))
+    assert content(tmp_path) == content(done.out)
+
+
+def test_what_cannot_be_run_is_named_and_the_rest_is_reported(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise UserError("The loss is not finite; lower the learning rate.")
+
+    monkeypatch.setattr("napari_cmrcnet.evaluation.experiments.cmrcnet_method.fit", refuse)
+    with pytest.raises(UserError, match=r"2 of 4 runs could not be done: S0, cmrcnet, seed 0: The loss is not finite"):
+        finish(benchmark(dataset_in(folder), plan(), tmp_path))
+    rows = rows_of(tmp_path / "tables" / "table1.csv")
+    assert {method for method, _ in rows} == {"Ridge on colour and texture"}
+    assert "S1, cmrcnet, seed 0: The loss is not finite" in (tmp_path / "report.md").read_text()
+
+
+def test_each_k_is_what_predict_gives(
+    untrained_checkpoint: Checkpoint, write_section: Write, open_small: Callable[..., Section], tmp_path: Path
+) -> None:
+    section = open_small(*write_section(tmp_path, "Q", 3), name="Q")
+    genes = ("GENE5", "GENE2")
+    each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict_each(section))
+    for k, values in each.items():
+        expected = finish(predict(section, untrained_checkpoint, k=int(k), device="cpu")).expression(genes)
+        np.testing.assert_array_equal(values, expected)
+
+
+def row(name: str, patient: str) -> SheetRow:
+    return SheetRow(name, Path(f"{name}.tif"), Path(f"{name}.h5ad"), patient)
+
+
+def test_folds_by_patient_leave_all_their_sections_out() -> None:
+    rows = [row("A1", "A"), row("B1", "B"), row("A2", "A"), row("C1", "C/D")]
+    folds = make_folds(rows, "patient")
+    assert [(fold.training, fold.test) for fold in folds] == [
+        (("B1", "C1"), ("A1", "A2")),
+        (("A1", "A2", "C1"), ("B1",)),
+        (("A1", "B1", "A2"), ("C1",)),
+    ]
+    assert folds[2].name == "3_C_D"
+    with pytest.raises(UserError, match="The patient of B1 is not known"):
+        make_folds([row("A1", "A"), row("B1", "")], "patient")
+    with pytest.raises(UserError, match="All sections are of patient A"):
+        make_folds([row("A1", "A"), row("A2", "A")], "patient")
+    with pytest.raises(UserError, match="at least two sections"):
+        make_folds([row("A1", "A")], "sample")
+
+
+def test_a_leak_is_named(folder: Path, tmp_path: Path, write_section: Write) -> None:
+    for i in range(2):
+        write_section(tmp_path, f"S{i}", seed=i)
+    write_section(tmp_path, "S2", seed=1)  # the content of S1
+    given = dataset_in(tmp_path, patients=("P", "P", "Q"), replicates=(("S0", "S2"),), panel=None)
+    outcome = finish(benchmark(given, plan(methods=("mean",)), tmp_path / "out"))
+    assert outcome.warnings == (
+        "S0 is cut from one block with S2, trained on: nearly copies.",
+        "S1 has the same content as S2, trained on: its scores say nothing.",
+        "S2 has the same content as S1, trained on: its scores say nothing.",
+    )
+    siblings = finish(benchmark(dataset_in(folder, ("P", "P")), plan(methods=("mean",)), tmp_path / "siblings"))
+    assert siblings.warnings[0] == (
+        "S0 is of patient P, of whom S1 was trained on: its scores are optimistic for new patients."
+    )
+    assert siblings.warnings[0] in (tmp_path / "siblings" / "report.md").read_text()
+    unknown = finish(benchmark(dataset_in(folder, ("P", "")), plan(methods=("mean",)), tmp_path / "unknown"))
+    assert unknown.warnings[0].startswith("The patient of S1 is not known")
+
+
+def test_genes_are_chosen_without_the_test_section(
+    write_section: Write, open_small: Callable[..., Section], tmp_path: Path
+) -> None:
+    sections = [open_small(*write_section(tmp_path, f"S{i}", i), name=f"S{i}") for i in range(2)]
+    names = list(sections[1].spots.var_names)
+    sections[1].spots.var_names = [*names[:-1], "ONLY"]
+    fold = with_genes(Fold("S1", ("S0",), ("S1",)), sections, ["GENE0", "NOT"])
+    assert fold.genes == tuple(names)
+
+
+def values(*folds: Sequence[Sequence[float]]) -> list[list[np.ndarray]]:
+    """Return folds of one section each, (seeds, genes)."""
+    return [[np.array(fold, float)] for fold in folds]
+
+
+def test_paired_bootstrap_over_genes() -> None:
+    # Differences of two genes are 0 and 0.2. A resample draws both once (0.1) in half of the cases, and each twice
+    # (0 and 0.2) in a quarter: the bounds are 0 and 0.2. A difference that is the same for all genes is certain.
+    found = estimate(
+        {"ours": values([[0.2, 0.6]]), "other": values([[0.2, 0.8]]), "shifted": values([[0.1, 0.5]])}, "ours"
+    )
+    assert found["other"].mean == pytest.approx(0.5)
+    assert found["other"].difference == pytest.approx(0.1)
+    assert (found["other"].difference_low, found["other"].difference_high) == pytest.approx((0.0, 0.2))
+    assert (found["shifted"].difference_low, found["shifted"].difference_high) == pytest.approx((-0.1, -0.1))
+    assert (found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.6))
+    assert found["ours"].difference is None
+
+
+def test_paired_bootstrap_over_folds_and_seeds() -> None:
+    # Two folds of one gene: both are the first in a quarter of the resamples, both the second in a quarter.
+    found = estimate({"ours": values([[0.0]], [[0.4]]), "other": values([[0.1], [0.3]], [[0.4], [0.4]])}, "ours")
+    assert (found["ours"].mean, found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.0, 0.4))
+    assert (found["other"].mean, found["other"].seeds) == (pytest.approx(0.3), 2)
+    assert found["other"].difference == pytest.approx(0.1)
+    assert (found["other"].difference_low, found["other"].difference_high) == pytest.approx((0.0, 0.2))
+
+
+def test_undefined_is_left_out_and_counted_or_zero() -> None:
+    given = {"ours": values([[0.4, np.nan]]), "mean": values([[np.nan, np.nan]])}
+    left_out = estimate(given, "ours")
+    assert (left_out["ours"].mean, left_out["ours"].genes, left_out["ours"].undefined) == (0.4, 1, 1)
+    assert (left_out["mean"].mean, left_out["mean"].difference, left_out["mean"].undefined) == (None, None, 2)
+    zero = estimate(given, "ours", nan_as_zero=True)
+    assert (zero["ours"].mean, zero["mean"].mean, zero["mean"].difference) == (0.2, 0.0, -0.2)
+    assert zero["ours"].undefined == 1
+
+
+def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: int = 300) -> Collected:
+    """Return results of one fold in which every gene of a method has one PCC."""
+    fold = Fold("A", ("B",), ("A",))
+    genes = tuple(f"G{i}" for i in range(n_genes))
+    made = []
+    for choice in choices:
+        ks = [str(k) for k in choice.settings["ks"]] if choice.method == "cmrcnet" else [""]
+        outputs = {k: Output({"pcc": np.full(n_genes, pcc(choice.name, k))}, np.zeros((3, 1), np.float32)) for k in ks}
+        level = np.arange(n_genes, dtype=float)
+        title = choice.make(Path()).title
+        made.append(
+            UnitResult("A", choice.name, title, 0, (SectionResult("A", genes, level, level, ("G0",), outputs),), {})
+        )
+    return Collected(choices, [fold], made)
+
+
+def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
+    choices = choose(("cmrcnet", "mean"), {"ks": (50, 250, 500)}, ablation=True, weights=None)
+    found = faked(choices, lambda name, k: 0.5 if k == "500" else 0.3 + 0.01 * len(name))
+    given = Dataset("READ", (), Panel("p", ("G1",)), paper="READ")
+    tables = {table.name: table for table in make_tables(given, found)}
+    assert list(tables) == ["table1", "table2", "table5"]
+    first = {row.title: row for row in tables["table1"].rows}
+    assert first["CMRCNet-50"].paper == {"HEG": 0.3327, "HVG": 0.4191, "markers": 0.2505}
+    text = markdown(tables["table1"])
+    assert "paper 0.333" in text
+    assert "CMRCNet-250" not in text
+    second = {row.title: row for row in tables["table2"].rows}["CMRCNet"]
+    assert second.paper["HVG250"] == 0.2738
+    assert second.estimates["HEG250"].mean == pytest.approx(0.5)  # of k = 500
+    assert second.estimates["HEG150"].genes == 150
+    fifth = tables["table5"]
+    assert [row.title for row in fifth.rows][:2] == ["contrastive loss alone", "cosine, mask 0.3, image"]
+    assert len(fifth.rows) == len(ABLATION) == 9
+    assert fifth.reference == "MSE, mask 0.5, image"
+    assert fifth.rows[6].paper == {"HEG": 0.3117, "HVG": 0.302, "markers": 0.2372}
+    for table in make_tables(replace(given, name="mine", paper=""), found):
+        assert not any(row.paper for row in table.rows)
+
+
+def test_table_3_names_the_best_genes_and_the_papers() -> None:
+    choices = choose(("cmrcnet", "mean"), {"ks": (50,)}, ablation=False, weights=None)
+    found = faked(choices, lambda name, _: np.nan if name == "mean" else 0.4)
+    columns = gene_columns(Dataset("COAD", (), paper="COAD"), found, found.labels)
+    assert list(columns) == ["CMRCNet-50", "paper, CMRCNet-50"]  # the mean has no PCC
+    assert columns["paper, CMRCNet-50"][0] == ("CD24", 0.6945)
+
+
+def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "sections.csv"
+    sheet.write_text(
+        "section,slide,spots,patient,mpp\n"
+        + "".join(f"S{i},{folder}/S{i}.tif,{folder}/S{i}.h5ad,P{i},0.5\n" for i in range(2))
+    )
+    out = ("--out", str(tmp_path / "out"))
+    for arguments, message in (
+        ((str(sheet), "--methods", "bleeep", *out), "There is no method 'bleeep'; choose among cmrcnet, "),
+        ((str(sheet), "--methods", "ridge,ridge", *out), "ridge is there twice"),
+        ((str(sheet), "--weights", "none.pth", *out), "none.pth does not exist"),
+        ((str(sheet), "--methods", "cmrcnet", "--epochs", "1", *out), "averages 50 training spots, and there are 36"),
+        (("raed", *out), "raed is neither a sheet nor one of the paper's datasets (coad, "),
+        (("read", *out), "read does not exist; download READ to it"),
+        ((str(sheet), "--on-tissue", *out), "--on-tissue are of the paper's datasets"),
+    ):
+        assert main(["benchmark", *arguments]) == 1
+        said = capsys.readouterr().err
+        assert message in said
+        assert "Traceback" not in said
+    sheet.write_text(
+        f"section,slide,spots,patient,mpp\nS0,{folder}/S0.tif,{folder}/S0.h5ad,,0.5\nS1,{folder}/S1.tif,,,\n"
+    )
+    assert main(["benchmark", str(sheet), *out]) == 1
+    assert "S1 has no spots in the sheet" in capsys.readouterr().err
+    assert main(["download", "raed"]) == 1
+    assert "none of the paper's datasets" in capsys.readouterr().err
