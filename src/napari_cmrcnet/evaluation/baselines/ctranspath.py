@@ -156,11 +156,13 @@ def load_ctranspath(weights: Path) -> nn.Module:
     return network
 
 
-def ctranspath_network() -> nn.Module:
-    """Build cTransPath: Swin-T (patch 4, window 7) whose patches come from a convolutional stem; 768 features."""
+def ctranspath_network(embed_dim: int = 96) -> nn.Module:
+    """Build cTransPath: Swin-T (patch 4, window 7) whose patches come from a convolutional stem; 8 · 96 features."""
     import timm
 
-    network: nn.Module = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, embed_layer=ConvStem)
+    network: nn.Module = timm.create_model(
+        "swin_tiny_patch4_window7_224", num_classes=0, embed_layer=ConvStem, embed_dim=embed_dim
+    )
     return network
 
 

@@ -37,11 +37,11 @@ def describe_patch(pixels: NDArray[np.uint8]) -> Array:
     """
     from skimage.color import rgb2hed
 
-    colours = pixels.reshape(-1, 3) / 255
+    colours = np.ascontiguousarray(pixels.reshape(-1, 3).T) / 255  # (3, n), since sums along rows are ten times as fast
     stains = np.percentile(rgb2hed(pixels).reshape(-1, 3), PERCENTILES, axis=0)  # (5, 3)
     grey = pixels.mean(axis=2)
     textures = [np.abs(np.diff(values, axis=0)).mean() for values in (grey, grey[::COARSE, ::COARSE])]
-    return np.concatenate([colours.mean(axis=0), colours.std(axis=0), stains.ravel(), textures])
+    return np.concatenate([colours.mean(axis=1), colours.std(axis=1), stains.ravel(), textures])
 
 
 def standardised_features(section: Section, patch: PatchSpec) -> Job[Array]:
