@@ -112,6 +112,9 @@ class GeneTable(QTableView):
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollBarPolicy(
+            Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+        )  # as it comes and goes, all is drawn twice
         self.setWordWrap(False)
         self.setMinimumHeight(180)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
@@ -124,6 +127,11 @@ class GeneTable(QTableView):
         columns.setStretchLastSection(True)
         columns.setMinimumSectionSize(24)
         self._usual: list[int] = []
+
+    def reset(self) -> None:
+        """Lay the new rows out at once: Qt would do it after it has drawn them, and draw them again."""
+        super().reset()
+        self.executeDelayedItemsLayout()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         """Give rows and columns the size of their text, once the font of the window is known."""
