@@ -65,15 +65,17 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("what", ["k", "checkpoint", "spots"])
+@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision"])
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
     run(rows[:1], checkpoint, tmp_path / "out")
     before = (tmp_path / "out" / "X.h5ad").read_bytes()
-    k = 5
+    k, precision = 5, "auto"
     if what == "k":
         k = 6
+    elif what == "precision":
+        precision = "int8"
     elif what == "spots":
         other = shutil.copy(rows[0].spots or "", tmp_path / "data" / "other.h5ad")
         rows[0] = replace(rows[0], spots=other)
@@ -82,7 +84,7 @@ def test_what_was_made_otherwise_is_refused(
         checkpoint = tmp_path / "other.cmrcnet"
         replace(untrained_checkpoint, card=card).save(checkpoint)
     with pytest.raises(UserError, match=rf"X\.h5ad was made with another {what}; remove it or choose another --out"):
-        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu"))
+        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu", precision=precision))
     assert files(tmp_path / "out") == ["X.h5ad"]
     assert (tmp_path / "out" / "X.h5ad").read_bytes() == before
 
@@ -131,14 +133,15 @@ def test_a_worker_stops_when_the_parent_says_so(
             return True
 
     monkeypatch.setattr(spread, "_stop", Stop())
-    task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, 5, "cpu", 9, None, 0, "built-in")
+    settings = 5, "cpu", "auto", 9, None, 0
+    task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, *settings, "built-in")
     with pytest.raises(spread.StoppedError):
         spread.run_unit(task)
     assert not task.path.exists()
 
 
 def test_a_checkpoint_replaced_meanwhile(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
-    task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", 9, None, 0, "built-in")
+    task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", "auto", 9, None, 0, "built-in")
     assert "was replaced meanwhile" in str(spread.run_unit(task))
 
 

@@ -190,6 +190,13 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
     parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16", "int8"],
+        default="auto",
+        help="of the image encoder; auto: bf16 on a GPU that has it, else fp32; int8: faster on a CPU, and changes "
+        "some neighbours (auto)",
+    )
+    parser.add_argument(
         "--engine",
         choices=["built-in", "faiss", "faiss-ivf"],
         default="built-in",

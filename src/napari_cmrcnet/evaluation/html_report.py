@@ -263,7 +263,7 @@ def _origin(prediction: "Prediction") -> Iterator[str]:
             "epoch chosen by": about.validated_on,
             "training spots a value (k)": about.k,
             "counts a spot at least": about.min_umi,
-            "predicted": about.date,
+            "predicted": f"{about.date}, on {about.device} in {about.precision}" if about.device else about.date,
         }
     )
     yield element("h2", "Versions")

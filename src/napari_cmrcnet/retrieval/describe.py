@@ -146,6 +146,7 @@ def _prediction(path: Path) -> Description:
         "measured": f"{len(prediction.measured_genes):,} genes" if prediction.measured_genes else "no",
         "predicted": f"{len(prediction.genes):,} genes",
         "panel": made.panel.name if made.panel else "none",
+        "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",
         "date": made.date,
     }
     problems = list(made.notes)

@@ -49,6 +49,30 @@ def choose_device(name: str = "auto") -> torch.device:
     raise UserError(f"The device {name!r} is not available here; choose cpu or auto.", setting="device")
 
 
+def choose_precision(device: torch.device, precision: str = "auto") -> str:
+    """Return the precision in which a forward pass runs: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where it runs.
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
+        ``"auto"`` as in `autocast`. int8 is for prediction on a CPU.
+
+    Raises
+    ------
+    UserError
+        As `autocast`, or if the device cannot run in int8.
+    """
+    if precision != "int8":
+        return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[_dtype(device, precision)]
+    if device.type != "cpu":
+        raise UserError(f"int8 is for the CPU only; choose the precision auto for {device}.")
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        raise UserError("int8 needs oneDNN, which this build of torch lacks; choose the precision fp32.")
+    return "int8"
+
+
 def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
     """Return the context in which a model's forward pass runs.
 
@@ -75,12 +99,13 @@ def _dtype(device: torch.device, precision: str) -> torch.dtype | None:
         case "auto":
             return torch.bfloat16 if device.type == "cuda" and _has_bf16(device) else None
         case "bf16":
-            if not _has_bf16(device):  # emulated: 8 times slower than fp32 on a CPU
-                raise UserError(f"The device {device} has no hardware for bf16; choose --precision fp32.")
+            if not _has_bf16(device):
+                on_cpu = ", and emulating it takes 8 times as long as fp32" if device.type == "cpu" else ""
+                raise UserError(f"This {device.type} has no hardware for bf16{on_cpu}; choose the precision fp32.")
             return torch.bfloat16
         case "fp16":
             if device.type == "cpu":
-                raise UserError("The CPU has no use for fp16; choose --precision fp32.")
+                raise UserError("The CPU has no use for fp16; choose the precision fp32.")
             return torch.float16
     raise UserError(f"There is no precision {precision!r}; choose auto, fp32, bf16 or fp16.")
 

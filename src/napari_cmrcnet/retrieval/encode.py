@@ -15,7 +15,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.card import IMAGENET_MEAN, IMAGENET_STD
-from napari_cmrcnet.retrieval.device import autocast, release_memory, to_device
+from napari_cmrcnet.retrieval.device import autocast, choose_precision, release_memory, to_device
+from napari_cmrcnet.retrieval.int8 import in_int8
 from napari_cmrcnet.sections.patches import PatchBatch
 
 READ_AHEAD = 2  # batches; one patch of 224 px is 150 KB
@@ -91,8 +92,8 @@ def encode_patches(
         As for `to_input`.
     device : torch.device or str
         Where to encode.
-    precision : {"auto", "fp32", "bf16", "fp16"}
-        As for `autocast`.
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
+        As for `choose_precision`.
 
     Yields
     ------
@@ -106,9 +107,12 @@ def encode_patches(
     Raises
     ------
     UserError
-        If not even one patch fits into the device's memory, or the embeddings are not finite.
+        If the device lacks the precision, not even one patch fits into its memory, or the embeddings are not finite.
     """
     device = torch.device(device)
+    precision = choose_precision(device, precision)
+    if precision == "int8":
+        model, precision = in_int8(model.to(device).eval()), "fp32"  # which is that of all but its linear layers
     encoder = _Encoder(model.to(device).eval(), mean, std, device, precision)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []

@@ -31,6 +31,7 @@ class Task:
     out: Path
     k: int
     device: str
+    precision: str
     batch_size: int
     panel: Panel | None
     min_umi: int
@@ -70,6 +71,7 @@ def predict_sheet(
     *,
     k: int = 50,
     device: str = "auto",
+    precision: str = "auto",
     batch_size: int = 64,
     panel: Panel | None = None,
     min_umi: int = 0,
@@ -79,8 +81,8 @@ def predict_sheet(
 ) -> Job[list[Path]]:
     """Predict the slides of a sheet.
 
-    A slide whose file stands already is skipped. A file that another checkpoint, k, slide or spots made is never
-    overwritten and never taken for a result: it is refused before any work.
+    A slide whose file stands already is skipped. A file that another checkpoint, k, slide, spots or precision made is
+    never overwritten and never taken for a result: it is refused before any work.
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ def predict_sheet(
         The trained model.
     out : path
         Folder for the results, ``SECTION.h5ad``.
-    k, device, batch_size, panel
+    k, device, precision, batch_size, panel
         As `predict`.
     min_umi : int
         Spots with fewer counts are dropped.
@@ -121,7 +123,8 @@ def predict_sheet(
     card, digest = read_card(folder)
     verify(folder, card)
     tasks = [
-        Task(row, folder, digest, out, k, device, batch_size, panel or card.panel, min_umi, engine) for row in rows
+        Task(row, folder, digest, out, k, device, precision, batch_size, panel or card.panel, min_umi, engine)
+        for row in rows
     ]
     waiting = [task for task in tasks if not _stands(task)]
     yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
@@ -145,9 +148,10 @@ def _stands(task: Task) -> bool:
     made = read_provenance(task.path)
     spots = task.row.spots or task.row.slide
     min_umi = task.min_umi if task.row.spots else 0  # a grid has no counts
-    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()), min_umi, task.panel)
-    then = (made.checkpoint_digest, made.k, made.slide, made.spots, made.min_umi, made.panel)
-    names = ("checkpoint", "k", "slide", "spots", "min-umi", "panel")
+    precision = made.precision if task.precision == "auto" else task.precision  # auto differs between machines
+    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()), min_umi, precision, task.panel)
+    then = (made.checkpoint_digest, made.k, made.slide, made.spots, made.min_umi, made.precision, made.panel)
+    names = ("checkpoint", "k", "slide", "spots", "min-umi", "precision", "panel")
     if other := [name for name, a, b in zip(names, now, then, strict=True) if a != b]:
         raise UserError(f"{task.path} was made with another {' and '.join(other)}; remove it or choose another --out.")
     return True

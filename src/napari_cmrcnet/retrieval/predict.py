@@ -1,5 +1,6 @@
 """predict(): a section and a checkpoint in, a Prediction out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.device import choose_device
+from napari_cmrcnet.retrieval.device import choose_device, choose_precision
 from napari_cmrcnet.retrieval.encode import encode_patches
 from napari_cmrcnet.retrieval.faiss_search import recall
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
@@ -45,8 +46,9 @@ def predict(
         Neighbours behind a value; 50, or 250 to 500 for wider gene sets (the paper's).
     device : str
         As `choose_device`.
-    precision : {"auto", "fp32", "bf16", "fp16"}
-        As `autocast`.
+    precision : {"auto", "fp32", "bf16", "int8"}
+        As `choose_precision`: auto is bf16 on a GPU that has it, else fp32. int8 is faster on a CPU and changes
+        some neighbours.
     batch_size : int
         Patches encoded at a time; halved when the device's memory does not suffice.
     panel : Panel, optional
@@ -67,13 +69,15 @@ def predict(
     Raises
     ------
     UserError
-        Before any work: if k exceeds the bank, the section shares no gene with it, or the device is not there.
+        Before any work: if k exceeds the bank, the section shares no gene with it, or the device or the
+        precision is not there.
         Later: if patches cannot be read (which, and how many) or the memory does not suffice.
     """
     bank, card = checkpoint.bank, checkpoint.card
     check_k(k, len(bank))
     check_genes(section, bank.names)
     chosen = choose_device(device)
+    precision = choose_precision(chosen, precision)
     n = len(section.xy)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size)
     encoded = yield from encode_patches(
@@ -91,7 +95,8 @@ def predict(
     neighbours, similarity = yield from _retrieve(encoded.embeddings, bank, k, str(chosen), engine)
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names)
     missed = (yield from _measure(neighbours, encoded.embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
-    provenance = _provenance(section, checkpoint, k, panel or card.panel, missed)
+    made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
+    provenance = replace(made_from, device=str(chosen), precision=precision)
     return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)
 
 

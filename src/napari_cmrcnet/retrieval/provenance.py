@@ -44,6 +44,9 @@ class Provenance:
         Marker genes that are shown first.
     similarity_floor : float or None
         Spots whose best similarity is lower are unlike anything in the bank; None where the checkpoint does not know.
+    device, precision : str
+        What the patches were encoded on (``"cpu"``, ``"cuda:1"``) and in (``"fp32"``, ``"bf16"``, ``"int8"``); ``""``
+        where no network encoded them.
     notes : tuple of str
         What the user should know.
     synthetic : bool
@@ -70,6 +73,8 @@ class Provenance:
     target_sum: float
     panel: Panel | None
     similarity_floor: float | None = None
+    device: str = ""
+    precision: str = ""
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
@@ -123,6 +128,8 @@ class Provenance:
             target_sum=check.number("target_sum"),
             panel=panel_from(values["panel"]),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
+            device=check.text("device"),
+            precision=check.text("precision"),
             notes=check.texts("notes"),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),
