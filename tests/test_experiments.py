@@ -27,7 +27,7 @@ from napari_cmrcnet.evaluation.experiments.bootstrap import estimate
 from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetPredictor
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
-from napari_cmrcnet.evaluation.experiments.folds import Fold, make_folds, with_genes
+from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, Choice, choose
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
@@ -281,7 +281,9 @@ def test_genes_are_chosen_without_the_test_section(
     sections = [open_small(*write_section(tmp_path, f"S{i}", i), name=f"S{i}") for i in range(2)]
     names = list(sections[1].spots.var_names)
     sections[1].spots.var_names = [*names[:-1], "ONLY"]
-    fold = with_genes(Fold("S1", ("S0",), ("S1",)), sections, ["GENE0", "NOT"])
+    named = {section.name: section for section in sections}
+    chosen = {name: genes_of(section) for name, section in named.items()}
+    fold = with_genes(Fold("S1", ("S0",), ("S1",)), named, chosen, ["GENE0", "NOT"])
     assert fold.genes == tuple(names)
 
 

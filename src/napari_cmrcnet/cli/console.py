@@ -10,6 +10,8 @@ from rich.text import Text
 
 from napari_cmrcnet.common.progress import Job, Progress, T, finish
 
+MOST_BARS = 15  # on the screen: a job of many steps hides those that were done first
+
 output = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -31,11 +33,19 @@ def show_progress(job: Job[T]) -> T:
         def report(progress: Progress) -> None:
             if progress.step not in tasks:
                 tasks[progress.step] = bars.add_task(progress.step, unit=progress.unit, values="")
+                _hide_done(bars)
             values = "  ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
             total = progress.total or None
             bars.update(tasks[progress.step], completed=progress.done, total=total, values=values)  # type: ignore[arg-type]
 
         return finish(job, report)
+
+
+def _hide_done(bars: Bars) -> None:
+    shown = [task for task in bars.tasks if task.visible]
+    done = [task for task in shown if task.finished]
+    for task in done[: max(0, len(shown) - MOST_BARS)]:
+        bars.update(task.id, visible=False)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

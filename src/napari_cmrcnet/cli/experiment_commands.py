@@ -19,13 +19,14 @@ def benchmark(options: argparse.Namespace) -> None:
     from napari_cmrcnet.evaluation.experiments.benchmark import benchmark as compare
     from napari_cmrcnet.sections.patches import PatchSpec
 
-    dataset = _dataset(options)
+    dataset, ks = _dataset(options)
     plan = Plan(
         methods=options.methods,
         folds=options.folds,
         seeds=options.seeds,
         epochs=options.epochs,
         preset=options.preset,
+        ks=ks,
         variant=options.variant,
         patch=PatchSpec(model_mpp=options.model_mpp),
         ablation=options.ablation,
@@ -44,22 +45,24 @@ def benchmark(options: argparse.Namespace) -> None:
     say(str(outcome.files[-1]))
 
 
-def _dataset(options: argparse.Namespace) -> "Dataset":
-    """Return one of the paper's datasets by its name, or the sections of a sheet."""
+def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
+    """Return one of the paper's datasets by its name, or the sections of a sheet; and the numbers of neighbours."""
     from napari_cmrcnet.evaluation.experiments.dataset import from_sheet
+    from napari_cmrcnet.evaluation.experiments.methods import KS
     from napari_cmrcnet.evaluation.experiments.recipes import find_recipe, recipes
 
     panel, recipe = _panel(options.panel), find_recipe(options.dataset)
     if recipe is not None:
         folder = options.data or Path(recipe.key)
-        return recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, only_on_tissue=options.on_tissue)
+        dataset = recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, only_on_tissue=options.on_tissue)
+        return dataset, recipe.ks
     if not Path(options.dataset).is_file():
         raise UserError(
             f"{options.dataset} is neither a sheet nor one of the paper's datasets ({', '.join(recipes())}); check it."
         )
     if options.data or options.on_tissue:
         raise UserError("--data and --on-tissue are of the paper's datasets; leave them out for a sheet.")
-    return from_sheet(Path(options.dataset), panel, options.min_umi)
+    return from_sheet(Path(options.dataset), panel, options.min_umi), KS
 
 
 def download(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,20 @@ def slide_digest(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     files = sorted(_slide_files(path))
     if files == [path]:
-        return sha256(path)
-    manifest = [(file.relative_to(path.parent).as_posix(), sha256(file)) for file in files]
+        return _digest(path)
+    manifest = [(file.relative_to(path.parent).as_posix(), _digest(file)) for file in files]
     return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    """Return a file's hash, read once in a process as long as the file stays as it is: a slide has gigabytes."""
+    about = file.stat()
+    return _digest_of(file, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(file: Path, _size: int, _changed: int) -> str:
+    return sha256(file)
 
 
 def _slide_files(path: Path) -> Iterable[Path]:

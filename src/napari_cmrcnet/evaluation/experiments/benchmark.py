@@ -12,8 +12,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
-from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, make_folds, with_genes, with_leaks
-from napari_cmrcnet.evaluation.experiments.methods import Choice, choose
+from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
+from napari_cmrcnet.evaluation.experiments.methods import KS, Choice, choose
 from napari_cmrcnet.evaluation.experiments.report import Outcome, write_report
 from napari_cmrcnet.evaluation.experiments.results import load_result
 from napari_cmrcnet.evaluation.experiments.unit import Unit
@@ -73,7 +73,7 @@ class Plan:
     epochs: int | None = None
     preset: Literal["paper", "small", "tiny"] = "paper"
     variant: Literal["paper", "released"] = "paper"
-    ks: tuple[int, ...] = (50, 250, 500)
+    ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
     patch: PatchSpec = field(default_factory=PatchSpec)
     ablation: bool = False
@@ -139,7 +139,7 @@ def benchmark(
     choose_device(plan.device)
     if plan.weights is not None and not plan.weights.is_file():
         raise UserError(f"{plan.weights} does not exist; check the path to the encoder's weights.")
-    folds = yield from _prepare(dataset, plan, out)
+    folds, sections = yield from _prepare(dataset, plan, out)
     units = [
         Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, plan.weights, out, plan.keep)
         for seed in range(plan.seeds)
@@ -154,16 +154,19 @@ def benchmark(
     if waiting:
         yield from _cut_patches(dataset, plan)
     failed = yield from spread(waiting, step=STEP, kind="runs", total=len(units), workers=workers, scheduler=scheduler)
-    results = [load_result(unit.path) for unit in units if unit.name not in failed]
-    outcome = yield from write_report(dataset, plan, choices, folds, results, failed, out)
+    results = [load_result(unit.path, with_drawn=unit.seed == 0) for unit in units if unit.name not in failed]
+    outcome = yield from write_report(dataset, plan, sections, choices, folds, results, failed, out)
     if failed:
         reasons = "; ".join(f"{name}: {str(reason).rstrip('.')}" for name, reason in failed.items())
         raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {reasons}.")
     return outcome
 
 
-def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[list[Fold]]:
-    """Return the folds as they are on record; record them, or check that they are those of this benchmark."""
+def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], list[str]]]:
+    """Return the folds as they are on record, and what is to be said of each section.
+
+    Folds are recorded here, or found to be those of this benchmark.
+    """
     folds = make_folds(dataset.rows, plan.folds)
     with ExitStack() as slides:
         sections = []
@@ -172,20 +175,31 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[list[Fold]]:
             sections.append(dataset.open(row.section))
             slides.enter_context(sections[-1].slide)
         yield Progress("Opening sections", len(dataset.rows), len(dataset.rows), "sections")
+        said = [_introduced(section) for section in sections]
         description = _describe(dataset, plan, sections)
         if (out / BENCHMARK).exists():
             _check_same(out, description)
             if (out / FOLDS).exists():
-                return _recorded(out / FOLDS)
+                return _recorded(out / FOLDS), said
         contents = {name: (about["patches"], about["counts"]) for name, about in description["sections"].items()}
-        complete = []
-        for done, fold in enumerate(folds):
-            yield Progress("Choosing genes", done, len(folds), "folds")
-            complete.append(with_leaks(with_genes(fold, sections, dataset.markers), dataset, contents))
-        yield Progress("Choosing genes", len(folds), len(folds), "folds")
+        chosen = {}
+        for done, section in enumerate(sections):
+            yield Progress("Choosing genes", done, len(sections), "sections")
+            chosen[section.name] = genes_of(section)
+        yield Progress("Choosing genes", len(sections), len(sections), "sections")
+        named = {section.name: section for section in sections}
+        complete = [with_leaks(with_genes(fold, named, chosen, dataset.markers), dataset, contents) for fold in folds]
     write_json(out / BENCHMARK, description)
     write_json(out / FOLDS, [fold.to_dict() for fold in complete])
-    return complete
+    return complete, said
+
+
+def _introduced(section: "Section") -> str:
+    """Say what a section is, with its notes."""
+    patient = f" of patient {section.patient}" if section.patient else ""
+    synthetic = " Synthetic: no score is of real tissue." if section.spots.uns["cmrcnet"]["synthetic"] else ""
+    size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
+    return " ".join([f"{section.name}{patient}: {section.spots.n_obs:,} spots, {size}.{synthetic}", *section.notes])
 
 
 def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.experiments.methods import KS
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.section import Section
@@ -44,7 +45,7 @@ class CMRCNetMethod:
     folder: Path
     preset: Literal["paper", "small", "tiny"] = "paper"
     variant: Literal["paper", "released"] = "paper"
-    ks: tuple[int, ...] = (50, 250, 500)
+    ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
     name: str = "cmrcnet"
     title: str = "CMRCNet"

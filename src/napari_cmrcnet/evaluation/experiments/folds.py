@@ -89,24 +89,46 @@ def make_folds(rows: Sequence[SheetRow], kind: Kind) -> list[Fold]:
     return folds
 
 
-def with_genes(fold: Fold, sections: "Sequence[Section]", markers: Sequence[str]) -> Fold:
-    """Return the fold with the genes to predict, chosen on its training sections.
+def genes_of(section: "Section") -> set[str]:
+    """Return a training section's choice of genes: the 1,000 most variable (the paper's) and the 250 most expressed.
 
-    They are the union of each section's 1,000 most variable genes (the paper's), each section's 250 most expressed,
-    of which HEG are taken, and the markers; of those, the ones that all training sections have.
+    HEG are taken from the latter, which need not vary much.
     """
-    training = [section for section in sections if section.name in fold.training]
-    chosen = {*highly_variable_genes(training, N_VARIABLE), *markers}
-    for section in training:
-        names = [str(name) for name in section.spots.var_names]
-        mean = np.asarray(expression_of(section.spots, names).mean(axis=0)).ravel()
-        chosen.update(heg(mean, names, N_EXPRESSED))
-    genes = tuple(gene for gene in shared_genes(training) if gene in chosen)
-    for section in sections:
-        if section.name in fold.test and not set(genes) & set(section.spots.var_names):
+    names = [str(name) for name in section.spots.var_names]
+    mean = np.asarray(expression_of(section.spots, names).mean(axis=0)).ravel()
+    return {*highly_variable_genes([section], N_VARIABLE), *heg(mean, names, N_EXPRESSED)}
+
+
+def with_genes(
+    fold: Fold, sections: "Mapping[str, Section]", chosen: Mapping[str, set[str]], markers: Sequence[str]
+) -> Fold:
+    """Return the fold with the genes to predict, chosen on its training sections alone.
+
+    Parameters
+    ----------
+    fold : Fold
+        The fold.
+    sections : mapping of str to Section
+        All sections, by name.
+    chosen : mapping of str to set of str
+        What `genes_of` gives for each; the fold has the union over its training sections, of the genes that all of
+        them have.
+    markers : sequence of str
+        Added, where all training sections have them.
+
+    Raises
+    ------
+    UserError
+        If the training sections have no gene in common, or a test section has none of them.
+    """
+    training = [sections[name] for name in fold.training]
+    wanted = set(markers).union(*(chosen[name] for name in fold.training))
+    genes = tuple(gene for gene in shared_genes(training) if gene in wanted)
+    for name in fold.test:
+        if not set(genes) & set(sections[name].spots.var_names):
             raise UserError(
-                f"Section {section.name} has none of the genes of the sections trained on; check that all name genes "
-                "alike and are of one species."
+                f"Section {name} has none of the genes of the sections trained on; check that all name genes alike "
+                "and are of one species."
             )
     return replace(fold, genes=genes)
 

@@ -47,6 +47,7 @@ class Outcome:
 def write_report(
     dataset: "Dataset",
     plan: "Plan",
+    sections: Sequence[str],
     choices: Sequence[Choice],
     folds: Sequence[Fold],
     results: Sequence[UnitResult],
@@ -59,6 +60,8 @@ def write_report(
     ----------
     dataset, plan, choices, folds
         What was asked for.
+    sections : sequence of str
+        What is to be said of each section.
     results : sequence of UnitResult
         What was done.
     failed : mapping of str to UserError
@@ -93,7 +96,7 @@ def write_report(
             yield Progress("Drawing figures", len(files), 0, "files")
     warnings = tuple(dict.fromkeys(said for fold in folds for said in fold.leaks))
     pictures = [path for path in files if path.suffix == ".png"]
-    text = _text(dataset, plan, found, [*map(markdown, tables), third], pictures, warnings, failed)
+    text = _text(dataset, plan, sections, found, [*map(markdown, tables), third], pictures, warnings, failed)
     files.append(_write(out / "report.md", text))
     return Outcome(out, tables, warnings, tuple(files))
 
@@ -101,6 +104,7 @@ def write_report(
 def _text(
     dataset: "Dataset",
     plan: "Plan",
+    sections: Sequence[str],
     found: Collected,
     tables: Sequence[str],
     pictures: Sequence[Path],
@@ -116,7 +120,7 @@ def _text(
     parts += ["## Tables", _explained(dataset, plan), *tables]
     if pictures:
         parts += ["## Figures", _figures(pictures)]
-    parts += ["## Methods", _methods(found)]
+    parts += ["## Methods", _methods(found), "## Sections", _bullets(sections)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -160,7 +164,8 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
         "rough, and they do not cover how far other patients differ."
     )
     if dataset.paper:
-        return f"{said} Beside it the paper's value ({paper.source()})."
+        folds = "" if plan.folds == "sample" else " The folds here are others: by patient."
+        return f"{said} Beside it the paper's value ({paper.source()}).{folds}"
     return f"{said} The paper has no values for these sections."
 
 

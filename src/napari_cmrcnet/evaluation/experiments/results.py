@@ -144,8 +144,15 @@ def save_result(path: Path, result: UnitResult) -> None:
         check()
 
 
-def load_result(path: Path) -> UnitResult:
+def load_result(path: Path, *, with_drawn: bool = True) -> UnitResult:
     """Read a result.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    with_drawn : bool
+        Read the predicted expression that figures show; tables do without.
 
     Raises
     ------
@@ -158,17 +165,18 @@ def load_result(path: Path) -> UnitResult:
             about = json.loads(file.attrs["about"])
             if about.pop("format") != FORMAT:
                 raise UserError(f"{path} was written by another version; remove it to have it made again.")
-            sections = tuple(_section(name, group) for name, group in file.items())
+            sections = tuple(_section(name, group, with_drawn) for name, group in file.items())
             fold, method, title = (str(about.pop(name)) for name in ("fold", "method", "title"))
             return UnitResult(fold, method, title, int(about.pop("seed")), sections, about)
     except (KeyError, ValueError, TypeError, OSError) as error:
         raise UserError(f"{path} is not a result of a benchmark ({error}); remove it to have it made again.") from error
 
 
-def _section(name: str, group: Any) -> SectionResult:
+def _section(name: str, group: Any, with_drawn: bool) -> SectionResult:
     outputs = {}
     for key, part in group["outputs"].items():
         table = {column: np.asarray(part[column], np.float64) for column in _OF_A_GENE}
-        outputs[key[1:]] = Output(table, np.asarray(part["drawn"], np.float32))
-    genes, drawn = (tuple(group[of].asstr()[:].tolist()) for of in ("genes", "drawn"))
-    return SectionResult(name, genes, np.asarray(group["mean"]), np.asarray(group["variance"]), drawn, outputs)
+        drawn = part["drawn"][:] if with_drawn else np.empty((0, part["drawn"].shape[1]), np.float32)
+        outputs[key[1:]] = Output(table, drawn)
+    genes, shown = (tuple(group[of].asstr()[:].tolist()) for of in ("genes", "drawn"))
+    return SectionResult(name, genes, np.asarray(group["mean"]), np.asarray(group["variance"]), shown, outputs)
