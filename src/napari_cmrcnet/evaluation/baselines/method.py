@@ -151,11 +151,11 @@ class Method(Protocol):
         """
 
 
-def _made_by(module: str, name: str) -> Callable[..., Method]:
+def _made_by(module: str, name: str, **own: Any) -> Callable[..., Method]:
     """Return a function that imports the method's module when it is called: torch takes seconds."""
 
     def make(**settings: Any) -> Method:
-        method: Method = getattr(importlib.import_module(f"{__package__}.{module}"), name)(**settings)
+        method: Method = getattr(importlib.import_module(f"{__package__}.{module}"), name)(**(own | settings))
         return method
 
     return make
@@ -167,6 +167,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "nearest": _made_by("floors", "ColourNearest"),
     "ceiling": _made_by("floors", "NeighbourCeiling"),
     "stnet": _made_by("stnet", "STNet"),
+    "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),
     "histogene": _made_by("histogene", "HisToGene"),
     "bleep": _made_by("bleep", "BLEEP"),
     "ctranspath": _made_by("ctranspath", "CTransPath"),
