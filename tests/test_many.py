@@ -89,6 +89,11 @@ def test_what_was_made_otherwise_is_refused(
     assert (tmp_path / "out" / "X.h5ad").read_bytes() == before
 
 
+def test_the_precision_asked_for_is_that_of_each_slide(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
+    (path,) = run(rows[:1], checkpoint, tmp_path / "out", precision="int8")
+    assert Prediction.load(path).provenance.precision == "int8"
+
+
 def test_one_bad_slide_does_not_stop_the_others(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
     rows[0].slide.write_bytes(b"")
     with pytest.raises(UserError, match=r"1 of 3 slides could not be predicted: X: .*X\.tif") as error:

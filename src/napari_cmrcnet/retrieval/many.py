@@ -57,6 +57,7 @@ class Task:
                 checkpoint,
                 k=self.k,
                 device=own_device(self.device),
+                precision=self.precision,
                 batch_size=self.batch_size,
                 panel=self.panel,
                 engine=self.engine,
