@@ -17,6 +17,7 @@ from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections import slide_flat
+from napari_cmrcnet.sections.resample import axis_weights
 from napari_cmrcnet.sections.slide import Level, Slide, open_slide
 from napari_cmrcnet.sections.slide_source import judge_mpp, level_downsample
 
@@ -239,6 +240,20 @@ def test_thumbnail_is_the_area_average(tmp_path: Path) -> None:
     expected = picture(800, 1200).reshape(100, 8, 150, 8, 3).mean((1, 3))
     assert thumbnail.shape == (100, 150, 3)
     assert np.abs(thumbnail - expected).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("max_px", [1, 300, 599, 1500])
+def test_a_thumbnail_made_in_parts_is_the_area_average(tmp_path: Path, max_px: int) -> None:
+    """However its blocks of rows and columns lie between the pixels."""
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, picture(200, 1201), photometric="rgb", tile=(128, 128))
+    with open_slide(path) as slide:
+        thumbnail = slide.thumbnail(max_px)
+    height, width = thumbnail.shape[:2]
+    rows, columns = axis_weights(200, height, 200 / height), axis_weights(1201, width, 1201 / width)
+    expected = np.einsum("yi,xj,ijc->yxc", rows, columns, picture(200, 1201).astype(np.float64), optimize=True)
+    assert width == min(max_px, 1201)
+    assert np.abs(thumbnail - expected).max() <= 0.5 + 1e-2
 
 
 def test_a_slide_reads_the_same_from_many_threads(tmp_path: Path) -> None:

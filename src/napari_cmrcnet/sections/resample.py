@@ -3,6 +3,7 @@
 Both are one small matrix an axis: row i of it holds the shares of the input pixels in output pixel i.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,28 @@ def axis_weights(n_in: int, n_out: int, step: float, start: float = 0.0) -> NDAr
         centre = np.clip(begin + step / 2, 0.5, n_in - 0.5)
         weights = np.clip(1 - np.abs(centre - (pixels + 0.5)), 0, None)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some output pixels along an axis, the input pixels that they are made from, and the weights of these."""
+
+    output: slice
+    input: slice
+    weights: NDArray[np.float32]
+
+
+def axis_parts(n_in: int, n_out: int, most: int) -> Iterator[Part]:
+    """Divide an axis that is made shorter into parts of at most ``most`` output pixels, with weights of their own.
+
+    All weights of a long axis at once would be gigabytes, nearly all of them zero.
+    """
+    step = n_in / n_out
+    for first in range(0, n_out, most):
+        last = min(first + most, n_out)
+        start, stop = int(first * step), min(n_in, int(np.ceil(last * step)))
+        weights = axis_weights(stop - start, last - first, step, first * step - start)
+        yield Part(slice(first, last), slice(start, stop), weights)
 
 
 @dataclass(frozen=True, slots=True)

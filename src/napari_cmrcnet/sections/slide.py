@@ -12,7 +12,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections import slide_openslide
-from napari_cmrcnet.sections.resample import Resampler, axis_weights
+from napari_cmrcnet.sections.resample import Resampler, axis_parts
 from napari_cmrcnet.sections.slide_checks import open_tiff
 from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
@@ -25,6 +25,7 @@ __all__ = ["Level", "Slide", "TileError", "open_slide"]
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 BAND_PIXELS = 2**22  # read at once for a thumbnail
+THUMBNAIL_COLUMNS = 256  # resampled at once
 
 
 class Slide:
@@ -109,15 +110,13 @@ class Slide:
         index = self.level_for(scale)
         level = self.levels[index]
         out = np.empty((max(1, round(height / scale)), max(1, round(width / scale)), 3), np.uint8)
-        step_y, step_x = level.height / out.shape[0], level.width / out.shape[1]
-        horizontal = axis_weights(level.width, out.shape[1], step_x)
-        band = max(1, int(BAND_PIXELS / level.width / step_y))
-        for first in range(0, out.shape[0], band):
-            last = min(first + band, out.shape[0])
-            top, bottom = int(first * step_y), min(level.height, int(np.ceil(last * step_y)))
+        columns = list(axis_parts(level.width, out.shape[1], THUMBNAIL_COLUMNS))
+        band = max(1, int(BAND_PIXELS / level.width * out.shape[0] / level.height))
+        for rows in axis_parts(level.height, out.shape[0], band):
+            top, bottom = rows.input.start, rows.input.stop
             pixels = self._reader.read(index, 0, top, level.width, bottom - top, skip_damaged=True)
-            vertical = axis_weights(bottom - top, last - first, step_y, first * step_y - top)
-            out[first:last] = Resampler(vertical, horizontal)(pixels)
+            for part in columns:
+                out[rows.output, part.output] = Resampler(rows.weights, part.weights)(pixels[:, part.input])
         return out
 
     def close(self) -> None:
