@@ -122,8 +122,8 @@ def test_table_1_is_the_mean_pcc_of_the_test_sections_top_genes(done: Outcome, f
 
 def test_report_names_budget_folds_time_and_machine(done: Outcome) -> None:
     report = (done.out / "report.md").read_text()
-    for said in ("Seeds: 1. Budget: 1 epochs", "Fold S0: trained on S1; tested on S0; 24 genes", "preset tiny", " core",
-                 "| CMRCNet | 2 |", "The paper has no values for these sections", "k = 30"):  # fmt: skip
+    for said in ("Seeds: 1. Budget: 1 epoch, ", "Fold S0: trained on S1; tested on S0; 24 genes", "preset tiny",
+                 " core", "| CMRCNet | 2 |", "The paper has no values for these sections", "k = 30"):  # fmt: skip
         assert said in report
     folds = json.loads((done.out / "folds.json").read_text())
     assert [(fold["training"], fold["test"]) for fold in folds] == [(["S1"], ["S0"]), (["S0"], ["S1"])]
@@ -342,8 +342,8 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
 
 
 def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
-    choices = choose(("cmrcnet", "mean"), {"ks": (50, 250, 500)}, ablation=True, weights=None)
-    found = faked(choices, lambda name, k: 0.5 if k == "500" else 0.3 + 0.01 * len(name))
+    choices = choose(("cmrcnet", "ceiling"), {"ks": (50, 250, 500)}, ablation=True, weights=None)
+    found = faked(choices, lambda name, k: 0.9 if name == "ceiling" else 0.5 if k == "500" else 0.3)
     given = Dataset("READ", (), Panel("p", ("G1",)), paper="READ")
     tables = {table.name: table for table in make_tables(given, found)}
     assert list(tables) == ["table1", "table2", "table5"]
@@ -352,6 +352,8 @@ def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
     text = markdown(tables["table1"])
     assert "paper 0.333" in text
     assert "CMRCNet-250" not in text
+    assert "**0.500**" in text  # the ceiling sees the measurements and is no rival
+    assert "| Measured neighbours | 0.900" in text
     second = {row.title: row for row in tables["table2"].rows}["CMRCNet"]
     assert second.paper["HVG250"] == 0.2738
     assert second.estimates["HEG250"].mean == pytest.approx(0.5)  # of k = 500
@@ -363,6 +365,16 @@ def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
     assert fifth.rows[6].paper == {"HEG": 0.3117, "HVG": 0.302, "markers": 0.2372}
     for table in make_tables(replace(given, name="mine", paper=""), found):
         assert not any(row.paper for row in table.rows)
+
+
+def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
+    choices = choose(("ridge",), {"ks": (50, 500), "model": {"depth": 1}}, ablation=True, weights=None)
+    assert [choice.name for choice in choices[:2]] == ["cmrcnet", "ridge"]  # what the rows are compared with
+    models = [choice.settings["model"] for choice in choices[2:]]
+    assert models[0] == {"depth": 1, "reconstruction": False}
+    assert models[1] == {"depth": 1, "reconstruction_loss": "cosine", "mask_rate": 0.3, "target": "image"}
+    assert {choice.settings["ks"] for choice in choices[2:]} == {(50,)}
+    assert len({choice.name for choice in choices}) == 10
 
 
 def test_table_3_names_the_best_genes_and_the_papers() -> None:

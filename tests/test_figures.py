@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from napari_cmrcnet.evaluation.figures import Ground, colour_limits, gene_map
+from napari_cmrcnet.evaluation.figures import Ground, colour_limits, gene_map, method_maps
 
 
 @pytest.fixture
@@ -66,3 +66,19 @@ def test_map_without_slide_and_with_strange_names_and_nan(ground: Ground, tmp_pa
         figure = gene_map(bare, values, np.zeros_like(values), gene, 0.0)
         figure.savefig(tmp_path / "map.png")
     assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["measured", "predicted"]
+
+
+def test_methods_share_the_colours_of_the_measured(ground: Ground) -> None:
+    measured = np.linspace(0, 4, len(ground.xy))
+    methods = {"A": (measured * 0.5, 1.0), "far off": (measured - 90, 1.0), "flat": (np.zeros_like(measured), np.nan)}
+    figure = method_maps(ground, measured, methods, "EPCAM", subtitle="S1")
+    panels = [axis for axis in figure.axes if axis.get_title() and axis.get_title() != "H&E"]
+    assert [axis.get_title() for axis in panels] == [
+        "measured",
+        "A\nPCC 1.00",
+        "far off\nPCC 1.00",
+        "flat\nPCC undefined",
+    ]
+    limits = colour_limits(measured)
+    assert all(axis.collections[0].get_clim() == limits for axis in panels)
+    assert any(text.get_text() == "100 µm" for text in figure.axes[0].texts)

@@ -127,7 +127,10 @@ def method_maps(
     *,
     subtitle: str = "",
 ) -> "Figure":
-    """Draw measured expression of a gene beside that of each method, all on one colour scale, after the figures 5 to 7.
+    """Draw measured expression of a gene beside that of each method, all on the measured one's colour scale.
+
+    After the paper's figures 5 to 7. What a method predicts beyond what was measured has the colours of the ends, so
+    that one that is far off takes no colour from the others.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ def method_maps(
     from matplotlib.figure import Figure
 
     everything = np.concatenate([measured, *(values for values, _ in predicted.values())])
-    limits = colour_limits(everything)
+    limits = colour_limits(measured)
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels.append(("measured", measured))
     for method, (values, pcc) in predicted.items():

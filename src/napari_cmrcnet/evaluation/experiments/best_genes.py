@@ -71,4 +71,4 @@ def markdown(columns: GeneColumns, title: str) -> str:
             shown = f"**{gene}**" if names.count(gene) > 1 else gene
             cells.append(f"{shown} {value:.3f}" if gene else "")
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "Genes in bold are in several columns; the picture has a colour for each.", ""])
+    return "\n".join([*lines, "", "Genes in bold are in several columns; the picture has colours for them.", ""])

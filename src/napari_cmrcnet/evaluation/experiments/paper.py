@@ -5,8 +5,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-_TARGETS = {"none": "none", "image": "image", "expression": "spatial transcription"}
-
 
 @cache
 def _paper() -> dict[str, Any]:
@@ -47,8 +45,3 @@ def paper_ablation(loss: str, mask: float | None, target: str) -> dict[str, floa
 def paper_genes(dataset: str) -> list[tuple[str, float]]:
     """Return the genes that CMRCNet-50 predicts best by the paper's Table 3, with their PCC."""
     return [(gene, value) for gene, value in _paper()["datasets"].get(dataset, {}).get("table3", ())]
-
-
-def target_name(target: str) -> str:
-    """Return what the paper calls a target of the reconstruction."""
-    return _TARGETS[target]

@@ -198,10 +198,10 @@ def _fill(genes: Sequence[tuple[str, float]], row: int, shared: Mapping[str, str
 
 
 def shared_colours(columns: Mapping[str, Sequence[tuple[str, float]]]) -> dict[str, str]:
-    """Return a light colour for each gene that is in several columns."""
+    """Return a light colour for each gene that is in several columns; of many, for those in the most."""
     from matplotlib.colors import to_hex, to_rgb
 
     genes = [gene for column in columns.values() for gene, _ in column]
-    several = [gene for gene in dict.fromkeys(genes) if genes.count(gene) > 1]
-    light = [0.45 * np.array(to_rgb(colour)) + 0.55 for colour in _COLOURS]
-    return {gene: to_hex(light[index % len(light)]) for index, gene in enumerate(several)}
+    several = sorted({gene for gene in genes if genes.count(gene) > 1}, key=lambda gene: (-genes.count(gene), gene))
+    light = [to_hex(0.45 * np.array(to_rgb(colour)) + 0.55) for colour in _COLOURS]
+    return dict(zip(several, light, strict=False))

@@ -13,7 +13,7 @@ from napari_cmrcnet.evaluation.experiments.bootstrap import RESAMPLES
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.draw import draw
 from napari_cmrcnet.evaluation.experiments.folds import Fold
-from napari_cmrcnet.evaluation.experiments.methods import Choice
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET, Choice
 from napari_cmrcnet.evaluation.experiments.results import UnitResult
 from napari_cmrcnet.evaluation.experiments.tables import Table, compared, make_tables, markdown, write_csv
 
@@ -115,8 +115,8 @@ def _text(
     if warnings or dataset.notes:
         parts += ["## To know before reading the figures", _bullets([*warnings, *dataset.notes])]
     if failed:
-        reasons = [f"{name}: {reason}" for name, reason in failed.items()]
-        parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(reasons)]
+        said = [f"{name}: {reason}" for name, reason in failed.items()]
+        parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(said)]
     parts += ["## Tables", _explained(dataset, plan), *tables]
     if pictures:
         parts += ["## Figures", _figures(pictures)]
@@ -126,7 +126,8 @@ def _text(
 
 def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:
     kind = "a section" if plan.folds == "sample" else "a patient"
-    epochs = f"{plan.epochs} epochs, for all that have epochs" if plan.epochs else "each method's published epochs"
+    number = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
+    epochs = f"{number}, for all that have epochs" if plan.epochs else "each method's published epochs"
     mpp = f"{plan.patch.model_mpp} µm/px" if plan.patch.model_mpp else "the slide's own pixels"
     said = [
         f"Folds: {kind} left out in turn, {len(found.folds)} folds of {len(dataset.rows)} sections.",
@@ -147,7 +148,7 @@ def _figures(pictures: Sequence[Path]) -> str:
     said = (
         "Each is beside its SVG. Figure 2: PCC of the genes of each set, a dot a gene, means over seeds. The others "
         "are of seed 0. Figure 3: mean and variance of every gene. Figure 4: gene-gene correlation, in the order of "
-        "the measured clustering. Maps, the paper's figures 5 to 7: measured beside each method, on one colour scale."
+        "the measured clustering. Maps, the paper's figures 5 to 7: measured beside each method, on its colour scale."
     )
     links = [f"- [{path.stem}](figures/{path.name})" for path in pictures]
     shown = [f"![{path.stem}](figures/{path.name})" for path in pictures if path.stem == "figure2"]
@@ -171,15 +172,18 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
 
 def _methods(found: Collected) -> str:
     lines = ["| method | runs | wall time a run | CPU time a run | machine |", "|---|---|---|---|---|"]
-    notes = []
-    for runs in found.runs.values():
+    notes: list[str] = []
+    ablation = {row.name: f"CMRCNet: {row.title}" for row in ABLATION if row.name != CMRCNET}
+    for method, runs in found.runs.items():
+        title = ablation.get(method, runs[0].title)
         whole = [run.about for run in runs if not run.about["resumed"]] or [run.about for run in runs]
         wall, cpu = (sum(about[name] for about in whole) / len(whole) for name in ("wall_s", "cpu_s"))
         machines = "; ".join(sorted({str(run.about["machine"]) for run in runs}))
-        lines.append(f"| {runs[0].title} | {len(runs)} | {_duration(wall)} | {_duration(cpu)} | {machines} |")
+        lines.append(f"| {title} | {len(runs)} | {_duration(wall)} | {_duration(cpu)} | {machines} |")
         if resumed := sum(run.about["resumed"] for run in runs):
-            notes.append(f"{runs[0].title}: {resumed} of {len(runs)} trainings were stopped and gone on with.")
-        notes += dict.fromkeys(f"{runs[0].title}: {note}" for run in runs for note in run.about["notes"])
+            notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and gone on with.")
+        for note in dict.fromkeys(note for run in runs for note in run.about["notes"]):
+            notes.append(note if note.startswith(title) else f"{title}: {note}")
     return "\n".join([*lines, "", _bullets(notes)])
 
 

@@ -18,7 +18,7 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
@@ -29,11 +29,12 @@ Sets = Mapping[str, Choose]
 
 @dataclass(frozen=True)
 class Row:
-    """A method's row: its estimate and the paper's value in each column."""
+    """A method's row: its estimate and the paper's value in each column, and whether it can be the best."""
 
     title: str
     estimates: Mapping[str, Estimate]
     paper: Mapping[str, float] = field(default_factory=dict)
+    rival: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def _table(
             label.text,
             {column: columns[column][label.text] for column in sets},
             paper.paper_values(dataset.paper, name, label.paper),
+            label.method != CEILING,
         )
         for label in labels
     )
@@ -145,15 +147,16 @@ def _wider(
         if fitting:
             values[title] = found.values(fitting[-1], genes)
             if int(fitting[-1].output) != wanted:
-                notes.append(f"{column} of CMRCNet is with k = {fitting[-1].output}, not the paper's {wanted}.")
+                notes.append(f"k = {fitting[-1].output} stands in for the paper's {wanted}, more than there are spots.")
         for method, one in estimate(values, title, nan_as_zero=nan_as_zero).items():
             estimates.setdefault(method, {})[column] = one
     keys = {label.text: label.paper for label in others} | {title: CMRCNET}
     rows = tuple(
-        Row(method, its, paper.paper_values(dataset.paper, "table2", keys[method])) for method, its in estimates.items()
+        Row(method, its, paper.paper_values(dataset.paper, "table2", keys[method]), keys[method] != CEILING)
+        for method, its in estimates.items()
     )
     text = f"Table 2. Mean PCC over more genes (k = 250 and 500), {dataset.name}"
-    return Table("table2", text, tuple(sets), rows, title if ours else "", tuple(notes))
+    return Table("table2", text, tuple(sets), rows, title if ours else "", tuple(dict.fromkeys(notes)))
 
 
 def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Sets, nan_as_zero: bool) -> Table:
@@ -161,7 +164,7 @@ def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets:
     labels = {label.method: label for label in found.labels if label.method in _ABLATION_NAMES}
     if ours:
         labels[CMRCNET] = ours[0]
-    titles = {row.name: _row_title(row.loss, row.mask, row.target) for row in ABLATION}
+    titles = {row.name: row.title for row in ABLATION}
     columns = {
         column: estimate(
             {titles[row.name]: found.values(labels[row.name], genes) for row in ABLATION if row.name in labels},
@@ -182,12 +185,6 @@ def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets:
     notes = ("The paper's values are means over its six datasets.",) if dataset.paper else ()
     title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}, {dataset.name}"
     return Table("table5", title, tuple(sets), rows, titles[CMRCNET], notes)
-
-
-def _row_title(loss: str, mask: float | None, target: str) -> str:
-    if mask is None:
-        return "contrastive loss alone"
-    return f"{loss.replace('mse', 'MSE')}, mask {mask:g}, {paper.target_name(target)}"
 
 
 def write_csv(path: Path, table: Table) -> Path:
@@ -237,7 +234,7 @@ def _markdown_cell(row: Row, name: str, best: float | None) -> str:
 
 
 def _best(table: Table, name: str) -> float | None:
-    means = [row.estimates[name].mean for row in table.rows]
+    means = [row.estimates[name].mean for row in table.rows if row.rival]
     return max((mean for mean in means if mean is not None), default=None)
 
 
