@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from napari_cmrcnet.cli import main
+from napari_cmrcnet.cli.experiment_parser import METHOD_NAMES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.experiments.benchmark import Plan, benchmark
@@ -28,7 +29,7 @@ from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetPredicto
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, Choice, choose
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, Choice, choose, known_methods
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
@@ -155,6 +156,13 @@ def test_what_is_done_is_not_done_again_and_more_seeds_may_be_asked_for(done: Ou
     assert content(done.out) == tables
 
 
+def test_other_weights_of_an_encoder_are_refused(done: Outcome, folder: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder.pth"
+    weights.write_bytes(b"some")
+    with pytest.raises(UserError, match=r"cmrcnet_seed0\.h5 was made without weights of the encoder"):
+        finish(benchmark(dataset_in(folder), plan(weights={"cmrcnet": weights}), done.out))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -207,6 +215,17 @@ def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path
 def test_several_processes_give_the_same(done: Outcome, folder: Path, tmp_path: Path) -> None:
     finish(benchmark(dataset_in(folder), plan(), tmp_path, workers=2))
     assert content(tmp_path) == content(done.out)
+
+
+def test_a_dask_cluster_gives_the_same(folder: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    given, asked = dataset_in(folder), plan(methods=("ridge", "mean"))
+    finish(benchmark(given, asked, tmp_path / "alone"))
+    with distributed.LocalCluster(
+        1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=None
+    ) as cluster:
+        finish(benchmark(given, asked, tmp_path / "cluster", scheduler=cluster.scheduler_address))
+    assert content(tmp_path / "cluster") == content(tmp_path / "alone")
 
 
 def test_what_cannot_be_run_is_named_and_the_rest_is_reported(
@@ -342,7 +361,7 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
 
 
 def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
-    choices = choose(("cmrcnet", "ceiling"), {"ks": (50, 250, 500)}, ablation=True, weights=None)
+    choices = choose(("cmrcnet", "ceiling"), {"ks": (50, 250, 500)}, ablation=True)
     found = faked(choices, lambda name, k: 0.9 if name == "ceiling" else 0.5 if k == "500" else 0.3)
     given = Dataset("READ", (), Panel("p", ("G1",)), paper="READ")
     tables = {table.name: table for table in make_tables(given, found)}
@@ -368,7 +387,7 @@ def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
 
 
 def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
-    choices = choose(("ridge",), {"ks": (50, 500), "model": {"depth": 1}}, ablation=True, weights=None)
+    choices = choose(("ridge",), {"ks": (50, 500), "model": {"depth": 1}}, ablation=True)
     assert [choice.name for choice in choices[:2]] == ["cmrcnet", "ridge"]  # what the rows are compared with
     models = [choice.settings["model"] for choice in choices[2:]]
     assert models[0] == {"depth": 1, "reconstruction": False}
@@ -377,12 +396,28 @@ def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
     assert len({choice.name for choice in choices}) == 10
 
 
+def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) -> None:
+    one, other = (tmp_path / name for name in ("one.pth", "other.pth"))
+    for path in (one, other):
+        path.touch()
+    ours = {"ks": (50,)}
+    assert "ctranspath" not in {choice.name for choice in choose((), ours)}
+    found = {choice.name: choice.weights for choice in choose((), ours, weights={"": one, "stnet": other})}
+    assert (found["ctranspath"], found["stnet"], found["bleep"], found["cmrcnet"]) == (one, other, None, None)
+    with pytest.raises(UserError, match="The method ctranspath needs weights of its encoder"):
+        choose(("ctranspath",), ours)
+
+
 def test_table_3_names_the_best_genes_and_the_papers() -> None:
-    choices = choose(("cmrcnet", "mean"), {"ks": (50,)}, ablation=False, weights=None)
+    choices = choose(("cmrcnet", "mean"), {"ks": (50,)})
     found = faked(choices, lambda name, _: np.nan if name == "mean" else 0.4)
     columns = gene_columns(Dataset("COAD", (), paper="COAD"), found, found.labels)
     assert list(columns) == ["CMRCNet-50", "paper, CMRCNet-50"]  # the mean has no PCC
     assert columns["paper, CMRCNet-50"][0] == ("CD24", 0.6945)
+
+
+def test_help_names_all_methods() -> None:
+    assert known_methods() == METHOD_NAMES
 
 
 def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

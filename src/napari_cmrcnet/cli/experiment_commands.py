@@ -31,7 +31,7 @@ def benchmark(options: argparse.Namespace) -> None:
         patch=PatchSpec(model_mpp=options.model_mpp),
         ablation=options.ablation,
         device=options.device,
-        weights=options.weights,
+        weights=dict(options.weights),
         nan_as_zero=options.nan_as_zero,
         figures=not options.no_figures,
         keep=options.keep_checkpoints,

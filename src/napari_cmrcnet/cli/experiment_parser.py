@@ -10,6 +10,23 @@ if TYPE_CHECKING:
     from napari_cmrcnet.cli.parser import Commands
 
 
+METHOD_NAMES = (
+    "cmrcnet",
+    "mean",
+    "ridge",
+    "nearest",
+    "ceiling",
+    "stnet",
+    "stnet-adam",
+    "histogene",
+    "bleep",
+    "ctranspath",
+    "eggn",
+    "thitogene",
+)
+"""As `known_methods` has them: written here for a help that imports none of them."""
+
+
 def add_benchmark(commands: "Commands") -> None:
     """Add ``benchmark``."""
     parser = _add(commands, "benchmark", "compare CMRCNet with other methods: the paper's tables and figures")
@@ -22,7 +39,7 @@ def add_benchmark(commands: "Commands") -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help="cmrcnet, and what it is compared with (all that need no weights)",
+        help=f"of {', '.join(METHOD_NAMES)} (all that need no weights)",
     )
     parser.add_argument(
         "--folds",
@@ -33,7 +50,14 @@ def add_benchmark(commands: "Commands") -> None:
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="runs of each method (1)")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="of every method (each its published number)")
     parser.add_argument("--ablation", action="store_true", help="CMRCNet's losses, mask rates and targets, too")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="local weights for methods that need them")
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        nargs="+",
+        default=(),
+        metavar="[METHOD=]FILE",
+        help="local weights of an encoder; without METHOD, of those that cannot do without",
+    )
     parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
     parser.add_argument("--no-figures", action="store_true", help="write tables and report alone")
 
@@ -62,6 +86,11 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError("name at least one method")
     return names
+
+
+def _weights(text: str) -> tuple[str, Path]:
+    method, found, path = text.partition("=")
+    return (method, Path(path)) if found and method in METHOD_NAMES else ("", Path(text))
 
 
 def add_download(commands: "Commands") -> None:

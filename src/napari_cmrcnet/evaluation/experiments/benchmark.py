@@ -57,8 +57,8 @@ class Plan:
         Run the rows of Table 5, too.
     device : str
         As `choose_device` takes it.
-    weights : Path, optional
-        Of the encoder of methods that need them.
+    weights : mapping of str to Path
+        Local weights of encoders by method; ``""``: of every method that cannot do without.
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do.
     figures : bool
@@ -78,7 +78,7 @@ class Plan:
     patch: PatchSpec = field(default_factory=PatchSpec)
     ablation: bool = False
     device: str = "auto"
-    weights: Path | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
     nan_as_zero: bool = False
     figures: bool = True
     keep: bool = False
@@ -137,11 +137,9 @@ def benchmark(
     out = Path(out).resolve()
     choices = plan.choices
     choose_device(plan.device)
-    if plan.weights is not None and not plan.weights.is_file():
-        raise UserError(f"{plan.weights} does not exist; check the path to the encoder's weights.")
     folds, sections = yield from _prepare(dataset, plan, out)
     units = [
-        Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, plan.weights, out, plan.keep)
+        Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep)
         for seed in range(plan.seeds)
         for fold in folds
         for choice in choices
@@ -149,6 +147,7 @@ def benchmark(
     waiting = [unit for unit in units if not unit.path.exists()]
     for unit in units:
         if unit not in waiting:
+            unit.check()
             unit.tidy()
     yield Progress(STEP, len(units) - len(waiting), len(units), "runs")
     if waiting:
@@ -213,7 +212,6 @@ def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> di
         "ks": list(plan.ks),
         "markers": list(dataset.markers),
         "map_genes": list(dataset.map_genes),
-        "weights": str(plan.weights.resolve()) if plan.weights else None,
     }
     return description | {"settings": settings}
 

@@ -67,6 +67,7 @@ class CMRCNetMethod:
             patch=task.patch,
             genes=task.genes,
             thumbnails=False,
+            weights=task.weights,
             model=self.model,
         )
         if task.epochs is not None:

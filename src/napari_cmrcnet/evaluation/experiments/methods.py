@@ -1,12 +1,16 @@
 """The methods of a benchmark: CMRCNet, what it is compared with, and its ablation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.evaluation.baselines.method import METHODS, Method
+
+_sha256 = lru_cache(sha256)  # of a file that many runs start from
 
 CMRCNET = "cmrcnet"
 KS = (50, 250, 500)
@@ -25,11 +29,19 @@ class Choice:
         ``"cmrcnet"`` or a key of `METHODS`.
     settings : mapping
         In place of the method's own.
+    weights : Path, optional
+        Of the method's image encoder.
     """
 
     name: str
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the weights."""
+        return None if self.weights is None else _sha256(self.weights)
 
     def make(self, folder: Path) -> Method:
         """Return the method; a training that can be resumed lives in the folder."""
@@ -85,42 +97,57 @@ def known_methods() -> tuple[str, ...]:
 
 
 def choose(
-    names: Sequence[str], cmrcnet: Mapping[str, Any], *, ablation: bool, weights: Path | None
+    names: Sequence[str],
+    cmrcnet: Mapping[str, Any],
+    *,
+    ablation: bool = False,
+    weights: Mapping[str, Path] | None = None,
 ) -> tuple[Choice, ...]:
     """Return the methods of a benchmark.
 
     Parameters
     ----------
     names : sequence of str
-        Of `known_methods`; none: all that need no weights from outside, or all where there are weights.
+        Of `known_methods`; none: all that can be run with the weights there are.
     cmrcnet : mapping
         Settings of `CMRCNetMethod`.
     ablation : bool
         Add the rows of Table 5.
-    weights : Path, optional
-        Local weights for methods that need them.
+    weights : mapping of str to Path, optional
+        Local weights of encoders by method; ``""``: of every method that cannot do without.
 
     Raises
     ------
     UserError
-        If a name is unknown or repeated, or a method needs weights and there are none.
+        If a name is unknown or repeated, a file does not exist, or a method needs weights and there are none.
     """
-    if unknown := [name for name in names if name not in known_methods()]:
+    weights = weights or {}
+    if unknown := [name for name in (*names, *filter(None, weights)) if name not in known_methods()]:
         raise UserError(f"There is no method {unknown[0]!r}; choose among {', '.join(known_methods())}.")
     if repeated := sorted({name for name in names if list(names).count(name) > 1}):
         raise UserError(f"The method {repeated[0]} is there twice; name it once.")
-    choices = [Choice(name, name, cmrcnet if name == CMRCNET else {}) for name in names or known_methods()]
-    without = [choice for choice in choices if choice.make(Path()).needs_weights and weights is None]
-    if names and without:
-        raise UserError(f"The method {without[0].name} needs weights of its encoder; give their file or leave it out.")
-    choices = [choice for choice in choices if choice not in without]
-    if ablation:
-        model = dict(cmrcnet.get("model", {}))
-        settings = [
-            dict(cmrcnet) | {"ks": tuple(cmrcnet["ks"][:1]), "model": {**model, **row.model}} for row in ABLATION
-        ]
-        added = [Choice(row.name, CMRCNET, its) for row, its in zip(ABLATION, settings, strict=True)]
-        choices += [choice for choice in added if choice.name != CMRCNET]
-        if not any(choice.name == CMRCNET for choice in choices):
-            choices.insert(0, Choice(CMRCNET, CMRCNET, cmrcnet))
-    return tuple(choices)
+    if missing := [path for path in weights.values() if not path.is_file()]:
+        raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
+    choices = []
+    for name in names or known_methods():
+        choice = Choice(name, name, cmrcnet if name == CMRCNET else {}, weights.get(name))
+        if choice.weights is None and choice.make(Path()).needs_weights:
+            if "" not in weights and names:
+                raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
+            if "" not in weights:
+                continue
+            choice = replace(choice, weights=weights[""])
+        choices.append(choice)
+    return tuple(_with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices)
+
+
+def _with_ablation(choices: Sequence[Choice], cmrcnet: Mapping[str, Any], weights: Path | None) -> list[Choice]:
+    """Add the rows of Table 5, and the method itself, which is one of them."""
+    model = dict(cmrcnet.get("model", {}))
+    added = []
+    for row in ABLATION:
+        if row.name != CMRCNET:
+            settings = dict(cmrcnet) | {"ks": tuple(cmrcnet["ks"][:1]), "model": {**model, **row.model}}
+            added.append(Choice(row.name, CMRCNET, settings, weights))
+    itself = [] if any(choice.name == CMRCNET for choice in choices) else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
+    return [*itself, *choices, *added]

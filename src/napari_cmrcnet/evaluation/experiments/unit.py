@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold
 from napari_cmrcnet.evaluation.experiments.machine import machine
 from napari_cmrcnet.evaluation.experiments.methods import Choice
-from napari_cmrcnet.evaluation.experiments.results import SectionResult, UnitResult, save_result, score_section
+from napari_cmrcnet.evaluation.experiments.results import (
+    SectionResult,
+    UnitResult,
+    load_result,
+    save_result,
+    score_section,
+)
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.retrieval.card import package_versions
 from napari_cmrcnet.retrieval.spread import own_device
@@ -48,8 +55,6 @@ class Unit:
         The same for every method that has some.
     device : str
         As `choose_device` takes it.
-    weights : Path, optional
-        Of the method's image encoder.
     out : Path
         The benchmark's folder.
     keep : bool
@@ -63,7 +68,6 @@ class Unit:
     patch: PatchSpec
     epochs: int | None
     device: str
-    weights: Path | None
     out: Path
     keep: bool = False
 
@@ -89,14 +93,19 @@ class Unit:
         device = own_device(self.device)
         with ExitStack() as slides:
             training = tuple(self._open(name, slides) for name in self.fold.training)
-            task = Task(training, self.fold.genes, self.patch, self.seed, self.epochs, device, self.weights)
+            task = Task(training, self.fold.genes, self.patch, self.seed, self.epochs, device, self.choice.weights)
             method = self.choice.make(self.work)
             predictor = yield from method.fit(task)
             sections = []
             for name in self.fold.test:
                 sections.append((yield from self._score(predictor, self._open(name, slides))))
         about = {
-            "settings": {"epochs": self.epochs, "device": device, **_plain(self.choice.settings)},
+            "settings": {
+                "epochs": self.epochs,
+                "device": device,
+                "weights": self.choice.digest,
+                **_plain(self.choice.settings),
+            },
             "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu,
             "resumed": resumed,
@@ -107,6 +116,21 @@ class Unit:
         result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
         save_result(self.path, result)
         self.tidy()
+
+    def check(self) -> None:
+        """Refuse a result that stands and was made with other weights; all else is on record for the whole benchmark.
+
+        Raises
+        ------
+        UserError
+            With the file.
+        """
+        made, now = load_result(self.path, with_drawn=False).about["settings"].get("weights"), self.choice.digest
+        if made != now:
+            raise UserError(
+                f"{self.path} was made {'with other' if made else 'without'} weights of the encoder; give the same "
+                "again, or choose another folder."
+            )
 
     def tidy(self) -> None:
         """Remove the training of a result that stands, unless it is to be kept."""
