@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,6 +227,19 @@ def test_a_dask_cluster_gives_the_same(folder: Path, tmp_path: Path) -> None:
     ) as cluster:
         finish(benchmark(given, asked, tmp_path / "cluster", scheduler=cluster.scheduler_address))
     assert content(tmp_path / "cluster") == content(tmp_path / "alone")
+
+
+def test_a_gene_that_the_test_section_lacks_is_not_scored(folder: Path, tmp_path: Path) -> None:
+    for name in ("S0.tif", "S0.h5ad", "S1.tif"):
+        shutil.copy(folder / name, tmp_path / name)
+    spots = anndata.read_h5ad(folder / "S1.h5ad")
+    spots[:, spots.var_names != "GENE3"].copy().write_h5ad(tmp_path / "S1.h5ad")
+    asked = plan(methods=("ridge", "ceiling"))
+    found = finish(benchmark(dataset_in(tmp_path), asked, tmp_path / "out"))
+    (one,) = load_result(found.out / "results" / "S1" / "ceiling_seed0.h5").sections
+    assert "GENE3" not in one.genes
+    assert len(one.genes) == 23
+    assert np.isfinite(one.outputs[""].table["pcc"]).all()
 
 
 def test_what_cannot_be_run_is_named_and_the_rest_is_reported(

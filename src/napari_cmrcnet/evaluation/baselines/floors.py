@@ -1,6 +1,7 @@
 """Floors: what any method must beat, and what the measured spots themselves would give."""
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,20 +155,22 @@ class NeighbourMean:
     )
 
     def predict(self, section: Section) -> Job[Float32]:
-        """Average the measured spots around each spot.
+        """Average the measured spots around each spot; NaN for genes that the section does not have.
 
         Raises
         ------
         UserError
-            If the section has no counts, lacks a gene, or has a single spot.
+            If the section has no counts, or a single spot.
         """
         n = len(section.spots)
         if n < 2:
             raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
         yield Progress("Averaging neighbours", 0, n, "spots")
         around = _around(section, self.reach)
-        expression = expression_of(section.spots, self.genes)
-        mean: Float32 = (around @ expression).toarray() / np.asarray(around.sum(axis=1), np.float32)
+        measured = section.spots.var_names.get_indexer(list(self.genes)) >= 0
+        expression = expression_of(section.spots, list(compress(self.genes, measured)))
+        mean: Float32 = np.full((n, len(self.genes)), np.nan, np.float32)
+        mean[:, measured] = (around @ expression).toarray() / np.asarray(around.sum(axis=1), np.float32)
         yield Progress("Averaging neighbours", n, n, "spots")
         return mean
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STEP = "Benchmark"
 BENCHMARK, FOLDS = "benchmark.json", "folds.json"
+_NAMED = 3  # failed runs whose reasons one sentence can hold
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,9 @@ def benchmark(
     results = [load_result(unit.path, with_drawn=unit.seed == 0) for unit in units if unit.name not in failed]
     outcome = yield from write_report(dataset, plan, sections, choices, folds, results, failed, out)
     if failed:
-        reasons = "; ".join(f"{name}: {str(reason).rstrip('.')}" for name, reason in failed.items())
-        raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {reasons}.")
+        some = [f"{name}: {str(reason).rstrip('.')}" for name, reason in list(failed.items())[:_NAMED]]
+        more = f"; the others' are in {out / 'report.md'}" if len(failed) > _NAMED else ""
+        raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {'; '.join(some)}{more}.")
     return outcome
 
 
