@@ -110,6 +110,17 @@ def test_sheet_with_a_repeated_section(fails: Fails, tmp_path: Path) -> None:
     assert "S4" in fails("predict", sheet, "--checkpoint", CHECKPOINT, "--out", tmp_path / "out")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sheet_with_slides_whose_pixel_size_is_not_known(fails: Fails, tmp_path: Path, workers: str) -> None:
+    slide = CASES["unknown pixel size"].make(GOOD, tmp_path).slide
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text(f"section,slide,spots,patient\nF,{slide},,P\nG,{slide},,P\n")
+    out = tmp_path.with_name(f"{tmp_path.name}_out")
+    sentence = fails("predict", sheet, "--checkpoint", CHECKPOINT, "--out", out, "--workers", workers)
+    assert "2 of 2 slides could not be predicted: F: The pixel size of" in sentence.replace("G:", "F:")
+    assert sentence.endswith("(--mpp, or the column mpp of a sheet).")
+
+
 def test_simulated_sections_never_overwrite_real_ones(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "S2.tif").write_bytes(b"real")
     assert "S2.tif exists already" in fails("simulate", tmp_path, "--sections", "2")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from npe2 import PluginManager
-from qtpy.QtWidgets import QFileDialog, QLabel, QMessageBox
+from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from bad_input import CASES, Input
 from napari_cmrcnet.common.progress import finish
@@ -15,6 +16,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.jobs import JobBar
 
 pytestmark = pytest.mark.qt
 
@@ -24,12 +26,14 @@ SQUARE = '{"type": "Polygon", "coordinates": [[[10, 10], [150, 10], [150, 150], 
 
 @pytest.fixture
 def viewer(
-    make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Any]:
     monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
     PluginManager.instance().discover()  # a test may have put another plugin manager in place
     window = make_napari_viewer_proxy(show=True)
     yield window
+    qtbot.waitUntil(lambda: not any(bar.busy for bar in bars()), timeout=SLOW)
+    assert QThreadPool.globalInstance().waitForDone(SLOW)  # a worker's thread holds the window a little longer
     slide = session_of(window).slide
     session_of(window).set_prediction(None)
     if slide is not None:
@@ -70,10 +74,14 @@ def saved(good: Input, open_small: Callable[..., Any]) -> Path:
     return path
 
 
-def warnings(viewer: Any) -> list[str]:
-    """Return what the docks of jobs say is wrong."""
-    docks = list(viewer.window.dock_widgets.values())
-    return [label.text() for dock in docks for label in dock.findChildren(QLabel) if label.text().startswith("⚠")]
+def bars() -> list[JobBar]:
+    """Return what shows the jobs of the window; napari knows only one dock of a name."""
+    return [widget for widget in QApplication.allWidgets() if isinstance(widget, JobBar)]
+
+
+def warnings() -> list[str]:
+    """Return what they say is wrong."""
+    return [bar.text for bar in bars() if bar.text.startswith("⚠")]
 
 
 @pytest.mark.parametrize("name", ["empty slide", "text for a slide", "truncated slide", "impossible tile"])
@@ -105,8 +113,8 @@ def test_a_table_that_is_no_prediction(
     bad = CASES[name].make(good, tmp_path).spots
     assert bad is not None
     drop(bad)
-    qtbot.waitUntil(lambda: bool(warnings(viewer)), timeout=SLOW)
-    (message,) = warnings(viewer)
+    qtbot.waitUntil(lambda: bool(warnings()), timeout=SLOW)
+    (message,) = warnings()
     assert words in message
     assert told == []
     drop(saved)
@@ -140,7 +148,7 @@ def test_a_prediction_whose_slide_has_moved_asks_where_it_is(
     assert session.slide is not None
     assert session.slide.path == moved
     assert {"H&E", "H&E [1]"} <= {layer.name for layer in viewer.layers}
-    assert warnings(viewer) == []
+    assert warnings() == []
 
 
 def test_without_its_slide_a_prediction_opens_all_the_same_and_says_what_to_do(
@@ -164,8 +172,8 @@ def test_without_its_slide_a_prediction_opens_all_the_same_and_says_what_to_do(
 
     answers(monkeypatch, yes=True, file=str(saved))  # no slide at all
     view.find_slide.click()
-    qtbot.waitUntil(lambda: bool(warnings(viewer)), timeout=SLOW)
-    (message,) = warnings(viewer)
+    qtbot.waitUntil(lambda: bool(warnings()), timeout=SLOW)
+    (message,) = warnings()
     assert "C_predicted.h5ad is not a slide that can be read" in message
     assert session.slide is None
 

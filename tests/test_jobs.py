@@ -1,6 +1,7 @@
 """Long work beside the window: progress, cancel within a batch, one message on failure, and panels that are closed."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from qtpy.QtWidgets import QMainWindow
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.widgets.jobs import JobBar, progress_text
+from napari_cmrcnet.widgets.jobs import JobBar, progress_text, run_in_window
 
 pytestmark = pytest.mark.qt
 
@@ -125,6 +126,19 @@ def test_a_closed_window_gets_no_result(qtbot: Any) -> None:
     qtbot.waitUntil(lambda: bool(ended))
     assert time.monotonic() - began < 1
     assert results == []
+
+
+def test_a_job_that_outlives_its_napari_window_ends_in_silence(
+    qtbot: Any, make_napari_viewer_proxy: Callable[..., Any]
+) -> None:
+    viewer, work, results = make_napari_viewer_proxy(show=True), Work(30), []
+    run_in_window(viewer, work.job(), results.append, "Working")
+    qtbot.waitUntil(lambda: work.done > 1)
+    while not work.closed:  # it ends while the window does something else
+        time.sleep(0.01)
+    time.sleep(0.2)
+    viewer.close()
+    qtbot.wait(50)  # an exception in a slot would be told by pytest-qt
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from napari_cmrcnet.widgets.words import CONTROLS
 pytestmark = pytest.mark.qt
 
 MPP, K = 0.5, 6
-ONLY_IN_THE_RUN = ("corrupt tile", "lying tiles", "changed model", "changed bank")  # a look reads neither all tiles nor all bytes
+# A look before the run decodes no tile that its overview does without, and does not read a checkpoint whole.
+ONLY_IN_THE_RUN = ("corrupt tile", "lying tiles", "changed model", "changed bank")
 SLOW = 60_000  # ms: the machine may be busy
 
 

@@ -251,7 +251,7 @@ def run_in_window(viewer: Any, job: Job[T], done: Callable[[T], None], title: st
     dock = viewer.window.add_dock_widget(bar, area="bottom", name=title, add_vertical_stretch=False)
 
     def ended() -> None:
-        if isalive(bar) and not bar.text:
+        if isalive(bar) and bar.window().isVisible() and not bar.text:  # a closed window is deleted a little later
             viewer.window.remove_dock_widget(dock)
 
     bar.start(job, done, title, keep=True, ended=ended)
