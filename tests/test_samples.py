@@ -40,7 +40,7 @@ def test_the_synthetic_sample_shows_its_slide_at_once_and_then_its_prediction(vi
     assert layer.name == "S4"
     session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
-    qtbot.waitUntil(lambda: session.scores is not None, timeout=SLOW)
+    qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
     assert "S4" not in [shown.name for shown in viewer.layers]  # each view has the slide now
     views = {layer.metadata["cmrcnet"].get("view") for layer in viewer.layers}
     assert {"measured", "predicted"} <= views
