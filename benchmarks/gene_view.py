@@ -1,117 +1,151 @@
-"""What one gene costs in a window: from the key press to new colours in three layers, and the title.
+"""What one gene costs in a window: from the key press to new colours in three layers, their colour bars and the title.
 
-usage: python benchmarks/gene_view.py [--spots 5000] [--bank 45000] [--genes 36000] [--k 50] [--rounds 30]
+usage: xvfb-run -a python -m benchmarks.gene_view [--small]
 
-Needs a screen (``xvfb-run -a`` where there is none). In turn in one window: a gene is shown, and the three layers get
-the same columns by napari's ``features =`` alone, which is what any plugin must pay. Time within napari's own setters
-(features, limits, name, title) is counted apart: what is left is our own work. Drawing is not counted. Prints
-milliseconds and the ratio of the medians; a line of JSON last.
+Beside it, for the same three layers of the same gene: napari's colouring by a feature, `features =` alone, which leaves
+the colour bars wrong; the same with the limits; and new layers for each gene. Each way has a window of its own. The
+colours of all are compared. What is drawn afterwards is the same for all and is timed apart.
 """
 
-import argparse
-import json
-import os
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
-from typing import Any
-from unittest.mock import patch
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("NAPARI_CONFIG", os.path.join(tempfile.mkdtemp(), "settings.yaml"))
-
-import napari
 import numpy as np
-from gene_switch import random_prediction
-from napari.components.overlays import TextOverlay
-from napari.layers import Points
-from napari.layers.base import Layer
 
-from napari_cmrcnet.viewer.registry import layers_of, session_of
+from benchmarks.gene_switch import random_bank, random_prediction
+from benchmarks.harness import Row, at_most, interleave, main
+from benchmarks.screen import no_window
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
 
 VIEWS = ("measured", "predicted", "difference")
+K = 50
+FEATURES, LIMITS, NEW = "features = alone", "features = and limits", "a new layer for each gene"
 
 
-class Clock:
-    """Adds up the time within napari's setters."""
+class Ours:
+    """The session and the layers that are drawn from it."""
 
-    def __init__(self) -> None:
-        self.seconds, self._depth = 0.0, 0
+    def __init__(self, prediction: "Prediction") -> None:
+        import napari
 
-    def around(self, setter: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a setter whose time is counted; what it sets off in other setters is counted once."""
+        from napari_cmrcnet.viewer.registry import layers_of, session_of
 
-        def timed(*values: Any) -> Any:
-            start, self._depth = time.perf_counter(), self._depth + 1
-            try:
-                return setter(*values)
-            finally:
-                self._depth -= 1
-                if self._depth == 0:
-                    self.seconds += time.perf_counter() - start
+        self.viewer, self.names = napari.Viewer(), prediction.genes
+        self.session, self.layers = session_of(self.viewer), layers_of(self.viewer)
+        self.session.set_prediction(prediction)
+        self.session.set_look(views=VIEWS)
 
-        return timed
+    def values(self, gene: int) -> dict[str, dict[str, np.ndarray]]:
+        """Return the features of each layer for a gene, taken while it is shown."""
+        self.session.show(self.names[gene])
+        return {view: dict(self.layers.points[view].features) for view in VIEWS}
 
-
-@contextmanager
-def napari_timed(clock: Clock) -> Any:
-    """Count the time within the setters that a gene switch uses."""
-    with ExitStack() as stack:
-        for kind, name in ((Points, "features"), (Points, "face_contrast_limits"), (Layer, "name")):
-            own = vars(kind)[name]
-            stack.enter_context(patch.object(kind, name, property(own.fget, clock.around(own.fset))))
-        stack.enter_context(patch.object(TextOverlay, "__setattr__", clock.around(TextOverlay.__setattr__)))
-        yield
+    def show(self, gene: int) -> dict[str, Any]:
+        """Show a gene; return the layers."""
+        self.session.show(self.names[gene])
+        return self.layers.points
 
 
-def main() -> None:
-    """Run the rounds and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spots", type=int, default=5_000)
-    parser.add_argument("--bank", type=int, default=45_000)
-    parser.add_argument("--genes", type=int, default=36_000)
-    parser.add_argument("--k", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=30)
-    options = parser.parse_args()
-    prediction = random_prediction(options.spots, options.bank, options.genes, options.k)
-    side = int(np.ceil(np.sqrt(options.spots)))
-    rows, columns = np.divmod(np.arange(options.spots), side)
-    prediction.spots.obsm["spatial"] = np.column_stack([columns, rows]) * 200.0
-    prediction.spots.uns["spatial"] = {"B": {"scalefactors": {"spot_diameter_fullres": 110.0}}}
-    viewer = napari.Viewer()
-    session, layers = session_of(viewer), layers_of(viewer)
-    session.set_prediction(prediction)
-    session.set_look(views=VIEWS)
-    clock = Clock()
-    milliseconds: dict[str, list[float]] = {"show a gene": [], "our own work": [], "features = alone": []}
-    genes = np.random.default_rng(1).integers(options.genes, size=options.rounds + 2)
-    with napari_timed(clock):
-        for gene in genes:
-            clock.seconds, start = 0.0, time.perf_counter()
-            session.show(prediction.genes[gene])
-            whole, within = time.perf_counter() - start, clock.seconds
-            assert session.shown is not None
-            np.testing.assert_array_equal(layers.points["predicted"].features["value"], session.shown.predicted)
-            columns_of = {view: dict(layers.points[view].features) for view in VIEWS}
-            start = time.perf_counter()
-            for view in VIEWS:
-                layers.points[view].features = columns_of[view]
-            alone = time.perf_counter() - start
-            for name, taken in zip(milliseconds, (whole, whole - within, alone), strict=True):
-                milliseconds[name].append(1e3 * taken)
-    medians = {}
-    for name, taken in milliseconds.items():
-        warm = taken[2:]  # the first rounds are a warm-up
-        medians[name] = statistics.median(warm)
-        print(f"{name:17} min {min(warm):8.2f} ms   median {medians[name]:8.2f} ms   max {max(warm):8.2f} ms")
-    ratio = medians["show a gene"] / medians["features = alone"]
-    print(f"show a gene / features = alone: {ratio:.2f}")
-    sizes = {"spots": options.spots, "bank": options.bank, "genes": options.genes, "k": options.k}
-    rounded = {f"{name.replace(' ', '_')}_ms": round(median, 2) for name, median in medians.items()}
-    print(json.dumps({"benchmark": "gene_view", **sizes, **rounded, "ratio": round(ratio, 3)}))
-    viewer.close()
+class Plain:
+    """Layers that napari colours by a feature, with values computed before."""
+
+    def __init__(self, like: Ours, values: list[dict[str, dict[str, np.ndarray]]]) -> None:
+        import napari
+
+        self.viewer, self.like, self.values = napari.Viewer(), like, values
+        self.layers: dict[str, Any] = {}
+        self.add(0)
+        grid, ours = self.viewer.canvas.grid, like.viewer.canvas.grid
+        grid.stride, grid.shape, grid.enabled = ours.stride, ours.shape, True
+        self.viewer.fit_to_view(margin=0.1)
+
+    def add(self, gene: int) -> dict[str, Any]:
+        """Replace the layers by new ones for a gene."""
+        for layer in self.layers.values():
+            self.viewer.layers.remove(layer)
+        for view, like in self.like.layers.points.items():
+            layer = self.viewer.add_points(
+                like.data,
+                features=self.values[gene][view],
+                face_color="value",
+                face_colormap=like.face_colormap,
+                face_contrast_limits=like.face_contrast_limits,
+                size=like.size,
+                border_width=0,
+                blending=like.blending,
+                canvas_size_limits=like.canvas_size_limits,
+                scale=like.scale,
+                units=like.units,
+                name=view,
+            )
+            for overlay in (layer.face_colorbar, layer.name_overlay):
+                overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
+            self.layers[view] = layer
+        return self.layers
+
+    def colour(self, gene: int) -> dict[str, Any]:
+        """Set the features alone."""
+        for view, layer in self.layers.items():
+            layer.features = self.values[gene][view]
+        return self.layers
+
+    def colour_within_limits(self, gene: int) -> dict[str, Any]:
+        """Set the features and the limits of the colours."""
+        for view, layer in self.layers.items():
+            layer.features = self.values[gene][view]
+            layer.face_contrast_limits = self.like.layers.points[view].face_contrast_limits
+        return self.layers
+
+
+def same_colours(ours: dict[str, Any], other: dict[str, Any]) -> None:
+    """Check that layers have the same colours, to one of 256 steps, once they have the same limits."""
+    for view in VIEWS:
+        other[view].face_contrast_limits = ours[view].face_contrast_limits
+        np.testing.assert_allclose(other[view].face_color, ours[view].face_color, atol=1 / 255)
+
+
+def turns(ways: dict[str, Callable[[int], Any]]) -> dict[str, Callable[[int], Any]]:
+    """Return ways that are given a round and show another gene in each."""
+    return {name: lambda turn, way=way: way(turn + 1) for name, way in ways.items()}
+
+
+def drawn(ours: Ours, alone: Plain, what: str, sizes: dict[str, int]) -> Row:
+    """Time two ways until all that they changed is drawn."""
+    from qtpy.QtWidgets import QApplication
+
+    QApplication.processEvents()
+    ways = turns({"ours": ours.show, FEATURES: alone.colour})
+    painted = {name: lambda turn, way=way: (way(turn), QApplication.processEvents()) for name, way in ways.items()}
+    taken = interleave(painted, 2, same=None)
+    note = "drawn by the processor, without a GPU"
+    return taken.slower(f"{what}, until it is drawn", "ours", than=FEATURES, sizes=sizes, note=note)
+
+
+def rows(small: bool) -> Iterator[Row]:
+    """Time the ways at two sizes of a section."""
+    if no_window("gene_view"):
+        return
+    rounds = 2 if small else 7
+    bank = random_bank(*((500, 20) if small else (45_000, 100)))
+    for spots in (300,) if small else (5_000, 50_000):
+        ours = Ours(random_prediction(bank, spots, K))
+        values = [ours.values(gene) for gene in range(rounds + 1)]
+        alone, limited = Plain(ours, values), Plain(ours, values)
+        ways = {"ours": ours.show, FEATURES: alone.colour, LIMITS: limited.colour_within_limits}
+        sizes = {"spots": spots, "layers": len(VIEWS), "k": K}
+        what = f"gene switch in the viewer, {spots:,} spots in {len(VIEWS)} layers"
+        taken = interleave(turns(ways), rounds, same=same_colours)
+        yield taken.slower(what, "ours", than=FEATURES, goal=at_most(1.5), by="cpu", sizes=sizes)
+        yield taken.faster(what, "ours", than=LIMITS, by="cpu", sizes=sizes)
+        taken = interleave(turns({"ours": ours.show, NEW: limited.add}), 1, same=same_colours, warm_up=False)
+        yield taken.faster(what, "ours", than=NEW, by="cpu", sizes=sizes)
+        if spots == 5_000:  # more take minutes to draw without a GPU
+            yield drawn(ours, alone, what, sizes)
+        for window in (ours, alone, limited):
+            window.viewer.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)

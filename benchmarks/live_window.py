@@ -1,40 +1,35 @@
-"""How long the window is deaf while a prediction runs beside it, and how long panels take to open.
+"""How long the window stands still while a prediction runs beside it.
 
-usage: python benchmarks/live_window.py [SLIDE SPOTS CHECKPOINT]     (the synthetic sample by default)
+usage: xvfb-run -a python -m benchmarks.live_window [--small]
 
-Needs a screen (``xvfb-run -a`` where there is none). A timer of 5 ms runs in the window; the gaps between its ticks are
-what a user feels. The first run imports torch and timm in the worker, which holds Python's lock; the second shows what
-is ours, and a third stretch, in which nothing runs, what the machine adds. Panels are opened twice. Prints
-milliseconds; a line of JSON last.
+A timer of 5 ms runs in the window; the gaps between its ticks are what a user feels. The first run imports torch and
+timm in the worker, which is compared with importing them plainly, each in a process of its own. Of the second run all
+is ours. While nothing runs, the gaps are what the machine adds.
 """
 
 import json
-import os
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
-os.environ.setdefault("NAPARI_CONFIG", os.path.join(tempfile.mkdtemp(), "settings.yaml"))
-os.environ.setdefault("CMRCNET_CONFIG", tempfile.mkdtemp())
+from benchmarks.harness import Row, Times, at_least, at_most, interleave, main
+from benchmarks.screen import no_window
+from benchmarks.startup import python
 
-import napari
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
-
-from napari_cmrcnet.evaluation.demo import sample_folder
-from napari_cmrcnet.viewer.registry import session_of
-from napari_cmrcnet.widgets.predict import _prediction
-
-PANELS = ("Predict", "Genes", "View", "Evidence", "Regions", "Plots", "Export")
+PLAINLY = "import torch, timm"
+OURS = "from napari_cmrcnet.viewer.runtime import import_torch; import_torch()"
 
 
 class Gaps:
-    """Collects the time between the ticks of a timer in the window."""
+    """Collects the seconds between the ticks of a timer in the window."""
 
     def __init__(self) -> None:
-        self.milliseconds: list[float] = []
+        from qtpy.QtCore import QTimer
+
+        self.seconds: list[float] = []
         self._last = time.perf_counter()
         self._timer = QTimer()
         self._timer.setInterval(5)
@@ -43,67 +38,103 @@ class Gaps:
 
     def _tick(self) -> None:
         now = time.perf_counter()
-        self.milliseconds.append(1e3 * (now - self._last))
+        self.seconds.append(now - self._last)
         self._last = now
 
-    def end(self, what: str) -> float:
-        """Stop, print the longest gaps and return the longest."""
+    def longest(self) -> tuple[float, ...]:
+        """Stop, and return the five longest."""
         self._timer.stop()
-        longest = sorted(self.milliseconds, reverse=True)[:5]
-        print(f"{what:34} longest gaps {', '.join(f'{gap:.0f}' for gap in longest)} ms")
-        return longest[0]
+        return tuple(sorted(self.seconds, reverse=True)[:5])
 
 
 def wait(condition: Callable[[], bool], limit: float = 600) -> None:
     """Run the window until a condition holds."""
+    from qtpy.QtWidgets import QApplication
+
     end = time.monotonic() + limit
-    while not condition() and time.monotonic() < end:
+    while not condition():
+        assert time.monotonic() < end, "the window waits for something that does not come"
         QApplication.processEvents()
         time.sleep(0.001)
 
 
-def main() -> None:
-    """Run the stretches and print the gaps."""
-    sample = sample_folder()
-    given = [Path(path) for path in sys.argv[1:4]]
-    slide, spots, checkpoint = given or (sample / "S4.tif", sample / "S4.h5ad", sample / "sample.cmrcnet")
-    viewer = napari.Viewer()
-    session, figures = session_of(viewer), {}
-    opening: dict[str, list[float]] = {}
-    for _ in range(2):
-        for name in PANELS:
-            start = time.perf_counter()
-            _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", name)
-            opening.setdefault(name, []).append(1e3 * (time.perf_counter() - start))
-            QApplication.processEvents()
-            if len(opening[name]) == 1 or name != "Predict":
-                viewer.window.remove_dock_widget(panel)
-            else:
-                predict = panel
-    for name, (first, second) in opening.items():
-        print(f"opening {name:26} first {first:.0f} ms, second {second:.0f} ms")
-    heavy = [module for module in ("torch", "timm", "scanpy") if module in sys.modules]
-    print(f"heavy packages imported by opening panels: {', '.join(heavy) or 'none'}")
-    predict.choose(slide, spots)
-    predict.checkpoint.set_path(checkpoint)
-    wait(predict.run.isEnabled)
-    for run in ("first (imports torch and timm)", "second"):
-        gaps, results = Gaps(), []
+def print_gaps(code: str) -> None:
+    """Run some code in a thread, print the longest gap of the main thread meanwhile, and what was imported."""
+    with suppress(ImportError):
+        import napari  # noqa: F401 - its objects are there, too, when the garbage collector runs
+
+    work = threading.Thread(target=exec, args=(code, {}))
+    gaps, last = [], time.perf_counter()
+    work.start()
+    while work.is_alive():
+        time.sleep(0.002)
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+    here = [name for name in ("torch", "timm") if name in sys.modules]
+    print(json.dumps({"longest": max(gaps), "imported": here}))
+
+
+def imports(small: bool) -> Iterator[Row]:
+    """Compare importing torch with what the panel does."""
+    gaps: dict[str, list[float]] = {OURS: [], PLAINLY: []}
+
+    def imported(code: str) -> Callable[[int], Any]:
+        def run(turn: int) -> Any:
+            told = json.loads(python("import sys, benchmarks.live_window as b; b.print_gaps(sys.argv[1])", code)(turn))
+            gaps[code].append(told["longest"])
+            return told["imported"]
+
+        return run
+
+    interleave({code: imported(code) for code in gaps}, 1 if small else 2, same=same_modules, warm_up=False)
+    times = {name: Times(tuple(gaps[code]), ()) for name, code in (("ours", OURS), (PLAINLY, PLAINLY))}
+    ratio = times[PLAINLY].median / times["ours"].median
+    yield Row("longest standstill while a worker imports torch", PLAINLY, ratio, goal=at_least(2), times=times)
+
+
+def same_modules(one: Any, other: Any) -> None:
+    """Check that both have imported both."""
+    assert one == other == ["torch", "timm"]
+
+
+def predicting() -> dict[str, tuple[float, ...]]:
+    """Predict the synthetic section twice in a window; return the longest gaps of each run, and of none."""
+    import napari
+    import numpy as np
+
+    from napari_cmrcnet.evaluation.demo import sample_folder
+    from napari_cmrcnet.widgets.predict import _prediction
+
+    sample, viewer, found = sample_folder(), napari.Viewer(), {}
+    _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
+    panel.choose(sample / "S4.tif", sample / "S4.h5ad")
+    panel.checkpoint.set_path(sample / "sample.cmrcnet")
+    wait(panel.run.isEnabled)
+    results: list[Any] = []
+    for run in ("the first (imports torch)", "the second"):
+        gaps, before = Gaps(), len(results)
         # The run alone: what napari takes to make layers of its result is not counted.
-        predict.jobs.start(_prediction(predict.inspection, "cpu"), results.append)
-        wait(lambda: bool(results))  # noqa: B023
-        figures[run.split()[0]] = gaps.end(f"predicting, {run}")
-    gaps, until = Gaps(), time.monotonic() + 5
+        panel.jobs.start(_prediction(panel.inspection, "cpu"), results.append)
+        wait(lambda before=before: len(results) > before)
+        found[run] = gaps.longest()
+    np.testing.assert_array_equal(results[0].neighbours, results[1].neighbours)
+    gaps, until = Gaps(), time.monotonic() + 3
     wait(lambda: time.monotonic() > until)
-    figures["idle"] = gaps.end("nothing runs")
-    start = time.perf_counter()
-    session.set_prediction(results[0], predict.inspection.slide)
-    print(f"showing the result: {1e3 * (time.perf_counter() - start):.0f} ms, nearly all of it napari's")
-    second = {name: round(times[1], 1) for name, times in opening.items()}
-    rounded = {f"{name}_ms": round(gap, 1) for name, gap in figures.items()}
-    print(json.dumps({"benchmark": "live_window", **rounded, "opening_ms": second, "heavy": heavy}))
+    found["none"] = gaps.longest()
     viewer.close()
+    return found
+
+
+def rows(small: bool) -> Iterator[Row]:
+    """Measure the window's gaps, then compare the imports; in the small form these alone."""
+    if not small and not no_window("live_window"):
+        for run, gaps in predicting().items():  # all measured before the first row, which imports torch here
+            what = f"longest standstill of the window, prediction that runs beside it: {run}"
+            goal = at_most(100) if run == "the second" else None
+            yield Row(what, "", 1e3 * gaps[0], "ms", goal=goal, times={"five longest": Times(gaps, ())})
+    yield from imports(small)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)
