@@ -56,8 +56,9 @@ def test_a_gene_is_the_same_alone_and_among_others(bank: Bank, monkeypatch: pyte
         np.testing.assert_array_equal(bank.mean_expression(neighbours, [gene])[:, 0], together[:, column])
 
 
-def test_mean_expression_is_the_plain_mean_in_every_bit() -> None:
-    bank = make_bank(2_000, 20, 0.5, seed=4)
+@pytest.mark.parametrize("filled", [0.0, 0.05, 0.5])
+def test_mean_expression_is_the_plain_mean_in_every_bit(filled: float) -> None:
+    bank = make_bank(2_000, 20, filled, seed=4)
     neighbours = neighbours_of(bank, 500, 37)
     expected = bank.expression.toarray().astype(np.float64)[neighbours].mean(axis=1).astype(np.float32)
     np.testing.assert_array_equal(bank.mean_expression(neighbours, bank.genes), expected)
@@ -75,8 +76,9 @@ def test_neighbourhoods_are_averaged_over_as_neighbours_are(bank: Bank) -> None:
 def test_spread_is_the_standard_deviation(bank: Bank) -> None:
     neighbours = neighbours_of(bank, 30, 5)
     dense = bank.expression.toarray().astype(np.float64)
-    expected = dense[neighbours, 1].std(axis=1)
-    np.testing.assert_allclose(bank.expression_spread(neighbours, ["ERBB2"])[:, 0], expected, atol=1e-6)
+    expected = dense[neighbours].std(axis=1)
+    np.testing.assert_allclose(bank.expression_spread(neighbours, ["ERBB2"])[:, 0], expected[:, 1], atol=1e-6)
+    np.testing.assert_allclose(bank.expression_spread(neighbours, bank.genes), expected, atol=1e-6)
 
 
 def test_one_gene_takes_milliseconds() -> None:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
+from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of
 from napari_cmrcnet.retrieval.faiss_search import approximate_index, flat_index
 from napari_cmrcnet.retrieval.fits import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -33,7 +33,7 @@ Int32 = npt.NDArray[np.int32]
 OBS_COLUMNS = ("section", "patient", "array_row", "array_col", "x", "y")
 EMBEDDING = "gene_embedding"  # its name in obsm
 UNIT_TOLERANCE = 1e-4
-COLUMN_BYTES = 64e6  # dense columns of expression held at a time
+COLUMN_BYTES = 64e6  # columns of expression, or of their means, held at a time
 SPOTS_A_PASS = 4096  # spots embedded at a time
 
 
@@ -139,16 +139,16 @@ class Bank:
         self,
         neighbours: Int32 | Neighbourhoods,
         genes: Sequence[str],
-        average: Callable[[Neighbourhoods, Float64], Float64],
+        average: Callable[[Neighbourhoods, Columns], Float64],
     ) -> Float32:
-        """Average dense columns over neighbours, a few columns at a time."""
+        """Average columns over neighbours, a few at a time."""
         chosen = self.names.columns(genes, "The checkpoint")
         if not isinstance(neighbours, Neighbourhoods):
             neighbours = Neighbourhoods.of(neighbours, len(self))
         result = np.empty((len(neighbours), len(chosen)), np.float32)
-        step = max(1, int(COLUMN_BYTES / 8 / max(1, len(self))))
+        step = max(1, int(COLUMN_BYTES / 8 / max(1, len(self), len(neighbours))))
         for start in range(0, len(chosen), step):
-            columns = dense_columns(self.expression, chosen[start : start + step])
+            columns = columns_of(self.expression, chosen[start : start + step])
             result[:, start : start + step] = average(neighbours, columns)
         return result
 
