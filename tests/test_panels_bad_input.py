@@ -10,6 +10,8 @@ from napari.components import ViewerModel
 
 from bad_input import CASES, Input, fits
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.viewer.preview import PREVIEW
+from napari_cmrcnet.viewer.reader import read_slide
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.export import ExportPanel
 from napari_cmrcnet.widgets.export_formats import FORMATS
@@ -137,3 +139,15 @@ def test_an_export_never_overwrites_what_was_predicted(qtbot: Any, export: Expor
     assert good.spots.read_bytes() == content
     path = good.spots.with_name("other.h5ad")
     assert export_to(qtbot, export, kind, path) == "Written: other.h5ad"
+
+
+def test_layers_deleted_during_a_run_come_back_with_its_result(qtbot: Any, panel: PredictPanel, good: Input) -> None:
+    ((levels, settings, _),) = read_slide(str(good.slide))
+    panel.viewer.add_image(levels, **settings)
+    choose(qtbot, panel, Input(good.slide, None, good.checkpoint), MPP, K)
+    assert {layer.name for layer in panel.viewer.layers} == {"C", PREVIEW}
+    panel.run.click()
+    panel.viewer.layers.clear()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
+    assert messages(panel) == []
+    assert panel.viewer.layers[0].name == "H&E"
