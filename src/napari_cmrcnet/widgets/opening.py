@@ -138,8 +138,10 @@ def start_scoring(viewer: Any) -> None:
             session.set_scores(scores)
             start_scoring(viewer)
 
-    job = pcc_job(prediction) if scores is None else interval_job(prediction, scores)
-    run_in_window(viewer, job, done, f"Scoring {prediction.name}")
+    if scores is None:
+        run_in_window(viewer, pcc_job(prediction), done, f"Scoring {prediction.name}")
+    else:
+        run_in_window(viewer, interval_job(prediction, scores), done, f"Intervals of {prediction.name}")
 
 
 def find_slide(parent: "QWidget", viewer: Any) -> None:
@@ -257,6 +259,7 @@ def _open_public(title: str) -> list[Any]:
 
 def _nothing_yet(viewer: Any, name: str) -> list[Any]:
     """Return an empty layer, to be removed once it was added: napari takes a sample without layers for an error."""
+
     def remove() -> None:
         if name in viewer.layers:
             viewer.layers.remove(name)
