@@ -18,6 +18,7 @@ from benchmarks.harness import HEADER, line
 
 BENCHMARKS = (
     "retrieval",
+    "export_all",
     "gene_switch",
     "gene_view",
     "gene_list",

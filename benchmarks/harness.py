@@ -13,6 +13,8 @@ With ``small`` it takes seconds, and tells only whether the results are right.
 """
 
 import argparse
+import ctypes
+import gc
 import importlib.metadata
 import json
 import multiprocessing
@@ -212,6 +214,8 @@ def extra_memory(prepare: Callable[..., Callable[[], object]], *arguments: Any) 
 
 def _extra_memory(prepare: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> float:
     work = prepare(*arguments)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was let go must not be there to be used again
     Path("/proc/self/clear_refs").write_text("5")  # the peak, VmHWM, begins anew
     before = _status_mb("VmRSS")
     work()
