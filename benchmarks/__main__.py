@@ -19,6 +19,10 @@ from benchmarks.harness import HEADER, line
 BENCHMARKS = (
     "retrieval",
     "export_all",
+    "reading",
+    "predicting",
+    "encoder",
+    "training",
     "gene_switch",
     "gene_view",
     "gene_list",

@@ -1,5 +1,6 @@
 """predict(): a section and a checkpoint in, a Prediction out."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
 
+GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read them
 QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,000
 SPOTS_MEASURED = 256  # searched for exactly, too, to see what an approximate search misses
 
@@ -79,7 +81,8 @@ def predict(
     chosen = choose_device(device)
     precision = choose_precision(chosen, precision)
     n = len(section.xy)
-    patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size)
+    threads = 2 if chosen.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
+    patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
     encoded = yield from encode_patches(
         checkpoint.model,
         patches,
