@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import anndata
@@ -14,7 +15,16 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, atomic_folder, sha256, size_text, write_json
+from napari_cmrcnet.common.files import (
+    atomic_file,
+    atomic_folder,
+    cache_folder,
+    mark_used,
+    sha256,
+    size_text,
+    trim_cache,
+    write_json,
+)
 from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, finish
 
@@ -182,3 +192,38 @@ def test_links_that_meet_in_ever_so_many_ways_are_followed_once(tmp_path: Path) 
 )
 def test_sizes_are_said_as_people_say_them(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+@pytest.fixture
+def full_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the cache with three things of 1 kB, used one, two and three weeks ago, and its limit 2.5 kB."""
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("CMRCNET_CACHE_LIMIT", "2.5e-6")
+    folder = cache_folder("patches")
+    (folder / "folder").mkdir()
+    for weeks, name in enumerate(["new.npy", "folder/level.tif", "old.npy"], start=1):
+        (folder / name).write_bytes(bytes(1000))
+        used = time.time() - weeks * 7 * 86_400
+        os.utime(folder / name.split("/")[0], (used, used))
+    return folder
+
+
+def test_a_full_cache_loses_what_was_used_longest_ago(full_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trim_cache("patches")
+    assert sorted(os.listdir(full_cache)) == ["folder", "new.npy"]
+    monkeypatch.setenv("CMRCNET_CACHE_LIMIT", "1e-6")
+    trim_cache("patches")
+    assert os.listdir(full_cache) == ["new.npy"]
+
+
+def test_a_full_cache_keeps_what_was_used_today(full_cache: Path) -> None:
+    mark_used(full_cache / "old.npy")
+    trim_cache("patches")
+    assert sorted(os.listdir(full_cache)) == ["new.npy", "old.npy"]
+
+
+def test_a_limit_of_the_cache_that_is_no_number(full_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMRCNET_CACHE_LIMIT", "20 GB")
+    with pytest.raises(UserError, match="CMRCNET_CACHE_LIMIT is '20 GB', not a number of GB; set it to one"):
+        trim_cache("patches")
+    assert len(os.listdir(full_cache)) == 3

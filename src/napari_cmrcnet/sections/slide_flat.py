@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_folder, cache_folder
+from napari_cmrcnet.common.files import atomic_folder, cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.sections.slide_reader import TileReader
@@ -166,7 +166,9 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
         shutil.rmtree(folder, ignore_errors=True)
         with atomic_folder(folder) as temporary:
             _build(temporary, source, whole, report)
+        trim_cache("overviews")
         levels = _open_levels(folder)
+    mark_used(folder)
     if whole:
         source.close()
         return StackedSource(levels, source)

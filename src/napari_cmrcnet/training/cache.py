@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, cache_folder, sha256
+from napari_cmrcnet.common.files import atomic_file, cache_folder, mark_used, sha256, trim_cache
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
@@ -97,9 +97,11 @@ def patch_cache(section: Section, spec: PatchSpec, key: str | None = None) -> Jo
     patches = _open_cache(path, shape)
     if patches is None:
         yield from _cut(section, spec, path, shape)
+        trim_cache("patches")
         patches = _open_cache(path, shape)
     if patches is None:
         raise UserError(f"{path} was removed while it was read; start again.")
+    mark_used(path)
     return patches
 
 
