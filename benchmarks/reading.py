@@ -68,7 +68,7 @@ def _against_the_others(what: str, path: Path, corners: np.ndarray, rounds: int,
     ratio = OF_ZARR * taken.ratio("tifffile + zarr", "ours")
     note = f"zarr timed on the first {len(few)} patches, the ratio scaled by {OF_ZARR}"
     yield Row(what, "tifffile + zarr", ratio, times=times, note=note, **about)
-    yield taken.slower(what, "ours", than="decoding alone", note="of its time", **about)
+    yield taken.slower(what, "ours", than="decoding alone", by="cpu", note="CPU seconds", **about)
 
 
 def _same(ours: Pixels, other: Pixels | None) -> None:
