@@ -147,8 +147,12 @@ def test_full_disk(tmp_path: Path) -> None:
 def interrupted(command: list[str], when: str) -> subprocess.CompletedProcess[str]:
     """Start a command, send Ctrl-C when it has written a word to standard error, and wait for its end."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "TTY_INTERACTIVE": "1", "FORCE_COLOR": "1"}
+
+    def heed_ctrl_c() -> None:  # a shell lets what it starts in the background ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed_ctrl_c
     ) as process:
         assert process.stderr is not None
         seen = ""
