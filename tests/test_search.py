@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import numpy.typing as npt
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval import faiss_search, rescore, search
@@ -204,10 +205,11 @@ def test_similarities_are_those_of_the_plain_way(seed: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_threads", lambda: threads)
     monkeypatch.setattr(search, "QUERY_BLOCK", 7)
     rng = np.random.default_rng(10)
-    check(vectors(rng, 40), vectors(rng, 500), 30)
+    with threadpool_limits(threads, user_api="blas"):
+        check(vectors(rng, 40), vectors(rng, 500), 30)
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {threads}
 
 
 @pytest.mark.parametrize("length", [1e-40, 1e-25, 1e25, 1e38])

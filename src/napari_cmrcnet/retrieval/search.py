@@ -7,14 +7,16 @@ machine; equal similarities go to the lower bank row. All machines therefore ret
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from napari_cmrcnet.retrieval.candidates import Candidates, Places, kth_best
 from napari_cmrcnet.retrieval.rescore import Rescorer
@@ -30,10 +32,11 @@ Engine = Literal["built-in", "faiss", "faiss-ivf"]
 """What searches a bank: ourselves, FAISS with the same result, or FAISS approximately."""
 
 QUERY_BLOCK = 512
+QUERIES_AT_A_TIME = 2048  # in all threads together, which takes 100 MB to 150 MB
 BANK_BLOCK = 4096
 WIDTH = 1024  # candidates of a query that there is room for at first, beside 2 k
 HELD_PER_QUERY = 4096  # a bank of near-copies fills the band: beyond this the held ones are cut exactly
-MOST_THREADS = 4  # each takes some 40 MB
+_turn = threading.Lock()  # for all cores
 
 Product = Callable[[Float32, Float32, Float32 | None, int], tuple[Places, Float32]]
 """(unit queries, unit bank block, the k-th best scores known, k) -> places, in the matrix of a line a query and a
@@ -63,7 +66,7 @@ def nearest(
     queries : float array, (n, d)
         Query vectors, of any length.
     bank : float array, (M, d)
-        Bank vectors, of any length. Beside it at most about 200 MB are used.
+        Bank vectors, of any length. Beside it and the result at most about 150 MB are used.
     k : int
         How many, 1 to M.
     device : str or torch.device
@@ -113,9 +116,10 @@ def nearest_float64(
         rescorer = Rescorer(queries[block], query_norm[block], bank, bank_norm)
         neighbours[block], similarity[block] = _Search(rescorer, bank, k, product).run(index)
 
-    blocks = [slice(start, start + QUERY_BLOCK) for start in range(0, len(queries), QUERY_BLOCK)]
-    with _full_float32(device), ThreadPoolExecutor(_threads() if str(device) == "cpu" else 1) as pool:
-        list(pool.map(search, blocks))
+    with _own_threads() if str(device) == "cpu" else _full_float32() as threads:
+        size = max(1, min(QUERY_BLOCK, QUERIES_AT_A_TIME // threads, -(-len(queries) // threads)))
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(search, [slice(start, start + size) for start in range(0, len(queries), size)]))
     return neighbours, similarity
 
 
@@ -205,12 +209,6 @@ def _unit_quickly(vectors: Floats, lengths: Float64) -> Float32:
     return _unit(vectors, lengths, np.float32 if vectors.dtype.itemsize <= 4 and common.all() else np.float64)
 
 
-def _threads() -> int:
-    """Return how many blocks of queries are searched at a time: what NumPy does between the products takes one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, MOST_THREADS, int(os.environ.get("OMP_NUM_THREADS") or cores)))
-
-
 def _numpy_product(unit: Float32, block: Float32, kth: Float32 | None, k: int) -> tuple[Places, Float32]:
     scores = unit @ block.T
     if kth is None and len(block) >= k:
@@ -236,18 +234,29 @@ def _torch_product(device: "str | torch.device") -> Product:
     return product
 
 
-def _full_float32(device: "str | torch.device") -> AbstractContextManager[None]:
-    """Keep torch from rounding the products to TF32, whose error is far beyond the band."""
-    return nullcontext() if str(device) == "cpu" else _highest_matmul_precision()
+@contextmanager
+def _own_threads() -> Iterator[int]:
+    """Search for a block of queries in each thread, instead of taking each product in all of the matrix library's.
+
+    So the steps between the products use all cores, too, and no thread waits for the others at the end of each:
+    with two threads it takes two thirds of the time, and less where the machine does other work besides. Gives how
+    many threads the matrix library was to use.
+    """
+    with _turn:
+        libraries = ThreadpoolController().select(user_api="blas")
+        threads = max((library.num_threads for library in libraries.lib_controllers), default=os.cpu_count() or 1)
+        with libraries.limit(limits=1):
+            yield threads
 
 
 @contextmanager
-def _highest_matmul_precision() -> "Iterator[None]":
+def _full_float32() -> Iterator[int]:
+    """Keep torch from rounding the products to TF32, whose error is far beyond the band. One thread feeds a GPU."""
     import torch
 
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        yield 1
     finally:
         torch.set_float32_matmul_precision(before)

@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Event
 from typing import Any, Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
@@ -115,6 +116,7 @@ def _start_worker(threads: int, stop: Event, numbers: "SimpleQueue[int]") -> Non
     _stop, _number = stop, numbers.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
