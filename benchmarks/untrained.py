@@ -22,17 +22,19 @@ from napari_cmrcnet.sections.section import Section, open_section
 GENES = 100
 
 
-def untrained_checkpoint(size: Literal["paper", "small", "tiny"], spots: int, **settings: Any) -> Checkpoint:
+def untrained_checkpoint(
+    size: Literal["paper", "small", "tiny"], spots: int, genes: int = GENES, **settings: Any
+) -> Checkpoint:
     """Return a checkpoint with random weights and a random bank; ``settings`` as of `preset`."""
     torch.manual_seed(0)
-    genes = tuple(f"G{i}" for i in range(GENES))
-    config = preset(size, len(genes), reconstruction=False, **settings)
+    names = tuple(f"G{i}" for i in range(genes))
+    config = preset(size, genes, reconstruction=False, **settings)
     place = {"array_row": np.int32(0), "array_col": np.int32(0), "x": 0.0, "y": 0.0}
     obs = pd.DataFrame({"section": "A", "patient": "", **place}, index=[str(i) for i in range(spots)])
     _, embeddings = random_embeddings(1, spots)
-    expression = scipy.sparse.random(spots, len(genes), 0.1, "csc", np.float32, rng=np.random.default_rng(0))
-    bank = Bank(embeddings, expression, genes, ("",) * len(genes), obs)
-    card = Card(config, genes, ("A",), ("",), seed=0, epochs=0)
+    expression = scipy.sparse.random(spots, genes, 0.1, "csc", np.float32, rng=np.random.default_rng(0))
+    bank = Bank(embeddings, expression, names, ("",) * genes, obs)
+    card = Card(config, names, ("A",), ("",), seed=0, epochs=0)
     return Checkpoint(card, CMRCNet(config).eval(), bank)
 
 
