@@ -91,7 +91,7 @@ def columns_of(matrix: Any, columns: Sequence[int]) -> Columns:
     """
     entries = [slice(matrix.indptr[column], matrix.indptr[column + 1]) for column in columns]
     ends = np.cumsum([0, *(entry.stop - entry.start for entry in entries)])
-    if len(columns) == 1 or ends[-1] > MOSTLY_ZERO * matrix.shape[0] * len(columns):
+    if ends[-1] > MOSTLY_ZERO * matrix.shape[0] * len(columns):
         return dense_columns(matrix, columns)
     data = np.concatenate([matrix.data[entry] for entry in entries], dtype=np.float64)
     indices = np.concatenate([matrix.indices[entry] for entry in entries])
