@@ -60,9 +60,11 @@ def test_equals_brute_force(k: int) -> None:
     check(vectors(rng, 23), vectors(rng, 300), k)
 
 
-def test_equals_brute_force_with_the_blocks_in_use() -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_equals_brute_force_with_the_blocks_in_use(scaled: bool) -> None:
     rng = np.random.default_rng(0)
-    check(vectors(rng, 30, 256), vectors(rng, 9001, 256), 50)
+    bank = vectors(rng, 9001, 256)
+    check(vectors(rng, 30, 256), search.unit_length(bank) if scaled else bank, 50)
 
 
 @pytest.mark.parametrize("seed", range(20))

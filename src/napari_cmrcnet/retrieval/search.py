@@ -166,25 +166,27 @@ class _Search:
         """Find candidates block by block of the bank."""
         held = Candidates(len(unit), WIDTH + 2 * self.k)
         kth: Float32 | None = None
+        added = 0  # since the k-th best scores were looked for
         for start in range(0, len(self.bank), BANK_BLOCK):
             rows = slice(start, start + BANK_BLOCK)
             block = _unit_quickly(self.bank[rows], self.rescorer.bank_norm[rows])
             places, scores = self.product(unit, block, kth, self.k)
-            if len(places) == 0:
-                continue
             if kth is not None and held.after(places, len(block)) > held.rows.shape[1]:
-                self._tighten(held, kth)
+                self._tighten(held)
+                if held.used > max(HELD_PER_QUERY, 4 * self.k):
+                    held.choose(np.sort(self._best(held)[0], axis=1))
             held.add(places, scores, len(block), start)
-            kth = held.kth_best(self.k)
-        if kth is not None:
-            held.keep(kth - band(unit.shape[1]))
+            added += len(places)
+            if kth is None or added > len(unit) * self.k // 8:
+                kth, added = held.kth_best(self.k), 0
+        self._tighten(held)
         return held
 
-    def _tighten(self, held: Candidates, kth: Float32) -> None:
-        """Make room: drop what cannot be among the k best, and if that is too little, all but exactly these."""
-        held.keep(kth - band(self.bank.shape[1]))
-        if held.used > max(HELD_PER_QUERY, 4 * self.k):
-            held.choose(np.sort(self._best(held)[0], axis=1))
+    def _tighten(self, held: Candidates) -> None:
+        """Drop what cannot be among the k best."""
+        kth = held.kth_best(self.k)
+        if kth is not None:
+            held.keep(kth - band(self.bank.shape[1]))
 
     def _best(self, held: Candidates) -> tuple[Places, Float64]:
         rows = held.rows[:, : held.used]
@@ -204,7 +206,9 @@ def _unit(vectors: Floats, lengths: Float64, dtype: npt.DTypeLike = np.float64) 
 
 
 def _unit_quickly(vectors: Floats, lengths: Float64) -> Float32:
-    """Return unit vectors for a product: in float32, unless that would overflow or vectors are more precise."""
+    """Return unit vectors for a product: as they are, or in float32, unless that would overflow or they are finer."""
+    if vectors.dtype == np.float32 and (np.abs(lengths - 1) <= 2.0**-24).all():
+        return vectors
     common = (lengths == 0) | ((lengths > 1e-30) & (lengths < 1e30))
     return _unit(vectors, lengths, np.float32 if vectors.dtype.itemsize <= 4 and common.all() else np.float64)
 
