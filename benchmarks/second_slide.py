@@ -4,9 +4,10 @@ usage: python -m benchmarks.second_slide [--small]
 
 The published way encodes the patches of all training spots again, as it keeps no embeddings, then the slide's; takes
 the full matrix of similarities; and averages all genes in a loop over spots, from a dense matrix. It is given its
-patches ready in memory, in its batches of 32, and inference mode, which it does not have. Of the training patches it
-encodes a twentieth, whose time is counted twenty times: encoding takes time in proportion to them. Ours reads the
-patches from the slide, and computes all genes, too. The small encoder on a CPU, ViT-B/32 on a GPU, with random weights.
+patches ready in memory, and inference mode, which it does not have. Of the training patches it encodes a twentieth,
+whose time is counted twenty times: encoding takes time in proportion to them. Ours reads the patches from the slide,
+and computes all genes, too. Both encode 32 patches at a time. The small encoder on a CPU, ViT-B/32 on a GPU, with
+random weights.
 """
 
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.slide import open_slide
 
 K = 50
-PUBLISHED_BATCH = 32
+BATCH = 32
 SHARE = 20  # one in so many training patches is encoded
 
 
@@ -59,7 +60,9 @@ def _row(section: Section, checkpoint: Checkpoint, device: Literal["cpu", "cuda"
 
     def ours(_: int) -> np.ndarray:
         with open_slide(section.slide.path) as slide:  # newly, so that no tile is decoded already
-            prediction = finish(predict(replace(section, slide=slide), checkpoint, k=K, device=device))
+            prediction = finish(
+                predict(replace(section, slide=slide), checkpoint, k=K, device=device, batch_size=BATCH)
+            )
         return prediction.expression(prediction.genes)
 
     def published(_: int) -> np.ndarray:
@@ -95,8 +98,8 @@ def _row(section: Section, checkpoint: Checkpoint, device: Literal["cpu", "cuda"
 def _encode(model: CMRCNet, patches: Pixels, mean: object, std: object, device: str) -> torch.Tensor:
     batches = []
     with torch.inference_mode():
-        for start in range(0, len(patches), PUBLISHED_BATCH):
-            pixels = to_input(patches[start : start + PUBLISHED_BATCH], mean, std, torch.device(device))
+        for start in range(0, len(patches), BATCH):
+            pixels = to_input(patches[start : start + BATCH], mean, std, torch.device(device))
             batches.append(model.embed_image(pixels).float().cpu())
     return torch.cat(batches)
 
