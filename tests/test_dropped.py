@@ -210,6 +210,24 @@ def test_a_checkpoint_that_has_moved_is_found(
     assert view.find_checkpoint.isHidden()
 
 
+def test_a_checkpoint_is_found_though_the_slide_is_damaged(
+    qtbot: Any, drop: Callable[[Path], None], viewer: Any, good: Input, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good.slide.write_bytes(b"")
+    (saved.parent / "deep").mkdir()
+    checkpoint = Path(shutil.move(good.checkpoint, saved.parent / "deep" / "moved.cmrcnet"))
+    answers(monkeypatch, yes=False)
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    _, view = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
+    answers(monkeypatch, yes=True, folder=str(checkpoint))
+    view.find_checkpoint.click()
+    qtbot.waitUntil(lambda: bool(warnings()) or session.prediction.bank is not None, timeout=SLOW)  # type: ignore[union-attr]
+    assert warnings() == []
+    assert session.slide is None
+
+
 def test_regions_of_qupath_are_added_to_the_section(
     qtbot: Any, drop: Callable[[Path], None], told: list[str], viewer: Any, saved: Path, tmp_path: Path
 ) -> None:

@@ -276,7 +276,7 @@ def test_the_second_opening_of_a_panel_is_quick(window: Window) -> None:
         began = time.perf_counter()
         window.viewer.window.add_plugin_dock_widget("napari-cmrcnet", name)
         slow[name] = time.perf_counter() - began
-    assert max(slow.values()) < 5, slow  # a bound on being stuck; benchmarks/panels.py has the times
+    assert max(slow.values()) < 5, slow  # a bound on being stuck; benchmarks/startup.py has the times
 
 
 @pytest.mark.parametrize("section", ["C5"])

@@ -10,7 +10,6 @@ from napari_cmrcnet.common.errors import UserError
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
     from napari_cmrcnet.evaluation.experiments.tables import Row, Table
-    from napari_cmrcnet.sections.panels import Panel
 
 
 def benchmark(options: argparse.Namespace) -> None:
@@ -50,8 +49,10 @@ def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
     from napari_cmrcnet.evaluation.experiments.dataset import from_sheet
     from napari_cmrcnet.evaluation.experiments.methods import KS
     from napari_cmrcnet.evaluation.experiments.recipes import find_recipe, recipes
+    from napari_cmrcnet.sections.panels import load_panel
 
-    panel, recipe = _panel(options.panel), find_recipe(options.dataset)
+    panel = None if options.panel is None else load_panel(options.panel)
+    recipe = find_recipe(options.dataset)
     if recipe is not None:
         folder = options.data or Path(recipe.key)
         dataset = recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, only_on_tissue=options.on_tissue)
@@ -91,9 +92,3 @@ def _cell(row: "Row", name: str) -> str:
     one = row.estimates[name]
     own = "–" if one.mean is None else f"{one.mean:.3f}"
     return f"{own} (paper {row.paper[name]:.3f})" if name in row.paper else own
-
-
-def _panel(name: str | None) -> "Panel | None":
-    from napari_cmrcnet.sections.panels import load_panel
-
-    return None if name is None else load_panel(name)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.parser import _add, _add_device, model_mpp, positive_int
+from napari_cmrcnet.cli.parser import add_command, add_device, model_mpp, positive_int
 
 if TYPE_CHECKING:
     from napari_cmrcnet.cli.parser import Commands
@@ -29,7 +29,7 @@ METHOD_NAMES = (
 
 def add_benchmark(commands: "Commands") -> None:
     """Add ``benchmark``."""
-    parser = _add(commands, "benchmark", "compare CMRCNet with other methods: the paper's tables and figures")
+    parser = add_command(commands, "benchmark", "compare CMRCNet with other methods: the paper's tables and figures")
     parser.add_argument(
         "dataset", metavar="SHEET|DATASET", help="CSV: section,slide,spots,patient; or one of the paper's datasets"
     )
@@ -78,7 +78,7 @@ def add_benchmark(commands: "Commands") -> None:
     where = parser.add_argument_group("where it runs")
     where.add_argument("--workers", type=positive_int, default=1, metavar="N", help="folds and methods at once (1)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run on")
-    _add_device(where)
+    add_device(where)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -95,6 +95,6 @@ def _weights(text: str) -> tuple[str, Path]:
 
 def add_download(commands: "Commands") -> None:
     """Add ``download``."""
-    parser = _add(commands, "download", "download one of the paper's datasets from HEST")
+    parser = add_command(commands, "download", "download one of the paper's datasets from HEST")
     parser.add_argument("dataset", metavar="DATASET", help="idc_lymphnode, skcm, read, coad, idc or psc")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to put it in (its name)")

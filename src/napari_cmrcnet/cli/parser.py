@@ -51,7 +51,8 @@ class _Version(argparse.Action):
         parser.exit(message=f"napari-cmrcnet {__version__}\n")
 
 
-def _add(commands: "Commands", name: str, summary: str) -> argparse.ArgumentParser:
+def add_command(commands: "Commands", name: str, summary: str) -> argparse.ArgumentParser:
+    """Add a command, with its summary and its example."""
     return commands.add_parser(
         name,
         help=summary,
@@ -83,19 +84,21 @@ def model_mpp(text: str) -> float | None:
 
 
 def _add_simulate(commands: "Commands") -> None:
-    parser = _add(commands, "simulate", "make synthetic H&E sections with spots and counts, and their sheet")
+    parser = add_command(commands, "simulate", "make synthetic H&E sections with spots and counts, and their sheet")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write them to")
     parser.add_argument("--sections", type=positive_int, default=4, metavar="N", help="how many sections (4)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same sections (0)")
 
 
 def _add_info(commands: "Commands") -> None:
-    parser = _add(commands, "info", "say what a slide, spots, checkpoint or prediction is, and what is wrong with it")
+    parser = add_command(
+        commands, "info", "say what a slide, spots, checkpoint or prediction is, and what is wrong with it"
+    )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
 
 
 def _add_train(commands: "Commands") -> None:
-    parser = _add(commands, "train", "train CMRCNet on the sections of a sheet")
+    parser = add_command(commands, "train", "train CMRCNet on the sections of a sheet")
     parser.add_argument("sheet", type=Path, metavar="SHEET", help="CSV: section,slide,spots,patient")
     parser.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet", help="checkpoint to write")
     parser.add_argument(
@@ -171,11 +174,11 @@ def _add_train(commands: "Commands") -> None:
     fit.add_argument("--seed", type=int, default=0, help="(0)")
     fit.add_argument("--devices", type=positive_int, default=1, metavar="N", help="GPUs a node (1)")
     fit.add_argument("--num-nodes", type=positive_int, default=1, metavar="N", help="machines (1)")
-    _add_device(fit)
+    add_device(fit)
 
 
 def _add_predict(commands: "Commands") -> None:
-    parser = _add(commands, "predict", "predict expression at the spots of a slide, or of each slide of a sheet")
+    parser = add_command(commands, "predict", "predict expression at the spots of a slide, or of each slide of a sheet")
     parser.add_argument("sheet", type=Path, nargs="?", metavar="SHEET", help="CSV: section,slide,spots,patient")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="M.cmrcnet", help="the trained model")
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, in place of a sheet")
@@ -204,11 +207,11 @@ def _add_predict(commands: "Commands") -> None:
     )
     parser.add_argument("--workers", type=positive_int, metavar="N", help="slides of a sheet at once (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")
-    _add_device(parser)
+    add_device(parser)
 
 
 def _add_evaluate(commands: "Commands") -> None:
-    parser = _add(commands, "evaluate", "score predictions against the measured expression, with pictures")
+    parser = add_command(commands, "evaluate", "score predictions against the measured expression, with pictures")
     parser.add_argument("predictions", type=Path, nargs="+", metavar="PREDICTION", help="files of 'predict'")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scores and pictures")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the prediction's own)")
@@ -218,11 +221,12 @@ def _add_evaluate(commands: "Commands") -> None:
 
 
 def _add_demo(commands: "Commands") -> None:
-    parser = _add(commands, "demo", "predict and score the synthetic sample, with pictures")
+    parser = add_command(commands, "demo", "predict and score the synthetic sample, with pictures")
     parser.add_argument(
         "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (demo_output)"
     )
 
 
-def _add_device(parser: "argparse._ActionsContainer") -> None:
+def add_device(parser: "argparse._ActionsContainer") -> None:
+    """Add ``--device``."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (auto)")

@@ -93,6 +93,6 @@ def _faiss() -> Any:
         import faiss
     except ImportError as error:
         raise UserError(
-            "FAISS is not installed: pip install 'napari-cmrcnet[faiss]', or search without it: --engine built-in."
+            "FAISS is not installed: pip install 'napari-cmrcnet[faiss]', or search with the built-in engine."
         ) from error
     return faiss

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.retrieval.genes import GeneNames, Match
+from napari_cmrcnet.sections.gene_aliases import symbols_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -235,6 +236,29 @@ class GeneList:
             case _:
                 values: npt.NDArray[np.float64] = np.asarray(getattr(self, key), np.float64)
                 return values
+
+    def status(self, text: str) -> str:
+        """Say in a line how many genes there are and are listed, and what a text was searched as."""
+        listed, total = len(self.rows), len(self)
+        if not listed and text:
+            return f"None of the genes listed here is found by “{text}”. Type less of it, or choose All genes above."
+        if not listed:
+            return "There is no gene to list here. Choose All genes above, or tick some."
+        meant = [symbol for symbol in symbols_of(text) if self.names.column(symbol) is not None]
+        line = f"{text} → {', '.join(meant)}. " if meant else ""
+        line += f"{total:,} genes"
+        if self.scored:
+            line += f", PCC of {self.n_correlated:,}"
+        return line + (f"; {listed:,} shown" if listed < total else "")
+
+    @property
+    def note(self) -> str:
+        """What is still to come or never will, a sentence; ``""`` where all is known."""
+        if not self.any_measured:
+            return "The section has no measurements to compare with."
+        if not self.scored:
+            return "The PCC of all genes are being computed and appear here."
+        return "The intervals are being computed and appear here." if self.intervals_due else ""
 
     @cached_property
     def _alphabetical(self) -> npt.NDArray[np.float64]:

@@ -112,9 +112,8 @@ class GeneTable(QTableView):
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setVerticalScrollBarPolicy(
-            Qt.ScrollBarPolicy.ScrollBarAlwaysOn
-        )  # as it comes and goes, all is drawn twice
+        # As it comes and goes, all is drawn twice.
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setWordWrap(False)
         self.setMinimumHeight(180)
         rows, columns = self.verticalHeader(), self.horizontalHeader()

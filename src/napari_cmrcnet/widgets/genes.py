@@ -8,7 +8,6 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.registry import session_of
@@ -265,8 +264,8 @@ class GenesPanel(QWidget):
         if genes is None or prediction is None:
             self.note.hide()
             return
-        self.status.setText(_status(genes, self.search.text().strip()))
-        notes = [_note(genes)]
+        self.status.setText(genes.status(self.search.text().strip()))
+        notes = [genes.note]
         if prediction.bank is None:
             notes.append(
                 f"The checkpoint of this prediction is not where it was, so only the {len(genes):,} genes that its "
@@ -274,28 +273,6 @@ class GenesPanel(QWidget):
             )
         self.note.setText(" ".join(filter(None, notes)))
         self.note.setVisible(any(notes))
-
-
-def _status(genes: GeneList, text: str) -> str:
-    listed, total = len(genes.rows), len(genes)
-    if not listed and text:
-        return f"None of the genes listed here is found by “{text}”. Type less of it, or choose All genes above."
-    if not listed:
-        return "There is no gene to list here. Choose All genes above, or tick some."
-    meant = [symbol for symbol in symbols_of(text) if genes.names.column(symbol) is not None]
-    line = f"{text} → {', '.join(meant)}. " if meant else ""
-    line += f"{total:,} genes"
-    if genes.scored:
-        line += f", PCC of {genes.n_correlated:,}"
-    return line + (f"; {listed:,} shown" if listed < total else "")
-
-
-def _note(genes: GeneList) -> str:
-    if not genes.any_measured:
-        return "The section has no measurements to compare with."
-    if not genes.scored:
-        return "The PCC of all genes are being computed and appear here."
-    return "The intervals are being computed and appear here." if genes.intervals_due else ""
 
 
 def _timer(parent: QObject, milliseconds: int) -> QTimer:

@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
+from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import questions
 from napari_cmrcnet.widgets.jobs import run_in_window
@@ -188,8 +189,8 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
 
     found = questions.ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
     if found is not None:
-        slide = Path(prediction.provenance.slide)
-        job = open_prediction(prediction.path, slide if slide.exists() else None, found)
+        slide = session.slide.path if session.slide is not None else None  # else that of the prediction, if it opens
+        job = open_prediction(prediction.path, slide, found)
         run_in_window(viewer, job, done, f"Opening {prediction.name}")
 
 
@@ -211,6 +212,8 @@ def open_synthetic_sample() -> list[Any]:
 
 def _sample() -> "Job[tuple[Section, Prediction]]":
     """Predict the sample; torch is imported when the job runs, beside the window."""
+    yield Progress("Loading the sample", 0, 0)
+    import_torch()
     from napari_cmrcnet.evaluation.demo import predict_sample
 
     return (yield from predict_sample())

@@ -19,6 +19,11 @@ GeneColumns = Mapping[str, Sequence[tuple[str, float]]]
 TOP = 5  # as in the paper
 
 
+def title_of(dataset: "Dataset", found: Collected) -> str:
+    """Return what stands above Table 3, written or drawn."""
+    return f"Table 3. Genes predicted best, mean PCC over {len(found.sections)} sections, {dataset.name}"
+
+
 def gene_columns(dataset: "Dataset", found: Collected, labels: Sequence[Label]) -> GeneColumns:
     """Return the best predicted genes of each method, and the paper's where it has some for the dataset."""
     columns = {label.text: best_genes(mean_pcc_by_gene(found, label)) for label in labels}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.experiments.best_genes import GeneColumns, best_genes, mean_pcc_by_gene
+from napari_cmrcnet.evaluation.experiments.best_genes import GeneColumns, best_genes, mean_pcc_by_gene, title_of
 from napari_cmrcnet.evaluation.experiments.collected import Choose, Collected, Label, most_expressed, most_variable
 from napari_cmrcnet.evaluation.experiments.folds import Fold
 from napari_cmrcnet.evaluation.experiments.plots import (
@@ -67,8 +67,7 @@ def draw(
         method_boxplot(_pcc(found, labels), method_colours([label.text for label in labels])), out / "figure2"
     )
     if genes:
-        title = f"Table 3. Genes predicted best, mean PCC over {len(found.sections)} sections, {dataset.name}"
-        yield from _save(gene_table(genes, shared_colours(genes), title), out / "table3")
+        yield from _save(gene_table(genes, shared_colours(genes), title_of(dataset, found)), out / "table3")
     for fold, name in found.sections:
         section = dataset.open(name)
         with section.slide:

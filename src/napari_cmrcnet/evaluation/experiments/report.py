@@ -87,8 +87,7 @@ def write_report(
         labels = compared(found)
         genes = best_genes.gene_columns(dataset, found, labels)
         if genes:
-            title = f"Table 3. Genes predicted best, mean PCC over {len(found.sections)} sections, {dataset.name}"
-            third = best_genes.markdown(genes, title)
+            third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
             files.append(_write(out / "tables" / "table3.md", third))
         for path in draw(dataset, found, labels, genes, out / "figures") if plan.figures else ():
