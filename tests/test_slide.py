@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -265,6 +266,30 @@ def test_a_slide_reads_the_same_from_many_threads(tmp_path: Path) -> None:
         regions = list(pool.map(lambda corner: slide.read_region(*corner, 100, 100), corners))
     for (x, y), region in zip(corners, regions, strict=True):
         np.testing.assert_array_equal(region, full[y : y + 100, x : x + 100])
+
+
+def test_the_first_jpeg_tile_is_decoded_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, picture(), compression="jpeg")
+    with open_slide(path) as slide:
+        first_row = slide.read_region(0, 0, 512, 128)
+    for name in ("seek", "read"):
+        monkeypatch.setattr(tifffile.FileHandle, name, _slowed(getattr(tifffile.FileHandle, name)))
+    for _ in range(10):
+        with open_slide(path) as slide, ThreadPoolExecutor(4) as pool:
+            tiles = list(pool.map(lambda x, slide=slide: slide.read_region(x, 0, 128, 128), range(0, 512, 128)))
+        np.testing.assert_array_equal(np.concatenate(tiles, 1), first_row)
+
+
+def _slowed(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that takes a while, so that whoever moves in the file meanwhile is found out."""
+    rng = np.random.default_rng(0)
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(rng.uniform(0, 0.002))
+        return method(*arguments)
+
+    return slow
 
 
 def test_a_slide_is_not_pickled(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ class TiffSource:
         self._lock = threading.Lock()
         try:
             pyramid = _pyramid(tiff)
+            for key in {planes[0].key for planes in pyramid}:
+                key.init_decode()  # moves in the file, so not beside a thread that reads a tile
             tag = judge_mpp(_claims(tiff))
         except (UnsupportedError, UserError):
             raise
