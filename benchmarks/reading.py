@@ -3,14 +3,16 @@
 usage: python -m benchmarks.reading [--small]
 
 A grid of patches of 224 full-resolution pixels, 100 a row, that overlap a little, as spots do. All ways have two
-threads and give the same pixels: with --small all are compared, else every fourth of every fourth row. zarr, the
-slowest, reads the first tenth of the patches. The third slide is section C5 of her2st, where CMRCNET_REAL_DATA is set.
+threads and give the same pixels, which is checked before they are timed: every pixel with --small, else every fourth of
+every fourth row. zarr, the slowest, reads the first tenth of the patches. The third slide is section C5 of her2st,
+where CMRCNET_REAL_DATA is set.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -20,12 +22,15 @@ import zarr
 from benchmarks.harness import Row, Way, at_least, extra_memory, identical, interleave, main
 from benchmarks.slides import TILE, Pixels, jpeg_slide, lzw_slide
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches
-from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.sections.slide import open_slide
 
 SIDE = 224
 THREADS = 2
 COLUMNS = 100
 OF_ZARR = 10  # it reads one patch in so many
+
+Keep = Callable[[Any, Pixels], None]
+"""Takes rows of the corners, and their patches."""
 
 
 def rows(small: bool) -> Iterator[Row]:
@@ -54,13 +59,17 @@ def _corners(path: Path, n: int) -> np.ndarray:
 
 def _against_the_others(what: str, path: Path, corners: np.ndarray, rounds: int, step: int) -> Iterator[Row]:
     few = corners[: len(corners) // OF_ZARR]
+    ours = _kept(_planned, path, corners, step)
+    identical(ours, _kept(_by_openslide, path, corners, step))
+    identical(ours[: len(few)], _kept(_by_zarr, path, few, step))
+    del ours
     ways: dict[str, Way] = {
-        "ours": lambda _: _planned(path, corners, step),
-        "openslide.read_region": lambda _: _by_openslide(path, corners, step),
-        "tifffile + zarr": lambda _: _by_zarr(path, few, step),
+        "ours": lambda _: _planned(path, corners, _drop),
+        "openslide.read_region": lambda _: _by_openslide(path, corners, _drop),
+        "tifffile + zarr": lambda _: _by_zarr(path, few, _drop),
         "decoding alone": lambda _: _decode(path, corners),
     }
-    taken = interleave(ways, rounds, same=_same, warm_up=False)
+    taken = interleave(ways, rounds, same=None, warm_up=False)
     about = {"sizes": {"patches": len(corners), "threads": THREADS}}
     cpu = f"by CPU seconds × {taken.ratio('openslide.read_region', 'ours', by='cpu'):.3g}"
     yield taken.faster(what, "ours", than="openslide.read_region", goal=at_least(4.5), note=cpu, **about)
@@ -71,36 +80,40 @@ def _against_the_others(what: str, path: Path, corners: np.ndarray, rounds: int,
     yield taken.slower(what, "ours", than="decoding alone", by="cpu", note="CPU seconds", **about)
 
 
-def _same(ours: Pixels, other: Pixels | None) -> None:
-    if other is not None:
-        identical(ours[: len(other)], other)
+def _kept(read: Callable[[Path, np.ndarray, Keep], None], path: Path, corners: np.ndarray, step: int) -> Pixels:
+    """Return every so many pixels of what a way reads, in the order of the corners."""
+    kept = np.empty((len(corners), -(-SIDE // step), -(-SIDE // step), 3), np.uint8)
 
+    def keep(rows: Any, pixels: Pixels) -> None:
+        kept[rows] = pixels[..., ::step, ::step, :]
 
-def _planned(path: Path, corners: np.ndarray, step: int) -> Pixels:
-    with open_slide(path) as slide:
-        return _read_planned(slide, corners, step)
-
-
-def _read_planned(slide: Slide, corners: np.ndarray, step: int) -> Pixels:
-    kept = np.empty((len(corners), *_kept_shape(step)), np.uint8)
-    for batch in read_patches(slide, corners + SIDE / 2, PatchSpec(SIDE, None), None, threads=THREADS):
-        kept[batch.rows] = batch.pixels[:, ::step, ::step]
+    read(path, corners, keep)
     return kept
 
 
-def _by_openslide(path: Path, corners: np.ndarray, step: int) -> Pixels:
+def _drop(rows: Any, pixels: Pixels) -> None:
+    """Do nothing with what was read."""
+
+
+def _planned(path: Path, corners: np.ndarray, keep: Keep) -> None:
+    with open_slide(path) as slide:
+        for batch in read_patches(slide, corners + SIDE / 2, PatchSpec(SIDE, None), None, threads=THREADS):
+            keep(batch.rows, batch.pixels)
+
+
+def _by_openslide(path: Path, corners: np.ndarray, keep: Keep) -> None:
     with openslide.OpenSlide(path) as slide:
 
         def read(x: int, y: int) -> Pixels:
             return np.asarray(slide.read_region((x, y), 0, (SIDE, SIDE)).convert("RGB"))
 
-        return _in_threads(read, corners, step)
+        _in_threads(read, corners, keep)
 
 
-def _by_zarr(path: Path, corners: np.ndarray, step: int) -> Pixels:
+def _by_zarr(path: Path, corners: np.ndarray, keep: Keep) -> None:
     with tifffile.TiffFile(path) as tiff, tiff.aszarr(level=0) as store:
         array = zarr.open(store, mode="r")
-        return _in_threads(lambda x, y: array[y : y + SIDE, x : x + SIDE], corners, step)
+        _in_threads(lambda x, y: array[y : y + SIDE, x : x + SIDE], corners, keep)
 
 
 def _decode(path: Path, corners: np.ndarray) -> None:
@@ -119,21 +132,15 @@ def _decode(path: Path, corners: np.ndarray) -> None:
             list(pool.map(lambda tile: source.read_tile(0, *tile).size, sorted(tiles)))
 
 
-def _in_threads(read: Callable[[int, int], Pixels], corners: np.ndarray, step: int) -> Pixels:
+def _in_threads(read: Callable[[int, int], Pixels], corners: np.ndarray, keep: Keep) -> None:
     """Read patch by patch, a row of the grid at a time in each thread."""
-    kept = np.empty((len(corners), *_kept_shape(step)), np.uint8)
 
     def read_row(numbers: np.ndarray) -> None:
         for i in numbers:
-            kept[i] = read(int(corners[i, 0]), int(corners[i, 1]))[::step, ::step]
+            keep(i, read(int(corners[i, 0]), int(corners[i, 1])))
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(read_row, np.array_split(np.arange(len(corners)), max(1, len(corners) // COLUMNS))))
-    return kept
-
-
-def _kept_shape(step: int) -> tuple[int, int, int]:
-    return -(-SIDE // step), -(-SIDE // step), 3
 
 
 def _memory(path: Path, n: int) -> Row:

@@ -22,6 +22,7 @@ from benchmarks.slides import jpeg_slide
 from benchmarks.untrained import opened
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.card import IMAGENET
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches
@@ -42,7 +43,7 @@ def rows(small: bool) -> Iterator[Row]:
     side, n = (2500, 64) if small else (5000, 256)
     with opened(jpeg_slide(side), n) as section:
         spots = spot_set(section)
-        settings = ("tiny", 16, 1, 1) if small else ("paper", 32, 1, 3)
+        settings = ("tiny", 16, 1, 1) if small else ("paper", 32, 1, 2)
         yield _step(spots, "cpu", *settings, at_most(1.05))
         yield _epoch(section, spots, "cpu", "tiny" if small else "small", 1 if small else 2, None)
     if torch.cuda.is_available():
@@ -59,7 +60,7 @@ def spot_set(section: Section) -> SpotSet:
     n = len(section.xy)
     patches = finish(patch_cache(section, SPEC))
     expression = sparse.random(n, GENES, 0.1, "csr", np.float32, rng=np.random.default_rng(0))
-    return SpotSet((Path(patches.filename),), np.zeros(n, np.int64), np.arange(n), expression)
+    return SpotSet((Path(patches.filename),), np.zeros(n, np.int64), np.arange(n), expression, (IMAGENET,))
 
 
 class Steps:
@@ -109,7 +110,7 @@ def _step(spots: SpotSet, kind: str, preset: str, batch: int, steps: int, rounds
 def training(spots: SpotSet, preset: str, batch: int, device: str, steps: int) -> Iterator[Callable[[], object]]:
     """Begin a training, and give what advances it by one step; it ends in the middle of its first epoch."""
     chosen = np.resize(spots.row, batch * (steps + 1))
-    more = SpotSet(spots.files, np.zeros_like(chosen), chosen, spots.expression[chosen])
+    more = SpotSet(spots.files, np.zeros_like(chosen), chosen, spots.expression[chosen], spots.colours)
     config = FitConfig(preset=preset, batch_size=batch, device=device)
     with tempfile.TemporaryDirectory() as folder, join(config) as process:
         job = train(Plan(config, config.model_config(GENES), more, (), Path(folder)), process)

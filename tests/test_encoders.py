@@ -168,3 +168,23 @@ def test_impossible_wishes_are_refused() -> None:
         build_image_encoder(timm_config("test_vit"), "w.pth", pretrained=True)
     with pytest.raises(UserError, match="'test_mambaout' cannot be built with these settings"):
         build_image_encoder(timm_config("test_mambaout", layer_scale=1e-5))
+
+
+@pytest.mark.parametrize("side", [224, 56, 32])
+def test_the_convolutional_encoder_gives_sixteen_tokens_of_any_patch(side: int) -> None:
+    model = CMRCNet(preset("small", 30, image_encoder="conv", image_size=side)).eval()
+    with torch.inference_mode():
+        assert model.image_encoder(torch.zeros(2, 3, side, side)).shape == (2, 16, 192)
+    with pytest.raises(UserError, match="width is 100; it must be a multiple of the layers of its encoder"):
+        preset("small", 30, image_encoder="conv", width=100, heads=2)
+
+
+def test_the_convolutional_encoder_starts_from_a_file(tmp_path: Path) -> None:
+    config = preset("tiny", 30, image_encoder="conv")
+    trained = CMRCNet(config).image_encoder.backbone
+    save_file(trained.state_dict(), tmp_path / "conv.safetensors")
+    started = CMRCNet(config, tmp_path / "conv.safetensors").image_encoder.backbone
+    for name, value in trained.state_dict().items():
+        assert torch.equal(started.state_dict()[name], value)
+    with pytest.raises(UserError, match="no pretrained weights"):
+        CMRCNet(config, pretrained=True)

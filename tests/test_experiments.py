@@ -30,7 +30,7 @@ from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetPredicto
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, Choice, choose, known_methods
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choice, choose, known_methods
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
@@ -364,7 +364,7 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
     genes = tuple(f"G{i}" for i in range(n_genes))
     made = []
     for choice in choices:
-        ks = [str(k) for k in choice.settings["ks"]] if choice.method == "cmrcnet" else [""]
+        ks = [str(k) for k in choice.settings["ks"]] if choice.method.startswith("cmrcnet") else [""]
         outputs = {k: Output({"pcc": np.full(n_genes, pcc(choice.name, k))}, np.zeros((3, 1), np.float32)) for k in ks}
         level = np.arange(n_genes, dtype=float)
         title = choice.make(Path()).title
@@ -408,6 +408,26 @@ def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
     assert models[1] == {"depth": 1, "reconstruction_loss": "cosine", "mask_rate": 0.3, "target": "image"}
     assert {choice.settings["ks"] for choice in choices[2:]} == {(50,)}
     assert len({choice.name for choice in choices}) == 10
+
+
+def test_steps_lead_from_the_published_method_to_the_tuned_one() -> None:
+    choices = choose(("ridge",), {"ks": (50, 500), "variant": "paper", "model": {"depth": 1}}, steps=True)
+    assert [choice.name for choice in choices[:2]] == ["cmrcnet", "ridge"]
+    assert [choice.name for choice in choices[2:]] == [step.name for step in STEPS]
+    assert len({choice.name for choice in choices}) == len(choices)
+    made = {choice.name: choice.make(Path()) for choice in choices}
+    assert [made[name].title for name in ("cmrcnet-conv", "cmrcnet-tuned")] == ["CMRCNet", "CMRCNet (tuned)"]
+    found = faked(choices, lambda name, _: 0.4 if name == "cmrcnet-tuned" else 0.3)
+    tables = {table.name: table for table in make_tables(Dataset("mine", (), Panel("p", ("G1",))), found)}
+    assert [row.title for row in tables["table1"].rows] == [
+        "CMRCNet-50",
+        "CMRCNet-500",
+        "Ridge on colour and texture",
+        "CMRCNet (tuned)-50",
+    ]
+    steps = tables["steps"]
+    assert [row.title for row in steps.rows] == ["CMRCNet as published", *(step.title for step in STEPS)]
+    assert steps.rows[5].estimates["HEG"].difference == pytest.approx(0.1)
 
 
 def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) -> None:

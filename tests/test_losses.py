@@ -161,3 +161,12 @@ def test_wrong_shapes_and_names_are_refused() -> None:
         reconstruction_loss(torch.zeros(4, 3), torch.zeros(4, 3), "l1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'draft'"):
         total_loss(torch.tensor(1.0), variant="draft")  # type: ignore[arg-type]
+
+
+def test_clip_loss_tells_each_spot_from_the_others_by_cosine() -> None:
+    image, gene = embeddings(5, 4)
+    cosine = (image @ gene.T) / np.linalg.norm(image, axis=1)[:, None] / np.linalg.norm(gene, axis=1)
+    own, logits = np.eye(5), cosine / 0.1
+    expected = sum(cross_entropy(logits, own, i) + cross_entropy(logits.T, own, i) for i in range(5)) / 10
+    found = contrastive_loss(torch.tensor(image), torch.tensor(gene), 0.1, contrast="clip")
+    assert found.item() == pytest.approx(expected, rel=1e-10)

@@ -14,12 +14,14 @@ import torch
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval import encode as encode_module
+from napari_cmrcnet.retrieval.card import Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, to_input
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.patches import PatchBatch, read_patches
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.stain import patch_colours
 
 CPU = torch.device("cpu")
 
@@ -210,6 +212,37 @@ def test_prediction_is_the_method_step_by_step(section: Section, untrained_check
     np.testing.assert_allclose(np.take_along_axis(cosine, prediction.neighbours, 1), -expected, atol=1e-5)
     mean = bank.expression.toarray()[prediction.neighbours, 5].mean(axis=1)
     np.testing.assert_allclose(prediction.gene("GENE5"), mean, rtol=1e-5)
+
+
+def test_symmetries_context_and_colours_are_what_they_say(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    card, bank, model = untrained_checkpoint.card, untrained_checkpoint.bank, untrained_checkpoint.model
+    asked = replace(card, query=Query(symmetries=True, context=0.5))
+    asked = replace(asked, preprocessing=replace(card.preprocessing, standardise=True))
+    prediction = finish(predict(section, Checkpoint(asked, model, bank), k=7, device="cpu"))
+    pixels = np.empty((36, 32, 32, 3), np.uint8)
+    for batch in read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp):
+        pixels[batch.rows] = batch.pixels
+    some = pixels[:, ::4, ::4].reshape(-1, 3) / 255
+    inputs = (pixels / 255 - some.mean(axis=0)) / some.std(axis=0)
+    sides = [np.rot90(side, turns, axes=(1, 2)) for side in (inputs, inputs[:, ::-1]) for turns in range(4)]
+    with torch.no_grad():
+        seen = [model.eval().embed_image(torch.tensor(side.transpose(0, 3, 1, 2).copy()).float()) for side in sides]
+    own = torch.stack(seen).mean(dim=0).double().numpy()
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    row, column = np.divmod(np.arange(36), 6)
+    apart = np.maximum(abs(row[:, None] - row), abs(column[:, None] - column))
+    around = np.array([own[apart[i] == 1].mean(axis=0) for i in range(36)])  # eight, fewer at the edge
+    queries = own + 0.5 * around
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    expected = np.sort(-queries @ bank.embeddings.astype(np.float64).T, axis=1)[:, :7]
+    np.testing.assert_allclose(prediction.similarity, -expected, atol=1e-4)
+
+
+def test_a_section_predicts_the_same_in_another_stain(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    pixels = patches(40, side=32)
+    paler = (0.5 * pixels + 64).astype(np.uint8)
+    one, other = (to_input(part, *patch_colours(part)) for part in (pixels, paler))
+    assert (one - other).abs().max() < 0.03
 
 
 def test_the_size_of_a_batch_does_not_matter(section: Section, untrained_checkpoint: Checkpoint) -> None:

@@ -19,7 +19,7 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training import loop
-from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.config import FitConfig, query_of
 from napari_cmrcnet.training.data import epoch_batches, split
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.step import learning_rate
@@ -103,6 +103,33 @@ def test_a_checkpoint_can_show_and_judge_what_is_retrieved_from_it(sections: Seq
         (section,) = (section for section in sections if section.name == name)
         patch = section.slide.read_region(int(x) - 16, int(y) - 16, 32, 32).astype(float)
         assert thumbnails.read([row])[0].mean(axis=(0, 1)) == pytest.approx(patch.mean(axis=(0, 1)), abs=3)
+
+
+def test_the_tuned_variant_is_kept_in_its_checkpoint(sections: Sequence[Section], tmp_path: Path) -> None:
+    out = tmp_path / "tuned.cmrcnet"
+    finish(fit(sections, settings(variant="tuned", model={"width": 48}), out))
+    card = Checkpoint.load(out).card
+    assert (card.model.image_encoder, card.model.contrast, card.model.temperature) == ("conv", "clip", 0.1)
+    assert card.preprocessing.standardise
+    assert (card.query.symmetries, card.query.context) == (True, 1.0)
+    single = query_of("tuned", symmetries=False)
+    assert (single.symmetries, single.context) == (False, 1.0)
+    with pytest.raises(UserError, match="The context is -1; give a weight from 0 to 100"):
+        query_of("paper", context=-1.0)
+
+
+@pytest.mark.parametrize("variant", ["paper", "tuned"])
+def test_a_checkpoint_judges_training_spots_as_it_does_new_ones(
+    sections: Sequence[Section], tmp_path: Path, variant: Any
+) -> None:
+    out = tmp_path / "model.cmrcnet"
+    checkpoint = finish(fit(sections[:2], settings(variant=variant, model={"width": 48}), out))
+    best = []
+    for section in sections[:2]:
+        found = finish(predict(section, checkpoint, k=2, device="cpu"))
+        own = checkpoint.bank.obs.index[checkpoint.bank.obs["section"] == section.name].to_numpy()
+        best += np.where(found.neighbours[:, 0] == own, found.similarity[:, 1], found.similarity[:, 0]).tolist()
+    assert checkpoint.card.similarity_floor == pytest.approx(np.percentile(best, 1), abs=1e-4)
 
 
 def test_without_thumbnails_no_picture_of_the_tissue_is_kept(sections: Sequence[Section], tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.sheet import read_sheet
-    from napari_cmrcnet.training.config import FitConfig
+    from napari_cmrcnet.training.config import FitConfig, query_of
     from napari_cmrcnet.training.fit import fit
 
     rows = read_sheet(options.sheet)
@@ -73,6 +73,8 @@ def train(options: argparse.Namespace) -> None:
         n_top_genes=options.genes,
         patch=PatchSpec(model_mpp=options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
+        standardise=options.standardise,
+        query=query_of(options.variant, options.symmetries, options.context),
         panel=_panel(options.panel),
         thumbnails=not options.no_thumbnails,
         weights=options.weights,
@@ -112,8 +114,9 @@ def _model_overrides(options: argparse.Namespace) -> dict[str, object]:
         overrides["mask_rate"] = options.mask_rate
     if options.layer_scale is not None:
         overrides["layer_scale"] = options.layer_scale
-    if options.image_encoder is not None:
-        overrides["image_encoder"] = options.image_encoder
+    for name in ("image_encoder", "contrast", "temperature"):
+        if (value := getattr(options, name)) is not None:
+            overrides[name] = value
     return overrides
 
 

@@ -29,6 +29,7 @@ def benchmark(options: argparse.Namespace) -> None:
         variant=options.variant,
         patch=PatchSpec(model_mpp=options.model_mpp),
         ablation=options.ablation,
+        steps=options.steps,
         device=options.device,
         weights=dict(options.weights),
         nan_as_zero=options.nan_as_zero,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 METHOD_NAMES = (
     "cmrcnet",
+    "cmrcnet-tuned",
     "mean",
     "ridge",
     "nearest",
@@ -50,6 +51,7 @@ def add_benchmark(commands: "Commands") -> None:
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="runs of each method (1)")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="of every method (each its published number)")
     parser.add_argument("--ablation", action="store_true", help="CMRCNet's losses, mask rates and targets, too")
+    parser.add_argument("--steps", action="store_true", help="the steps from the published CMRCNet to the tuned, too")
     parser.add_argument(
         "--weights",
         type=_weights,

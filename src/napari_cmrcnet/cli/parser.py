@@ -115,11 +115,15 @@ def _add_train(commands: "Commands") -> None:
     )
     model.add_argument(
         "--variant",
-        choices=["paper", "released"],
+        choices=["paper", "released", "tuned"],
         default="paper",
-        help="as the paper describes it, or as its published code runs it (paper)",
+        help="as the paper describes it, as its published code runs it, or as did best on held-out sections (paper)",
     )
-    model.add_argument("--image-encoder", metavar="NAME", help="a timm model in place of the preset's ViT")
+    model.add_argument(
+        "--image-encoder", metavar="NAME", help="a timm model or 'conv', a small convolutional network (the variant's)"
+    )
+    model.add_argument("--contrast", choices=["soft", "clip"], help="the contrastive loss (the variant's)")
+    model.add_argument("--temperature", type=positive_float, metavar="T", help="of that loss (the variant's)")
     model.add_argument(
         "--weights", type=Path, metavar="FILE", help="local weights of the image encoder (.safetensors, .pth)"
     )
@@ -153,6 +157,11 @@ def _add_train(commands: "Commands") -> None:
         metavar="MPP",
         help="µm per pixel of the 224 px patches, or 'native' for the slide's own pixels (0.5)",
     )
+    data.add_argument(
+        "--standardise",
+        action=argparse.BooleanOptionalAction,
+        help="take out of each section's patches what its stain and scanner add to all (the variant's)",
+    )
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     data.add_argument("--validation", metavar="SECTION|SHARE", help="a section's name, or a share of spots such as 0.2")
     data.add_argument("--panel", metavar="NAME|FILE", help="marker genes that predictions show first")
@@ -161,6 +170,19 @@ def _add_train(commands: "Commands") -> None:
         action="store_true",
         help="store no small pictures of the training patches; with them, tissue of the training patients goes "
         "wherever the checkpoint goes",
+    )
+
+    query = parser.add_argument_group("prediction")
+    query.add_argument(
+        "--symmetries",
+        action=argparse.BooleanOptionalAction,
+        help="average over the eight flips and turns of a patch, which takes eight times as long (the variant's)",
+    )
+    query.add_argument(
+        "--context",
+        type=float,
+        metavar="W",
+        help="weight of the spots around a spot, its own being 1; 0: the patch alone (the variant's)",
     )
 
     fit = parser.add_argument_group("training")

@@ -9,6 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 
 Variant = Literal["paper", "released"]
 Distance = Literal["mse", "cosine"]
+Contrast = Literal["soft", "clip"]
 Target = Literal["image", "expression"]
 Preset = Literal["paper", "small", "tiny"]
 
@@ -31,7 +32,13 @@ _NUMBERS = {
     "temperature": (1e-3, 1e3),
     "layer_scale": (0.0, 1.0),
 }
-_CHOICES = {"variant": get_args(Variant), "target": get_args(Target), "reconstruction_loss": get_args(Distance)}
+_CHOICES = {
+    "variant": get_args(Variant),
+    "contrast": get_args(Contrast),
+    "target": get_args(Target),
+    "reconstruction_loss": get_args(Distance),
+}
+OWN_ENCODERS = ("vit", "conv")  # built from the sizes in a configuration; all others have sizes of their own
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class ModelConfig:
     n_genes : int
         Length of an expression vector.
     image_encoder : str
-        ``"vit"``, built from the four sizes below, or the name of a timm model, which has its own sizes:
+        ``"vit"``, built from the four sizes below; ``"conv"``, a small convolutional network of that ``width`` (see
+        `ConvNet`), which learns more from a few hundred spots; or the name of a timm model, which has its own sizes:
         ``"vit_large_patch16_224"``, ``"swin_tiny_patch4_window7_224"``, ``"resnet50"``, ``"hf-hub:ORG/MODEL"``.
     layer_scale : float or None
         Start value of LayerScale for a timm ViT that is built with it: 1e-5 for UNI's weights in
@@ -58,6 +66,9 @@ class ModelConfig:
         In the projection heads.
     variant : {"paper", "released"}
         Whose equations, where the paper and the authors' public code differ.
+    contrast : {"soft", "clip"}
+        What the two embeddings of a batch are compared with: soft targets from the batch itself, as both variants
+        have it, or spot by spot, as CLIP does; see `contrastive_loss`.
     reconstruction : bool
         Train with the reconstruction network, or with the contrastive loss alone.
     target : {"image", "expression"}
@@ -69,7 +80,7 @@ class ModelConfig:
         ``"paper"``: the share of features set to zero, in training alone. ``"released"``: the probability that
         a feature is kept, in validation too.
     temperature : float
-        τ of the contrastive loss.
+        τ of the contrastive loss. CLIP's cosines are divided by it: 0.1 is a good start there.
 
     Raises
     ------
@@ -88,6 +99,7 @@ class ModelConfig:
     embedding_dim: int = 256
     dropout: float = 0.1
     variant: Variant = "paper"
+    contrast: Contrast = "soft"
     reconstruction: bool = True
     target: Target = "image"
     reconstruction_loss: Distance = "mse"
@@ -112,6 +124,8 @@ class ModelConfig:
         if encoder == "vit":
             _require_multiple(self, "image_size", "patch_size", self.patch_size)
             _require_multiple(self, "width", "heads", self.heads)
+        if encoder == "conv":
+            _require_multiple(self, "width", "layers of its encoder", 12)
         _require_multiple(self, "embedding_dim", "attention heads", SELF_ATTENTION_HEADS)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
+from napari_cmrcnet.model.convnet import ConvNet
 
 # timm's own function for a ViT-B/32; the preset's sizes replace its own, which are those of the paper.
 _VIT = "vit_base_patch32_224"
@@ -107,9 +108,9 @@ def build_image_encoder(
     """
     if weights is not None and pretrained:
         raise UserError("Choose either a weight file or pretrained weights for the image encoder, not both.")
-    if pretrained and config.image_encoder == "vit":
+    if pretrained and config.image_encoder in OWN_ENCODERS:
         raise UserError("The presets' sizes have no pretrained weights; name a timm model as the image encoder.")
-    backbone = _create(config, pretrained)
+    backbone = ConvNet(config.width) if config.image_encoder == "conv" else _create(config, pretrained)
     if weights is not None:
         load_weights(backbone, Path(weights), config.image_encoder)
     return ImageEncoder(backbone)

@@ -11,13 +11,19 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from napari_cmrcnet.model.config import Distance, Variant
+from napari_cmrcnet.model.config import Contrast, Distance, Variant
 
 
 def contrastive_loss(
-    image_embedding: Tensor, gene_embedding: Tensor, temperature: float = 1.0, variant: Variant = "paper"
+    image_embedding: Tensor,
+    gene_embedding: Tensor,
+    temperature: float = 1.0,
+    variant: Variant = "paper",
+    contrast: Contrast = "soft",
 ) -> Tensor:
-    """Pull the two embeddings of a spot together, with soft targets from the batch itself.
+    """Pull the two embeddings of a spot together.
+
+    The published loss (``"soft"``) has soft targets from the batch itself.
 
     With F_img, F_gene of shape (B, D), not unit length, and τ the temperature::
 
@@ -37,6 +43,11 @@ def contrastive_loss(
     The rows of targetᵀ do not sum to one, so the pairing matters. As the formula has it, τ sharpens the
     target and leaves the logits alone. The gradient flows through the target too, which no source stops.
 
+    ``"clip"`` (Radford et al. 2021, figure 3) tells each spot from all others of the batch, by the cosine that
+    retrieval compares::
+
+        Loss_c = 1/2B Σ_i [CE(cos(F_img, F_gene) / τ, 1)_i + CE(cos(F_gene, F_img) / τ, 1)_i]
+
     Parameters
     ----------
     image_embedding, gene_embedding : (B, D) tensors
@@ -44,7 +55,9 @@ def contrastive_loss(
     temperature : float
         τ.
     variant : {"paper", "released"}
-        Whose formula.
+        Whose formula, of the soft targets.
+    contrast : {"soft", "clip"}
+        What is compared.
 
     Returns
     -------
@@ -60,6 +73,8 @@ def contrastive_loss(
     _check_variant(variant)
     with torch.autocast(image_embedding.device.type, enabled=False):
         image, gene = _full_precision(image_embedding), _full_precision(gene_embedding)
+        if contrast == "clip":
+            return _clip_loss(image, gene, temperature)
         image_to_gene = image @ gene.T  # (B, B)
         similarity = (image @ image.T + gene @ gene.T) / 2  # (B, B)
         target = torch.softmax(similarity * temperature, dim=1)
@@ -69,6 +84,13 @@ def contrastive_loss(
             both = _soft_cross_entropy(image_to_gene.T, target) + _soft_cross_entropy(image_to_gene, target.T)
             loss = torch.log1p(both / 2)
         return loss.mean()
+
+
+def _clip_loss(image: Tensor, gene: Tensor, temperature: float) -> Tensor:
+    image, gene = nn.functional.normalize(image, dim=1), nn.functional.normalize(gene, dim=1)
+    logits = image @ gene.T / temperature  # (B, B)
+    own = torch.arange(len(logits), device=logits.device)
+    return (nn.functional.cross_entropy(logits, own) + nn.functional.cross_entropy(logits.T, own)) / 2
 
 
 def reconstruction_loss(reconstructed: Tensor, target: Tensor, kind: Distance = "mse") -> Tensor:

@@ -14,11 +14,12 @@ from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
-from napari_cmrcnet.sections.stain import Colour
+from napari_cmrcnet.sections.stain import Colour, PatchColours
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
 LARGEST_CARD = 64 * 2**20
+MOST_CONTEXT = 100
 # What file managers leave in every folder they show.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 UNSAFE = (".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
@@ -27,6 +28,7 @@ PACKAGES = ("napari-cmrcnet", "torch", "timm", "numpy", "scipy", "anndata", "sca
 # Mean and standard deviation of ImageNet's RGB in 0–1, as published with torchvision and timm.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = PatchColours(IMAGENET_MEAN, IMAGENET_STD)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Preprocessing:
         Size and pixel size of the patches.
     mean, std : tuple of 3 float
         Of R, G, B in 0–1; pixels are shifted and scaled by them.
+    standardise : bool
+        Shift and scale the pixels of each section by its own `patch_colours` instead.
     """
 
     target_sum: float = 1e4
@@ -50,6 +54,23 @@ class Preprocessing:
     patch: PatchSpec = field(default_factory=PatchSpec)
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    standardise: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """How the embeddings of a section's patches become what the bank is asked with.
+
+    Parameters
+    ----------
+    symmetries : bool
+        Average over the eight flips and turns of a patch, which takes eight times as long to encode.
+    context : float
+        Weight of the mean embedding of the spots around a spot, its own weighing 1; 0 is the published way.
+    """
+
+    symmetries: bool = False
+    context: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,8 @@ class Card:
         Of the training.
     preprocessing : Preprocessing
         What the model expects of its input.
+    query : Query
+        What the bank is asked with.
     validation_pcc : float or None
         Mean PCC on the validation spots, if there were any.
     validated_on : tuple of str
@@ -97,6 +120,7 @@ class Card:
     seed: int
     epochs: int
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    query: Query = field(default_factory=Query)
     validation_pcc: float | None = None
     validated_on: tuple[str, ...] = ()
     panel: Panel | None = None
@@ -137,6 +161,7 @@ class Card:
             seed=check.whole("seed"),
             epochs=check.whole("epochs"),
             preprocessing=_preprocessing(preprocessing),
+            query=_query(check.mapping("query")),
             validation_pcc=None if values["validation_pcc"] is None else check.number("validation_pcc"),
             validated_on=check.texts("validated_on"),
             panel=panel_from(values["panel"]),
@@ -188,7 +213,16 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
         PatchSpec(patch.whole("patch_px"), model_mpp),
         check.colours("mean"),
         check.colours("std"),
+        check.flag("standardise"),
     )
+
+
+def _query(values: Mapping[str, Any]) -> Query:
+    check_names(values, Query)
+    check = Entries(values)
+    if not 0 <= check.number("context") <= MOST_CONTEXT:
+        raise UserError(f"weighs the spots around a spot {values['context']}, which is not from 0 to {MOST_CONTEXT}")
+    return Query(check.flag("symmetries"), check.number("context"))
 
 
 def package_versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import check_hdf5
-from napari_cmrcnet.retrieval.card import CARD
+from napari_cmrcnet.retrieval.card import CARD, Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
@@ -95,8 +95,9 @@ def _checkpoint(path: Path) -> Description:
     card, bank = checkpoint.card, checkpoint.bank
     patch = card.preprocessing.patch
     scale = f"{patch.model_mpp:g} µm/px" if patch.model_mpp else "the slide's own pixels"
+    clip = ", CLIP's loss" if card.model.contrast == "clip" else ""
     facts = {
-        "model": f"{card.model.image_encoder} ({card.model.variant} variant)",
+        "model": f"{card.model.image_encoder} ({card.model.variant} variant{clip})",
         "trained on": ", ".join(card.sections),
         "patients": ", ".join(patient for patient in card.patients if patient) or "not named",
         "epochs": f"{card.epochs} (seed {card.seed})",
@@ -105,6 +106,8 @@ def _checkpoint(path: Path) -> Description:
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
         "genes the model reads": f"{len(card.genes):,}",
         "patches": f"{patch.patch_px} px at {scale}",
+        "colours": "standardised in each section" if card.preprocessing.standardise else "as scanned",
+        "asked with": _query(card.query),
         "panel": card.panel.name if card.panel else "none",
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
     }
@@ -121,6 +124,11 @@ def _checkpoint(path: Path) -> Description:
     if card.synthetic:
         facts["synthetic"] = "yes: trained on simulated sections"
     return Description("checkpoint", facts, tuple(problems))
+
+
+def _query(query: Query) -> str:
+    parts = ["the mean of a patch's eight flips and turns" if query.symmetries else "the patch at the spot"]
+    return " and ".join([*parts, f"{query.context:g} times the spots around it"] if query.context else parts)
 
 
 def _thumbnails(checkpoint: Checkpoint) -> str:

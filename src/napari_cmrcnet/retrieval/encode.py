@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
 from napari_cmrcnet.retrieval.card import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.retrieval.device import autocast, choose_precision, release_memory, to_device
 from napari_cmrcnet.retrieval.int8 import in_int8
@@ -40,8 +41,8 @@ class Encoded:
 
 def to_input(
     pixels: NDArray[np.uint8] | torch.Tensor,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Sequence[float] | torch.Tensor = IMAGENET_MEAN,
+    std: Sequence[float] | torch.Tensor = IMAGENET_STD,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
     """Turn pixels into what the image encoder reads.
@@ -50,8 +51,8 @@ def to_input(
     ----------
     pixels : uint8 array or tensor, (b, h, w, 3)
         RGB patches.
-    mean, std : sequence of 3 float
-        Of R, G, B in 0–1.
+    mean, std : sequence of 3 float, or float tensor, (b, 3)
+        Of R, G, B in 0–1; the same for all patches, or each patch's.
     device : torch.device or str
         Where to; the bytes are copied there before they become floats.
 
@@ -61,8 +62,7 @@ def to_input(
     """
     device = torch.device(device)
     there = pixels.to(device) if isinstance(pixels, torch.Tensor) else to_device(pixels, device)
-    shift = torch.tensor(mean, device=device).mul_(255).view(1, 3, 1, 1)
-    scale = torch.tensor(std, device=device).mul_(255).view(1, 3, 1, 1)
+    shift, scale = (torch.as_tensor(part, device=device).mul(255).view(-1, 3, 1, 1) for part in (mean, std))
     return there.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).sub_(shift).div_(scale)
 
 
@@ -75,6 +75,7 @@ def encode_patches(
     std: Sequence[float] = IMAGENET_STD,
     device: torch.device | str = "cpu",
     precision: str = "auto",
+    symmetries: bool = False,
 ) -> Job[Encoded]:
     """Encode n patches in whichever order they come.
 
@@ -94,6 +95,8 @@ def encode_patches(
         Where to encode.
     precision : {"auto", "fp32", "bf16", "fp16", "int8"}
         As for `choose_precision`.
+    symmetries : bool
+        Average the embeddings of the eight flips and turns of each patch.
 
     Yields
     ------
@@ -113,7 +116,7 @@ def encode_patches(
     precision = choose_precision(device, precision)
     if precision == "int8":
         model, precision = in_int8(model.to(device).eval()), "fp32"  # which is that of all but its linear layers
-    encoder = _Encoder(model.to(device).eval(), mean, std, device, precision)
+    encoder = _Encoder(model.to(device).eval(), mean, std, device, precision, symmetries)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     done, started = 0, time.perf_counter()
@@ -143,10 +146,17 @@ class _Encoder:
     """The model's forward pass, in smaller batches from when the device's memory first did not suffice."""
 
     def __init__(
-        self, model: CMRCNet, mean: Sequence[float], std: Sequence[float], device: torch.device, precision: str
+        self,
+        model: CMRCNet,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+        precision: str,
+        symmetries: bool,
     ) -> None:
         self.model, self.mean, self.std = model, mean, std
         self.device, self.precision = device, precision
+        self.symmetries = SYMMETRIES if symmetries else SYMMETRIES[:1]
         self.most: int | None = None  # patches at a time
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -168,8 +178,10 @@ class _Encoder:
     def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
         with torch.inference_mode(), autocast(self.device, self.precision):
-            embedding = self.model.embed_image(to_input(pixels, self.mean, self.std, self.device))
-        result: NDArray[np.float32] = embedding.float().cpu().numpy()
+            inputs = to_input(pixels, self.mean, self.std, self.device)
+            embeddings = [self.model.embed_image(apply_symmetry(inputs, one)).float() for one in self.symmetries]
+            embedding = embeddings[0] if len(embeddings) == 1 else torch.stack(embeddings).mean(dim=0)
+        result: NDArray[np.float32] = embedding.cpu().numpy()
         return result
 
 

@@ -10,11 +10,11 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
-from napari_cmrcnet.retrieval.encode import encode_patches
 from napari_cmrcnet.retrieval.faiss_search import recall
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.retrieval.queries import encode_section, section_colours
 from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import read_patches, unreadable_error
@@ -83,14 +83,9 @@ def predict(
     n = len(section.xy)
     threads = 2 if chosen.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
-    encoded = yield from encode_patches(
-        checkpoint.model,
-        patches,
-        n,
-        mean=card.preprocessing.mean,
-        std=card.preprocessing.std,
-        device=chosen,
-        precision=precision,
+    colours = yield from section_colours(section, card.preprocessing, threads)
+    encoded = yield from encode_section(
+        checkpoint.model, section, patches, colours, card.query, device=chosen, precision=precision
     )
     if len(encoded.unreadable):
         names = [str(name) for name in section.spots.obs_names[encoded.unreadable]]

@@ -1,9 +1,10 @@
-"""How a section is stained: the mean colour of its tissue, and how far that is from another's."""
+"""How a section is stained: the colours of its tissue and patches, and how far they are from another's."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -24,6 +25,35 @@ OVERVIEW_PX = 1024
 SPOT_UM = 100.0  # the side of the square under a spot
 POINTS = 5  # a side of that square
 GLASS = 0.1  # less saturated pixels are glass, fat and lumen
+
+
+SPOTS_MEASURED = 256  # whose patches give a section's colours
+EVERY = 4  # pixels, in both directions, from one that is read to the next
+
+
+class PatchColours(NamedTuple):
+    """Mean and standard deviation of R, G, B in 0–1, by which pixels are shifted and scaled."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def spots_to_measure(n: int) -> NDArray[np.int64]:
+    """Return the rows of those of n spots whose patches `patch_colours` is to be given: 256, evenly, or all."""
+    return np.linspace(0, n - 1, min(n, SPOTS_MEASURED)).astype(np.int64)
+
+
+def patch_colours(pixels: NDArray[np.uint8]) -> PatchColours:
+    """Measure the colours of a section's patches, to take out what its stain and scanner add to all of them.
+
+    Parameters
+    ----------
+    pixels : uint8 array, (n, side, side, 3)
+        Patches at `spots_to_measure`.
+    """
+    some = pixels[:, ::EVERY, ::EVERY].reshape(-1, 3)
+    mean, std = some.mean(axis=0) / 255, np.maximum(some.std(axis=0), 1) / 255
+    return PatchColours(tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def tissue_colour(section: "Section") -> Colour:

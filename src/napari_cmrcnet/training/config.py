@@ -9,14 +9,34 @@ from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import ModelConfig, preset
+from napari_cmrcnet.retrieval.card import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
 
 Schedule = Literal["constant", "cosine"]
+Variant = Literal["paper", "released", "tuned"]
 SECTION = "section:"
+# What did best on held-out sections of few spots, without pretrained weights; see docs/results.md.
+TUNED_MODEL = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
 APART = ("genes",)  # a run's description has the genes by themselves
+
+
+def query_of(variant: Variant, symmetries: bool | None = None, context: float | None = None) -> Query:
+    """Return what the bank is asked with: the variant's own but for what is given.
+
+    Raises
+    ------
+    UserError
+        If the context is out of range.
+    """
+    own = Query(symmetries=True, context=1.0) if variant == "tuned" else Query()
+    if context is not None and not 0 <= context <= MOST_CONTEXT:
+        raise UserError(f"The context is {context:g}; give a weight from 0 to {MOST_CONTEXT}, such as 1.")
+    return Query(
+        own.symmetries if symmetries is None else symmetries, own.context if context is None else float(context)
+    )
 
 
 @dataclass(frozen=True)
@@ -27,8 +47,9 @@ class FitConfig:
     ----------
     preset : {"paper", "small", "tiny"}
         Size of the model.
-    variant : {"paper", "released"}
-        The paper's equations, or those of its published code.
+    variant : {"paper", "released", "tuned"}
+        The paper's equations, or those of its published code; or what did better than either on held-out sections:
+        the paper's with a convolutional encoder, CLIP's loss, standardised sections, symmetries and context.
     epochs : int
         Passes over the training spots.
     batch_size : int
@@ -60,6 +81,12 @@ class FitConfig:
         Patches cut at the spots.
     validation : None, "section:NAME" or float
         A section kept out of training, or a share of every section's spots. The best epoch is then kept.
+    standardise : bool, optional
+        Take out of the patches of each section what its stain and scanner add to all of them, see `Preprocessing`.
+        By default as the variant does: only tuned.
+    query : Query, optional
+        What the bank is asked with in prediction. By default the variant's own: in the tuned one with symmetries and
+        context, else the embedding of the patch alone.
     panel : Panel, optional
         Marker genes that predictions with the checkpoint show first.
     thumbnails : bool
@@ -79,7 +106,7 @@ class FitConfig:
     """
 
     preset: Literal["paper", "small", "tiny"] = "paper"
-    variant: Literal["paper", "released"] = "paper"
+    variant: Variant = "paper"
     epochs: int = 60
     batch_size: int = 64
     learning_rate: float = 1e-4
@@ -96,6 +123,8 @@ class FitConfig:
     genes: tuple[str, ...] | None = None
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
+    standardise: bool | None = None
+    query: Query | None = None
     panel: Panel | None = None
     thumbnails: bool = True
     weights: Path | None = None
@@ -127,16 +156,29 @@ class FitConfig:
         """Weight decay of AdamW, the variant's own unless given."""
         if self.weight_decay is not None:
             return self.weight_decay
-        return 1e-2 if self.variant == "paper" else 1e-3
+        return 1e-3 if self.variant == "released" else 1e-2
 
     @property
     def learning_schedule(self) -> Schedule:
         """Schedule of the learning rate, the variant's own unless given."""
-        return self.schedule or ("constant" if self.variant == "paper" else "cosine")
+        return self.schedule or ("cosine" if self.variant == "released" else "constant")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What happens to counts and pixels, the variant's own unless given."""
+        standardise = self.variant == "tuned" if self.standardise is None else self.standardise
+        return Preprocessing(patch=self.patch, standardise=standardise)
+
+    @property
+    def asked_with(self) -> Query:
+        """What the bank is asked with, the variant's own unless given."""
+        return self.query or query_of(self.variant)
 
     def model_config(self, n_genes: int) -> ModelConfig:
         """Return the settings of the network for a number of genes."""
-        settings = {"variant": self.variant, "image_size": self.patch.patch_px, **self.model}
+        tuned = self.variant == "tuned"
+        settings: dict[str, Any] = {"variant": "paper", **TUNED_MODEL} if tuned else {"variant": self.variant}
+        settings |= {"image_size": self.patch.patch_px, **self.model}
         return preset(self.preset, n_genes, **settings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.training.config import FitConfig
 
 Rows = NDArray[np.int64]
@@ -82,12 +83,15 @@ class SpotSet:
         Which of the caches a spot's patch is in, and which row of it.
     expression : CSR float32, (n, genes)
         Log-normalised expression of the model's genes.
+    colours : tuple of PatchColours
+        By which the pixels of each of the caches are shifted and scaled.
     """
 
     files: tuple[Path, ...]
     file: Rows
     row: Rows
     expression: Any
+    colours: tuple[PatchColours, ...]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -114,10 +118,15 @@ def epoch_batches(n: int, batch_size: int, n_processes: int, rng: np.random.Gene
 
 @dataclass(frozen=True)
 class Batch:
-    """Pixels uint8 (b, side, side, 3) and expression float32 (b, genes), in memory a GPU can copy from."""
+    """A batch in memory that a GPU can copy from.
+
+    Pixels are uint8 (b, side, side, 3), expression is float32 (b, genes), colours are the means and deviations by which
+    the pixels are shifted and scaled, float32 (b, 2, 3).
+    """
 
     pixels: torch.Tensor
     expression: torch.Tensor
+    colours: torch.Tensor
 
 
 class BatchReader:
@@ -127,6 +136,7 @@ class BatchReader:
         self.spots = spots
         self._pin = pin
         self._patches = [np.load(file, mmap_mode="r") for file in spots.files]
+        self._colours = np.array(spots.colours, np.float32)  # (files, 2, 3)
 
     def pixels(self, chosen: Rows) -> Pixels:
         """Read the patches of some spots, uint8 (b, side, side, 3)."""
@@ -140,7 +150,8 @@ class BatchReader:
     def read(self, chosen: Rows) -> Batch:
         """Read one batch of spots, given by their rows."""
         pixels, expression = self.pixels(chosen), self.spots.expression[chosen].toarray()
-        batch = torch.from_numpy(pixels), torch.from_numpy(expression)
+        colours = self._colours[self.spots.file[chosen]]
+        batch = torch.from_numpy(pixels), torch.from_numpy(expression), torch.from_numpy(colours)
         return Batch(*(tensor.pin_memory() if self._pin else tensor for tensor in batch))
 
     def batches(self, chosen: Sequence[Rows]) -> Generator[Batch]:

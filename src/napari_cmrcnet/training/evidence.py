@@ -9,13 +9,14 @@ import torch
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.bank import Bank
-from napari_cmrcnet.retrieval.encode import encode_patches
+from napari_cmrcnet.retrieval.card import Query
+from napari_cmrcnet.retrieval.queries import encode_section
 from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 from napari_cmrcnet.sections.patches import PatchBatch
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import Colour, tissue_colour
-from napari_cmrcnet.training.data import BatchReader, Rows, SpotSet
+from napari_cmrcnet.training.data import BatchReader, Part, Rows, SpotSet
 
 BLOCK = 64  # patches read at a time
 
@@ -30,13 +31,19 @@ def training_colours(sections: Sequence[Section]) -> Job[dict[str, Colour]]:
     return colours
 
 
-def training_floor(spots: SpotSet, model: CMRCNet, bank: Bank, device: torch.device) -> Job[float | None]:
-    """Encode the patches of the bank's spots and return the `similarity_floor`.
+def training_floor(
+    parts: Sequence[Part], spots: SpotSet, query: Query, model: CMRCNet, bank: Bank, device: torch.device
+) -> Job[float | None]:
+    """Encode the patches of the bank's spots as those of a new section, and return the `similarity_floor`.
 
     Parameters
     ----------
+    parts : sequence of Part
+        The sections with the spots trained on, in the order of the bank.
     spots : SpotSet
-        The spots trained on, in the order of the bank.
+        The same spots.
+    query : Query
+        What the bank is asked with.
     model : CMRCNet
         Trained; left in evaluation mode and on ``device``.
     bank : Bank
@@ -50,9 +57,16 @@ def training_floor(spots: SpotSet, model: CMRCNet, bank: Bank, device: torch.dev
         Once a batch of patches.
     """
     reader = BatchReader(spots)
-    batches = (PatchBatch(rows, reader.pixels(rows), np.empty(0, np.int64)) for rows in _blocks(len(spots)))
-    encoded = yield from encode_patches(model, batches, len(spots), device=device)
-    return (yield from similarity_floor(encoded.embeddings, bank.embeddings, str(device)))
+    queries, first = [], 0
+    for part, colours in zip(parts, spots.colours, strict=True):
+        n = len(part.rows)
+        batches = (
+            PatchBatch(rows, reader.pixels(first + rows), np.empty(0, np.int64)) for rows in _blocks(n)
+        )  # consumed before the next part begins
+        encoded = yield from encode_section(model, part.section, batches, colours, query, device=device)
+        queries.append(encoded.embeddings)
+        first += n
+    return (yield from similarity_floor(np.concatenate(queries), bank.embeddings, str(device)))
 
 
 def training_thumbnails(spots: SpotSet, path: Path) -> Job[None]:

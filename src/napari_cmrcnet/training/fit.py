@@ -12,10 +12,11 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.bank import build_bank
-from napari_cmrcnet.retrieval.card import THUMBNAILS, Card, Preprocessing
+from napari_cmrcnet.retrieval.card import IMAGENET, THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.training.cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
@@ -134,8 +135,8 @@ def _prepare(
     for section, key in zip(sections, keys, strict=True):
         patches = yield from patch_cache(section, config.patch, key)
         files[section.name] = Path(patches.filename)  # type: ignore[attr-defined]
-    spots = [_spot_set([part], files, genes) for part in validation]
-    plan = Plan(config, settings, _spot_set(training, files, genes), tuple(spots), run.path)
+    spots = [_spot_set([part], files, genes, config) for part in validation]
+    plan = Plan(config, settings, _spot_set(training, files, genes, config), tuple(spots), run.path)
     return _Work(plan, genes, training, validation)
 
 
@@ -148,7 +149,7 @@ def _genes(training: Sequence[Part], validation: Sequence[Part], n_top: int) -> 
     raise UserError("The validation section has none of the training sections' variable genes; choose another.")
 
 
-def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str]) -> SpotSet:
+def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str], config: FitConfig) -> SpotSet:
     from scipy import sparse
 
     sizes = [len(part.rows) for part in parts]
@@ -158,7 +159,16 @@ def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str
         file=np.repeat(np.arange(len(parts)), sizes),
         row=np.concatenate([part.rows for part in parts]),
         expression=expression,
+        colours=tuple(_colours(files[part.section.name], config) for part in parts),
     )
+
+
+def _colours(patches: Path, config: FitConfig) -> PatchColours:
+    """Return by what a section's patches are shifted and scaled, as `section_colours` does for a new section."""
+    if not config.preprocessing.standardise:
+        return IMAGENET
+    cached = np.load(patches, mmap_mode="r")
+    return patch_colours(cached[spots_to_measure(len(cached))])
 
 
 def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
@@ -176,7 +186,8 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
         model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
         model.load_inference_state(weights)
         bank = build_bank(model, sections, work.genes, device)
-        floor = yield from training_floor(work.plan.training, model, bank, device)
+        config = work.plan.config
+        floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
         pcc = result.history[epoch - 1].validation_pcc
         card = replace(_card(work, epoch), validation_pcc=pcc, similarity_floor=floor, section_colours=colours)
         return Checkpoint(card, model, bank, thumbnails=thumbnails)
@@ -202,7 +213,8 @@ def _card(work: _Work, epoch: int) -> Card:
         patients=tuple(dict.fromkeys(section.patient for section in sections if section.patient)),
         seed=config.seed,
         epochs=epoch,
-        preprocessing=Preprocessing(patch=config.patch),
+        preprocessing=config.preprocessing,
+        query=config.asked_with,
         validated_on=tuple(part.section.name for part in work.validation if part.section not in sections),
         panel=config.panel,
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),

@@ -13,10 +13,10 @@ from torch import nn
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
+from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
-from napari_cmrcnet.training.augment import apply_symmetries, draw_symmetries
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import Process
@@ -107,7 +107,7 @@ class _Loop:
         if saved.exists():
             self.state.load(saved)
         self.process.wait()  # nobody writes the state while another still reads it
-        self.network = self.process.wrap(model, all_used=self.plan.settings.image_encoder == "vit")
+        self.network = self.process.wrap(model, all_used=self.plan.settings.image_encoder in OWN_ENCODERS)
 
     def _order(self, rng: np.random.Generator) -> list[np.ndarray]:
         return epoch_batches(len(self.plan.training), self.plan.config.batch_size, self.process.count, rng)
@@ -160,7 +160,8 @@ class _Loop:
         pixels = apply_symmetries(batch.pixels.to(device, non_blocking=True), symmetries)
         expression = batch.expression.to(device, non_blocking=True)
         with autocast(device, self.plan.config.precision):
-            inputs = to_input(pixels, device=device)
+            mean, std = batch.colours.unbind(1)
+            inputs = to_input(pixels, mean, std, device)
             losses = batch_losses(self.network, self.plan.settings, inputs, expression, gather=self.process.gather)
         self.state.scaler.scale(losses.total * share).backward()  # type: ignore[no-untyped-call]
         return losses

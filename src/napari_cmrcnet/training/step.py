@@ -61,7 +61,7 @@ def batch_losses(
     outputs = model(pixels, expression, generator=generator)
     # In float32 already here, so that the gradients that the processes add up are.
     image, gene = gather(outputs.image.float()), gather(outputs.gene.float())
-    contrastive = contrastive_loss(image, gene, settings.temperature, settings.variant)
+    contrastive = contrastive_loss(image, gene, settings.temperature, settings.variant, settings.contrast)
     reconstruction = None
     if outputs.reconstructed is not None:
         reconstructed, target = gather(outputs.reconstructed.float()), gather(outputs.target.float())

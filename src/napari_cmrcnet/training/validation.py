@@ -33,8 +33,8 @@ def validate(
 ) -> Validation:
     """Compute loss and retrieval PCC on held-out spots.
 
-    Expression is retrieved from the training spots as in prediction. PCC is taken over the spots of each
-    section by itself, averaged over genes, then over sections.
+    Expression is retrieved from the training spots as in prediction, but for symmetries and context. PCC is taken over
+    the spots of each section by itself, averaged over genes, then over sections.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
     mask = torch.Generator().manual_seed(config.seed)  # the same masks each epoch: losses compare
     embeddings, total = [], 0.0
     for batch in spots.batches(batches):
-        pixels = to_input(batch.pixels, device=device)
+        mean, std = batch.colours.unbind(1)
+        pixels = to_input(batch.pixels, mean, std, device)
         expression = batch.expression.to(device)
         with torch.inference_mode(), autocast(device, config.precision):
             losses = batch_losses(model, model.config, pixels, expression, generator=mask)

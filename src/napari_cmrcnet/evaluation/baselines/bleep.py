@@ -22,12 +22,12 @@ from napari_cmrcnet.evaluation.baselines.regression import (
 )
 from napari_cmrcnet.model.encoders import ProjectionHead
 from napari_cmrcnet.model.losses import contrastive_loss
+from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.augment import apply_symmetries, draw_symmetries
 from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, epoch_batches
 

@@ -7,15 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.spatial import cKDTree
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.features import standardised_features
 from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.sections.around import REACH, spots_around
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
-from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.section import Section
 
 Float32 = NDArray[np.float32]
@@ -132,7 +131,7 @@ class NeighbourCeiling:
         eight in a square array. A spot with none takes the nearest.
     """
 
-    reach: float = 1.5
+    reach: float = REACH
 
     name: ClassVar[str] = "ceiling"
     title: ClassVar[str] = "Measured neighbours"
@@ -166,7 +165,7 @@ class NeighbourMean:
         if n < 2:
             raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
         yield Progress("Averaging neighbours", 0, n, "spots")
-        around = _around(section, self.reach)
+        around = spots_around(section, self.reach)
         measured = section.spots.var_names.get_indexer(list(self.genes)) >= 0
         expression = expression_of(section.spots, list(compress(self.genes, measured)))
         mean: Float32 = np.full((n, len(self.genes)), np.nan, np.float32)
@@ -189,17 +188,3 @@ def _fit_on_features(regressor: Any, task: Task) -> Job[FeatureRegressor]:
     regressor.fit(np.concatenate(features), training_expression(task))
     yield Progress("Fitting", 1, 1)
     return FeatureRegressor(regressor, task.patch)
-
-
-def _around(section: Section, reach: float) -> sparse.csr_matrix:
-    """Return which spots are around which, (n, n) with ones."""
-    n, tree = len(section.spots), cKDTree(section.xy)
-    pairs = tree.query_pairs(reach * spots_lattice(section.spots).pitch, output_type="ndarray")  # (pairs, 2)
-    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
-    alone = np.setdiff1d(np.arange(n), rows)
-    if len(alone):
-        # Of two, since the nearest is the spot itself, unless another lies exactly there.
-        found = tree.query(section.xy[alone], k=2)[1]
-        nearest = np.where(found[:, 0] == alone, found[:, 1], found[:, 0])
-        rows, columns = np.append(rows, alone), np.append(columns, nearest)
-    return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))

@@ -19,6 +19,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.encoders import build_image_encoder
+from napari_cmrcnet.retrieval.card import IMAGENET
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.training.cache import patch_cache
@@ -46,7 +47,9 @@ def training_spots(task: Task) -> Job[BatchReader]:
     sizes = [len(section.spots) for section in task.training]
     expression = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training], format="csr")
     row = np.concatenate([np.arange(size) for size in sizes])
-    return BatchReader(SpotSet(tuple(files), np.repeat(np.arange(len(sizes)), sizes), row, expression))
+    return BatchReader(
+        SpotSet(tuple(files), np.repeat(np.arange(len(sizes)), sizes), row, expression, (IMAGENET,) * len(files))
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """ST-Net: expression by regression from a patch with a DenseNet-121 (He et al., Nat Biomed Eng 4:827, 2020)."""
 
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,11 +18,11 @@ from napari_cmrcnet.evaluation.baselines.regression import (
     timm_encoder,
     training_spots,
 )
+from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.augment import apply_symmetries, draw_symmetries
 from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, epoch_batches
 
@@ -31,7 +30,6 @@ Float32 = NDArray[np.float32]
 Colour = tuple[float, ...]
 
 CALIBRATION_BATCHES = 12
-SYMMETRIES = np.array(list(product([False, True], repeat=3)))  # (8, 3), as `draw_symmetries` draws them
 
 
 @dataclass(frozen=True)

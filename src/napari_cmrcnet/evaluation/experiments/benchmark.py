@@ -21,7 +21,7 @@ from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.spread import spread
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.training.cache import cache_key, patch_cache
-from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.config import FitConfig, Variant
 from napari_cmrcnet.training.run_folder import describe, differences
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Plan:
         Patches, the same for every method.
     ablation : bool
         Run the rows of Table 5, too.
+    steps : bool
+        Run the steps from the published method to the tuned one, too.
     device : str
         As `choose_device` takes it.
     weights : mapping of str to Path
@@ -73,11 +75,12 @@ class Plan:
     seeds: int = 1
     epochs: int | None = None
     preset: Literal["paper", "small", "tiny"] = "paper"
-    variant: Literal["paper", "released"] = "paper"
+    variant: Variant = "paper"
     ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
     patch: PatchSpec = field(default_factory=PatchSpec)
     ablation: bool = False
+    steps: bool = False
     device: str = "auto"
     weights: Mapping[str, Path] = field(default_factory=dict)
     nan_as_zero: bool = False
@@ -88,7 +91,7 @@ class Plan:
     def choices(self) -> tuple[Choice, ...]:
         """The methods, checked."""
         cmrcnet = {"preset": self.preset, "variant": self.variant, "ks": self.ks, "model": dict(self.model)}
-        return choose(self.methods, cmrcnet, ablation=self.ablation, weights=self.weights)
+        return choose(self.methods, cmrcnet, ablation=self.ablation, steps=self.steps, weights=self.weights)
 
 
 def benchmark(

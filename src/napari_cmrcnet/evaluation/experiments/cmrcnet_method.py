@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.baselines.method import Task
-from napari_cmrcnet.evaluation.experiments.methods import KS
+from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.config import FitConfig, Variant, query_of
 from napari_cmrcnet.training.fit import fit
 
 Float32 = NDArray[np.float32]
@@ -32,24 +32,33 @@ class CMRCNetMethod:
         Where the training lives; a stopped one goes on there.
     preset : {"paper", "small", "tiny"}
         Size of the model.
-    variant : {"paper", "released"}
-        Whose equations.
+    variant : {"paper", "released", "tuned"}
+        As `FitConfig` takes it.
     ks : tuple of int
         Neighbours behind a value. The first is what `predict` of the predictor uses.
     model : mapping
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
+    standardise, symmetries, context
+        In place of the variant's, as `FitConfig` and `Query` have them.
     name, title : str
         As of every method.
     """
 
     folder: Path
     preset: Literal["paper", "small", "tiny"] = "paper"
-    variant: Literal["paper", "released"] = "paper"
+    variant: Variant = "paper"
     ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
-    name: str = "cmrcnet"
-    title: str = "CMRCNet"
+    standardise: bool | None = None
+    symmetries: bool | None = None
+    context: float | None = None
+    name: str = CMRCNET
     needs_weights: bool = False
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return "CMRCNet (tuned)" if self.variant == "tuned" else "CMRCNet"
 
     def fit(self, task: Task) -> Job["CMRCNetPredictor"]:
         """Train on the task's sections and genes; a training that stands is loaded."""
@@ -66,6 +75,8 @@ class CMRCNetMethod:
             device=task.device,
             patch=task.patch,
             genes=task.genes,
+            standardise=self.standardise,
+            query=query_of(self.variant, self.symmetries, self.context),
             thumbnails=False,
             weights=task.weights,
             model=self.model,

@@ -13,6 +13,7 @@ from napari_cmrcnet.evaluation.baselines.method import METHODS, Method
 _sha256 = lru_cache(sha256)  # of a file that many runs start from
 
 CMRCNET = "cmrcnet"
+TUNED = "cmrcnet-tuned"
 KS = (50, 250, 500)
 """Neighbours behind a value: the paper's for Table 1 and, of wider sets, for 150 and 250 genes."""
 
@@ -45,7 +46,7 @@ class Choice:
 
     def make(self, folder: Path) -> Method:
         """Return the method; a training that can be resumed lives in the folder."""
-        if self.method == CMRCNET:
+        if self.method in (CMRCNET, TUNED):
             from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetMethod
 
             return CMRCNetMethod(folder, name=self.name, **self.settings)
@@ -87,13 +88,43 @@ ABLATION = _ablation()
 """Table 5, in its order. The method itself is the row of MSE, half masked, the image's embedding as target."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step from the method as published to the tuned one: what is new, and all settings that stand by then."""
+
+    name: str
+    title: str
+    settings: Mapping[str, Any]
+
+
+def _steps() -> tuple[Step, ...]:
+    conv = {"image_encoder": "conv"}
+    clip = {**conv, "contrast": "clip", "temperature": 0.1}
+    tuned = {"variant": "tuned"}
+    return (
+        Step("cmrcnet-conv", "+ convolutional encoder", {"model": conv}),
+        Step("cmrcnet-clip", "+ CLIP's loss", {"model": clip}),
+        Step("cmrcnet-standardised", "+ standardised sections", {"model": clip, "standardise": True}),
+        Step("cmrcnet-symmetries", "+ symmetries", {**tuned, "context": 0.0}),
+        Step(TUNED, "+ context: tuned", tuned),
+        Step(
+            "cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**tuned, "model": {"reconstruction": False}}
+        ),
+        Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**tuned, "model": {"image_encoder": "vit"}}),
+    )
+
+
+STEPS = _steps()
+"""From the published method to the tuned one, each row with all above it; then the tuned one without some parts."""
+
+
 CEILING = "ceiling"
 """Reads the test section's own measurements: no rival, but what is left to gain."""
 
 
 def known_methods() -> tuple[str, ...]:
     """Return the names of all methods."""
-    return (CMRCNET, *METHODS)
+    return (CMRCNET, TUNED, *METHODS)
 
 
 def choose(
@@ -101,6 +132,7 @@ def choose(
     cmrcnet: Mapping[str, Any],
     *,
     ablation: bool = False,
+    steps: bool = False,
     weights: Mapping[str, Path] | None = None,
 ) -> tuple[Choice, ...]:
     """Return the methods of a benchmark.
@@ -113,6 +145,8 @@ def choose(
         Settings of `CMRCNetMethod`.
     ablation : bool
         Add the rows of Table 5.
+    steps : bool
+        Add the `STEPS`.
     weights : mapping of str to Path, optional
         Local weights of encoders by method; ``""``: of every method that cannot do without.
 
@@ -130,7 +164,7 @@ def choose(
         raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
     choices = []
     for name in names or known_methods():
-        choice = Choice(name, name, cmrcnet if name == CMRCNET else {}, weights.get(name))
+        choice = Choice(name, name, _settings(name, cmrcnet), weights.get(name))
         if choice.weights is None and choice.make(Path()).needs_weights:
             if "" not in weights and names:
                 raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
@@ -138,16 +172,38 @@ def choose(
                 continue
             choice = replace(choice, weights=weights[""])
         choices.append(choice)
-    return tuple(_with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices)
+    changed: dict[str, Mapping[str, Any]] = {}
+    if ablation:
+        changed |= {row.name: {"model": row.model} for row in ABLATION}
+    if steps:
+        changed |= {step.name: step.settings for step in STEPS}
+    return tuple(_with_rows(choices, cmrcnet, changed, weights.get(CMRCNET)) if changed else choices)
 
 
-def _with_ablation(choices: Sequence[Choice], cmrcnet: Mapping[str, Any], weights: Path | None) -> list[Choice]:
-    """Add the rows of Table 5, and the method itself, which is one of them."""
-    model = dict(cmrcnet.get("model", {}))
-    added = []
-    for row in ABLATION:
-        if row.name != CMRCNET:
-            settings = dict(cmrcnet) | {"ks": tuple(cmrcnet["ks"][:1]), "model": {**model, **row.model}}
-            added.append(Choice(row.name, CMRCNET, settings, weights))
-    itself = [] if any(choice.name == CMRCNET for choice in choices) else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
+def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
+    if name == TUNED:
+        return _changed(cmrcnet, {"variant": "tuned"})
+    return cmrcnet if name == CMRCNET else {}
+
+
+def _changed(cmrcnet: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of CMRCNet but for some, with the first k alone."""
+    model = {**cmrcnet.get("model", {}), **settings.get("model", {})}
+    return {**cmrcnet, "ks": tuple(cmrcnet["ks"][:1]), **settings, "model": model}
+
+
+def _with_rows(
+    choices: Sequence[Choice],
+    cmrcnet: Mapping[str, Any],
+    changed: Mapping[str, Mapping[str, Any]],
+    weights: Path | None,
+) -> list[Choice]:
+    """Add CMRCNet with other settings, and as it is, which is one of the rows."""
+    there = {choice.name for choice in choices}
+    itself = [] if CMRCNET in there else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
+    added = [
+        Choice(name, TUNED if name == TUNED else CMRCNET, _changed(cmrcnet, settings), weights)
+        for name, settings in changed.items()
+        if name not in {*there, CMRCNET}
+    ]
     return [*itself, *choices, *added]

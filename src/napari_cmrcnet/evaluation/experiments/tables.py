@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,14 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, STEPS, TUNED
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 
 _ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
+_STEP_NAMES = {step.name for step in STEPS}
+_WITHIN = (_ABLATION_NAMES | _STEP_NAMES) - {TUNED}  # CMRCNet with other settings: compared with itself alone
 Sets = Mapping[str, Choose]
 
 
@@ -78,7 +80,7 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
         Count undefined PCC as 0.
     """
     ours = [label for label in found.labels if label.method == CMRCNET]
-    others = [label for label in found.labels if label.method not in {CMRCNET, *_ABLATION_NAMES}]
+    others = [label for label in found.labels if label.method not in {CMRCNET, *_WITHIN}]
     top = {"HEG": most_expressed(50), "HVG": most_variable(50), "markers": markers_of(dataset)}
     if not dataset.markers:
         del top["markers"]
@@ -92,6 +94,8 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
         tables.append(_table("table4", title, [*encoder, ours[-1]], first, ours[-1:], dataset, found, nan_as_zero))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
         tables.append(_ablation(dataset, found, ours, top, nan_as_zero))
+    if any(label.method in _STEP_NAMES - {TUNED} for label in found.labels):
+        tables.append(_steps(dataset, found, ours[:1], top, nan_as_zero))
     return tables
 
 
@@ -101,7 +105,7 @@ def compared(found: Collected) -> list[Label]:
     return [
         label
         for label in found.labels
-        if label.method not in _ABLATION_NAMES and (label.method != CMRCNET or label in (ours[0], ours[-1]))
+        if label.method not in _WITHIN and (label.method != CMRCNET or label in (ours[0], ours[-1]))
     ]
 
 
@@ -185,6 +189,17 @@ def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets:
     notes = ("The paper's values are means over its six datasets.",) if dataset.paper else ()
     title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}, {dataset.name}"
     return Table("table5", title, tuple(sets), rows, titles[CMRCNET], notes)
+
+
+def _steps(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Sets, nan_as_zero: bool) -> Table:
+    """Return the steps from the published method, k as in Table 1, to the tuned one."""
+    titles = {CMRCNET: "CMRCNet as published"} | {step.name: step.title for step in STEPS}
+    there = {label.method: label for label in found.labels if label.method in _STEP_NAMES}
+    there |= {label.method: label for label in ours}
+    labels = [replace(there[name], text=title) for name, title in titles.items() if name in there]
+    return _table(
+        "steps", f"Steps to the tuned CMRCNet, {dataset.name}", labels, sets, labels[:1], dataset, found, nan_as_zero
+    )
 
 
 def write_csv(path: Path, table: Table) -> Path:

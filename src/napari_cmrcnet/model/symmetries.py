@@ -1,8 +1,12 @@
-"""The eight symmetries of a square, drawn for each patch: tissue has no up, down, left or right."""
+"""The eight symmetries of a square: tissue has no up, down, left or right."""
+
+from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+SYMMETRIES = np.array(list(product([False, True], repeat=3)))  # (8, 3), as `draw_symmetries` draws them; none first
 
 
 def draw_symmetries(rng: np.random.Generator, n: int) -> NDArray[np.bool_]:
@@ -35,3 +39,18 @@ def apply_symmetries(pixels: torch.Tensor, symmetries: NDArray[np.bool_]) -> tor
     pixels = torch.where(drawn[:, 0], pixels.transpose(1, 2), pixels)
     pixels = torch.where(drawn[:, 1], pixels.flip(1), pixels)
     return torch.where(drawn[:, 2], pixels.flip(2), pixels)
+
+
+def apply_symmetry(inputs: torch.Tensor, symmetry: NDArray[np.bool_]) -> torch.Tensor:
+    """Transpose and flip all patches alike, without copying them.
+
+    Parameters
+    ----------
+    inputs : tensor, (n, 3, side, side)
+        What the image encoder reads.
+    symmetry : bool array, (3,)
+        A row of `SYMMETRIES`.
+    """
+    inputs = inputs.transpose(2, 3) if symmetry[0] else inputs
+    flipped = [axis for axis, flip in ((2, symmetry[1]), (3, symmetry[2])) if flip]
+    return inputs.flip(flipped) if flipped else inputs

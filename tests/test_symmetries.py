@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from napari_cmrcnet.training.augment import apply_symmetries, draw_symmetries
+from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries, apply_symmetry, draw_symmetries
 
 
 def all_draws() -> np.ndarray:
@@ -32,3 +32,10 @@ def test_all_symmetries_are_equally_likely_and_follow_the_seed() -> None:
     assert counts.min() > 880
     assert counts.max() < 1120
     np.testing.assert_array_equal(drawn, draw_symmetries(np.random.default_rng(3), 8000))
+
+
+def test_all_patches_turned_alike_are_as_each_by_itself() -> None:
+    patches = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 5, 5, 3), np.uint8))
+    for one in SYMMETRIES:
+        each = apply_symmetries(patches, np.tile(one, (3, 1)))
+        assert torch.equal(apply_symmetry(patches.permute(0, 3, 1, 2), one), each.permute(0, 3, 1, 2))

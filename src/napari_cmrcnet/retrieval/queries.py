@@ -1,0 +1,98 @@
+"""From the patches of a section to what the bank is asked with, alike for a new section and for those trained on."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.card import Preprocessing, Query
+from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
+from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.sections.around import spots_around
+from napari_cmrcnet.sections.patches import PatchBatch, read_patches
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
+
+Float32 = NDArray[np.float32]
+
+
+def section_colours(section: Section, preprocessing: Preprocessing, threads: int) -> Job[PatchColours]:
+    """Return by what the pixels of a section are shifted and scaled; read from some of its patches, if from any.
+
+    Patches that cannot be read are left out: encoding them all names them.
+    """
+    if not preprocessing.standardise:
+        return PatchColours(preprocessing.mean, preprocessing.std)
+    xy = section.xy[spots_to_measure(len(section.xy))]
+    step, readable = "Measuring colours", []
+    done = 0
+    for batch in read_patches(section.slide, xy, preprocessing.patch, section.mpp, threads=threads):
+        yield Progress(step, done, len(xy), "patches")
+        done += len(batch.rows)
+        readable.append(batch.pixels[~np.isin(batch.rows, batch.unreadable)])
+    yield Progress(step, len(xy), len(xy), "patches")
+    pixels = np.concatenate(readable)
+    return patch_colours(pixels) if len(pixels) else PatchColours(preprocessing.mean, preprocessing.std)
+
+
+def encode_section(
+    model: CMRCNet,
+    section: Section,
+    patches: Iterable[PatchBatch],
+    colours: PatchColours,
+    query: Query,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+) -> Job[Encoded]:
+    """Encode the patches of a section's spots into the queries of a bank.
+
+    Parameters
+    ----------
+    model : CMRCNet
+        As `encode_patches` takes it.
+    section : Section
+        Whose spots the patches are of.
+    patches : iterable of PatchBatch
+        All of them.
+    colours : PatchColours
+        From `section_colours`.
+    query : Query
+        What is done besides.
+
+    Yields
+    ------
+    Progress
+        Once a batch.
+
+    Returns
+    -------
+    Encoded
+        As `encode_patches` gives it; with context, the sum of the spot's embedding of unit length and the mean of those
+        of the spots around it, weighted.
+    """
+    encoded = yield from encode_patches(
+        model,
+        patches,
+        len(section.xy),
+        mean=colours.mean,
+        std=colours.std,
+        device=device,
+        precision=precision,
+        symmetries=query.symmetries,
+    )
+    if not query.context or len(encoded.unreadable):
+        return encoded
+    return Encoded(with_context(encoded.embeddings, section, query.context), encoded.unreadable)
+
+
+def with_context(embeddings: Float32, section: Section, weight: float) -> Float32:
+    """Add to each embedding, of unit length, the weighted mean of those of the spots around it, float32 (n, d)."""
+    around = spots_around(section)
+    unit = unit_length(embeddings)
+    counts = np.maximum(np.asarray(around.sum(axis=1), np.float32), 1)  # (n, 1)
+    mean: Float32 = unit + np.float32(weight) * (around @ unit) / counts
+    return mean

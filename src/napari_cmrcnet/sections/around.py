@@ -1,0 +1,44 @@
+"""Which spots lie around which."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from napari_cmrcnet.sections.pixel_size import spots_lattice
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+REACH = 1.5
+"""Times the distance of neighbours within which spots are around: six of a hexagonal array, eight of a square one."""
+
+
+def spots_around(section: "Section", reach: float = REACH) -> sparse.csr_matrix:
+    """Return which spots are around which.
+
+    Parameters
+    ----------
+    section : Section
+        With its spots.
+    reach : float
+        Spots count as around up to this many times the distance of neighbours. A spot with none takes the nearest.
+
+    Returns
+    -------
+    CSR float32 matrix, (n, n)
+        Ones where the column's spot is around the row's. A section of a single spot has none.
+    """
+    n, tree = len(section.spots), cKDTree(section.xy)
+    if n < 2:
+        return sparse.csr_matrix((n, n), dtype=np.float32)
+    pairs = tree.query_pairs(reach * spots_lattice(section.spots).pitch, output_type="ndarray")  # (pairs, 2)
+    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+    alone = np.setdiff1d(np.arange(n), rows)
+    if len(alone):
+        # Of two, since the nearest is the spot itself, unless another lies exactly there.
+        found = tree.query(section.xy[alone], k=2)[1]
+        nearest = np.where(found[:, 0] == alone, found[:, 1], found[:, 0])
+        rows, columns = np.append(rows, alone), np.append(columns, nearest)
+    return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))
