@@ -31,7 +31,7 @@ K = 50
 
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
-    spots, bank, genes, all_genes = (200, 1_000, 100, 700) if small else (5_000, 45_000, 4_000, 36_000)
+    spots, bank, genes, all_genes = (200, 1_000, 100, 700) if small else (5_000, 45_000, 3_000, 36_000)
     yield _speed(spots, bank, genes, rounds=1 if small else 2)
     what = f"memory beyond the bank, all of {all_genes:,} genes to a file, {spots:,} spots"
     sizes = {"spots": spots, "bank": bank, "genes": all_genes, "k": K}

@@ -155,7 +155,7 @@ def rows(small: bool) -> Iterator[Row]:
     """Time the ways at two sizes of a section."""
     if no_window("gene_view"):
         return
-    rounds = 2 if small else 7
+    rounds = 2 if small else 5
     bank = random_bank(*((500, 20) if small else (45_000, 100)))
     for spots, goal_ms in ((300, 16),) if small else ((5_000, 16), (50_000, 50)):
         prediction = random_prediction(bank, spots, K)

@@ -35,7 +35,7 @@ Keep = Callable[[Any, Pixels], None]
 
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
-    side, n, rounds, step = (2500, 200, 1, 1) if small else (20_000, 4000, 3, 4)
+    side, n, rounds, step = (2500, 200, 1, 1) if small else (20_000, 4000, 2, 4)
     slides = {f"a {side:,}² JPEG pyramid": jpeg_slide(side), f"a {side:,}² LZW pyramid": lzw_slide(side)}
     if real := os.environ.get("CMRCNET_REAL_DATA"):
         slides["C5 of her2st (JPEG)"] = Path(real) / "her2st" / "C5.tif"

@@ -31,7 +31,7 @@ from napari_cmrcnet.sections.slide import open_slide
 
 K = 50
 BATCH = 32
-SHARE = 20  # one in so many training patches is encoded
+SHARE = 40  # one in so many training patches is encoded
 
 
 def rows(small: bool) -> Iterator[Row]:

@@ -24,7 +24,7 @@ PIECES = 4  # of one shard, to compare with it
 
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
-    count, spots, queries = (3, 2_000, 16) if small else (int(os.environ.get("SHARDS", "4")), 1_000_000, 256)
+    count, spots, queries = (3, 2_000, 16) if small else (int(os.environ.get("SHARDS", "3")), 1_000_000, 256)
     with tempfile.TemporaryDirectory() as scratch:
         asked, paths = _write(Path(scratch), count, spots, queries)
         yield _against_memory(asked, paths[0], Path(scratch))
