@@ -31,11 +31,13 @@ from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choice, choose, known_methods
+from napari_cmrcnet.evaluation.experiments.readouts import READOUTS, Embedded, read_out
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
@@ -413,7 +415,7 @@ def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
 def test_steps_lead_from_the_published_method_to_the_tuned_one() -> None:
     choices = choose(("ridge",), {"ks": (50, 500), "variant": "paper", "model": {"depth": 1}}, steps=True)
     assert [choice.name for choice in choices[:2]] == ["cmrcnet", "ridge"]
-    assert [choice.name for choice in choices[2:]] == [step.name for step in STEPS]
+    assert [choice.name for choice in choices[2:]] == [*(step.name for step in STEPS), "cmrcnet-readouts"]
     assert len({choice.name for choice in choices}) == len(choices)
     made = {choice.name: choice.make(Path()) for choice in choices}
     assert [made[name].title for name in ("cmrcnet-conv", "cmrcnet-tuned")] == ["CMRCNet", "CMRCNet (tuned)"]
@@ -481,3 +483,39 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
     assert "S1 has no spots in the sheet" in capsys.readouterr().err
     assert main(["download", "raed"]) == 1
     assert "none of the paper's datasets" in capsys.readouterr().err
+
+
+def test_ways_to_read_expression_do_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    genes, patches = (unit_length(rng.normal(size=(120, 8)).astype(np.float32)) for _ in range(2))
+    queries = unit_length(rng.normal(size=(30, 8)).astype(np.float32))
+    expression = rng.random((120, 5)).astype(np.float32)
+    found = read_out(Embedded(queries, genes, patches, np.repeat([0, 1], 60), expression))
+    assert set(found) == set(READOUTS)
+    cosine = queries.astype(np.float64) @ genes.T.astype(np.float64)
+    weights = np.exp(5 * cosine)
+    np.testing.assert_allclose(found["softmax"], weights @ expression / weights.sum(1, keepdims=True), rtol=1e-4)
+    weights = np.maximum(cosine, 0)
+    np.testing.assert_allclose(found["similarity"], weights @ expression / weights.sum(1, keepdims=True), rtol=1e-4)
+    for name, among in (("patches", queries @ patches.T), ("both", queries @ (genes + patches).T)):
+        nearest = np.argsort(-among, axis=1)[:, :50]
+        np.testing.assert_allclose(found[name], expression[nearest].mean(axis=1), rtol=1e-4)
+    hub = genes.copy()
+    hub[7] = unit_length(patches.mean(axis=0, keepdims=True) + queries.mean(axis=0, keepdims=True))[0]
+    among = 2 * queries @ hub.T - np.sort(hub @ patches.T, axis=1)[:, -10:].mean(axis=1)
+    corrected = read_out(Embedded(queries, hub, patches, np.repeat([0, 1], 60), expression))["hubs"]
+    np.testing.assert_allclose(corrected, expression[np.argsort(-among, axis=1)[:, :50]].mean(axis=1), rtol=1e-4)
+    exact = np.linalg.lstsq(patches, expression - expression.mean(0), rcond=None)[0]
+    assert np.corrcoef(found["ridge"].ravel(), (queries @ exact + expression.mean(0)).ravel())[0, 1] > 0.9
+
+
+def test_a_sections_own_mean_is_taken_out_where_sections_are_centred() -> None:
+    rng = np.random.default_rng(1)
+    genes = rng.normal(size=(60, 8)).astype(np.float32)
+    shifted = genes + np.repeat(rng.normal(size=(2, 8)), 30, axis=0).astype(np.float32)
+    queries, expression = rng.normal(size=(20, 8)).astype(np.float32), rng.random((60, 3)).astype(np.float32)
+    one, other = (
+        read_out(Embedded(queries + shift, bank, bank, np.repeat([0, 1], 30), expression))["centred"]
+        for bank, shift in ((genes, 0), (shifted, 3))
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-3)

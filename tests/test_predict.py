@@ -299,7 +299,7 @@ def test_unreadable_patches_are_named(
     def damaged(*_: Any, **__: Any) -> Iterator[PatchBatch]:
         return batches(patches(36, 32), 9, unreadable=(4, 20))
 
-    monkeypatch.setattr("napari_cmrcnet.retrieval.predict.read_patches", damaged)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.queries.read_patches", damaged)
     with pytest.raises(UserError, match=r"2 of 36 patches .*C-4, C-20"):
         finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
 

@@ -1,6 +1,5 @@
 """predict(): a section and a checkpoint in, a Prediction out."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from napari_cmrcnet.retrieval.faiss_search import recall
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.retrieval.queries import encode_section, section_colours
+from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.patches import read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
 
-GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read them
 QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,000
 SPOTS_MEASURED = 256  # searched for exactly, too, to see what an approximate search misses
 
@@ -80,19 +77,10 @@ def predict(
     check_genes(section, bank.names)
     chosen = choose_device(device)
     precision = choose_precision(chosen, precision)
-    n = len(section.xy)
-    threads = 2 if chosen.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
-    patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
-    colours = yield from section_colours(section, card.preprocessing, threads)
-    encoded = yield from encode_section(
-        checkpoint.model, section, patches, colours, card.query, device=chosen, precision=precision
-    )
-    if len(encoded.unreadable):
-        names = [str(name) for name in section.spots.obs_names[encoded.unreadable]]
-        raise unreadable_error(section.slide, names, n)
-    neighbours, similarity = yield from _retrieve(encoded.embeddings, bank, k, str(chosen), engine)
+    embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
+    neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen), engine)
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names)
-    missed = (yield from _measure(neighbours, encoded.embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
+    missed = (yield from _measure(neighbours, embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
     made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
     provenance = replace(made_from, device=str(chosen), precision=precision)
     return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)

@@ -1,5 +1,6 @@
 """From the patches of a section to what the bank is asked with, alike for a new section and for those trained on."""
 
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,14 +10,17 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.card import Preprocessing, Query
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.around import spots_around
-from napari_cmrcnet.sections.patches import PatchBatch, read_patches
+from napari_cmrcnet.sections.patches import PatchBatch, read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 
 Float32 = NDArray[np.float32]
+
+GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read them
 
 
 def section_colours(section: Section, preprocessing: Preprocessing, threads: int) -> Job[PatchColours]:
@@ -36,6 +40,50 @@ def section_colours(section: Section, preprocessing: Preprocessing, threads: int
     yield Progress(step, len(xy), len(xy), "patches")
     pixels = np.concatenate(readable)
     return patch_colours(pixels) if len(pixels) else PatchColours(preprocessing.mean, preprocessing.std)
+
+
+def queries_of(
+    section: Section, checkpoint: Checkpoint, *, device: torch.device, precision: str = "auto", batch_size: int = 64
+) -> Job[Float32]:
+    """Read and encode the patches of a section into what the bank of a checkpoint is asked with.
+
+    Parameters
+    ----------
+    section : Section
+        Slide and spots.
+    checkpoint : Checkpoint
+        Its model is moved to the device.
+    device, precision
+        As `encode_patches` takes them.
+    batch_size : int
+        Patches encoded at a time.
+
+    Yields
+    ------
+    Progress
+        Once a batch.
+
+    Returns
+    -------
+    float32 array, (n, d)
+        As `encode_section` gives them.
+
+    Raises
+    ------
+    UserError
+        If patches cannot be read (which, and how many) or the memory does not suffice.
+    """
+    card = checkpoint.card
+    threads = 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
+    colours = yield from section_colours(section, card.preprocessing, threads)
+    patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
+    encoded = yield from encode_section(
+        checkpoint.model, section, patches, colours, card.query, device=device, precision=precision
+    )
+    if len(encoded.unreadable):
+        names = [str(name) for name in section.spots.obs_names[encoded.unreadable]]
+        raise unreadable_error(section.slide, names, len(section.xy))
+    return encoded.embeddings
 
 
 def encode_section(

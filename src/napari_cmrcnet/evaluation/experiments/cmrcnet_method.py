@@ -13,8 +13,13 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS
+from napari_cmrcnet.evaluation.experiments.readouts import Embedded, read_out
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.queries import queries_of
+from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig, Variant, query_of
 from napari_cmrcnet.training.fit import fit
@@ -40,6 +45,8 @@ class CMRCNetMethod:
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
     standardise, symmetries, context
         In place of the variant's, as `FitConfig` and `Query` have them.
+    readouts : bool
+        Whether predictions have an output for each of `READOUTS`, too.
     name, title : str
         As of every method.
     """
@@ -52,6 +59,7 @@ class CMRCNetMethod:
     standardise: bool | None = None
     symmetries: bool | None = None
     context: float | None = None
+    readouts: bool = False
     name: str = CMRCNET
     needs_weights: bool = False
 
@@ -85,18 +93,20 @@ class CMRCNetMethod:
             config = dataclasses.replace(config, epochs=task.epochs)
         checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
-        return CMRCNetPredictor(checkpoint, task.genes, ks, task.device, tuple(notes))
+        read_from = task.training if self.readouts else ()
+        return CMRCNetPredictor(checkpoint, task.genes, ks, task.device, tuple(notes), read_from)
 
 
 @dataclass(frozen=True, eq=False)
 class CMRCNetPredictor:
-    """A trained CMRCNet and the genes that it is asked for."""
+    """A trained CMRCNet and the genes that it is asked for; with the sections it was trained on, for `READOUTS`."""
 
     checkpoint: Checkpoint
     genes: Sequence[str]
     ks: tuple[int, ...]
     device: str
     notes: tuple[str, ...] = ()
+    training: tuple[Section, ...] = ()
 
     def predict(self, section: Section) -> Job[Float32]:
         """Predict with the first k."""
@@ -109,9 +119,27 @@ class CMRCNetPredictor:
         Returns
         -------
         dict of str to float32 (n, len(genes))
-            By k.
+            By k, and by the name of each of `READOUTS` where they are asked for.
         """
         ks = ks or self.ks
         found = yield from predict(section, self.checkpoint, k=max(ks), device=self.device)
         bank = self.checkpoint.bank
-        return {str(k): bank.mean_expression(np.ascontiguousarray(found.neighbours[:, :k]), self.genes) for k in ks}
+        values = {str(k): bank.mean_expression(np.ascontiguousarray(found.neighbours[:, :k]), self.genes) for k in ks}
+        if self.training:
+            values |= read_out((yield from self._embedded(section)))
+        return values
+
+    def _embedded(self, section: Section) -> Job[Embedded]:
+        """Embed the section and the training spots, in the order of the bank."""
+        device, bank = choose_device(self.device), self.checkpoint.bank
+        queries = yield from queries_of(section, self.checkpoint, device=device)
+        patches = []
+        for one in self.training:
+            patches.append((yield from queries_of(one, self.checkpoint, device=device)))
+        return Embedded(
+            unit_length(queries),
+            bank.embeddings,
+            unit_length(np.concatenate(patches)),
+            np.repeat(np.arange(len(self.training)), [len(one.spots) for one in self.training]),
+            np.concatenate([expression_of(one.spots, self.genes).toarray() for one in self.training]),
+        )

@@ -30,7 +30,7 @@ class Label:
     method : str
         The method's name.
     output : str
-        k as text, ``""`` for a method without.
+        k as text, one of `READOUTS`, ``""`` for a method without.
     """
 
     text: str
@@ -69,7 +69,9 @@ class Collected:
                 continue
             self.runs[choice.name] = complete
             outputs = set.intersection(*(set(one.outputs) for run in complete for one in run.sections))
-            for output in sorted(outputs, key=lambda name: int(name or 0)):
+            for output in sorted(
+                outputs, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)
+            ):
                 self.labels.append(Label(complete[0].label(output), choice.name, output))
         self._by_key = by_key
 
@@ -99,6 +101,11 @@ class Collected:
             places = {gene: place for place, gene in enumerate(one.genes)}
             rows.append(one.outputs[label.output].table["pcc"][[places[gene] for gene in genes(one)]])
         return np.array(rows)
+
+
+def _order(output: str) -> tuple[bool, int, str]:
+    """Put k before other outputs, the smallest first."""
+    return not output.isdigit(), int(output) if output.isdigit() else 0, output
 
 
 def most_expressed(n: int) -> Choose:

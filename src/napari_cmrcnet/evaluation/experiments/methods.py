@@ -114,6 +114,9 @@ def _steps() -> tuple[Step, ...]:
     )
 
 
+READ = "cmrcnet-readouts"
+"""The tuned method once more, with all ways to read expression from it."""
+
 STEPS = _steps()
 """From the published method to the tuned one, each row with all above it; then the tuned one without some parts."""
 
@@ -146,7 +149,7 @@ def choose(
     ablation : bool
         Add the rows of Table 5.
     steps : bool
-        Add the `STEPS`.
+        Add the `STEPS`, and the other ways to read expression from the tuned method.
     weights : mapping of str to Path, optional
         Local weights of encoders by method; ``""``: of every method that cannot do without.
 
@@ -176,7 +179,7 @@ def choose(
     if ablation:
         changed |= {row.name: {"model": row.model} for row in ABLATION}
     if steps:
-        changed |= {step.name: step.settings for step in STEPS}
+        changed |= {step.name: step.settings for step in STEPS} | {READ: {"variant": "tuned", "readouts": True}}
     return tuple(_with_rows(choices, cmrcnet, changed, weights.get(CMRCNET)) if changed else choices)
 
 

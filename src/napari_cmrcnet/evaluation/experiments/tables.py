@@ -18,14 +18,15 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, STEPS, TUNED
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS, TUNED
+from napari_cmrcnet.evaluation.experiments.readouts import READOUTS
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 
 _ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
 _STEP_NAMES = {step.name for step in STEPS}
-_WITHIN = (_ABLATION_NAMES | _STEP_NAMES) - {TUNED}  # CMRCNet with other settings: compared with itself alone
+_WITHIN = (_ABLATION_NAMES | _STEP_NAMES | {READ}) - {TUNED}  # CMRCNet with other settings: compared with itself alone
 Sets = Mapping[str, Choose]
 
 
@@ -96,6 +97,8 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
         tables.append(_ablation(dataset, found, ours, top, nan_as_zero))
     if any(label.method in _STEP_NAMES - {TUNED} for label in found.labels):
         tables.append(_steps(dataset, found, ours[:1], top, nan_as_zero))
+    if any(label.method == READ for label in found.labels):
+        tables.append(_readouts(dataset, found, top, nan_as_zero))
     return tables
 
 
@@ -200,6 +203,18 @@ def _steps(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Se
     return _table(
         "steps", f"Steps to the tuned CMRCNet, {dataset.name}", labels, sets, labels[:1], dataset, found, nan_as_zero
     )
+
+
+def _readouts(dataset: "Dataset", found: Collected, sets: Sets, nan_as_zero: bool) -> Table:
+    """Return the ways to read expression from the tuned method, beside the mean of its nearest."""
+    titles = {name: title for name, (title, _) in READOUTS.items()}
+    labels = [
+        replace(label, text=titles.get(label.output, f"{label.output} nearest"))
+        for label in found.labels
+        if label.method == READ
+    ]
+    title = f"Ways to read expression from the tuned CMRCNet, {dataset.name}"
+    return _table("readouts", title, labels, sets, labels[:1], dataset, found, nan_as_zero)
 
 
 def write_csv(path: Path, table: Table) -> Path:

@@ -1,0 +1,135 @@
+"""Other ways to read expression from a trained CMRCNet than the mean of the k nearest; none trains it anew."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.retrieval.search import unit_length
+
+Float32 = NDArray[np.float32]
+
+K = 50
+SHARPNESS = 5.0  # of the softmax over cosines, which lie within about one of each other
+HUB_NEIGHBOURS = 10  # as in CSLS (Conneau et al. 2018)
+PENALTY = 1.0  # of the ridge regression on embeddings of unit length
+QUERIES_A_BLOCK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A section to predict and the training spots, in the space of a trained model; all embeddings of unit length.
+
+    Parameters
+    ----------
+    queries : float32 array, (n, d)
+        Of the patches of the section to predict.
+    genes, patches : float32 array, (M, d)
+        Of the training spots, by their expression (the bank) and by their patches.
+    section : integer array, (M,)
+        Which section a training spot is of.
+    expression : float32 array, (M, g)
+        Log-normalised, of the training spots.
+    """
+
+    queries: Float32
+    genes: Float32
+    patches: Float32
+    section: NDArray[np.int64]
+    expression: Float32
+
+
+def nearest_mean(similarity: Float32, expression: Float32) -> Float32:
+    """Return the mean expression of the k most similar training spots."""
+    k = min(K, similarity.shape[1])
+    chosen = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    weights = np.zeros_like(similarity)
+    np.put_along_axis(weights, chosen, np.float32(1 / k), axis=1)
+    mean: Float32 = weights @ expression
+    return mean
+
+
+def softmax_mean(similarity: Float32, expression: Float32) -> Float32:
+    """Return the mean expression of all training spots, weighted by the exponential of their similarity."""
+    weights = np.exp(SHARPNESS * (similarity - similarity.max(axis=1, keepdims=True)))
+    mean: Float32 = (weights / weights.sum(axis=1, keepdims=True)) @ expression
+    return mean
+
+
+def similarity_mean(similarity: Float32, expression: Float32) -> Float32:
+    """Return the mean expression of all training spots, weighted by their similarity where that is above 0."""
+    weights = np.maximum(similarity, 0) + np.float32(1e-9)
+    mean: Float32 = (weights / weights.sum(axis=1, keepdims=True)) @ expression
+    return mean
+
+
+def _centred(embedded: Embedded) -> Float32:
+    """Return similarities of what is left when each section's mean embedding is taken away."""
+    genes = np.empty_like(embedded.genes)
+    for number in np.unique(embedded.section):
+        own = embedded.section == number
+        genes[own] = embedded.genes[own] - embedded.genes[own].mean(axis=0)
+    queries = embedded.queries - embedded.queries.mean(axis=0)
+    similarity: Float32 = unit_length(queries) @ unit_length(genes).T
+    return similarity
+
+
+def _without_hubs(embedded: Embedded) -> Float32:
+    """Return similarities less what a training spot has to its nearest patches of all: some are near to everything."""
+    among = min(HUB_NEIGHBOURS, len(embedded.patches))
+    hubness = np.empty(len(embedded.genes), np.float32)
+    for start in range(0, len(hubness), QUERIES_A_BLOCK):
+        block = slice(start, start + QUERIES_A_BLOCK)
+        similarity = embedded.genes[block] @ embedded.patches.T
+        hubness[block] = np.sort(similarity, axis=1)[:, -among:].mean(axis=1)
+    corrected: Float32 = 2 * (embedded.queries @ embedded.genes.T) - hubness
+    return corrected
+
+
+def _ridge(embedded: Embedded) -> Float32:
+    """Return a ridge regression from the patches' embeddings to expression."""
+    from sklearn.linear_model import Ridge
+
+    fitted = Ridge(alpha=PENALTY).fit(embedded.patches, embedded.expression)
+    return np.asarray(fitted.predict(embedded.queries), np.float32)
+
+
+def _by_genes(embedded: Embedded) -> Float32:
+    similarity: Float32 = embedded.queries @ embedded.genes.T
+    return similarity
+
+
+def _by_patches(embedded: Embedded) -> Float32:
+    similarity: Float32 = embedded.queries @ embedded.patches.T
+    return similarity
+
+
+def _by_both(embedded: Embedded) -> Float32:
+    return _by_genes(embedded) + _by_patches(embedded)
+
+
+def _mean(
+    average: Callable[[Float32, Float32], Float32], similarity: Callable[[Embedded], Float32]
+) -> Callable[[Embedded], Float32]:
+    return lambda embedded: average(similarity(embedded), embedded.expression)
+
+
+READOUTS: Mapping[str, tuple[str, Callable[[Embedded], Float32]]] = MappingProxyType(
+    {
+        "softmax": ("all spots, softmax-weighted", _mean(softmax_mean, _by_genes)),
+        "similarity": ("all spots, similarity-weighted", _mean(similarity_mean, _by_genes)),
+        "patches": (f"{K} nearest by patch", _mean(nearest_mean, _by_patches)),
+        "both": (f"{K} nearest by genes and patch", _mean(nearest_mean, _by_both)),
+        "centred": (f"{K} nearest, sections centred", _mean(nearest_mean, _centred)),
+        "hubs": (f"{K} nearest, hubs corrected", _mean(nearest_mean, _without_hubs)),
+        "ridge": ("ridge on the patches' embeddings", _ridge),
+    }
+)
+"""By the name of its output: what tables call it, and the values it gives, float32 (n, g)."""
+
+
+def read_out(embedded: Embedded) -> dict[str, Float32]:
+    """Return the values of each of `READOUTS`, float32 (n, g)."""
+    return {name: read(embedded) for name, (_, read) in READOUTS.items()}
