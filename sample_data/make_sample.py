@@ -25,6 +25,7 @@ def make_sample(folder: Path) -> None:
         run("simulate", sections, "--sections", "4", "--seed", str(SEED))
         run(
             *("train", sections / "sections.csv", "--without", "S4", "--out", checkpoint, "--preset", "tiny"),
+            *("--variant", "paper"),
             *("--epochs", "60", "--learning-rate", "1e-3", "--device", "cpu", "--panel", "idc"),
         )
         header, *rows = (sections / "sections.csv").read_text().splitlines()

@@ -49,16 +49,17 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.sheet import read_sheet
-    from napari_cmrcnet.training.config import FitConfig, query_of
+    from napari_cmrcnet.training.config import FitConfig, Variant, query_of
     from napari_cmrcnet.training.fit import fit
 
     rows = read_sheet(options.sheet)
     unknown = set(options.without) - {row.section for row in rows}
     if unknown:
         raise UserError(f"{options.sheet} has no section {', '.join(sorted(unknown))}; check --without.")
+    variant: Variant = options.variant or ("paper" if options.preset == "paper" else "tuned")
     config = FitConfig(
         preset=options.preset,
-        variant=options.variant,
+        variant=variant,
         epochs=options.epochs,
         batch_size=options.batch_size,
         accumulate=options.accumulate,
@@ -74,7 +75,7 @@ def train(options: argparse.Namespace) -> None:
         patch=PatchSpec(model_mpp=options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
         standardise=options.standardise,
-        query=query_of(options.variant, options.symmetries, options.context),
+        query=query_of(variant, options.symmetries, options.context),
         panel=_panel(options.panel),
         thumbnails=not options.no_thumbnails,
         weights=options.weights,

@@ -115,9 +115,9 @@ def _add_train(commands: "Commands") -> None:
     )
     model.add_argument(
         "--variant",
-        choices=["paper", "released", "tuned"],
-        default="paper",
-        help="as the paper describes it, as its published code runs it, or as did best on held-out sections (paper)",
+        choices=["tuned", "paper", "released"],
+        help="as did best on held-out sections, as the paper describes it, or as its published code runs it "
+        "(tuned; paper with --preset paper)",
     )
     model.add_argument(
         "--image-encoder", metavar="NAME", help="a timm model or 'conv', a small convolutional network (the variant's)"

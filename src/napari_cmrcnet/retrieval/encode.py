@@ -179,8 +179,10 @@ class _Encoder:
         # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
         with torch.inference_mode(), autocast(self.device, self.precision):
             inputs = to_input(pixels, self.mean, self.std, self.device)
-            embeddings = [self.model.embed_image(apply_symmetry(inputs, one)).float() for one in self.symmetries]
-            embedding = embeddings[0] if len(embeddings) == 1 else torch.stack(embeddings).mean(dim=0)
+            if len(self.symmetries) > 1:
+                inputs = torch.cat([apply_symmetry(inputs, one) for one in self.symmetries])
+            embeddings = self.model.embed_image(inputs).float()  # (symmetries * b, d)
+            embedding = embeddings.reshape(len(self.symmetries), len(pixels), -1).mean(dim=0)
         result: NDArray[np.float32] = embedding.cpu().numpy()
         return result
 

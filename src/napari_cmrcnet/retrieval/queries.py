@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.symmetries import SYMMETRIES
 from napari_cmrcnet.retrieval.card import Preprocessing, Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
@@ -56,7 +57,7 @@ def queries_of(
     device, precision
         As `encode_patches` takes them.
     batch_size : int
-        Patches encoded at a time.
+        Patches encoded at a time; a patch with its symmetries counts as eight.
 
     Yields
     ------
@@ -75,6 +76,7 @@ def queries_of(
     """
     card = checkpoint.card
     threads = 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
+    batch_size = max(1, batch_size // len(SYMMETRIES)) if card.query.symmetries else batch_size
     colours = yield from section_colours(section, card.preprocessing, threads)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
     encoded = yield from encode_section(
