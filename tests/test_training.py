@@ -138,10 +138,11 @@ def test_without_thumbnails_no_picture_of_the_tissue_is_kept(sections: Sequence[
     assert {path.name for path in out.iterdir()} == {"card.json", "model.safetensors", "bank.h5ad"}
 
 
-def test_the_same_seed_gives_the_same_weights(sections: Sequence[Section], tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["paper", "tuned"])
+def test_the_same_seed_gives_the_same_weights(sections: Sequence[Section], tmp_path: Path, variant: Any) -> None:
     def weights(name: str, seed: int) -> bytes:
         out = tmp_path / f"{name}.cmrcnet"
-        finish(fit(sections, settings(seed=seed), out))
+        finish(fit(sections, settings(seed=seed, variant=variant, model={"width": 48}), out))
         return (out / "model.safetensors").read_bytes()
 
     first = weights("first", 1)
