@@ -186,7 +186,7 @@ def _add_train(commands: "Commands") -> None:
     )
 
     fit = parser.add_argument_group("training")
-    fit.add_argument("--epochs", type=positive_int, default=60, metavar="N", help="(60)")
+    fit.add_argument("--epochs", type=positive_int, metavar="N", help="(60; 30 in the tuned variant)")
     fit.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
     fit.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help="batches a step (1)")
     fit.add_argument("--learning-rate", type=positive_float, default=1e-4, metavar="LR", help="(1e-4)")

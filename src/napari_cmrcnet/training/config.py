@@ -17,6 +17,7 @@ Schedule = Literal["constant", "cosine"]
 Variant = Literal["paper", "released", "tuned"]
 SECTION = "section:"
 # What did best on held-out sections of few spots, without pretrained weights; see docs/results.md.
+TUNED_EPOCHS = 30
 TUNED_MODEL = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
