@@ -33,7 +33,7 @@ BATCH = 64
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
     checkpoint = untrained_checkpoint("tiny" if small else "paper", 500 if small else 45_000)
-    with opened(jpeg_slide(2500 if small else 5000), 64) as section:
+    with opened(jpeg_slide(2500 if small else 5000), 64 if small else 128) as section:
         yield _overhead(section, checkpoint, "cpu", 1 if small else 2, 1.05)
     if torch.cuda.is_available():
         with opened(jpeg_slide(20_000), 4096) as section:
