@@ -238,7 +238,7 @@ def test_symmetries_context_and_colours_are_what_they_say(section: Section, untr
     np.testing.assert_allclose(prediction.similarity, -expected, atol=1e-4)
 
 
-def test_a_section_predicts_the_same_in_another_stain(section: Section, untrained_checkpoint: Checkpoint) -> None:
+def test_what_the_encoder_reads_is_the_same_in_another_stain() -> None:
     pixels = patches(40, side=32)
     paler = (0.5 * pixels + 64).astype(np.uint8)
     one, other = (to_input(part, *patch_colours(part)) for part in (pixels, paler))

@@ -49,7 +49,7 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.sheet import read_sheet
-    from napari_cmrcnet.training.config import TUNED_EPOCHS, FitConfig, Variant, query_of
+    from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
     from napari_cmrcnet.training.fit import fit
 
     rows = read_sheet(options.sheet)
@@ -60,7 +60,7 @@ def train(options: argparse.Namespace) -> None:
     config = FitConfig(
         preset=options.preset,
         variant=variant,
-        epochs=options.epochs or (TUNED_EPOCHS if variant == "tuned" else FitConfig.epochs),
+        epochs=options.epochs or epochs_of(variant),
         batch_size=options.batch_size,
         accumulate=options.accumulate,
         learning_rate=options.learning_rate,

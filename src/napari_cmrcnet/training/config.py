@@ -187,3 +187,8 @@ class FitConfig:
         settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in MAY_CHANGE + APART}
         read_back: dict[str, Any] = json.loads(json.dumps(settings, default=str))
         return read_back
+
+
+def epochs_of(variant: Variant) -> int:
+    """Return how many epochs a variant is trained for where no number is asked for: what it was measured with."""
+    return TUNED_EPOCHS if variant == "tuned" else FitConfig.epochs

@@ -1,6 +1,5 @@
 """CMRCNet as a compared method: trained once, its predictions retrieved with several k."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.config import FitConfig, Variant, query_of
+from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
 from napari_cmrcnet.training.fit import fit
 
 Float32 = NDArray[np.float32]
@@ -79,6 +78,7 @@ class CMRCNetMethod:
         config = FitConfig(
             preset=self.preset,
             variant=self.variant,
+            epochs=task.epochs or epochs_of(self.variant),
             seed=task.seed,
             device=task.device,
             patch=task.patch,
@@ -89,8 +89,6 @@ class CMRCNetMethod:
             weights=task.weights,
             model=self.model,
         )
-        if task.epochs is not None:
-            config = dataclasses.replace(config, epochs=task.epochs)
         checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
         read_from = task.training if self.readouts else ()
