@@ -11,6 +11,8 @@ import pytest
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.cli.parser import EXAMPLES
 from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.sections.patches import PatchSpec
 
 SAMPLE = sample_folder()
 CHECKPOINT = str(SAMPLE / "sample.cmrcnet")
@@ -49,6 +51,17 @@ def test_a_sheet_is_predicted_into_a_folder_and_skipped_when_done(tmp_path: Path
     made = (tmp_path / "S4.h5ad").stat().st_mtime_ns
     assert run(*arguments) == 0
     assert (tmp_path / "S4.h5ad").stat().st_mtime_ns == made
+
+
+def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path) -> None:
+    sheet, out, prediction = tmp_path / "sheet.csv", tmp_path / "m.cmrcnet", tmp_path / "p.h5ad"
+    sheet.write_text(f"section,slide,spots,patient\nS4,{SAMPLE / 'S4.tif'},{SAMPLE / 'S4.h5ad'},P\n")
+    patches = ("--patch-px", "56", "--model-mpp", "2")
+    assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *patches, "--device", "cpu") == 0
+    assert Checkpoint.load(out).card.preprocessing.patch == PatchSpec(56, 2.0)
+    section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
+    assert run("predict", "--checkpoint", out, *section, "--out", prediction, "--device", "cpu") == 0
+    assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (348, 50)
 
 
 @pytest.mark.parametrize("command", sorted(EXAMPLES))

@@ -23,15 +23,16 @@ from napari_cmrcnet.cli import main
 from napari_cmrcnet.cli.experiment_parser import METHOD_NAMES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.experiments.benchmark import Plan, benchmark
 from napari_cmrcnet.evaluation.experiments.best_genes import gene_columns
 from napari_cmrcnet.evaluation.experiments.bootstrap import estimate
-from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetPredictor
+from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetMethod, CMRCNetPredictor
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choice, choose, known_methods
-from napari_cmrcnet.evaluation.experiments.readouts import READOUTS, Embedded, read_out
+from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Embedded, read_out
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
@@ -263,10 +264,42 @@ def test_each_k_is_what_predict_gives(
 ) -> None:
     section = open_small(*write_section(tmp_path, "Q", 3), name="Q")
     genes = ("GENE5", "GENE2")
-    each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict_each(section))
+    each = finish(CMRCNetPredictor((untrained_checkpoint,), genes, (5, 20), "cpu").predict_each(section))
     for k, values in each.items():
         expected = finish(predict(section, untrained_checkpoint, k=int(k), device="cpu")).expression(genes)
         np.testing.assert_array_equal(values, expected)
+
+
+def test_several_trainings_are_averaged_and_each_has_a_seed_of_its_own(folder: Path, tmp_path: Path) -> None:
+    given = dataset_in(folder)
+    training, test = given.open("S0"), given.open("S1")
+    task = Task((training,), ("GENE5", "GENE2"), PatchSpec(32, 0.5), seed=1, epochs=1, device="cpu")
+    settings: dict[str, Any] = {"preset": "tiny", "ks": (5,), "model": MODEL}
+    both = finish(finish(CMRCNetMethod(tmp_path / "both", members=2, **settings).fit(task)).predict(test))
+    alone = [
+        finish(finish(CMRCNetMethod(tmp_path / str(seed), **settings).fit(replace(task, seed=seed))).predict(test))
+        for seed in (2, 3)
+    ]
+    assert not np.allclose(alone[0], alone[1])
+    np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-6)
+
+
+def test_a_trained_method_is_asked_in_each_way_and_read_in_each(folder: Path, tmp_path: Path) -> None:
+    given = dataset_in(folder)
+    training, test = given.open("S0"), given.open("S1")
+    task = Task((training,), ("GENE5", "GENE2"), PatchSpec(32, 0.5), epochs=1, device="cpu")
+    settings: dict[str, Any] = {"preset": "tiny", "ks": (5,), "model": MODEL, "folder": tmp_path}
+    settings |= {"symmetries": True, "context": 1.0}
+    found = finish(finish(CMRCNetMethod(readouts=True, **settings).fit(task)).predict_each(test))
+    assert set(found) == {"5", *QUERIES, *READOUTS}
+    for name, changed in (
+        ("plain", {"symmetries": False, "context": 0.0}),
+        ("symmetries", {"symmetries": True, "context": 0.0}),
+        ("5", {}),
+    ):
+        alone = CMRCNetMethod(**(settings | changed), name=f"with_{name}")
+        np.testing.assert_array_equal(found[name], finish(finish(alone.fit(task)).predict(test)))
+    assert not np.allclose(found["plain"], found["5"])
 
 
 def row(name: str, patient: str) -> SheetRow:
@@ -367,6 +400,8 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
     made = []
     for choice in choices:
         ks = [str(k) for k in choice.settings["ks"]] if choice.method.startswith("cmrcnet") else [""]
+        if choice.settings.get("readouts"):
+            ks += [*QUERIES, *READOUTS]
         outputs = {k: Output({"pcc": np.full(n_genes, pcc(choice.name, k))}, np.zeros((3, 1), np.float32)) for k in ks}
         level = np.arange(n_genes, dtype=float)
         title = choice.make(Path()).title
@@ -415,21 +450,20 @@ def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
 def test_steps_lead_from_the_published_method_to_the_tuned_one() -> None:
     choices = choose(("ridge",), {"ks": (50, 500), "variant": "paper", "model": {"depth": 1}}, steps=True)
     assert [choice.name for choice in choices[:2]] == ["cmrcnet", "ridge"]
-    assert [choice.name for choice in choices[2:]] == [*(step.name for step in STEPS), "cmrcnet-readouts"]
-    assert len({choice.name for choice in choices}) == len(choices)
+    assert [choice.name for choice in choices[2:]] == list(dict.fromkeys(step.name for step in STEPS))
     made = {choice.name: choice.make(Path()) for choice in choices}
-    assert [made[name].title for name in ("cmrcnet-conv", "cmrcnet-tuned")] == ["CMRCNet", "CMRCNet (tuned)"]
-    found = faked(choices, lambda name, _: 0.4 if name == "cmrcnet-tuned" else 0.3)
+    assert [made[name].title for name in ("cmrcnet-conv", "cmrcnet-readouts")] == ["CMRCNet", "CMRCNet (tuned)"]
+    scores = {"plain": 0.35, "symmetries": 0.38, "hubs": 0.39}
+    found = faked(choices, lambda name, output: scores.get(output, 0.4 if name == "cmrcnet-readouts" else 0.3))
     tables = {table.name: table for table in make_tables(Dataset("mine", (), Panel("p", ("G1",))), found)}
-    assert [row.title for row in tables["table1"].rows] == [
-        "CMRCNet-50",
-        "CMRCNet-500",
-        "Ridge on colour and texture",
-        "CMRCNet (tuned)-50",
-    ]
+    assert [row.title for row in tables["table1"].rows] == ["CMRCNet-50", "CMRCNet-500", "Ridge on colour and texture"]
     steps = tables["steps"]
     assert [row.title for row in steps.rows] == ["CMRCNet as published", *(step.title for step in STEPS)]
-    assert steps.rows[5].estimates["HEG"].difference == pytest.approx(0.1)
+    gained = [row.estimates["HEG"].difference for row in steps.rows[3:6]]
+    assert gained == pytest.approx([0.05, 0.08, 0.1])
+    read = {row.title: row.estimates["HEG"] for row in tables["readouts"].rows}
+    assert set(read) == {"50 nearest", *(title for title, _ in READOUTS.values())}
+    assert read["50 nearest, hubs corrected"].difference == pytest.approx(-0.01)
 
 
 def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) -> None:
@@ -507,6 +541,20 @@ def test_ways_to_read_expression_do_what_they_say() -> None:
     np.testing.assert_allclose(corrected, expression[np.argsort(-among, axis=1)[:, :50]].mean(axis=1), rtol=1e-4)
     exact = np.linalg.lstsq(patches, expression - expression.mean(0), rcond=None)[0]
     assert np.corrcoef(found["ridge"].ravel(), (queries @ exact + expression.mean(0)).ravel())[0, 1] > 0.9
+
+
+def test_k_is_the_one_that_predicts_the_training_sections_best() -> None:
+    rng = np.random.default_rng(2)
+    n, section = 300, np.repeat([0, 1, 2], 100)
+    bank = unit_length(rng.normal(size=(n, 3)).astype(np.float32))
+    queries = unit_length(rng.normal(size=(40, 3)).astype(np.float32))
+    axes = rng.normal(size=(3, 4)).astype(np.float32)
+    local = np.sin(5 * bank @ axes)
+    broad = bank @ axes + rng.normal(scale=4, size=local.shape).astype(np.float32)
+    order = np.argsort(-(queries @ bank.T), axis=1)
+    for expression, expected in ((local, (10,)), (broad, (50, 100, 200))):
+        found = read_out(Embedded(queries, bank, bank, section, expression))["chosen"]
+        assert any(np.allclose(found, expression[order[:, :k]].mean(axis=1), atol=1e-4) for k in expected)
 
 
 def test_a_sections_own_mean_is_taken_out_where_sections_are_centred() -> None:

@@ -322,6 +322,8 @@ def test_the_paper_preset_is_vit_b_32_with_twelve_blocks_or_the_released_eight()
     assert (paper.patch_size, paper.width, paper.depth, paper.heads) == (32, 768, 12, 12)
     assert (released.patch_size, released.width, released.depth, released.heads) == (32, 768, 8, 8)
     assert preset("paper", 100, variant="released", depth=12, heads=12).depth == 12
+    assert preset("small", 100, image_size=112).patch_size == 16  # as many tokens of smaller patches
+    assert preset("small", 100, image_size=96).patch_size == 32
     assert preset("small", 100, variant="released").depth == preset("small", 100).depth
     with torch.device("meta"):
         model = CMRCNet(paper)

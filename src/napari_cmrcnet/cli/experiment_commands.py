@@ -27,7 +27,7 @@ def benchmark(options: argparse.Namespace) -> None:
         preset=options.preset,
         ks=ks,
         variant=options.variant,
-        patch=PatchSpec(model_mpp=options.model_mpp),
+        patch=PatchSpec(options.patch_px, options.model_mpp),
         ablation=options.ablation,
         steps=options.steps,
         device=options.device,

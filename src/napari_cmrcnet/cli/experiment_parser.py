@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.parser import add_command, add_device, model_mpp, positive_int
+from napari_cmrcnet.cli.parser import add_command, add_device, add_patches, positive_int
 
 if TYPE_CHECKING:
     from napari_cmrcnet.cli.parser import Commands
@@ -68,9 +68,7 @@ def add_benchmark(commands: "Commands") -> None:
     data.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the dataset's)")
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     data.add_argument("--on-tissue", action="store_true", help="leave out spots of a DATASET that are off the tissue")
-    data.add_argument(
-        "--model-mpp", type=model_mpp, default=0.5, metavar="MPP", help="µm per pixel of the patches, or 'native' (0.5)"
-    )
+    add_patches(data)
 
     model = parser.add_argument_group("CMRCNet")
     model.add_argument("--preset", choices=["paper", "small", "tiny"], default="small", help="its size (small)")

@@ -150,17 +150,18 @@ def _add_train(commands: "Commands") -> None:
     data.add_argument(
         "--genes", type=positive_int, default=1000, metavar="N", help="highly variable genes a section (1000)"
     )
-    data.add_argument(
-        "--model-mpp",
-        type=model_mpp,
-        default=0.5,
-        metavar="MPP",
-        help="µm per pixel of the 224 px patches, or 'native' for the slide's own pixels (0.5)",
-    )
+    add_patches(data)
     data.add_argument(
         "--standardise",
         action=argparse.BooleanOptionalAction,
         help="take out of each section's patches what its stain and scanner add to all (the variant's)",
+    )
+    data.add_argument(
+        "--stain-augmentation",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="vary the colours of each training patch by such a share of their spread (0)",
     )
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     data.add_argument("--validation", metavar="SECTION|SHARE", help="a section's name, or a share of spots such as 0.2")
@@ -246,6 +247,20 @@ def _add_demo(commands: "Commands") -> None:
     parser = add_command(commands, "demo", "predict and score the synthetic sample, with pictures")
     parser.add_argument(
         "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (demo_output)"
+    )
+
+
+def add_patches(parser: "argparse._ActionsContainer") -> None:
+    """Add ``--patch-px`` and ``--model-mpp``."""
+    parser.add_argument(
+        "--patch-px", type=positive_int, default=224, metavar="N", help="pixels a side of a patch (224)"
+    )
+    parser.add_argument(
+        "--model-mpp",
+        type=model_mpp,
+        default=0.5,
+        metavar="MPP",
+        help="µm per pixel of the patches, or 'native' for the slide's own pixels (0.5)",
     )
 
 

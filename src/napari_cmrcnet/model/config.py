@@ -13,6 +13,7 @@ Contrast = Literal["soft", "clip"]
 Target = Literal["image", "expression"]
 Preset = Literal["paper", "small", "tiny"]
 
+TOKENS_A_SIDE = 7  # of the presets' vision transformer, where they divide the image
 CROSS_ATTENTION_HEADS = 4
 SELF_ATTENTION_HEADS = 8
 
@@ -158,7 +159,7 @@ def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
     ``"paper"`` is the paper's ViT-B/32 (12 blocks, 12 heads; 8 and 8 with ``variant="released"``), 87 million
     parameters in the image encoder. ``"small"`` trains on a laptop: 3 million that prediction needs with 2,000
     genes, 10 million in training. ``"tiny"`` is for tests and samples: 0.7 million that prediction needs with
-    200 genes. All see 32 px patches: 50 tokens with the class token.
+    200 genes. All see 7 × 7 patches, 50 tokens with the class token: 32 px each of the paper's 224.
 
     Parameters
     ----------
@@ -184,6 +185,9 @@ def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
     values: dict[str, Any] = sizes[name]
     if name == "paper" and overrides.get("variant") == "released":
         values |= {"depth": 8, "heads": 8}
+    side = overrides.get("image_size", ModelConfig.image_size)
+    if isinstance(side, int) and side % TOKENS_A_SIDE == 0:
+        values |= {"patch_size": side // TOKENS_A_SIDE}
     defaults = ModelConfig(n_genes).to_dict()
     return ModelConfig.from_dict(defaults | values | overrides)
 

@@ -1,7 +1,7 @@
 """CMRCNet as a compared method: trained once, its predictions retrieved with several k."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS
-from napari_cmrcnet.evaluation.experiments.readouts import Embedded, read_out
+from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, Embedded, read_out
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.predict import predict
@@ -44,8 +44,12 @@ class CMRCNetMethod:
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
     standardise, symmetries, context
         In place of the variant's, as `FitConfig` and `Query` have them.
+    stain_augmentation : float
+        As `FitConfig` has it.
+    members : int
+        Trainings, each with a seed of its own, whose predictions are averaged.
     readouts : bool
-        Whether predictions have an output for each of `READOUTS`, too.
+        Whether predictions have an output for each of `QUERIES` and `READOUTS`, too.
     name, title : str
         As of every method.
     """
@@ -58,6 +62,8 @@ class CMRCNetMethod:
     standardise: bool | None = None
     symmetries: bool | None = None
     context: float | None = None
+    stain_augmentation: float = 0.0
+    members: int = 1
     readouts: bool = False
     name: str = CMRCNET
     needs_weights: bool = False
@@ -79,27 +85,32 @@ class CMRCNetMethod:
             preset=self.preset,
             variant=self.variant,
             epochs=task.epochs or epochs_of(self.variant),
-            seed=task.seed,
+            seed=task.seed * self.members,
             device=task.device,
             patch=task.patch,
             genes=task.genes,
             standardise=self.standardise,
+            stain_augmentation=self.stain_augmentation,
             query=query_of(self.variant, self.symmetries, self.context),
             thumbnails=False,
             weights=task.weights,
             model=self.model,
         )
-        checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
+        checkpoints = []
+        for member in range(self.members):
+            path = self.folder / f"{self.name}{f'_{member}' if member else ''}.cmrcnet"
+            one = replace(config, seed=config.seed + member)
+            checkpoints.append((yield from fit(task.training, one, path, resume=True)))
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
         read_from = task.training if self.readouts else ()
-        return CMRCNetPredictor(checkpoint, task.genes, ks, task.device, tuple(notes), read_from)
+        return CMRCNetPredictor(tuple(checkpoints), task.genes, ks, task.device, tuple(notes), read_from)
 
 
 @dataclass(frozen=True, eq=False)
 class CMRCNetPredictor:
-    """A trained CMRCNet and the genes that it is asked for; with the sections it was trained on, for `READOUTS`."""
+    """A trained CMRCNet, or several, and the genes asked for; with the sections it was trained on, for `READOUTS`."""
 
-    checkpoint: Checkpoint
+    checkpoints: tuple[Checkpoint, ...]
     genes: Sequence[str]
     ks: tuple[int, ...]
     device: str
@@ -117,23 +128,34 @@ class CMRCNetPredictor:
         Returns
         -------
         dict of str to float32 (n, len(genes))
-            By k, and by the name of each of `READOUTS` where they are asked for.
+            By k, and by the name of each of `QUERIES` and `READOUTS` where they are asked for.
         """
         ks = ks or self.ks
-        found = yield from predict(section, self.checkpoint, k=max(ks), device=self.device)
-        bank = self.checkpoint.bank
-        values = {str(k): bank.mean_expression(np.ascontiguousarray(found.neighbours[:, :k]), self.genes) for k in ks}
+        each = []
+        for checkpoint in self.checkpoints:
+            each.append((yield from self._nearest(section, checkpoint, ks)))
+        values = {str(k): np.asarray(np.mean([one[k] for one in each], axis=0), np.float32) for k in ks}
         if self.training:
-            values |= read_out((yield from self._embedded(section)))
+            checkpoint = self.checkpoints[0]
+            for name, query in QUERIES.items():
+                asked = replace(checkpoint, card=replace(checkpoint.card, query=query))
+                values[name] = (yield from self._nearest(section, asked, ks[:1]))[ks[0]]
+            values |= read_out((yield from self._embedded(section, checkpoint)))
         return values
 
-    def _embedded(self, section: Section) -> Job[Embedded]:
+    def _nearest(self, section: Section, checkpoint: Checkpoint, ks: Sequence[int]) -> Job[dict[int, Float32]]:
+        """Return the mean of the k nearest for each k."""
+        found = yield from predict(section, checkpoint, k=max(ks), device=self.device)
+        neighbours, bank = found.neighbours, checkpoint.bank
+        return {k: bank.mean_expression(np.ascontiguousarray(neighbours[:, :k]), self.genes) for k in ks}
+
+    def _embedded(self, section: Section, checkpoint: Checkpoint) -> Job[Embedded]:
         """Embed the section and the training spots, in the order of the bank."""
-        device, bank = choose_device(self.device), self.checkpoint.bank
-        queries = yield from queries_of(section, self.checkpoint, device=device)
+        device, bank = choose_device(self.device), checkpoint.bank
+        queries = yield from queries_of(section, checkpoint, device=device)
         patches = []
         for one in self.training:
-            patches.append((yield from queries_of(one, self.checkpoint, device=device)))
+            patches.append((yield from queries_of(one, checkpoint, device=device)))
         return Embedded(
             unit_length(queries),
             bank.embeddings,

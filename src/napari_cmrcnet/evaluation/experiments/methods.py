@@ -88,37 +88,53 @@ ABLATION = _ablation()
 """Table 5, in its order. The method itself is the row of MSE, half masked, the image's embedding as target."""
 
 
+READ = "cmrcnet-readouts"
+"""The tuned method with all ways to ask it and to read expression from it."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """A step from the method as published to the tuned one: what is new, and all settings that stand by then."""
+    """A step from the method as published to the tuned one: what is new, and all settings that stand by then.
+
+    Parameters
+    ----------
+    name : str
+        Of the method that gives it.
+    title : str
+        Of its row.
+    settings : mapping
+        Of `CMRCNetMethod`.
+    output : str
+        Which of its outputs: one of `QUERIES`, or ``""`` for its first k.
+    """
 
     name: str
     title: str
     settings: Mapping[str, Any]
+    output: str = ""
 
 
 def _steps() -> tuple[Step, ...]:
     conv = {"image_encoder": "conv"}
     clip = {**conv, "contrast": "clip", "temperature": 0.1}
-    tuned = {"variant": "tuned"}
+    tuned: dict[str, Any] = {"variant": "tuned"}
+    read = {**tuned, "readouts": True}
+    contrastive, vit = {"reconstruction": False}, {"image_encoder": "vit"}
     return (
         Step("cmrcnet-conv", "+ convolutional encoder", {"model": conv}),
         Step("cmrcnet-clip", "+ CLIP's loss", {"model": clip}),
-        Step("cmrcnet-standardised", "+ standardised sections", {"model": clip, "standardise": True}),
-        Step("cmrcnet-symmetries", "+ symmetries", {**tuned, "context": 0.0}),
-        Step(TUNED, "+ context: tuned", tuned),
-        Step(
-            "cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**tuned, "model": {"reconstruction": False}}
-        ),
-        Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**tuned, "model": {"image_encoder": "vit"}}),
+        Step(READ, "+ standardised sections", read, "plain"),
+        Step(READ, "+ symmetries", read, "symmetries"),
+        Step(READ, "+ context: tuned", read),
+        Step("cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**tuned, "model": contrastive}),
+        Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**tuned, "model": vit}),
+        Step("cmrcnet-tuned-stain", "tuned, with stain augmentation", {**tuned, "stain_augmentation": 0.1}),
+        Step("cmrcnet-tuned-ensemble", "tuned, mean of three trainings", {**tuned, "members": 3}),
     )
 
 
-READ = "cmrcnet-readouts"
-"""The tuned method once more, with all ways to read expression from it."""
-
 STEPS = _steps()
-"""From the published method to the tuned one, each row with all above it; then the tuned one without some parts."""
+"""From the published method to the tuned one, each row with all above it; then the tuned one with another part."""
 
 
 CEILING = "ceiling"
@@ -149,7 +165,7 @@ def choose(
     ablation : bool
         Add the rows of Table 5.
     steps : bool
-        Add the `STEPS`, and the other ways to read expression from the tuned method.
+        Add the `STEPS`, among them the tuned method with all ways to read expression from it.
     weights : mapping of str to Path, optional
         Local weights of encoders by method; ``""``: of every method that cannot do without.
 
@@ -179,7 +195,7 @@ def choose(
     if ablation:
         changed |= {row.name: {"model": row.model} for row in ABLATION}
     if steps:
-        changed |= {step.name: step.settings for step in STEPS} | {READ: {"variant": "tuned", "readouts": True}}
+        changed |= {step.name: step.settings for step in STEPS}
     return tuple(_with_rows(choices, cmrcnet, changed, weights.get(CMRCNET)) if changed else choices)
 
 
@@ -205,7 +221,7 @@ def _with_rows(
     there = {choice.name for choice in choices}
     itself = [] if CMRCNET in there else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
     added = [
-        Choice(name, TUNED if name == TUNED else CMRCNET, _changed(cmrcnet, settings), weights)
+        Choice(name, CMRCNET, _changed(cmrcnet, settings), weights)
         for name, settings in changed.items()
         if name not in {*there, CMRCNET}
     ]

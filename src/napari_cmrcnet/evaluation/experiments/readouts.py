@@ -1,4 +1,4 @@
-"""Other ways to read expression from a trained CMRCNet than the mean of the k nearest; none trains it anew."""
+"""Other ways to ask a trained CMRCNet, and to read expression from it; none trains it anew."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,14 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.evaluation.metrics import mean_pcc, pcc
+from napari_cmrcnet.retrieval.card import Query
 from napari_cmrcnet.retrieval.search import unit_length
 
 Float32 = NDArray[np.float32]
 
 K = 50
+KS = (10, 25, 50, 100, 200)  # among which k is chosen
 SHARPNESS = 5.0  # of the softmax over cosines, which lie within about one of each other
 HUB_NEIGHBOURS = 10  # as in CSLS (Conneau et al. 2018)
 PENALTY = 1.0  # of the ridge regression on embeddings of unit length
@@ -41,9 +44,9 @@ class Embedded:
     expression: Float32
 
 
-def nearest_mean(similarity: Float32, expression: Float32) -> Float32:
-    """Return the mean expression of the k most similar training spots."""
-    k = min(K, similarity.shape[1])
+def nearest_mean(similarity: Float32, expression: Float32, k: int = K) -> Float32:
+    """Return the mean expression of the k most similar training spots, or of all where there are fewer."""
+    k = min(k, similarity.shape[1])
     chosen = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     weights = np.zeros_like(similarity)
     np.put_along_axis(weights, chosen, np.float32(1 / k), axis=1)
@@ -96,6 +99,20 @@ def _ridge(embedded: Embedded) -> Float32:
     return np.asarray(fitted.predict(embedded.queries), np.float32)
 
 
+def _chosen_k(embedded: Embedded) -> Float32:
+    """Return the mean of the k nearest, by the k that predicts each training section best from the others."""
+    score = dict.fromkeys(KS, 0.0)
+    for number in np.unique(embedded.section):
+        own, others = embedded.section == number, embedded.section != number
+        if not others.any():
+            return nearest_mean(_by_genes(embedded), embedded.expression)
+        similarity = embedded.patches[own] @ embedded.genes[others].T
+        for k in KS:
+            predicted = nearest_mean(similarity, embedded.expression[others], k)
+            score[k] += mean_pcc(pcc(embedded.expression[own], predicted), nan_as_zero=True)
+    return nearest_mean(_by_genes(embedded), embedded.expression, max(score, key=score.__getitem__))
+
+
 def _by_genes(embedded: Embedded) -> Float32:
     similarity: Float32 = embedded.queries @ embedded.genes.T
     return similarity
@@ -125,9 +142,13 @@ READOUTS: Mapping[str, tuple[str, Callable[[Embedded], Float32]]] = MappingProxy
         "centred": (f"{K} nearest, sections centred", _mean(nearest_mean, _centred)),
         "hubs": (f"{K} nearest, hubs corrected", _mean(nearest_mean, _without_hubs)),
         "ridge": ("ridge on the patches' embeddings", _ridge),
+        "chosen": ("k chosen on the training sections", _chosen_k),
     }
 )
 """By the name of its output: what tables call it, and the values it gives, float32 (n, g)."""
+
+QUERIES: Mapping[str, Query] = MappingProxyType({"plain": Query(), "symmetries": Query(symmetries=True)})
+"""By the name of its output: what the bank is asked with, in place of the checkpoint's own query."""
 
 
 def read_out(embedded: Embedded) -> dict[str, Float32]:

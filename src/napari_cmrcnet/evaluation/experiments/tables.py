@@ -18,15 +18,15 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS, TUNED
-from napari_cmrcnet.evaluation.experiments.readouts import READOUTS
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS
+from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 
 _ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
 _STEP_NAMES = {step.name for step in STEPS}
-_WITHIN = (_ABLATION_NAMES | _STEP_NAMES | {READ}) - {TUNED}  # CMRCNet with other settings: compared with itself alone
+_WITHIN = _ABLATION_NAMES | _STEP_NAMES  # CMRCNet with other settings: compared with itself alone
 Sets = Mapping[str, Choose]
 
 
@@ -95,7 +95,7 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
         tables.append(_table("table4", title, [*encoder, ours[-1]], first, ours[-1:], dataset, found, nan_as_zero))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
         tables.append(_ablation(dataset, found, ours, top, nan_as_zero))
-    if any(label.method in _STEP_NAMES - {TUNED} for label in found.labels):
+    if any(label.method in _STEP_NAMES for label in found.labels):
         tables.append(_steps(dataset, found, ours[:1], top, nan_as_zero))
     if any(label.method == READ for label in found.labels):
         tables.append(_readouts(dataset, found, top, nan_as_zero))
@@ -196,10 +196,10 @@ def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets:
 
 def _steps(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Sets, nan_as_zero: bool) -> Table:
     """Return the steps from the published method, k as in Table 1, to the tuned one."""
-    titles = {CMRCNET: "CMRCNet as published"} | {step.name: step.title for step in STEPS}
-    there = {label.method: label for label in found.labels if label.method in _STEP_NAMES}
-    there |= {label.method: label for label in ours}
-    labels = [replace(there[name], text=title) for name, title in titles.items() if name in there]
+    labels = [replace(label, text="CMRCNet as published") for label in ours]
+    for step in STEPS:
+        outputs = [label for label in found.labels if label.method == step.name and step.output in ("", label.output)]
+        labels += [replace(label, text=step.title) for label in outputs[:1]]
     return _table(
         "steps", f"Steps to the tuned CMRCNet, {dataset.name}", labels, sets, labels[:1], dataset, found, nan_as_zero
     )
@@ -211,7 +211,7 @@ def _readouts(dataset: "Dataset", found: Collected, sets: Sets, nan_as_zero: boo
     labels = [
         replace(label, text=titles.get(label.output, f"{label.output} nearest"))
         for label in found.labels
-        if label.method == READ
+        if label.method == READ and label.output not in QUERIES
     ]
     title = f"Ways to read expression from the tuned CMRCNet, {dataset.name}"
     return _table("readouts", title, labels, sets, labels[:1], dataset, found, nan_as_zero)
