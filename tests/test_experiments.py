@@ -36,6 +36,7 @@ from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Em
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
+from napari_cmrcnet.retrieval.card import Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.search import unit_length
@@ -288,18 +289,16 @@ def test_a_trained_method_is_asked_in_each_way_and_read_in_each(folder: Path, tm
     given = dataset_in(folder)
     training, test = given.open("S0"), given.open("S1")
     task = Task((training,), ("GENE5", "GENE2"), PatchSpec(32, 0.5), epochs=1, device="cpu")
-    settings: dict[str, Any] = {"preset": "tiny", "ks": (5,), "model": MODEL, "folder": tmp_path}
-    settings |= {"symmetries": True, "context": 1.0}
-    found = finish(finish(CMRCNetMethod(readouts=True, **settings).fit(task)).predict_each(test))
+    model = MODEL | {"image_encoder": "vit"}
+    method = CMRCNetMethod(tmp_path, "tiny", "tuned", (5,), model, readouts=True)
+    found = finish(finish(method.fit(task)).predict_each(test))
     assert set(found) == {"5", *QUERIES, *READOUTS}
-    for name, changed in (
-        ("plain", {"symmetries": False, "context": 0.0}),
-        ("symmetries", {"symmetries": True, "context": 0.0}),
-        ("5", {}),
-    ):
-        alone = CMRCNetMethod(**(settings | changed), name=f"with_{name}")
-        np.testing.assert_array_equal(found[name], finish(finish(alone.fit(task)).predict(test)))
-    assert not np.allclose(found["plain"], found["5"])
+    checkpoint = Checkpoint.load(tmp_path / "cmrcnet.cmrcnet")
+    for name, query in (("5", checkpoint.card.query), ("plain", Query()), ("symmetries", Query(symmetries=True))):
+        asked = replace(checkpoint, card=replace(checkpoint.card, query=query))
+        expected = finish(predict(test, asked, k=5, device="cpu")).expression(("GENE5", "GENE2"))
+        np.testing.assert_array_equal(found[name], expected)
+    assert not np.allclose(found["symmetries"], found["5"])
 
 
 def row(name: str, patient: str) -> SheetRow:
@@ -456,7 +455,16 @@ def test_steps_lead_from_the_published_method_to_the_tuned_one() -> None:
     scores = {"plain": 0.35, "symmetries": 0.38, "hubs": 0.39}
     found = faked(choices, lambda name, output: scores.get(output, 0.4 if name == "cmrcnet-readouts" else 0.3))
     tables = {table.name: table for table in make_tables(Dataset("mine", (), Panel("p", ("G1",))), found)}
-    assert [row.title for row in tables["table1"].rows] == ["CMRCNet-50", "CMRCNet-500", "Ridge on colour and texture"]
+    assert [row.title for row in tables["table1"].rows] == [
+        "CMRCNet-50",
+        "CMRCNet-500",
+        "Ridge on colour and texture",
+        "CMRCNet (tuned)-50",
+    ]
+    both = faked(choose(("cmrcnet", "cmrcnet-tuned"), {"ks": (50,)}, steps=True), lambda *_: 0.3)
+    twice = next(table for table in make_tables(Dataset("mine", ()), both) if table.name == "table1")
+    assert [row.title for row in twice.rows] == ["CMRCNet-50", "CMRCNet (tuned)-50"]
+    assert "cmrcnet-tuned" not in {choice.name for choice in choose((), {"ks": (50,)}, steps=True)}
     steps = tables["steps"]
     assert [row.title for row in steps.rows] == ["CMRCNet as published", *(step.title for step in STEPS)]
     gained = [row.estimates["HEG"].difference for row in steps.rows[3:6]]

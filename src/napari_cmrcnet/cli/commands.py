@@ -75,7 +75,7 @@ def train(options: argparse.Namespace) -> None:
         patch=PatchSpec(options.patch_px, options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
         standardise=options.standardise,
-        stain_augmentation=options.stain_augmentation,
+        colour_augmentation=options.colour_augmentation,
         query=query_of(variant, options.symmetries, options.context),
         panel=_panel(options.panel),
         thumbnails=not options.no_thumbnails,

@@ -157,11 +157,11 @@ def _add_train(commands: "Commands") -> None:
         help="take out of each section's patches what its stain and scanner add to all (the variant's)",
     )
     data.add_argument(
-        "--stain-augmentation",
+        "--colour-augmentation",
         type=float,
         default=0.0,
         metavar="S",
-        help="vary the colours of each training patch by such a share of their spread (0)",
+        help="vary R, G and B of each training patch by such a share of the section's deviation, such as 0.1 (0)",
     )
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     data.add_argument("--validation", metavar="SECTION|SHARE", help="a section's name, or a share of spots such as 0.2")
@@ -253,7 +253,11 @@ def _add_demo(commands: "Commands") -> None:
 def add_patches(parser: "argparse._ActionsContainer") -> None:
     """Add ``--patch-px`` and ``--model-mpp``."""
     parser.add_argument(
-        "--patch-px", type=positive_int, default=224, metavar="N", help="pixels a side of a patch (224)"
+        "--patch-px",
+        type=positive_int,
+        default=224,
+        metavar="N",
+        help="pixels a side of a patch; for a vision transformer a multiple of 7 or 32 (224)",
     )
     parser.add_argument(
         "--model-mpp",

@@ -19,7 +19,7 @@ SECTION = "section:"
 # What did best on held-out sections of few spots, without pretrained weights; see docs/results.md.
 TUNED_EPOCHS = 30
 TUNED_MODEL = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
-MOST_STAIN_AUGMENTATION = 1.0  # at which colours are no longer those of tissue
+MOST_COLOUR_AUGMENTATION = 1.0  # at which colours are no longer those of tissue
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
 APART = ("genes",)  # a run's description has the genes by themselves
@@ -86,9 +86,9 @@ class FitConfig:
     standardise : bool, optional
         Take out of the patches of each section what its stain and scanner add to all of them, see `Preprocessing`.
         By default as the variant does: only tuned.
-    stain_augmentation : float
-        How much the colours of each training patch are varied anew in each epoch: every colour is scaled by the
-        exponential of a normal number of this deviation, and shifted by such a share of its own deviation.
+    colour_augmentation : float
+        How much R, G and B of each training patch are varied anew in each epoch: scaled by the exponential of a normal
+        number of this deviation, and shifted by such a number of the deviations that they are normalised with.
     query : Query, optional
         What the bank is asked with in prediction. By default the variant's own: in the tuned one with symmetries and
         context, else the embedding of the patch alone.
@@ -129,7 +129,7 @@ class FitConfig:
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
     standardise: bool | None = None
-    stain_augmentation: float = 0.0
+    colour_augmentation: float = 0.0
     query: Query | None = None
     panel: Panel | None = None
     thumbnails: bool = True
@@ -145,10 +145,10 @@ class FitConfig:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
         if not self.learning_rate > 0:
             raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
-        if not 0 <= self.stain_augmentation <= MOST_STAIN_AUGMENTATION:
+        if not 0 <= self.colour_augmentation <= MOST_COLOUR_AUGMENTATION:
             raise UserError(
-                f"The stain augmentation is {self.stain_augmentation:g}; give a number from 0 to "
-                f"{MOST_STAIN_AUGMENTATION:g}, such as 0.1."
+                f"The colour augmentation is {self.colour_augmentation:g}; give a number from 0 to "
+                f"{MOST_COLOUR_AUGMENTATION:g}, such as 0.1."
             )
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}; give fewer.")

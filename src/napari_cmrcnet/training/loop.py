@@ -17,11 +17,11 @@ from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.training.colours import draw_variations, vary_colours
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import Process
 from napari_cmrcnet.training.log import Epoch, plot_losses, write_log
-from napari_cmrcnet.training.stains import draw_stains, vary_stains
 from napari_cmrcnet.training.state import State, save_tensors
 from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
 from napari_cmrcnet.training.validation import validate
@@ -125,16 +125,16 @@ class _Loop:
         # Dropout and masks; every process has spots of its own, and so numbers of its own.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, number, rank]).generate_state(1)[0]))
         order = self._order(rng)
-        count, amount = self.process.count, config.stain_augmentation
+        count, amount = self.process.count, config.colour_augmentation
         symmetries = [draw_symmetries(rng, batch.size).reshape(-1, count, 3)[:, rank] for batch in order]
-        stains = [draw_stains(rng, batch.size, amount).reshape(-1, count, 2, 3)[:, rank] for batch in order]
+        variations = [draw_variations(rng, batch.size, amount).reshape(-1, count, 2, 3)[:, rank] for batch in order]
         self.network.train()
         sums = torch.zeros(3, device=self.process.device)
         values: dict[str, float] = {}
         started = shown = time.perf_counter()
         with closing(self.training.batches([batch[rank] for batch in order])) as reader:
-            for i, (batch, drawn, stain) in enumerate(zip(reader, symmetries, stains, strict=True)):
-                batch = replace(batch, colours=vary_stains(batch.colours, stain))
+            for i, (batch, drawn, variation) in enumerate(zip(reader, symmetries, variations, strict=True)):
+                batch = replace(batch, colours=vary_colours(batch.colours, variation))
                 losses = self._backward(batch, drawn, share=1 / self._batches_of_step(i))
                 if (i + 1) % config.accumulate == 0 or i + 1 == self.n_batches:
                     rate = self._step()

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
-from napari_cmrcnet.evaluation.experiments.methods import KS, Choice, choose
+from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS, Choice, choose
 from napari_cmrcnet.evaluation.experiments.report import Outcome, write_report
 from napari_cmrcnet.evaluation.experiments.results import load_result
 from napari_cmrcnet.evaluation.experiments.unit import Unit
@@ -209,6 +209,8 @@ def _introduced(section: "Section") -> str:
 def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:
     """Return all that decides the results but what may be added to: methods and seeds."""
     config = FitConfig(preset=plan.preset, variant=plan.variant, patch=plan.patch, model=plan.model)
+    if any(choice.method == CMRCNET for choice in plan.choices):
+        config.model_config(n_genes=1)  # refuses patches that its encoder cannot read
     description = describe(sections, config, [cache_key(section, plan.patch) for section in sections], [])
     settings = {name: description["settings"][name] for name in ("preset", "variant", "patch", "model")}
     settings |= {

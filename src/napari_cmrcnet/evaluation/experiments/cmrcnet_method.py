@@ -1,4 +1,4 @@
-"""CMRCNet as a compared method: trained once, its predictions retrieved with several k."""
+"""CMRCNet as a compared method: its predictions retrieved with several k, and read in other ways."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
+from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of
 from napari_cmrcnet.training.fit import fit
 
 Float32 = NDArray[np.float32]
@@ -42,14 +42,12 @@ class CMRCNetMethod:
         Neighbours behind a value. The first is what `predict` of the predictor uses.
     model : mapping
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
-    standardise, symmetries, context
-        In place of the variant's, as `FitConfig` and `Query` have them.
-    stain_augmentation : float
+    colour_augmentation : float
         As `FitConfig` has it.
     members : int
         Trainings, each with a seed of its own, whose predictions are averaged.
     readouts : bool
-        Whether predictions have an output for each of `QUERIES` and `READOUTS`, too.
+        Whether predictions have an output for each of `QUERIES` and `READOUTS`, too; of the first member.
     name, title : str
         As of every method.
     """
@@ -59,10 +57,7 @@ class CMRCNetMethod:
     variant: Variant = "paper"
     ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
-    standardise: bool | None = None
-    symmetries: bool | None = None
-    context: float | None = None
-    stain_augmentation: float = 0.0
+    colour_augmentation: float = 0.0
     members: int = 1
     readouts: bool = False
     name: str = CMRCNET
@@ -89,9 +84,7 @@ class CMRCNetMethod:
             device=task.device,
             patch=task.patch,
             genes=task.genes,
-            standardise=self.standardise,
-            stain_augmentation=self.stain_augmentation,
-            query=query_of(self.variant, self.symmetries, self.context),
+            colour_augmentation=self.colour_augmentation,
             thumbnails=False,
             weights=task.weights,
             model=self.model,

@@ -30,7 +30,7 @@ class Label:
     method : str
         The method's name.
     output : str
-        k as text, one of `READOUTS`, ``""`` for a method without.
+        k as text, one of `QUERIES` or `READOUTS`, ``""`` for a method without.
     """
 
     text: str
@@ -69,9 +69,7 @@ class Collected:
                 continue
             self.runs[choice.name] = complete
             outputs = set.intersection(*(set(one.outputs) for run in complete for one in run.sections))
-            for output in sorted(
-                outputs, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)
-            ):
+            for output in sorted(outputs, key=_order):
                 self.labels.append(Label(complete[0].label(output), choice.name, output))
         self._by_key = by_key
 

@@ -94,16 +94,16 @@ READ = "cmrcnet-readouts"
 
 @dataclass(frozen=True)
 class Step:
-    """A step from the method as published to the tuned one: what is new, and all settings that stand by then.
+    """A step from the method as published to the tuned one.
 
     Parameters
     ----------
     name : str
         Of the method that gives it.
     title : str
-        Of its row.
+        Of its row: what is new.
     settings : mapping
-        Of `CMRCNetMethod`.
+        Of `CMRCNetMethod`: all that stand by then, but for what the output is asked with.
     output : str
         Which of its outputs: one of `QUERIES`, or ``""`` for its first k.
     """
@@ -128,7 +128,7 @@ def _steps() -> tuple[Step, ...]:
         Step(READ, "+ context: tuned", read),
         Step("cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**tuned, "model": contrastive}),
         Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**tuned, "model": vit}),
-        Step("cmrcnet-tuned-stain", "tuned, with stain augmentation", {**tuned, "stain_augmentation": 0.1}),
+        Step("cmrcnet-tuned-colour", "tuned, colours varied", {**tuned, "colour_augmentation": 0.1}),
         Step("cmrcnet-tuned-ensemble", "tuned, mean of three trainings", {**tuned, "members": 3}),
     )
 
@@ -165,7 +165,8 @@ def choose(
     ablation : bool
         Add the rows of Table 5.
     steps : bool
-        Add the `STEPS`, among them the tuned method with all ways to read expression from it.
+        Add the `STEPS`, among them the tuned method with all ways to read expression from it, which stands for the
+        tuned one where that is not named.
     weights : mapping of str to Path, optional
         Local weights of encoders by method; ``""``: of every method that cannot do without.
 
@@ -182,7 +183,7 @@ def choose(
     if missing := [path for path in weights.values() if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
     choices = []
-    for name in names or known_methods():
+    for name in names or (name for name in known_methods() if not (steps and name == TUNED)):
         choice = Choice(name, name, _settings(name, cmrcnet), weights.get(name))
         if choice.weights is None and choice.make(Path()).needs_weights:
             if "" not in weights and names:

@@ -14,7 +14,7 @@ from napari_cmrcnet.retrieval.search import unit_length
 Float32 = NDArray[np.float32]
 
 K = 50
-KS = (10, 25, 50, 100, 200)  # among which k is chosen
+K_CHOICES = (10, 25, 50, 100, 200)
 SHARPNESS = 5.0  # of the softmax over cosines, which lie within about one of each other
 HUB_NEIGHBOURS = 10  # as in CSLS (Conneau et al. 2018)
 PENALTY = 1.0  # of the ridge regression on embeddings of unit length
@@ -100,14 +100,17 @@ def _ridge(embedded: Embedded) -> Float32:
 
 
 def _chosen_k(embedded: Embedded) -> Float32:
-    """Return the mean of the k nearest, by the k that predicts each training section best from the others."""
-    score = dict.fromkeys(KS, 0.0)
+    """Return the mean of the k nearest, by the k that predicts each training section best from the others.
+
+    The model was trained on the section that is predicted, the bank is without it. Of one section alone k stays.
+    """
+    score = dict.fromkeys(K_CHOICES, 0.0)
     for number in np.unique(embedded.section):
         own, others = embedded.section == number, embedded.section != number
         if not others.any():
             return nearest_mean(_by_genes(embedded), embedded.expression)
         similarity = embedded.patches[own] @ embedded.genes[others].T
-        for k in KS:
+        for k in K_CHOICES:
             predicted = nearest_mean(similarity, embedded.expression[others], k)
             score[k] += mean_pcc(pcc(embedded.expression[own], predicted), nan_as_zero=True)
     return nearest_mean(_by_genes(embedded), embedded.expression, max(score, key=score.__getitem__))

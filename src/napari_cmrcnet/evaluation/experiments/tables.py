@@ -18,7 +18,7 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS, TUNED
 from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
         Count undefined PCC as 0.
     """
     ours = [label for label in found.labels if label.method == CMRCNET]
-    others = [label for label in found.labels if label.method not in {CMRCNET, *_WITHIN}]
+    others = [label for label in compared(found) if label.method != CMRCNET]
     top = {"HEG": most_expressed(50), "HVG": most_variable(50), "markers": markers_of(dataset)}
     if not dataset.markers:
         del top["markers"]
@@ -105,11 +105,10 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
 def compared(found: Collected) -> list[Label]:
     """Return the rows of Table 1: every method, CMRCNet with its first and its last k; not the ablation."""
     ours = [label for label in found.labels if label.method == CMRCNET]
-    return [
-        label
-        for label in found.labels
-        if label.method not in _WITHIN and (label.method != CMRCNET or label in (ours[0], ours[-1]))
-    ]
+    apart = [label for label in found.labels if label.method in _WITHIN or label in ours[1:-1]]
+    if TUNED not in found.runs:  # which is among the steps, then
+        apart = [label for label in apart if label.method != READ or not label.output.isdigit()]
+    return [label for label in found.labels if label not in apart]
 
 
 def _table(
@@ -200,9 +199,9 @@ def _steps(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Se
     for step in STEPS:
         outputs = [label for label in found.labels if label.method == step.name and step.output in ("", label.output)]
         labels += [replace(label, text=step.title) for label in outputs[:1]]
-    return _table(
-        "steps", f"Steps to the tuned CMRCNet, {dataset.name}", labels, sets, labels[:1], dataset, found, nan_as_zero
-    )
+    title = f"Steps to the tuned CMRCNet, {dataset.name}"
+    table = _table("steps", title, labels, sets, labels[:1], dataset, found, nan_as_zero)
+    return replace(table, notes=("Unless all have one number of epochs, those from standardised on have the tuned's.",))
 
 
 def _readouts(dataset: "Dataset", found: Collected, sets: Sets, nan_as_zero: bool) -> Table:
