@@ -43,7 +43,7 @@ def rows(small: bool) -> Iterator[Row]:
     side, n = (2500, 64) if small else (5000, 256)
     with opened(jpeg_slide(side), n) as section:
         spots = spot_set(section)
-        settings = ("tiny", 16, 1, 1) if small else ("paper", 32, 1, 2)
+        settings = ("tiny", 16, 1, 1) if small else ("paper", 16, 1, 2)
         yield _step(spots, "cpu", *settings, at_most(1.05))
         yield _epoch(section, spots, "cpu", "tiny" if small else "small", 1 if small else 2, None)
     if torch.cuda.is_available():
