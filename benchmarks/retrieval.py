@@ -25,7 +25,7 @@ TORCH_ON_CPU = "cpu:0"  # as a GPU is used, but with torch's matrix library on t
 
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
-    sizes = [(45_000, 4096, 2), (200_000, 512, 2), (1_000_000, 1024, 1)] if not small else [(3000, 64, 1)]
+    sizes = [(45_000, 4096, 4), (200_000, 512, 2), (1_000_000, 1024, 1)] if not small else [(3000, 64, 1)]
     for spots, queries, rounds in sizes:
         asked, bank = random_embeddings(queries, spots)
         yield from _against_full_and_faiss(asked, bank, rounds, small)

@@ -182,6 +182,15 @@ def test_other_settings_are_refused(done: Outcome, folder: Path, changes: dict[s
         finish(benchmark(dataset_in(folder), plan(**changes), done.out))
 
 
+def test_patches_that_the_encoder_cannot_read_are_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"image_size is 30; it must be a multiple of the patch_size \(16\)"):
+        finish(benchmark(dataset_in(folder), plan(patch=PatchSpec(30, 0.5)), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    finish(benchmark(dataset_in(folder), plan(methods=("ridge",), patch=PatchSpec(30, 0.5)), tmp_path / "out"))
+
+
 def test_other_sections_are_refused(done: Outcome, tmp_path: Path, write_section: Write) -> None:
     for i in range(2):
         write_section(tmp_path, f"S{i}", seed=i + 7)
