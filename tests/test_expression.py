@@ -1,7 +1,11 @@
 """Expression is normalised as scanpy does, and genes are chosen from the sections given alone."""
 
 import json
+import os
+import subprocess
+import sys
 from importlib.resources import files
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +89,21 @@ def test_small_sections_choose_genes_without_a_warning(spots, genes):
     assert 0 < len(chosen) <= max(60, genes)
     if genes == 5:
         assert len(chosen) == 5
+
+
+def test_choosing_genes_leaves_the_number_of_threads_as_it_was():
+    code = """
+import sys
+sys.path.append(sys.argv[1])
+import torch
+from test_expression import highly_variable_genes, section
+highly_variable_genes([section(0, 40, 30)], n_top=10)
+print(torch.get_num_threads())
+"""
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    said = subprocess.run(command, env=alone, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "1"
 
 
 def test_the_papers_six_panels():

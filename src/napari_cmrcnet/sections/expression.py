@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
 
@@ -120,7 +121,8 @@ def _section_hvg(section: "Section", n_top: int) -> list[str]:
     table = AnnData(expression)
     table.uns["log1p"] = {"base": None}
     try:
-        with warnings.catch_warnings():
+        # numba, beneath scanpy, gives OpenMP all cores for the rest of the process, whatever OMP_NUM_THREADS says.
+        with warnings.catch_warnings(), threadpool_limits(limits=None):
             warnings.simplefilter("ignore")  # small sections: fewer ranked genes than asked for, empty bins
             ranked = scanpy.pp.highly_variable_genes(table, flavor="seurat", n_top_genes=n_top, inplace=False)
     except ValueError as error:
