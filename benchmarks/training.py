@@ -22,9 +22,9 @@ from benchmarks.slides import jpeg_slide
 from benchmarks.untrained import opened
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.retrieval.card import IMAGENET
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.cache import patch_cache

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,9 @@ def untrained_checkpoint(
     from napari_cmrcnet.model.cmrcnet import CMRCNet
     from napari_cmrcnet.model.config import preset
     from napari_cmrcnet.retrieval.bank import build_bank
-    from napari_cmrcnet.retrieval.card import Card, Preprocessing
+    from napari_cmrcnet.retrieval.card import Card
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.protocol import Preprocessing
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.patches import PatchSpec
 
@@ -131,6 +133,17 @@ def untrained_checkpoint(
         panel=Panel("two genes", ("GENE3", "GENE4")),
     )
     return Checkpoint(card, model, build_bank(model, sections, genes)).save(folder / "untrained.cmrcnet")
+
+
+@pytest.fixture
+def weighted_checkpoint(untrained_checkpoint: "Checkpoint", tmp_path: Path) -> "Checkpoint":
+    """The same, but its values are weighted means of 20 neighbours."""
+    from napari_cmrcnet.retrieval.protocol import Query
+
+    card = untrained_checkpoint.card
+    model = replace(card.model, contrast="clip", temperature=0.1)
+    weighted = replace(card, model=model, query=Query(k=20, weighted=True))
+    return replace(untrained_checkpoint, card=weighted).save(tmp_path / "weighted.cmrcnet")
 
 
 @pytest.fixture

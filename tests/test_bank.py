@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
 from napari_cmrcnet.retrieval.bank import Bank, build_bank
 from napari_cmrcnet.retrieval.search import unit_length
 
@@ -79,6 +79,32 @@ def test_spread_is_the_standard_deviation(bank: Bank) -> None:
     expected = dense[neighbours].std(axis=1)
     np.testing.assert_allclose(bank.expression_spread(neighbours, ["ERBB2"])[:, 0], expected[:, 1], atol=1e-6)
     np.testing.assert_allclose(bank.expression_spread(neighbours, bank.genes), expected, atol=1e-6)
+
+
+def test_neighbours_can_be_weighted(bank: Bank) -> None:
+    neighbours = neighbours_of(bank, 30, 5)
+    similarity = np.sort(np.random.default_rng(2).random((30, 5)).astype(np.float32))[:, ::-1]
+    weights = softmax_weights(similarity, 0.1)
+    expected = np.exp(similarity.astype(np.float64) / 0.1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+    ready = Neighbourhoods.of(neighbours, len(bank), weights)
+    values = bank.expression.toarray().astype(np.float64)[neighbours]  # (n, k, genes)
+    mean = np.einsum("nk,nkg->ng", expected, values)
+    spread = np.sqrt(np.einsum("nk,nkg->ng", expected, np.square(values - mean[:, None])))
+    for part in (slice(None), slice(4, 9)):
+        some = ready if part == slice(None) else ready[part]
+        np.testing.assert_allclose(bank.mean_expression(some, bank.genes), mean[part], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(bank.expression_spread(some, bank.genes), spread[part], rtol=1e-3, atol=1e-4)
+    counted = np.bincount(neighbours.ravel(), expected.ravel(), minlength=len(bank))
+    np.testing.assert_allclose(ready.retrieved(), counted, rtol=1e-5)
+
+
+def test_what_all_neighbours_have_alike_has_no_spread_however_they_are_weighted(bank: Bank) -> None:
+    alike = replace(bank, expression=sparse.csc_matrix(np.full(bank.expression.shape, 3.7, np.float32)))
+    neighbours = neighbours_of(bank, 30, 20)
+    weights = softmax_weights(np.random.default_rng(3).random((30, 20)).astype(np.float32), 0.1)
+    assert alike.expression_spread(Neighbourhoods.of(neighbours, len(bank), weights), ["TP53"]).max() < 1e-6
 
 
 def test_one_gene_takes_milliseconds() -> None:

@@ -36,6 +36,7 @@ def test_checkpoint() -> None:
     assert description.kind == "checkpoint"
     assert description.facts["trained on"] == "S1, S2, S3"
     assert description.facts["thumbnails"] == "1,047 of 64 px: simulated tissue"
+    assert description.facts["a value is"] == "the mean of the 50 most similar training spots"
     assert description.problems == ()
 
 

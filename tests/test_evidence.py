@@ -48,7 +48,9 @@ def test_the_neighbours_make_up_the_value(prediction: Prediction) -> None:
     assert found.value == pytest.approx(prediction.gene("GENE5")[7], rel=1e-6)
     assert found.spread == pytest.approx(prediction.confidence("GENE5")["spread"].iloc[7], rel=1e-5)
     table = found.table
-    assert table["expression"].mean() == found.value
+    assert table["expression"].mean() == pytest.approx(found.value)
+    assert table["weight"].tolist() == pytest.approx([1 / 12] * 12)
+    assert not found.weighted
     np.testing.assert_array_equal(table["row"], prediction.neighbours[7])
     np.testing.assert_array_equal(table["similarity"], prediction.similarity[7])
     assert table["similarity"].is_monotonic_decreasing
@@ -71,6 +73,26 @@ def test_the_shares_of_the_sections_add_up(prediction: Prediction) -> None:
     assert by_section.at["A", "share"] == pytest.approx(of_a["expression"].sum() / table["expression"].sum())
     assert by_section.at["A", "spots"] == len(of_a)
     assert by_section["patient"].to_dict() == {"A": "P1", "B": "P2"}
+
+
+def test_neighbours_that_weigh_more_make_up_more_of_the_value(
+    weighted_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> None:
+    section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
+    prediction = finish(predict(section, weighted_checkpoint, device="cpu"))
+    found = evidence(prediction, 7, "GENE5")
+    table = found.table
+    assert found.weighted
+    assert len(table) == 20
+    expected = np.exp(table["similarity"].astype(float) / 0.1)
+    np.testing.assert_allclose(table["weight"], expected / expected.sum(), rtol=1e-5)
+    assert found.value == pytest.approx(np.average(table["expression"], weights=table["weight"]))
+    assert found.value == pytest.approx(prediction.gene("GENE5")[7], rel=1e-6)
+    assert found.value != pytest.approx(table["expression"].mean(), rel=1e-4)
+    assert found.spread == pytest.approx(prediction.confidence("GENE5")["spread"].iloc[7], rel=1e-4)
+    of_a = table[table["section"] == "A"]
+    share = (of_a["weight"] * of_a["expression"]).sum() / found.value
+    assert found.by_section.at["A", "share"] == pytest.approx(share)
 
 
 def test_of_a_value_of_zero_no_section_has_a_share(prediction: Prediction) -> None:

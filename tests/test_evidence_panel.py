@@ -115,6 +115,28 @@ def test_a_selected_spot_shows_what_is_behind_its_value(
         assert f"{name} (patient {row['patient']}): <b>{100 * row['share']:.0f} %</b>" in panel.shares.legend.text()
 
 
+def test_it_says_how_much_each_neighbour_weighs(
+    qtbot: Any,
+    panel: EvidencePanel,
+    weighted_checkpoint: Checkpoint,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> None:
+    section = open_small(*write_section(tmp_path / "weighted", "C", 3), name="C")
+    prediction = finish(predict(section, weighted_checkpoint, device="cpu"))
+    panel.session.set_prediction(prediction)
+    panel.session.show("GENE5")
+    select(qtbot, panel, 7)
+    table = evidence(prediction, 7, "GENE5").table
+    assert "Weighted mean of 20 training spots" in panel.header.text()
+    assert panel.neighbours.headerData(3, Qt.Orientation.Horizontal) == "Weight"
+    assert texts(panel, 3) == [f"{weight:.2%}" for weight in table["weight"]]
+    assert f"weight {table['weight'].iloc[0]:.2%}" in panel.pictures.data(
+        panel.pictures.index(0, 0), Qt.ItemDataRole.AccessibleTextRole
+    )
+
+
 def test_the_pictures_are_of_the_neighbours(
     qtbot: Any, panel: EvidencePanel, session: Session, prediction: Prediction
 ) -> None:

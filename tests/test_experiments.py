@@ -1,6 +1,7 @@
 """The paper's experiments: the same folds, patches and genes for all; what is done is kept, and told as it is."""
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -36,9 +37,9 @@ from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Em
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
-from napari_cmrcnet.retrieval.card import Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
@@ -294,20 +295,26 @@ def test_several_trainings_are_averaged_and_each_has_a_seed_of_its_own(folder: P
     np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-6)
 
 
-def test_a_trained_method_is_asked_in_each_way_and_read_in_each(folder: Path, tmp_path: Path) -> None:
-    given = dataset_in(folder)
-    training, test = given.open("S0"), given.open("S1")
+def test_a_trained_method_is_asked_in_each_way_and_read_in_each(
+    folder: Path, tmp_path: Path, write_section: Write, open_small: Callable[..., Any]
+) -> None:
+    training = open_small(*write_section(tmp_path / "data", "L", seed=7, side=9), name="L")  # 81 spots, more than 50
+    test = dataset_in(folder).open("S1")
     task = Task((training,), ("GENE5", "GENE2"), PatchSpec(32, 0.5), epochs=1, device="cpu")
     model = MODEL | {"image_encoder": "vit"}
-    method = CMRCNetMethod(tmp_path, "tiny", "tuned", (5,), model, readouts=True)
-    found = finish(finish(method.fit(task)).predict_each(test))
-    assert set(found) == {"5", *QUERIES, *READOUTS}
+    predictor = finish(CMRCNetMethod(tmp_path, "tiny", "tuned", (), model, readouts=True).fit(task))
+    found = finish(predictor.predict_each(test))
+    assert set(found) == {"", *QUERIES, *READOUTS}
+    np.testing.assert_array_equal(found[""], finish(predictor.predict(test)))
     checkpoint = Checkpoint.load(tmp_path / "cmrcnet.cmrcnet")
-    for name, query in (("5", checkpoint.card.query), ("plain", Query()), ("symmetries", Query(symmetries=True))):
+    own = checkpoint.card.query
+    asked_with = {"": own, "plain": Query(), "symmetries": Query(symmetries=True), "context": Query(True, 1.0)}
+    for name, query in asked_with.items():
         asked = replace(checkpoint, card=replace(checkpoint.card, query=query))
-        expected = finish(predict(test, asked, k=5, device="cpu")).expression(("GENE5", "GENE2"))
+        expected = finish(predict(test, asked, device="cpu")).expression(("GENE5", "GENE2"))
         np.testing.assert_array_equal(found[name], expected)
-    assert not np.allclose(found["symmetries"], found["5"])
+    assert own.weighted
+    assert all(not np.allclose(found[one], found[other]) for one, other in itertools.combinations(asked_with, 2))
 
 
 def row(name: str, patient: str) -> SheetRow:
@@ -407,7 +414,7 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
     genes = tuple(f"G{i}" for i in range(n_genes))
     made = []
     for choice in choices:
-        ks = [str(k) for k in choice.settings["ks"]] if choice.method.startswith("cmrcnet") else [""]
+        ks = [str(k) for k in choice.settings.get("ks", ())] or [""]
         if choice.settings.get("readouts"):
             ks += [*QUERIES, *READOUTS]
         outputs = {k: Output({"pcc": np.full(n_genes, pcc(choice.name, k))}, np.zeros((3, 1), np.float32)) for k in ks}
@@ -461,26 +468,26 @@ def test_steps_lead_from_the_published_method_to_the_tuned_one() -> None:
     assert [choice.name for choice in choices[2:]] == list(dict.fromkeys(step.name for step in STEPS))
     made = {choice.name: choice.make(Path()) for choice in choices}
     assert [made[name].title for name in ("cmrcnet-conv", "cmrcnet-readouts")] == ["CMRCNet", "CMRCNet (tuned)"]
-    scores = {"plain": 0.35, "symmetries": 0.38, "hubs": 0.39}
+    scores = {"plain": 0.35, "symmetries": 0.38, "context": 0.39, "hubs": 0.36}
     found = faked(choices, lambda name, output: scores.get(output, 0.4 if name == "cmrcnet-readouts" else 0.3))
     tables = {table.name: table for table in make_tables(Dataset("mine", (), Panel("p", ("G1",))), found)}
     assert [row.title for row in tables["table1"].rows] == [
         "CMRCNet-50",
         "CMRCNet-500",
         "Ridge on colour and texture",
-        "CMRCNet (tuned)-50",
+        "CMRCNet (tuned)",
     ]
     both = faked(choose(("cmrcnet", "cmrcnet-tuned"), {"ks": (50,)}, steps=True), lambda *_: 0.3)
     twice = next(table for table in make_tables(Dataset("mine", ()), both) if table.name == "table1")
-    assert [row.title for row in twice.rows] == ["CMRCNet-50", "CMRCNet (tuned)-50"]
+    assert [row.title for row in twice.rows] == ["CMRCNet-50", "CMRCNet (tuned)"]
     assert "cmrcnet-tuned" not in {choice.name for choice in choose((), {"ks": (50,)}, steps=True)}
     steps = tables["steps"]
     assert [row.title for row in steps.rows] == ["CMRCNet as published", *(step.title for step in STEPS)]
-    gained = [row.estimates["HEG"].difference for row in steps.rows[3:6]]
-    assert gained == pytest.approx([0.05, 0.08, 0.1])
+    gained = [row.estimates["HEG"].difference for row in steps.rows[3:7]]
+    assert gained == pytest.approx([0.05, 0.08, 0.09, 0.1])
     read = {row.title: row.estimates["HEG"] for row in tables["readouts"].rows}
-    assert set(read) == {"50 nearest", *(title for title, _ in READOUTS.values())}
-    assert read["50 nearest, hubs corrected"].difference == pytest.approx(-0.01)
+    assert set(read) == {"200 nearest, weighted: tuned", "50 nearest", *(title for title, _ in READOUTS.values())}
+    assert read["50 nearest, hubs corrected"].difference == pytest.approx(-0.04)
 
 
 def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) -> None:
@@ -544,7 +551,7 @@ def test_ways_to_read_expression_do_what_they_say() -> None:
     found = read_out(Embedded(queries, genes, patches, np.repeat([0, 1], 60), expression))
     assert set(found) == set(READOUTS)
     cosine = queries.astype(np.float64) @ genes.T.astype(np.float64)
-    weights = np.exp(5 * cosine)
+    weights = np.exp(cosine / 0.1)
     np.testing.assert_allclose(found["softmax"], weights @ expression / weights.sum(1, keepdims=True), rtol=1e-4)
     weights = np.maximum(cosine, 0)
     np.testing.assert_allclose(found["similarity"], weights @ expression / weights.sum(1, keepdims=True), rtol=1e-4)

@@ -45,7 +45,7 @@ def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Draw
     for part in (
         "GENE1 in section C, n = 36 spots",
         "colours from 1.00 to 5.25",
-        "k = 6",
+        "mean of the 6 most similar training spots",
         "untrained.cmrcnet",
         "PCC 0.41 (95 % bootstrap interval over spots 0.20 to 0.60)",
         "For research use only",

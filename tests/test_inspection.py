@@ -15,7 +15,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.evaluation.inspection import Inspection, Request, inspect
-from napari_cmrcnet.evaluation.preflight import read_bank_summary
+from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.tissue import TissueMask
 
@@ -105,6 +105,18 @@ def test_what_cannot_be_run_is_a_problem_and_no_check(
     with_pickle = Path(shutil.copytree(untrained_checkpoint.path, tmp_path / "pickled.cmrcnet"))  # type: ignore[type-var]
     (with_pickle / "model.pkl").write_bytes(b"")
     assert "model.pkl does not belong" in str(look(checkpoint=with_pickle).problems["checkpoint"])
+
+
+def test_without_a_k_it_is_the_checkpoints_own(
+    look: Callable[..., Inspection], weighted_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    assert "k is 50 of 72 bank spots" in amber(look(k=None))
+    found = look(k=None, checkpoint=weighted_checkpoint.path)
+    assert amber(found) == ""
+    card = replace(weighted_checkpoint.card, model=replace(weighted_checkpoint.card.model, temperature=1.0))
+    replace(weighted_checkpoint, card=card).save(tmp_path / "blunt.cmrcnet")
+    assert "k is 20 of 72 bank spots" in amber(look(k=None, checkpoint=tmp_path / "blunt.cmrcnet"))
+    assert "the weighted mean of 20 of the bank's 72 spots" in " ".join(one.text for one in found.checks)
 
 
 def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(

@@ -57,6 +57,19 @@ def test_each_slide_has_its_file(rows: list[SheetRow], checkpoint: Path, tmp_pat
     assert (prediction.name, prediction.provenance.patient, prediction.provenance.k) == ("Y", "P6", 5)
 
 
+def test_the_checkpoints_own_number_of_neighbours_is_taken_and_recognised(
+    rows: list[SheetRow], weighted_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = weighted_checkpoint.path
+    assert folder is not None
+    (path,) = finish(predict_sheet(rows[:1], folder, tmp_path / "out", device="cpu"))
+    assert Prediction.load(path).provenance.k == 20
+    before = path.stat().st_mtime_ns
+    for k in (None, 20):
+        finish(predict_sheet(rows[:1], folder, tmp_path / "out", k=k, device="cpu"))
+        assert path.stat().st_mtime_ns == before
+
+
 def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
     run(rows[:2], checkpoint, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}

@@ -20,6 +20,7 @@ from napari_cmrcnet.evaluation.metrics import (
     mean_pcc,
     mean_z,
     pcc,
+    pcc_in_words,
     rmse,
     spearman,
     undefined,
@@ -173,6 +174,12 @@ def test_score_has_the_moments_of_every_gene(rng: np.random.Generator) -> None:
     for name, values in {"measured": measured, "predicted": predicted}.items():
         np.testing.assert_allclose(table[f"{name}_mean"], values.mean(axis=0))
         np.testing.assert_allclose(table[f"{name}_variance"], values.var(axis=0))
+
+
+def test_a_pcc_in_words() -> None:
+    assert pcc_in_words(-0.001) == "PCC 0.00"
+    assert pcc_in_words(float("nan")) == "PCC undefined"
+    assert pcc_in_words(0.314, -0.001, 0.5) == "PCC 0.31 (95 % bootstrap interval over spots 0.00 to 0.50)"
 
 
 def test_correlations_are_known_before_their_intervals(rng: np.random.Generator) -> None:

@@ -14,11 +14,12 @@ import torch
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval import encode as encode_module
-from napari_cmrcnet.retrieval.card import Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, to_input
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.patches import PatchBatch, read_patches
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import patch_colours
@@ -212,6 +213,32 @@ def test_prediction_is_the_method_step_by_step(section: Section, untrained_check
     np.testing.assert_allclose(np.take_along_axis(cosine, prediction.neighbours, 1), -expected, atol=1e-5)
     mean = bank.expression.toarray()[prediction.neighbours, 5].mean(axis=1)
     np.testing.assert_allclose(prediction.gene("GENE5"), mean, rtol=1e-5)
+
+
+def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
+    section: Section, weighted_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    prediction = finish(predict(section, weighted_checkpoint, device="cpu"))
+    assert prediction.neighbours.shape == (36, 20)
+    assert prediction.provenance.average == "weighted mean of the 20 most similar training spots"
+    weights = np.exp(prediction.similarity.astype(np.float64) / 0.1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    values = weighted_checkpoint.bank.expression.toarray()[prediction.neighbours, 5]
+    np.testing.assert_allclose(prediction.gene("GENE5"), (weights * values).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(
+        prediction.predicted_means(), prediction.expression(prediction.genes).mean(axis=0), rtol=1e-5
+    )
+    some = prediction.expression(["GENE5", "GENE7"], slice(3, 9))
+    np.testing.assert_array_equal(some, prediction.expression(["GENE5", "GENE7"])[3:9])
+    prediction.save(tmp_path / "p.h5ad")
+    again = Prediction.load(tmp_path / "p.h5ad")
+    np.testing.assert_array_equal(again.gene("GENE7"), prediction.gene("GENE7"))
+    fewer = finish(predict(section, weighted_checkpoint, k=5, device="cpu"))
+    assert fewer.neighbours.shape == (36, 5)
+    assert fewer.weights is not None
+    larger = replace(weighted_checkpoint, card=replace(weighted_checkpoint.card, query=Query(k=1000)))
+    every = finish(predict(section, larger, device="cpu"))
+    assert every.provenance.average == "mean of the 72 most similar training spots"  # all that there are
 
 
 def test_symmetries_context_and_colours_are_what_they_say(section: Section, untrained_checkpoint: Checkpoint) -> None:

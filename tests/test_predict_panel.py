@@ -90,6 +90,14 @@ def test_what_is_chosen_is_described_and_checked_and_predicted(
     assert [layer.name for layer in viewer.layers][-1].endswith("predicted, log-norm.")
 
 
+def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chosen: PredictPanel) -> None:
+    chosen.k.setValue(0)
+    assert chosen.k.text() == "as the checkpoint has it"
+    assert chosen.request().k is None
+    settled(qtbot, chosen)
+    assert any("k is 50 of 72 bank spots" in text for text in chosen.checks.texts)
+
+
 def test_a_bad_choice_is_told_under_it_and_mended(
     qtbot: Any, chosen: PredictPanel, tmp_path: Path, untrained_checkpoint: Checkpoint
 ) -> None:

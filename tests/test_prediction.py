@@ -223,6 +223,10 @@ def edit_record(table: anndata.AnnData, **entries: Any) -> None:
     table.uns["cmrcnet"] = json.dumps(json.loads(table.uns["cmrcnet"]) | entries)
 
 
+def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
+    edit_record(table, provenance=json.loads(table.uns["cmrcnet"])["provenance"] | entries)
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
@@ -231,6 +235,8 @@ def edit_record(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.uns.update(cmrcnet="[" * 100_000), "is not a prediction"),
         (lambda table: table.uns.pop("spatial"), r"lacks uns\['spatial'\]"),
         (lambda table: edit_record(table, provenance={}), "lacks the entry"),
+        (lambda table: edit_provenance(table, weight_temperature=0.0), "weight_temperature that is not above 0"),
+        (lambda table: edit_provenance(table, weight_temperature="0.1"), "weight_temperature.*not a number"),
         (lambda table: edit_record(table, provenance=1), "not an object"),
         (lambda table: table.obsm.pop("neighbours"), r"lacks obsm\['neighbours'\]"),
         (lambda table: table.layers.pop("predicted"), "lacks layers"),

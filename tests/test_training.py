@@ -17,6 +17,7 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training import loop
@@ -113,11 +114,17 @@ def test_the_tuned_variant_is_kept_in_its_checkpoint(sections: Sequence[Section]
     card = Checkpoint.load(out).card
     assert (card.model.image_encoder, card.model.contrast, card.model.temperature) == ("conv", "clip", 0.1)
     assert card.preprocessing.standardise
-    assert (card.query.symmetries, card.query.context) == (True, 1.0)
-    single = query_of("tuned", symmetries=False)
-    assert (single.symmetries, single.context) == (False, 1.0)
+    assert card.query == Query(symmetries=True, context=1.0, k=200, weighted=True)
+    assert card.weight_temperature == 0.1
+    single = query_of("tuned", symmetries=False, k=50)
+    assert single == Query(symmetries=False, context=1.0, k=50, weighted=True)
+    with pytest.raises(UserError, match="--no-weighted"):
+        settings(variant="tuned", model={"width": 48, "contrast": "soft"})
+    settings(variant="tuned", model={"width": 48, "contrast": "soft"}, query=query_of("tuned", weighted=False))
     with pytest.raises(UserError, match="The context is -1; give a weight from 0 to 100"):
-        query_of("paper", context=-1.0)
+        settings(query=Query(context=-1.0))
+    with pytest.raises(UserError, match="k is 0; give at least 1 training spot"):
+        settings(query=Query(k=0))
 
 
 def test_colour_augmentation_scales_and_shifts_the_colours_of_a_patch(

@@ -76,7 +76,9 @@ def train(options: argparse.Namespace) -> None:
         validation=_validation(options.validation, {row.section for row in rows}),
         standardise=options.standardise,
         colour_augmentation=options.colour_augmentation,
-        query=query_of(variant, options.symmetries, options.context),
+        query=query_of(
+            variant, symmetries=options.symmetries, context=options.context, k=options.k, weighted=options.weighted
+        ),
         panel=_panel(options.panel),
         thumbnails=not options.no_thumbnails,
         weights=options.weights,
@@ -169,7 +171,8 @@ def _predict_slide(options: argparse.Namespace) -> None:
     for note in prediction.provenance.notes[len(section.notes) :]:
         say(f"! {section.name}: {note}")
     prediction.save(out)
-    say(f"{out}: {len(prediction.genes):,} genes at {len(prediction):,} spots, k = {options.k}")
+    made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
+    say(f"{out}: {made}, each value the {prediction.provenance.average}")
 
 
 def _introduce(section: "Section") -> None:

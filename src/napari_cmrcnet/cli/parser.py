@@ -185,6 +185,12 @@ def _add_train(commands: "Commands") -> None:
         metavar="W",
         help="weight of the spots around a spot, its own being 1; 0: the patch alone (the variant's)",
     )
+    query.add_argument("--k", type=positive_int, metavar="N", help="training spots behind a value (the variant's)")
+    query.add_argument(
+        "--weighted",
+        action=argparse.BooleanOptionalAction,
+        help="weigh them by the probabilities of CLIP's loss instead of all alike (the variant's)",
+    )
 
     fit = parser.add_argument_group("training")
     fit.add_argument("--epochs", type=positive_int, metavar="N", help="(60; 30 in the tuned variant)")
@@ -207,7 +213,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, in place of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="its spots; without, a grid over the tissue")
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file for one slide, a folder for a sheet")
-    parser.add_argument("--k", type=positive_int, default=50, help="training spots behind a value (50)")
+    parser.add_argument("--k", type=positive_int, metavar="N", help="training spots behind a value (the checkpoint's)")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
     parser.add_argument("--patient", metavar="P", help="whom the slide is from (what the spots say)")
     parser.add_argument("--mpp", type=positive_float, help="µm per pixel of the slide, where the files are wrong")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.plot_style import UNIT, italic
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def gene_map(
     figure.colorbar(
         drawn[-1], ax=axes[-len(drawn) :], label=label, fraction=0.05, pad=0.02, extend=_beyond(both, low, high)
     )
-    correlation = "" if measured is None else "   PCC undefined" if np.isnan(pcc) else f"   PCC {pcc:.2f}"
+    correlation = "" if measured is None else f"   {pcc_in_words(pcc)}"
     second_line = f"\n{_no_maths(subtitle)}" if subtitle else ""
     figure.suptitle(f"{italic(gene)}{correlation}{second_line}", fontsize=12)
     if caption:
@@ -152,7 +153,7 @@ def method_maps(
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels.append(("measured", measured))
     for method, (values, pcc) in predicted.items():
-        panels.append((f"{method}\n{'PCC undefined' if np.isnan(pcc) else f'PCC {pcc:.2f}'}", values))
+        panels.append((f"{method}\n{pcc_in_words(pcc)}", values))
     left, right, top, bottom = _frame(ground)
     rows = -(-len(panels) // 5)
     columns = -(-len(panels) // rows)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, colour_limits, gene_map
 from napari_cmrcnet.evaluation.leaks import leak
+from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.pictures import ground_of
 from napari_cmrcnet.evaluation.plot_style import UNIT
@@ -123,19 +124,11 @@ def caption(prediction: "Prediction", drawn: Drawn) -> str:
     checkpoint = f", checkpoint {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [
         f"{of}. {what} {drawn.unit}, colours from {low:.2f} to {high:.2f}.",
-        f"Predicted from the H&E image: mean of the k = {about.k} most similar training spots{checkpoint}.",
+        f"Predicted from the H&E image: {about.average}{checkpoint}.",
     ]
     if drawn.measured is not None:
-        said.append(f"{correlation(drawn.pcc, drawn.low, drawn.high)}.")
+        said.append(f"{pcc_in_words(drawn.pcc, drawn.low, drawn.high)}.")
         said.append(leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on))
     if about.synthetic:
         said.append("The tissue is synthetic.")
     return " ".join(filter(None, [*said, RESEARCH_USE]))
-
-
-def correlation(pcc: float, low: float, high: float) -> str:
-    """Return a PCC with its interval, in words."""
-    if np.isnan(pcc):
-        return "PCC undefined"
-    bounds = "" if np.isnan(low) else f" (95 % bootstrap interval over spots {low:.2f} to {high:.2f})"
-    return f"PCC {pcc:.2f}{bounds}"

@@ -11,10 +11,11 @@ import numpy as np
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, correlation, draw_gene
+from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
 from napari_cmrcnet.evaluation.leaks import warnings_of
+from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.pictures import ground_of
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import FEW, RegionScore, groups, region_table
@@ -138,7 +139,7 @@ def _drawn(prediction: "Prediction", scores: Scores | None, gene: str) -> Drawn:
 
 def _map(prediction: "Prediction", ground: Ground, drawn: Drawn) -> str:
     low, high = drawn.scale
-    score = f"{correlation(drawn.pcc, drawn.low, drawn.high)}. " if drawn.measured is not None else "Not measured. "
+    score = f"{pcc_in_words(drawn.pcc, drawn.low, drawn.high)}. " if drawn.measured is not None else "Not measured. "
     caption = f"{drawn.name}. {score}Colours: {drawn.unit} from {low:.2f} to {high:.2f}."
     figure = draw_gene(prediction, ground, drawn)
     return picture(figure, f"Maps of {drawn.name} over the slide", caption, kind="jpeg")
@@ -153,8 +154,7 @@ def _head(prediction: "Prediction") -> Iterator[str]:
     checkpoint = f" by {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [
         f"{len(prediction):,} spots, {n:,} genes{measured}.",
-        f"Predicted from the H&E image{checkpoint}: each value is the mean of the {about.k} training spots that look "
-        "most alike.",
+        f"Predicted from the H&E image{checkpoint}: each value is the {about.average}.",
         about.date,
     ]
     yield element("p", " ".join(said), "quiet")
@@ -261,7 +261,7 @@ def _origin(prediction: "Prediction") -> Iterator[str]:
             "SHA-256 of its card": about.checkpoint_digest,
             "trained on": about.trained_on,
             "epoch chosen by": about.validated_on,
-            "training spots a value (k)": about.k,
+            "a value": f"the {about.average}",
             "counts a spot at least": about.min_umi,
             "predicted": f"{about.date}, on {about.device} in {about.precision}" if about.device else about.date,
         }

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.preflight import BankSummary, Check, preflight, read_bank_summary
+from napari_cmrcnet.evaluation.preflight import Check, preflight
+from napari_cmrcnet.retrieval.bank_summary import BankSummary, read_bank_summary
 from napari_cmrcnet.retrieval.card import Card, check_files, read_card
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
 
@@ -33,8 +34,8 @@ class Request:
         Where the spots are from; None for a grid over the tissue.
     checkpoint : Path or None
         The checkpoint folder.
-    k : int
-        Neighbours behind a value.
+    k : int or None
+        Neighbours behind a value; None for the checkpoint's own.
     mpp : float or None
         µm per full-resolution pixel by the user; None to find it.
     pitch_um : float
@@ -46,7 +47,7 @@ class Request:
     slide: Path | None = None
     spots: Path | None = None
     checkpoint: Path | None = None
-    k: int = 50
+    k: int | None = None
     mpp: float | None = None
     pitch_um: float = 100.0
     patient: str = ""
@@ -137,10 +138,11 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     checks: tuple[Check, ...] = ()
     if section is not None and card is not None and bank is not None:
         yield Progress("Checking that they fit", 0, 0)
-        problems |= _misfits(section, bank, request.k)
+        k = card.query.k_of(bank.spots, request.k)
+        problems |= _misfits(section, bank, k)
         if not problems:
             try:
-                checks = preflight(section, card, bank, request.k)
+                checks = preflight(section, card, bank, k)
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
     return Inspection(request, slide, section, card, lines, problems, checks)

@@ -18,6 +18,14 @@ CONSTANT_PREDICTED = "constant predicted"
 _ROUNDING = 1e-6  # a variance below it, of values of variance 1 in float32, is rounding
 
 
+def pcc_in_words(pcc: float, low: float = np.nan, high: float = np.nan) -> str:
+    """Return a PCC as figures write it, with its interval where there is one."""
+    if np.isnan(pcc):
+        return "PCC undefined"
+    bounds = "" if np.isnan(low) else f" (95 % bootstrap interval over spots {low:z.2f} to {high:z.2f})"
+    return f"PCC {pcc:z.2f}{bounds}"
+
+
 def undefined(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     """Say for each gene why its correlation is undefined, ``""`` where it is defined.
 

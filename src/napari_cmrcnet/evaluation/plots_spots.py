@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, italic, nearest, plain
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ def scatter(genes: Sequence[str], measured: Array, predicted: Array, pcc: Sequen
     for axis in axes[len(genes) :]:
         axis.set_visible(False)
     for column, (gene, axis) in enumerate(zip(genes, axes, strict=False)):
-        correlation = "PCC undefined" if np.isnan(pcc[column]) else f"PCC {pcc[column]:.2f}"
-        SpotPlot(figure, axis).show(gene, measured[:, column], predicted[:, column], correlation)
+        SpotPlot(figure, axis).show(gene, measured[:, column], predicted[:, column], pcc_in_words(pcc[column]))
         axis.set(xlabel="", ylabel="")
     figure.supxlabel(f"measured, {UNIT}", fontsize=10)
     figure.supylabel(f"predicted, {UNIT}", fontsize=10)

@@ -1,13 +1,11 @@
 """What speaks for and against a prediction, before it is run."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.evaluation.leaks import leak
-from napari_cmrcnet.retrieval.card import BANK, Card
+from napari_cmrcnet.retrieval.bank_summary import BankSummary
+from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
@@ -20,6 +18,8 @@ ENLARGED = 1.1  # slide pixels so much larger than the model's are noticed
 ON_TISSUE = 0.9  # share of spots below which they may be misplaced
 SOME_ON_TISSUE = 0.8  # share below which fat is no longer a likely reason
 MISPLACED = 0.05  # share of spots more that would lie on tissue elsewhere, above which they are misplaced
+NEAR_ALIKE = 0.5  # temperature above which weights are nearly alike: cosines lie within about one of each other
+NEAR_ALL = 0.25  # share of the bank whose plain mean is much like that of all
 IN_COMMON = 0.5  # share of the measured genes below which names may differ
 
 
@@ -39,35 +39,6 @@ class Check:
     text: str
 
 
-@dataclass(frozen=True, eq=False)
-class BankSummary:
-    """The size of a bank and its genes, without its content."""
-
-    spots: int
-    names: GeneNames
-
-
-def read_bank_summary(checkpoint: Path) -> BankSummary:
-    """Read how many spots a checkpoint's bank has and which genes.
-
-    Raises
-    ------
-    UserError
-        If the bank is missing or damaged. Its hash is not verified here, but when the checkpoint is loaded.
-    """
-    import h5py
-    from anndata.io import read_elem
-
-    path = checkpoint / BANK
-    check_hdf5(path)
-    try:
-        with h5py.File(path, "r") as file:
-            rows = int(file["X"].attrs["shape"][0])
-            return BankSummary(rows, GeneNames.of(read_elem(file["var"])))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise UserError(f"{path} is not a bank ({error}); get the checkpoint again.") from error
-
-
 def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tuple[Check, ...]:
     """Check that a section fits a checkpoint.
 
@@ -85,7 +56,7 @@ def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tupl
     k : int
         Neighbours behind a value.
     """
-    checks = [_pixel_size(section, card), _on_tissue(section), _genes(section, bank), _neighbours(bank, k)]
+    checks = [_pixel_size(section, card), _on_tissue(section), _genes(section, bank), _neighbours(card, bank, k)]
     leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
     checks.append(Check(not leaked, leaked or "Neither the section nor its patient is among the training sections."))
     checks += [check for check in (_stain(section, card),) if check is not None]
@@ -147,14 +118,16 @@ def _genes(section: "Section", bank: BankSummary) -> Check:
     return Check(True, f"{text}.")
 
 
-def _neighbours(bank: BankSummary, k: int) -> Check:
-    if k > 0.25 * bank.spots:
+def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:
+    temperature = card.weight_temperature
+    if k > NEAR_ALL * bank.spots and (temperature is None or temperature > NEAR_ALIKE):
         return Check(
             False,
             f"k is {k} of {bank.spots:,} bank spots: every value comes near the mean of the whole bank; a smaller k "
             "tells spots apart better.",
         )
-    return Check(True, f"Each value is the mean of {k} of the bank's {bank.spots:,} spots.")
+    mean = "mean" if temperature is None else "weighted mean"
+    return Check(True, f"Each value is the {mean} of {k} of the bank's {bank.spots:,} spots.")
 
 
 def _stain(section: "Section", card: Card) -> Check | None:

@@ -26,34 +26,39 @@ class Neighbourhoods:
 
     Parameters
     ----------
-    sums : CSR int8 matrix, (n, M)
-        Times a column of the bank it sums over each spot's neighbours. Ones of one byte, because n · k of them are
-        kept; the products are taken in float64.
-    k : int
-        Neighbours of a spot.
+    sums : CSR int8 or float32 matrix, (n, M)
+        Times a column of the bank it sums over each spot's neighbours, weighted or not. Ones of one byte, because
+        n · k of them are kept; the products are taken in float64.
+    totals : int or float64 array, (n, 1)
+        What the sums are divided by: the number of neighbours, or the sum of a spot's weights.
     """
 
     sums: sparse.csr_matrix
-    k: int
+    totals: int | Float64
 
     @classmethod
-    def of(cls, neighbours: Int32, bank_spots: int) -> "Neighbourhoods":
-        """Take neighbours, int32 (n, k), which are rows of a bank of so many spots. Their memory is shared."""
+    def of(cls, neighbours: Int32, bank_spots: int, weights: Float32 | None = None) -> "Neighbourhoods":
+        """Take neighbours, int32 (n, k), rows of a bank of so many spots, and their weights, float32 (n, k).
+
+        Without weights all count alike. The memory of both is shared.
+        """
         n, k = neighbours.shape
-        parts = np.ones(n * k, np.int8), neighbours.ravel(), np.arange(0, n * k + 1, k, dtype=np.int32)
-        return cls(sparse.csr_matrix(parts, shape=(n, bank_spots), copy=False), k)
+        summands = np.ones(n * k, np.int8) if weights is None else weights.ravel()
+        totals = k if weights is None else weights.sum(axis=1, keepdims=True, dtype=np.float64)
+        parts = summands, neighbours.ravel(), np.arange(0, n * k + 1, k, dtype=np.int32)
+        return cls(sparse.csr_matrix(parts, shape=(n, bank_spots), copy=False), totals)
 
     def __len__(self) -> int:
         n: int = self.sums.shape[0]
         return n
 
     def __getitem__(self, spots: slice) -> "Neighbourhoods":
-        return Neighbourhoods(self.sums[spots], self.k)
+        return Neighbourhoods(self.sums[spots], self.totals if isinstance(self.totals, int) else self.totals[spots])
 
     def mean(self, columns: Columns) -> Float64:
-        """Return the mean of columns of the bank over each spot's neighbours, float64 (n, g).
+        """Return the mean of columns of the bank over each spot's neighbours, weighted or not, float64 (n, g).
 
-        Sums of float32 values of like size are exact in float64, so their order does not matter.
+        Without weights, sums of float32 values of like size are exact in float64, so their order does not matter.
 
         Parameters
         ----------
@@ -62,7 +67,7 @@ class Neighbourhoods:
         """
         total: Float64
         total = (columns @ self._by_bank_spot).toarray().T if sparse.issparse(columns) else self.sums @ columns
-        total /= self.k
+        total /= self.totals
         return total
 
     def spread(self, columns: Columns) -> Float64:
@@ -78,8 +83,17 @@ class Neighbourhoods:
         return self.sums.T.tocsr()
 
     def retrieved(self) -> Float64:
-        """Return how often each spot of the bank was retrieved, float64 (M,)."""
-        return np.bincount(self.sums.indices, minlength=self.sums.shape[1]).astype(np.float64)
+        """Return how often each spot of the bank was retrieved, or the sum of its weights, float64 (M,)."""
+        weights = None if isinstance(self.totals, int) else self.sums.data
+        total = np.bincount(self.sums.indices, weights, minlength=self.sums.shape[1])
+        return np.asarray(total, np.float64)
+
+
+def softmax_weights(similarity: Float32, temperature: float) -> Float32:
+    """Return the softmax of similarities over a temperature, of each row, float32 (n, k)."""
+    weights: Float32 = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / np.float32(temperature))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def columns_of(matrix: Any, columns: Sequence[int]) -> Columns:

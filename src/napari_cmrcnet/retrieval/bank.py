@@ -115,14 +115,14 @@ class Bank:
         Parameters
         ----------
         neighbours : int32 array, (n, k), or Neighbourhoods
-            Bank rows; as `Neighbourhoods` where the same are averaged again and again.
+            Bank rows; as `Neighbourhoods` where they are weighted, or averaged again and again.
         genes : sequence of str
             Symbols or Ensembl ids.
 
         Returns
         -------
         float32 array, (n, len(genes))
-            Means of the log-normalised values, summed in float64.
+            Means of the log-normalised values, weighted where the neighbours are, summed in float64.
 
         Raises
         ------

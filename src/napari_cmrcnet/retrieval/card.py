@@ -12,65 +12,18 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.entries import Entries, check_names
+from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
-from napari_cmrcnet.sections.stain import Colour, PatchColours
+from napari_cmrcnet.sections.stain import Colour
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
 LARGEST_CARD = 64 * 2**20
-MOST_CONTEXT = 100
 # What file managers leave in every folder they show.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 UNSAFE = (".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 PACKAGES = ("napari-cmrcnet", "torch", "timm", "numpy", "scipy", "anndata", "scanpy")
-
-# Mean and standard deviation of ImageNet's RGB in 0–1, as published with torchvision and timm.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGENET = PatchColours(IMAGENET_MEAN, IMAGENET_STD)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What happens to counts and pixels before the model sees them.
-
-    Parameters
-    ----------
-    target_sum : float
-        Total of a spot's counts after normalisation.
-    log : bool
-        Whether log(1 + x) follows; only True is known to this version.
-    patch : PatchSpec
-        Size and pixel size of the patches.
-    mean, std : tuple of 3 float
-        Of R, G, B in 0–1; pixels are shifted and scaled by them.
-    standardise : bool
-        Shift and scale the pixels of each section by its own `patch_colours` instead.
-    """
-
-    target_sum: float = 1e4
-    log: bool = True
-    patch: PatchSpec = field(default_factory=PatchSpec)
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    standardise: bool = False
-
-
-@dataclass(frozen=True)
-class Query:
-    """How the embeddings of a section's patches become what the bank is asked with.
-
-    Parameters
-    ----------
-    symmetries : bool
-        Average over the eight flips and turns of a patch, which takes eight times as long to encode.
-    context : float
-        Weight of the mean embedding of the spots around a spot, its own weighing 1; 0 is the published way.
-    """
-
-    symmetries: bool = False
-    context: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +43,7 @@ class Card:
     preprocessing : Preprocessing
         What the model expects of its input.
     query : Query
-        What the bank is asked with.
+        How the bank is asked and averaged.
     validation_pcc : float or None
         Mean PCC on the validation spots, if there were any.
     validated_on : tuple of str
@@ -130,6 +83,11 @@ class Card:
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
     files: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    @property
+    def weight_temperature(self) -> float | None:
+        """By what similarities are divided before the softmax that weighs neighbours; None where all count alike."""
+        return self.model.temperature if self.query.weighted else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON can hold it."""
@@ -174,6 +132,8 @@ class Card:
         )
         if len(card.genes) != card.model.n_genes or len(set(card.genes)) != len(card.genes):
             raise UserError(f"lists {len(set(card.genes))} genes for a model of {card.model.n_genes}")
+        if card.query.weighted and card.model.contrast != "clip":
+            raise UserError("weighs neighbours by probabilities that a model trained without CLIP's loss does not give")
         return card
 
 
@@ -222,7 +182,9 @@ def _query(values: Mapping[str, Any]) -> Query:
     check = Entries(values)
     if not 0 <= check.number("context") <= MOST_CONTEXT:
         raise UserError(f"weighs the spots around a spot {values['context']}, which is not from 0 to {MOST_CONTEXT}")
-    return Query(check.flag("symmetries"), check.number("context"))
+    if check.whole("k") < 1:
+        raise UserError(f"averages {values['k']} neighbours, which is less than one")
+    return Query(check.flag("symmetries"), check.number("context"), check.whole("k"), check.flag("weighted"))
 
 
 def package_versions() -> dict[str, str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import check_hdf5
-from napari_cmrcnet.retrieval.card import CARD, Query
+from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
+from napari_cmrcnet.retrieval.protocol import Query, average_in_words
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import is_spots, open_spots
@@ -108,6 +109,7 @@ def _checkpoint(path: Path) -> Description:
         "patches": f"{patch.patch_px} px at {scale}",
         "colours": "standardised in each section" if card.preprocessing.standardise else "as scanned",
         "asked with": _query(card.query),
+        "a value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
         "panel": card.panel.name if card.panel else "none",
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
     }
@@ -149,7 +151,7 @@ def _prediction(path: Path) -> Description:
         "spots": f"{len(prediction):,}",
         "spots from": "a grid over the tissue" if made.spots == made.slide else made.spots,
         "checkpoint": made.checkpoint,
-        "k": str(made.k),
+        "a value is": f"the {made.average}",
         "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",
         "measured": f"{len(prediction.measured_genes):,} genes" if prediction.measured_genes else "no",
         "predicted": f"{len(prediction.genes):,} genes",

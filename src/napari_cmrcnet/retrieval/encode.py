@@ -15,9 +15,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
-from napari_cmrcnet.retrieval.card import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.retrieval.device import autocast, choose_precision, release_memory, to_device
 from napari_cmrcnet.retrieval.int8 import in_int8
+from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.sections.patches import PatchBatch
 
 READ_AHEAD = 2  # batches; one patch of 224 px is 150 KB

@@ -35,15 +35,17 @@ class Evidence:
         The gene, by its symbol, or the genes whose mean is taken.
     table : DataFrame, k rows
         The neighbours, the most similar first: ``row`` (of the bank), ``section``, ``patient``, ``x``, ``y``
-        (full-resolution pixels of their slide), ``similarity`` (cosine) and ``expression`` (log-normalised, float64).
-        The index, ``rank``, counts from 1.
+        (full-resolution pixels of their slide), ``similarity`` (cosine), ``weight`` (they add up to 1) and
+        ``expression`` (log-normalised, float64). The index, ``rank``, counts from 1.
     by_section : DataFrame
-        One row a section, the largest share first: ``patient``, ``spots`` and ``share``, the sum of its neighbours'
-        expression over that of all. NaN where the value is 0.
+        One row a section, the largest share first: ``patient``, ``spots`` and ``share`` of the value that is from its
+        neighbours. NaN where the value is 0.
     value : float
-        The predicted value: the mean of ``expression``.
+        The predicted value: the mean of ``expression`` by ``weight``.
     spread : float
-        Its standard deviation over the neighbours.
+        Its standard deviation over the neighbours, by ``weight``.
+    weighted : bool
+        Whether the similar weigh more.
     """
 
     spot: int
@@ -53,6 +55,7 @@ class Evidence:
     by_section: pd.DataFrame
     value: float
     spread: float
+    weighted: bool
 
     @cached_property
     def neighbours(self) -> list[dict[str, Any]]:
@@ -95,18 +98,31 @@ def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) ->
     rows = prediction.neighbours[spot]
     values = _mean_of_genes(bank, rows, columns)
     table = bank.obs.iloc[rows][["section", "patient", "x", "y"]]
-    table = table.assign(similarity=prediction.similarity[spot], expression=values)
+    weights = _weights(prediction, spot)
+    table = table.assign(similarity=prediction.similarity[spot], weight=weights, expression=values)
     table.insert(0, "row", rows)
     table.index = pd.RangeIndex(1, len(rows) + 1, name="rank")
+    value = float(weights @ values)
     return Evidence(
         spot,
         str(prediction.spots.obs_names[spot]),
         tuple(bank.names.symbols[column] for column in columns),
         table,
         _by_section(table),
-        float(values.mean()),
-        float(values.std()),
+        value,
+        float(np.sqrt(weights @ np.square(values - value))),
+        prediction.weights is not None,
     )
+
+
+def _weights(prediction: "Prediction", spot: int) -> npt.NDArray[np.float64]:
+    """Return how much each neighbour of a spot counts, float64 (k,), adding up to 1."""
+    if prediction.weights is None:
+        k = prediction.neighbours.shape[1]
+        return np.full(k, 1 / k)
+    own: npt.NDArray[np.float64] = prediction.weights[spot].astype(np.float64)
+    own /= own.sum()
+    return own
 
 
 def _mean_of_genes(bank: "Bank", rows: npt.NDArray[np.int32], columns: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -118,13 +134,14 @@ def _mean_of_genes(bank: "Bank", rows: npt.NDArray[np.int32], columns: Sequence[
 
 
 def _by_section(table: pd.DataFrame) -> pd.DataFrame:
-    grouped = table.groupby("section", sort=False)
-    total = table["expression"].sum()
+    grouped = table.assign(part=table["weight"] * table["expression"]).groupby("section", sort=False)
+    parts = grouped["part"].sum()
+    total = parts.sum()
     sections = pd.DataFrame(
         {
             "patient": grouped["patient"].first(),
             "spots": grouped.size(),
-            "share": grouped["expression"].sum() / total if total > 0 else np.nan,
+            "share": parts / total if total > 0 else np.nan,
         }
     )
     return sections.sort_values(["share", "spots"], ascending=False, kind="stable")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import Setting, UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.card import read_card, verify
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -70,7 +71,7 @@ def predict_sheet(
     checkpoint: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    k: int = 50,
+    k: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     batch_size: int = 64,
@@ -123,6 +124,7 @@ def predict_sheet(
     folder, out = Path(checkpoint).resolve(), Path(out).resolve()
     card, digest = read_card(folder)
     verify(folder, card)
+    k = card.query.k_of(read_bank_summary(folder).spots, k)
     tasks = [
         Task(row, folder, digest, out, k, device, precision, batch_size, panel or card.panel, min_umi, engine)
         for row in rows

@@ -26,7 +26,7 @@ def predict(
     section: Section,
     checkpoint: Checkpoint,
     *,
-    k: int = 50,
+    k: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     batch_size: int = 64,
@@ -41,8 +41,9 @@ def predict(
         Slide and spots; counts are not used, only kept to compare with.
     checkpoint : Checkpoint
         Its model is moved to the device.
-    k : int
-        Neighbours behind a value; 50, or 250 to 500 for wider gene sets (the paper's).
+    k : int, optional
+        Neighbours behind a value; the checkpoint's own if not given. The paper takes 50, and 250 to 500 for wider gene
+        sets.
     device : str
         As `choose_device`.
     precision : {"auto", "fp32", "bf16", "int8"}
@@ -73,6 +74,7 @@ def predict(
         Later: if patches cannot be read (which, and how many) or the memory does not suffice.
     """
     bank, card = checkpoint.bank, checkpoint.card
+    k = card.query.k_of(len(bank), k)
     check_k(k, len(bank))
     check_genes(section, bank.names)
     chosen = choose_device(device)
@@ -133,6 +135,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         mpp_source=section.pixel_size.source,
         target_sum=card.preprocessing.target_sum,
         panel=panel,
+        weight_temperature=card.weight_temperature,
         similarity_floor=card.similarity_floor,
         notes=tuple(notes),
         synthetic=card.synthetic or bool(about["synthetic"]),

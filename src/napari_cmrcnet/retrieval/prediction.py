@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, weighted_means
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
@@ -179,16 +179,22 @@ class Prediction:
         return self.names.symbols
 
     @cached_property
+    def weights(self) -> Float32 | None:
+        """How much each neighbour counts, float32 (n, k), each row adding up to 1; None where all count alike."""
+        temperature = self.provenance.weight_temperature
+        return None if temperature is None else softmax_weights(self.similarity, temperature)
+
+    @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
         assert self.bank is not None
-        return Neighbourhoods.of(self.neighbours, len(self.bank))
+        return Neighbourhoods.of(self.neighbours, len(self.bank), self.weights)
 
     def gene(self, name: str) -> Float32:
         """Return the predicted expression of one gene, float32 (n,); see `expression`."""
         return self.expression([name])[:, 0]
 
     def expression(self, genes: Sequence[str], spots: slice = slice(None)) -> Float32:
-        """Return predicted expression: the mean log-normalised expression of each spot's neighbours.
+        """Return predicted expression: the mean log-normalised expression of each spot's neighbours, by `weights`.
 
         Parameters
         ----------
@@ -221,7 +227,7 @@ class Prediction:
     def predicted_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,), computed once.
 
-        One pass over the bank, its spots weighted by how often they were retrieved: no spot's value is computed.
+        One pass over the bank, its spots weighted by how much they were retrieved: no spot's value is computed.
         """
         return self._predicted_means
 
@@ -269,7 +275,7 @@ class Prediction:
         Parameters
         ----------
         gene : str, optional
-            Adds the column ``spread``: the standard deviation of its expression over the neighbours.
+            Adds the column ``spread``: the standard deviation of its expression over the neighbours, by `weights`.
 
         Returns
         -------

@@ -9,6 +9,7 @@ from typing import Any
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.card import package_versions, panel_from
 from napari_cmrcnet.retrieval.entries import Entries, check_names
+from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.panels import Panel
 
 
@@ -32,6 +33,8 @@ class Provenance:
         Paths that it was read from.
     k : int
         Neighbours behind a value.
+    weight_temperature : float or None
+        By what similarities are divided before the softmax that weighs the neighbours; None where all count alike.
     min_umi : int
         Spots with fewer counts were left out.
     mpp : float
@@ -72,6 +75,7 @@ class Provenance:
     mpp_source: str
     target_sum: float
     panel: Panel | None
+    weight_temperature: float | None = None
     similarity_floor: float | None = None
     device: str = ""
     precision: str = ""
@@ -79,6 +83,11 @@ class Provenance:
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def average(self) -> str:
+        """What a value is, as `average_in_words`."""
+        return average_in_words(self.k, self.weight_temperature is not None)
 
     def check_output(self, path: Path) -> None:
         """Refuse to write over what the prediction was made from, or into its checkpoint.
@@ -127,6 +136,7 @@ class Provenance:
             mpp_source=check.text("mpp_source"),
             target_sum=check.number("target_sum"),
             panel=panel_from(values["panel"]),
+            weight_temperature=_above_zero(check, "weight_temperature"),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             device=check.text("device"),
             precision=check.text("precision"),
@@ -135,3 +145,11 @@ class Provenance:
             packages=check.text_mapping("packages"),
             date=check.text("date"),
         )
+
+
+def _above_zero(check: Entries, name: str) -> float | None:
+    if check.values[name] is None:
+        return None
+    if not check.number(name) > 0:
+        raise UserError(f"has a {name} that is not above 0")
+    return check.number(name)

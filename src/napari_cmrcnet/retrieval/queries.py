@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES
-from napari_cmrcnet.retrieval.card import Preprocessing, Query
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
+from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.around import spots_around
 from napari_cmrcnet.sections.patches import PatchBatch, read_patches, unreadable_error

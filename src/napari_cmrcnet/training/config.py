@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import ModelConfig, preset
-from napari_cmrcnet.retrieval.card import MOST_CONTEXT, Preprocessing, Query
+from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
 
@@ -18,26 +18,29 @@ Variant = Literal["paper", "released", "tuned"]
 SECTION = "section:"
 # What did best on held-out sections of few spots, without pretrained weights; see docs/results.md.
 TUNED_EPOCHS = 30
-TUNED_MODEL = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
+TUNED_MODEL: dict[str, Any] = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
+TUNED_QUERY = Query(symmetries=True, context=1.0, k=200, weighted=True)
 MOST_COLOUR_AUGMENTATION = 1.0  # at which colours are no longer those of tissue
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
 APART = ("genes",)  # a run's description has the genes by themselves
 
 
-def query_of(variant: Variant, symmetries: bool | None = None, context: float | None = None) -> Query:
-    """Return what the bank is asked with: the variant's own but for what is given.
-
-    Raises
-    ------
-    UserError
-        If the context is out of range.
-    """
-    own = Query(symmetries=True, context=1.0) if variant == "tuned" else Query()
-    if context is not None and not 0 <= context <= MOST_CONTEXT:
-        raise UserError(f"The context is {context:g}; give a weight from 0 to {MOST_CONTEXT}, such as 1.")
+def query_of(
+    variant: Variant,
+    *,
+    symmetries: bool | None = None,
+    context: float | None = None,
+    k: int | None = None,
+    weighted: bool | None = None,
+) -> Query:
+    """Return how the bank is asked and averaged: as the variant does it, but for what is given."""
+    own = TUNED_QUERY if variant == "tuned" else Query()
     return Query(
-        own.symmetries if symmetries is None else symmetries, own.context if context is None else float(context)
+        own.symmetries if symmetries is None else symmetries,
+        own.context if context is None else float(context),
+        own.k if k is None else k,
+        own.weighted if weighted is None else weighted,
     )
 
 
@@ -51,7 +54,8 @@ class FitConfig:
         Size of the model.
     variant : {"paper", "released", "tuned"}
         The paper's equations, or those of its published code; or what did better than either on held-out sections:
-        the paper's with a convolutional encoder, CLIP's loss, standardised sections, symmetries and context.
+        the paper's with a convolutional encoder, CLIP's loss, standardised sections, symmetries, context, and more
+        neighbours that are weighted.
     epochs : int
         Passes over the training spots.
     batch_size : int
@@ -90,8 +94,8 @@ class FitConfig:
         How much R, G and B of each training patch are varied anew in each epoch: scaled by the exponential of a normal
         number of this deviation, and shifted by such a number of the deviations that they are normalised with.
     query : Query, optional
-        What the bank is asked with in prediction. By default the variant's own: in the tuned one with symmetries and
-        context, else the embedding of the patch alone.
+        How the bank is asked and averaged in prediction. By default the variant's own: `TUNED_QUERY` in the tuned one,
+        else the published way.
     panel : Panel, optional
         Marker genes that predictions with the checkpoint show first.
     thumbnails : bool
@@ -156,6 +160,16 @@ class FitConfig:
             raise UserError(f"Validation {self.validation!r} is neither 'section:NAME' nor a share of the spots.")
         if isinstance(self.validation, float | int) and not 0 < self.validation < 1:
             raise UserError(f"The validation share is {self.validation:g}; give a number between 0 and 1, such as 0.2.")
+        if not 0 <= self.asked_with.context <= MOST_CONTEXT:
+            context = f"{self.asked_with.context:g}"
+            raise UserError(f"The context is {context}; give a weight from 0 to {MOST_CONTEXT}, such as 1.")
+        if self.asked_with.k < 1:
+            raise UserError(f"k is {self.asked_with.k}; give at least 1 training spot behind a value, such as 50.")
+        if self.asked_with.weighted and self.model_config(n_genes=1).contrast != "clip":
+            raise UserError(
+                "Neighbours are weighted by the probabilities of CLIP's loss, which is not trained; let them all count "
+                "alike (--no-weighted), or train with --contrast clip."
+            )
 
     @property
     def validation_section(self) -> str | None:
@@ -182,7 +196,7 @@ class FitConfig:
 
     @property
     def asked_with(self) -> Query:
-        """What the bank is asked with, the variant's own unless given."""
+        """How the bank is asked and averaged, the variant's own unless given."""
         return self.query or query_of(self.variant)
 
     def model_config(self, n_genes: int) -> ModelConfig:

@@ -9,7 +9,7 @@ import torch
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.bank import Bank
-from napari_cmrcnet.retrieval.card import Query
+from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.retrieval.queries import encode_section
 from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails

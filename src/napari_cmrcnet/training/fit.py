@@ -12,8 +12,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.bank import build_bank
-from napari_cmrcnet.retrieval.card import IMAGENET, THUMBNAILS, Card
+from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.retrieval.averages import softmax_weights
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import nearest
@@ -16,7 +17,6 @@ from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import BatchReader
 from napari_cmrcnet.training.step import batch_losses
 
-NEIGHBOURS = 50
 Matrix = NDArray[np.float32]
 
 
@@ -52,8 +52,9 @@ def validate(
         queries, loss = _embed_patches(model, section, config, device)
         losses.append(loss)
         weights.append(len(queries))
-        neighbours, _ = nearest(queries, bank, min(NEIGHBOURS, len(bank)), device=device)
-        predicted = _mean_expression(neighbours, training.spots.expression)
+        neighbours, similarity = nearest(queries, bank, config.asked_with.k_of(len(bank)), device=device)
+        shares = softmax_weights(similarity, model.config.temperature) if config.asked_with.weighted else None
+        predicted = _mean_expression(neighbours, shares, training.spots.expression)
         pccs.append(mean_pcc(section.spots.expression.toarray(), predicted))
     defined = [pcc for pcc in pccs if pcc is not None]
     return Validation(float(np.average(losses, weights=weights)), float(np.mean(defined)) if defined else None)
@@ -86,12 +87,10 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
     return np.concatenate(embeddings), total / n
 
 
-def _mean_expression(neighbours: NDArray[np.int32], expression: sparse.csr_matrix) -> Matrix:
+def _mean_expression(neighbours: NDArray[np.int32], weights: Matrix | None, expression: sparse.csr_matrix) -> Matrix:
     n, k = neighbours.shape
-    chosen = sparse.csr_matrix(
-        (np.full(n * k, 1 / k, np.float32), neighbours.ravel(), np.arange(0, n * k + 1, k)),
-        shape=(n, expression.shape[0]),
-    )
+    shares = np.full(n * k, 1 / k, np.float32) if weights is None else weights.ravel()
+    chosen = sparse.csr_matrix((shares, neighbours.ravel(), np.arange(0, n * k + 1, k)), shape=(n, expression.shape[0]))
     mean: Matrix = (chosen @ expression).toarray()
     return mean
 

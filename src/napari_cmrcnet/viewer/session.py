@@ -64,8 +64,8 @@ class Shown:
         n = f"n = {len(self.predicted):,} spots"
         if self.undefined:
             return f"{self.name}   PCC undefined ({self.undefined})   {n}"
-        interval = "" if np.isnan(self.low) else f" (95 % {self.low:.2f} to {self.high:.2f})"
-        return f"{self.name}   PCC {self.pcc:.2f}{interval}   {n}"
+        interval = "" if np.isnan(self.low) else f" (95 % {self.low:z.2f} to {self.high:z.2f})"
+        return f"{self.name}   PCC {self.pcc:z.2f}{interval}   {n}"
 
 
 class Session:

@@ -245,10 +245,11 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     if shown.kind == "panel":
         lines.append(
             f"Below: the mean log-normalised expression of its {len(found.genes)} genes, {found.value:.2f} over {k} "
-            f"training spots, standard deviation {found.spread:.2f}"
+            f"training spots{' (weighted)' if found.weighted else ''}, standard deviation {found.spread:.2f}"
         )
     else:
-        lines.append(f"Mean of {k} training spots, standard deviation {found.spread:.2f}")
+        mean = "Weighted mean" if found.weighted else "Mean"
+        lines.append(f"{mean} of {k} training spots, standard deviation {found.spread:.2f}")
     trust = prediction.confidence().iloc[spot]
     lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")
     unlike = prediction.unlike()

@@ -166,7 +166,8 @@ class PictureModel(QAbstractListModel):
         who = f", patient {spot['patient']}" if spot["patient"] else ""
         return (
             f"No. {spot['rank']}: section {spot['section']}{who}, at x {spot['x']:,.0f}, y {spot['y']:,.0f} px of its "
-            f"slide. Similarity {spot['similarity']:.3f}, {self._gene} {spot['expression']:.2f}."
+            f"slide. Similarity {spot['similarity']:.3f}, weight {spot['weight']:.2%}, "
+            f"{self._gene} {spot['expression']:.2f}."
         )
 
     def _tip(self, place: int) -> str:

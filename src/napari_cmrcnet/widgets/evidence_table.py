@@ -28,6 +28,7 @@ _COLUMNS = (
     _Column("expression", "Expression", "Its measured expression, log-normalised.", "{:.2f}".format),
     _Column("similarity", "Similarity", "Cosine similarity of its genes to the patch of the chosen spot, at most 1.",
             "{:.3f}".format),
+    _Column("weight", "Weight", "How much it counts in the predicted value; all together 100 %.", "{:.2%}".format),
     _Column("section", "Section", "The training section that the spot is from.", number=False),
     _Column("patient", "Patient", "The patient of that section.", lambda value: value or "not known", number=False),
     _Column("x", "x", "Where it lies on its slide, in full-resolution pixels.", "{:,.0f}".format),

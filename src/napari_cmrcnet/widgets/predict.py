@@ -88,7 +88,7 @@ class PredictPanel(QWidget):
             slide=self.slide.path,
             spots=self.spots.path if self.from_file.isChecked() else None,
             checkpoint=self.checkpoint.path,
-            k=self.k.value(),
+            k=self.k.value() or None,
             mpp=self.mpp.value() or None,
             pitch_um=self.pitch.value(),
             patient=self.patient.text().strip(),
@@ -191,9 +191,12 @@ class PredictPanel(QWidget):
 
     def _more(self) -> QCollapsible:
         self.k = QSpinBox()
-        self.k.setRange(1, 100_000)
-        self.k.setValue(50)
-        self.k.setToolTip("How many training spots are behind each value. The paper takes 50; 250 to 500 are smoother.")
+        self.k.setRange(0, 100_000)
+        self.k.setSpecialValueText("as the checkpoint has it")
+        self.k.setToolTip(
+            "How many training spots are behind each value. More make smoother maps."
+            " The paper takes 50 to 500, all alike; the tuned variant 200, of which the similar weigh more."
+        )
         self.device = QComboBox()
         self.device.addItems(list(DEVICES))
         self.device.setToolTip("Where the image encoder runs.")
@@ -223,7 +226,7 @@ class PredictPanel(QWidget):
         return more
 
     def _recall(self) -> None:
-        self.k.setValue(recall("k", 50))
+        self.k.setValue(recall("k", 0))
         self.pitch.setValue(recall("pitch_um", 100.0))
         device = recall("device", "")
         if device in DEVICES:

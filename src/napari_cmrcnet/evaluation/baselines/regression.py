@@ -19,8 +19,8 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.encoders import build_image_encoder
-from napari_cmrcnet.retrieval.card import IMAGENET
 from napari_cmrcnet.retrieval.device import autocast
+from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, SpotSet

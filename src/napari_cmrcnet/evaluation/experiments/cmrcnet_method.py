@@ -39,7 +39,7 @@ class CMRCNetMethod:
     variant : {"paper", "released", "tuned"}
         As `FitConfig` takes it.
     ks : tuple of int
-        Neighbours behind a value. The first is what `predict` of the predictor uses.
+        Neighbours behind a value, all counting alike, an output each; none: one output, as the checkpoint has it.
     model : mapping
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
     colour_augmentation : float
@@ -72,7 +72,7 @@ class CMRCNetMethod:
         """Train on the task's sections and genes; a training that stands is loaded."""
         spots = sum(section.spots.n_obs for section in task.training)
         ks = tuple(k for k in self.ks if k <= spots)
-        if not ks:
+        if self.ks and not ks:
             raise UserError(
                 f"{self.title} averages {min(self.ks)} training spots, and there are {spots}; give more sections."
             )
@@ -111,36 +111,39 @@ class CMRCNetPredictor:
     training: tuple[Section, ...] = ()
 
     def predict(self, section: Section) -> Job[Float32]:
-        """Predict with the first k."""
-        predicted = yield from self.predict_each(section, self.ks[:1])
-        return predicted[str(self.ks[0])]
+        """Predict with the first k, or as the checkpoint has it."""
+        return (yield from self._mean_of_members(section, self.ks[:1]))[str(self.ks[0]) if self.ks else ""]
 
-    def predict_each(self, section: Section, ks: Sequence[int] = ()) -> Job[dict[str, Float32]]:
+    def predict_each(self, section: Section) -> Job[dict[str, Float32]]:
         """Predict with each k from one search: the nearest of many are the nearest of few.
 
         Returns
         -------
         dict of str to float32 (n, len(genes))
-            By k, and by the name of each of `QUERIES` and `READOUTS` where they are asked for.
+            By k, or ``""`` without any; and by the name of each of `QUERIES` and `READOUTS` where they are asked for.
         """
-        ks = ks or self.ks
-        each = []
-        for checkpoint in self.checkpoints:
-            each.append((yield from self._nearest(section, checkpoint, ks)))
-        values = {str(k): np.asarray(np.mean([one[k] for one in each], axis=0), np.float32) for k in ks}
+        values = yield from self._mean_of_members(section, self.ks)
         if self.training:
             checkpoint = self.checkpoints[0]
             for name, query in QUERIES.items():
                 asked = replace(checkpoint, card=replace(checkpoint.card, query=query))
-                values[name] = (yield from self._nearest(section, asked, ks[:1]))[ks[0]]
+                values[name] = (yield from self._retrieved(section, asked, ()))[""]
             values |= read_out((yield from self._embedded(section, checkpoint)))
         return values
 
-    def _nearest(self, section: Section, checkpoint: Checkpoint, ks: Sequence[int]) -> Job[dict[int, Float32]]:
-        """Return the mean of the k nearest for each k."""
-        found = yield from predict(section, checkpoint, k=max(ks), device=self.device)
-        neighbours, bank = found.neighbours, checkpoint.bank
-        return {k: bank.mean_expression(np.ascontiguousarray(neighbours[:, :k]), self.genes) for k in ks}
+    def _mean_of_members(self, section: Section, ks: Sequence[int]) -> Job[dict[str, Float32]]:
+        each = []
+        for checkpoint in self.checkpoints:
+            each.append((yield from self._retrieved(section, checkpoint, ks)))
+        return {name: np.asarray(np.mean([one[name] for one in each], axis=0), np.float32) for name in each[0]}
+
+    def _retrieved(self, section: Section, checkpoint: Checkpoint, ks: Sequence[int]) -> Job[dict[str, Float32]]:
+        """Return the mean of the k nearest for each k, or what the checkpoint makes of its own number of them."""
+        found = yield from predict(section, checkpoint, k=max(ks, default=None), device=self.device)
+        if not ks:
+            return {"": found.expression(self.genes)}
+        nearest, bank = found.neighbours, checkpoint.bank
+        return {str(k): bank.mean_expression(np.ascontiguousarray(nearest[:, :k]), self.genes) for k in ks}
 
     def _embedded(self, section: Section, checkpoint: Checkpoint) -> Job[Embedded]:
         """Embed the section and the training spots, in the order of the bank."""

@@ -88,6 +88,8 @@ ABLATION = _ablation()
 """Table 5, in its order. The method itself is the row of MSE, half masked, the image's embedding as target."""
 
 
+_TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}  # with its own number of neighbours
+
 READ = "cmrcnet-readouts"
 """The tuned method with all ways to ask it and to read expression from it."""
 
@@ -105,7 +107,7 @@ class Step:
     settings : mapping
         Of `CMRCNetMethod`: all that stand by then, but for what the output is asked with.
     output : str
-        Which of its outputs: one of `QUERIES`, or ``""`` for its first k.
+        Which of its outputs: one of `QUERIES`, or ``""`` for its first k or its own.
     """
 
     name: str
@@ -117,19 +119,19 @@ class Step:
 def _steps() -> tuple[Step, ...]:
     conv = {"image_encoder": "conv"}
     clip = {**conv, "contrast": "clip", "temperature": 0.1}
-    tuned: dict[str, Any] = {"variant": "tuned"}
-    read = {**tuned, "readouts": True}
+    read = {**_TUNED, "readouts": True}
     contrastive, vit = {"reconstruction": False}, {"image_encoder": "vit"}
     return (
         Step("cmrcnet-conv", "+ convolutional encoder", {"model": conv}),
         Step("cmrcnet-clip", "+ CLIP's loss", {"model": clip}),
         Step(READ, "+ standardised sections", read, "plain"),
         Step(READ, "+ symmetries", read, "symmetries"),
-        Step(READ, "+ context: tuned", read),
-        Step("cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**tuned, "model": contrastive}),
-        Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**tuned, "model": vit}),
-        Step("cmrcnet-tuned-colour", "tuned, colours varied", {**tuned, "colour_augmentation": 0.1}),
-        Step("cmrcnet-tuned-ensemble", "tuned, mean of three trainings", {**tuned, "members": 3}),
+        Step(READ, "+ context", read, "context"),
+        Step(READ, "+ more neighbours, weighted: tuned", read),
+        Step("cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**_TUNED, "model": contrastive}),
+        Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**_TUNED, "model": vit}),
+        Step("cmrcnet-tuned-colour", "tuned, colours varied", {**_TUNED, "colour_augmentation": 0.1}),
+        Step("cmrcnet-tuned-ensemble", "tuned, mean of three trainings", {**_TUNED, "members": 3}),
     )
 
 
@@ -202,12 +204,12 @@ def choose(
 
 def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
     if name == TUNED:
-        return _changed(cmrcnet, {"variant": "tuned"})
+        return _changed(cmrcnet, _TUNED)
     return cmrcnet if name == CMRCNET else {}
 
 
 def _changed(cmrcnet: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings of CMRCNet but for some, with the first k alone."""
+    """Return the settings of CMRCNet but for some, with the first k alone where none are among them."""
     model = {**cmrcnet.get("model", {}), **settings.get("model", {})}
     return {**cmrcnet, "ks": tuple(cmrcnet["ks"][:1]), **settings, "model": model}
 

@@ -1,21 +1,23 @@
 """Other ways to ask a trained CMRCNet, and to read expression from it; none trains it anew."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.evaluation.metrics import mean_pcc, pcc
-from napari_cmrcnet.retrieval.card import Query
+from napari_cmrcnet.retrieval.averages import softmax_weights
+from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY
 
 Float32 = NDArray[np.float32]
 
 K = 50
 K_CHOICES = (10, 25, 50, 100, 200)
-SHARPNESS = 5.0  # of the softmax over cosines, which lie within about one of each other
+TEMPERATURE = TUNED_MODEL["temperature"]  # of the loss that the models were trained with
 HUB_NEIGHBOURS = 10  # as in CSLS (Conneau et al. 2018)
 PENALTY = 1.0  # of the ridge regression on embeddings of unit length
 QUERIES_A_BLOCK = 1024
@@ -55,9 +57,8 @@ def nearest_mean(similarity: Float32, expression: Float32, k: int = K) -> Float3
 
 
 def softmax_mean(similarity: Float32, expression: Float32) -> Float32:
-    """Return the mean expression of all training spots, weighted by the exponential of their similarity."""
-    weights = np.exp(SHARPNESS * (similarity - similarity.max(axis=1, keepdims=True)))
-    mean: Float32 = (weights / weights.sum(axis=1, keepdims=True)) @ expression
+    """Return the mean expression of all training spots, weighted as the tuned method weighs its nearest."""
+    mean: Float32 = softmax_weights(similarity, TEMPERATURE) @ expression
     return mean
 
 
@@ -138,7 +139,7 @@ def _mean(
 
 READOUTS: Mapping[str, tuple[str, Callable[[Embedded], Float32]]] = MappingProxyType(
     {
-        "softmax": ("all spots, softmax-weighted", _mean(softmax_mean, _by_genes)),
+        "softmax": ("all spots, weighted by CLIP's loss", _mean(softmax_mean, _by_genes)),
         "similarity": ("all spots, similarity-weighted", _mean(similarity_mean, _by_genes)),
         "patches": (f"{K} nearest by patch", _mean(nearest_mean, _by_patches)),
         "both": (f"{K} nearest by genes and patch", _mean(nearest_mean, _by_both)),
@@ -150,8 +151,14 @@ READOUTS: Mapping[str, tuple[str, Callable[[Embedded], Float32]]] = MappingProxy
 )
 """By the name of its output: what tables call it, and the values it gives, float32 (n, g)."""
 
-QUERIES: Mapping[str, Query] = MappingProxyType({"plain": Query(), "symmetries": Query(symmetries=True)})
-"""By the name of its output: what the bank is asked with, in place of the checkpoint's own query."""
+QUERIES: Mapping[str, Query] = MappingProxyType(
+    {
+        "plain": Query(k=K),
+        "symmetries": Query(symmetries=True, k=K),
+        "context": replace(TUNED_QUERY, k=K, weighted=False),
+    }
+)
+"""By the name of its output: how the bank is asked, in place of the checkpoint's own query; the mean of its nearest."""
 
 
 def read_out(embedded: Embedded) -> dict[str, Float32]:

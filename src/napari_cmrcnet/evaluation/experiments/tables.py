@@ -19,7 +19,8 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_variable,
 )
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS, TUNED
-from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS
+from napari_cmrcnet.evaluation.experiments.readouts import READOUTS, K
+from napari_cmrcnet.training.config import TUNED_QUERY
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
@@ -107,7 +108,7 @@ def compared(found: Collected) -> list[Label]:
     ours = [label for label in found.labels if label.method == CMRCNET]
     apart = [label for label in found.labels if label.method in _WITHIN or label in ours[1:-1]]
     if TUNED not in found.runs:  # which is among the steps, then
-        apart = [label for label in apart if label.method != READ or not label.output.isdigit()]
+        apart = [label for label in apart if label.method != READ or label.output]
     return [label for label in found.labels if label not in apart]
 
 
@@ -205,13 +206,11 @@ def _steps(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Se
 
 
 def _readouts(dataset: "Dataset", found: Collected, sets: Sets, nan_as_zero: bool) -> Table:
-    """Return the ways to read expression from the tuned method, beside the mean of its nearest."""
-    titles = {name: title for name, (title, _) in READOUTS.items()}
-    labels = [
-        replace(label, text=titles.get(label.output, f"{label.output} nearest"))
-        for label in found.labels
-        if label.method == READ and label.output not in QUERIES
-    ]
+    """Return the ways to read expression from the tuned method, beside its own."""
+    titles = {"": f"{TUNED_QUERY.k} nearest, weighted: tuned", "context": f"{K} nearest"}
+    titles |= {name: title for name, (title, _) in READOUTS.items()}
+    read = {label.output: label for label in found.labels if label.method == READ}
+    labels = [replace(read[name], text=title) for name, title in titles.items() if name in read]
     title = f"Ways to read expression from the tuned CMRCNet, {dataset.name}"
     return _table("readouts", title, labels, sets, labels[:1], dataset, found, nan_as_zero)
 

@@ -1,0 +1,71 @@
+"""How a checkpoint predicts: what its model expects of pixels and counts, and how its bank is asked and averaged."""
+
+from dataclasses import dataclass, field
+
+from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.stain import PatchColours
+
+MOST_CONTEXT = 100
+
+# Mean and standard deviation of ImageNet's RGB in 0–1, as published with torchvision and timm.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = PatchColours(IMAGENET_MEAN, IMAGENET_STD)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to counts and pixels before the model sees them.
+
+    Parameters
+    ----------
+    target_sum : float
+        Total of a spot's counts after normalisation.
+    log : bool
+        Whether log(1 + x) follows; only True is known to this version.
+    patch : PatchSpec
+        Size and pixel size of the patches.
+    mean, std : tuple of 3 float
+        Of R, G, B in 0–1; pixels are shifted and scaled by them.
+    standardise : bool
+        Shift and scale the pixels of each section by its own `patch_colours` instead.
+    """
+
+    target_sum: float = 1e4
+    log: bool = True
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    standardise: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the bank is asked with, and what is made of its answer. The defaults are the published way.
+
+    Parameters
+    ----------
+    symmetries : bool
+        Average the embedding of a patch over its eight flips and turns, which takes eight times as long to encode.
+    context : float
+        Weight of the mean embedding of the spots around a spot, its own weighing 1.
+    k : int
+        Neighbours behind a value; all spots of a smaller bank.
+    weighted : bool
+        Weigh each neighbour by the probability that CLIP's loss gives it among them: the softmax of the similarities
+        over the temperature of the training. Else all count alike.
+    """
+
+    symmetries: bool = False
+    context: float = 0.0
+    k: int = 50
+    weighted: bool = False
+
+    def k_of(self, bank_spots: int, asked: int | None = None) -> int:
+        """Return how many neighbours to take from a bank: what is asked for, else one's own as far as it goes."""
+        return min(self.k, bank_spots) if asked is None else asked
+
+
+def average_in_words(k: int, weighted: bool) -> str:
+    """Say what a predicted value is."""
+    return f"{'weighted mean' if weighted else 'mean'} of the {k} most similar training spots"
