@@ -183,6 +183,14 @@ def test_other_settings_are_refused(done: Outcome, folder: Path, changes: dict[s
         finish(benchmark(dataset_in(folder), plan(**changes), done.out))
 
 
+def test_results_of_a_version_that_tuned_otherwise_are_refused(
+    done: Outcome, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.evaluation.experiments.benchmark.TUNED_QUERY", Query(k=100))
+    with pytest.raises(UserError, match=r'tuned was .*"k": 200.*, now .*"k": 100'):
+        finish(benchmark(dataset_in(folder), plan(), done.out))
+
+
 def test_patches_that_the_encoder_cannot_read_are_refused_before_anything_is_written(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.spread import spread
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.training.cache import cache_key, patch_cache
-from napari_cmrcnet.training.config import FitConfig, Variant
+from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY, FitConfig, Variant
 from napari_cmrcnet.training.run_folder import describe, differences
 
 if TYPE_CHECKING:
@@ -219,6 +219,7 @@ def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> di
         "ks": list(plan.ks),
         "markers": list(dataset.markers),
         "map_genes": list(dataset.map_genes),
+        "tuned": TUNED_MODEL | asdict(TUNED_QUERY),  # which another version of this software may have otherwise
     }
     return description | {"settings": settings}
 
