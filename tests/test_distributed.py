@@ -49,6 +49,10 @@ with join(FitConfig(device="cpu")) as process:
 """
 
 
+# DDP never lets go of the process group: its gloo threads may abort a Python that ends by itself (pytorch #190489).
+LEAVE = "\nimport os; os._exit(0)"
+
+
 def run_processes(script: str, count: int, *arguments: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
