@@ -223,6 +223,9 @@ def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
     assert prediction.provenance.average == "weighted mean of the 20 most similar training spots"
     weights = np.exp(prediction.similarity.astype(np.float64) / 0.1)
     weights /= weights.sum(axis=1, keepdims=True)
+    mean_similarity = (weights * prediction.similarity).sum(axis=1)
+    np.testing.assert_allclose(prediction.confidence()["mean_similarity"], mean_similarity, rtol=1e-5)
+    assert (mean_similarity > prediction.similarity.mean(axis=1) * (1 + 1e-4)).all()
     values = weighted_checkpoint.bank.expression.toarray()[prediction.neighbours, 5]
     np.testing.assert_allclose(prediction.gene("GENE5"), (weights * values).sum(axis=1), rtol=1e-5)
     np.testing.assert_allclose(

@@ -96,6 +96,11 @@ def softmax_weights(similarity: Float32, temperature: float) -> Float32:
     return weights
 
 
+def neighbour_weights(similarity: Float32, temperature: float | None) -> Float32 | None:
+    """Return how much each neighbour counts, float32 (n, k); None where, without a temperature, all count alike."""
+    return None if temperature is None else softmax_weights(similarity, temperature)
+
+
 def columns_of(matrix: Any, columns: Sequence[int]) -> Columns:
     """Return columns of a CSC matrix, (m, genes), to be averaged: where they are mostly zero, without their zeros.
 

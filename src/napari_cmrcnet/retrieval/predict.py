@@ -81,7 +81,7 @@ def predict(
     precision = choose_precision(chosen, precision)
     embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
     neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen), engine)
-    confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names)
+    confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     missed = (yield from _measure(neighbours, embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
     made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
     provenance = replace(made_from, device=str(chosen), precision=precision)

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights, weighted_means
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
@@ -181,8 +181,7 @@ class Prediction:
     @cached_property
     def weights(self) -> Float32 | None:
         """How much each neighbour counts, float32 (n, k), each row adding up to 1; None where all count alike."""
-        temperature = self.provenance.weight_temperature
-        return None if temperature is None else softmax_weights(self.similarity, temperature)
+        return neighbour_weights(self.similarity, self.provenance.weight_temperature)
 
     @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
@@ -280,8 +279,8 @@ class Prediction:
         Returns
         -------
         DataFrame, n rows
-            ``mean_similarity`` and ``best_similarity`` (cosine) and ``sections``, the number of sections among
-            the neighbours.
+            ``mean_similarity``, by `weights`, and ``best_similarity`` (cosine), and ``sections``, the number of
+            sections among the neighbours.
         """
         table = self._confidence.copy()
         if gene is not None:
@@ -328,12 +327,15 @@ class Prediction:
         return load(path, checkpoint)
 
 
-def confidence_table(neighbours: Int32, similarity: Float32, bank: Bank, names: pd.Index) -> pd.DataFrame:
-    """Return mean and best similarity of each spot, and the number of sections among its neighbours."""
+def confidence_table(
+    neighbours: Int32, similarity: Float32, bank: Bank, names: pd.Index, temperature: float | None = None
+) -> pd.DataFrame:
+    """Return how far each spot can be trusted, as `Prediction.confidence` has it, for neighbours weighted or not."""
+    weights = neighbour_weights(similarity, temperature)
     sections = np.sort(pd.factorize(bank.obs["section"])[0][neighbours], axis=1)
     return pd.DataFrame(
         {
-            "mean_similarity": similarity.mean(axis=1, dtype=np.float64).astype(np.float32),
+            "mean_similarity": np.average(similarity.astype(np.float64), axis=1, weights=weights).astype(np.float32),
             "best_similarity": similarity[:, 0],
             "sections": (1 + (np.diff(sections, axis=1) > 0).sum(axis=1)).astype(np.int32),
         },
