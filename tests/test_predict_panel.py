@@ -191,6 +191,18 @@ def test_the_last_choices_are_remembered(qtbot: Any, chosen: PredictPanel, secti
     settled(qtbot, again)
 
 
+def test_every_setting_is_remembered_beside_the_others(qtbot: Any, chosen: PredictPanel) -> None:
+    chosen.pitch.setValue(55)
+    chosen.from_grid.setChecked(True)
+    chosen.device.setCurrentText("CPU")  # the last one that is changed
+    for _ in range(2):  # what is remembered outlives being recalled
+        again = shown(qtbot, ViewerModel())
+        assert (again.k.value(), again.pitch.value(), again.device.currentText()) == (6, 55, "CPU")
+        assert again.from_grid.isChecked()
+        settled(qtbot, again)
+    settled(qtbot, chosen)
+
+
 def test_a_panel_closed_during_the_run_loses_nothing(
     qtbot: Any,
     viewer: ViewerModel,

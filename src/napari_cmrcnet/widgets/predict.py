@@ -161,6 +161,7 @@ class PredictPanel(QWidget):
             row.changed.connect(self._changed)
         for box in (self.k, self.mpp, self.pitch):
             box.valueChanged.connect(self._changed)
+        self.device.currentTextChanged.connect(self._changed)
         self.patient.editingFinished.connect(self._changed)
         self.from_file.toggled.connect(self._changed)
 
@@ -226,13 +227,12 @@ class PredictPanel(QWidget):
         return more
 
     def _recall(self) -> None:
-        self.k.setValue(recall("k", 0))
-        self.pitch.setValue(recall("pitch_um", 100.0))
-        device = recall("device", "")
+        k, pitch, device, grid = recall("k", 0), recall("pitch_um", 100.0), recall("device", ""), recall("grid", False)
+        self.k.setValue(k)  # from here on, each change remembers them all
+        self.pitch.setValue(pitch)
         if device in DEVICES:
             self.device.setCurrentText(device)
-        if recall("grid", False):
-            self.from_grid.setChecked(True)
+        self.from_grid.setChecked(grid)
         for row in (self.slide, self.spots, self.checkpoint):
             row.recall()
 
