@@ -38,8 +38,9 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_slide_without_spots_gets_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "p.h5ad"
-    assert run("predict", "--checkpoint", CHECKPOINT, "--slide", SAMPLE / "S4.tif", "--pitch", "300", "--out", out) == 0
+    of_a_grid = ("--slide", SAMPLE / "S4.tif", "--pitch", "300")
+    out = tmp_path / "S4_predicted.h5ad"  # a folder takes the name that it has by default
+    assert run("predict", "--checkpoint", CHECKPOINT, *of_a_grid, "--out", tmp_path) == 0
     assert "hex grid of 300 µm" in capsys.readouterr().out
     assert run("info", out) == 0
     assert "a grid over the tissue" in capsys.readouterr().out

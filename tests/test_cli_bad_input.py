@@ -55,6 +55,9 @@ def test_wrong_use_is_exit_code_2(fails: Fails, tmp_path: Path) -> None:
     assert "--pitch cannot be used with a SHEET" in sentence
     sentence = fails("predict", "--slide", SLIDE, "--workers", "2", "--checkpoint", CHECKPOINT, code=2)
     assert "--workers cannot be used with --slide" in sentence
+    grid = ("--spots", "s.h5ad", "--pitch", "50", "--lattice", "hex")
+    sentence = fails("predict", "--slide", SLIDE, *grid, "--checkpoint", CHECKPOINT, code=2)
+    assert "--pitch and --lattice cannot be used with --spots" in sentence
     fails("predict", "--checkpoint", CHECKPOINT, "--slide", SLIDE, "--k", "0", code=2)
     fails("predict", "--checkpoint", CHECKPOINT, "--slide", SLIDE, "--mpp", "nan", code=2)
 

@@ -37,6 +37,7 @@ from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Em
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
+from napari_cmrcnet.evaluation.experiments.unit import Unit
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.protocol import Query
@@ -276,6 +277,31 @@ def test_what_cannot_be_run_is_named_and_the_rest_is_reported(
     rows = rows_of(tmp_path / "tables" / "table1.csv")
     assert {method for method, _ in rows} == {"Ridge on colour and texture"}
     assert "S1, cmrcnet, seed 0: The loss is not finite" in (tmp_path / "report.md").read_text()
+
+
+def test_an_ablation_without_its_reference_is_reported(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Unit.run
+
+    def refuse(unit: Unit) -> Any:
+        if unit.choice.name == "cmrcnet-contrastive":
+            return (yield from run(unit))
+        raise UserError("The memory does not suffice.")
+
+    monkeypatch.setattr(Unit, "run", refuse)
+    with pytest.raises(UserError, match="16 of 18 runs could not be done"):
+        finish(benchmark(dataset_in(folder), plan(methods=("cmrcnet",), ablation=True, figures=True), tmp_path))
+    assert {method for method, _ in rows_of(tmp_path / "tables" / "table5.csv")} == {"contrastive loss alone"}
+    assert "S1, cmrcnet, seed 0: The memory does not suffice" in (tmp_path / "report.md").read_text()
+
+
+def test_checkpoints_that_were_kept_stay_when_the_benchmark_goes_on(folder: Path, tmp_path: Path) -> None:
+    finish(benchmark(dataset_in(folder), plan(methods=("cmrcnet",), keep=True), tmp_path))
+    kept = sorted(tmp_path.glob("trainings/**/card.json"))
+    assert len(kept) == 2
+    finish(benchmark(dataset_in(folder), plan(methods=("cmrcnet",), seeds=2), tmp_path))
+    assert sorted(tmp_path.glob("trainings/**/card.json")) == kept
 
 
 def test_each_k_is_what_predict_gives(

@@ -12,7 +12,7 @@ from torch import nn
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.config import preset
+from napari_cmrcnet.model.config import ModelConfig, preset
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_precision
 from napari_cmrcnet.retrieval.int8 import Int8Linear, in_int8
@@ -101,6 +101,12 @@ def test_an_encoder_that_takes_its_layers_apart_is_refused(model: CMRCNet) -> No
     other.image_encoder.backbone = Apart()
     with pytest.raises(UserError, match="'vit' cannot be run in int8; choose the precision fp32"):
         in_int8(other)
+
+
+def test_an_encoder_without_linear_layers_is_refused() -> None:
+    config = ModelConfig(n_genes=5, image_encoder="conv", image_size=64, width=48)
+    with pytest.raises(UserError, match="'conv' has no linear layers to run in int8"):
+        in_int8(CMRCNet(config))
 
 
 def test_a_gpu_has_no_int8(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def checkpoint(untrained_checkpoint: Checkpoint) -> Path:
 
 @pytest.fixture
 def rows(tmp_path: Path, write_section: Callable[..., Any]) -> list[SheetRow]:
-    """Three sections; their spots know their pixel size, as a sheet has no place for it."""
+    """Three sections; their spots know their pixel size."""
     import anndata
 
     sheet = []
@@ -78,7 +78,7 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision"])
+@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "patient", "mpp"])
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
@@ -89,6 +89,10 @@ def test_what_was_made_otherwise_is_refused(
         k = 6
     elif what == "precision":
         precision = "int8"
+    elif what == "patient":
+        rows[0] = replace(rows[0], patient="P99")
+    elif what == "mpp":
+        rows[0] = replace(rows[0], mpp=0.25)
     elif what == "spots":
         other = shutil.copy(rows[0].spots or "", tmp_path / "data" / "other.h5ad")
         rows[0] = replace(rows[0], spots=other)

@@ -26,6 +26,7 @@ from napari_cmrcnet.evaluation.metrics import (
     undefined,
 )
 from napari_cmrcnet.evaluation.scores import combine, interval_job, pcc_job, score
+from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.panels import Panel
 
@@ -135,6 +136,7 @@ class FakePrediction:
         self._measured, self._genes = table, genes
         self._predicted = dict(zip([*genes, "only_predicted"], [*predicted.T, predicted[:, 0]], strict=True))
         self.genes = ("only_predicted", *genes)
+        self.names = GeneNames(self.genes, tuple(f"ENSG{index:011}" for index in range(len(self.genes))))
         self.measured_genes = tuple(genes)
         self.spots = anndata.AnnData(np.zeros((len(measured), 1)))
 
@@ -191,6 +193,14 @@ def test_correlations_are_known_before_their_intervals(rng: np.random.Generator)
     assert early.sets["HEG"].pcc == whole.sets["HEG"].pcc
     assert early.sets["HEG"].low is None
     pd.testing.assert_frame_equal(finish(interval_job(prediction, early)).table, whole.table)
+
+
+def test_markers_may_be_ensembl_ids(rng: np.random.Generator) -> None:
+    prediction = FakePrediction(*many_genes(rng, g=20))
+    by_id = score(prediction, Panel("ids", ("ENSG00000000006", "ENSG00000000002", "ENSG99999999999")))
+    by_symbol = score(prediction, Panel("symbols", ("G5", "G1")))
+    assert by_id.sets["markers"] == by_symbol.sets["markers"]
+    assert by_id.missing_markers == ("ENSG99999999999",)
 
 
 def test_blocks_of_genes_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,13 @@ def test_table_has_a_row_a_gene_with_safe_names(report: Report, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("as_zero", "said"), [(True, "count as 0 in"), (False, "are left out of")])
+def test_the_summary_says_what_becomes_of_undefined_pcc(tmp_path: Path, as_zero: bool, said: str) -> None:
+    finish(evaluate([make_prediction(tmp_path)], tmp_path / "out", nan_as_zero=as_zero))
+    assert f"undefined ones {said} the means" in (tmp_path / "out" / "summary.md").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_several_sections_are_averaged(tmp_path: Path) -> None:
     predictions = [make_prediction(tmp_path, "T1", 0), make_prediction(tmp_path, "T2", 1, patient="P2")]
     report = finish(evaluate(predictions, tmp_path / "out"))
@@ -150,6 +157,7 @@ def test_several_sections_are_averaged(tmp_path: Path) -> None:
         ({"validated_on": ("T1",)}, "epoch was chosen by its loss on T1"),
         ({"patient": "PB"}, "serial sections"),
         ({"patient": ""}, "not known"),
+        ({"trained_on_patients": ("PB", "")}, "of a training section is not known"),
         ({"synthetic": True}, "synthetic"),
     ],
 )

@@ -135,6 +135,16 @@ def test_the_patient_is_what_the_spots_say_unless_given(tmp_path):
         assert open_section(opened, path, patient="P8").patient == "P8"
 
 
+@pytest.mark.parametrize("nobody", [np.nan, ""])
+def test_an_empty_column_names_no_patient(tmp_path, nobody):
+    slide, path = write_slide(tmp_path / "S1.tif"), write_spots(tmp_path / "s.h5ad")
+    spots = anndata.read_h5ad(path)
+    spots.obs["patient"] = nobody
+    spots.write_h5ad(path)
+    with open_slide(slide) as opened:
+        assert open_section(opened, path).patient == ""
+
+
 def test_a_copy_that_holds_most_of_the_spots_is_refused_by_its_scale_factor(tmp_path):
     spots = write_spots(tmp_path / "s.h5ad", xy=lambda row, column: np.column_stack([column * 225.0, row * 250.0]))
     slide = write_slide(tmp_path / "copy.tif", size=(WIDTH * 4, HEIGHT * 4))

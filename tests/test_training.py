@@ -198,6 +198,7 @@ def test_the_best_epoch_is_kept_and_the_last_beside_it(
     out = tmp_path / "model.cmrcnet"
     held_out = finish(fit(sections, settings(epochs=4, validation="section:S2"), out))
     assert held_out.card.validated_on == ("S2",)
+    assert held_out.card.patients == ("P0", "P1")  # also of the section that chose the epoch
     card = Checkpoint.load(out).card
     assert (card.epochs, card.validation_pcc) == (2, 0.4)
     last = Checkpoint.load(tmp_path / "model.training" / "last.cmrcnet")
@@ -214,10 +215,18 @@ def test_a_share_of_the_spots_is_held_out_of_training_and_bank(sections: Sequenc
         assert sorted([*kept.rows, *held.rows]) == list(range(36))
     checkpoint = finish(fit(sections, config, tmp_path / "model.cmrcnet"))
     assert len(checkpoint.bank) == 81
+    assert checkpoint.card.validated_on == ()
     held_out = {tuple(xy) for part in validation for xy in part.section.xy} - {
         tuple(xy) for part in training for xy in part.section.xy
     }
     assert not held_out & set(zip(checkpoint.bank.obs["x"], checkpoint.bank.obs["y"], strict=True))
+
+
+def test_a_spot_of_each_section_is_left_to_train_on(sections: Sequence[Section]) -> None:
+    one = dataclasses.replace(sections[0], spots=sections[0].spots[:1].copy())
+    training, validation = split([one, *sections[1:]], settings(validation=0.25))
+    assert [len(part.rows) for part in training] == [1, 27, 27]
+    assert [part.section.name for part in validation] == ["S1", "S2"]
 
 
 @pytest.mark.parametrize(("validation", "asked"), [("section:S2", [36, 36]), (0.25, [27, 27, 27])])

@@ -132,6 +132,9 @@ def predict(options: argparse.Namespace) -> None:
     ignored = of_a_slide if options.slide is None else ("workers", "scheduler")
     if given := [f"--{name}" for name in ignored if getattr(options, name) is not None]:
         raise WrongUseError(f"{' and '.join(given)} cannot be used with {'a SHEET' if options.sheet else '--slide'}")
+    of_a_grid = [f"--{name}" for name in ("pitch", "lattice") if getattr(options, name) is not None]
+    if options.spots is not None and of_a_grid:
+        raise WrongUseError(f"{' and '.join(of_a_grid)} cannot be used with --spots, which are no grid")
     if options.sheet is None:
         _predict_slide(options)
     else:
@@ -143,7 +146,8 @@ def _predict_slide(options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.predict import predict as predict_section
     from napari_cmrcnet.sections.section import open_section
 
-    out = options.out or Path(f"{options.slide.stem}_predicted.h5ad")
+    name = f"{options.slide.stem}_predicted.h5ad"
+    out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
     _refuse_to_overwrite_input(out, options.slide, options.spots, options.checkpoint)
     checkpoint = Checkpoint.load(options.checkpoint)
     section = open_section(

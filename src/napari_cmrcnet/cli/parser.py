@@ -212,7 +212,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="M.cmrcnet", help="the trained model")
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, in place of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="its spots; without, a grid over the tissue")
-    parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file for one slide, a folder for a sheet")
+    parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file (one slide only) or a folder")
     parser.add_argument("--k", type=positive_int, metavar="N", help="training spots behind a value (the checkpoint's)")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
     parser.add_argument("--patient", metavar="P", help="whom the slide is from (what the spots say)")
@@ -225,8 +225,8 @@ def _add_predict(commands: "Commands") -> None:
         "--precision",
         choices=["auto", "fp32", "bf16", "int8"],
         default="auto",
-        help="of the image encoder; auto: bf16 on a GPU that has it, else fp32; int8: faster on a CPU, and changes "
-        "some neighbours (auto)",
+        help="of the image encoder; auto: bf16 on a GPU that has it, else fp32; int8: faster on a CPU for a "
+        "vision transformer, and changes some neighbours (auto)",
     )
     parser.add_argument(
         "--engine",

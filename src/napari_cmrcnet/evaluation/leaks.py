@@ -44,11 +44,11 @@ def leak(
     section, patient : str
         What is predicted; an empty patient is unknown.
     trained_on, patients : sequence of str
-        The checkpoint's training sections and their patients.
+        The checkpoint's training sections, and the patients of all sections that it has seen, ``""`` where one is
+        unknown.
     validated_on : sequence of str
         Sections by whose loss its epoch was chosen.
     """
-    known_patients = [name for name in patients if name]
     if section in trained_on:
         return (
             f"The checkpoint was trained on a section named {section}: if it is this one, "
@@ -56,14 +56,14 @@ def leak(
         )
     if section in validated_on:
         return f"The checkpoint's epoch was chosen by its loss on {section}, so its scores are optimistic."
-    if patient and patient in known_patients:
+    if patient and patient in patients:
         return (
-            f"{section} is of patient {patient}, of whom the checkpoint was trained on other sections: "
+            f"{section} is of patient {patient}, of whom the checkpoint has seen other sections: "
             "serial sections are nearly copies, so its scores are optimistic for new patients."
         )
-    if not patient or not known_patients:
+    if not patient or not patients or "" in patients:
         return (
-            f"The patient of {section} or of the training sections is not known: if they are of one patient, "
+            f"The patient of {section} or of a training section is not known: if they are of one patient, "
             "the scores are optimistic."
         )
     return ""

@@ -103,7 +103,7 @@ def evaluate(
             files.append(path)
             yield Progress("Drawing pictures", done, len(scores), "sections")
     files += draw_sets(scores, out)
-    files.append(_write_text(out / "summary.md", _markdown(scores, sets, warnings, files)))
+    files.append(_write_text(out / "summary.md", _markdown(scores, sets, warnings, files, nan_as_zero)))
     write_json(out / SUMMARY, _summary(scores, sets, warnings, seed))
     yield Progress("Drawing pictures", len(scores), len(scores), "sections")
     return Report(out, sets, tuple(scores), warnings, (*files, out / SUMMARY))
@@ -181,8 +181,13 @@ def _plain(value: Any) -> Any:
 
 
 def _markdown(
-    scores: Sequence[Scores], sets: Mapping[str, SetScore], warnings: Sequence[str], files: Sequence[Path]
+    scores: Sequence[Scores],
+    sets: Mapping[str, SetScore],
+    warnings: Sequence[str],
+    files: Sequence[Path],
+    nan_as_zero: bool,
 ) -> str:
+    undefined = "count as 0 in the means" if nan_as_zero else "are left out of the means"
     names = ", ".join(scored.section for scored in scores)
     lines = [f"# Predicted against measured expression: {names}", ""]
     lines += [f"> **Note.** {warning}" + "\n" for warning in warnings]
@@ -198,7 +203,7 @@ def _markdown(
         "",
         "HEG and HVG: the 50 genes of highest mean and of highest variance of the section's measured "
         "log-normalised expression, among the genes that the checkpoint predicts. A PCC is undefined where "
-        "a gene is constant or there are fewer than 3 spots; undefined ones are left out of the means.",
+        f"a gene is constant or there are fewer than 3 spots; undefined ones {undefined}.",
         "",
     ]
     for scored in scores:

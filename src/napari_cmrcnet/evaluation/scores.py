@@ -139,13 +139,14 @@ def pcc_job(prediction: "Prediction", panel: "Panel | None" = None, *, nan_as_ze
 
     genes = scored_genes(prediction)
     panel = panel or prediction.panel
+    markers = _by_symbol(prediction, panel.genes) if panel else ()
     parts = []
     for done, block in _blocks(genes, prediction.spots.n_obs):
         yield Progress(f"Scoring {prediction.name}", done, len(genes), "genes")
         parts.append(_rows(block, *_expression(prediction, block)))
     yield Progress(f"Scoring {prediction.name}", len(genes), len(genes), "genes")
     table = pd.concat(parts)
-    sets = gene_sets(table.measured_mean, table.measured_variance, genes, panel.genes if panel else ())
+    sets = gene_sets(table.measured_mean, table.measured_variance, genes, markers)
     for name in SETS:
         table[name] = table.index.isin(sets[name])
     return Scores(
@@ -153,11 +154,17 @@ def pcc_job(prediction: "Prediction", panel: "Panel | None" = None, *, nan_as_ze
         table=table,
         sets={name: _set_score(table.pcc[table[name]], None, nan_as_zero) for name in SETS},
         replicates={},
-        missing_markers=tuple(gene for gene in panel.genes if gene not in set(genes)) if panel else (),
+        missing_markers=tuple(gene for gene in markers if gene not in set(genes)),
         panel=panel.name if panel else "",
         spots=prediction.spots.n_obs,
         provenance=prediction.provenance.to_dict(),
     )
+
+
+def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:
+    """Return genes, which may be Ensembl ids, by the prediction's symbols; as they are where it has them not."""
+    columns = {gene: prediction.names.column(gene) for gene in genes}
+    return tuple(gene if column is None else prediction.genes[column] for gene, column in columns.items())
 
 
 def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan_as_zero: bool = False) -> Job[Scores]:

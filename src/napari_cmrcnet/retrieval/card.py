@@ -36,8 +36,10 @@ class Card:
         Hyperparameters.
     genes : tuple of str
         The genes that the model reads, in its order.
-    sections, patients : tuple of str
+    sections : tuple of str
         What it was trained on.
+    patients : tuple of str
+        Of these sections and of those that it was validated on; ``""`` where one is unknown.
     seed, epochs : int
         Of the training.
     preprocessing : Preprocessing

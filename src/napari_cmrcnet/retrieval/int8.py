@@ -61,14 +61,23 @@ def in_int8(model: CMRCNet) -> CMRCNet:
     Raises
     ------
     UserError
-        If the image encoder does not use its layers as a whole, but their weights.
+        If the image encoder has no linear layers, or does not use them as a whole, but their weights.
     """
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     copied = copy.deepcopy(model, shared)
     encoder = copied.image_encoder
-    for name, layer in list(encoder.named_modules()):
-        if type(layer) is nn.Linear:  # not a subclass, which computes something else
-            encoder.set_submodule(name, Int8Linear(layer))
+    linear = {
+        name: layer
+        for name, layer in encoder.named_modules()
+        if type(layer) is nn.Linear  # not a subclass, which computes something else
+    }
+    for name, layer in linear.items():
+        encoder.set_submodule(name, Int8Linear(layer))
+    if not linear:
+        raise UserError(
+            f"The image encoder {model.config.image_encoder!r} has no linear layers to run in int8, as a vision "
+            "transformer has; choose the precision fp32."
+        )
     side = model.config.image_size
     try:
         with torch.inference_mode():

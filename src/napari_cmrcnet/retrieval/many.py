@@ -17,6 +17,7 @@ from napari_cmrcnet.retrieval.prediction_file import read_provenance
 from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.retrieval.spread import own_device, spread
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.pixel_size import GIVEN
 from napari_cmrcnet.sections.sheet import SheetRow
 
 STEP = "Predicting slides"
@@ -149,13 +150,19 @@ def _stands(task: Task) -> bool:
     if not task.path.exists():
         return False
     made = read_provenance(task.path)
-    spots = task.row.spots or task.row.slide
-    min_umi = task.min_umi if task.row.spots else 0  # a grid has no counts
-    precision = made.precision if task.precision == "auto" else task.precision  # auto differs between machines
-    now = (task.digest, task.k, str(task.row.slide.resolve()), str(spots.resolve()), min_umi, precision, task.panel)
-    then = (made.checkpoint_digest, made.k, made.slide, made.spots, made.min_umi, made.precision, made.panel)
-    names = ("checkpoint", "k", "slide", "spots", "min-umi", "precision", "panel")
-    if other := [name for name, a, b in zip(names, now, then, strict=True) if a != b]:
+    row, spots = task.row, task.row.spots or task.row.slide
+    now_and_then = {
+        "checkpoint": (task.digest, made.checkpoint_digest),
+        "k": (task.k, made.k),
+        "slide": (str(row.slide.resolve()), made.slide),
+        "spots": (str(spots.resolve()), made.spots),
+        "min-umi": (task.min_umi if row.spots else 0, made.min_umi),  # a grid has no counts
+        "precision": (made.precision if task.precision == "auto" else task.precision, made.precision),
+        "panel": (task.panel, made.panel),
+        "patient": (row.patient or made.patient, made.patient),  # the spots may name one
+        "mpp": (row.mpp, made.mpp if made.mpp_source == GIVEN else None),
+    }
+    if other := [name for name, (now, then) in now_and_then.items() if now != then]:
         raise UserError(f"{task.path} was made with another {' and '.join(other)}; remove it or choose another --out.")
     return True
 

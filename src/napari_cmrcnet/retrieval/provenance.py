@@ -24,7 +24,7 @@ class Provenance:
     checkpoint_digest : str
         SHA-256 of its card, which names its whole content.
     trained_on, trained_on_patients : tuple of str
-        Sections and patients of its training.
+        Sections of its training, and the patients of all that it has seen; see `Card`.
     validated_on : tuple of str
         Sections by which the checkpoint's epoch was chosen.
     section, patient : str

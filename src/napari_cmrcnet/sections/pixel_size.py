@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SMALLEST_UM, LARGEST_UM = 0.05, 5.0  # no microscope makes smaller pixels, no model sees cells in larger ones
 AGREEMENT = 0.05
+GIVEN = "the user"
+"""The source of a size that was given."""
 PITCH_UM = {"Visium": 100.0, "ST": 200.0}  # centre to centre, of the platforms with one lattice only
 
 
@@ -104,7 +106,7 @@ def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = No
 def _candidates(spots: "AnnData | None", slide: "Slide", given: float | None) -> Iterator[tuple[float, str]]:
     """Yield (µm per pixel, source) of all that know it, best first."""
     if given is not None:
-        yield float(given), "the user"
+        yield float(given), GIVEN
     if spots is not None:
         about = spots.uns["cmrcnet"]
         if about["given_mpp"]:

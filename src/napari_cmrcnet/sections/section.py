@@ -116,8 +116,8 @@ def open_section(
 
 def _patient_of(spots: AnnData) -> str:
     """Return the one patient that all spots name, or an empty text."""
-    named = spots.obs["patient"].unique() if "patient" in spots.obs else []
-    return str(named[0]) if len(named) == 1 else ""
+    named = spots.obs["patient"].dropna().unique() if "patient" in spots.obs else []
+    return str(named[0]).strip() if len(named) == 1 else ""
 
 
 def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:

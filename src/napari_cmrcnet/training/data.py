@@ -52,11 +52,12 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
         n = len(section.spots)
         if isinstance(share, float | int):
             order = np.random.default_rng([config.seed, i]).permutation(n)
-            n_held_out = max(1, round(share * n))
+            n_held_out = min(max(1, round(share * n)), n - 1)  # a spot of each section stays to train on
             validation.append(_part(section, order[:n_held_out]))
             training.append(_part(section, order[n_held_out:]))
         else:
             (validation if section.name == held_out else training).append(_part(section, np.arange(n)))
+    validation = [part for part in validation if len(part.rows)]
     for parts, use in ((training, "train"), (validation, "validate")):
         spots = sum(len(part.rows) for part in parts)
         if spots < LEAST_SPOTS and (parts or use == "train"):

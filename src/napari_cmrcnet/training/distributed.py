@@ -2,7 +2,8 @@
 
 The contrastive loss compares all pairs of a batch, so its meaning hangs on the batch's size. Every process
 therefore computes its share of the embeddings, gathers those of the others with their gradient, and computes
-the loss of the whole batch: one process with 64 spots and two with 32 do the same step.
+the loss of the whole batch: one process with 64 spots and two with 32 do the same step. A convolutional encoder
+normalises by the whole batch on GPUs; on CPUs, where torch cannot, each process normalises by its own share.
 """
 
 import multiprocessing
@@ -58,6 +59,8 @@ class Process:
         """
         if self.count == 1:
             return model
+        if self.device.type == "cuda":  # on CPUs torch has none: each process normalises by its own spots
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return nn.parallel.DistributedDataParallel(model, find_unused_parameters=not all_used)
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:

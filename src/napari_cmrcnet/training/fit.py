@@ -207,16 +207,17 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
 
 def _card(work: _Work, epoch: int) -> Card:
     config, sections = work.plan.config, [part.section for part in work.training]
+    names = tuple(section.name for section in sections)
     return Card(
         model=work.plan.settings,
         genes=tuple(work.genes),
-        sections=tuple(section.name for section in sections),
-        patients=tuple(dict.fromkeys(section.patient for section in sections if section.patient)),
+        sections=names,
+        patients=tuple(dict.fromkeys(part.section.patient for part in (*work.training, *work.validation))),
         seed=config.seed,
         epochs=epoch,
         preprocessing=config.preprocessing,
         query=config.asked_with,
-        validated_on=tuple(part.section.name for part in work.validation if part.section not in sections),
+        validated_on=tuple(part.section.name for part in work.validation if part.section.name not in names),
         panel=config.panel,
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
     )

@@ -152,7 +152,6 @@ def benchmark(
     for unit in units:
         if unit not in waiting:
             unit.check()
-            unit.tidy()
     yield Progress(STEP, len(units) - len(waiting), len(units), "runs")
     if waiting:
         yield from _cut_patches(dataset, plan)

@@ -69,6 +69,8 @@ def estimate(
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do, instead of leaving them out.
     """
+    if not values:
+        return {}
     filled = {
         name: [[np.nan_to_num(pcc) if nan_as_zero else pcc for pcc in fold] for fold in folds]
         for name, folds in values.items()

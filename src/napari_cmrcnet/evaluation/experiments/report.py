@@ -90,7 +90,7 @@ def write_report(
             third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
             files.append(_write(out / "tables" / "table3.md", third))
-        for path in draw(dataset, found, labels, genes, out / "figures") if plan.figures else ():
+        for path in draw(dataset, found, labels, genes, out / "figures") if plan.figures and labels else ():
             files.append(path)
             yield Progress("Drawing figures", len(files), 0, "files")
     warnings = tuple(dict.fromkeys(said for fold in folds for said in fold.leaks))

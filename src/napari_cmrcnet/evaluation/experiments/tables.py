@@ -87,8 +87,10 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
     if not dataset.markers:
         del top["markers"]
     title = f"Table 1. Mean PCC, {dataset.name}"
-    tables = [_table("table1", title, compared(found), top, ours[:1], dataset, found, nan_as_zero)]
-    tables.append(_wider(dataset, found, others, ours, nan_as_zero))
+    tables = []
+    if compared(found):
+        tables.append(_table("table1", title, compared(found), top, ours[:1], dataset, found, nan_as_zero))
+        tables.append(_wider(dataset, found, others, ours, nan_as_zero))
     encoder = [label for label in others if label.method == "ctranspath"]
     if encoder and ours:
         first = {name: top[name] for name in ("HEG", "HVG")}

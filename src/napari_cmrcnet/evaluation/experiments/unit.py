@@ -112,6 +112,7 @@ class Unit:
             "machine": machine(device),
             "packages": package_versions(),
             "notes": list(predictor.notes),
+            "kept": self.keep,
         }
         result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
         save_result(self.path, result)
@@ -120,17 +121,22 @@ class Unit:
     def check(self) -> None:
         """Refuse a result that stands and was made with other weights; all else is on record for the whole benchmark.
 
+        What its training left is removed, as by `tidy`, unless it was kept when it was made.
+
         Raises
         ------
         UserError
             With the file.
         """
-        made, now = load_result(self.path, with_drawn=False).about["settings"].get("weights"), self.choice.digest
+        about = load_result(self.path, with_drawn=False).about
+        made, now = about["settings"].get("weights"), self.choice.digest
         if made != now:
             raise UserError(
                 f"{self.path} was made {'with other' if made else 'without'} weights of the encoder; give the same "
                 "again, or choose another folder."
             )
+        if not about["kept"]:
+            self.tidy()
 
     def tidy(self) -> None:
         """Remove the training of a result that stands, unless it is to be kept."""
