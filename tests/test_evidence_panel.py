@@ -287,6 +287,17 @@ def test_the_table_is_sorted_by_any_column(qtbot: Any, panel: EvidencePanel, ses
     assert values == sorted(values, reverse=True)
 
 
+def test_sorting_the_table_leaves_each_picture_its_words(qtbot: Any, panel: EvidencePanel, session: Session) -> None:
+    def said() -> list[str]:
+        places = (panel.pictures.index(row, 0) for row in range(K))
+        return [panel.pictures.data(place, Qt.ItemDataRole.AccessibleTextRole) for place in places]
+
+    select(qtbot, panel, 7)
+    before = said()
+    panel.table.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert said() == before
+
+
 def test_a_hidden_panel_catches_up_when_it_is_shown(qtbot: Any, panel: EvidencePanel, session: Session) -> None:
     panel.hide()
     select(qtbot, panel, 7)

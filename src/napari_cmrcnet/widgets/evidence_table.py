@@ -54,7 +54,7 @@ class NeighbourModel(QAbstractTableModel):
     def show_evidence(self, evidence: "Evidence | None", gene: str) -> None:
         """Show other neighbours in the order that was asked for last, or none."""
         self.beginResetModel()
-        self._rows = [] if evidence is None else evidence.neighbours
+        self._rows = [] if evidence is None else list(evidence.neighbours)  # the pictures keep theirs
         self._gene = gene
         self._arrange()
         self.endResetModel()
