@@ -115,7 +115,7 @@ def open_section(
 
 
 def _patient_of(spots: AnnData) -> str:
-    """Return the one patient that all spots name, or an empty text."""
+    """Return the patient, if the spots that name one all name the same; else an empty text."""
     named = spots.obs["patient"].dropna().unique() if "patient" in spots.obs else []
     return str(named[0]).strip() if len(named) == 1 else ""
 
