@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,6 @@ from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.export_tables import to_spatialdata
 from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # of spatialdata's own dependencies
 
 
 @pytest.fixture
@@ -120,3 +119,11 @@ def test_a_full_disk_leaves_nothing(prediction: Prediction, tmp_path: Path, full
     with full_disk(200), pytest.raises(UserError, match="could not be written"):
         finish(to_spatialdata(prediction, tmp_path / "P.zarr"))
     assert not os.listdir(tmp_path)
+
+
+def test_writing_a_store_warns_of_nothing(prediction: Prediction, tmp_path: Path) -> None:
+    """What a worker warns of, napari shows: anndata did, for every column, of its own next version."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        finish(to_spatialdata(prediction, tmp_path / "P.zarr"))
+    assert [str(warning.message) for warning in warned] == []

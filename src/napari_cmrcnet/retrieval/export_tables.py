@@ -116,10 +116,12 @@ def to_spatialdata(
     yield Progress("Loading spatialdata", 0, 0)
     store = _spatialdata(prediction, _table(prediction, wanted))
     with atomic_folder(path) as temporary:
+        import anndata
         import zarr
 
         temporary.rmdir()  # spatialdata wants to make it
-        store.write(temporary)
+        with anndata.settings.override(auto_shard_zarr_v3=False):  # undecided, it warns for every column
+            store.write(temporary)
         table = zarr.open_group(temporary / "tables" / "table", mode="r+")
         places = {"predicted": "X", "measured": "layers/measured"}
         layers = {}
