@@ -1,5 +1,6 @@
 """Fixtures that several parts of the tests share."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from dialogs import SaveDialog
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.sections.section import Section
 
@@ -144,6 +146,42 @@ def weighted_checkpoint(untrained_checkpoint: "Checkpoint", tmp_path: Path) -> "
     model = replace(card.model, contrast="clip", temperature=0.1)
     weighted = replace(card, model=model, query=Query(k=20, weighted=True))
     return replace(untrained_checkpoint, card=weighted).save(tmp_path / "weighted.cmrcnet")
+
+
+@pytest.fixture
+def save_dialog(monkeypatch: pytest.MonkeyPatch) -> "SaveDialog":
+    """Answer the dialogs by which a file is saved."""
+    from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+    from dialogs import SaveDialog
+
+    dialog = SaveDialog()
+
+    def name(_parent: Any, _title: str, proposed: str, _kinds: str) -> tuple[str, str]:
+        dialog.proposed.append(Path(proposed))
+        return "" if dialog.answer is None else str(dialog.answer), ""
+
+    def question(_parent: Any, _title: str, text: str) -> Any:
+        dialog.questions.append(text)
+        return QMessageBox.StandardButton.Yes if dialog.replace else QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", name)
+    monkeypatch.setattr(QMessageBox, "question", question)
+    return dialog
+
+
+@pytest.fixture
+def forbidden(monkeypatch: pytest.MonkeyPatch) -> "Callable[[Path], None]":
+    """Let a path be in a folder that may not be looked into; permissions do not stop the superuser."""
+    look, forbidden = os.stat, set()
+
+    def stat(path: Any, *args: Any, **settings: Any) -> os.stat_result:
+        if isinstance(path, str | os.PathLike) and os.fspath(path) in forbidden:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return look(path, *args, **settings)
+
+    monkeypatch.setattr(os, "stat", stat)
+    return lambda path: forbidden.add(os.fspath(path))
 
 
 @pytest.fixture

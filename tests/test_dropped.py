@@ -1,6 +1,7 @@
 """What is dropped on a real window: what cannot be opened is told once, and what has moved is asked for."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from bad_input import CASES, Input
-from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.evaluation import scores
+from napari_cmrcnet.evaluation.scores import pcc_job
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -252,3 +256,46 @@ def test_regions_of_qupath_are_added_to_the_section(
     drop(regions)
     assert panel.jobs.text.startswith(f"⚠ {regions} is not GeoJSON")
     assert len(session.regions) == 2
+
+
+def test_what_was_opened_while_a_checkpoint_was_looked_for_stays(
+    qtbot: Any, drop: Callable[[Path], None], viewer: Any, good: Input, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Path(shutil.move(good.checkpoint, saved.parent / "moved.cmrcnet"))
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    _, view = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
+    answers(monkeypatch, yes=True, folder=str(moved))
+    view.find_checkpoint.click()
+    other = Prediction.load(saved)
+    session.set_prediction(other)
+    qtbot.waitUntil(lambda: not any(bar.busy for bar in bars()), timeout=SLOW)
+    assert session.prediction is other
+
+
+def test_scoring_that_was_cancelled_can_be_started_again(
+    qtbot: Any, drop: Callable[[Path], None], viewer: Any, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [True]
+
+    def slowly(prediction: Prediction) -> Any:
+        while waiting:
+            yield Progress("Scoring", 0, 1)
+            time.sleep(0.01)
+        return (yield from pcc_job(prediction))
+
+    monkeypatch.setattr(scores, "pcc_job", slowly)
+    session = session_of(viewer)
+    drop(saved)
+    qtbot.waitUntil(lambda: session.scoring, timeout=SLOW)
+    _, genes = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Genes")
+    assert "being computed" in genes.note.text()
+    (bar,) = (bar for bar in bars() if bar.busy)
+    bar.cancel()
+    qtbot.waitUntil(lambda: not session.scoring, timeout=SLOW)
+    assert genes.note.text() == "The PCC of all genes are not computed."
+    waiting.clear()
+    genes.compute.click()
+    qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
+    assert genes.note.isHidden()

@@ -14,6 +14,7 @@ import pytest
 from napari.components import ViewerModel
 from PIL import Image
 
+from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval import export
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -65,8 +66,7 @@ def shown(qtbot: Any, viewer: ViewerModel) -> ExportPanel:
 
 def export_as(qtbot: Any, panel: ExportPanel, kind: str, path: Path, genes: str | None = None) -> Path:
     panel.choose(kind, genes)
-    panel.ask_path = lambda _start: path  # type: ignore[method-assign]
-    panel.button.click()
+    panel.export_to(path)
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
     assert panel.jobs.text == f"Written: {path.name}"
     return path
@@ -173,36 +173,40 @@ def test_a_saved_prediction_opens_as_it_was(qtbot: Any, panel: ExportPanel, sess
 
 
 def test_the_file_gets_the_ending_of_its_format(
-    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, save_dialog: SaveDialog
 ) -> None:
     panel.choose("csv")
-    panel.export_to(tmp_path / "GENE5.v2")
+    save_dialog.answer = tmp_path / "GENE5.v2"
+    panel.button.click()
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
     assert (tmp_path / "GENE5.v2.csv").is_file()
 
 
 def test_a_file_that_the_dialog_has_not_asked_about_is_not_replaced(
-    panel: ExportPanel, session: Session, tmp_path: Path
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, save_dialog: SaveDialog
 ) -> None:
     (tmp_path / "mine.csv").write_text("keep")
     panel.choose("csv")
-    panel.ask_path = lambda _start: tmp_path / "mine"  # type: ignore[method-assign]
+    save_dialog.answer = tmp_path / "mine"
     panel.button.click()
     assert not panel.jobs.busy
-    assert "mine.csv is there already; choose another name." in panel.jobs.text
+    assert save_dialog.questions == ["mine.csv is there already. Do you want to replace it?"]
     assert (tmp_path / "mine.csv").read_text() == "keep"
+    save_dialog.replace = True
+    panel.button.click()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
+    assert (tmp_path / "mine.csv").read_text() != "keep"
 
 
 def test_names_say_what_is_in_the_file_and_the_folder_is_remembered(
-    qtbot: Any, viewer: ViewerModel, panel: ExportPanel, session: Session, tmp_path: Path
+    qtbot: Any, viewer: ViewerModel, panel: ExportPanel, session: Session, tmp_path: Path, save_dialog: SaveDialog
 ) -> None:
-    starts = []
     session.show("GENE7")
     export_as(qtbot, panel, "geojson", tmp_path / "out" / "T.geojson")
-    panel.ask_path = lambda start: starts.append(start)  # type: ignore[method-assign]
     for kind, genes in (("csv", "shown"), ("h5ad", "all"), ("png", None), ("html", None), ("prediction", None)):
         panel.choose(kind, genes)
         panel.button.click()
+    starts = save_dialog.proposed
     assert [start.name for start in starts] == [
         "C_GENE7.csv", "C_all_genes.h5ad", "C_GENE7.png", "C_report.html", "C_predicted.h5ad",
     ]  # fmt: skip
@@ -212,12 +216,18 @@ def test_names_say_what_is_in_the_file_and_the_folder_is_remembered(
 
 @pytest.mark.parametrize("yes", [False, True])
 def test_a_large_file_is_asked_about_first(
-    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yes: bool
+    qtbot: Any,
+    panel: ExportPanel,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save_dialog: SaveDialog,
+    yes: bool,
 ) -> None:
     monkeypatch.setattr(export, "expected_bytes", lambda *_: 12_300_000_000)
     asked: list[str] = []
     panel.ask_large = lambda text: bool(asked.append(text)) or yes  # type: ignore[method-assign]
-    panel.ask_path = lambda _start: tmp_path / "T.geojson"  # type: ignore[method-assign]
+    save_dialog.answer = tmp_path / "T.geojson"
     panel.choose("geojson", "all")
     assert panel.size.text() == "About 12 GB."
     panel.button.click()

@@ -13,6 +13,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication
 
+from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.scores import Scores, pcc_job, score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -245,17 +246,29 @@ def test_a_tick_is_set_by_a_click_and_by_the_space_bar(qtbot: Any, full: GenesPa
 
 
 def test_a_panel_of_ticked_genes_is_saved_chosen_and_shown(
-    full: GenesPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full: GenesPanel, tmp_path: Path, save_dialog: SaveDialog
 ) -> None:
     assert not full.panels.new.isEnabled()
     for gene in ("GENE5", "GENE1"):
         full.model.toggle(full.model.row_of(gene))
-    monkeypatch.setattr(full.panels, "_ask_where_to_save", lambda: tmp_path / "mine.txt")
+    save_dialog.answer = tmp_path / "mine"
     full.panels.new.click()
     assert load_panel(tmp_path / "mine.txt") == Panel("mine", ("GENE1", "GENE5"))
     assert full.panels.current == full.session.panels["mine"]
     full.panels.show_score.click()
     assert (full.session.shown.name, full.session.shown.kind) == ("mine", "panel")
+
+
+def test_the_next_panel_of_ticked_genes_is_proposed_under_another_name(
+    full: GenesPanel, tmp_path: Path, save_dialog: SaveDialog
+) -> None:
+    for gene in ("GENE5", "GENE1", "GENE2"):
+        full.model.toggle(full.model.row_of(gene))
+        save_dialog.answer = None
+        full.panels.new.click()
+        save_dialog.answer = tmp_path / save_dialog.proposed[-1].name
+        full.panels.new.click()
+    assert [path.name for path in save_dialog.proposed[::2]] == ["panel.txt", "panel 2.txt", "panel 3.txt"]
 
 
 def test_a_panel_is_loaded_and_a_bad_file_is_told(
@@ -279,18 +292,38 @@ def test_a_panel_without_a_gene_here_has_no_score(full: GenesPanel) -> None:
 
 def test_scores_that_come_later_fill_the_table(panel: GenesPanel, prediction: Prediction, scores: Scores) -> None:
     panel.session.set_prediction(prediction)
+    panel.session.set_scoring(True)
     assert cell(panel, "GENE1", Column.PCC) == "…"
     assert "being computed" in panel.note.text()
+    assert panel.compute.isHidden()
     order, gene = listed(panel), current(panel)
     panel.session.set_scores(finish(pcc_job(prediction)))
     assert cell(panel, "GENE1", Column.PCC) == number(scores.table.pcc["GENE1"])
     assert cell(panel, "GENE1", Column.INTERVAL) == "…"
     assert "intervals" in panel.note.text()
     panel.session.set_scores(scores)
+    panel.session.set_scoring(False)
     assert "…" in cell(panel, "GENE1", Column.INTERVAL)
     assert len(cell(panel, "GENE1", Column.INTERVAL)) > 1
+    assert panel.compute.isHidden()
     assert panel.note.isHidden()
     assert (listed(panel), current(panel)) == (order, gene)  # nothing moves under the reader's eyes
+
+
+def test_scores_whose_computation_was_cancelled_can_be_asked_for(
+    panel: GenesPanel, prediction: Prediction, scores: Scores
+) -> None:
+    session = panel.session
+    session.set_prediction(prediction)
+    session.set_scoring(True)
+    session.set_scoring(False)
+    assert panel.note.text() == "The PCC of all genes are not computed."
+    panel.compute.click()  # without a window it is done at once
+    assert session.scores is not None
+    np.testing.assert_array_equal(session.scores.table["low"], scores.table["low"])
+    assert not session.scoring
+    assert panel.note.isHidden()
+    assert panel.compute.isHidden()
 
 
 def test_a_key_pressed_as_scores_come_is_not_lost(

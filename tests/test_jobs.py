@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
@@ -157,3 +158,69 @@ def test_a_job_that_outlives_its_napari_window_ends_in_silence(
 )
 def test_progress_is_told_with_speed_and_time_left(progress: Progress, done: int, seconds: float, text: str) -> None:
     assert progress_text(progress, done, seconds) == text
+
+
+class LateWork(Work):
+    """Work whose last step, after the last word of its progress, waits for Cancel."""
+
+    def job(self) -> Job[str]:
+        yield Progress("Writing", 0, 0)
+        self.done = 1
+        while not self.closed:
+            time.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        return "written"
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_cancel_that_comes_too_late_does_not_deny_what_was_written(qtbot: Any, bar: JobBar, lasting: bool) -> None:
+    work, results = LateWork(0), []
+    bar.start(work.job(), results.append, lasting=lasting)
+    qtbot.waitUntil(lambda: work.done == 1)
+    bar.cancel()
+    work.closed = True
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert results == (["written"] if lasting else [])
+    assert ("nothing was changed" in bar.text) != lasting
+
+
+def test_a_file_that_the_system_refuses_is_one_sentence(qtbot: Any, bar: JobBar) -> None:
+    bar.start(Work(1, PermissionError(13, "Permission denied", "/home/b/C.h5ad")).job(), print, "Reading")
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert bar.text == "⚠ /home/b/C.h5ad: Permission denied."
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_failure_is_told_where_the_panel_is_not_seen(
+    qtbot: Any, window: QMainWindow, bar: JobBar, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    from napari.utils import notifications
+
+    told: list[str] = []
+    monkeypatch.setattr(notifications, "show_error", told.append)
+    ended: list[bool] = []
+    work = Work(10, UserError("The disk is full; make room."))
+    bar.start(work.job(), print, keep=True, ended=lambda: ended.append(True))
+    qtbot.waitUntil(lambda: work.done > 1)
+    if closed:
+        window.takeCentralWidget().deleteLater()
+    else:  # as behind another tab
+        bar.hide()
+    qtbot.waitUntil(lambda: bool(ended))
+    assert told == ["The disk is full; make room."]
+
+
+def test_a_panel_that_floats_and_is_closed_keeps_its_job(qtbot: Any, window: QMainWindow) -> None:
+    dock = QDockWidget(window)
+    bar = JobBar()
+    dock.setWidget(bar)
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    dock.setFloating(True)
+    work, results, ended = Work(10), [], []
+    bar.start(work.job(), results.append, keep=True, ended=lambda: ended.append(True))
+    qtbot.waitUntil(lambda: work.done > 1)
+    window.removeDockWidget(dock)
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: bool(ended))
+    assert results == ["result"]

@@ -288,3 +288,27 @@ def test_a_viewer_that_is_gone_takes_its_session_with_it() -> None:
     del viewer
     gc.collect()
     assert gone() is None
+
+
+def test_no_layer_of_the_cells_goes_with_the_delete_key(viewer: ViewerModel) -> None:
+    """A group without its histology would shift every cell."""
+    viewer.add_shapes([np.array([[10, 10], [10, 60], [60, 60]], float)], shape_type="polygon", name=REGIONS)
+    before = cells(viewer)
+    for layer in list(viewer.layers):
+        if layer.name != REGIONS:
+            viewer.layers.selection = {layer}
+            viewer.layers.remove_selected()
+    assert cells(viewer) == before
+
+
+def test_a_histology_that_was_deleted_all_the_same_comes_back_too(viewer: ViewerModel, session: Session) -> None:
+    before = cells(viewer)
+    viewer.layers.remove("H&E")
+    session.show("GENE3")
+    assert sorted(map(len, cells(viewer))) == sorted(map(len, before))
+
+
+def test_a_layer_of_another_kind_may_be_called_regions(viewer: ViewerModel, session: Session) -> None:
+    viewer.add_points([[1, 1]], name=REGIONS, scale=(0.5, 0.5), units=("um", "um"))
+    session.flip()
+    assert [layer.name for layer in viewer.layers].count(f"{REGIONS} (copy)") == 0

@@ -13,6 +13,7 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QApplication
 
+from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.scores import Scores, score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -122,8 +123,11 @@ def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_
         assert not window.panel.save_button.isEnabled()
     window.session.set_prediction(predicted)
     for which in (SETS, MOMENTS):
+        window.session.set_scoring(True)
         assert window.choose(which) is None
         assert "still being computed" in window.panel.empty.text()
+        window.session.set_scoring(False)  # by Cancel
+        assert "Press Compute scores" in window.panel.empty.text()
     spots = predicted.spots.copy()
     spots.X = None
     bare = Prediction(
@@ -300,23 +304,18 @@ def test_all_plots_take_the_theme(filled: Window) -> None:
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_each_plot_is_saved_on_white(filled: Window, ending: str, tmp_path: Path) -> None:
-    asked = []
-
-    def answer(suggested: str) -> str:
-        asked.append(suggested)
-        return str(tmp_path / "pictures" / f"{len(asked)}.{ending}")
-
-    filled.panel.ask_path = answer
+def test_each_plot_is_saved_on_white(filled: Window, ending: str, tmp_path: Path, save_dialog: SaveDialog) -> None:
     for which in range(4):
         canvas = filled.choose(which)
+        save_dialog.answer = tmp_path / "pictures" / f"{which + 1}.{ending}"
         filled.qtbot.mouseClick(filled.panel.save_button, Qt.MouseButton.LeftButton)
         saved = tmp_path / "pictures" / f"{which + 1}.{ending}"
         assert saved.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending])
         assert f"Saved {saved}" in filled.panel.jobs.text
         assert canvas.plot.style == style_of(filled.viewer)  # the window's own is as it was
-    assert Path(asked[0]).name == f"C_{filled.session.shown.name}_predicted_against_measured.png"  # type: ignore[union-attr]
-    assert Path(asked[1]).parent == tmp_path / "pictures"  # where the last one went
+    asked = save_dialog.proposed
+    assert asked[0].name == f"C_{filled.session.shown.name}_predicted_against_measured.png"  # type: ignore[union-attr]
+    assert asked[1].parent == tmp_path / "pictures"  # where the last one went
     if ending == "png":
         from matplotlib.image import imread
 
@@ -324,13 +323,14 @@ def test_each_plot_is_saved_on_white(filled: Window, ending: str, tmp_path: Path
             assert (imread(tmp_path / "pictures" / f"{which + 1}.png")[0, 0, :3] == 1).all()
 
 
-def test_a_picture_that_cannot_be_saved_is_one_sentence(filled: Window, tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_saved_is_one_sentence(
+    filled: Window, tmp_path: Path, save_dialog: SaveDialog
+) -> None:
     (tmp_path / "file").write_text("")
-    for name, said in (("plot.jpg", ".png, .svg or .pdf"), ("file/plot.png", "could not be written")):
-        filled.panel.ask_path = lambda _, name=name: str(tmp_path / name)
-        filled.panel.save_picture()
-        assert said in filled.panel.jobs.text
-    filled.panel.ask_path = lambda _: ""  # the dialog was closed
+    save_dialog.answer = tmp_path / "file" / "plot.png"
+    filled.panel.save_picture()
+    assert "could not be written" in filled.panel.jobs.text
+    save_dialog.answer = None
     filled.panel.jobs.message("")
     filled.panel.save_picture()
     assert not filled.panel.jobs.text

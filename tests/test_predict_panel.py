@@ -225,3 +225,24 @@ def test_a_panel_closed_during_the_run_loses_nothing(
     window.takeCentralWidget().deleteLater()
     session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
+
+
+def test_a_grid_lies_on_a_slide_that_was_opened_with_another_pixel_size(
+    qtbot: Any, chosen: PredictPanel, viewer: ViewerModel, section: tuple[Path, Path], open_small: Callable[..., Any]
+) -> None:
+    levels, settings, _ = slide_layer(open_small(*section).slide, 0.25)
+    slide = viewer.add_image(levels, **settings)
+    chosen.from_grid.setChecked(True)
+    settled(qtbot, chosen)
+    preview = viewer.layers[PREVIEW]
+    assert preview.scale.tolist() == slide.scale.tolist() == [0.25, 0.25]
+    assert len(viewer.layers) == 2
+
+
+def test_a_last_choice_that_may_not_be_looked_at_is_not_recalled(
+    qtbot: Any, chosen: PredictPanel, section: tuple[Path, Path], forbidden: Callable[[Path], None]
+) -> None:
+    forbidden(section[1])
+    again = shown(qtbot, ViewerModel())
+    assert again.slide.path == section[0]
+    assert again.spots.path is None

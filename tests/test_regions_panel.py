@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 from shapely.geometry import box
 
+from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -243,7 +244,12 @@ def test_sorting_keeps_classes_below_regions(panel: RegionsPanel, session: Sessi
 
 
 def test_import_adds_and_save_gives_back(
-    panel: RegionsPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+    panel: RegionsPanel,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save_dialog: SaveDialog,
+    qtbot: Any,
 ) -> None:
     holed = LEFT.difference(box(20, 20, 70, 70))
     write_geojson(tmp_path / "q.geojson", [Region("", "Tumor: Positive", holed, (1, 2, 3))])
@@ -253,7 +259,7 @@ def test_import_adds_and_save_gives_back(
     assert [region.name for region in session.regions] == ["left", "right", "Tumor: Positive 1"]
     assert "1 region was added from q.geojson" in panel.jobs.text
     assert cells(panel)[2][2] == str(holed_spots(session, holed))
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "out"), ""))
+    save_dialog.answer = tmp_path / "out"
     qtbot.mouseClick(panel.files.save, Qt.MouseButton.LeftButton)
     again = read_geojson(tmp_path / "out.geojson")
     assert [region.name for region in again] == ["left", "right", "Tumor: Positive 1"]
@@ -269,7 +275,7 @@ def holed_spots(session: Session, geometry: Any) -> int:
 
 
 def test_the_table_for_a_spreadsheet(
-    panel: RegionsPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+    panel: RegionsPanel, session: Session, tmp_path: Path, save_dialog: SaveDialog, qtbot: Any
 ) -> None:
     session.set_regions([Region("=1+1", "", LEFT)])
     session.show("GENE5")
@@ -277,12 +283,12 @@ def test_the_table_for_a_spreadsheet(
     rows = list(csv.DictReader(io.StringIO(QApplication.clipboard().text()), delimiter="\t"))
     assert [row["region"] for row in rows] == ["'=1+1", "all spots", "outside all regions"]
     assert {(row["section"], row["gene"]) for row in rows} == {("C", "GENE5")}
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "table.csv"), ""))
+    save_dialog.answer = tmp_path / "table.csv"
     qtbot.mouseClick(panel.files.save_table, Qt.MouseButton.LeftButton)
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as stream:
         assert list(csv.DictReader(stream)) == rows
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "file" / "table.csv"), ""))
+    save_dialog.answer = tmp_path / "file" / "table.csv"
     qtbot.mouseClick(panel.files.save_table, Qt.MouseButton.LeftButton)
     assert "could not be written" in panel.jobs.text
 

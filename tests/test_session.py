@@ -190,3 +190,45 @@ def test_a_moved_slide_is_told_and_another_slide_is_refused(
         slide_of(opened.prediction, small)
     with slide_of(opened.prediction, moved):
         assert opened.prediction.provenance.slide == str(moved)
+
+
+def test_a_slide_that_may_not_be_looked_at_is_told_like_one_that_has_moved(
+    prediction: Prediction, tmp_path: Path, forbidden: Callable[[Path], None]
+) -> None:
+    prediction.save(tmp_path / "C.h5ad")
+    slide = Path(prediction.provenance.slide)
+    forbidden(slide)
+    opened = finish(open_prediction(tmp_path / "C.h5ad"))
+    assert opened.slide is None
+    assert opened.missing == f"The slide of C is not at {slide} any more."
+
+
+def test_a_checkpoint_that_may_not_be_looked_at_is_looked_for_elsewhere(
+    prediction: Prediction, tmp_path: Path, forbidden: Callable[[Path], None]
+) -> None:
+    prediction.save(tmp_path / "C.h5ad")
+    forbidden(Path(prediction.provenance.checkpoint))
+    assert Prediction.load(tmp_path / "C.h5ad").bank is not None  # beside the file
+
+
+def test_of_two_predictions_whose_panels_have_one_name_each_has_its_own(
+    session: Session, prediction: Prediction
+) -> None:
+    own = prediction.panel
+    assert own is not None
+    session.add_panel(Panel(own.name, ("GENE8",)))  # of the prediction before, or of a file
+    session.set_prediction(prediction)
+    assert session.panels[own.name] == own
+
+
+def test_a_panel_that_is_replaced_while_its_score_is_shown_is_shown_anew(session: Session) -> None:
+    session.add_panel(Panel("mine", ("GENE1", "GENE2")))
+    session.show_panel(session.panels["mine"])
+    before = session.shown
+    session.add_panel(Panel("mine", ("GENE5",)))
+    assert before is not None
+    assert session.shown is not None
+    assert session.shown.name == "mine"
+    assert not np.allclose(session.shown.predicted, before.predicted)
+    session.add_panel(Panel("mine", ("ELSEWHERE",)))
+    assert session.shown.kind == "gene"

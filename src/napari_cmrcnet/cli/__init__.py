@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported after parsing, so that --help and a typing error answer at once.
     from napari_cmrcnet.cli import commands
     from napari_cmrcnet.cli.console import complain
-    from napari_cmrcnet.common.errors import UserError
+    from napari_cmrcnet.common.errors import UserError, system_error
 
     try:
         commands.run(options)
@@ -54,6 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"Stopped. Nothing is half-written.{resume}")
         return 1
     except OSError as error:
-        complain(f"{error.filename or 'A file'}: {error.strerror or error}.")
+        complain(system_error(error))
         return 1
     return 0

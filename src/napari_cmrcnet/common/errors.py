@@ -7,6 +7,11 @@ Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots"]
 """What a user changes to mend an error; the command line has an option for it, and the panels a control."""
 
 
+def system_error(error: OSError) -> str:
+    """Return what the system refused, as a sentence that names the file."""
+    return f"{error.filename or 'A file'}: {error.strerror or error}."
+
+
 class UserError(Exception):
     """Something the user can mend, said in one sentence.
 

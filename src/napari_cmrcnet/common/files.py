@@ -22,6 +22,14 @@ from napari_cmrcnet.common.errors import UserError
 STILL_NEEDED = 86_400  # seconds since the last use of a part of the cache
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path that was noted down is still there.
+
+    One that may not be looked at, in another's home or on a share that is gone, is not. `Path.exists` raises there.
+    """
+    return os.path.exists(path)
+
+
 def _flush(path: Path) -> None:
     """Ask the system to write a file or folder to the disk."""
     if path.is_dir() and os.name == "nt":

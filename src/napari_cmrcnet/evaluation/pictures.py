@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.evaluation.figures import Ground, gene_map
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
@@ -74,7 +75,7 @@ def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
     """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
     from napari_cmrcnet.sections.slide import open_slide
 
-    if not path or not Path(path).exists():
+    if not path or not is_there(path):
         return None, 1.0
     try:
         with open_slide(path) as slide:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
@@ -74,7 +75,7 @@ class Whereabouts:
         """Return the first that a place gives, and what was wrong with a place before it."""
         refused = ""
         for place in self.places:
-            if not place.exists():
+            if not is_there(place):
                 continue
             try:
                 found = read(place, self.digest)
@@ -86,5 +87,5 @@ class Whereabouts:
         return None, refused
 
     def _another(self) -> str:
-        there = [place for place in self.places if place.exists()]
+        there = [place for place in self.places if is_there(place)]
         return f"{there[-1]} is another checkpoint than the one that made this prediction." if there else ""

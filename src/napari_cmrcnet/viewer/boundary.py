@@ -18,6 +18,11 @@ def from_napari(data: npt.ArrayLike) -> Positions:
     return np.ascontiguousarray(np.asarray(data, np.float64)[:, ::-1])
 
 
+def placement_of(layer: Any) -> dict[str, Any]:
+    """Return the scale, units and axis labels of a layer, for one that is to lie on it."""
+    return {name: getattr(layer, name) for name in ("scale", "units", "axis_labels")}
+
+
 def layer_placement(mpp: float | None) -> dict[str, Any]:
     """Return the scale, units and axis labels that every layer of ours has.
 

@@ -99,7 +99,7 @@ class GeneList:
         if prediction.panel is not None:
             self._sets["markers"] = self.members(prediction.panel)
         self._panel = np.zeros(n, bool)
-        self._scored = False
+        self._scored = self._complete = False
         self.pcc, self.low, self.high = np.full((3, n), np.nan)
         self._undefined: dict[int, str] = {}
         self.rows = np.arange(n)
@@ -138,9 +138,9 @@ class GeneList:
         return int((~np.isnan(self.pcc)).sum())
 
     @property
-    def intervals_due(self) -> bool:
-        """Whether correlations are known without their intervals."""
-        return self.n_correlated > 0 and bool(np.isnan(self.low).all())
+    def scores_due(self) -> bool:
+        """Whether correlations, or their intervals, could be known and are not."""
+        return self.any_measured and not self._complete
 
     @property
     def ticked_symbols(self) -> tuple[str, ...]:
@@ -161,6 +161,7 @@ class GeneList:
         reasons = table["undefined"].to_numpy()
         self._undefined = {int(columns[row]): str(reasons[row]) for row in np.flatnonzero(reasons != "")}
         self._scored = True
+        self._complete = bool(scores.replicates) or not self.n_correlated
         self._sorted = None
 
     def set_panel(self, panel: "Panel | None") -> None:
@@ -251,14 +252,20 @@ class GeneList:
             line += f", PCC of {self.n_correlated:,}"
         return line + (f"; {listed:,} shown" if listed < total else "")
 
-    @property
-    def note(self) -> str:
-        """What is still to come or never will, a sentence; ``""`` where all is known."""
+    def note(self, scoring: bool) -> str:
+        """Say what is still to come or never will, in a sentence; ``""`` where all is known.
+
+        Parameters
+        ----------
+        scoring : bool
+            Whether the scores are being computed.
+        """
         if not self.any_measured:
             return "The section has no measurements to compare with."
-        if not self.scored:
-            return "The PCC of all genes are being computed and appear here."
-        return "The intervals are being computed and appear here." if self.intervals_due else ""
+        if not self.scores_due:
+            return ""
+        what = "intervals" if self.scored else "PCC of all genes"
+        return f"The {what} are {'being computed and appear here' if scoring else 'not computed'}."
 
     @cached_property
     def _alphabetical(self) -> npt.NDArray[np.float64]:

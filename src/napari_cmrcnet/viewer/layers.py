@@ -2,7 +2,8 @@
 
 A view has a group of layers: its own copy of the histology (the copies share the slide's tile cache), its spots, and a
 copy of the regions where there are any. napari's grid puts each group into a cell and leaves out groups that are
-hidden, so that going from side by side to overlaid changes what is visible and moves nothing.
+hidden, so that going from side by side to overlaid changes what is visible and moves nothing. The layers are locked: a
+group that lacks one would shift all cells.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class SectionLayers:
         self._drawing = True
         try:
             views = self.shown_views
-            changed = [view for view in views if view not in self.points]
+            changed = [view for view in views if self._lacks(view)]
             for view in changed:
                 self._add(view)
             self._colour(views)
@@ -112,13 +113,20 @@ class SectionLayers:
             if slide is not None and slide_path(layer) == slide.path.absolute():
                 self.viewer.layers.remove(layer)
 
+    def _lacks(self, view: View) -> bool:
+        return view not in self.points or (self.session.slide is not None and view not in self.slides)
+
     def _add(self, view: View) -> None:
         prediction, slide = self.session.prediction, self.session.slide
         assert prediction is not None
         if slide is not None and view not in self.slides:
             levels, settings, _ = slide_layer(slide, prediction.provenance.mpp or None)
             self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
+            self.slides[view].locked = True
+        if view in self.points:
+            return
         layer = self.viewer.add_points(**spot_settings(prediction, view, self.session.look))
+        layer.locked = True
         layer.editable = False  # spots are data: they are neither moved nor deleted
         show_legends(layer)
         layer.selected_data = set(self.session.selected.tolist())
@@ -196,7 +204,7 @@ class SectionLayers:
             layer.selected_data = set(self.session.selected.tolist())
 
     def _on_removed(self, event: Any) -> None:
-        """Forget a layer that the user has deleted; it comes back when its view is asked for again."""
+        """Forget a layer that was unlocked and deleted; it comes back when its view is asked for again."""
         for kept in (self.points, self.slides):
             for view in [view for view, layer in kept.items() if layer is event.value or layer == event.value]:
                 del kept[view]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
+from napari_cmrcnet.viewer.boundary import placement_of, to_napari
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ PREVIEW = "Spot grid (preview)"
 def show_preview(viewer: "napari.viewer.Viewer", section: "Section") -> None:
     """Show where a section's spots lie, and its slide if that is not open."""
     remove_preview(viewer)
-    if not any(slide_path(layer) == section.slide.path.absolute() for layer in viewer.layers):
+    slide = next((layer for layer in viewer.layers if slide_path(layer) == section.slide.path.absolute()), None)
+    if slide is None:
         levels, settings, _ = slide_layer(section.slide, section.mpp)
-        viewer.add_image(levels, **settings)
+        slide = viewer.add_image(levels, **settings)
     (library,) = section.spots.uns["spatial"].values()
     preview = viewer.add_points(
         to_napari(section.xy),
@@ -27,7 +28,7 @@ def show_preview(viewer: "napari.viewer.Viewer", section: "Section") -> None:
         border_color="#0050ff",
         border_width=0.12,
         name=PREVIEW,
-        **layer_placement(section.mpp),
+        **placement_of(slide),  # it may have been opened with another pixel size
     )
     preview.editable = False
 

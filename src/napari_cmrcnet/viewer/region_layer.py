@@ -12,7 +12,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cmrcnet.sections.regions import RGB, Region, class_colour
-from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
 from napari_cmrcnet.viewer.region_outline import Outline, outline
 from napari_cmrcnet.viewer.region_rows import Row, column, read_rows
 
@@ -24,6 +24,12 @@ REGIONS = "Regions"
 """The name of the layer."""
 
 CORNERS = 4000  # drawn in all, and at most 500 a region: napari takes a millisecond each without its compiled parts
+
+
+def regions_layer(viewer: "napari.viewer.Viewer") -> "Shapes | None":
+    """Return the layer that regions are drawn in, None where there is none."""
+    shapes = (layer for layer in viewer.layers if layer.name == REGIONS and hasattr(layer, "shape_type"))
+    return next(shapes, None)
 
 
 class RegionLayer:
@@ -58,8 +64,7 @@ class RegionLayer:
     @property
     def layer(self) -> "Shapes | None":
         """The layer, None where there is none."""
-        shapes = (layer for layer in self.viewer.layers if layer.name == REGIONS and hasattr(layer, "shape_type"))
-        return next(shapes, None)
+        return regions_layer(self.viewer)
 
     @property
     def selection(self) -> tuple[int, ...]:
@@ -161,7 +166,7 @@ class RegionLayer:
     def _placement(self, mpp: float | None) -> dict[str, Any]:
         slides = [layer for layer in self.viewer.layers if getattr(layer, "rgb", False) and layer.ndim == 2]
         if mpp is None and slides:
-            return {name: getattr(slides[0], name) for name in ("scale", "units", "axis_labels")}
+            return placement_of(slides[0])
         return layer_placement(mpp)
 
     def _draw(self, layer: "Shapes", rows: list[Row], mpp: float | None, width: float) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.viewer.look import View
-from napari_cmrcnet.viewer.region_layer import REGIONS, labels_in
+from napari_cmrcnet.viewer.region_layer import REGIONS, labels_in, regions_layer
 
 if TYPE_CHECKING:
     import napari
@@ -29,7 +29,7 @@ class RegionMirrors:
     @property
     def source(self) -> "Shapes | None":
         """The layer that regions are drawn in, None where there is none."""
-        found = next((layer for layer in self.viewer.layers if layer.name == REGIONS), None)
+        found = regions_layer(self.viewer)
         if found != self._source:
             self._source = found
             if found is not None:
@@ -54,6 +54,7 @@ class RegionMirrors:
                 axis_labels=source.axis_labels,
                 metadata={KEY: {"copy": True}},
             )
+            self._copies[view].locked = True
             self._fill(self._copies[view])
         return [self._copies[view]]
 

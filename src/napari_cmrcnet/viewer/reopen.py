@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
     was = prediction.provenance.slide
     if not was:
         return Opened(prediction, None)
-    if not Path(was).exists():
+    if not is_there(was):
         return Opened(prediction, None, f"The slide of {prediction.name} is not at {was} any more.")
     try:
         return Opened(prediction, slide_of(prediction, Path(was)))

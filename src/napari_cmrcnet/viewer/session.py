@@ -79,6 +79,8 @@ class Session:
         The histology under it, open; None where it is not at hand.
     scores : Scores or None
         PCC of every gene with intervals; None until they are computed, or where nothing was measured.
+    scoring : bool
+        Whether they, or their intervals, are being computed.
     shown : Shown or None
         The gene or panel score that the views show.
     look : Look
@@ -96,12 +98,13 @@ class Session:
     -----
     Signals, each emitted once after a change; none has arguments but what is said here:
 
-    ``prediction_changed``; ``scores_changed``; ``shown_changed``; ``look_changed(new, old)``;
+    ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``look_changed(new, old)``;
     ``selection_changed``; ``panels_changed``; ``regions_changed``.
     """
 
     prediction_changed = Signal()
     scores_changed = Signal()
+    scoring_changed = Signal()
     shown_changed = Signal()
     look_changed = Signal(Look, Look)
     selection_changed = Signal()
@@ -114,6 +117,7 @@ class Session:
         self.prediction: Prediction | None = None
         self.slide: Slide | None = None
         self.scores: Scores | None = None
+        self.scoring = False
         self.shown: Shown | None = None
         self.look = Look()
         self.selected: npt.NDArray[np.int64] = np.empty(0, np.int64)
@@ -125,6 +129,7 @@ class Session:
         self, prediction: "Prediction | None", slide: "Slide | None" = None, scores: "Scores | None" = None
     ) -> None:
         """Look at another prediction, with the gene and look that its file remembers, or at none."""
+        self.scoring = self.scoring and prediction is self.prediction
         self.prediction, self.slide, self.scores, self.shown = prediction, slide, scores, None
         self.selected = np.empty(0, np.int64)
         self.listed = () if prediction is None else prediction.genes
@@ -133,7 +138,7 @@ class Session:
         if remembered:
             self.look = Look.from_dict(remembered)
         if prediction is not None and prediction.panel is not None:
-            self.panels.setdefault(prediction.panel.name, prediction.panel)
+            self.panels[prediction.panel.name] = prediction.panel
         self.prediction_changed.emit()
         if self.look != before:
             self.look_changed.emit(self.look, before)
@@ -156,6 +161,12 @@ class Session:
     def knows(self, gene: str) -> bool:
         """Whether the prediction has a gene, by symbol or Ensembl id."""
         return self.prediction is not None and self.prediction.names.column(gene) is not None
+
+    def set_scoring(self, under_way: bool) -> None:
+        """Note whether the scores are being computed, as they no longer are after Cancel."""
+        if under_way != self.scoring:
+            self.scoring = under_way
+            self.scoring_changed.emit()
 
     def set_scores(self, scores: "Scores") -> None:
         """Take the scores of the prediction; the shown gene gets its interval."""
@@ -230,9 +241,14 @@ class Session:
             self.selection_changed.emit()
 
     def add_panel(self, panel: "Panel") -> None:
-        """Add a panel, or replace the one of its name."""
+        """Add a panel, or replace the one of its name; where its score is shown, it is shown anew."""
         self.panels[panel.name] = panel
         self.panels_changed.emit()
+        if self.shown is not None and (self.shown.kind, self.shown.name) == ("panel", panel.name):
+            if any(map(self.knows, panel.genes)):
+                self.show_panel(panel)
+            else:
+                self._show_first({})
 
     def set_regions(self, regions: "Iterable[Region]") -> None:
         """Take the outlines that were drawn or imported."""

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.words import in_panel_words
 
@@ -80,7 +81,7 @@ class PathRow(QWidget):
     def recall(self) -> None:
         """Choose what was chosen last, if it is still there."""
         path = recall(KEPT + self._what, "")
-        if path and Path(path).exists():
+        if path and is_there(path):
             self.set_path(path)
 
     def describe(self, text: str, problem: UserError | None) -> None:
@@ -105,7 +106,7 @@ class PathRow(QWidget):
             return
         self._last = text
         self._line.hide()
-        if text and Path(text).exists():
+        if text and is_there(text):
             remember(KEPT + self._what, text)
         self.changed.emit()
 

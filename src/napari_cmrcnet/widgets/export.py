@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QLabel,
     QMessageBox,
@@ -25,6 +24,7 @@ from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.export_formats import ALL, FORMATS, SETS, SHOWN, chosen_genes, export_job, missing_package
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ class ExportPanel(QWidget):
                 box.setCurrentIndex(row)
 
     def export_to(self, path: Path) -> None:
-        """Write the chosen file in a worker thread; it gets the ending of its format if it has another."""
-        path = self._with_ending(path)
+        """Write the chosen file in a worker thread."""
         self.folder.hide()
         remember("export/folder", str(path.parent))
         remember("export/format", self.kind)
@@ -143,7 +142,7 @@ class ExportPanel(QWidget):
         except UserError as error:
             self.jobs.show_error(error)
             return
-        self.jobs.start(job, self._on_written, f"Writing {path.name}")
+        self.jobs.start(job, self._on_written, f"Writing {path.name}", lasting=True)
 
     def default_name(self) -> str:
         """Return a name for the file that says what is in it."""
@@ -157,12 +156,6 @@ class ExportPanel(QWidget):
             what = {"html": "report", "prediction": "predicted"}.get(self.kind, shown.name)
         return f"{file_name(f'{prediction.name}_{what}')}{FORMATS[self.kind].ending}"
 
-    def ask_path(self, start: Path) -> Path | None:
-        """Show the dialog; None if it is cancelled."""
-        each = FORMATS[self.kind]
-        path, _ = QFileDialog.getSaveFileName(self, f"Export: {each.name}", str(start), f"{each.name} (*{each.ending})")
-        return Path(path) if path else None
-
     def ask_large(self, text: str) -> bool:
         """Ask whether to write a file that is large."""
         return QMessageBox.question(self, "A large file", text) == QMessageBox.StandardButton.Yes
@@ -173,17 +166,10 @@ class ExportPanel(QWidget):
             slow = "QuPath takes long to open so many measurements. " if self.kind == "geojson" else ""
             if not self.ask_large(f"The file will have about {size_text(expected)}. {slow}Write it all the same?"):
                 return
-        path = self.ask_path(Path(recall("export/folder", str(Path.home()))) / self.default_name())
-        if path is None:
-            return
-        if self._with_ending(path) != path and self._with_ending(path).exists():  # the dialog has not asked about it
-            self.jobs.message(f"{self._with_ending(path)} is there already; choose another name.", "error")
-            return
-        self.export_to(path)
-
-    def _with_ending(self, path: Path) -> Path:
-        ending = FORMATS[self.kind].ending
-        return path if path.suffix.lower() == ending else path.with_name(path.name + ending)
+        each, proposed = FORMATS[self.kind], Path(recall("export/folder", str(Path.home()))) / self.default_name()
+        path = ask_where_to_save(self, f"Export: {each.name}", proposed, f"{each.name} (*{each.ending})")
+        if path is not None:
+            self.export_to(path)
 
     def _on_written(self, path: Path) -> None:
         self._written = path

@@ -9,6 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.words import in_panel_words
 
@@ -140,9 +141,10 @@ class PanelRow(QWidget):
         self.said.emit(f"The panel {panel.name} of {len(panel.genes):,} genes can be chosen now.")
 
     def _ask_where_to_save(self) -> Path | None:
-        start = str(Path(recall(_FOLDER, "")) / "panel.txt")
-        path, _ = QFileDialog.getSaveFileName(self, "Save the panel", start, "Text, one gene a line (*.txt)")
-        return None if not path else Path(path) if Path(path).suffix else Path(f"{path}.txt")
+        folder = Path(recall(_FOLDER, ""))
+        names = ("panel", *(f"panel {number}" for number in range(2, 2 + len(self.session.panels))))
+        free = next(name for name in names if name not in self.session.panels)  # a panel is known by its file's name
+        return ask_where_to_save(self, "Save the panel", folder / f"{free}.txt", "Text, one gene a line (*.txt)")
 
     def _ask_what_to_load(self) -> Path | None:
         kinds = "Lists of genes (*.txt *.csv *.tsv *.gmt);;All files (*)"

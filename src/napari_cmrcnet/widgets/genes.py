@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel
@@ -14,6 +14,7 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.gene_model import Column, GeneModel
 from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
 from napari_cmrcnet.widgets.gene_table import GeneTable
+from napari_cmrcnet.widgets.opening import start_scoring
 from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class GenesPanel(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.session = session_of(napari_viewer)
+        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
         self.model = GeneModel(self)
         self._wanted = ""
         self._show_soon, self._search_soon = _timer(self, 0), _timer(self, AFTER_MS)
@@ -65,6 +66,8 @@ class GenesPanel(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(24)
         self.status, self.note, self.message = QLabel(), QLabel(), QLabel()
+        self.compute = QPushButton("Compute scores")
+        self.compute.setToolTip("Computes the PCC of every gene and their intervals, which Cancel has stopped.")
         self.panels = PanelRow(self.session)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 6, 4, 6)
@@ -72,7 +75,7 @@ class GenesPanel(QWidget):
         column.addWidget(self.filter)
         column.addWidget(self.table, 1)
         column.addWidget(self.empty, 1)
-        for widget in (self.status, self.note, self.panels, self.message):
+        for widget in (self.status, self.note, self.compute, self.panels, self.message):
             column.addWidget(widget)
         for label in (self.empty, self.status, self.note, self.message):
             label.setWordWrap(True)
@@ -96,6 +99,8 @@ class GenesPanel(QWidget):
             shortcut.activated.connect(self._focus_search)
         self.session.prediction_changed.connect(self._on_prediction)
         self.session.scores_changed.connect(self._on_scores)
+        self.session.scoring_changed.connect(self._say_status)
+        self.compute.clicked.connect(lambda: start_scoring(self.viewer))
         self.session.shown_changed.connect(self._follow)
         self.session.panels_changed.connect(self._on_panels)
 
@@ -260,12 +265,16 @@ class GenesPanel(QWidget):
         self.message.setVisible(bool(text))
 
     def _say_status(self) -> None:
+        if not isalive(self):
+            return
         genes, prediction = self.model.genes, self.session.prediction
         if genes is None or prediction is None:
             self.note.hide()
+            self.compute.hide()
             return
         self.status.setText(genes.status(self.search.text().strip()))
-        notes = [genes.note]
+        self.compute.setVisible(genes.scores_due and not self.session.scoring)
+        notes = [genes.note(self.session.scoring)]
         if prediction.bank is None:
             notes.append(
                 f"The checkpoint of this prediction is not where it was, so only the {len(genes):,} genes that its "

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, system_error
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.viewer.runtime import guard_triton
 from napari_cmrcnet.widgets.words import in_panel_words
@@ -30,25 +30,40 @@ class _Run:
     """
 
     def __init__(
-        self, bar: "JobBar", job: Job[Any], done: Callable[[Any], None], ended: Callable[[], None], keep: bool
+        self,
+        bar: "JobBar",
+        job: Job[Any],
+        done: Callable[[Any], None],
+        ended: Callable[[], None],
+        title: str,
+        keep: bool,
+        lasting: bool,
     ) -> None:
         self.bar = bar
-        self.window = bar.window()
+        self.window = _main_window(bar)
         self._done = done
         self._ended = ended
+        self._title = title
         self._keep = keep
+        self._lasting = lasting
+        self._cancelled = False
+        self._outcome: tuple[Any, Exception | None] | None = None
         self._steps = _steps(job)
         # The worker would take a RuntimeError, as torch raises, for the end of the work: _steps catches all.
-        self.worker: Any = create_worker(lambda: (yield from self._steps), _ignore_errors=True)
+        self.worker: Any = create_worker(self._work, _ignore_errors=True)
         self.worker.yielded.connect(self._on_progress)
-        self.worker.returned.connect(self._on_outcome)
         self.worker.finished.connect(self._on_finished)
+
+    def _work(self) -> Generator[Progress, None, None]:
+        """Keep the outcome here: the worker hands none over after `quit`."""
+        self._outcome = yield from self._steps
 
     def start(self) -> None:
         _RUNNING.add(self)
         self.worker.start()
 
     def cancel(self) -> None:
+        self._cancelled = True
         self.worker.quit()
 
     def _on_progress(self, progress: Progress) -> None:
@@ -57,24 +72,36 @@ class _Run:
         elif not self._keep or not isalive(self.window):
             self.cancel()
 
-    def _on_outcome(self, outcome: tuple[Any, Exception | None]) -> None:
-        result, error = outcome
-        if not isalive(self.window) or not (self._keep or isalive(self.bar)):
+    def _on_finished(self) -> None:
+        self._steps.close()  # cancelled: what the job holds is released now, not when Python finds the time
+        if isalive(self.window) and (self._keep or isalive(self.bar)):
+            self._tell()
+        _RUNNING.discard(self)
+        if isalive(self.bar):
+            self.bar.forget(self)
+        self._ended()
+
+    def _tell(self) -> None:
+        """Hand the result over, or say why there is none where it is seen."""
+        if self._outcome is None or (self._cancelled and not self._lasting):
+            if isalive(self.bar):
+                self.bar.message("Cancelled; nothing was changed.")
             return
+        result, error = self._outcome
         if error is None:
             try:
                 self._done(result)
             except UserError as reason:  # what was made cannot be shown
                 error = reason
-        if error is not None and isalive(self.bar):
-            self.bar.show_error(error)
-
-    def _on_finished(self) -> None:
-        self._steps.close()  # cancelled: what the job holds is released now, not when Python finds the time
-        _RUNNING.discard(self)
+        if error is None:
+            return
+        text = _failure(self._title, error)
         if isalive(self.bar):
-            self.bar.forget(self)
-        self._ended()
+            self.bar.message(text, "error")
+        if not isalive(self.bar) or not self.bar.isVisible():
+            from napari.utils.notifications import show_error
+
+            show_error(text)
 
 
 def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception | None]]:
@@ -89,6 +116,26 @@ def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception |
         return None, error
     finally:
         job.close()
+
+
+def _main_window(widget: QWidget) -> QWidget:
+    """Return the window that a widget is in; a dock that floats is one of its own, and the main window its parent."""
+    while (parent := widget.parentWidget()) is not None:
+        widget = parent
+    return widget
+
+
+def _failure(title: str, error: Exception) -> str:
+    """Say what went wrong; details of what is our own fault go to the log."""
+    if isinstance(error, UserError):
+        return in_panel_words(error)
+    logger.error("%s failed", title or "A job", exc_info=error)
+    if isinstance(error, OSError) and error.filename:
+        return system_error(error)
+    return (
+        f"{title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). "
+        "It is a defect of this software: please report it with the log."
+    )
 
 
 class JobBar(QWidget):
@@ -148,6 +195,7 @@ class JobBar(QWidget):
         title: str = "",
         *,
         keep: bool = False,
+        lasting: bool = False,
         ended: Callable[[], None] = lambda: None,
     ) -> bool:
         """Run a job in a worker thread.
@@ -157,11 +205,13 @@ class JobBar(QWidget):
         job : generator of Progress
             What to run.
         done : callable
-            Called in the main thread with the result; not after Cancel or an error, nor when the window is closed.
+            Called in the main thread with the result; not after an error or Cancel, nor when the window is closed.
         title : str
             What is being done, before the job says it itself.
         keep : bool
             Go on where the panel is closed, and call ``done`` all the same. It must then not touch the panel.
+        lasting : bool
+            The result lasts, as a file does: where Cancel came too late to prevent it, ``done`` is called.
         ended : callable
             Called in the main thread at the end, however the job ended.
 
@@ -181,7 +231,7 @@ class JobBar(QWidget):
         self.message("")
         self._row.show()
         self._text.show()
-        self._run = _Run(self, job, done, ended, keep)
+        self._run = _Run(self, job, done, ended, title, keep, lasting)
         self.busy_changed.emit(True)
         self._run.start()
         return True
@@ -192,7 +242,6 @@ class JobBar(QWidget):
             self._cancel.setEnabled(False)
             self._text.setText("Cancelling …")
             self._run.cancel()
-            self.message("Cancelled; nothing was changed.")
 
     def message(self, text: str, kind: Literal["info", "error"] = "info") -> None:
         """Show a line under the bar; an empty text hides it."""
@@ -210,17 +259,9 @@ class JobBar(QWidget):
         self._bar.setValue(progress.done)
         self._text.setText(progress_text(progress, progress.done - self._step[2], now - self._step[1]))
 
-    def show_error(self, error: Exception) -> None:
-        """Say once what went wrong; details of what is our own fault go to the log."""
-        if isinstance(error, UserError):
-            self.message(in_panel_words(error), "error")
-            return
-        logger.error("%s failed", self._title or "A job", exc_info=error)
-        self.message(
-            f"{self._title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). "
-            "It is a defect of this software: please report it with the log.",
-            "error",
-        )
+    def show_error(self, error: UserError) -> None:
+        """Say what went wrong before anything was started."""
+        self.message(in_panel_words(error), "error")
 
     def forget(self, run: _Run) -> None:
         """Be ready for the next job."""
@@ -231,7 +272,13 @@ class JobBar(QWidget):
             self.busy_changed.emit(False)
 
 
-def run_in_window(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
+def run_in_window(
+    viewer: Any,
+    job: Job[T],
+    done: Callable[[T], None],
+    title: str,
+    ended: Callable[[], None] = lambda: None,
+) -> None:
     """Run a job that no panel has asked for, with its bar in a dock at the foot of the window.
 
     The dock goes when the job ends, unless there is something to say. Without a window the job runs at once.
@@ -240,21 +287,25 @@ def run_in_window(viewer: Any, job: Job[T], done: Callable[[T], None], title: st
     ----------
     viewer : napari.viewer.Viewer
         The window, or a model without one.
-    job, done, title
+    job, done, title, ended
         As in `JobBar.start`.
     """
     if getattr(viewer, "window", None) is None:
-        done(finish(job))
+        try:
+            done(finish(job))
+        finally:
+            ended()
         return
     bar = JobBar()
     bar.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
     dock = viewer.window.add_dock_widget(bar, area="bottom", name=title, add_vertical_stretch=False)
 
-    def ended() -> None:
+    def close() -> None:
         if isalive(bar) and bar.window().isVisible() and not bar.text:  # a closed window is deleted a little later
             viewer.window.remove_dock_widget(dock)
+        ended()
 
-    bar.start(job, done, title, keep=True, ended=ended)
+    bar.start(job, done, title, keep=True, ended=close)
 
 
 def progress_text(progress: Progress, done: int, seconds: float) -> str:

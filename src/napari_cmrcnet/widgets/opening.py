@@ -126,23 +126,34 @@ def open_panels(viewer: Any) -> None:
 
 
 def start_scoring(viewer: Any) -> None:
-    """Compute the PCC of every gene and then, which takes longer, their intervals; each is shown as it comes."""
+    """Compute the PCC of every gene and then, which takes longer, their intervals; each is shown as it comes.
+
+    Nothing is done where all are known, nothing was measured, or they are being computed.
+    """
     from napari_cmrcnet.evaluation.scores import interval_job, pcc_job
 
     session = session_of(viewer)
     prediction, scores = session.prediction, session.scores
-    if prediction is None or not prediction.measured_genes or (scores is not None and scores.replicates):
+    if prediction is None or not prediction.measured_genes or session.scoring:
+        return
+    if scores is not None and scores.replicates:
         return
 
     def done(scores: "Scores") -> None:
         if session.prediction is prediction:  # another may have been opened meanwhile
             session.set_scores(scores)
-            start_scoring(viewer)
 
+    def ended() -> None:
+        if session.prediction is prediction:
+            session.set_scoring(False)
+            if session.scores is not scores:  # else it was cancelled
+                start_scoring(viewer)
+
+    session.set_scoring(True)
     if scores is None:
-        run_in_window(viewer, pcc_job(prediction), done, f"Scoring {prediction.name}")
+        run_in_window(viewer, pcc_job(prediction), done, f"Scoring {prediction.name}", ended)
     else:
-        run_in_window(viewer, interval_job(prediction, scores), done, f"Intervals of {prediction.name}")
+        run_in_window(viewer, interval_job(prediction, scores), done, f"Intervals of {prediction.name}", ended)
 
 
 def find_slide(parent: "QWidget", viewer: Any) -> None:
@@ -184,8 +195,11 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
         return
 
     def done(opened: Opened) -> None:
-        opened.prediction.view = session.view_record()
-        show_prediction(viewer, opened.prediction, opened.slide)
+        if session.prediction is prediction:  # another may have been opened meanwhile
+            opened.prediction.view = session.view_record()
+            show_prediction(viewer, opened.prediction, opened.slide)
+        elif opened.slide is not None:
+            opened.slide.close()
 
     found = questions.ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
     if found is not None:

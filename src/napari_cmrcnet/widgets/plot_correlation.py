@@ -9,7 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.plot_views import NO_SCORES, PlotView
+from napari_cmrcnet.widgets.plot_views import PlotView, no_scores
 from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class CorrelationView(PlotView):
             return reason
         key = self._key()
         if key is None:
-            return NO_SCORES
+            return no_scores(self.session)
         current = (self.session.prediction, self.session.scores)
         if any(one is not other for one, other in zip(current, self._of, strict=True)):
             self._results, self._of = {}, current

@@ -15,7 +15,13 @@ NOTHING_MEASURED = (
     "Nothing was measured in this section, so there is nothing to compare the prediction with. "
     "Predict a section whose spots come with counts to see this plot."
 )
-NO_SCORES = "The scores of the genes are still being computed. The plot appears when they are there."
+SCORING = "The scores of the genes are still being computed. The plot appears when they are there."
+NO_SCORES = "The scores of the genes are not computed. Press Compute scores in the Genes panel to see this plot."
+
+
+def no_scores(session: Session) -> str:
+    """Say why a plot of the score table has to wait."""
+    return SCORING if session.scoring else NO_SCORES
 
 
 class PlotView(ABC):
@@ -137,7 +143,7 @@ class ScoreView(PlotView):
 
     def prepare(self) -> str:
         """Return why the plot cannot be drawn and what to do, ``""`` where it can."""
-        return super().prepare() or (NO_SCORES if self.session.scores is None else "")
+        return super().prepare() or ("" if self.session.scores is not None else no_scores(self.session))
 
 
 class SetView(ScoreView):

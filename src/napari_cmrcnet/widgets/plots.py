@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -25,13 +24,14 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
+from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     import napari
 
 _DPI = 300  # of saved pictures
-_FILTERS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+_KINDS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class PlotsPanel(QWidget):
@@ -60,7 +60,12 @@ class PlotsPanel(QWidget):
         self._build()
         self.session.prediction_changed.connect(self._on_sets)
         self.session.panels_changed.connect(self._on_sets)
-        for signal in (self.session.scores_changed, self.session.shown_changed, self.session.selection_changed):
+        for signal in (
+            self.session.scores_changed,
+            self.session.scoring_changed,
+            self.session.shown_changed,
+            self.session.selection_changed,
+        ):
             signal.connect(self.refresh)
         napari_viewer.events.theme.connect(self._on_theme)
 
@@ -131,15 +136,11 @@ class PlotsPanel(QWidget):
 
     def save_picture(self) -> None:
         """Ask for a file and save the plot in it, drawn for print."""
-        path = self.ask_path(str(Path(recall("plots/folder", str(Path.home()))) / self._suggested_name()))
-        if path:
-            remember("plots/folder", str(Path(path).parent))
-            self._guarded(lambda: self._save(Path(path)))
-
-    def ask_path(self, suggested: str) -> str:
-        """Ask for the picture's file; ``""`` if the user thinks better of it."""
-        path, kind = QFileDialog.getSaveFileName(self, "Save picture", suggested, _FILTERS)
-        return path if not path or Path(path).suffix else f"{path}.{kind[:3].lower()}"
+        proposed = Path(recall("plots/folder", str(Path.home()))) / self._suggested_name()
+        path = ask_where_to_save(self, "Save picture", proposed, _KINDS)
+        if path is not None:
+            remember("plots/folder", str(path.parent))
+            self._guarded(lambda: self._save(path))
 
     def _save(self, path: Path) -> None:
         from matplotlib.figure import Figure

@@ -1,8 +1,11 @@
-"""What is asked in a dialog: where a file is now, whether to download."""
+"""What is asked in a dialog: where a file is now, where to save one, whether to download."""
 
+import re
 from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from napari_cmrcnet.common.files import is_there
 
 
 def ask_for_slide(parent: QWidget | None, section: str, reason: str) -> Path | None:
@@ -21,6 +24,39 @@ def choose_slide(parent: QWidget | None, section: str) -> Path | None:
     """Let the user choose the file of a slide; None if the dialog is cancelled."""
     path, _ = QFileDialog.getOpenFileName(parent, f"The slide of {section}")
     return Path(path) if path else None
+
+
+def ask_where_to_save(parent: QWidget | None, title: str, proposed: Path, kinds: str) -> Path | None:
+    """Ask for the name of a file; None if the user thinks better of it.
+
+    A name without one of the endings gets that of the chosen kind. The dialog, which asks before a file is replaced,
+    has then asked about another name, so that it is asked here.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        The panel.
+    title : str
+        Of the dialog.
+    proposed : Path
+        The folder and a name.
+    kinds : str
+        As of QFileDialog, each with one ending first: ``PNG picture (*.png);;SVG drawing (*.svg)``.
+    """
+    name, kind = QFileDialog.getSaveFileName(parent, title, str(proposed), kinds)
+    if not name:
+        return None
+    if name.lower().endswith(tuple(_endings(kinds))):
+        return Path(name)
+    path = Path(name + _endings(kind or kinds)[0])
+    question = f"{path.name} is there already. Do you want to replace it?"
+    if is_there(path) and QMessageBox.question(parent, title, question) != QMessageBox.StandardButton.Yes:
+        return None
+    return path
+
+
+def _endings(kinds: str) -> list[str]:
+    return re.findall(r"\*(\.[\w.]+)", kinds)
 
 
 def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path | None:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.region_scores import table_text, write_table
 from napari_cmrcnet.sections.regions import read_geojson, write_geojson
+from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -88,13 +89,12 @@ class RegionFiles:
         section, gene = self._what()
         self._write("Save table", ".csv", "CSV (*.csv)", lambda path: write_table(path, self._scores(), section, gene))
 
-    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[str], None]) -> None:
+    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], None]) -> None:
         proposed = Path(recall(_FOLDER, "")) / f"{self._what()[0] or 'regions'}{suffix}"
-        path, _ = QFileDialog.getSaveFileName(self._panel, title, str(proposed), kinds)
-        if not path:
+        path = ask_where_to_save(self._panel, title, proposed, kinds)
+        if path is None:
             return
-        path = path if Path(path).suffix else path + suffix
-        remember(_FOLDER, str(Path(path).parent))
+        remember(_FOLDER, str(path.parent))
         try:
             write(path)
         except UserError as error:

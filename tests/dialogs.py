@@ -1,0 +1,25 @@
+"""What tests answer where a panel asks."""
+
+from pathlib import Path
+
+
+class SaveDialog:
+    """What the user would answer where a panel asks for the name of a file.
+
+    Attributes
+    ----------
+    answer : Path or None
+        The name, None for Cancel.
+    replace : bool
+        What is answered where a file would be replaced.
+    proposed : list of Path
+        What was proposed, each time.
+    questions : list of str
+        What was asked about files that are there.
+    """
+
+    def __init__(self) -> None:
+        self.answer: Path | None = None
+        self.replace = False
+        self.proposed: list[Path] = []
+        self.questions: list[str] = []
