@@ -21,6 +21,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.export import ExportPanel
@@ -298,3 +299,13 @@ def test_without_measurements(qtbot: Any, viewer: ViewerModel, session: Session,
     panel = shown(qtbot, viewer)
     for kind in ("csv", "png"):
         assert export_as(qtbot, panel, kind, tmp_path / f"T.{kind}").stat().st_size > 1000
+
+
+def test_a_report_has_the_regions_as_they_are_drawn_now(
+    qtbot: Any, viewer: ViewerModel, panel: ExportPanel, session: Session, tmp_path: Path
+) -> None:
+    """No Regions panel is open, which would hear of them."""
+    corners = np.array([[0, 0], [0, 96], [192, 96], [192, 0]], float)
+    viewer.add_shapes([corners], shape_type="polygon", name=REGIONS, scale=(0.5, 0.5), units=("um", "um"))
+    assert "Region 1" in export_as(qtbot, panel, "html", tmp_path / "R.html").read_text("utf-8")
+    assert len(session.regions) == 1

@@ -313,8 +313,7 @@ def test_a_panel_opened_again_finds_the_regions(panel: RegionsPanel, session: Se
     viewer = panel.region_layer.viewer
     first = RegionsPanel(viewer)
     session.set_regions([Region("left", "Tumour", exact), Region("right", "", RIGHT)])
-    for closed in (first, panel):
-        closed.region_layer.edited.disconnect()
+    panel.region_layer.edited.disconnect()
     first.deleteLater()
     qtbot.waitUntil(lambda: not isalive(first), timeout=5000)
     viewer.layers[REGIONS].add(to_napari([[0, 0], [96, 0], [96, 192], [0, 192]]), shape_type="polygon")

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
-from napari_cmrcnet.viewer.region_layer import REGIONS
+from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
 from napari_cmrcnet.viewer.spot_layer import KEY, colour, show_legends, spot_settings, symbols
@@ -42,6 +42,7 @@ class SectionLayers:
         self.session = session
         self.points: dict[View, Points] = {}
         self.slides: dict[View, Image] = {}
+        self.regions = RegionLayer(viewer)
         self.mirrors = RegionMirrors(viewer)
         self._drawing = False
         self._fit_next = False
@@ -85,6 +86,14 @@ class SectionLayers:
     def fit(self) -> None:
         """Zoom to the spots of the whole section."""
         self.viewer.fit_to_view(layers=list(self.points.values())[:1], margin=0.1)
+
+    def read_regions(self) -> None:
+        """Take regions that were drawn or edited while no panel listened."""
+        if self.regions.layer is None:
+            return
+        regions = self.regions.read()
+        if regions != self.session.regions:
+            self.session.set_regions(regions)
 
     def _on_prediction(self) -> None:
         for layer in [*self.points.values(), *self.slides.values()]:

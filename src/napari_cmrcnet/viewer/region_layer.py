@@ -83,14 +83,6 @@ class RegionLayer:
         """Whether the tool for polygons is in use."""
         return self.layer is not None and str(self.layer.mode) == "add_polygon"
 
-    def know(self, regions: Sequence[Region]) -> None:
-        """Take the layer, drawn before by another, as showing regions; `read` tells what was edited since."""
-        most = _most(len(regions))
-        self._rows = []
-        for region in regions:
-            data = outline(region.geometry, most).astype(np.float32).astype(np.float64)  # as napari keeps it
-            self._rows.append(Row(region, data, "polygon"))
-
     def read(self) -> tuple[Region, ...]:
         """Return the regions as the layer has them now, each with a name."""
         layer = self.layer

@@ -21,7 +21,7 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.export_formats import ALL, FORMATS, SETS, SHOWN, chosen_genes, export_job, missing_package
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.questions import ask_where_to_save
@@ -53,7 +53,8 @@ class ExportPanel(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.session = session_of(napari_viewer)
+        self.layers = layers_of(napari_viewer)
+        self.session = self.layers.session
         self._written: Path | None = None
         self._listed: Prediction | None = None  # whose genes the list has
         self._build()
@@ -135,6 +136,7 @@ class ExportPanel(QWidget):
     def export_to(self, path: Path) -> None:
         """Write the chosen file in a worker thread."""
         self.folder.hide()
+        self.layers.read_regions()
         remember("export/folder", str(path.parent))
         remember("export/format", self.kind)
         try:

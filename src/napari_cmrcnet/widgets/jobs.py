@@ -1,6 +1,5 @@
 """Long work beside the window: a worker thread, a bar with Cancel, and one message when it ends badly."""
 
-import logging
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Literal, TypeVar
@@ -10,14 +9,12 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
-from napari_cmrcnet.common.errors import UserError, system_error
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.viewer.runtime import guard_triton
-from napari_cmrcnet.widgets.words import in_panel_words
+from napari_cmrcnet.widgets.words import failure, in_panel_words, progress_text
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 # Runs under way: nothing else holds one whose panel was closed.
 _RUNNING: set["_Run"] = set()
@@ -95,7 +92,7 @@ class _Run:
                 error = reason
         if error is None:
             return
-        text = _failure(self._title, error)
+        text = failure(self._title, error)
         if isalive(self.bar):
             self.bar.message(text, "error")
         if not isalive(self.bar) or not self.bar.isVisible():
@@ -123,19 +120,6 @@ def _main_window(widget: QWidget) -> QWidget:
     while (parent := widget.parentWidget()) is not None:
         widget = parent
     return widget
-
-
-def _failure(title: str, error: Exception) -> str:
-    """Say what went wrong; details of what is our own fault go to the log."""
-    if isinstance(error, UserError):
-        return in_panel_words(error)
-    logger.error("%s failed", title or "A job", exc_info=error)
-    if isinstance(error, OSError) and error.filename:
-        return system_error(error)
-    return (
-        f"{title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). "
-        "It is a defect of this software: please report it with the log."
-    )
 
 
 class JobBar(QWidget):
@@ -306,31 +290,3 @@ def run_in_window(
         ended()
 
     bar.start(job, done, title, keep=True, ended=close)
-
-
-def progress_text(progress: Progress, done: int, seconds: float) -> str:
-    """Return a line such as ``Encoding patches: 320 of 2,898 patches, 41 patches/s, 1 min left``.
-
-    Parameters
-    ----------
-    progress : Progress
-        How far the job is.
-    done : int
-        Units done since the step was first heard of.
-    seconds : float
-        Time since then.
-    """
-    if not progress.total:
-        return progress.step
-    text = f"{progress.step}: {progress.done:,} of {progress.total:,} {progress.unit}".rstrip()
-    if done > 0 and seconds > 0.5:
-        rate = done / seconds
-        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-        text += f", {speed} {progress.unit}/s, {_duration((progress.total - progress.done) / rate)} left"
-    return text
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -13,8 +13,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidge
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
 from napari_cmrcnet.sections.regions import Region, with_names
-from napari_cmrcnet.viewer.region_layer import RegionLayer
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.region_files import RegionFiles, button
@@ -47,8 +46,8 @@ class RegionsPanel(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.session = session_of(napari_viewer)
-        self.region_layer = RegionLayer(napari_viewer)
+        self.layers = layers_of(napari_viewer)
+        self.session, self.region_layer = self.layers.session, self.layers.regions
         self.jobs = JobBar(self)
         self.files = RegionFiles(self, self.session, self.jobs, lambda: self._scores)
         self.form = RegionForm()
@@ -64,11 +63,8 @@ class RegionsPanel(QWidget):
         self._timer.setInterval(AFTER_MS)
         self._build()
         self._connect()
-        if self.region_layer.layer is not None:  # drawn or edited while the panel was closed
-            self.region_layer.know(self.session.regions)
-            self.session.set_regions(self.region_layer.read())
-        else:
-            self._on_regions()
+        self.layers.read_regions()
+        self._on_regions()
 
     def _build(self) -> None:
         self.draw = button("Draw region", "Takes the tool for polygons: click the corners, and double-click to close.")

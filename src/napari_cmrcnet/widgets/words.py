@@ -1,6 +1,11 @@
-"""What a setting that an error of the core names is called in the panels."""
+"""What the panels say: what went wrong, in the names of their controls, and how far the work is."""
 
-from napari_cmrcnet.common.errors import Setting, UserError
+import logging
+
+from napari_cmrcnet.common.errors import Setting, UserError, system_error
+from napari_cmrcnet.common.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 CONTROLS: dict[Setting, str] = {
     "pixel size": "Pixel size, under More settings",
@@ -13,3 +18,52 @@ CONTROLS: dict[Setting, str] = {
 def in_panel_words(error: UserError) -> str:
     """Return an error's message with the control that mends it."""
     return error.told(CONTROLS)
+
+
+def failure(title: str, error: Exception) -> str:
+    """Say what went wrong; details of what is our own fault go to the log.
+
+    Parameters
+    ----------
+    title : str
+        What was being done, ``""`` if that has no name.
+    error : Exception
+        What ended it.
+    """
+    if isinstance(error, UserError):
+        return in_panel_words(error)
+    logger.error("%s failed", title or "A job", exc_info=error)
+    if isinstance(error, OSError) and error.filename:
+        return system_error(error)
+    return (
+        f"{title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). "
+        "It is a defect of this software: please report it with the log."
+    )
+
+
+def progress_text(progress: Progress, done: int, seconds: float) -> str:
+    """Return a line such as ``Encoding patches: 320 of 2,898 patches, 41 patches/s, 1 min left``.
+
+    Parameters
+    ----------
+    progress : Progress
+        How far the job is.
+    done : int
+        Units done since the step was first heard of.
+    seconds : float
+        Time since then.
+    """
+    if not progress.total:
+        return progress.step
+    text = f"{progress.step}: {progress.done:,} of {progress.total:,} {progress.unit}".rstrip()
+    if done > 0 and seconds > 0.5:
+        rate = done / seconds
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        text += f", {speed} {progress.unit}/s, {_duration((progress.total - progress.done) / rate)} left"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
