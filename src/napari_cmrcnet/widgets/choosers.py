@@ -107,7 +107,7 @@ class PathRow(QWidget):
         self._last = text
         self._line.hide()
         if text and is_there(text):
-            remember(KEPT + self._what, text)
+            remember({KEPT + self._what: text})
         self.changed.emit()
 
 

@@ -137,8 +137,7 @@ class ExportPanel(QWidget):
         """Write the chosen file in a worker thread."""
         self.folder.hide()
         self.layers.read_regions()
-        remember("export/folder", str(path.parent))
-        remember("export/format", self.kind)
+        remember({"export/folder": str(path.parent), "export/format": self.kind})
         try:
             job = export_job(self.session, self.kind, path, self.choice)
         except UserError as error:

@@ -135,7 +135,7 @@ class PanelRow(QWidget):
             self._add(panel, path)
 
     def _add(self, panel: Panel, path: Path) -> None:
-        remember(_FOLDER, str(path.parent))
+        remember({_FOLDER: str(path.parent)})
         self.session.add_panel(panel)
         self.choose(panel.name)
         self.said.emit(f"The panel {panel.name} of {len(panel.genes):,} genes can be chosen now.")

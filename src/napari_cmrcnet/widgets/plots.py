@@ -139,7 +139,7 @@ class PlotsPanel(QWidget):
         proposed = Path(recall("plots/folder", str(Path.home()))) / self._suggested_name()
         path = ask_where_to_save(self, "Save picture", proposed, _KINDS)
         if path is not None:
-            remember("plots/folder", str(path.parent))
+            remember({"plots/folder": str(path.parent)})
             self._guarded(lambda: self._save(path))
 
     def _save(self, path: Path) -> None:
@@ -171,7 +171,7 @@ class PlotsPanel(QWidget):
             self.jobs.show_error(error)
 
     def _on_which(self) -> None:
-        remember("plots/which", self.view.title)
+        remember({"plots/which": self.view.title})
         self.jobs.message("")
         self.refresh()
 

@@ -237,10 +237,14 @@ class PredictPanel(QWidget):
             row.recall()
 
     def _changed(self, *_: Any) -> None:
-        remember("k", self.k.value())
-        remember("pitch_um", self.pitch.value())
-        remember("device", self.device.currentText())
-        remember("grid", self.from_grid.isChecked())
+        remember(
+            {
+                "k": self.k.value(),
+                "pitch_um": self.pitch.value(),
+                "device": self.device.currentText(),
+                "grid": self.from_grid.isChecked(),
+            }
+        )
         if not self.from_grid.isChecked():
             remove_preview(self.viewer)
         self._settle.start()

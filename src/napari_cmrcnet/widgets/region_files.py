@@ -79,7 +79,7 @@ class RegionFiles:
     def _on_import(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self._panel, "Import regions", recall(_FOLDER, ""), GEOJSON)
         if path:
-            remember(_FOLDER, str(Path(path).parent))
+            remember({_FOLDER: str(Path(path).parent)})
             self.import_geojson(path)
 
     def _on_save(self) -> None:
@@ -94,7 +94,7 @@ class RegionFiles:
         path = ask_where_to_save(self._panel, title, proposed, kinds)
         if path is None:
             return
-        remember(_FOLDER, str(path.parent))
+        remember({_FOLDER: str(path.parent)})
         try:
             write(path)
         except UserError as error:

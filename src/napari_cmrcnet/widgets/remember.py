@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,10 +20,14 @@ def recall(key: str, default: T) -> T:
     return value if type(value) is type(default) else default
 
 
-def remember(key: str, value: str | int | float | bool) -> None:
-    """Keep a value under a key. Where the file cannot be written, it is forgotten: that is no error worth a message."""
+def remember(values: Mapping[str, str | int | float | bool]) -> None:
+    """Keep values by their keys. Where the file cannot be written, they are forgotten: no error worth a message."""
+    before = _read()
+    after = {**before, **values}
+    if after == before:
+        return
     try:
-        write_json(_file(), _read() | {key: value})
+        write_json(_file(), after)
     except UserError:
         return
 

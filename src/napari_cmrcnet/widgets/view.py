@@ -263,8 +263,7 @@ class ViewPanel(QWidget):
                 slider.setValue(value)
         with signals_blocked(self.unlike):
             self.unlike.setChecked(look.mark_unlike)
-        for key in REMEMBERED:
-            remember(f"look/{key}", getattr(look, key))
+        remember({f"look/{key}": getattr(look, key) for key in REMEMBERED})
 
     def _show_shown(self) -> None:
         if not isalive(self):
