@@ -1,6 +1,7 @@
 """int8: the arithmetic that is meant, close to fp32, and refused where it cannot be."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,16 @@ def test_an_encoder_without_linear_layers_is_refused() -> None:
     config = ModelConfig(n_genes=5, image_encoder="conv", image_size=64, width=48)
     with pytest.raises(UserError, match="'conv' has no linear layers to run in int8"):
         in_int8(CMRCNet(config))
+
+
+def test_an_encoder_without_linear_layers_is_refused_before_any_work(
+    untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
+) -> None:
+    section = open_small(*write_section(tmp_path, "C", 3), name="C")
+    config = replace(untrained_checkpoint.card.model, image_encoder="conv", image_size=64, width=48)
+    convolutional = replace(untrained_checkpoint, model=CMRCNet(config))
+    with pytest.raises(UserError, match="'conv' has no linear layers to run in int8"):
+        next(predict(section, convolutional, k=5, device="cpu", precision="int8"))
 
 
 def test_a_gpu_has_no_int8(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,17 +78,19 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "patient", "mpp"])
+@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "engine", "patient", "mpp"])
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
     run(rows[:1], checkpoint, tmp_path / "out")
     before = (tmp_path / "out" / "X.h5ad").read_bytes()
-    k, precision = 5, "auto"
+    k, precision, engine = 5, "auto", "built-in"
     if what == "k":
         k = 6
     elif what == "precision":
         precision = "int8"
+    elif what == "engine":
+        engine = "faiss-ivf"
     elif what == "patient":
         rows[0] = replace(rows[0], patient="P99")
     elif what == "mpp":
@@ -101,7 +103,7 @@ def test_what_was_made_otherwise_is_refused(
         checkpoint = tmp_path / "other.cmrcnet"
         replace(untrained_checkpoint, card=card).save(checkpoint)
     with pytest.raises(UserError, match=rf"X\.h5ad was made with another {what}; remove it or choose another --out"):
-        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu", precision=precision))
+        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu", precision=precision, engine=engine))
     assert files(tmp_path / "out") == ["X.h5ad"]
     assert (tmp_path / "out" / "X.h5ad").read_bytes() == before
 

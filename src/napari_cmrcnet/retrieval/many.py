@@ -158,6 +158,7 @@ def _stands(task: Task) -> bool:
         "spots": (str(spots.resolve()), made.spots),
         "min-umi": (task.min_umi if row.spots else 0, made.min_umi),  # a grid has no counts
         "precision": (made.precision if task.precision == "auto" else task.precision, made.precision),
+        "engine": (task.engine != "faiss-ivf", made.exact),
         "panel": (task.panel, made.panel),
         "patient": (row.patient or made.patient, made.patient),  # the spots may name one
         "mpp": (row.mpp, made.mpp if made.mpp_source == GIVEN else None),

@@ -11,6 +11,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
 from napari_cmrcnet.retrieval.faiss_search import recall
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
+from napari_cmrcnet.retrieval.int8 import in_int8
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
@@ -79,12 +80,14 @@ def predict(
     check_genes(section, bank.names)
     chosen = choose_device(device)
     precision = choose_precision(chosen, precision)
+    if precision == "int8":
+        in_int8(checkpoint.model)  # refuses an encoder before the colours are measured
     embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
     neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen), engine)
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     missed = (yield from _measure(neighbours, embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
     made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
-    provenance = replace(made_from, device=str(chosen), precision=precision)
+    provenance = replace(made_from, device=str(chosen), precision=precision, exact=engine != "faiss-ivf")
     return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)
 
 

@@ -50,6 +50,8 @@ class Provenance:
     device, precision : str
         What the patches were encoded on (``"cpu"``, ``"cuda:1"``) and in (``"fp32"``, ``"bf16"``, ``"int8"``); ``""``
         where no network encoded them.
+    exact : bool
+        Whether the search was exact, so that the neighbours are the nearest.
     notes : tuple of str
         What the user should know.
     synthetic : bool
@@ -79,6 +81,7 @@ class Provenance:
     similarity_floor: float | None = None
     device: str = ""
     precision: str = ""
+    exact: bool = True
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
@@ -140,6 +143,7 @@ class Provenance:
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             device=check.text("device"),
             precision=check.text("precision"),
+            exact=check.flag("exact"),
             notes=check.texts("notes"),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),
