@@ -625,3 +625,16 @@ def test_a_sections_own_mean_is_taken_out_where_sections_are_centred() -> None:
         for bank, shift in ((genes, 0), (shifted, 3))
     )
     np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_markers_that_the_sections_lack_are_named(folder: Path, tmp_path: Path) -> None:
+    unknown = dataset_in(folder, panel=Panel("ids", ("ENSG00000141736", "ENSG00000148773")))
+    some = dataset_in(folder, panel=Panel("some", ("GENE3", "ELSEWHERE")))
+    for number, (dataset, said) in enumerate(
+        [
+            (unknown, "2 of the 2 markers: ENSG00000141736, ENSG00000148773. Markers are compared by the names"),
+            (some, "1 of the 2 markers: ELSEWHERE.\n"),
+        ]
+    ):
+        out = finish(benchmark(dataset, plan(methods=("ridge",)), tmp_path / str(number))).out
+        assert said in (out / "report.md").read_text("utf-8")

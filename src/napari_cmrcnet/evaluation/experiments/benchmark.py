@@ -178,7 +178,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
             sections.append(dataset.open(row.section))
             slides.enter_context(sections[-1].slide)
         yield Progress("Opening sections", len(dataset.rows), len(dataset.rows), "sections")
-        said = [_introduced(section) for section in sections]
+        said = [*(_introduced(section) for section in sections), *_missing_markers(dataset, sections)]
         description = _describe(dataset, plan, sections)
         if (out / BENCHMARK).exists():
             _check_same(out, description)
@@ -203,6 +203,16 @@ def _introduced(section: "Section") -> str:
     synthetic = " Synthetic: no score is of real tissue." if section.spots.uns["cmrcnet"]["synthetic"] else ""
     size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
     return " ".join([f"{section.name}{patient}: {section.spots.n_obs:,} spots, {size}.{synthetic}", *section.notes])
+
+
+def _missing_markers(dataset: Dataset, sections: "Sequence[Section]") -> list[str]:
+    """Say which markers no method can be scored on, as not all sections have them."""
+    shared = set.intersection(*(set(section.spots.var_names) for section in sections))
+    missing = [gene for gene in dataset.markers if gene not in shared]
+    if not missing:
+        return []
+    how = " Markers are compared by the names that the sections have." if len(missing) == len(dataset.markers) else ""
+    return [f"Not all sections have {len(missing)} of the {len(dataset.markers)} markers: {', '.join(missing)}.{how}"]
 
 
 def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:
