@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ Array = NDArray[np.float64]
 RESAMPLES = 2000
 Values = Sequence[Sequence[Array]]
 """PCC by fold and test section, (seeds, genes); NaN where undefined."""
+Names = Sequence[Sequence[Sequence[str]]]
+"""The names of these genes, by fold and test section."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Estimate:
     mean, low, high : float or None
         Mean over genes, seeds and test sections, and its 95 % interval.
     difference, difference_low, difference_high : float or None
-        This method's mean minus the reference's, with the interval of the paired difference; None for the reference.
+        This method's mean minus the reference's over the genes that both have, with the interval of the paired
+        difference; None for the reference.
     genes, undefined : int
         PCC that are defined, and that are not, over all sections and seeds.
     sections, seeds : int
@@ -44,6 +48,7 @@ class Estimate:
 
 def estimate(
     values: Mapping[str, Values],
+    genes: Names,
     reference: str,
     *,
     seed: int = 0,
@@ -52,14 +57,20 @@ def estimate(
 ) -> dict[str, Estimate]:
     """Return the mean of each method with a paired bootstrap over folds and genes.
 
-    A resample draws as many folds as there are, with replacement, and for each section of a drawn fold as many of
-    its genes as there are; all methods see the same folds and genes. The mean of a section is over the genes that
-    have a PCC and then over the seeds, the mean of a resample over its sections.
+    A resample draws as many folds as there are, and as many genes as there are in all sections, with replacement. A
+    gene is drawn for all sections at once: what makes it easy or hard to predict is mostly common to them, so that
+    the sections do not multiply the genes. All methods see the same folds and genes. The mean of a section is over the
+    genes that have a PCC and then over the seeds, the mean of a resample over its sections.
+
+    Differences are over the genes that have a PCC in every seed of both methods: a method that leaves out hard genes,
+    by predicting a constant, gains nothing by it. So a difference may be another than that of the two means.
 
     Parameters
     ----------
     values : mapping of str to Values
         By method; folds, sections and genes in the same order for all.
+    genes : Names
+        What the genes are called.
     reference : str
         The method that the others are compared with; need not be there.
     seed : int
@@ -69,28 +80,40 @@ def estimate(
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do, instead of leaving them out.
     """
-    if not values:
-        return {}
+    drawn = _Drawn(genes, seed, resamples)
     filled = {
         name: [[np.nan_to_num(pcc) if nan_as_zero else pcc for pcc in fold] for fold in folds]
         for name, folds in values.items()
     }
-    replicates = _replicates(filled, seed, resamples)
-    means = {name: _mean(folds) for name, folds in filled.items()}
     result = {}
-    for name, folds in values.items():
+    for name, folds in filled.items():
         difference: tuple[float | None, float | None, float | None] = (None, None, None)
-        if name != reference and reference in means:
-            low, high = _bounds(replicates[name] - replicates[reference])
-            difference = (_number(means[name] - means[reference]), low, high)
-        arrays = [pcc for fold in folds for pcc in fold]
+        if name != reference and reference in filled:
+            ours, theirs = _shared(folds, filled[reference])
+            low, high = _bounds(drawn.means(ours) - drawn.means(theirs))
+            difference = (_number(_mean(ours) - _mean(theirs)), low, high)
+        arrays = [pcc for fold in values[name] for pcc in fold]
         undefined = sum(int(np.isnan(pcc).sum()) for pcc in arrays)
-        genes = sum(pcc.size for pcc in arrays) - undefined
+        n_genes = sum(pcc.size for pcc in arrays) - undefined
         seeds = max((len(pcc) for pcc in arrays), default=0)
         result[name] = Estimate(
-            _number(means[name]), *_bounds(replicates[name]), *difference, genes, undefined, len(arrays), seeds
+            _number(_mean(folds)), *_bounds(drawn.means(folds)), *difference, n_genes, undefined, len(arrays), seeds
         )
     return result
+
+
+def _shared(ours: Values, theirs: Values) -> tuple[Values, Values]:
+    """Return the PCC of two methods without the genes for which one of them has none in some seed."""
+    pairs = [list(zip(*folds, strict=True)) for folds in zip(ours, theirs, strict=True)]
+    lacking = [[np.isnan(np.vstack(pair)).any(axis=0) for pair in fold] for fold in pairs]
+
+    def without(folds: Values) -> Values:
+        return [
+            [np.where(lack, np.nan, pcc) for pcc, lack in zip(fold, lacks, strict=True)]
+            for fold, lacks in zip(folds, lacking, strict=True)
+        ]
+
+    return without(ours), without(theirs)
 
 
 def _mean(folds: Values) -> float:
@@ -103,25 +126,29 @@ def _nanmean(values: Array) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _replicates(values: Mapping[str, Values], seed: int, resamples: int) -> dict[str, Array]:
-    """Return the mean of each method in each resample, float64 (resamples,)."""
-    rng = np.random.default_rng(seed)
-    some = next(iter(values.values()))
-    sums = {name: np.zeros((resamples, 2)) for name in values}  # of section means, and how many
-    for drawn in rng.integers(0, len(some), (len(some), resamples)):  # a slot of the resample: which fold it has
-        for index in range(len(some)):
-            rows = np.flatnonzero(drawn == index)
-            for section in range(len(some[index])):
-                n = some[index][section].shape[1]
-                times = rng.multinomial(n, np.full(n, 1 / n), len(rows)).astype(np.float64) if n else np.empty((0, 0))
-                for name, folds in values.items():
-                    means = _weighted(times, folds[index][section]) if n else np.full(len(rows), np.nan)
-                    known = ~np.isnan(means)
-                    sums[name][rows[known]] += np.column_stack([means[known], np.ones(int(known.sum()))])
-    return {
-        name: np.divide(total, count, out=np.full(resamples, np.nan), where=count > 0)
-        for name, (total, count) in ((name, both.T) for name, both in sums.items())
-    }
+class _Drawn:
+    """How often each fold and gene is drawn in each resample."""
+
+    def __init__(self, genes: Names, seed: int, resamples: int) -> None:
+        rng = np.random.default_rng(seed)
+        folds = rng.integers(0, len(genes), (len(genes), resamples))
+        self.folds = np.array([(folds == fold).sum(axis=0) for fold in range(len(genes))], np.float64)
+        places = {gene: place for place, gene in enumerate(dict.fromkeys(chain.from_iterable(chain(*genes))))}
+        n = len(places)
+        times = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64) if n else np.empty((resamples, 0))
+        self.genes = [[times[:, [places[gene] for gene in section]] for section in fold] for fold in genes]
+
+    def means(self, folds: Values) -> Array:
+        """Return the mean of a method in each resample, float64 (resamples,)."""
+        total, count = np.zeros((2, self.folds.shape[1]))
+        for drawn, genes, fold in zip(self.folds, self.genes, folds, strict=True):
+            for times, pcc in zip(genes, fold, strict=True):
+                means = _weighted(times, pcc)
+                known = ~np.isnan(means)
+                total += drawn * np.where(known, means, 0.0)
+                count += drawn * known
+        mean: Array = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        return mean
 
 
 def _weighted(times: Array, pcc: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.experiments.bootstrap import Values
+from napari_cmrcnet.evaluation.experiments.bootstrap import Names, Values
 from napari_cmrcnet.evaluation.experiments.folds import Fold
 from napari_cmrcnet.evaluation.experiments.methods import Choice
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult
@@ -90,6 +90,13 @@ class Collected:
     def values(self, label: Label, genes: Choose) -> Values:
         """Return the PCC of some genes of each section, by fold and section, (seeds, genes)."""
         return [[self.pcc(label, fold, name, genes) for name in fold.test] for fold in self.folds]
+
+    def names(self, genes: Choose) -> Names:
+        """Return the names of some genes of each section, by fold and section; they are the same for all methods."""
+        return [
+            [genes(self.section(self.labels[0], fold, self.seeds[0], name)) for name in fold.test]
+            for fold in self.folds
+        ]
 
     def pcc(self, label: Label, fold: Fold, name: str, genes: Choose) -> NDArray[np.float64]:
         """Return the PCC of some genes of a section, (seeds, genes)."""

@@ -126,7 +126,7 @@ def _table(
 ) -> Table:
     against = reference[0].text if reference else ""
     columns = {
-        column: estimate({label.text: found.values(label, genes) for label in labels}, against, nan_as_zero=nan_as_zero)
+        column: _estimates({label.text: label for label in labels}, genes, against, found, nan_as_zero)
         for column, genes in sets.items()
     }
     rows = tuple(
@@ -141,6 +141,14 @@ def _table(
     return Table(name, title, tuple(sets), rows, against)
 
 
+def _estimates(
+    labels: Mapping[str, Label], genes: Choose, against: str, found: Collected, nan_as_zero: bool
+) -> dict[str, Estimate]:
+    """Return the estimates of some rows over the genes of a set."""
+    values = {title: found.values(label, genes) for title, label in labels.items()}
+    return estimate(values, found.names(genes), against, nan_as_zero=nan_as_zero) if values else {}
+
+
 def _wider(
     dataset: "Dataset", found: Collected, others: Sequence[Label], ours: Sequence[Label], nan_as_zero: bool
 ) -> Table:
@@ -152,12 +160,12 @@ def _wider(
     for column, genes in sets.items():
         wanted = 250 if "150" in column else 500
         fitting = [label for label in ours if int(label.output) <= wanted]
-        values = {label.text: found.values(label, genes) for label in others}
+        rivals = {label.text: label for label in others}
         if fitting:
-            values[title] = found.values(fitting[-1], genes)
+            rivals[title] = fitting[-1]
             if int(fitting[-1].output) != wanted:
                 notes.append(f"k = {fitting[-1].output} stands in for the paper's {wanted}, more than there are spots.")
-        for method, one in estimate(values, title, nan_as_zero=nan_as_zero).items():
+        for method, one in _estimates(rivals, genes, title, found, nan_as_zero).items():
             estimates.setdefault(method, {})[column] = one
     keys = {label.text: label.paper for label in others} | {title: CMRCNET}
     rows = tuple(
@@ -175,10 +183,12 @@ def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets:
         labels[CMRCNET] = ours[0]
     titles = {row.name: row.title for row in ABLATION}
     columns = {
-        column: estimate(
-            {titles[row.name]: found.values(labels[row.name], genes) for row in ABLATION if row.name in labels},
+        column: _estimates(
+            {titles[row.name]: labels[row.name] for row in ABLATION if row.name in labels},
+            genes,
             titles[CMRCNET],
-            nan_as_zero=nan_as_zero,
+            found,
+            nan_as_zero,
         )
         for column, genes in sets.items()
     }
