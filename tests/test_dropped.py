@@ -271,6 +271,7 @@ def test_what_was_opened_while_a_checkpoint_was_looked_for_stays(
     other = Prediction.load(saved)
     session.set_prediction(other)
     qtbot.waitUntil(lambda: not any(bar.busy for bar in bars()), timeout=SLOW)
+    assert warnings() == []
     assert session.prediction is other
 
 

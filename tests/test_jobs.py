@@ -225,3 +225,15 @@ def test_a_panel_that_floats_and_is_closed_keeps_its_job(qtbot: Any, window: QMa
     dock.deleteLater()
     qtbot.waitUntil(lambda: bool(ended))
     assert results == ["result"]
+
+
+def test_a_result_that_cannot_be_shown_leaves_the_bar_ready(qtbot: Any, bar: JobBar) -> None:
+    def done(_: str) -> None:
+        raise ValueError("a listener's defect")
+
+    ended: list[bool] = []
+    with qtbot.captureExceptions() as raised:
+        bar.start(Work(1).job(), done, ended=lambda: ended.append(True))
+        qtbot.waitUntil(lambda: not bar.busy)
+    assert [str(one[1]) for one in raised] == ["a listener's defect"]
+    assert ended == [True]

@@ -312,3 +312,14 @@ def test_a_layer_of_another_kind_may_be_called_regions(viewer: ViewerModel, sess
     viewer.add_points([[1, 1]], name=REGIONS, scale=(0.5, 0.5), units=("um", "um"))
     session.flip()
     assert [layer.name for layer in viewer.layers].count(f"{REGIONS} (copy)") == 0
+
+
+def test_regions_whose_layer_was_deleted_are_gone(viewer: ViewerModel, session: Session) -> None:
+    layers = layers_of(viewer)
+    square = np.array([[10, 10], [10, 60], [60, 60], [60, 10]], float)
+    regions = viewer.add_shapes([square], shape_type="polygon", name=REGIONS, scale=(0.5, 0.5), units=("um", "um"))
+    layers.read_regions()
+    assert len(session.regions) == 1
+    viewer.layers.remove(regions)
+    layers.read_regions()
+    assert session.regions == ()

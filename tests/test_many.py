@@ -78,11 +78,12 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "engine", "patient", "mpp"])
+@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "engine", "exact engine", "patient", "mpp"])
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
-    run(rows[:1], checkpoint, tmp_path / "out")
+    made_by = "faiss-ivf" if what == "exact engine" else "built-in"
+    finish(predict_sheet(rows[:1], checkpoint, tmp_path / "out", k=5, device="cpu", engine=made_by))
     before = (tmp_path / "out" / "X.h5ad").read_bytes()
     k, precision, engine = 5, "auto", "built-in"
     if what == "k":
@@ -91,6 +92,8 @@ def test_what_was_made_otherwise_is_refused(
         precision = "int8"
     elif what == "engine":
         engine = "faiss-ivf"
+    elif what == "exact engine":
+        what = "engine"
     elif what == "patient":
         rows[0] = replace(rows[0], patient="P99")
     elif what == "mpp":

@@ -1,5 +1,6 @@
 """The session: what is shown and how, told to whoever listens; remembered by a saved prediction."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -207,8 +208,11 @@ def test_a_checkpoint_that_may_not_be_looked_at_is_looked_for_elsewhere(
     prediction: Prediction, tmp_path: Path, forbidden: Callable[[Path], None]
 ) -> None:
     prediction.save(tmp_path / "C.h5ad")
-    forbidden(Path(prediction.provenance.checkpoint))
-    assert Prediction.load(tmp_path / "C.h5ad").bank is not None  # beside the file
+    checkpoint = Path(prediction.provenance.checkpoint)
+    shutil.copytree(checkpoint, tmp_path / checkpoint.name, dirs_exist_ok=True)
+    for path in (checkpoint / "card.json", checkpoint):  # another's folder may be seen, but not what is in it
+        forbidden(path)
+        assert Prediction.load(tmp_path / "C.h5ad").bank is not None  # beside the file
 
 
 def test_of_two_predictions_whose_panels_have_one_name_each_has_its_own(
@@ -216,9 +220,18 @@ def test_of_two_predictions_whose_panels_have_one_name_each_has_its_own(
 ) -> None:
     own = prediction.panel
     assert own is not None
+    session.set_prediction(None)
     session.add_panel(Panel(own.name, ("GENE8",)))  # of the prediction before, or of a file
     session.set_prediction(prediction)
     assert session.panels[own.name] == own
+
+
+def test_a_panel_of_the_user_s_stays_when_the_slide_is_found(session: Session, prediction: Prediction) -> None:
+    own = prediction.panel
+    assert own is not None
+    session.add_panel(Panel(own.name, ("GENE8",)))
+    session.set_prediction(prediction)  # the same, as by Find slide
+    assert session.panels[own.name].genes == ("GENE8",)
 
 
 def test_a_panel_that_is_replaced_while_its_score_is_shown_is_shown_anew(session: Session) -> None:

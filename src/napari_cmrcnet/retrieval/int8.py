@@ -55,6 +55,27 @@ class Int8Linear(nn.Module):
         return product.reshape(*x.shape[:-1], -1)
 
 
+def linear_layers(model: CMRCNet) -> dict[str, nn.Linear]:
+    """Return the layers of the image encoder that run in int8, by name.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    linear = {
+        name: layer
+        for name, layer in model.image_encoder.named_modules()
+        if type(layer) is nn.Linear  # not a subclass, which computes something else
+    }
+    if not linear:
+        raise UserError(
+            f"The image encoder {model.config.image_encoder!r} has no linear layers to run in int8, as a vision "
+            "transformer has; choose the precision fp32."
+        )
+    return linear
+
+
 def in_int8(model: CMRCNet) -> CMRCNet:
     """Return the model with the linear layers of its image encoder in int8; all else is shared with the model.
 
@@ -66,18 +87,8 @@ def in_int8(model: CMRCNet) -> CMRCNet:
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     copied = copy.deepcopy(model, shared)
     encoder = copied.image_encoder
-    linear = {
-        name: layer
-        for name, layer in encoder.named_modules()
-        if type(layer) is nn.Linear  # not a subclass, which computes something else
-    }
-    for name, layer in linear.items():
+    for name, layer in linear_layers(copied).items():
         encoder.set_submodule(name, Int8Linear(layer))
-    if not linear:
-        raise UserError(
-            f"The image encoder {model.config.image_encoder!r} has no linear layers to run in int8, as a vision "
-            "transformer has; choose the precision fp32."
-        )
     side = model.config.image_size
     try:
         with torch.inference_mode():

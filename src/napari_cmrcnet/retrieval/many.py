@@ -84,8 +84,8 @@ def predict_sheet(
 ) -> Job[list[Path]]:
     """Predict the slides of a sheet.
 
-    A slide whose file stands already is skipped. A file that another checkpoint, k, slide, spots or precision made is
-    never overwritten and never taken for a result: it is refused before any work.
+    A slide whose file stands already is skipped. A file that was made from other input or with other settings is never
+    overwritten and never taken for a result: it is refused before any work.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
 from napari_cmrcnet.retrieval.faiss_search import recall
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
-from napari_cmrcnet.retrieval.int8 import in_int8
+from napari_cmrcnet.retrieval.int8 import linear_layers
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
@@ -81,7 +81,7 @@ def predict(
     chosen = choose_device(device)
     precision = choose_precision(chosen, precision)
     if precision == "int8":
-        in_int8(checkpoint.model)  # refuses an encoder before the colours are measured
+        linear_layers(checkpoint.model)  # refuses an encoder without them before any work
     embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
     neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen), engine)
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)

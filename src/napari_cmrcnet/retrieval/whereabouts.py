@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, system_error
 from napari_cmrcnet.common.files import is_there
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ class Whereabouts:
                 found = read(place, self.digest)
             except UserError as error:
                 refused = str(error)
+                continue
+            except OSError as error:  # the folder is another's
+                refused = system_error(error)
                 continue
             if found is not None:
                 return found, refused

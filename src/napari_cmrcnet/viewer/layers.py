@@ -88,8 +88,8 @@ class SectionLayers:
         self.viewer.fit_to_view(layers=list(self.points.values())[:1], margin=0.1)
 
     def read_regions(self) -> None:
-        """Take regions that were drawn or edited while no panel listened."""
-        if self.regions.layer is None:
+        """Take regions as they are drawn now; where none have ever been drawn, those of the session stay."""
+        if self.regions.layer is None and not self.regions.known:
             return
         regions = self.regions.read()
         if regions != self.session.regions:

@@ -83,6 +83,11 @@ class RegionLayer:
         """Whether the tool for polygons is in use."""
         return self.layer is not None and str(self.layer.mode) == "add_polygon"
 
+    @property
+    def known(self) -> bool:
+        """Whether regions were drawn or read before."""
+        return bool(self._rows)
+
     def read(self) -> tuple[Region, ...]:
         """Return the regions as the layer has them now, each with a name."""
         layer = self.layer

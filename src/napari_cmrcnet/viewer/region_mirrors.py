@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from napari_cmrcnet.viewer.boundary import placement_of
 from napari_cmrcnet.viewer.look import View
 from napari_cmrcnet.viewer.region_layer import REGIONS, labels_in, regions_layer
 
@@ -49,9 +50,7 @@ class RegionMirrors:
         if view not in self._copies or self._copies[view] not in self.viewer.layers:
             self._copies[view] = self.viewer.add_shapes(
                 name=f"{REGIONS} (copy)",
-                scale=source.scale,
-                units=source.units,
-                axis_labels=source.axis_labels,
+                **placement_of(source),
                 metadata={KEY: {"copy": True}},
             )
             self._copies[view].locked = True

@@ -96,7 +96,8 @@ class Session:
 
     Notes
     -----
-    Signals, each emitted once after a change; none has arguments but what is said here:
+    Signals, each emitted once after a change; none has arguments but what is said here. After ``prediction_changed``
+    all may be another:
 
     ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``look_changed(new, old)``;
     ``selection_changed``; ``panels_changed``; ``regions_changed``.
@@ -129,7 +130,8 @@ class Session:
         self, prediction: "Prediction | None", slide: "Slide | None" = None, scores: "Scores | None" = None
     ) -> None:
         """Look at another prediction, with the gene and look that its file remembers, or at none."""
-        self.scoring = self.scoring and prediction is self.prediction
+        another = prediction is not self.prediction
+        self.scoring = self.scoring and not another
         self.prediction, self.slide, self.scores, self.shown = prediction, slide, scores, None
         self.selected = np.empty(0, np.int64)
         self.listed = () if prediction is None else prediction.genes
@@ -137,7 +139,7 @@ class Session:
         before = self.look
         if remembered:
             self.look = Look.from_dict(remembered)
-        if prediction is not None and prediction.panel is not None:
+        if another and prediction is not None and prediction.panel is not None:
             self.panels[prediction.panel.name] = prediction.panel
         self.prediction_changed.emit()
         if self.look != before:

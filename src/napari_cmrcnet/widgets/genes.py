@@ -100,7 +100,7 @@ class GenesPanel(QWidget):
         self.session.prediction_changed.connect(self._on_prediction)
         self.session.scores_changed.connect(self._on_scores)
         self.session.scoring_changed.connect(self._say_status)
-        self.compute.clicked.connect(lambda: start_scoring(self.viewer))
+        self.compute.clicked.connect(self._on_compute)
         self.session.shown_changed.connect(self._follow)
         self.session.panels_changed.connect(self._on_panels)
 
@@ -138,6 +138,10 @@ class GenesPanel(QWidget):
         if isalive(self):
             self.panels.refresh()
             self._fill_filter()
+            self._arrange()
+
+    def _on_compute(self) -> None:
+        start_scoring(self.viewer)
 
     def _on_panel(self) -> None:
         genes = self.model.genes

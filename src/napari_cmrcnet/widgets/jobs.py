@@ -16,6 +16,8 @@ from napari_cmrcnet.widgets.words import failure, in_panel_words, progress_text
 
 T = TypeVar("T")
 
+WARNING = "⚠"
+
 # Runs under way: nothing else holds one whose panel was closed.
 _RUNNING: set["_Run"] = set()
 
@@ -70,13 +72,15 @@ class _Run:
             self.cancel()
 
     def _on_finished(self) -> None:
-        self._steps.close()  # cancelled: what the job holds is released now, not when Python finds the time
-        if isalive(self.window) and (self._keep or isalive(self.bar)):
-            self._tell()
-        _RUNNING.discard(self)
-        if isalive(self.bar):
-            self.bar.forget(self)
-        self._ended()
+        try:
+            self._steps.close()  # cancelled: what the job holds is released now, not when Python finds the time
+            if isalive(self.window) and (self._keep or isalive(self.bar)):
+                self._tell()
+        finally:
+            _RUNNING.discard(self)
+            if isalive(self.bar):
+                self.bar.forget(self)
+            self._ended()
 
     def _tell(self) -> None:
         """Hand the result over, or say why there is none where it is seen."""
@@ -229,7 +233,7 @@ class JobBar(QWidget):
 
     def message(self, text: str, kind: Literal["info", "error"] = "info") -> None:
         """Show a line under the bar; an empty text hides it."""
-        self._line.setText(f"⚠ {text}" if kind == "error" and text else text)
+        self._line.setText(f"{WARNING} {text}" if kind == "error" and text else text)
         self._line.setVisible(bool(text))
 
     def show_progress(self, progress: Progress) -> None:
@@ -265,7 +269,7 @@ def run_in_window(
 ) -> None:
     """Run a job that no panel has asked for, with its bar in a dock at the foot of the window.
 
-    The dock goes when the job ends, unless there is something to say. Without a window the job runs at once.
+    The dock goes when the job ends, unless there is an error to read. Without a window the job runs at once.
 
     Parameters
     ----------
@@ -285,7 +289,9 @@ def run_in_window(
     dock = viewer.window.add_dock_widget(bar, area="bottom", name=title, add_vertical_stretch=False)
 
     def close() -> None:
-        if isalive(bar) and bar.window().isVisible() and not bar.text:  # a closed window is deleted a little later
+        if (
+            isalive(bar) and bar.window().isVisible() and not bar.text.startswith(WARNING)
+        ):  # a closed window is deleted a little later
             viewer.window.remove_dock_widget(dock)
         ended()
 

@@ -278,7 +278,9 @@ class PredictPanel(QWidget):
         self._predicting = False
         again, self._inspected_again = self._inspected_again, False
         if again:
+            said = self.jobs.text
             self._inspect()
+            self.jobs.message(said)  # how the run ended is still to be read
         self._show_state()
 
     def _show_state(self, *_: Any) -> None:

@@ -133,9 +133,7 @@ class RegionsPanel(QWidget):
             self._timer.start()
 
     def _take_from_layer(self) -> None:
-        regions = self.region_layer.read()
-        if regions != self.session.regions:
-            self.session.set_regions(regions)
+        self.layers.read_regions()
         self._show_chosen(self.region_layer.selection)
 
     def _on_selected(self) -> None:
