@@ -140,7 +140,7 @@ def test_methods_are_named_as_they_are_asked_for() -> None:
     methods: dict[str, Method] = {name: make() for name, make in METHODS.items()}
     assert all(method.name == name for name, method in methods.items())
     assert len({method.title for method in methods.values()}) == len(methods)
-    assert [name for name, method in methods.items() if method.needs_weights] == ["ctranspath"]
+    assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == ["ctranspath"]
 
 
 def test_a_task_that_no_method_can_do_is_refused(sections: tuple[Section, ...]) -> None:

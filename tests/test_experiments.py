@@ -24,6 +24,7 @@ from napari_cmrcnet.cli import main
 from napari_cmrcnet.cli.experiment_parser import METHOD_NAMES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.baselines import floors
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.experiments.benchmark import Plan, benchmark
 from napari_cmrcnet.evaluation.experiments.best_genes import gene_columns
@@ -31,11 +32,11 @@ from napari_cmrcnet.evaluation.experiments.bootstrap import estimate
 from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetMethod, CMRCNetPredictor
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
-from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes
+from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choice, choose, known_methods
 from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Embedded, read_out
 from napari_cmrcnet.evaluation.experiments.report import Outcome
-from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result
+from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result, save_result
 from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
 from napari_cmrcnet.evaluation.experiments.unit import Unit
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -372,6 +373,23 @@ def test_folds_by_patient_leave_all_their_sections_out() -> None:
         make_folds([row("A1", "A")], "sample")
 
 
+def test_sections_whose_names_make_one_file_name_are_kept_apart() -> None:
+    rows = [SheetRow(name, Path("a.tif"), Path("a.h5ad"), "P", None) for name in ("ER", "ER+", "er")]
+    folds = make_folds(rows, "sample")
+    assert len({fold.name.casefold() for fold in folds}) == 3
+    assert [fold.test for fold in folds] == [("ER",), ("ER+",), ("er",)]
+
+
+def test_a_copy_under_another_name_is_a_leak_by_its_counts_or_its_slide_alone() -> None:
+    fold = Fold("A", ("B", "C"), ("A",))
+    contents = {"A": ("patches", "counts"), "B": ("patches of the .svs", "counts"), "C": ("patches", "other counts")}
+    (said,) = with_leaks(fold, {"A": "", "B": "", "C": ""}, (), contents).leaks
+    assert said.startswith("A has the same content as B and C")
+    contents |= {"B": ("x", "y"), "C": ("z", "w")}
+    (said,) = with_leaks(fold, {"A": "P", "B": "P", "C": "Q"}, (), contents).leaks
+    assert "A is of patient P, of whom B was trained on" in said
+
+
 def test_a_leak_is_named(folder: Path, tmp_path: Path, write_section: Write) -> None:
     for i in range(2):
         write_section(tmp_path, f"S{i}", seed=i)
@@ -679,3 +697,47 @@ def test_markers_that_the_sections_lack_are_named(folder: Path, tmp_path: Path) 
     ):
         out = finish(benchmark(dataset, plan(methods=("ridge",)), tmp_path / str(number))).out
         assert said in (out / "report.md").read_text("utf-8")
+
+
+def test_a_defect_in_one_run_leaves_the_others_and_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: Any, task: Any) -> Any:
+        raise {"S0": ValueError("odd"), "S1": MemoryError()}[task.training[0].name]
+        yield
+
+    monkeypatch.setattr(floors.TrainingMean, "fit", broken)
+    with pytest.raises(UserError, match="2 of 4 runs could not be done") as raised:
+        finish(benchmark(dataset_in(folder), plan(methods=("mean", "ridge")), tmp_path))
+    assert "an unexpected error (ValueError: odd), which is a defect of this software" in str(raised.value)
+    assert "the memory of this machine does not suffice" in str(raised.value)
+    assert "Traceback" in caplog.text
+    assert "ridge" in (tmp_path / "report.md").read_text("utf-8").casefold()
+    assert rows_of(tmp_path / "tables" / "table1.csv")
+
+
+def test_weights_of_one_encoder_are_not_given_to_another(tmp_path: Path) -> None:
+    file = tmp_path / "vit.safetensors"
+    file.write_bytes(b"weights")
+    made = choose(("cmrcnet", "ridge"), {"ks": (50,)}, ablation=True, steps=True, weights={"cmrcnet": file})
+    given = {choice.name for choice in made if choice.weights is not None}
+    assert {"cmrcnet", *(row.name for row in ABLATION)} == given
+    with pytest.raises(UserError, match="The method histogene has no encoder that takes weights"):
+        choose(("cmrcnet", "histogene"), {"ks": (50,)}, weights={"histogene": file})
+
+
+def test_numbers_of_neighbours_that_the_paper_has_not(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one number"):
+        next(benchmark(dataset_in(folder), plan(ks=()), tmp_path))
+    found = faked(choose(("cmrcnet", "ceiling"), {"ks": (300,)}), lambda _name, _k: 0.5)
+    (wider,) = (table for table in make_tables(Dataset("x", ()), found) if table.name == "table2")
+    assert "k = 300 stands in for the paper's 250." in wider.notes
+
+
+def test_versions_that_are_mixed_are_told(done: Outcome, folder: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(done.out, tmp_path / "copied"))
+    path = copied / "results" / "S0" / "ridge_seed0.h5"
+    result = load_result(path)
+    save_result(path, replace(result, about=result.about | {"packages": {**result.about["packages"], "torch": "1.0"}}))
+    again = finish(benchmark(dataset_in(folder), plan(), copied))
+    assert any("several versions of torch 1.0 and" in warning for warning in again.warnings)

@@ -1,6 +1,7 @@
 """The commands of the paper's experiments."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def benchmark(options: argparse.Namespace) -> None:
         ablation=options.ablation,
         steps=options.steps,
         device=options.device,
-        weights=dict(options.weights),
+        weights=_weights(options.weights),
         nan_as_zero=options.nan_as_zero,
         figures=not options.no_figures,
         keep=options.keep_checkpoints,
@@ -65,6 +66,14 @@ def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
     if options.data or options.on_tissue:
         raise UserError("--data and --on-tissue are of the paper's datasets; leave them out for a sheet.")
     return from_sheet(Path(options.dataset), panel, options.min_umi), KS
+
+
+def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
+    """Return the files by method, one each."""
+    for place, (method, path) in enumerate(given):
+        if method in (other for other, _ in given[:place]):
+            raise UserError(f"{path} is the second file of weights for {method or 'one method'}; name a method each.")
+    return dict(given)
 
 
 def download(options: argparse.Namespace) -> None:

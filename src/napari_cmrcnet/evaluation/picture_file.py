@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,14 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float | Non
     with atomic_file(path) as temporary, matplotlib.rc_context(settings):
         figure.savefig(temporary, format=kind, metadata=_NO_DATES.get(kind), dpi=dpi or figure.dpi)
     return path
+
+
+def file_names(texts: Sequence[str]) -> list[str]:
+    """Return a name for each that every file system takes, all different: numbered where they would not be."""
+    names = [file_name(text) for text in texts]
+    if len({name.casefold() for name in names}) == len(names):
+        return names
+    return [f"{number}_{name}" for number, name in enumerate(names, start=1)]
 
 
 def file_name(text: str) -> str:

@@ -1,5 +1,6 @@
 """Units of work spread over processes or machines: each stands or falls by itself."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
+
+logger = logging.getLogger(__name__)
 
 
 class Unit(Protocol):
@@ -85,8 +88,8 @@ def _one_by_one(units: Sequence[Unit], step: str, kind: str, total: int) -> Job[
             for progress in job:
                 name = f"{progress.step} of {unit.name}"
                 yield Progress(name, progress.done, progress.total, progress.unit, progress.values)
-        except UserError as error:
-            failed[unit.name] = error
+        except Exception as error:  # noqa: BLE001 - each unit falls by itself
+            failed[unit.name] = _reason(unit.name, error)
         finally:
             job.close()
         yield Progress(step, done, total, kind)
@@ -142,9 +145,24 @@ def run_unit(unit: Unit) -> UserError | None:
     """Do one unit in a process of its own; return why it could not be done."""
     try:
         finish(unit.run(), check_stopped)
-    except UserError as error:
-        return error
+    except StoppedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each unit falls by itself
+        return _reason(unit.name, error)
     return None
+
+
+def _reason(name: str, error: Exception) -> UserError:
+    """Say why a unit could not be done; details of what is a defect of this software go to the log."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # torch's
+        return UserError("the memory of this machine does not suffice; run fewer at once, or on one with more")
+    logger.error("%s failed", name, exc_info=error)
+    return UserError(
+        f"an unexpected error ({type(error).__name__}: {error}), which is a defect of this software: please report it "
+        "with the log"
+    )
 
 
 def _in_processes(units: Sequence[Unit], workers: int, step: str, kind: str, total: int) -> Job[Failed]:
@@ -186,18 +204,15 @@ def _on_cluster(units: Sequence[Unit], address: str, step: str, kind: str, total
 
 
 def _collect(futures: dict[Any, Unit], finished: Iterable[Any], step: str, kind: str, total: int) -> Job[Failed]:
-    """Wait for all units. What is no UserError is raised when the others are done."""
+    """Wait for all units."""
     failed: Failed = {}
-    defects: list[BaseException] = []
     for done, future in enumerate(finished, start=total - len(futures) + 1):
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             raise error
-        if error is not None:
-            defects.append(error)
-        elif (reason := future.result()) is not None:
-            failed[futures[future].name] = reason
+        name = futures[future].name
+        reason = future.result() if error is None else _reason(name, error)
+        if reason is not None:
+            failed[name] = reason
         yield Progress(step, done, total, kind)
-    if defects:
-        raise defects[0]
     return failed

@@ -183,7 +183,10 @@ def _next_message(messages: Any, children: list[Any]) -> Progress | None:
             message = messages.get(timeout=1)
         except queue.Empty:
             if ended:
-                raise RuntimeError(f"A training process ended with code {ended[0]} and left no message.") from None
+                raise UserError(
+                    f"A training process was ended from outside (code {ended[0]}), often for want of memory; resume "
+                    "the training with fewer processes or smaller batches."
+                ) from None
             continue
         if isinstance(message, UserError):
             raise message

@@ -23,7 +23,7 @@ from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join, started_by_torchrun, train_in_processes
 from napari_cmrcnet.training.evidence import training_colours, training_floor, training_thumbnails
-from napari_cmrcnet.training.loop import BEST, STATE, Plan, train
+from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
 from napari_cmrcnet.training.state import Tensors, load_result, load_tensors
 
@@ -196,7 +196,7 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
     weights = result.weights
     if best < last:
         (yield from checkpoint(weights, last)).save(run.path / LAST)
-        weights, _ = load_tensors(run.path / BEST)
+        weights, _ = load_tensors(run.path / best_file(best))
     else:
         run.remove_last()
     trained = yield from checkpoint(weights, best)

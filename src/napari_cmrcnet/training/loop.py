@@ -26,8 +26,13 @@ from napari_cmrcnet.training.state import State, save_tensors
 from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
 from napari_cmrcnet.training.validation import validate
 
-STATE, BEST, LOG, PLOT = "state.safetensors", "best.safetensors", "log.csv", "loss.png"
+STATE, LOG, PLOT = "state.safetensors", "log.csv", "loss.png"
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
+
+
+def best_file(epoch: int | str | None) -> str:
+    """Return the name of the weights of an epoch that is the best so far; ``"*"`` for all there may be."""
+    return f"best-{epoch}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,10 @@ class _Loop:
         folder, state = self.plan.folder, self.state
         write_log(folder / LOG, state.history)
         plot_losses(folder / PLOT, state.history)
+        best = folder / best_file(state.best_epoch)
         if state.best_epoch == state.epochs:
-            save_tensors(folder / BEST, state.model.inference_state())
+            save_tensors(best, state.model.inference_state())
         state.save(folder / STATE)
+        for older in folder.glob(best_file("*")):
+            if older != best:  # the one that the state before named
+                older.unlink()

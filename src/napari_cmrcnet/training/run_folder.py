@@ -16,7 +16,7 @@ from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.retrieval.card import THUMBNAILS
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
-from napari_cmrcnet.training.loop import BEST, STATE
+from napari_cmrcnet.training.loop import STATE, best_file
 
 RUN, LAST = "run.json", "last.cmrcnet"
 Description = dict[str, Any]
@@ -48,7 +48,7 @@ def _digest(counts: Any) -> str:
 class RunFolder:
     """``NAME.training`` beside ``NAME.cmrcnet``.
 
-    While training it holds ``run.json`` (what was begun), ``state.safetensors`` and ``best.safetensors``; with
+    While training it holds ``run.json`` (what was begun), ``state.safetensors`` and ``best-EPOCH.safetensors``; with
     ``log.csv`` and ``loss.png``, which stay when the checkpoint stands, and ``last.cmrcnet`` where the
     checkpoint has the weights of an earlier epoch.
     """
@@ -102,7 +102,8 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what only an unfinished training needs."""
         (self.path / STATE).unlink(missing_ok=True)
-        (self.path / BEST).unlink(missing_ok=True)
+        for best in self.path.glob(best_file("*")):
+            best.unlink()
         (self.path / THUMBNAILS).unlink(missing_ok=True)
 
     def remove_last(self) -> None:

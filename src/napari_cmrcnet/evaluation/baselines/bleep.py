@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.regression import (
     Training,
     apply_in_batches,
@@ -90,7 +90,7 @@ class BLEEP:
 
     name: ClassVar[str] = "bleep"
     title: ClassVar[str] = "BLEEP"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "optional"
 
     def __post_init__(self) -> None:
         if self.average not in AVERAGES:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.floors import training_expression
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.regression import apply_in_batches, timm_encoder
 from napari_cmrcnet.model.encoders import load_weights
 from napari_cmrcnet.retrieval.device import choose_device
@@ -47,7 +47,7 @@ class CTransPath:
     components: int = 256
 
     name: ClassVar[str] = "ctranspath"
-    needs_weights: ClassVar[bool] = True
+    encoder_weights: ClassVar[EncoderWeights] = "needed"
 
     @property
     def title(self) -> str:

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.ctranspath import FrozenEncoder
 from napari_cmrcnet.evaluation.baselines.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.evaluation.baselines.features import standardised_features
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.regression import Training, enough_memory
 from napari_cmrcnet.evaluation.baselines.slide_regression import nearest_neighbours, without_self
 from napari_cmrcnet.retrieval.device import autocast, choose_device
@@ -65,7 +65,7 @@ class EGGN:
 
     name: ClassVar[str] = "eggn"
     title: ClassVar[str] = "EGGN"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "optional"
 
     def fit(self, task: Task) -> Job["EGGNPredictor"]:
         """Describe the training patches, find their exemplars and train the network."""

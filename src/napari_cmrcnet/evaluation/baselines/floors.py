@@ -11,11 +11,13 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.features import standardised_features
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.sections.around import REACH, spots_around
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
+
+SPOTS_A_BLOCK = 256  # the expression of all neighbours of a block is in memory at once
 
 Float32 = NDArray[np.float32]
 
@@ -29,7 +31,7 @@ class TrainingMean:
 
     name: ClassVar[str] = "mean"
     title: ClassVar[str] = "Training mean"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job["Constant"]:
         """Average the training spots."""
@@ -67,7 +69,7 @@ class ColourRidge:
 
     name: ClassVar[str] = "ridge"
     title: ClassVar[str] = "Ridge on colour and texture"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job["FeatureRegressor"]:
         """Solve the regression."""
@@ -92,7 +94,7 @@ class ColourNearest:
 
     name: ClassVar[str] = "nearest"
     title: ClassVar[str] = "Nearest in colour and texture"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job["FeatureRegressor"]:
         """Keep the training spots."""
@@ -113,7 +115,8 @@ class FeatureRegressor:
     def predict(self, section: Section) -> Job[Float32]:
         """Describe the patches and predict from that."""
         features = yield from standardised_features(section, self.patch)
-        return np.asarray(self.regressor.predict(features), np.float32)
+        blocks = [features[start : start + SPOTS_A_BLOCK] for start in range(0, len(features), SPOTS_A_BLOCK)]
+        return np.concatenate([np.asarray(self.regressor.predict(block), np.float32) for block in blocks])
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class NeighbourCeiling:
 
     name: ClassVar[str] = "ceiling"
     title: ClassVar[str] = "Measured neighbours"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job["NeighbourMean"]:
         """Note the genes: there is nothing to learn."""

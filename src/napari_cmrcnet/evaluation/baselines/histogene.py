@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.slide_regression import SlidePredictor, SlideRecipe, fit_slides
 from napari_cmrcnet.evaluation.baselines.transformer import PositionEmbedding, Transformer
 
@@ -45,7 +45,7 @@ class HisToGene:
 
     name: ClassVar[str] = "histogene"
     title: ClassVar[str] = "HisToGene"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job[SlidePredictor]:
         """Train the network."""

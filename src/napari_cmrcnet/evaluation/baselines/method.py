@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Task:
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     weights : Path, optional
-        Local weights of the method's image encoder. Methods whose `needs_weights` is set refuse to start without;
+        Local weights of the method's image encoder. Methods whose `encoder_weights` are needed refuse to start without;
         the others train from scratch without, or say that they take none.
 
     Raises
@@ -104,6 +104,9 @@ class Predictor(Protocol):
         """
 
 
+EncoderWeights = Literal["none", "optional", "needed"]
+
+
 class Method(Protocol):
     """A way to predict expression from patches, with its published settings unless others are given.
 
@@ -113,8 +116,8 @@ class Method(Protocol):
         On the command line: a key of `METHODS`.
     title : str
         In tables and figures: "ST-Net".
-    needs_weights : bool
-        Whether `Task.weights` must be given.
+    encoder_weights : {"none", "optional", "needed"}
+        Whether `Task.weights` may or must be given.
     """
 
     @property
@@ -122,7 +125,7 @@ class Method(Protocol):
     @property
     def title(self) -> str: ...  # noqa: D102
     @property
-    def needs_weights(self) -> bool: ...  # noqa: D102
+    def encoder_weights(self) -> EncoderWeights: ...  # noqa: D102
 
     def fit(self, task: Task) -> Job[Predictor]:
         """Fit the method to the training sections.

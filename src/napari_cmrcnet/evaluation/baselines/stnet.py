@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.regression import (
     Training,
     apply_in_batches,
@@ -76,7 +76,7 @@ class STNet:
     augment: bool = True
     average: bool = True
 
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "optional"
 
     def __post_init__(self) -> None:
         if self.optimiser not in ("sgd", "adam"):

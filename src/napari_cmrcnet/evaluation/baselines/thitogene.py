@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.slide_regression import SlidePredictor, SlideRecipe, fit_slides
 from napari_cmrcnet.evaluation.baselines.transformer import PositionEmbedding, Transformer
 
@@ -57,7 +57,7 @@ class THItoGene:
 
     name: ClassVar[str] = "thitogene"
     title: ClassVar[str] = "THItoGene"
-    needs_weights: ClassVar[bool] = False
+    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job[SlidePredictor]:
         """Train the network.

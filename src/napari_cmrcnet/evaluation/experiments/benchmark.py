@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,6 +139,8 @@ def benchmark(
         done; the report is then of the others.
     """
     out = Path(out).resolve()
+    if not plan.ks or min(plan.ks) < 1:
+        raise UserError("The numbers of neighbours of CMRCNet must be at least one number, each 1 or more.")
     choices = plan.choices
     choose_device(plan.device)
     folds, sections = yield from _prepare(dataset, plan, out)
@@ -170,7 +172,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
 
     Folds are recorded here, or found to be those of this benchmark.
     """
-    folds = make_folds(dataset.rows, plan.folds)
+    make_folds(dataset.rows, "sample")  # refuses too few sections before they are opened
     with ExitStack() as slides:
         sections = []
         for done, row in enumerate(dataset.rows):
@@ -178,6 +180,9 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
             sections.append(dataset.open(row.section))
             slides.enter_context(sections[-1].slide)
         yield Progress("Opening sections", len(dataset.rows), len(dataset.rows), "sections")
+        patients = {section.name: section.patient for section in sections}  # which the spots may name
+        rows = [replace(row, patient=patients[row.section]) for row in dataset.rows]
+        folds = make_folds(rows, plan.folds)
         said = [*(_introduced(section) for section in sections), *_missing_markers(dataset, sections)]
         description = _describe(dataset, plan, sections)
         if (out / BENCHMARK).exists():
@@ -191,7 +196,10 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
             chosen[section.name] = genes_of(section)
         yield Progress("Choosing genes", len(sections), len(sections), "sections")
         named = {section.name: section for section in sections}
-        complete = [with_leaks(with_genes(fold, named, chosen, dataset.markers), dataset, contents) for fold in folds]
+        complete = [
+            with_leaks(with_genes(fold, named, chosen, dataset.markers), patients, dataset.replicates, contents)
+            for fold in folds
+        ]
     write_json(out / BENCHMARK, description)
     write_json(out / FOLDS, [fold.to_dict() for fold in complete])
     return complete, said

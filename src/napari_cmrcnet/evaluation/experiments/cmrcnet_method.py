@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.evaluation.baselines.method import Task
+from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS
 from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, Embedded, read_out
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -61,7 +61,7 @@ class CMRCNetMethod:
     members: int = 1
     readouts: bool = False
     name: str = CMRCNET
-    needs_weights: bool = False
+    encoder_weights: EncoderWeights = "optional"
 
     @property
     def title(self) -> str:

@@ -21,7 +21,7 @@ from napari_cmrcnet.evaluation.experiments.plots import (
 )
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
 from napari_cmrcnet.evaluation.metrics import dense
-from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
+from napari_cmrcnet.evaluation.picture_file import file_name, file_names, save_figure
 from napari_cmrcnet.sections.expression import expression_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def _draw_section(
     out: Path,
 ) -> Iterator[Path]:
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
-    seed, safe = found.seeds[0], file_name(section.name)
+    names = [name for _, name in found.sections]
+    seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
     tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
     yield from _save(method_moments(tables), out / f"figure3_{safe}")
     if not varying:

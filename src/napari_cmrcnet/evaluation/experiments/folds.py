@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import eq
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.metrics import heg
-from napari_cmrcnet.evaluation.picture_file import file_name
+from napari_cmrcnet.evaluation.picture_file import file_name, file_names
 from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes, shared_genes
 from napari_cmrcnet.sections.sheet import SheetRow
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
     from napari_cmrcnet.sections.section import Section
 
 Kind = Literal["sample", "patient"]
@@ -72,7 +72,10 @@ def make_folds(rows: Sequence[SheetRow], kind: Kind) -> list[Fold]:
         raise UserError(f"A comparison needs at least two sections, one to train on; there is {len(rows)}.")
     names = [row.section for row in rows]
     if kind == "sample":
-        return [Fold(file_name(name), tuple(other for other in names if other != name), (name,)) for name in names]
+        return [
+            Fold(file, tuple(other for other in names if other != name), (name,))
+            for file, name in zip(file_names(names), names, strict=True)
+        ]
     if unknown := [row.section for row in rows if not row.patient]:
         raise UserError(
             f"The patient of {', '.join(unknown)} is not known; name the patient of every section, or make the folds "
@@ -133,29 +136,32 @@ def with_genes(
     return replace(fold, genes=genes)
 
 
-def with_leaks(fold: Fold, dataset: "Dataset", contents: dict[str, Any]) -> Fold:
+def with_leaks(
+    fold: Fold, patients: Mapping[str, str], replicates: Sequence[Sequence[str]], contents: Mapping[str, Sequence[str]]
+) -> Fold:
     """Return the fold with its leaks.
 
     Parameters
     ----------
     fold : Fold
         The fold.
-    dataset : Dataset
-        With the sections' patients and replicates.
-    contents : mapping of str to anything
-        By section, what is equal where counts or slide are the same.
+    patients : mapping of str to str
+        Of each section, ``""`` where it is not known.
+    replicates : sequence of sequence of str
+        Groups of sections cut from one block.
+    contents : mapping of str to sequence
+        By section, what is equal where the patches, or the counts, are the same.
     """
-    patients = {row.section: row.patient for row in dataset.rows}
     said = []
     for name in fold.test:
-        copies = [other for other in fold.training if contents[other] == contents[name]]
-        blocks = [set(group) - {name} for group in dataset.replicates if name in group]
-        replicates = [other for other in fold.training if any(other in block for block in blocks)]
+        copies = [other for other in fold.training if any(map(eq, contents[other], contents[name]))]
+        blocks = [set(group) - {name} for group in replicates if name in group]
+        cut = [other for other in fold.training if any(other in block for block in blocks)]
         siblings = [other for other in fold.training if patients[name] and patients[other] == patients[name]]
         if copies:
             said.append(f"{name} has the same content as {_listed(copies)}, trained on: its scores say nothing.")
-        elif replicates:
-            said.append(f"{name} is cut from one block with {_listed(replicates)}, trained on: nearly copies.")
+        elif cut:
+            said.append(f"{name} is cut from one block with {_listed(cut)}, trained on: nearly copies.")
         elif siblings:
             said.append(
                 f"{name} is of patient {patients[name]}, of whom {_listed(siblings)} {_were(siblings)} trained on: "

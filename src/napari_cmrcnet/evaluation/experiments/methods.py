@@ -175,7 +175,8 @@ def choose(
     Raises
     ------
     UserError
-        If a name is unknown or repeated, a file does not exist, or a method needs weights and there are none.
+        If a name is unknown or repeated, a file does not exist, a method needs weights and there are none, or has no
+        use for those that are given.
     """
     weights = weights or {}
     if unknown := [name for name in (*names, *filter(None, weights)) if name not in known_methods()]:
@@ -184,10 +185,13 @@ def choose(
         raise UserError(f"The method {repeated[0]} is there twice; name it once.")
     if missing := [path for path in weights.values() if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
+    for name in filter(None, weights):
+        if Choice(name, name, _settings(name, cmrcnet)).make(Path()).encoder_weights == "none":
+            raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
     choices = []
     for name in names or (name for name in known_methods() if not (steps and name == TUNED)):
         choice = Choice(name, name, _settings(name, cmrcnet), weights.get(name))
-        if choice.weights is None and choice.make(Path()).needs_weights:
+        if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
             if "" not in weights and names:
                 raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
             if "" not in weights:
@@ -214,17 +218,24 @@ def _changed(cmrcnet: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping
     return {**cmrcnet, "ks": tuple(cmrcnet["ks"][:1]), **settings, "model": model}
 
 
+def _keeps_encoder(settings: Mapping[str, Any]) -> bool:
+    return "variant" not in settings and "image_encoder" not in settings.get("model", {})
+
+
 def _with_rows(
     choices: Sequence[Choice],
     cmrcnet: Mapping[str, Any],
     changed: Mapping[str, Mapping[str, Any]],
     weights: Path | None,
 ) -> list[Choice]:
-    """Add CMRCNet with other settings, and as it is, which is one of the rows."""
+    """Add CMRCNet with other settings, and as it is, which is one of the rows.
+
+    Weights of its encoder go to the rows that have it.
+    """
     there = {choice.name for choice in choices}
     itself = [] if CMRCNET in there else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
     added = [
-        Choice(name, CMRCNET, _changed(cmrcnet, settings), weights)
+        Choice(name, CMRCNET, _changed(cmrcnet, settings), weights if _keeps_encoder(settings) else None)
         for name, settings in changed.items()
         if name not in {*there, CMRCNET}
     ]

@@ -93,7 +93,7 @@ def write_report(
         for path in draw(dataset, found, labels, genes, out / "figures") if plan.figures and labels else ():
             files.append(path)
             yield Progress("Drawing figures", len(files), 0, "files")
-    warnings = tuple(dict.fromkeys(said for fold in folds for said in fold.leaks))
+    warnings = tuple(dict.fromkeys((*(said for fold in folds for said in fold.leaks), *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]
     text = _text(dataset, plan, sections, found, [*map(markdown, tables), third], pictures, warnings, failed)
     files.append(_write(out / "report.md", text))
@@ -121,6 +121,18 @@ def _text(
         parts += ["## Figures", _figures(pictures)]
     parts += ["## Methods", _methods(found), "## Sections", _bullets(sections)]
     return "\n\n".join(parts) + "\n"
+
+
+def _versions(results: Sequence[UnitResult]) -> list[str]:
+    """Say which packages were of several versions, as where a benchmark went on after an upgrade."""
+    there: dict[str, set[str]] = {}
+    for one in results:
+        for name, version in one.about.get("packages", {}).items():
+            there.setdefault(name, set()).add(version)
+    several = [f"{name} {' and '.join(sorted(found))}" for name, found in there.items() if len(found) > 1]
+    if not several:
+        return []
+    return [f"The runs were made with several versions of {', '.join(several)}: differences may be of these."]
 
 
 def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:

@@ -159,12 +159,11 @@ def _wider(
     notes, title = [], "CMRCNet"
     for column, genes in sets.items():
         wanted = 250 if "150" in column else 500
-        fitting = [label for label in ours if int(label.output) <= wanted]
         rivals = {label.text: label for label in others}
-        if fitting:
-            rivals[title] = fitting[-1]
-            if int(fitting[-1].output) != wanted:
-                notes.append(f"k = {fitting[-1].output} stands in for the paper's {wanted}, more than there are spots.")
+        if ours:
+            rivals[title] = next((label for label in reversed(ours) if int(label.output) <= wanted), ours[0])
+            if rivals[title].output != str(wanted):
+                notes.append(f"k = {rivals[title].output} stands in for the paper's {wanted}.")
         for method, one in _estimates(rivals, genes, title, found, nan_as_zero).items():
             estimates.setdefault(method, {})[column] = one
     keys = {label.text: label.paper for label in others} | {title: CMRCNET}
