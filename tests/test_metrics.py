@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr, spearmanr
 
 from napari_cmrcnet.common.errors import UserError
@@ -22,6 +23,7 @@ from napari_cmrcnet.evaluation.metrics import (
     pcc,
     pcc_in_words,
     rmse,
+    spatial_blocks,
     spearman,
     undefined,
 )
@@ -104,7 +106,7 @@ def test_constant_genes_are_left_out_of_the_score_of_a_set(rng: np.random.Genera
 
 def test_bootstrap_is_pcc_of_the_drawn_spots(rng: np.random.Generator) -> None:
     measured, predicted = rng.normal(size=(25, 3)), rng.normal(size=(25, 3))
-    bootstrap = Bootstrap(25, seed=4, resamples=20)
+    bootstrap = Bootstrap(np.split(rng.permutation(25), [3, 10, 14, 21]), seed=4, resamples=20)
     found = bootstrap.pcc(measured, predicted)
     for times, row in zip(bootstrap.times, found, strict=True):
         drawn = np.repeat(np.arange(25), times)
@@ -114,7 +116,7 @@ def test_bootstrap_is_pcc_of_the_drawn_spots(rng: np.random.Generator) -> None:
 def test_bootstrap_of_a_rare_gene_is_undefined_where_it_was_not_drawn() -> None:
     measured = np.zeros((10, 1))
     measured[3] = 1.7
-    bootstrap = Bootstrap(10, seed=0)
+    bootstrap = Bootstrap(np.arange(10)[:, None], seed=0)
     found = bootstrap.pcc(measured, np.arange(10.0)[:, None])
     assert np.array_equal(np.isnan(found[:, 0]), bootstrap.times[:, 3] == 0)
 
@@ -122,8 +124,35 @@ def test_bootstrap_of_a_rare_gene_is_undefined_where_it_was_not_drawn() -> None:
 def test_interval_covers_the_truth_about_as_often_as_it_says(rng: np.random.Generator) -> None:
     shared = rng.normal(size=(80, 300))
     measured, predicted = shared + rng.normal(size=shared.shape), shared + rng.normal(size=shared.shape)  # PCC 0.5
-    low, high = interval(Bootstrap(80, resamples=400).pcc(measured, predicted))
+    low, high = interval(Bootstrap(np.arange(80)[:, None], resamples=400).pcc(measured, predicted))
     assert 0.88 < ((low < 0.5) & (high > 0.5)).mean() < 0.98
+
+
+@pytest.mark.parametrize(("smooth", "wider"), [(0, (0.8, 1.2)), (3, (1.5, 4.0))])
+def test_neighbours_that_are_alike_do_not_count_each_by_itself(
+    rng: np.random.Generator, smooth: float, wider: tuple[float, float]
+) -> None:
+    def fields() -> np.ndarray:
+        return np.stack([gaussian_filter(rng.normal(size=(20, 20)), smooth).ravel() for _ in range(50)], axis=1)
+
+    measured, predicted = fields(), fields()
+    width = {}
+    for name, blocks in (("spots", np.arange(400)[:, None]), ("blocks", spatial_blocks(grid(20)))):
+        low, high = interval(Bootstrap(blocks, resamples=400).pcc(measured, predicted))
+        width[name] = float(np.mean(high - low))
+    assert wider[0] < width["blocks"] / width["spots"] < wider[1]
+
+
+def test_blocks_of_a_section_are_compact() -> None:
+    blocks = spatial_blocks(grid(20))
+    assert sorted(np.concatenate(blocks).tolist()) == list(range(400))
+    assert {len(block) for block in blocks} <= {12, 13}
+    assert all(np.ptp(grid(20)[block], axis=0).max() <= 5 for block in blocks)
+    assert [block.tolist() for block in spatial_blocks([[0, 0]])] == [[0]]
+
+
+def grid(side: int) -> np.ndarray:
+    return np.stack(np.divmod(np.arange(side * side), side), axis=1).astype(float)
 
 
 class FakePrediction:
@@ -139,6 +168,7 @@ class FakePrediction:
         self.names = GeneNames(self.genes, tuple(f"ENSG{index:011}" for index in range(len(self.genes))))
         self.measured_genes = tuple(genes)
         self.spots = anndata.AnnData(np.zeros((len(measured), 1)))
+        self.xy = grid(16)[: len(measured)]
 
     def measured(self, genes: list[str]) -> Any:
         return sparse.csr_matrix(np.column_stack([self._measured[gene] for gene in genes]))

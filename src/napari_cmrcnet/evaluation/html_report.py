@@ -175,8 +175,9 @@ def _set_table(scores: Scores | None) -> Iterator[str]:
     yield element(
         "p",
         "PCC: Pearson correlation of predicted and measured expression of a gene over the section's spots; the "
-        "interval is a bootstrap over spots. HEG and HVG are the 50 genes of highest mean and of highest variance of "
-        "measured expression. A PCC is undefined where a gene is constant; such genes are left out of the mean."
+        "interval is a bootstrap over blocks of neighbouring spots. HEG and HVG are the 50 genes of highest mean and "
+        "of highest variance of measured expression. A PCC is undefined where a gene is constant; such genes are left "
+        "out of the mean."
         + (f" Markers: {scores.panel}." if scores.panel else "")
         + (f" Not measured or not predicted: {', '.join(scores.missing_markers)}." if scores.missing_markers else ""),
         "quiet",

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_cmrcnet.sections.around import compact_blocks
+
 Array = NDArray[np.float64]
 
 TOP = 50  # genes in HEG and HVG, as in the paper
@@ -156,27 +158,40 @@ def mean_z(values: ArrayLike) -> NDArray[np.float32]:
     return score
 
 
-class Bootstrap:
-    """Resamples of a section's spots, drawn with replacement.
+def spatial_blocks(xy: ArrayLike) -> list[NDArray[np.int64]]:
+    """Divide a section's spots, centres (n, 2), into about √n compact blocks of about √n spots, for `Bootstrap`."""
+    return compact_blocks(xy, max(1, round(float(np.sqrt(len(np.asarray(xy)))))))
 
-    Every gene sees the same resamples, so a set's mean can be taken within each of them.
+
+class Bootstrap:
+    """Resamples of a section's spots, drawn with replacement in blocks of neighbours.
+
+    Spots next to each other are alike: drawn one by one, as if each told something of its own, they would give
+    intervals that are much too narrow. Blocks keep together what neighbours share (block bootstrap: Hall, Stochastic
+    Processes and their Applications 20:231, 1985). Every gene sees the same resamples, so a set's mean can be taken
+    within each of them.
 
     Parameters
     ----------
-    n : int
-        Spots.
+    blocks : sequence of integer arrays
+        Rows of the spots of each block; every spot is in one. `spatial_blocks` makes them.
     seed : int or sequence of int
         Start of the random numbers: the same seed gives the same intervals.
     resamples : int
         How many.
     """
 
-    def __init__(self, n: int, seed: int | Sequence[int] = 0, resamples: int = RESAMPLES) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(
+        self, blocks: Sequence[NDArray[np.int64]], seed: int | Sequence[int] = 0, resamples: int = RESAMPLES
+    ) -> None:
+        rng, n = np.random.default_rng(seed), len(blocks)
+        block = np.empty(sum(map(len, blocks)), np.intp)  # of each spot
+        for number, rows in enumerate(blocks):
+            block[rows] = number
         # How often each spot was drawn; more than 255 times is beyond chance.
-        self.times = np.zeros((resamples, n), np.uint8)
+        self.times = np.zeros((resamples, len(block)), np.uint8)
         for row in self.times:
-            row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
+            row[:] = np.bincount(rng.integers(0, n, n), minlength=n)[block]
 
     def pcc(self, measured: ArrayLike, predicted: ArrayLike) -> NDArray[np.float32]:
         """Return each gene's correlation in each resample.
@@ -199,7 +214,8 @@ class Bootstrap:
         powers = np.hstack([a, b, a * a, b * b, a * b])
         result = np.empty((len(self.times), a.shape[1]), np.float32)
         for start in range(0, len(self.times), 128):  # weights as float32: 128 rows at a time, not 1,000
-            weights = self.times[start : start + 128] / np.float32(len(a))
+            weights = self.times[start : start + 128].astype(np.float32)
+            weights /= weights.sum(axis=1, keepdims=True)  # blocks are not all of one size
             mean_a, mean_b, square_a, square_b, product = np.split(weights @ powers, 5, axis=1)
             var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
             defined = (var_a > _ROUNDING) & (var_b > _ROUNDING)

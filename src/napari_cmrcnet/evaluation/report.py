@@ -150,7 +150,7 @@ def _summary(
     return {
         **{name: sets[name].as_dict() for name in SETS},
         "spots": sum(scored.spots for scored in scores),
-        "interval": {"level": 0.95, "over": "spots", "resamples": RESAMPLES, "seed": seed},
+        "interval": {"level": 0.95, "over": "blocks of neighbouring spots", "resamples": RESAMPLES, "seed": seed},
         "warnings": list(warnings),
         "sections": [
             {
@@ -191,7 +191,11 @@ def _markdown(
     names = ", ".join(scored.section for scored in scores)
     lines = [f"# Predicted against measured expression: {names}", ""]
     lines += [f"> **Note.** {warning}" + "\n" for warning in warnings]
-    lines += ["Mean Pearson correlation (PCC) of genes over the spots of a section, with 95 % bootstrap intervals.", ""]
+    lines += [
+        "Mean Pearson correlation (PCC) of genes over the spots of a section, with 95 % intervals",
+        "(bootstrap over blocks of neighbouring spots).",
+        "",
+    ]
     lines += ["| section | spots | genes | set | PCC | 95 % interval | genes counted | undefined |"]
     lines += ["|---|---:|---:|---|---:|---|---:|---:|"]
     for scored in scores:

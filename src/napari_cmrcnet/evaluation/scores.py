@@ -18,6 +18,7 @@ from napari_cmrcnet.evaluation.metrics import (
     mean_pcc,
     pcc,
     rmse,
+    spatial_blocks,
     spearman,
     undefined,
 )
@@ -41,7 +42,7 @@ class SetScore:
     pcc : float or None
         Mean over the genes that have one; None if none has.
     low, high : float or None
-        95 % bootstrap interval of that mean over the section's spots.
+        95 % bootstrap interval of that mean over blocks of the section's spots (`Bootstrap`).
     n : int
         Genes counted in the mean.
     undefined : int
@@ -172,7 +173,7 @@ def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan
     table, n = scores.table, prediction.spots.n_obs
     genes, correlations = list(table.index), table["pcc"].to_numpy()
     # Sections of one size would draw the same spots from the seed alone; their resamples must be independent.
-    bootstrap = Bootstrap(n, (seed, crc32(prediction.name.encode())))
+    bootstrap = Bootstrap(spatial_blocks(prediction.xy), (seed, crc32(prediction.name.encode())))
     rows = np.full((len(genes), 3), np.nan)
     of_sets: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS}
     for done, block in _blocks(genes, n):

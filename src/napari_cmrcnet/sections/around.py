@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from scipy.spatial import cKDTree
 
@@ -42,3 +43,30 @@ def spots_around(section: "Section", reach: float = REACH) -> sparse.csr_matrix:
         nearest = np.where(found[:, 0] == alone, found[:, 1], found[:, 0])
         rows, columns = np.append(rows, alone), np.append(columns, nearest)
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))
+
+
+def compact_blocks(xy: npt.ArrayLike, size: int) -> list[npt.NDArray[np.int64]]:
+    """Divide spots into compact blocks by halving the longer side again and again.
+
+    Parameters
+    ----------
+    xy : (n, 2)
+        Spot centres.
+    size : int
+        Most spots in a block, 1 or more.
+
+    Returns
+    -------
+    list of int64 arrays
+        Sorted rows; every spot is in one block.
+    """
+    return _halve(np.asarray(xy, np.float64), np.arange(len(np.asarray(xy))), size)
+
+
+def _halve(xy: npt.NDArray[np.float64], rows: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    if len(rows) <= size:
+        return [np.sort(rows)]
+    longer = int(np.argmax(np.ptp(xy[rows], axis=0)))
+    ordered = rows[np.argsort(xy[rows, longer], kind="stable")]
+    half = len(rows) // 2
+    return _halve(xy, ordered[:half], size) + _halve(xy, ordered[half:], size)

@@ -33,7 +33,7 @@ _TIPS = (
     "Tick genes, or press the space bar, to make a panel of them.",
     "The gene's symbol. An alias by which it was found stands behind it.",
     "Pearson correlation of predicted with measured expression over all spots.",
-    "95 % interval of the correlation, by drawing the spots anew 1,000 times.",
+    "95 % interval of the correlation, by drawing blocks of neighbouring spots anew 1,000 times.",
     "Mean measured expression over all spots, log-normalised.",
     "Mean predicted expression over all spots, log-normalised.",
     "HEG (E): of the 50 most expressed genes. HVG (V): of the 50 most variable. Marker (M): of the checkpoint's panel. "

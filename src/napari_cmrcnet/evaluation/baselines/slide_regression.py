@@ -13,6 +13,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.baselines.regression import Training, enough_memory
 from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.sections.around import compact_blocks
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.pixel_size import spots_lattice
@@ -187,7 +188,7 @@ def array_positions(section: Section) -> Rows:
 
 
 def windows(xy: NDArray[np.float64], size: int, full: int) -> list[Rows]:
-    """Divide spots into compact windows by halving the longer side again and again.
+    """Divide spots into compact windows.
 
     Parameters
     ----------
@@ -203,17 +204,7 @@ def windows(xy: NDArray[np.float64], size: int, full: int) -> list[Rows]:
     list of int64 arrays
         Sorted rows; every spot is in one window.
     """
-    everything = np.arange(len(xy))
-    return [everything] if len(xy) <= full else _halve(xy, everything, size)
-
-
-def _halve(xy: NDArray[np.float64], rows: Rows, size: int) -> list[Rows]:
-    if len(rows) <= size:
-        return [np.sort(rows)]
-    longer = int(np.argmax(np.ptp(xy[rows], axis=0)))
-    ordered = rows[np.argsort(xy[rows, longer], kind="stable")]
-    half = len(rows) // 2
-    return _halve(xy, ordered[:half], size) + _halve(xy, ordered[half:], size)
+    return compact_blocks(xy, full if len(xy) <= full else size)
 
 
 def nearest_neighbours(xy: NDArray[np.float64], k: int) -> Rows:

@@ -43,8 +43,9 @@ class STNet:
 
     Two things differ. The target is log-normalised expression, as for all methods here, not log((1 + c) / (N + Σc)):
     both are natural logarithms of a spot's share, so that the learning rate keeps its meaning. And the last epoch is
-    taken, where the authors chose one by an inner cross-validation. The published rate is made for 30,000 spots and a
-    pretrained network: on a few hundred spots it hardly leaves its start. ``optimiser="adam"`` with 1e-4, as later
+    taken, where the authors chose one by an inner cross-validation. The published rate is made for 30,000 spots, 250
+    genes (the loss is divided by their number, and so is the step of a gene's own weights) and a pretrained network:
+    on a few hundred spots and thousands of genes it hardly leaves its start. ``optimiser="adam"`` with 1e-4, as later
     comparisons have it, is the method ``stnet-adam``.
 
     Parameters
