@@ -289,9 +289,8 @@ def run_in_window(
     dock = viewer.window.add_dock_widget(bar, area="bottom", name=title, add_vertical_stretch=False)
 
     def close() -> None:
-        if (
-            isalive(bar) and bar.window().isVisible() and not bar.text.startswith(WARNING)
-        ):  # a closed window is deleted a little later
+        shown = isalive(bar) and bar.window().isVisible()  # a closed window is deleted a little later
+        if shown and not bar.text.startswith(WARNING):
             viewer.window.remove_dock_widget(dock)
         ended()
 
