@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from napari_cmrcnet.evaluation.metrics import mean_pcc, pcc
 from napari_cmrcnet.retrieval.averages import softmax_weights
@@ -14,6 +15,7 @@ from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY
 
 Float32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 K = 50
 K_CHOICES = (10, 25, 50, 100, 200)
@@ -46,27 +48,44 @@ class Embedded:
     expression: Float32
 
 
-def nearest_mean(similarity: Float32, expression: Float32, k: int = K) -> Float32:
-    """Return the mean expression of the k most similar training spots, or of all where there are fewer."""
+def nearest(similarity: Float32, k: int) -> Rows:
+    """Return the k most similar training spots of each patch, int64 (n, k), or all where there are fewer."""
     k = min(k, similarity.shape[1])
-    chosen = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    weights = np.zeros_like(similarity)
-    np.put_along_axis(weights, chosen, np.float32(1 / k), axis=1)
+    blocks = [np.argsort(-block, axis=1, kind="stable")[:, :k] for block in _blocks(similarity)]
+    return np.concatenate(blocks)
+
+
+def mean_of(rows: Rows, expression: Float32) -> Float32:
+    """Return the mean expression of some training spots for each patch; rows (n, k), expression (M, g)."""
+    n, k = rows.shape
+    shares = np.full(n * k, 1 / k, np.float32)
+    weights = sparse.csr_matrix((shares, rows.ravel(), np.arange(0, n * k + 1, k)), shape=(n, len(expression)))
     mean: Float32 = weights @ expression
     return mean
 
 
+def nearest_mean(similarity: Float32, expression: Float32, k: int = K) -> Float32:
+    """Return the mean expression of the k most similar training spots, or of all where there are fewer."""
+    return mean_of(nearest(similarity, k), expression)
+
+
 def softmax_mean(similarity: Float32, expression: Float32) -> Float32:
     """Return the mean expression of all training spots, weighted as the tuned method weighs its nearest."""
-    mean: Float32 = softmax_weights(similarity, TEMPERATURE) @ expression
-    return mean
+    return np.concatenate([softmax_weights(block, TEMPERATURE) @ expression for block in _blocks(similarity)])
 
 
 def similarity_mean(similarity: Float32, expression: Float32) -> Float32:
     """Return the mean expression of all training spots, weighted by their similarity where that is above 0."""
-    weights = np.maximum(similarity, 0) + np.float32(1e-9)
-    mean: Float32 = (weights / weights.sum(axis=1, keepdims=True)) @ expression
-    return mean
+    means = []
+    for block in _blocks(similarity):
+        weights = np.maximum(block, 0) + np.float32(1e-9)
+        means.append((weights / weights.sum(axis=1, keepdims=True)) @ expression)
+    return np.concatenate(means)
+
+
+def _blocks(similarity: Float32) -> list[Float32]:
+    """Return the rows in blocks: of a whole section and a large bank, one array more is gigabytes."""
+    return [similarity[start : start + QUERIES_A_BLOCK] for start in range(0, len(similarity), QUERIES_A_BLOCK)]
 
 
 def _centred(embedded: Embedded) -> Float32:
@@ -110,9 +129,10 @@ def _chosen_k(embedded: Embedded) -> Float32:
         own, others = embedded.section == number, embedded.section != number
         if not others.any():
             return nearest_mean(_by_genes(embedded), embedded.expression)
-        similarity = embedded.patches[own] @ embedded.genes[others].T
+        found = nearest(embedded.patches[own] @ embedded.genes[others].T, max(K_CHOICES))
+        rows = np.flatnonzero(others)[found]  # among all training spots
         for k in K_CHOICES:
-            predicted = nearest_mean(similarity, embedded.expression[others], k)
+            predicted = mean_of(rows[:, :k], embedded.expression)
             score[k] += mean_pcc(pcc(embedded.expression[own], predicted), nan_as_zero=True)
     return nearest_mean(_by_genes(embedded), embedded.expression, max(score, key=score.__getitem__))
 
