@@ -632,6 +632,9 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
     )
     assert main(["benchmark", str(sheet), *out]) == 1
     assert "S1 has no spots in the sheet" in capsys.readouterr().err
+    weights = ["--weights", str(sheet), str(sheet)]
+    assert main(["benchmark", str(sheet), *out, *weights]) == 1
+    assert "is the second file of weights for one method; name a method each" in capsys.readouterr().err
     assert main(["download", "raed"]) == 1
     assert "none of the paper's datasets" in capsys.readouterr().err
 

@@ -227,6 +227,8 @@ def test_filters_list_sets_panels_and_ticks(full: GenesPanel, scores: Scores) ->
     assert full.panels.current.name == "mine"
     assert "mine" in cell(full, "GENE6", Column.SETS)
     assert "missing: NOT_HERE" in full.panels.choice.toolTip()
+    full.session.add_panel(Panel("mine", ("GENE2",)))  # loaded again, from a file that was edited
+    assert listed(full) == ["GENE2"]
 
 
 def test_a_tick_is_set_by_a_click_and_by_the_space_bar(qtbot: Any, full: GenesPanel) -> None:

@@ -20,6 +20,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training import loop
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
+from napari_cmrcnet.training.validation import Validation
 
 Write = Callable[..., tuple[Path, Path]]
 Open = Callable[..., Section]
@@ -108,6 +109,31 @@ def test_stopped_between_two_files(
     assert content(out) == uninterrupted
 
 
+def test_a_best_epoch_that_a_stop_has_undone_leaves_the_one_before(
+    sections: Sequence[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where epochs come out otherwise when they are run again, as on a GPU."""
+
+    def train(name: str, losses: Sequence[float], resume: bool = False) -> Path:
+        script = iter(losses)
+        monkeypatch.setattr(loop, "validate", lambda *_: Validation(next(script), 0.1))
+        finish(fit(sections, settings(), tmp_path / name, resume=resume))
+        return tmp_path / name
+
+    def stop(state: loop.State, path: Path) -> None:
+        if len(state.history) == 2:
+            raise StopError  # the second epoch's weights are written as the best, and the state is not
+        save(state, path)
+
+    save = loop.State.save
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.State, "save", stop)
+        with pytest.raises(StopError):
+            train("stopped.cmrcnet", [2, 1])
+    stopped = train("stopped.cmrcnet", [3, 4, 5], resume=True)
+    assert content(stopped) == content(train("whole.cmrcnet", [2, 3, 4, 5]))
+
+
 @pytest.mark.parametrize(
     "step",
     ["Measuring stains", "Making thumbnails", "Encoding patches", "Comparing the training spots with each other"],
@@ -135,6 +161,7 @@ from test_resume import settings
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.training.fit import fit
+from napari_cmrcnet.training.validation import Validation
 folder = Path(sys.argv[1])
 sections = [open_section(folder / f"S{i}.tif", folder / f"S{i}.h5ad", mpp=0.5) for i in range(2)]
 def say(progress):

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.retrieval import spread
 
 SCRIPT = """
@@ -47,6 +48,18 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     for process in alive:
         process.kill()
     assert not alive
+
+
+def test_what_the_system_refuses_is_told_and_the_others_go_on() -> None:
+    class Refused:
+        name = "B"
+
+        def run(self) -> Job[None]:
+            yield Progress("Reading", 0, 0)
+            raise PermissionError(13, "Permission denied", "/home/b/B.tif")
+
+    failed = finish(spread.spread([Refused()], step="Predicting", kind="slides"))
+    assert str(failed["B"]) == "/home/b/B.tif: Permission denied."
 
 
 def test_workers_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

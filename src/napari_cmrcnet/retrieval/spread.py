@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, system_error
 from napari_cmrcnet.common.progress import Job, Progress, finish
 
 logger = logging.getLogger(__name__)
@@ -158,6 +158,8 @@ def _reason(name: str, error: Exception) -> UserError:
         return error
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # torch's
         return UserError("the memory of this machine does not suffice; run fewer at once, or on one with more")
+    if isinstance(error, OSError) and error.filename:
+        return UserError(system_error(error))
     logger.error("%s failed", name, exc_info=error)
     return UserError(
         f"an unexpected error ({type(error).__name__}: {error}), which is a defect of this software: please report it "
