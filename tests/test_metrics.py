@@ -14,19 +14,17 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation import metrics
 from napari_cmrcnet.evaluation.metrics import (
-    Bootstrap,
     heg,
     hvg,
-    interval,
     mean_pcc,
     mean_z,
     pcc,
     pcc_in_words,
     rmse,
-    spatial_blocks,
     spearman,
     undefined,
 )
+from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 from napari_cmrcnet.evaluation.scores import combine, interval_job, pcc_job, score
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.provenance import Provenance

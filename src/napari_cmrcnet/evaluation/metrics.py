@@ -1,23 +1,18 @@
 """How well predicted follows measured expression, gene by gene and over sets of genes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cmrcnet.sections.around import compact_blocks
-
 Array = NDArray[np.float64]
 
 TOP = 50  # genes in HEG and HVG, as in the paper
-RESAMPLES = 1000
 
 FEW_SPOTS = "fewer than 3 spots"
 CONSTANT_MEASURED = "constant measured"
 CONSTANT_PREDICTED = "constant predicted"
-
-_ROUNDING = 1e-6  # a variance below it, of values of variance 1 in float32, is rounding
 
 
 def pcc_in_words(pcc: float, low: float = np.nan, high: float = np.nan) -> str:
@@ -31,6 +26,8 @@ def pcc_in_words(pcc: float, low: float = np.nan, high: float = np.nan) -> str:
 def undefined(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     """Say for each gene why its correlation is undefined, ``""`` where it is defined.
 
+    A gene that is merely rare has a correlation, and no score: see `counted.unscored`.
+
     Parameters
     ----------
     measured, predicted : (n, g)
@@ -41,7 +38,7 @@ def undefined(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     list of str
         One of ``"fewer than 3 spots"``, ``"constant measured"``, ``"constant predicted"`` and ``""`` a gene.
     """
-    truth, guess = _pair(measured, predicted)
+    truth, guess = pair(measured, predicted)
     if len(truth) < 3:
         return [FEW_SPOTS] * truth.shape[1]
     reasons = np.where(_constant(truth), CONSTANT_MEASURED, np.where(_constant(guess), CONSTANT_PREDICTED, ""))
@@ -60,8 +57,8 @@ def pcc(measured: ArrayLike, predicted: ArrayLike) -> Array:
     -------
     float64 (g,)
     """
-    truth, guess = _pair(measured, predicted)
-    products = np.clip(np.einsum("ij,ij->j", _unit(truth), _unit(guess)), -1.0, 1.0)
+    truth, guess = pair(measured, predicted)
+    products = np.clip(np.einsum("ij,ij->j", unit(truth), unit(guess)), -1.0, 1.0)
     return np.where(np.array(undefined(truth, guess)) == "", products, np.nan)
 
 
@@ -70,7 +67,7 @@ def spearman(measured: ArrayLike, predicted: ArrayLike) -> Array:
 
     Values are ranked as float32, in which expression is kept.
     """
-    truth, guess = _pair(measured, predicted)
+    truth, guess = pair(measured, predicted)
     return pcc(_ranks(truth), _ranks(guess))
 
 
@@ -94,7 +91,7 @@ def _ranks(values: Array) -> Array:
 
 def rmse(measured: ArrayLike, predicted: ArrayLike) -> Array:
     """Return the root mean squared error of each gene, in units of log-normalised expression."""
-    truth, guess = _pair(measured, predicted)
+    truth, guess = pair(measured, predicted)
     error = truth - guess
     root: Array = np.sqrt(np.einsum("ij,ij->j", error, error) / max(1, len(error)))
     return root
@@ -153,110 +150,80 @@ def mean_z(values: ArrayLike) -> NDArray[np.float32]:
     varying = array[:, ~_constant(array)]
     if not varying.size:
         return np.zeros(len(array), np.float32)
-    z = _unit(varying) * np.sqrt(len(array))  # a column of length one has the population SD 1/√n
+    z = unit(varying) * np.sqrt(len(array))  # a column of length one has the population SD 1/√n
     score: NDArray[np.float32] = z.mean(axis=1).astype(np.float32)
     return score
 
 
-def spatial_blocks(xy: ArrayLike) -> list[NDArray[np.int64]]:
-    """Divide a section's spots, centres (n, 2), into about √n compact blocks of about √n spots, for `Bootstrap`."""
-    return compact_blocks(xy, max(1, round(float(np.sqrt(len(np.asarray(xy)))))))
+def morans_i(values: ArrayLike, neighbours: Any) -> Array:
+    """Return Moran's I of each column: how alike spots next to each other are, from about 0 (not at all) to 1.
 
-
-class Bootstrap:
-    """Resamples of a section's spots, drawn with replacement in blocks of neighbours.
-
-    Spots next to each other are alike: drawn one by one, as if each told something of its own, they would give
-    intervals that are much too narrow. Blocks keep together what neighbours share (block bootstrap: Hall, Stochastic
-    Processes and their Applications 20:231, 1985). Every gene sees the same resamples, so a set's mean can be taken
-    within each of them.
+    I = n / Σw · Σ w_ij z_i z_j / Σ z_i², z the values less their mean (Moran, Biometrika 37:17, 1950). All neighbours
+    weigh the same, 1; without any structure the mean of I is -1 / (n - 1).
 
     Parameters
     ----------
-    blocks : sequence of integer arrays
-        Rows of the spots of each block; every spot is in one. `spatial_blocks` makes them.
-    seed : int or sequence of int
-        Start of the random numbers: the same seed gives the same intervals.
-    resamples : int
-        How many.
+    values : (n, g)
+        A value a spot and gene.
+    neighbours : sparse matrix (n, n)
+        Ones where the column's spot is a neighbour of the row's, as `spots_around` gives them: the nearest ones on
+        the lattice, six of a hexagonal array, eight of a square one.
+
+    Returns
+    -------
+    float64 (g,)
+        NaN for a constant column, and where no spot has a neighbour.
     """
-
-    def __init__(
-        self, blocks: Sequence[NDArray[np.int64]], seed: int | Sequence[int] = 0, resamples: int = RESAMPLES
-    ) -> None:
-        rng, n = np.random.default_rng(seed), len(blocks)
-        block = np.empty(sum(map(len, blocks)), np.intp)  # of each spot
-        for number, rows in enumerate(blocks):
-            block[rows] = number
-        # How often each spot was drawn; more than 255 times is beyond chance.
-        self.times = np.zeros((resamples, len(block)), np.uint8)
-        for row in self.times:
-            row[:] = np.bincount(rng.integers(0, n, n), minlength=n)[block]
-
-    def pcc(self, measured: ArrayLike, predicted: ArrayLike) -> NDArray[np.float32]:
-        """Return each gene's correlation in each resample.
-
-        The weighted moments of all genes and resamples are one matrix product, in float32: its rounding, about
-        1e-6, is far below what the resamples differ by.
-
-        Parameters
-        ----------
-        measured, predicted : (n, g)
-            Expression; give genes in blocks, the result has 1,000 rows.
-
-        Returns
-        -------
-        float32 (resamples, g)
-            NaN where a gene is constant in the resample.
-        """
-        truth, guess = _pair(measured, predicted)
-        a, b = ((_unit(values) * np.sqrt(len(values))).astype(np.float32) for values in (truth, guess))
-        powers = np.hstack([a, b, a * a, b * b, a * b])
-        result = np.empty((len(self.times), a.shape[1]), np.float32)
-        for start in range(0, len(self.times), 128):  # weights as float32: 128 rows at a time, not 1,000
-            weights = self.times[start : start + 128].astype(np.float32)
-            weights /= weights.sum(axis=1, keepdims=True)  # blocks are not all of one size
-            mean_a, mean_b, square_a, square_b, product = np.split(weights @ powers, 5, axis=1)
-            var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
-            defined = (var_a > _ROUNDING) & (var_b > _ROUNDING)
-            scale = np.sqrt(np.where(defined, var_a * var_b, 1))
-            result[start : start + 128] = np.where(defined, (product - mean_a * mean_b) / scale, np.nan)
-        return result
-
-
-def interval(replicates: NDArray[np.floating[Any]], level: float = 0.95) -> tuple[Array, Array]:
-    """Return the lower and upper percentile bounds of each column, NaN where a column is all NaN."""
-    ordered = np.sort(replicates, axis=0)  # NaN last
-    last = np.maximum(np.isfinite(replicates).sum(axis=0) - 1, 0)
-    bounds = []
-    for quantile in ((1 - level) / 2, (1 + level) / 2):
-        place = last * quantile
-        below = np.floor(place).astype(np.intp)
-        pair = np.take_along_axis(ordered, np.stack([below, np.minimum(below + 1, last)]), axis=0).astype(np.float64)
-        bounds.append(pair[0] + (place - below) * (pair[1] - pair[0]))
-    return bounds[0], bounds[1]
+    array = np.asarray(values, np.float64)
+    weight = float(neighbours.sum())
+    if not weight:
+        return np.full(array.shape[1], np.nan)
+    z = unit(array)
+    alike = np.einsum("ij,ij->j", z, neighbours @ z)
+    return np.where(_constant(array), np.nan, len(array) / weight * alike)
 
 
 def gene_sets(
-    mean: ArrayLike, variance: ArrayLike, genes: Sequence[str], markers: Sequence[str]
+    mean: ArrayLike,
+    variance: ArrayLike,
+    genes: Sequence[str],
+    markers: Sequence[str],
+    variable: Collection[str] | None = None,
 ) -> Mapping[str, tuple[str, ...]]:
-    """Return the genes of HEG, HVG and the markers among `genes`."""
+    """Return the genes of HEG, HVG and the markers among `genes`.
+
+    Parameters
+    ----------
+    mean, variance : (g,)
+        Of each gene's measured, log-normalised expression over the test section's spots.
+    genes : sequence of str
+        Their names.
+    markers : sequence of str
+        Marker genes; those among `genes` are taken.
+    variable : collection of str, optional
+        The union of each training section's 1,000 highly variable genes, among which the paper ranks ("top 50 HEGs
+        among HVGs"; its public code ranks that list by the test section's sums and variances). Without it HEG and
+        HVG are ranked among all genes.
+    """
+    rows = [row for row, gene in enumerate(genes) if variable is None or gene in variable]
+    ranked = [genes[row] for row in rows]
     known = set(genes)
     return {
-        "HEG": heg(mean, genes),
-        "HVG": hvg(variance, genes),
+        "HEG": heg(np.asarray(mean)[rows], ranked),
+        "HVG": hvg(np.asarray(variance)[rows], ranked),
         "markers": tuple(gene for gene in markers if gene in known),
     }
 
 
-def _pair(measured: ArrayLike, predicted: ArrayLike) -> tuple[Array, Array]:
+def pair(measured: ArrayLike, predicted: ArrayLike) -> tuple[Array, Array]:
+    """Return both as float64 (n, g); raises ValueError if they differ in shape."""
     truth, guess = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
     if truth.shape != guess.shape or truth.ndim != 2:
         raise ValueError(f"measured {truth.shape} and predicted {guess.shape} must be the same (spots, genes)")
     return truth, guess
 
 
-def _unit(values: Array) -> Array:
+def unit(values: Array) -> Array:
     """Return columns centred and of length one; scaled before squaring, so that tiny ones do not underflow.
 
     Constant columns are zero.

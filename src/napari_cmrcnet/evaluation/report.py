@@ -13,8 +13,8 @@ from napari_cmrcnet.common.files import atomic_file, write_json
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.evaluation.leaks import warnings_of
-from napari_cmrcnet.evaluation.metrics import RESAMPLES
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
+from napari_cmrcnet.evaluation.resampling import RESAMPLES
 from napari_cmrcnet.evaluation.scores import SETS, Scores, SetScore, combine, score_job
 
 if TYPE_CHECKING:

@@ -10,18 +10,8 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.evaluation.metrics import (
-    Bootstrap,
-    dense,
-    gene_sets,
-    interval,
-    mean_pcc,
-    pcc,
-    rmse,
-    spatial_blocks,
-    spearman,
-    undefined,
-)
+from napari_cmrcnet.evaluation.metrics import dense, gene_sets, mean_pcc, pcc, rmse, spearman, undefined
+from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 
 if TYPE_CHECKING:
     import pandas as pd

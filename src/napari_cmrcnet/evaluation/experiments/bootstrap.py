@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.metrics import interval
+from napari_cmrcnet.evaluation.resampling import interval
 
 Array = NDArray[np.float64]
 RESAMPLES = 2000
