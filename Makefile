@@ -8,16 +8,20 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
 	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
 
-.PHONY: demo test lint bench sample clean
+.PHONY: demo test test-pyside6 test-pyqt6 lint bench sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
 
-# The tests of the window run with each Qt. One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
+# One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
+# First all tests that need no window, a file a process; then those of the window with each Qt, beside each other.
 test: $(VENV)/.installed-test lint
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
-	OMP_NUM_THREADS=1 QT_API=pyside6 $(SCREEN) $(BIN)/pytest --durations=10
-	OMP_NUM_THREADS=1 QT_API=pyqt6 $(SCREEN) $(BIN)/pytest -m qt
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses logical --maxprocesses 4 --dist loadfile --durations=10
+	$(MAKE) --jobs 2 --output-sync test-pyside6 test-pyqt6
+
+test-pyside6 test-pyqt6: test-%:
+	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
