@@ -12,7 +12,15 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections import regions as module
-from napari_cmrcnet.sections.regions import Region, class_colour, polygonal, read_geojson, with_names, write_geojson
+from napari_cmrcnet.sections.regions import (
+    Region,
+    class_colour,
+    polygonal,
+    read_geojson,
+    reading_geojson,
+    with_names,
+    write_geojson,
+)
 
 OUTER = [[0, 0], [100, 0], [100, 100], [0, 100], [0, 0]]
 HOLE = [[40, 40], [60, 40], [60, 60], [40, 60], [40, 40]]
@@ -136,6 +144,38 @@ def test_outlines_that_cross_themselves(tmp_path: Path) -> None:
     assert notes == ["1 outlines cross themselves and were repaired."]
 
 
+def scribble(corners: int) -> list[list[float]]:
+    """Return an outline whose edges all cross each other."""
+    return (np.random.default_rng(0).random((corners, 2)) * 1000).round(2).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.timeout(60)  # minutes, where every crossing is a corner of the result
+def test_outlines_that_cross_themselves_very_often(tmp_path: Path) -> None:
+    (region,) = read_geojson(write(tmp_path / "a.geojson", feature(polygon(scribble(300)))))
+    assert region.geometry.is_valid
+    for name, geometry in (
+        ("one", polygon(scribble(20_000))),
+        ("two", {"type": "MultiPolygon", "coordinates": [[scribble(1500)], [scribble(1500)]]}),
+        ("nested", {"type": "GeometryCollection", "geometries": [polygon(scribble(3000)), polygon(OUTER)]}),
+    ):
+        with pytest.raises(UserError, match="object 1 crosses itself more often than can be repaired"):
+            read_geojson(write(tmp_path / f"{name}.geojson", feature(geometry)))
+
+
+def test_an_outline_of_many_corners_with_a_slip_of_the_hand_is_repaired(tmp_path: Path) -> None:
+    angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 5000 + 6000
+    circle[[500, 502]] = circle[[502, 500]]
+    (region,) = read_geojson(write(tmp_path / "a.geojson", feature(polygon(circle.round(3).tolist()))))
+    assert region.geometry.area == pytest.approx(np.pi * 5000**2, rel=1e-4)
+
+
+def test_reading_can_be_stopped_between_outlines(tmp_path: Path) -> None:
+    job = reading_geojson(write(tmp_path / "a.geojson", 5 * [feature(polygon(OUTER))]))
+    assert [(next(job).done, next(job).done) for _ in range(2)][1] == (1, 2)
+    job.close()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -158,6 +198,7 @@ def test_outlines_that_cross_themselves(tmp_path: Path) -> None:
         (json.dumps(polygon([[1, 2], [2], [3, 4]])), "object 1 is damaged"),
         (json.dumps(polygon([None] * 4)), "object 1 is damaged"),
         (json.dumps(polygon(5)), "object 1 is damaged"),
+        (json.dumps(polygon([[0, 0], [1, 10**400], [1, 1], [0, 0]])), "object 1 is damaged"),
         (json.dumps({"type": "MultiPolygon", "coordinates": {"a": 1}}), "holds no outline"),
         (json.dumps({"type": "Polygon", "coordinates": 9 * "[1,2]"}), "holds no outline"),
     ],

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,7 @@ def test_import_adds_and_save_gives_back(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "q.geojson"), ""))
     session.set_regions(regions())
     qtbot.mouseClick(panel.files.load, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.jobs.busy)
     assert [region.name for region in session.regions] == ["left", "right", "Tumor: Positive 1"]
     assert "1 region was added from q.geojson" in panel.jobs.text
     assert cells(panel)[2][2] == str(holed_spots(session, holed))
@@ -266,8 +268,20 @@ def test_import_adds_and_save_gives_back(
     assert again[2].geometry.equals(holed)
     (tmp_path / "bad.geojson").write_text("{")
     panel.files.import_geojson(tmp_path / "bad.geojson")
+    qtbot.waitUntil(lambda: not panel.jobs.busy)
     assert "bad.geojson is not GeoJSON" in panel.jobs.text
     assert len(session.regions) == 3
+
+
+def test_regions_read_while_another_section_is_opened_are_not_added(
+    panel: RegionsPanel, session: Session, prediction: Prediction, tmp_path: Path, qtbot: Any
+) -> None:
+    write_geojson(tmp_path / "q.geojson", regions())
+    panel.files.import_geojson(tmp_path / "q.geojson")
+    session.set_prediction(copy(prediction))
+    qtbot.waitUntil(lambda: not panel.jobs.busy)
+    assert session.regions == ()
+    assert "another section has been opened" in panel.jobs.text
 
 
 def holed_spots(session: Session, geometry: Any) -> int:

@@ -17,12 +17,17 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress, finish
 
 RGB = tuple[int, int, int]
 
 MAX_BYTES = 32 * 2**20  # a million corners; more is an export of cells
 MAX_REGIONS = 2000
 MAX_PX = 1e7  # no slide is so large
+# Repairing an outline takes a time that grows with how often its edges cross: about a second for so many pairs of edges
+# whose boxes overlap. Hand-drawn outlines have a few a corner.
+MAX_CROSSINGS, CROSSINGS_A_CORNER = 200_000, 16
+PAIRS_AT_ONCE = 10_000_000
 
 CLASSES: dict[str, RGB] = {
     "Tumour": (200, 0, 0),
@@ -108,13 +113,20 @@ def with_names(regions: Iterable[Region]) -> tuple[Region, ...]:
 
 
 def polygonal(geometry: Any) -> Polygon | MultiPolygon:
-    """Return what has an area of a geometry, made valid: an outline that crosses itself encloses by even and odd."""
-    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(geometry)))
+    """Return what has an area of a geometry, made valid: all that an outline which crosses itself goes around."""
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    parts = shapely.get_parts(shapely.get_parts(geometry))
     parts = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
 def read_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -> tuple[Region, ...]:
+    """Read the outlines of a GeoJSON file as QuPath exports it, as `reading_geojson` does in steps."""
+    return finish(reading_geojson(path, notes))
+
+
+def reading_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -> Job[tuple[Region, ...]]:
     """Read the outlines of a GeoJSON file as QuPath exports it.
 
     Format: a FeatureCollection, an array of Features or geometries, or a single one, plain or gzipped; annotations
@@ -127,6 +139,11 @@ def read_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -
     notes : list of str, optional
         Gets a sentence on what was left out, and one on what was repaired.
 
+    Yields
+    ------
+    Progress
+        Once an outline.
+
     Returns
     -------
     tuple of Region
@@ -135,12 +152,13 @@ def read_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -
     Raises
     ------
     UserError
-        If the file cannot be read, is no GeoJSON, is damaged, or holds no outline or too many.
+        If the file cannot be read, is no GeoJSON, is damaged, holds no outline or too many, or one that crosses itself
+        too often to be repaired in a second or two.
     """
     path = Path(path)
     try:
-        content = json.loads(_read(path))
-        features = list(_features(content))
+        yield Progress("Reading regions", 0, 0, "regions")
+        features = list(_features(json.loads(_read(path))))
         if len(features) > MAX_REGIONS:
             raise UserError(
                 f"{path} holds {len(features):,} objects, which are cells rather than regions; export only the "
@@ -148,6 +166,7 @@ def read_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -
             )
         regions, repaired = [], 0
         for number, feature in enumerate(features, start=1):
+            yield Progress("Reading regions", number - 1, len(features), "regions")
             geometry, valid = _geometry(feature.get("geometry"), f"{path}, object {number}")
             if not geometry.is_empty:
                 regions.append(_region(geometry, feature.get("properties")))
@@ -237,23 +256,48 @@ def _features(content: Any) -> Iterator[dict[str, Any]]:
 
 def _geometry(content: Any, where: str) -> tuple[Polygon | MultiPolygon, bool]:
     """Return the area of a GeoJSON geometry, empty where it has none, and whether it was valid as it stood."""
-    if not isinstance(content, dict):
-        return Polygon(), True
     try:
-        match content.get("type"):
-            case "Polygon":
-                polygons = [_polygon(content["coordinates"])]
-            case "MultiPolygon":
-                polygons = [_polygon(rings) for rings in content["coordinates"]]
-            case "GeometryCollection":
-                parts = [_geometry(part, where) for part in content["geometries"]]
-                return polygonal(shapely.union_all([area for area, _ in parts])), all(valid for _, valid in parts)
-            case _:
-                return Polygon(), True
-    except (KeyError, TypeError, ValueError, IndexError, shapely.GEOSException) as error:
+        polygons = list(_polygons(content))
+        if not polygons:
+            return Polygon(), True
+        valid = all(polygon.is_valid for polygon in polygons)
+        if not valid or len(polygons) > 1:
+            _check_crossings(polygons, where)
+        whole = [polygonal(polygon) for polygon in polygons]
+        return whole[0] if len(whole) == 1 else polygonal(shapely.union_all(whole)), valid
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, shapely.GEOSException) as error:
         raise UserError(f"{where} is damaged: its coordinates are not outlines; export it again.") from error
-    area = polygonal(polygons[0] if len(polygons) == 1 else shapely.union_all([polygonal(each) for each in polygons]))
-    return area, all(polygon.is_valid for polygon in polygons)
+
+
+def _polygons(content: Any) -> Iterator[Polygon]:
+    """Yield the polygons of a GeoJSON geometry as they stand, valid or not."""
+    if not isinstance(content, dict):
+        return
+    match content.get("type"):
+        case "Polygon":
+            yield _polygon(content["coordinates"])
+        case "MultiPolygon":
+            yield from map(_polygon, content["coordinates"])
+        case "GeometryCollection":
+            for part in content["geometries"]:
+                yield from _polygons(part)
+
+
+def _check_crossings(polygons: list[Polygon], where: str) -> None:
+    """Refuse outlines whose edges cross so often that repairing them would take minutes."""
+    rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(polygons)]
+    edges = shapely.linestrings(np.concatenate([np.stack([ring[:-1], ring[1:]], axis=1) for ring in rings]))
+    tree = shapely.STRtree(edges)
+    most = MAX_CROSSINGS + CROSSINGS_A_CORNER * len(edges)
+    step = max(1, PAIRS_AT_ONCE // len(edges))  # each may meet all: so many pairs at once fit into memory
+    found = 0
+    for start in range(0, len(edges), step):
+        found += tree.query(edges[start : start + step]).shape[1]
+        if found > most:
+            raise UserError(
+                f"{where} crosses itself more often than can be repaired; simplify this outline in QuPath and export "
+                "it again."
+            )
 
 
 def _polygon(rings: Any) -> Polygon:

@@ -8,12 +8,13 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, 
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.region_scores import table_text, write_table
-from napari_cmrcnet.sections.regions import read_geojson, write_geojson
+from napari_cmrcnet.sections.regions import reading_geojson, write_geojson
 from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.region_scores import RegionScore
+    from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.viewer.session import Session
     from napari_cmrcnet.widgets.jobs import JobBar
 
@@ -59,16 +60,19 @@ class RegionFiles:
         self.save_table.setEnabled(table)
 
     def import_geojson(self, path: str | Path) -> None:
-        """Add the regions of a file to those that there are."""
+        """Add the regions of a file to those that there are, once it is read, unless another section is shown then."""
         notes: list[str] = []
-        try:
-            added = read_geojson(path, notes)
-        except UserError as error:
-            self._jobs.show_error(error)
-            return
-        self._session.set_regions((*self._session.regions, *added))
-        many = f"{len(added):,} regions were" if len(added) > 1 else "1 region was"
-        self._jobs.message(" ".join([f"{many} added from {Path(path).name}.", *notes]))
+        session, asked_for = self._session, self._session.prediction
+
+        def add(added: "tuple[Region, ...]") -> None:
+            if session.prediction is not asked_for:
+                self._jobs.message(f"{Path(path).name} was not added: another section has been opened meanwhile.")
+                return
+            session.set_regions((*session.regions, *added))
+            many = f"{len(added):,} regions were" if len(added) > 1 else "1 region was"
+            self._jobs.message(" ".join([f"{many} added from {Path(path).name}.", *notes]))
+
+        self._jobs.start(reading_geojson(path, notes), add, "Importing regions")
 
     def copy_table(self) -> None:
         """Put the table into the clipboard, with tabs between the cells."""
