@@ -1,6 +1,8 @@
 """The commands as the README shows them."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,11 @@ import pytest
 
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.cli.parser import EXAMPLES
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.slide import open_slide
 
 SAMPLE = sample_folder()
 CHECKPOINT = str(SAMPLE / "sample.cmrcnet")
@@ -35,6 +39,42 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert summary["HVG"]["pcc"] > 0.6
     assert summary["markers"]["n"] == 8
     assert summary["sections"][0]["provenance"]["patient"] == "P9"
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "ascii"])
+def test_a_console_that_lacks_a_letter_gets_another(tmp_path: Path, encoding: str) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "napari_cmrcnet", "info", str(SAMPLE / "S4.tif")]
+    result = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert result.returncode == 0
+    assert b"0.5 ?m/px" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slide = Path(os.fsdecode(os.fsencode(tmp_path) + b"/K\xf6ln.tif"))
+    shutil.copy(SAMPLE / "S4.tif", slide)
+    command = (
+        "--checkpoint",
+        CHECKPOINT,
+        "--slide",
+        slide,
+        "--spots",
+        SAMPLE / "S4.h5ad",
+        "--out",
+        tmp_path / "p.h5ad",
+    )
+    assert run("predict", *command) == 1
+    assert "ln.tif has a name that is not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "p.h5ad").exists()
+    with pytest.raises(UserError, match="not UTF-8"):
+        open_slide(slide)
+
+
+def test_nothing_is_written_into_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
+    assert run("predict", "--checkpoint", CHECKPOINT, *section, "--out", Path(CHECKPOINT) / "p.h5ad") == 1
+    assert "lies in the checkpoint sample.cmrcnet" in capsys.readouterr().err
 
 
 def test_a_slide_without_spots_gets_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,15 +14,15 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
+from napari_cmrcnet.common.errors import UserError, cannot_read
 from napari_cmrcnet.common.files import (
     atomic_file,
     atomic_folder,
-    cache_folder,
-    mark_used,
+    check_output,
+    finish_swap,
     sha256,
     size_text,
-    trim_cache,
     write_json,
 )
 from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad
@@ -77,6 +77,97 @@ def test_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert result.returncode == -signal.SIGKILL
     assert target.read_bytes() == b"old"
+
+
+DYING = """
+    import os, signal, sys
+    from pathlib import Path
+    from napari_cmrcnet.common import files
+    target = Path({target!r})
+    {before}
+    with files.{writer}(target) as temporary:
+        {write}
+        {die}
+"""
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+UNIX = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL: this system has none")
+
+
+def killed(target: Path, writer: str, write: str, *, before: str = "", die: str = DIE) -> None:
+    code = textwrap.dedent(DYING).format(target=str(target), writer=writer, write=write, before=before, die=die)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+
+
+@UNIX
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp_path: Path) -> None:
+    killed(tmp_path / "a.bin", "atomic_file", "temporary.write_bytes(b'x')")
+    killed(tmp_path / "b", "atomic_folder", "(temporary / 'x').write_bytes(b'x')")
+    assert len(os.listdir(tmp_path)) == 2
+    with atomic_file(tmp_path / "a.bin") as living:  # its process lives: this one
+        living.write_bytes(b"1")
+        write_json(tmp_path / "a.bin", {})
+        assert living.exists()
+    with atomic_folder(tmp_path / "b"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["a.bin", "b"]
+
+
+@UNIX
+@pytest.mark.parametrize("at_once", [True, False])
+def test_killed_while_a_folder_takes_the_name_of_another(tmp_path: Path, at_once: bool) -> None:
+    target = tmp_path / "M.cmrcnet"
+    target.mkdir()
+    (target / "old").write_text("old")
+    before = (
+        "rename = os.rename\ndef once(*names): rename(*names); os.kill(os.getpid(), signal.SIGKILL)\nos.rename = once\n"
+    )
+    if at_once:  # the exchange happens, and the process dies before anything is removed
+        before += "import shutil; files.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
+    else:
+        before += "files._exchange = lambda *_: False"
+    killed(target, "atomic_folder", "(temporary / 'new').write_text('new')", before=before, die="")
+    if not at_once:
+        assert not target.exists()
+    finish_swap(target)
+    assert os.listdir(target) == (["new"] if at_once else ["old"])
+    with atomic_folder(target) as temporary:
+        (temporary / "third").write_text("third")
+    assert os.listdir(tmp_path) == ["M.cmrcnet"]
+    assert os.listdir(target) == ["third"]
+
+
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path) -> None:
+    write_json(tmp_path / f"{'ä' * 122}.json", {})
+    with pytest.raises(UserError, match=r"could not be written \(File name too long\)"):
+        check_output(tmp_path / f"{'ä' * 130}.json")
+
+
+def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path: Path) -> None:
+    check_output(tmp_path / "new" / "folder" / "p.h5ad")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "M.cmrcnet").mkdir()
+    (tmp_path / "M.cmrcnet" / "card.json").write_text("{}")
+    with pytest.raises(UserError, match=r"lies in the checkpoint M\.cmrcnet"):
+        check_output(tmp_path / "M.cmrcnet" / "p.h5ad")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is no folder"):
+        check_output(tmp_path / "file" / "p.h5ad")
+    with pytest.raises(UserError, match="not UTF-8"):
+        check_output(tmp_path / "K\udcf6ln.h5ad")
+
+
+def test_a_file_that_the_system_refuses_is_not_called_damaged(tmp_path: Path) -> None:
+    path = _h5ad(tmp_path / "a.h5ad")
+    with h5py.File(path, "r+"):
+        code = f"from napari_cmrcnet.common.hdf5 import check_hdf5; check_hdf5({str(path)!r})"
+        result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "a.h5ad is open in another program" in result.stderr
+    for number, words in ((errno.EACCES, "check its permissions"), (errno.EIO, "check its disk or share")):
+        error = ValueError("no table")
+        error.__cause__ = OSError(number, os.strerror(number))
+        assert words in str(cannot_read(path, error, "It is damaged."))
+    assert str(cannot_read(path, OSError("bad magic"), "It is damaged.")) == "It is damaged."
+    assert "memory" in str(cannot_read(path, MemoryError(), "It is damaged."))
 
 
 def test_sha256_is_the_standard_one(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_wrong_sheet_is_refused_with_its_line(folder, lines, said):
 
 
 def test_a_file_that_is_no_sheet_is_refused(folder):
-    with pytest.raises(UserError, match=r"none\.csv is not a readable CSV"):
+    with pytest.raises(UserError, match=r"none\.csv does not exist"):
         read_sheet(folder / "none.csv")
     (folder / "sheet.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
     with pytest.raises(UserError, match="not a readable CSV"):

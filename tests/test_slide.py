@@ -198,6 +198,52 @@ def test_a_72_dpi_jpeg_has_no_pixel_size_and_says_why(tmp_path: Path) -> None:
         np.testing.assert_array_equal(whole(slide), imagecodecs.jpeg_decode(path.read_bytes()))
 
 
+APERIO = "Aperio Image Library v1 \r\n512x512 JPEG/RGB Q=70|AppMag = 20|MPP = {}|Left = 1"
+OME = (
+    '<?xml version="1.0"?><OME{}><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" '
+    'SizeX="512" SizeY="512" SizeC="3" SizeZ="1" SizeT="1" PhysicalSizeX="{}" PhysicalSizeY="{}">'
+    '<Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"/>{}</OME>'
+)
+OME_ENDS = "</Pixels></Image>"
+NAMESPACE = ' xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "mpp"),
+    [
+        ("comma.svs", APERIO.format("0,499000"), 0.499),
+        ("exponent.svs", APERIO.format("2.5e-1"), 0.25),
+        ("stray.svs", APERIO.format("0.25.1"), None),
+        ("words.svs", APERIO.format("unknown"), None),
+        ("infinite.svs", APERIO.format("inf"), None),
+        ("plain.ome.tif", OME.format(NAMESPACE, 0.5, 0.5, OME_ENDS), 0.5),
+        ("comma.ome.tif", OME.format(NAMESPACE, "0,5", "0,5", OME_ENDS), 0.5),
+        ("no namespace.ome.tif", OME.format("", 0.5, 0.5, OME_ENDS), 0.5),
+        ("not well-formed.ome.tif", OME.format(NAMESPACE, 0.5, 0.5, ""), None),
+        ("text.ome.tif", OME.format(NAMESPACE, "half", "half", OME_ENDS), None),
+    ],
+    ids=lambda value: value if str(value).endswith(("svs", "tif")) else "",
+)
+def test_pixel_sizes_as_software_writes_them(tmp_path: Path, name: str, description: str, mpp: float | None) -> None:
+    pixels = np.random.default_rng(0).integers(100, 250, (512, 512, 3), np.uint8)
+    settings = {"compression": "jpeg"} if name.endswith("svs") else {}
+    tifffile.imwrite(
+        tmp_path / name, pixels, description=description, photometric="rgb", tile=(256, 256), metadata=None, **settings
+    )
+    with open_slide(tmp_path / name) as slide:
+        assert slide.mpp == mpp
+        assert slide.read_region(0, 0, 8, 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("unit", "mpp"), [("micron", 0.5), ("um", 0.5), ("\\u00B5m", 0.5), ("mm", None), ("px", None)])
+def test_the_unit_of_imagej(tmp_path: Path, unit: str, mpp: float | None) -> None:
+    path = tmp_path / "imagej.tif"
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    tifffile.imwrite(path, pixels, imagej=True, resolution=(2, 2), metadata={"unit": unit, "axes": "YXS"})
+    with open_slide(path) as slide:
+        assert (slide.mpp, slide.mpp_source) == (mpp, "ImageJ unit" if mpp else "none")
+
+
 @pytest.mark.parametrize(
     ("resolution", "unit", "mpp"),
     [((20_000, 20_000), 3, 0.5), ((50_800, 50_800), 2, 0.5), ((72, 72), 2, None), ((20_000, 40_000), 3, None)],

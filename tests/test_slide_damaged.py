@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import imagecodecs
 import numpy as np
@@ -12,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections import slide_flat
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.sections.slide import TileError, open_slide
 from napari_cmrcnet.sections.slide_reader import TileCache
@@ -199,6 +201,73 @@ def test_a_printers_jpeg_is_refused(tmp_path: Path) -> None:
     Image.fromarray(noise()).convert("CMYK").save(path)
     with pytest.raises(UserError, match="CMYK"):
         open_slide(path)
+
+
+def claiming(path: Path, tag: int, value: int) -> None:
+    """Let the first page of a classic TIFF claim another width (256) or height (257)."""
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[0].tags[tag].valueoffset
+        size = {3: "<H", 4: "<I"}[int(tiff.pages[0].tags[tag].dtype)]
+    overwrite(path, offset, struct.pack(size, value))
+
+
+@pytest.mark.parametrize("tag", [256, 257])
+@pytest.mark.parametrize("tile", [(TILE, TILE), None])
+@pytest.mark.timeout(60)
+def test_a_header_that_claims_more_pixels_than_there_are_tiles(
+    tmp_path: Path, tag: int, tile: tuple[int, int] | None
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(), photometric="rgb", tile=tile, rowsperstrip=None if tile else 64, metadata=None)
+    claiming(path, tag, 60_000)
+    if tag == 256 and tile is None:  # strips are as long as the image is wide: they are cut short
+        with open_slide(path) as slide, pytest.raises(TileError):
+            slide.read_region(0, 0, 64, 64)
+        return
+    with pytest.raises(UserError, match=r"pixels, but lists only \d+ of the [\d,]+ (tiles|strips)") as caught:
+        open_slide(path)
+    assert one_sentence(caught, path)
+
+
+def test_no_overview_is_built_of_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((2048, 2048, 3), np.uint8), photometric="rgb", tile=(512, 512), compression="zstd")
+    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 2**20)
+    with pytest.raises(UserError, match="which no slide takes") as caught:
+        open_slide(path)
+    assert one_sentence(caught, path)
+    assert not list((tmp_path / "cache").rglob("*.tif"))
+
+
+def test_a_jpeg_that_decodes_to_another_size_than_its_header_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(128, 128)).save(path)
+    for decoded in (noise(128, 120), noise(0, 0)):
+        monkeypatch.setattr(imagecodecs, "jpeg_decode", lambda _, decoded=decoded: decoded)
+        with pytest.raises(UserError, match="its header claims 128 × 128 pixels, but it holds") as caught:
+            open_slide(path)
+        assert one_sentence(caught, path)
+
+
+def test_a_tile_of_another_size_than_its_place_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    tiled(path)
+    with open_slide(path) as slide:
+        monkeypatch.setattr(slide._source, "read_tile", lambda *_: noise(TILE, 7))
+        with pytest.raises(TileError, match="holds 7 × 128 pixels"):
+            slide.read_region(0, 0, 64, 64)
+
+
+def test_a_slide_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    tiled(path)
+    for error, words in ((PermissionError(13, "Permission denied"), "permissions"), (OSError(5, "I/O error"), "share")):
+        monkeypatch.setattr(tifffile, "TiffFile", Mock(side_effect=error))
+        with pytest.raises(UserError, match=words) as caught:
+            open_slide(path)
+        assert "damaged" not in str(caught.value)
 
 
 def test_the_cache_stays_within_its_bytes_and_remembers_damage() -> None:

@@ -3,7 +3,9 @@
 Exit codes: 0 done, 1 failed (one sentence says why), 2 wrong use.
 """
 
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from napari_cmrcnet.cli.parser import build_parser
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console that lacks a letter, such as µ in cp932, shows another
+            stream.reconfigure(errors="replace")
     parser = build_parser()
     options = parser.parse_args(arguments)
     # Imported after parsing, so that --help and a typing error answer at once.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.cli import experiment_commands
 from napari_cmrcnet.cli.console import say, show_facts, show_progress, show_table
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import check_name, check_output
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
@@ -24,6 +25,12 @@ def run(options: argparse.Namespace) -> None:
     UserError
         If the command cannot do what it was asked to, with the sentence to show.
     """
+    for value in vars(options).values():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path):
+                check_name(path)
+    if isinstance(out := getattr(options, "out", None), Path):
+        check_output(out)
     COMMANDS[options.command](options)
 
 

@@ -1,5 +1,7 @@
 """The one error a user is meant to read."""
 
+import errno
+import os
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,6 +12,50 @@ Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots"]
 def system_error(error: OSError) -> str:
     """Return what the system refused, as a sentence that names the file."""
     return f"{error.filename or 'A file'}: {error.strerror or error}."
+
+
+_REFUSED = {
+    errno.EACCES: "may not be read; check its permissions",
+    errno.EPERM: "may not be read; check its permissions",
+    errno.EAGAIN: "is open in another program; close it there (or, where its disk has no locks, set "
+    "HDF5_USE_FILE_LOCKING=FALSE)",
+    errno.EBUSY: "is in use by another program; close it there",
+    errno.ENOENT: "does not exist; check the path",
+    errno.EMFILE: "could not be opened beside so many other files; close some programs",
+    errno.ENAMETOOLONG: "has a name that is too long for the system; give it a shorter one",
+}
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says in one line, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: str) -> "UserError":
+    """Return why a file could not be read: what the system refused, else what is wrong with its content.
+
+    A decoder passes on what the system says: a file that may not be read, is locked, or lies on a share that is gone
+    is not damaged, and must not be called so.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    error : exception
+        What was raised. What it was raised from counts as well.
+    otherwise : str
+        The sentence for everything that is not the system's.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            return UserError(f"{os.fspath(path)} does not fit into the memory; close other programs.")
+        if isinstance(cause, OSError) and cause.errno is not None:
+            other = f"could not be read ({cause.strerror or first_line(cause)}); check its disk or share"
+            return UserError(f"{os.fspath(path)} {_REFUSED.get(cause.errno, other)}.")
+        cause = cause.__cause__
+    return UserError(otherwise)
 
 
 class UserError(Exception):

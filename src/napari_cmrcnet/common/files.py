@@ -1,25 +1,30 @@
 """Files and folders that appear whole or not at all.
 
 Each is written under a temporary name in the same folder, flushed to the disk, renamed over the old one, and
-the folder itself is flushed: a process killed at any moment leaves the old file or the new one.
+the folder itself is flushed: a process killed at any moment leaves the old file or the new one. What a killed process
+left under its temporary name is removed by the next that writes there.
 """
 
+import ctypes
 import hashlib
 import json
 import os
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from napari_cmrcnet.common.errors import UserError
 
-STILL_NEEDED = 86_400  # seconds since the last use of a part of the cache
+ABANDONED = 7 * 86_400  # seconds since another machine last wrote to a temporary
+REPLACED = ".replaced"  # what a folder is called for the moment in which another takes its name
+AT_FDCWD = -100  # linux/fcntl.h: names are relative to the working folder
+NAME_BYTES = 100  # of a name that its temporary carries: systems take 255
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:
@@ -41,10 +46,96 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def check_output(path: Path) -> None:
+    """Refuse a place where nothing can be written, before the work whose result would be lost there.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder to be written.
+
+    Raises
+    ------
+    UserError
+        If its name is not UTF-8 or too long, it lies in a checkpoint, or its folder may not be written to.
+    """
+    check_name(path)
+    for folder in path.absolute().parents:
+        if folder.suffix == ".cmrcnet" and is_there(folder / "card.json"):
+            raise UserError(f"{path} lies in the checkpoint {folder.name}, which it would spoil; choose another place.")
+    try:
+        folder = path.absolute().parent
+        path.exists()  # raises for a name that is too long
+        while not folder.exists():
+            folder = folder.parent
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{path} cannot be written: {folder} is no folder that you may write to; choose another place.")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that is not UTF-8: it could not be written into a prediction, a table or a report.
+
+    Raises
+    ------
+    UserError
+        With the path, its odd bytes escaped.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+        raise UserError(f"{shown} has a name that is not UTF-8, as from an old share; rename it.") from error
+
+
 def _temporary(path: Path) -> Path:
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    stem = path.name.encode()[:NAME_BYTES].decode(errors="ignore")
+    with suppress(OSError):
+        _clear_leftovers(path.parent, stem)
+    return path.with_name(f".{stem}.{_machine()}-{_boot()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+
+
+def _clear_leftovers(folder: Path, stem: str) -> None:
+    """Remove temporaries of a name whose process is no more; those of another machine after a week."""
+    for path in folder.iterdir():
+        if not (path.name.startswith(f".{stem}.") and path.name.endswith(".part")):
+            continue
+        place = path.name.removesuffix(".part").rpartition(".")[2].split("-")
+        if len(place) != 4 or not place[2].isdecimal():
+            continue
+        machine, boot, pid, _ = place
+        mine = machine == _machine()
+        if (mine and (boot != _boot() or not _is_alive(int(pid)))) or time.time() - path.stat().st_mtime > ABANDONED:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@cache
+def _machine() -> str:
+    return hashlib.sha256(f"{uuid.getnode()} {socket.gethostname()}".encode()).hexdigest()[:6]
+
+
+@cache
+def _boot() -> str:
+    """Return what tells this start of the machine from those before, "0" where the system does not say."""
+    try:
+        return hashlib.sha256(Path("/proc/sys/kernel/random/boot_id").read_bytes()).hexdigest()[:6]
+    except OSError:
+        return "0"
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # asking would end it
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another's
+        return True
+    return True
 
 
 @contextmanager
@@ -84,7 +175,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a folder under a temporary name and rename it when the block ends well.
 
-    An existing folder of that name is replaced: it is renamed away, and removed when the new one stands.
+    An existing folder of that name is replaced: the two exchange their names, and the old one is removed.
 
     Parameters
     ----------
@@ -122,17 +213,44 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _swap(new: Path, path: Path) -> None:
-    old = _temporary(path)
-    if path.exists():
-        os.rename(path, old)
-    try:
+    """Give a folder its name; what has it is under the temporary name then, for the caller to remove."""
+    finish_swap(path)
+    if not path.exists():
         os.rename(new, path)
-    except OSError:
-        if old.exists():
+    elif not _exchange(new, path):
+        old = path.with_name(f".{path.name}{REPLACED}")
+        os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except OSError:
             os.rename(old, path)
-        raise
+            raise
+        _flush(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
     _flush(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def finish_swap(path: Path) -> None:
+    """Give a folder back to a name that a process has left without one, killed as it replaced what had it.
+
+    That can happen only where the system cannot exchange two names at once. Called by who reads such a folder.
+    """
+    old = path.with_name(f".{path.name}{REPLACED}")
+    if is_there(old):
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, path)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders at once; False where the system or the disk cannot."""
+    if os.name != "posix":
+        return False
+    library, names = ctypes.CDLL(None), (os.fsencode(one), os.fsencode(other))
+    if hasattr(library, "renameat2"):  # Linux; 2 is RENAME_EXCHANGE of linux/fs.h
+        return bool(library.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], 2) == 0)
+    return hasattr(library, "renamex_np") and bool(library.renamex_np(*names, 2) == 0)  # macOS; RENAME_SWAP
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
@@ -158,55 +276,3 @@ def size_text(size: float) -> str:
         if size >= unit:
             return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
     return f"{max(1, round(size / 1e3))} kB"
-
-
-def cache_folder(name: str) -> Path:
-    """Return a folder for things that can be made again, such as decoded patches.
-
-    ``CMRCNET_CACHE`` names another place than the system's own cache folder.
-    """
-    root = os.environ.get("CMRCNET_CACHE") or platformdirs.user_cache_dir("napari-cmrcnet", appauthor=False)
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def mark_used(path: Path) -> None:
-    """Note that a file or folder of the cache was used now, so that others are removed before it."""
-    with suppress(OSError):  # the cache of somebody else
-        os.utime(path)
-
-
-def trim_cache(name: str) -> None:
-    """Remove from a folder of the cache what was used longest ago, until it is within its limit.
-
-    What was used within the last day is kept even so: this or another process may need it.
-
-    Parameters
-    ----------
-    name : str
-        As for `cache_folder`. ``CMRCNET_CACHE_LIMIT`` is the limit of each such folder in GB, 20 if it is not set.
-
-    Raises
-    ------
-    UserError
-        If the limit is not a number.
-    """
-    text = os.environ.get("CMRCNET_CACHE_LIMIT") or "20"
-    try:
-        limit = float(text) * 1e9
-    except ValueError:
-        raise UserError(f"CMRCNET_CACHE_LIMIT is {text!r}, not a number of GB; set it to one, such as 20.") from None
-    with suppress(OSError):  # another process removes things, too
-        kept = sorted((path.stat().st_mtime, _size(path), path) for path in cache_folder(name).iterdir())
-        total = sum(size for _, size, _ in kept)
-        for used, size, path in kept:
-            if total <= limit or time.time() - used < STILL_NEEDED:
-                break
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            total -= size
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)

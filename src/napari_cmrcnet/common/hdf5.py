@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
 
 if TYPE_CHECKING:
@@ -39,13 +39,19 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path} does not exist; check the path.")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty; copy or download it again.")
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise cannot_read(path, error, "") from error
     if not h5py.is_hdf5(path):
         raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
     try:
         with h5py.File(path, "r") as file:
             _check_group(path, file, set())
     except (OSError, RuntimeError, KeyError) as error:
-        raise UserError(f"{path} is damaged or cut short ({error}); copy or download it again.") from error
+        damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
+        raise cannot_read(path, error, damaged) from error
 
 
 def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
@@ -79,8 +85,8 @@ def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
     try:
         return anndata.read_h5ad(path)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is not a readable h5ad file ({reason}); write it again with anndata.") from error
+        unreadable = f"{path} is not a readable h5ad file ({first_line(error)}); write it again with anndata."
+        raise cannot_read(path, error, unreadable) from error
 
 
 def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:

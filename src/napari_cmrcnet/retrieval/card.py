@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import finish_swap, sha256
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
@@ -215,6 +215,7 @@ def read_card(folder: Path) -> tuple[Card, str]:
     UserError
         If the folder is not a checkpoint or its card cannot be read.
     """
+    finish_swap(folder)
     if not folder.exists():
         raise UserError(f"{folder} does not exist; check the path of the checkpoint.")
     if not folder.is_dir():
@@ -228,7 +229,8 @@ def read_card(folder: Path) -> tuple[Card, str]:
         content = path.read_bytes()
         values = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}); get the checkpoint again.") from error
+        damaged = f"{path} is damaged ({first_line(error)}); get the checkpoint again."
+        raise cannot_read(path, error, damaged) from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged (not a JSON object); get the checkpoint again.")
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress
@@ -103,7 +103,8 @@ class Thumbnails:
                 for place, row in enumerate(asked.tolist()):
                     pixels[place] = _decode(jpeg[self.offsets[row] : self.offsets[row + 1]].tobytes(), self.side)
         except Exception as error:
-            raise UserError(f"{self.path} is damaged ({error}); get the checkpoint again.") from error
+            damaged = f"{self.path} is damaged ({first_line(error)}); get the checkpoint again."
+            raise cannot_read(self.path, error, damaged) from error
         return pixels
 
 

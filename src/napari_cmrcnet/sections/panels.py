@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
 
 _GENE_HEADERS = ("gene", "genes", "symbol", "gene_symbol", "gene_name", "name", "marker", "markers")
@@ -61,7 +61,7 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable text file of genes ({error}).") from error
+        raise cannot_read(path, error, f"{path} is not a readable text file of genes ({first_line(error)}).") from error
     match path.suffix.casefold():
         case ".gmt":
             return _from_gmt(path, lines, chosen)

@@ -19,8 +19,9 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, atomic_folder, cache_folder, size_text
+from napari_cmrcnet.common.files import atomic_file, atomic_folder, size_text
 from napari_cmrcnet.common.progress import Job, Progress
 
 TIMEOUT = 20.0  # seconds without an answer

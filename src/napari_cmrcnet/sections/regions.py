@@ -15,7 +15,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress, finish
 
@@ -227,7 +227,8 @@ def _read(path: Path) -> bytes:
         with gzip.open(path) if packed else open(path, "rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} could not be read ({error}); check the file.") from error
+        damaged = f"{path} could not be unpacked ({first_line(error)}); copy or download it again."
+        raise cannot_read(path, error, damaged) from error
     if len(content) > MAX_BYTES:
         raise UserError(
             f"{path} is larger than {MAX_BYTES // 2**20} MB, too large for regions; export only the annotations from "

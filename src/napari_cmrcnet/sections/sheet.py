@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.sections.section import Section, open_section
 
 COLUMNS = ("section", "slide", "spots", "patient")
@@ -64,7 +64,7 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
             reader = csv.reader(stream, strict=True)
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a readable CSV file ({error}).") from error
+        raise cannot_read(path, error, f"{path} is not a readable CSV file ({first_line(error)}).") from error
     filled = [(line, cells) for line, cells in lines if any(cells)]
     if not filled:
         raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")

@@ -9,7 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections import slide_openslide
 from napari_cmrcnet.sections.resample import Resampler, axis_parts
@@ -160,10 +161,11 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
         If the file is missing, empty, cut short, damaged, unsafe to decode, or no slide.
     """
     path = Path(path)
+    check_name(path)
     try:
         source = _open_source(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror or error}); check its permissions.") from error
+        raise cannot_read(path, error, f"{path} cannot be opened ({first_line(error)}).") from error
     try:
         return Slide(path, with_overview(path, source, report))
     except BaseException:  # a full disk, or cancelled

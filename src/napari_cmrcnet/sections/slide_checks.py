@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 
 MAX_PIXELS = 2**40  # of a level: a 1,000,000 × 1,000,000 slide
 MAX_TILE_PIXELS = 2**26  # 8192 × 8192, 200 MB decoded
@@ -59,9 +59,8 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
 
 
 def damaged(path: Path, error: Exception) -> UserError:
-    """Say that a decoder could not make sense of a file."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"{path} is damaged or cut short ({reason}); copy or download it again.")
+    """Say that a decoder could not make sense of a file, or that the system does not let it be read."""
+    return cannot_read(path, error, f"{path} is damaged or cut short ({first_line(error)}); copy or download it again.")
 
 
 def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[Any]:
@@ -84,14 +83,30 @@ def _check_page(path: Path, page: Any) -> None:
             f"{path} has tiles of {page.tilewidth} × {page.tilelength} pixels; at most {MAX_TILE_PIXELS} pixels a tile "
             "are read: the file is damaged, or must be saved again with tiles of 256 to 1024 pixels."
         )
+    unit = "tiles" if page.is_tiled else "strips"
     offsets = np.asarray(page.dataoffsets, dtype=np.float64)
+    if len(offsets) < (needed := _segments(page)):
+        raise UserError(
+            f"{path} claims {width} × {height} pixels, but lists only {len(offsets):,} of the {needed:,} {unit} that "
+            "these take; it is damaged: copy or download it again."
+        )
     ends = offsets + np.asarray(page.databytecounts, dtype=np.float64)
     beyond = int(np.count_nonzero(ends > page.parent.filehandle.size))
     if beyond or len(offsets) != len(page.databytecounts):
-        unit = "tiles" if page.is_tiled else "strips"
         raise UserError(
             f"{path} is cut short: {beyond} of {len(offsets)} {unit} lie beyond its end; copy or download it again."
         )
+
+
+def _segments(page: Any) -> int:
+    """Return how many tiles or strips the pixels of a page take (TIFF 6.0, sections 8 and 15)."""
+    if page.parent.is_ndpi:  # one JPEG stream, which tifffile cuts into its restart intervals
+        return 1
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    if not page.is_tiled:
+        return int(-(-page.imagelength // max(page.rowsperstrip, 1)) * planes)
+    across, down = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
+    return int(across * down * -(-page.imagedepth // max(page.tiledepth, 1)) * planes)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int, int, int]:

@@ -17,8 +17,9 @@ import imagecodecs
 import numpy as np
 import tifffile
 
+from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_folder, cache_folder, mark_used, trim_cache
+from napari_cmrcnet.common.files import atomic_folder, size_text
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.sections.slide_reader import TileReader
@@ -29,6 +30,7 @@ SHOWN_PIXELS = 2**24  # 4096 × 4096: what is shown, and kept in memory, without
 MAX_PICTURE_PIXELS = 2**30  # 3 GB decoded, which a JPEG or PNG needs once
 MAX_TILE_PIXELS = 2**22  # of larger ones, such as a picture in a single strip, the full resolution is kept too
 TILE = 256
+MAX_EXPANSION = 10_000  # decoded bytes for one in the file: a blank slide reaches 400 as JPEG, 1,000 as Deflate
 LAST_LEVEL = 1024  # a level is halved until neither side is longer
 
 Report = Callable[[Progress], None]
@@ -61,6 +63,7 @@ class PictureSource:
                 f"{path} has {width} × {height} pixels, too many for a {self.format} file; save it as a tiled TIFF "
                 "pyramid."
             )
+        self._shape = (height, width, 3)
         if width * height <= SHOWN_PIXELS:
             _ = self._pixels  # damage is told at once; a larger one is decoded only to build its pyramid
         self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
@@ -71,9 +74,13 @@ class PictureSource:
     def _pixels(self) -> Pixels:
         try:
             decode = imagecodecs.png_decode if self.format == "PNG" else imagecodecs.jpeg_decode
-            return _picture_rgb(decode(self._data))
+            pixels = _picture_rgb(decode(self._data))
+            if pixels.shape != self._shape:
+                (height, width, _), (rows, columns, _) = self._shape, pixels.shape
+                raise ValueError(f"its header claims {width} × {height} pixels, but it holds {columns} × {rows}")
         except Exception as error:  # codecs raise whatever the damaged bytes meet
             raise damaged(self._path, error) from error
+        return pixels
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:  # noqa: ARG002  it has one level
         """Return a view of one tile."""
@@ -153,10 +160,20 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
     -------
     Source
         The slide as given where it is small or has levels already.
+
+    Raises
+    ------
+    UserError
+        If a TIFF file holds so little for its size in pixels that its tiles cannot be a slide's.
     """
     size = source.levels[0]
     if len(source.levels) > 1 or size.width * size.height <= SHOWN_PIXELS:
         return source
+    if isinstance(source, TiffSource) and 3 * size.width * size.height > MAX_EXPANSION * path.stat().st_size:
+        raise UserError(
+            f"{path} claims {size.width} × {size.height} pixels in {size_text(path.stat().st_size)}, which no slide "
+            "takes; it is damaged: copy or download it again."
+        )
     tile_height, tile_width = source.tile_sizes[0]
     whole = isinstance(source, PictureSource) or tile_height * tile_width > MAX_TILE_PIXELS
     folder = cache_folder("overviews") / _key(path)

@@ -8,7 +8,15 @@ import openslide
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.slide_checks import damaged
-from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, TileError, judge_mpp, level_downsample
+from napari_cmrcnet.sections.slide_source import (
+    Level,
+    Pixels,
+    PixelTag,
+    TileError,
+    judge_mpp,
+    level_downsample,
+    number_in,
+)
 from napari_cmrcnet.sections.slide_tiff import over_white
 
 FORMATS = {
@@ -71,8 +79,8 @@ class OpenSlideSource:
             for i in range(len(sizes))
         )
         self.format = FORMATS.get(name, name)
-        x, y = properties.get("openslide.mpp-x"), properties.get("openslide.mpp-y")
-        claims = [(TAGS.get(name, f"{self.format} tag"), float(x), float(y))] if x and y else []
+        x, y = (number_in(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+        claims = [(TAGS.get(name, f"{self.format} tag"), x, y)] if x and y else []
         self.tag: PixelTag = judge_mpp(claims)
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:

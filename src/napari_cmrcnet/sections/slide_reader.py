@@ -66,7 +66,7 @@ class TileReader:
         for row in range(top // tile_height, -(-bottom // tile_height)):
             for column in range(left // tile_width, -(-right // tile_width)):
                 try:
-                    tile = self.cache.get((level, row, column), self.source.read_tile)
+                    tile = self.cache.get((level, row, column), self._decode)
                 except TileError:
                     if not skip_damaged:
                         raise
@@ -76,6 +76,18 @@ class TileReader:
                 x0, x1 = max(left, tile_x), min(right, tile_x + tile_width)
                 out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - tile_y : y1 - tile_y, x0 - tile_x : x1 - tile_x]
         return out
+
+    def _decode(self, level: int, row: int, column: int) -> Pixels:
+        """Decode a tile, and refuse one that is of another size than its place."""
+        tile = self.source.read_tile(level, row, column)
+        size, (height, width) = self.source.levels[level], self.source.tile_sizes[level]
+        height, width = min(height, size.height - row * height), min(width, size.width - column * width)
+        if tile.shape != (height, width, 3):
+            raise TileError(
+                f"The slide has a damaged tile (level {level}, row {row}, column {column}): it holds {tile.shape[1]} × "
+                f"{tile.shape[0]} pixels, and {width} × {height} belong there; copy or download the slide again."
+            )
+        return tile
 
 
 class TileCache:

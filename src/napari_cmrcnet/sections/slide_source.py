@@ -1,6 +1,7 @@
 """What every kind of slide file gives: levels of tiles, and what the file says of itself."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol
 
 import numpy as np
@@ -51,6 +52,15 @@ class PixelTag:
     mpp: float | None = None
     source: str = "none"
     note: str = ""
+
+
+def number_in(text: object) -> float | None:
+    """Return the one number that a text of a file's metadata holds, also with a decimal comma; None for any other."""
+    try:
+        found = float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return None
+    return found if isfinite(found) else None
 
 
 def judge_mpp(claims: list[tuple[str, float, float]]) -> PixelTag:

@@ -13,7 +13,15 @@ import tifffile
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
 from napari_cmrcnet.sections.slide_lzw import decode_lzw, is_plain_lzw
-from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, TileError, judge_mpp, level_downsample
+from napari_cmrcnet.sections.slide_source import (
+    Level,
+    Pixels,
+    PixelTag,
+    TileError,
+    judge_mpp,
+    level_downsample,
+    number_in,
+)
 
 JPEG = 7
 JPEG2000 = (33003, 33005, 34712)
@@ -235,30 +243,58 @@ def _format(tiff: tifffile.TiffFile, key: Any) -> str:
 
 
 def _claims(tiff: tifffile.TiffFile) -> list[tuple[str, float, float]]:
-    """List what the tags say of the pixel size: OME-XML, an Aperio-like description, TIFF resolution."""
+    """List what the tags say of the pixel size: OME-XML, an Aperio-like description, ImageJ's unit, TIFF resolution.
+
+    What is not a number claims nothing: the pixels are sound all the same.
+    """
     page = tiff.pages[0]
-    claims = []
-    if tiff.is_ome:
-        claims += _ome_claims(tiff.ome_metadata)
-    if match := re.search(r"\|\s*MPP\s*=\s*([\d.]+)", page.description):
-        claims.append(("Aperio tag", float(match[1]), float(match[1])))
-    per_unit = {2: 25_400.0, 3: 10_000.0}.get(page.tags.valueof("ResolutionUnit", 2))
-    x, y = (page.tags.valueof(name, (0, 1)) for name in ("XResolution", "YResolution"))
-    if per_unit and x[0] and y[0]:
-        claims.append(("TIFF resolution tag", per_unit * x[1] / x[0], per_unit * y[1] / y[0]))
+    claims = _ome_claims(page.description)
+    if match := re.search(r"\|\s*MPP\s*=\s*([^|]+)", page.description):
+        mpp = number_in(match[1])
+        claims += [("Aperio tag", mpp, mpp)] if mpp else []
+    x, y = (_rational(page, name) for name in ("XResolution", "YResolution"))
+    if x and y and (unit := _imagej_unit(page.description)):
+        claims.append(("ImageJ unit", unit / x, unit / y))
+    elif x and y and (per_unit := {2: 25_400.0, 3: 10_000.0}.get(_plain_value(page, "ResolutionUnit", 2))):
+        claims.append(("TIFF resolution tag", per_unit / x, per_unit / y))
     return claims
 
 
+def _plain_value(page: Any, name: str, default: int) -> Any:
+    """Return a tag's value, or 0 for one that is no number: damaged files have tags of odd types."""
+    value = page.tags.valueof(name, default)
+    return value if isinstance(value, int) else 0
+
+
+def _rational(page: Any, name: str) -> float:
+    """Return pixels per unit, 0 where the tag is not there or no fraction."""
+    value = page.tags.valueof(name)
+    if not (isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) and part > 0 for part in value)):
+        return 0.0
+    return float(value[0] / value[1])
+
+
+def _imagej_unit(description: str) -> float | None:
+    """Return how many µm the unit of an ImageJ file has, in which its resolution is given; None without one."""
+    if not description.startswith("ImageJ="):
+        return None
+    match = re.search(r"^unit=(.+)$", description, re.MULTILINE)
+    return MICROMETRES.get(match[1].strip().replace("\\u00B5", "µ").replace("micron", "um")) if match else None
+
+
 def _ome_claims(xml: str) -> list[tuple[str, float, float]]:
-    """Read PhysicalSizeX and Y of the first image, whose unit is µm unless it says another."""
-    for element in ElementTree.fromstring(xml).iter():
-        if element.tag.endswith("}Pixels"):
-            sizes = []
-            for axis in "XY":
-                unit = MICROMETRES.get(element.get(f"PhysicalSize{axis}Unit", "µm"))
-                size = element.get(f"PhysicalSize{axis}")
-                if unit is None or size is None:
-                    return []
-                sizes.append(float(size) * unit)
-            return [("OME-XML PhysicalSizeX", sizes[0], sizes[1])]
-    return []
+    """Read PhysicalSizeX and Y of the first image of OME-XML, whose unit is µm unless it says another."""
+    if not xml.rstrip("\0 \r\n").endswith("OME>"):
+        return []
+    try:
+        pixels = next(each for each in ElementTree.fromstring(xml).iter() if each.tag.rpartition("}")[2] == "Pixels")
+    except (ElementTree.ParseError, StopIteration, ValueError):
+        return []
+    sizes = []
+    for axis in "XY":
+        unit = MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        size = number_in(pixels.get(f"PhysicalSize{axis}"))
+        if unit is None or size is None:
+            return []
+        sizes.append(size * unit)
+    return [("OME-XML PhysicalSizeX", sizes[0], sizes[1])]

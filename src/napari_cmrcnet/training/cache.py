@@ -11,8 +11,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, cache_folder, mark_used, sha256, trim_cache
+from napari_cmrcnet.common.files import atomic_file, sha256
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.files import atomic_file, cache_folder
+from napari_cmrcnet.common.cache import cache_folder
+from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section

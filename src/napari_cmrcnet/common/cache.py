@@ -1,0 +1,65 @@
+"""The cache folder: what can be made again, such as decoded patches, within a limit."""
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import platformdirs
+
+from napari_cmrcnet.common.errors import UserError
+
+STILL_NEEDED = 86_400  # seconds since the last use of a part of the cache
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder for things that can be made again, such as decoded patches.
+
+    ``CMRCNET_CACHE`` names another place than the system's own cache folder.
+    """
+    root = os.environ.get("CMRCNET_CACHE") or platformdirs.user_cache_dir("napari-cmrcnet", appauthor=False)
+    folder = Path(root) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def mark_used(path: Path) -> None:
+    """Note that a file or folder of the cache was used now, so that others are removed before it."""
+    with suppress(OSError):  # the cache of somebody else
+        os.utime(path)
+
+
+def trim_cache(name: str) -> None:
+    """Remove from a folder of the cache what was used longest ago, until it is within its limit.
+
+    What was used within the last day is kept even so: this or another process may need it.
+
+    Parameters
+    ----------
+    name : str
+        As for `cache_folder`. ``CMRCNET_CACHE_LIMIT`` is the limit of each such folder in GB, 20 if it is not set.
+
+    Raises
+    ------
+    UserError
+        If the limit is not a number.
+    """
+    text = os.environ.get("CMRCNET_CACHE_LIMIT") or "20"
+    try:
+        limit = float(text) * 1e9
+    except ValueError:
+        raise UserError(f"CMRCNET_CACHE_LIMIT is {text!r}, not a number of GB; set it to one, such as 20.") from None
+    with suppress(OSError):  # another process removes things, too
+        kept = sorted((path.stat().st_mtime, _size(path), path) for path in cache_folder(name).iterdir())
+        total = sum(size for _, size, _ in kept)
+        for used, size, path in kept:
+            if total <= limit or time.time() - used < STILL_NEEDED:
+                break
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            total -= size
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
