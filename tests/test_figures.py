@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from napari_cmrcnet.evaluation.figures import Ground, colour_limits, gene_map, method_maps
+from napari_cmrcnet.evaluation.colour_limits import colour_limits
+from napari_cmrcnet.evaluation.figures import Ground, gene_map, method_maps
 
 
 @pytest.fixture
@@ -16,20 +17,17 @@ def ground() -> Ground:
     return Ground(np.stack([x.ravel(), y.ravel()], axis=1), 110.0, 0.5, image, 10.0)
 
 
-def test_limits_are_percentiles_over_both_and_never_nan() -> None:
-    measured, predicted = np.arange(100.0), np.arange(100.0, 200)
-    assert colour_limits(measured, predicted) == tuple(np.percentile(np.arange(200.0), [1, 99]))
-    assert colour_limits(np.full(5, 2.0), np.full(5, 2.0)) == (2.0, 3.0)
-    assert colour_limits(np.array([np.nan]), np.array([np.nan])) == (0.0, 1.0)
-
-
 def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> None:
     values = np.linspace(0, 4, len(ground.xy))
-    figure = gene_map(ground, values, values * 0.5, "HLA-DRA", 0.873, subtitle="S1")
+    figure = gene_map(ground, values, values * 0.5, "HLA-DRA", "PCC 0.87", subtitle="S1")
     panels = [axis for axis in figure.axes if axis.get_title()]
     assert [axis.get_title() for axis in panels] == ["H&E", "measured", "predicted"]
     assert panels[1].collections[0].get_clim() == panels[2].collections[0].get_clim()
-    assert figure.axes[-1].get_ylabel() == "HLA-DRA, log-normalised expression"
+    bar = figure.axes[-1]
+    assert bar.get_ylabel() == "HLA-DRA, log-normalised expression"
+    low, high = panels[1].collections[0].get_clim()
+    numbers = [label.get_text() for label in bar.get_yticklabels()]
+    assert (numbers[0], numbers[-1]) == (f"{low:.2f}", f"{high:.2f}")
     assert "PCC 0.87" in figure.get_suptitle()
     for axis in panels:
         assert axis.get_aspect() == 1
@@ -41,7 +39,7 @@ def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> 
 
 
 def test_spots_have_their_true_size(ground: Ground) -> None:
-    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "EPCAM", np.nan)
+    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "EPCAM", "PCC undefined")
     FigureCanvasAgg(figure).draw()
     panel = next(axis for axis in figure.axes if axis.get_title() == "measured")
     circles = panel.collections[0]
@@ -52,7 +50,7 @@ def test_spots_have_their_true_size(ground: Ground) -> None:
 
 
 def test_scale_bar_is_round_and_says_micrometres(ground: Ground) -> None:
-    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "A", 0.1)
+    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "A", "PCC 0.10")
     assert any(text.get_text() == "100 µm" for text in figure.axes[0].texts)
     (bar,) = figure.axes[0].lines
     assert np.ptp(bar.get_xdata()) == pytest.approx(100 / 0.5)
@@ -63,7 +61,7 @@ def test_map_without_slide_and_with_strange_names_and_nan(ground: Ground, tmp_pa
     values = np.linspace(0, 1, len(ground.xy))
     values[3] = np.nan
     for gene in ("-", "a$b_c^", "=1+1", "-x-"):
-        figure = gene_map(bare, values, np.zeros_like(values), gene, 0.0)
+        figure = gene_map(bare, values, np.zeros_like(values), gene, "PCC 0.00")
         figure.savefig(tmp_path / "map.png")
     assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["measured", "predicted"]
 
@@ -77,7 +75,7 @@ def test_methods_share_the_colours_of_the_measured(ground: Ground) -> None:
         "measured",
         "A\nPCC 1.00",
         "far off\nPCC 1.00",
-        "flat\nPCC undefined",
+        "flat\nPCC undefined   prediction hardly varies",
     ]
     limits = colour_limits(measured)
     assert all(axis.collections[0].get_clim() == limits for axis in panels)

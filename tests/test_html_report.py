@@ -192,7 +192,7 @@ def test_without_measurements_there_are_maps_and_confidence(
     page = Page(tmp_path / "R.html")
     assert page.headings == ["Maps", "Confidence", "What was run on what", "Versions"]
     assert len(page.pictures) == 1
-    assert "Not measured." in page.text
+    assert "Predicted only: it was not measured." in page.text
     assert "PCC" not in page.text
 
 

@@ -58,14 +58,16 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     assert shown is not None
     measured = np.asarray(prediction.measured(["GENE7"]))
     np.testing.assert_allclose(shown.pcc, pcc(measured, prediction.expression(["GENE7"]))[0])
-    assert shown.title == f"GENE7   PCC {shown.pcc:.2f}   n = 36 spots"
+    assert shown.flat == (np.ptp(np.percentile(shown.predicted, [1, 99])) < 0.5)
+    varies = "   prediction hardly varies" * shown.flat
+    assert shown.title == f"GENE7   PCC {shown.pcc:.2f}{varies}   n = 36 spots"
     said = heard(session.shown_changed)
     scores = score(prediction)
     session.set_scores(scores)
     assert len(said) == 1
     low, high = scores.table.loc["GENE7", ["low", "high"]]
     assert session.shown is not None
-    assert session.shown.title == f"GENE7   PCC {shown.pcc:.2f} (95 % {low:.2f} to {high:.2f})   n = 36 spots"
+    assert session.shown.title == f"GENE7   PCC {shown.pcc:.2f} (95 % {low:.2f} to {high:.2f}){varies}   n = 36 spots"
 
 
 def test_a_gene_that_was_not_measured_says_so(
@@ -78,7 +80,8 @@ def test_a_gene_that_was_not_measured_says_so(
     session.show("GENE22")
     assert session.shown is not None
     assert session.shown.measured is None
-    assert "PCC undefined (not measured)" in session.shown.title
+    assert session.shown.title.startswith("GENE22, predicted only   ")
+    assert "PCC" not in session.shown.title
 
 
 def test_an_unknown_gene_leaves_what_was_shown(session: Session) -> None:
@@ -132,6 +135,7 @@ def test_measured_and_predicted_share_their_limits(session: Session, prediction:
     shown, look = session.shown, session.look
     assert shown is not None
     assert shown.measured is not None
+    assert limits("predicted", shown.predicted, shown, replace(look, from_zero=True))[0] == 0
     both = np.concatenate([shown.measured, shown.predicted])
     expected = tuple(np.percentile(both, [1, 99]))
     for view, own in (("measured", shown.measured), ("predicted", shown.predicted)):
@@ -148,14 +152,14 @@ def test_limits_of_a_constant_or_empty_gene_are_apart(session: Session) -> None:
     shown = session.shown
     assert shown is not None
     flat = replace(shown, predicted=np.ones(5, np.float32), measured=None)
-    assert expression_limits(flat, (1, 99)) == (1.0, 2.0)
+    assert expression_limits(flat, Look()) == (0.75, 1.25)
     empty = replace(shown, predicted=np.empty(0, np.float32), measured=None)
-    assert expression_limits(empty, (1, 99)) == (0.0, 1.0)
+    assert expression_limits(empty, Look()) == (0.0, 0.5)
 
 
 def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction: Prediction, tmp_path: Path) -> None:
     session.show("GENE11")
-    session.set_look(limits=(0.25, 1.5), colormap="cividis", layout="overlaid", front="difference")
+    session.set_look(limits=(0.25, 1.5), from_zero=True, colormap="cividis", layout="overlaid", front="difference")
     prediction.view = session.view_record()
     prediction.save(tmp_path / "C.h5ad")
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
@@ -171,7 +175,7 @@ def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction:
 
 
 def test_what_a_file_says_of_the_look_is_checked(session: Session) -> None:
-    odd = {"layout": "upside down", "opacity": 7, "limits": [3, 1], "views": [], "colormap": "jet", "spot_size": True}
+    odd = {"layout": "upside down", "opacity": 7, "limits": [3, 1], "views": [], "colormap": "jet", "from_zero": 1}
     assert Look.from_dict(odd) == Look()
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.metrics import pcc_in_words
-from napari_cmrcnet.evaluation.plot_style import UNIT, italic
+from napari_cmrcnet.evaluation.colour_limits import Limits, bar_ticks, colour_limits, hardly_varies
+from napari_cmrcnet.evaluation.headline import headline, score_line
+from napari_cmrcnet.evaluation.plot_style import UNIT, italic, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,11 +55,11 @@ def gene_map(
     measured: Array | None,
     predicted: Array,
     gene: str,
-    pcc: float,
+    score: str,
     *,
     subtitle: str = "",
     unit: str = UNIT,
-    limits: tuple[float, float] | None = None,
+    limits: Limits | None = None,
     colours: str = COLOURS,
     caption: str = "",
 ) -> "Figure":
@@ -76,14 +77,14 @@ def gene_map(
         Log-normalised expression.
     gene : str
         Its name.
-    pcc : float
-        For the title; NaN is said to be undefined.
+    score : str
+        For the title, as `score_line` gives it.
     subtitle : str
         A second line, such as the section's name.
     unit : str
-        Of the values.
+        Of the values; symbols are in italics where it is that of a gene.
     limits : (float, float), optional
-        Of the colour scale; the 1st to the 99th percentile over both if not given.
+        Of the colour scale; those of `colour_limits` if not given.
     colours : str
         Name of the colour map.
     caption : str
@@ -92,7 +93,7 @@ def gene_map(
     from matplotlib.figure import Figure
 
     both = predicted if measured is None else np.concatenate([measured, predicted])
-    low, high = limits or colour_limits(both)
+    limits = limits or colour_limits(both, unit=unit)
     left, right, top, bottom = _frame(ground)
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels += [("measured", measured)] if measured is not None else []
@@ -102,17 +103,14 @@ def gene_map(
     axes = list(np.atleast_1d(figure.subplots(1, len(panels))))
     drawn: list[Any] = []
     for axis, (name, values) in zip(axes, panels, strict=True):
-        spots = _draw_panel(axis, ground, name, values, (low, high), colours)
+        spots = _draw_panel(axis, ground, name, values, limits, colours)
         drawn += [spots] if spots is not None else []
     if ground.mpp is not None:
         _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    label = f"{_no_maths(gene)}, {unit}"
-    figure.colorbar(
-        drawn[-1], ax=axes[-len(drawn) :], label=label, fraction=0.05, pad=0.02, extend=_beyond(both, low, high)
-    )
-    correlation = "" if measured is None else f"   {pcc_in_words(pcc)}"
-    second_line = f"\n{_no_maths(subtitle)}" if subtitle else ""
-    figure.suptitle(f"{italic(gene)}{correlation}{second_line}", fontsize=12)
+    _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{plain(gene)}, {unit}", both)
+    second_line = f"\n{plain(subtitle)}" if subtitle else ""
+    name = italic(gene) if unit == UNIT else plain(gene)
+    figure.suptitle(headline(name, score) + second_line, fontsize=12)
     if caption:
         text = fill(caption, int(17 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.25", linespacing=1.4, parse_math=False)
@@ -153,7 +151,7 @@ def method_maps(
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels.append(("measured", measured))
     for method, (values, pcc) in predicted.items():
-        panels.append((f"{method}\n{pcc_in_words(pcc)}", values))
+        panels.append((f"{method}\n{score_line(True, pcc, flat=hardly_varies(values))}", values))
     left, right, top, bottom = _frame(ground)
     rows = -(-len(panels) // 5)
     columns = -(-len(panels) // rows)
@@ -166,15 +164,12 @@ def method_maps(
         axis.set_visible(False)
     if ground.mpp is not None:
         _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    label = f"{_no_maths(gene)}, {UNIT}"
-    figure.colorbar(spots, ax=list(axes), label=label, fraction=0.04, pad=0.02, extend=_beyond(everything, *limits))
-    figure.suptitle(f"{italic(gene)}   {_no_maths(subtitle)}", fontsize=12)
+    _draw_colour_bar(spots, list(axes), f"{plain(gene)}, {UNIT}", everything)
+    figure.suptitle(f"{italic(gene)}   {plain(subtitle)}", fontsize=12)
     return figure
 
 
-def _draw_panel(
-    axis: "Axes", ground: Ground, name: str, values: Array | None, limits: tuple[float, float], colours: str
-) -> Any:
+def _draw_panel(axis: "Axes", ground: Ground, name: str, values: Array | None, limits: Limits, colours: str) -> Any:
     """Draw the slide, or spots over it; returns the spots."""
     left, right, top, bottom = _frame(ground)
     _draw_slide(axis, ground, pale=values is not None)
@@ -186,24 +181,19 @@ def _draw_panel(
     return spots
 
 
+def _draw_colour_bar(spots: Any, axes: "list[Axes]", label: str, values: Array) -> None:
+    """Draw the colour bar of spots beside axes, with a number at each end, and a tip where values are beyond it."""
+    places, numbers = bar_ticks(*spots.get_clim())
+    beyond = _beyond(values, *spots.get_clim())
+    bar = axes[0].figure.colorbar(spots, ax=axes, label=label, fraction=0.05, pad=0.02, extend=beyond)
+    bar.set_ticks(places, labels=numbers)
+    bar.minorticks_off()
+
+
 def _beyond(values: Array, low: float, high: float) -> str:
     """Say on which ends of the colour scale there are values beyond it."""
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     return ends[bool((values < low).any()), bool((values > high).any())]
-
-
-def colour_limits(*values: Array) -> tuple[float, float]:
-    """Return the 1st and 99th percentile over all, never equal and never NaN."""
-    both = np.concatenate(values)
-    both = both[np.isfinite(both)]
-    if not both.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(both, [1, 99]))
-    return (low, high) if high > low else (low, low + 1.0)
-
-
-def _no_maths(text: str) -> str:
-    return text.replace("$", r"\$")
 
 
 def _frame(ground: Ground) -> tuple[float, float, float, float]:

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.figures import COLOURS, Ground, colour_limits, gene_map
+from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
+from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
+from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line
 from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
-from napari_cmrcnet.evaluation.pictures import ground_of
 from napari_cmrcnet.evaluation.plot_style import UNIT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.prediction import Prediction
 
+_THUMBNAIL_PX = 1600
 RESEARCH_USE = "For research use only: a prediction is not a measurement and not a diagnosis."
 
 
@@ -38,12 +43,16 @@ class Drawn:
         None where it was not measured.
     pcc, low, high : float
         Their correlation and its 95 % interval; NaN where it is undefined or not known.
+    undefined : str
+        Why it is undefined, if that is known.
     unit : str
         Of the values.
     limits : (float, float), optional
-        Of the colours; the 1st to the 99th percentile over measured and predicted if not given.
+        Of the colours; those of `colour_limits` if not given.
     colours : str
         Name of the colour map.
+    flat : bool, optional
+        Whether the prediction hardly varies; found from a gene's values if not given.
     """
 
     name: str
@@ -52,15 +61,37 @@ class Drawn:
     pcc: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
+    undefined: str = ""
     unit: str = UNIT
-    limits: tuple[float, float] | None = None
+    limits: Limits | None = None
     colours: str = COLOURS
+    flat: bool | None = None
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def scale(self) -> Limits:
         """The limits of the colours."""
-        values = [np.asarray(part, np.float64) for part in (self.measured, self.predicted) if part is not None]
-        return self.limits or colour_limits(*values)
+        values = [part for part in (self.measured, self.predicted) if part is not None]
+        return self.limits or colour_limits(*values, unit=self.unit)
+
+    @property
+    def hardly_varies(self) -> bool:
+        """Whether the prediction hardly varies."""
+        return hardly_varies(self.predicted) if self.flat is None else self.flat
+
+    @property
+    def said(self) -> str:
+        """Of the score, in sentences."""
+        if self.measured is None:
+            said = "Predicted only: it was not measured."
+        else:
+            said = f"{pcc_in_words(self.pcc, self.low, self.high)}{f' ({self.undefined})' if self.undefined else ''}."
+        return f"{said} The {HARDLY_VARIES}." if self.hardly_varies else said
+
+    @property
+    def score(self) -> str:
+        """PCC with its interval, or why there is none."""
+        measured = self.measured is not None
+        return score_line(measured, self.pcc, self.low, self.high, undefined=self.undefined, flat=self.hardly_varies)
 
 
 def write_gene_figure(
@@ -106,13 +137,20 @@ def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption
         None if drawn.measured is None else np.asarray(drawn.measured, np.float64),
         np.asarray(drawn.predicted, np.float64),
         drawn.name,
-        drawn.pcc,
-        subtitle=prediction.name + (", synthetic" if prediction.provenance.synthetic else ""),
+        drawn.score,
+        subtitle=section_words(prediction),
         unit=drawn.unit,
         limits=drawn.scale,
         colours=drawn.colours,
         caption=caption,
     )
+
+
+def section_words(prediction: "Prediction") -> str:
+    """Return which section a figure is of."""
+    patient = prediction.provenance.patient
+    said = [prediction.name, f"patient {patient}" if patient else "", "synthetic" * prediction.provenance.synthetic]
+    return ", ".join(filter(None, said))
 
 
 def caption(prediction: "Prediction", drawn: Drawn) -> str:
@@ -126,9 +164,42 @@ def caption(prediction: "Prediction", drawn: Drawn) -> str:
         f"{of}. {what} {drawn.unit}, colours from {low:.2f} to {high:.2f}.",
         f"Predicted from the H&E image: {about.average}{checkpoint}.",
     ]
+    said.append(drawn.said)
     if drawn.measured is not None:
-        said.append(f"{pcc_in_words(drawn.pcc, drawn.low, drawn.high)}.")
         said.append(leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on))
     if about.synthetic:
         said.append("The tissue is synthetic.")
     return " ".join(filter(None, [*said, RESEARCH_USE]))
+
+
+def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> Drawn:
+    """Return what a figure of a gene shows: its values, and its score where there is one."""
+    predicted = prediction.gene(gene)
+    if scores is None or gene not in scores.table.index:
+        return Drawn(gene, predicted, None)
+    table = scores.table.loc[[gene]]
+    pcc, low, high = table[["pcc", "low", "high"]].to_numpy(np.float64)[0]
+    measured = np.asarray(prediction.measured([gene]))[:, 0]
+    return Drawn(gene, predicted, measured, pcc, low, high, str(table["undefined"].iloc[0]))
+
+
+def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> Ground:
+    """Return where a prediction's spots lie, with its slide if that is still there, or where ``slide`` says."""
+    (library,) = prediction.spots.uns["spatial"].values()
+    diameter = float(library["scalefactors"]["spot_diameter_fullres"])
+    image, downsample = _thumbnail(str(slide) or prediction.provenance.slide)
+    return Ground(prediction.xy, diameter, prediction.provenance.mpp or None, image, downsample)
+
+
+def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
+    """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
+    from napari_cmrcnet.sections.slide import open_slide
+
+    if not path or not is_there(path):
+        return None, 1.0
+    try:
+        with open_slide(path) as slide:
+            image = slide.thumbnail(_THUMBNAIL_PX)
+            return image, slide.shape[1] / image.shape[1]
+    except UserError:
+        return None, 1.0

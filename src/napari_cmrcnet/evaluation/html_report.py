@@ -11,12 +11,10 @@ import numpy as np
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene
+from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
 from napari_cmrcnet.evaluation.leaks import warnings_of
-from napari_cmrcnet.evaluation.metrics import pcc_in_words
-from napari_cmrcnet.evaluation.pictures import ground_of
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import FEW, RegionScore, groups, region_table
 from napari_cmrcnet.evaluation.scores import SETS, Scores, score_job
@@ -93,7 +91,7 @@ def write_html_report(
     maps = []
     for done, gene in enumerate(genes):
         yield Progress("Drawing maps", done, len(genes), "maps")
-        drawn = shown if shown is not None and gene == shown.name else _drawn(prediction, scores, gene)
+        drawn = shown if shown is not None and gene == shown.name else drawn_gene(prediction, scores, gene)
         maps.append(_map(prediction, ground, drawn))
     yield Progress("Drawing maps", len(genes), len(genes), "maps")
     parts += [element("h2", "Maps"), *maps]
@@ -129,18 +127,9 @@ def _by_pcc(scores: Scores) -> "pd.DataFrame":
     return scores.table[scores.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
 
 
-def _drawn(prediction: "Prediction", scores: Scores | None, gene: str) -> Drawn:
-    predicted = prediction.gene(gene)
-    if scores is None or gene not in scores.table.index:
-        return Drawn(gene, predicted, None)
-    pcc, low, high = scores.table.loc[[gene], ["pcc", "low", "high"]].to_numpy(np.float64)[0]
-    return Drawn(gene, predicted, np.asarray(prediction.measured([gene]))[:, 0], pcc, low, high)
-
-
 def _map(prediction: "Prediction", ground: Ground, drawn: Drawn) -> str:
     low, high = drawn.scale
-    score = f"{pcc_in_words(drawn.pcc, drawn.low, drawn.high)}. " if drawn.measured is not None else "Not measured. "
-    caption = f"{drawn.name}. {score}Colours: {drawn.unit} from {low:.2f} to {high:.2f}."
+    caption = f"{drawn.name}. {drawn.said} Colours: {drawn.unit} from {low:.2f} to {high:.2f}."
     figure = draw_gene(prediction, ground, drawn)
     return picture(figure, f"Maps of {drawn.name} over the slide", caption, kind="jpeg")
 

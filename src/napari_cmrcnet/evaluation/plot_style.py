@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNIT = "log-normalised expression"
+PANEL_UNIT = "mean z"  # of a panel's score
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.evaluation.colour_limits import least_span
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, italic, nearest, plain
 
@@ -64,8 +65,9 @@ class SpotPlot(Plot):
         both = np.concatenate([self.x, self.y])
         both = both[np.isfinite(both)]
         low, high = (min(0.0, float(both.min())), float(both.max())) if both.size else (0.0, 1.0)
-        margin = 0.03 * max(high - low, 0.1)
-        bounds = (low - margin, max(high, low + 0.1) + margin)
+        high = max(high, low + least_span(unit))
+        margin = 0.03 * (high - low)
+        bounds = (low - margin, high + margin)
         n = len(self.x)
         self._identity.set_data(bounds, bounds)
         self._dots.set_data(self.x, self.y)

@@ -1,4 +1,4 @@
-"""Which values a view shows, and between which limits they are coloured."""
+"""Which values a view shows, and in which colours."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, difference_limits
 from napari_cmrcnet.viewer.look import Confidence, Look, View
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Shown
 
 Float32 = npt.NDArray[np.float32]
-Limits = tuple[float, float]
 
 DIVERGING = "coolwarm"  # even in lightness to both sides of its middle
 STEPS = 1024  # of a colormap: four for each colour that a screen can tell apart
@@ -58,10 +58,10 @@ def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> F
 
 
 def limits(view: View, shown_values: Float32, shown: "Shown", look: Look) -> Limits:
-    """Return the colour limits of a view, never NaN and never equal.
+    """Return the colour limits of a view, never NaN and never equal, after `evaluation.colour_limits`.
 
-    Measured and predicted have the same: by hand, or percentiles over both. The difference is symmetric about 0, to
-    the 99th percentile of its size. Confidence goes from the lowest to the highest value.
+    Measured and predicted have the same. The difference is symmetric about 0. Confidence goes from the lowest to the
+    highest value; the spread, which has the unit of expression, has its least span too.
 
     Parameters
     ----------
@@ -72,23 +72,24 @@ def limits(view: View, shown_values: Float32, shown: "Shown", look: Look) -> Lim
     shown : Shown
         What is shown.
     look : Look
-        Percentiles or limits.
+        Percentiles or limits, and whether from 0.
     """
     if view in ("measured", "predicted"):
-        return look.limits or expression_limits(shown, look.percentiles)
+        return expression_limits(shown, look)
     if view == "difference":
-        size = float(np.percentile(np.abs(shown_values), 99)) if shown_values.size else 0.0
-        return (-size, size) if size > 0 else (-1.0, 1.0)
-    return _apart(float(shown_values.min(initial=np.inf)), float(shown_values.max(initial=-np.inf)))
+        return difference_limits(shown_values, shown.unit)
+    if look.confidence == "spread":
+        return colour_limits(shown_values, percentiles=(0, 100))
+    low, high = (float(np.min(shown_values)), float(np.max(shown_values))) if shown_values.size else (0.0, 1.0)
+    return (low, high) if high > low else (low, low + 1.0)
 
 
-def expression_limits(shown: "Shown", percentiles: tuple[float, float]) -> Limits:
-    """Return percentiles over measured and predicted values together, from one partition of each."""
-    both = shown.predicted if shown.measured is None else np.concatenate([shown.predicted, shown.measured])
-    if not both.size:
-        return 0.0, 1.0
-    low, high = np.percentile(both, percentiles)
-    return _apart(float(low), float(high))
+def expression_limits(shown: "Shown", look: Look) -> Limits:
+    """Return the limits of measured and predicted: those set by hand, or those that follow from the values."""
+    if look.limits is not None:
+        return look.limits
+    both = [part for part in (shown.measured, shown.predicted) if part is not None]
+    return colour_limits(*both, unit=shown.unit, percentiles=look.percentiles, from_zero=look.from_zero)
 
 
 def colormap(view: View, look: Look) -> str:
@@ -113,12 +114,6 @@ def colours(shown_values: Float32, between: Limits, colormap: Any) -> Float32:
     """
     table = np.asarray(colormap.map(np.linspace(0, 1, STEPS)), np.float32)
     return table[np.rint(np.interp(shown_values, between, (0, STEPS - 1))).astype(np.intp)]
-
-
-def _apart(low: float, high: float) -> Limits:
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return 0.0, 1.0
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def label(view: View, shown: "Shown", look: Look) -> str:

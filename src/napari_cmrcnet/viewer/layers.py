@@ -147,7 +147,7 @@ class SectionLayers:
         assert prediction is not None
         assert shown is not None
         for view in views:
-            drawn = (shown, look.percentiles, look.limits, look.confidence, look.colormap)
+            drawn = (shown, look.percentiles, look.limits, look.from_zero, look.confidence, look.colormap)
             if self._drawn.get(view) != drawn:
                 colour(self.points[view], view, shown, prediction, look)
                 self._drawn[view] = drawn

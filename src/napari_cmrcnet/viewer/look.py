@@ -34,6 +34,8 @@ class Look:
         Colour limits of measured and predicted: these percentiles over both.
     limits : (float, float) or None
         Colour limits by hand, in the unit of the values, instead of percentiles.
+    from_zero : bool
+        Whether the lower limit is 0 where it is not set by hand; see `evaluation.colour_limits`.
     opacity : float
         Of the spots, 0 to 1.
     spot_size : float
@@ -50,6 +52,7 @@ class Look:
     colormap: str = "viridis"
     percentiles: tuple[float, float] = (1.0, 99.0)
     limits: tuple[float, float] | None = None
+    from_zero: bool = False
     opacity: float = 0.9
     spot_size: float = 1.0
     confidence: Confidence = "mean similarity"

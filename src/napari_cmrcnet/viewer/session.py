@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 
 UNIT = "log-norm."  # log-normalised expression: natural log of 1 + counts in 10,000 of the spot
-PANEL_UNIT = "mean z"
 NO_INTERVAL = (float("nan"), float("nan"))
 
 
@@ -46,6 +45,8 @@ class Shown:
         Why the correlation is undefined, ``""`` where it is not.
     low, high : float
         Its 95 % bootstrap interval, NaN while it is not known.
+    flat : bool
+        Whether the prediction hardly varies.
     """
 
     name: str
@@ -57,15 +58,22 @@ class Shown:
     undefined: str
     low: float = float("nan")
     high: float = float("nan")
+    flat: bool = False
+
+    @property
+    def score(self) -> str:
+        """PCC with its interval, or why there is none."""
+        from napari_cmrcnet.evaluation.headline import score_line
+
+        measured = self.measured is not None
+        return score_line(measured, self.pcc, self.low, self.high, undefined=self.undefined, flat=self.flat)
 
     @property
     def title(self) -> str:
-        """Name, PCC with its interval, and number of spots, in one line."""
-        n = f"n = {len(self.predicted):,} spots"
-        if self.undefined:
-            return f"{self.name}   PCC undefined ({self.undefined})   {n}"
-        interval = "" if np.isnan(self.low) else f" (95 % {self.low:z.2f} to {self.high:z.2f})"
-        return f"{self.name}   PCC {self.pcc:z.2f}{interval}   {n}"
+        """Name, score and number of spots, in one line."""
+        from napari_cmrcnet.evaluation.headline import headline
+
+        return f"{headline(self.name, self.score)}   n = {len(self.predicted):,} spots"
 
 
 class Session:
@@ -187,12 +195,15 @@ class Session:
         UserError
             If the prediction does not have it, or needs a checkpoint for it that has moved.
         """
+        from napari_cmrcnet.evaluation.colour_limits import hardly_varies
+
         prediction = self._asked()
         column = prediction.names.column(gene)
         name = gene if column is None else prediction.genes[column]
         predicted = prediction.gene(name)
         measured = prediction.measured([name]) if name in prediction.measured_set else None
-        self._set_shown(name, "gene", UNIT, predicted, None if measured is None else measured[:, 0])
+        flat = hardly_varies(predicted)
+        self._set_shown(name, "gene", UNIT, predicted, None if measured is None else measured[:, 0], flat)
 
     def show_panel(self, panel: "Panel") -> None:
         """Show the score of a panel: the mean over its genes of their z-scores over the section's spots.
@@ -202,14 +213,17 @@ class Session:
         UserError
             If the prediction has none of its genes.
         """
+        from napari_cmrcnet.evaluation.colour_limits import hardly_varies
         from napari_cmrcnet.evaluation.metrics import mean_z
+        from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
         prediction = self._asked()
         genes = panel_genes(prediction, panel)
-        predicted = mean_z(prediction.expression(genes))
+        predicted = prediction.expression(genes)
         both = [gene for gene in genes if gene in prediction.measured_set]
         truth = prediction.measured(both) if both else None
-        self._set_shown(panel.name, "panel", PANEL_UNIT, predicted, None if truth is None else mean_z(truth))
+        measured = None if truth is None else mean_z(truth)
+        self._set_shown(panel.name, "panel", PANEL_UNIT, mean_z(predicted), measured, hardly_varies(predicted))
 
     def step(self, by: int) -> None:
         """Show the gene that is so many places further down the list, up to its ends."""
@@ -276,6 +290,7 @@ class Session:
         unit: str,
         predicted: Float32,
         measured: Float32 | None,
+        flat: bool,
     ) -> None:
         from napari_cmrcnet.evaluation.metrics import pcc, undefined
 
@@ -285,7 +300,7 @@ class Session:
             truth, guess = measured[:, None], predicted[:, None]
             correlation, reason = float(pcc(truth, guess)[0]), undefined(truth, guess)[0]
         low, high = self._interval(name) if kind == "gene" else NO_INTERVAL
-        self.shown = Shown(name, kind, unit, predicted, measured, correlation, reason, low, high)
+        self.shown = Shown(name, kind, unit, predicted, measured, correlation, reason, low, high, flat)
         self.shown_changed.emit()
 
     def _interval(self, gene: str) -> tuple[float, float]:

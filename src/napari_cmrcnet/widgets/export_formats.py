@@ -220,9 +220,11 @@ def _drawn(session: "Session") -> "Drawn":
         shown.pcc,
         shown.low,
         shown.high,
+        shown.undefined,
         UNIT if shown.kind == "gene" else shown.unit,  # the window abbreviates it, for its colour bars
-        look.limits or expression_limits(shown, look.percentiles),
+        expression_limits(shown, look),
         look.colormap,
+        shown.flat,
     )
 
 

@@ -109,9 +109,8 @@ class SpotView(PlotView):
 
         shown = self.session.shown
         assert shown is not None
-        about = shown.title.removeprefix(shown.name).strip().partition("   ")[0]  # the spots are counted in the plot
         unit = UNIT if shown.kind == "gene" else shown.unit
-        plot.show(shown.name, shown.measured, shown.predicted, about, unit)
+        plot.show(shown.name, shown.measured, shown.predicted, shown.score, unit)
         plot.select(self.session.selected)
 
     def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:  # noqa: ARG002 - one axis

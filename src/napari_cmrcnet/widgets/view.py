@@ -33,7 +33,7 @@ from napari_cmrcnet.widgets.remember import recall, remember
 if TYPE_CHECKING:
     import napari
 
-REMEMBERED = ("colormap", "opacity", "spot_size", "mark_unlike")
+REMEMBERED = ("colormap", "from_zero", "opacity", "spot_size", "mark_unlike")
 VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
@@ -164,6 +164,12 @@ class ViewPanel(QWidget):
         form.addRow("Colour map", self.colormap)
         form.addRow("Limits by", kind)
         form.addRow("From", bounds)
+        self.from_zero = QCheckBox("Start at 0")
+        self.from_zero.setToolTip(
+            "The scale starts at 0 whatever the lowest value is: colours show how much there is, not only where there "
+            "is more. The score of a panel has no such 0."
+        )
+        form.addRow("", self.from_zero)
         return box
 
     def _spots_box(self) -> QGroupBox:
@@ -203,6 +209,7 @@ class ViewPanel(QWidget):
         self.by_hand.toggled.connect(self._on_kind)
         self.low.valueChanged.connect(self._on_bounds)
         self.high.valueChanged.connect(self._on_bounds)
+        self.from_zero.toggled.connect(lambda on: session.set_look(from_zero=on))
         self.opacity.valueChanged.connect(lambda value: session.set_look(opacity=round(value, 2)))
         self.size.valueChanged.connect(lambda value: session.set_look(spot_size=round(value, 2)))
         self.unlike.toggled.connect(lambda on: session.set_look(mark_unlike=on))
@@ -217,7 +224,7 @@ class ViewPanel(QWidget):
     def _on_kind(self, by_hand: bool) -> None:
         shown, look = self.session.shown, self.session.look
         if by_hand:
-            low, high = expression_limits(shown, look.percentiles) if shown is not None else (0.0, 1.0)
+            low, high = expression_limits(shown, look) if shown is not None else (0.0, 1.0)
             self.session.set_look(limits=(round(low, 2), max(round(high, 2), round(low, 2) + 0.01)))
         else:
             self.session.set_look(limits=None)
@@ -261,8 +268,10 @@ class ViewPanel(QWidget):
         for slider, value in ((self.opacity, look.opacity), (self.size, look.spot_size)):
             with signals_blocked(slider):
                 slider.setValue(value)
-        with signals_blocked(self.unlike):
-            self.unlike.setChecked(look.mark_unlike)
+        self.from_zero.setEnabled(not by_hand)
+        for tick, on in ((self.unlike, look.mark_unlike), (self.from_zero, look.from_zero)):
+            with signals_blocked(tick):
+                tick.setChecked(on)
         remember({f"look/{key}": getattr(look, key) for key in REMEMBERED})
 
     def _show_shown(self) -> None:

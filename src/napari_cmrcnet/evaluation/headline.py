@@ -1,0 +1,38 @@
+"""What stands over a gene's maps, in the window, figures and reports: its score, or why it has none."""
+
+import numpy as np
+
+HARDLY_VARIES = "prediction hardly varies"
+PREDICTED_ONLY = "predicted only"
+
+
+def headline(name: str, score: str) -> str:
+    """Return the name of a gene or panel, as it is to be written, and its `score_line`."""
+    return f"{name}{',' if score.startswith(PREDICTED_ONLY) else '  '} {score}"
+
+
+def score_line(
+    measured: bool, pcc: float, low: float = np.nan, high: float = np.nan, *, undefined: str = "", flat: bool = False
+) -> str:
+    """Return how well a gene or panel is predicted over a section's spots, in one line.
+
+    Parameters
+    ----------
+    measured : bool
+        Whether it was measured; it has no score if not.
+    pcc : float
+        NaN where it is undefined.
+    low, high : float
+        Its 95 % interval, NaN where it is not known.
+    undefined : str
+        Why it is undefined, if that is known.
+    flat : bool
+        Whether the prediction hardly varies, after `colour_limits.hardly_varies`.
+    """
+    if not measured:
+        said = PREDICTED_ONLY
+    elif np.isnan(pcc):
+        said = f"PCC undefined ({undefined})" if undefined else "PCC undefined"
+    else:
+        said = f"PCC {pcc:z.2f}" + ("" if np.isnan(low) else f" (95 % {low:z.2f} to {high:z.2f})")
+    return f"{said}   {HARDLY_VARIES}" if flat else said

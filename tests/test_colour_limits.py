@@ -1,0 +1,90 @@
+"""Maps do not shout: a least span of colours, numbers at both ends of a bar, and the word for a flat prediction."""
+
+import numpy as np
+import pytest
+from scipy.stats import poisson
+
+from napari_cmrcnet.evaluation.colour_limits import (
+    LEAST_SPAN,
+    bar_ticks,
+    colour_limits,
+    difference_limits,
+    hardly_varies,
+)
+from napari_cmrcnet.evaluation.headline import headline, score_line
+from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
+
+
+def test_the_least_span_is_the_largest_counting_noise_of_a_spot_of_10_000_counts() -> None:
+    counts = np.arange(200)
+    chances = poisson.pmf(counts, np.linspace(0.1, 20, 400)[:, None])
+    values = np.log1p(counts)
+    deviations = np.sqrt(chances @ values**2 - (chances @ values) ** 2)
+    assert deviations.max() == pytest.approx(LEAST_SPAN, abs=0.02)
+
+
+def test_what_varies_enough_has_its_percentiles() -> None:
+    measured, predicted = np.arange(100.0), np.arange(100.0, 200)
+    both = np.arange(200.0)
+    assert colour_limits(measured, predicted) == tuple(np.percentile(both, [1, 99]))
+    assert colour_limits(measured, predicted, percentiles=(10, 90)) == tuple(np.percentile(both, [10, 90]))
+    assert colour_limits(predicted, from_zero=True) == (0.0, np.percentile(predicted, 99))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 0.04, (0.0, 0.5)), (0.25, 0.55, (0.15, 0.65)), (3.0, 3.0, (2.75, 3.25)), (-3.0, -2.9, (-3.2, -2.7))],
+)
+def test_what_hardly_varies_does_not_fill_the_colours(low: float, high: float, expected: tuple[float, float]) -> None:
+    """The first is ESR1 on HER2ST's C5, where a model found a focus of 0.04; the second MKI67 on a slide of skin."""
+    values = np.linspace(low, high, 181)
+    assert colour_limits(values) == pytest.approx(expected, abs=0.01)
+    assert hardly_varies(values)
+
+
+def test_from_zero_the_least_span_is_kept_and_a_panel_has_no_zero() -> None:
+    assert colour_limits([0.01, 0.02], from_zero=True) == (0.0, LEAST_SPAN)
+    score = np.linspace(-2, 2, 50)
+    assert colour_limits(score, unit=PANEL_UNIT, from_zero=True) == colour_limits(score, unit=PANEL_UNIT)
+    assert colour_limits([0.1, 0.2], unit=PANEL_UNIT) == pytest.approx((-0.35, 0.65))
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [np.inf, np.nan], [0.0, 0.0], [2.0]])
+def test_odd_values_give_limits_that_are_apart(values: list[float]) -> None:
+    for low, high in (colour_limits(values), difference_limits(values), colour_limits(values, from_zero=True)):
+        assert high - low >= LEAST_SPAN - 1e-9
+        assert np.isfinite([low, high]).all()
+
+
+def test_a_difference_is_symmetric_and_pale_where_it_is_small() -> None:
+    assert difference_limits([0.1, -0.2, 0.05]) == (-LEAST_SPAN, LEAST_SPAN)
+    low, high = difference_limits(np.linspace(-3, 1, 1001))
+    assert low == -high
+    assert high == pytest.approx(np.percentile(np.abs(np.linspace(-3, 1, 1001)), 99))
+
+
+def test_a_panel_hardly_varies_where_none_of_its_genes_does() -> None:
+    flat = np.random.default_rng(0).uniform(1, 1.2, (100, 5))
+    assert hardly_varies(flat)
+    flat[:, 2] *= 4
+    assert not hardly_varies(flat)
+    assert not hardly_varies([np.nan, np.nan])
+    assert not hardly_varies([])
+
+
+@pytest.mark.parametrize("limits", [(0, 0.5), (0.37, 2.91), (-1, 1), (0.613, 0.664), (1, 4), (0, 6.34), (8.999, 9.5)])
+def test_both_ends_of_a_colour_bar_have_a_number(limits: tuple[float, float]) -> None:
+    places, numbers = bar_ticks(*limits)
+    assert (places[0], places[-1]) == limits
+    assert 3 <= len(places) <= 6
+    assert (np.diff(places) > 0.1 * (limits[1] - limits[0])).all()  # numbers do not touch
+    assert [float(number) for number in numbers] == pytest.approx(places, abs=0.006)
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_the_words_over_a_map() -> None:
+    nan = float("nan")
+    assert headline("MKI67", score_line(False, nan)) == "MKI67, predicted only"
+    assert headline("MKI67", score_line(False, nan, flat=True)) == "MKI67, predicted only   prediction hardly varies"
+    assert headline("ERBB2", score_line(True, 0.25, 0.11, 0.39)) == "ERBB2   PCC 0.25 (95 % 0.11 to 0.39)"
+    assert score_line(True, nan, undefined="constant measured") == "PCC undefined (constant measured)"
