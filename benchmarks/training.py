@@ -22,6 +22,7 @@ from benchmarks.slides import jpeg_slide
 from benchmarks.untrained import opened
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
@@ -158,8 +159,7 @@ def _epoch(section: Section, spots: SpotSet, kind: str, preset: str, rounds: int
 
 
 def _on_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    pixels = batch.pixels.to(device, non_blocking=True)
-    return to_input(pixels, device=device), batch.expression.to(device, non_blocking=True)
+    return to_input(batch.pixels, device=device), to_device(batch.expression, device)
 
 
 def _wait(device: torch.device) -> None:

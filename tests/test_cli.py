@@ -125,3 +125,15 @@ def test_help_loads_nothing_heavy() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
     assert not {"torch", "scanpy", "timm", "matplotlib", "numpy", "rich"} & set(loaded)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")])
+def test_memory_that_runs_out_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("napari_cmrcnet.retrieval.checkpoint.Checkpoint.load", full)
+    assert run("predict", "--checkpoint", CHECKPOINT, "--slide", SAMPLE / "S4.tif", "--pitch", "300") == 1
+    assert capsys.readouterr().err.startswith("error: There is not enough memory; close other programs")

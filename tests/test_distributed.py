@@ -1,5 +1,6 @@
 """Several processes take the same steps as one."""
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training import distributed
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.distributed import check_devices
 from napari_cmrcnet.training.fit import fit
@@ -147,6 +149,45 @@ def test_an_error_in_a_process_is_the_error_of_the_training(
         model={"patch_size": 16},
     )  # fmt: skip
     with pytest.raises(UserError, match="not finite"):
+        finish(fit([section], config, tmp_path / "m.cmrcnet"))
+
+
+@pytest.mark.parametrize(
+    ("found", "settings", "message"),
+    [
+        ("cuda", {"devices": 3}, "3 GPUs are asked for and 2 found; give --devices 2"),
+        ("cuda", {"devices": 2, "device": "cuda:1"}, "cuda:1 is one GPU, and 2 are asked for; give --devices 1, or"),
+        ("mps", {"devices": 2}, "A Mac has one GPU, and 2 processes cannot share it; give --devices 1, or"),
+        ("cpu", {"devices": 5, "batch_size": 4}, "5 processes cannot share a batch of 4 spots; give a --batch-size of"),
+    ],
+)
+def test_devices_that_cannot_train_together(
+    found: str, settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(distributed, "choose_device", lambda name: torch.device(found if name == "auto" else name))
+    monkeypatch.setattr(distributed, "cuda_devices", lambda: [0, 1] if found == "cuda" else [])
+    config = FitConfig(precision="fp32", **settings)
+    with pytest.raises(UserError, match=message):
+        check_devices(config)
+    check_devices(dataclasses.replace(config, devices=1))
+    if "cuda" not in config.device:
+        monkeypatch.setenv("WORLD_SIZE", str(config.devices))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(config.devices))
+        with pytest.raises(UserError, match=message):  # torchrun says how many there are
+            check_devices(dataclasses.replace(config, devices=1))
+
+
+def test_the_gpus_that_torch_can_run_on_train_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "cuda_devices", lambda: [1, 3])
+    devices = [distributed._local_device(torch.device("cuda"), i) for i in range(2)]
+    assert devices == [torch.device("cuda:1"), torch.device("cuda:3")]
+
+
+def test_more_processes_than_spots(tmp_path: Path, write_section: Write, open_small: Open) -> None:
+    section = open_small(*write_section(tmp_path, "S1", side=3))
+    config = FitConfig(preset="tiny", device="cpu", devices=10, patch=PatchSpec(32, None))
+    with pytest.raises(UserError, match="9 spots cannot be shared by 10 processes; give fewer --devices"):
         finish(fit([section], config, tmp_path / "m.cmrcnet"))
 
 

@@ -78,7 +78,8 @@ def test_cancel_stops_within_a_step_and_gives_no_result(qtbot: Any, bar: JobBar)
     [
         (UserError("x.svs is no slide; choose another."), "⚠ x.svs is no slide; choose another."),
         (UserError("No pixel size; give it.", setting="pixel size"), "give it (Pixel size, under More settings)."),
-        (RuntimeError("CUDA out of memory"), "unexpected error (RuntimeError: CUDA out of memory)"),
+        (RuntimeError("MPS backend out of memory"), "There is not enough memory; close other programs"),
+        (RuntimeError("odd"), "unexpected error (RuntimeError: odd)"),
     ],
 )
 def test_a_failure_is_one_message_and_the_bar_is_ready_again(

@@ -15,7 +15,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval import encode as encode_module
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, to_input
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -30,15 +30,16 @@ CPU = torch.device("cpu")
 class Colour(torch.nn.Module):
     """An encoder whose embedding is the patch's mean colour, and which remembers how it was called."""
 
-    def __init__(self, fits: int = 1000) -> None:
+    def __init__(self, fits: int = 1000, out_of_memory: Exception | None = None) -> None:
         super().__init__()
         self.fits, self.sizes, self.inference = fits, list[int](), list[bool]()
+        self.out_of_memory = out_of_memory or torch.OutOfMemoryError("CUDA out of memory")
 
     def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
         self.inference.append(torch.is_inference_mode_enabled())
         self.sizes.append(len(pixels))
         if len(pixels) > self.fits:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.out_of_memory
         return pixels.mean(dim=(2, 3))
 
 
@@ -119,10 +120,42 @@ def test_running_out_of_memory_late(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(encode(model, batches(pixels, 8), 30).embeddings, expected, atol=1e-6)
 
 
-def test_not_even_one_patch_fits() -> None:
-    with pytest.raises(UserError, match="does not suffice for one patch"):
-        encode(Colour(fits=0), batches(patches(4), 2), 4)
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    MemoryError(),
+    *map(
+        RuntimeError,
+        [
+            "MPS backend out of memory (MPS allocated: 18.02 GB, other allocations: 107.10 MB, max allowed: 18.13 GB).",
+            "Invalid buffer size: 19.45 GB",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+            "GET was unable to find an engine to execute this computation",
+            "CUDA ran out of memory outside PyTorch's allocator.",
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+def test_in_whatever_words_memory_runs_out_batches_are_halved(error: Exception) -> None:
+    pixels = patches(30)
+    expected = encode(Colour(), batches(pixels, 8), 30).embeddings
+    found = encode(Colour(3, error), batches(pixels, 8), 30).embeddings
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(UserError, match="not enough memory on this machine for even one patch; free some") as raised:
+        encode(Colour(0, error), batches(patches(4), 2), 4)
+    assert raised.value.setting == "device"
     assert not readers()
+
+
+def test_another_error_of_torch_is_not_taken_for_want_of_memory() -> None:
+    model = Colour(3, RuntimeError("CUDA error: an illegal memory access was encountered"))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        encode(model, batches(patches(30), 8), 30)
+    assert model.sizes == [8]
 
 
 def test_all_unreadable_patches_are_found_and_none_encoded_after() -> None:
@@ -343,17 +376,6 @@ def test_what_it_was_made_from_is_recorded(section: Section, untrained_checkpoin
     assert made.panel is not None
     assert made.panel.name == "two genes"
     assert "torch" in made.packages
-
-
-def test_choosing_a_device() -> None:
-    assert choose_device("cpu") == CPU
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:999", "meta", ""])
-def test_a_device_that_is_not_there(name: str) -> None:
-    with pytest.raises(UserError, match=r"device|cuda"):
-        choose_device(name)
 
 
 def test_precision_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 import sys
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
@@ -110,6 +112,38 @@ def test_torch_retrieves_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) ->
     check(vectors(rng, 23), bank, 12)
 
 
+@pytest.mark.parametrize("d", [16, 256])
+def test_a_gpu_that_rounds_to_tf32_retrieves_the_same_neighbours(d: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU cuts the factors off after ten bits where another package has torch do so."""
+
+    def tf32(values: Array) -> Array:
+        return (np.ascontiguousarray(values).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    def rounded(unit: Array, block: Array, *rest: Any) -> tuple[npt.NDArray[np.intp], Array]:
+        return search._numpy_product(tf32(unit), tf32(block), *rest)
+
+    monkeypatch.setattr(search, "_torch_product", lambda _: rounded)
+    rng = np.random.default_rng(7)
+    near = vectors(rng, 1, d)
+    bank = near + 0.02 * vectors(rng, 3000, d)  # near-ties at every rank
+    check(near + 0.02 * vectors(rng, 9, d), bank, 40, "cuda")
+
+
+def test_a_search_neither_reads_nor_changes_the_precision_of_torch() -> None:
+    """Once a package used torch's newer setting, the older one raises, read or written."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    rng = np.random.default_rng(8)
+    try:
+        matmul.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError, match="mix of the legacy and new APIs"):
+            torch.get_float32_matmul_precision()
+        check(vectors(rng, 5), vectors(rng, 100), 7, "cpu:0")
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
+
+
 def test_the_rounding_of_the_product_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine's float32 errors, up to the bound that any order of addition keeps."""
     rng = np.random.default_rng(6)
@@ -117,11 +151,13 @@ def test_the_rounding_of_the_product_changes_nothing(monkeypatch: pytest.MonkeyP
     queries = vectors(rng, 20, 256) * 1e-3 + 1
     here = nearest(queries, bank, 25)
 
-    def perturbed(unit: Array, block: Array, kth: Array | None, k: int) -> tuple[npt.NDArray[np.intp], Array]:
+    def perturbed(
+        unit: Array, block: Array, kth: Array | None, k: int, within: np.float32
+    ) -> tuple[npt.NDArray[np.intp], Array]:
         error = rng.uniform(-1, 1, size=(len(unit), len(block))) * 256 * 2.0**-24
         scores = ((unit.astype(np.float64) @ block.T) + error).astype(np.float32)
         best = search.kth_best(scores, k) if kth is None else kth
-        places = np.flatnonzero(scores >= (best - search.band(256))[:, None])
+        places = np.flatnonzero(scores >= (best - within)[:, None])
         return places, scores.ravel()[places]
 
     monkeypatch.setattr(search, "_numpy_product", perturbed)

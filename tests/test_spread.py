@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.retrieval import spread
@@ -64,10 +63,11 @@ def test_what_the_system_refuses_is_told_and_the_others_go_on() -> None:
 
 def test_workers_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spread.own_device("auto") == "auto"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(spread, "cuda_devices", lambda: [0, 1])
     assert spread.own_device("auto") == "auto"  # no worker: `choose_device` chooses
     for number, device in ((0, "cuda:0"), (1, "cuda:1"), (2, "cuda:0")):
         monkeypatch.setattr(spread, "_number", number)
         assert spread.own_device("auto") == spread.own_device("cuda") == device
         assert (spread.own_device("cpu"), spread.own_device("cuda:1")) == ("cpu", "cuda:1")
+    monkeypatch.setattr(spread, "cuda_devices", lambda: [1])  # the other is too old for this build of torch
+    assert spread.own_device("auto") == "cuda:1"

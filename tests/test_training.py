@@ -352,12 +352,13 @@ def test_a_finished_checkpoint_is_not_overwritten(sections: Sequence[Section], t
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("MPS backend out of memory"), MemoryError()])
 def test_a_device_that_is_too_small_is_an_error_that_says_what_to_do(
-    sections: Sequence[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, sections: Sequence[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def does_not_fit(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(loop, "batch_losses", does_not_fit)
-    with pytest.raises(UserError, match="batches of 16 spots; train anew with a smaller --batch-size"):
+    with pytest.raises(UserError, match="batches of 16 spots; train again with a smaller --batch-size, more --devices"):
         finish(fit(sections, settings(), tmp_path / "model.cmrcnet"))

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported after parsing, so that --help and a typing error answer at once.
     from napari_cmrcnet.cli import commands
     from napari_cmrcnet.cli.console import complain
-    from napari_cmrcnet.common.errors import UserError, system_error
+    from napari_cmrcnet.common.errors import NO_MEMORY, UserError, is_out_of_memory, system_error
 
     try:
         commands.run(options)
@@ -60,5 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         complain(system_error(error))
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        complain(NO_MEMORY)
         return 1
     return 0

@@ -58,6 +58,33 @@ def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: s
     return UserError(otherwise)
 
 
+NO_MEMORY = "There is not enough memory; close other programs, run less at once, or use a machine with more."
+
+# In the words of torch's plain errors: CUDA, HIP and MPS; the CPU; cuBLAS, cuSOLVER, cuFFT and cuDNN; one buffer
+# that is too long for MPS; cuDNN again, where no way to compute a convolution found room for its work.
+_NO_MEMORY_SAID = (
+    "out of memory",
+    "DefaultCPUAllocator",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "Invalid buffer size",
+    "unable to find an engine",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of this machine or of its GPU.
+
+    torch has a type for it, itself a RuntimeError, and raises it only where it manages the memory itself, on CUDA. What
+    MPS, CUDA's libraries and the CPU report is a plain RuntimeError, told apart by its message alone.
+    """
+    if (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    ):  # torch's, which is not imported here
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_MEMORY_SAID)
+
+
 class UserError(Exception):
     """Something the user can mend, said in one sentence.
 

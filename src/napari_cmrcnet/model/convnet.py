@@ -3,7 +3,9 @@
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 SEEN_PX = 56
 """What it sees of a patch, pixels on a side: 2 µm each of a patch of 112 µm."""
@@ -31,15 +33,34 @@ class ConvNet(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.num_features = width
-        self.shrink = nn.AdaptiveAvgPool2d(SEEN_PX)
         sizes = (width // 6, width // 4, width // 2, width)
         blocks = [_block(before, after) for before, after in pairwise(sizes)]
         self.layers = nn.Sequential(*_convolution(3, sizes[0], kernel=7, stride=2), *blocks)
 
     def forward_features(self, pixels: Tensor) -> Tensor:
         """Encode patches (B, 3, H, W), normalised; return (B, width, 4, 4)."""
-        features: Tensor = self.layers(self.shrink(pixels))
+        features: Tensor = self.layers(shrink(pixels))
         return features
+
+
+def shrink(pixels: Tensor) -> Tensor:
+    """Average patches (B, C, H, W) down to 56 pixels on a side, as adaptive pooling does; (B, C, 56, 56).
+
+    Where 56 does not divide a side it is done by two products of matrices, since MPS pools none but whole windows.
+    """
+    height, width = pixels.shape[-2:]
+    if height % SEEN_PX == 0 and width % SEEN_PX == 0:
+        return adaptive_avg_pool2d(pixels, SEEN_PX)
+    return _windows(height, pixels) @ pixels @ _windows(width, pixels).T
+
+
+def _windows(side: int, like: Tensor) -> Tensor:
+    """Return how much each pixel of a line counts in each of its averages, (56, side)."""
+    shares = torch.zeros(SEEN_PX, side, dtype=like.dtype)
+    for i in range(SEEN_PX):
+        first, end = i * side // SEEN_PX, -(-(i + 1) * side // SEEN_PX)
+        shares[i, first:end] = 1 / (end - first)
+    return shares.to(like.device)
 
 
 def _block(before: int, after: int) -> nn.Sequential:

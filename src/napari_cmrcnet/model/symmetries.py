@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_cmrcnet.model.transfer import to_device
+
 SYMMETRIES = np.array(list(product([False, True], repeat=3)))  # (8, 3), as `draw_symmetries` draws them; none first
 
 
@@ -35,7 +37,7 @@ def apply_symmetries(pixels: torch.Tensor, symmetries: NDArray[np.bool_]) -> tor
     -------
     uint8 tensor, (n, side, side, 3)
     """
-    drawn = torch.from_numpy(symmetries).to(pixels.device, non_blocking=True)[:, :, None, None, None]  # (n, 3, 1, 1, 1)
+    drawn = to_device(symmetries, pixels.device)[:, :, None, None, None]  # (n, 3, 1, 1, 1)
     pixels = torch.where(drawn[:, 0], pixels.transpose(1, 2), pixels)
     pixels = torch.where(drawn[:, 1], pixels.flip(1), pixels)
     return torch.where(drawn[:, 2], pixels.flip(2), pixels)

@@ -264,11 +264,13 @@ def _embed(model: "CMRCNet", expression: Any, device: "str | torch.device") -> F
     """Return gene embeddings of unit length, float32 (n, d)."""
     import torch
 
+    from napari_cmrcnet.model.transfer import to_device
+
     model.to(device).eval()
     blocks = []
     with torch.inference_mode():
         for start in range(0, expression.shape[0], SPOTS_A_PASS):
-            block = torch.from_numpy(expression[start : start + SPOTS_A_PASS].toarray()).to(device)
+            block = to_device(expression[start : start + SPOTS_A_PASS].toarray(), device)
             blocks.append(model.embed_genes(block).float().cpu().numpy())
     return unit_length(np.concatenate(blocks))
 

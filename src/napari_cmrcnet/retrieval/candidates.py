@@ -16,7 +16,7 @@ class Candidates:
     queries : int
         How many.
     width : int
-        Candidates of a query that there is room for; it grows where that does not suffice.
+        Candidates of a query that there is room for; it grows where that is not enough.
 
     Attributes
     ----------

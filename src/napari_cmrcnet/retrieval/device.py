@@ -1,13 +1,16 @@
 """Where a model runs and in which precision: the one place that decides it, for training too."""
 
-from contextlib import AbstractContextManager, nullcontext
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -20,16 +23,16 @@ def choose_device(name: str = "auto") -> torch.device:
     Parameters
     ----------
     name : str
-        ``"auto"`` (CUDA, else MPS, else CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        ``"auto"`` (CUDA, else MPS, else CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``"auto"`` passes over
+        a GPU that this build of torch cannot run on, with a warning in the log.
 
     Raises
     ------
     UserError
-        If there is no such device.
+        If there is no such device, or this build of torch has no kernels for it.
     """
     if name == "auto":
-        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+        return _best_device()
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -43,10 +46,62 @@ def choose_device(name: str = "auto") -> torch.device:
         if (device.index or 0) >= found:
             said = f"There is no {name}: {found} CUDA devices are here, counted from cuda:0."
             raise UserError(said, setting="device")
+        if not _has_kernels(device.index or 0):
+            raise UserError(f"{_no_kernels(device.index or 0)}; choose cpu, or install a torch built for it.", "device")
         return device
-    if device.type == "mps" and torch.backends.mps.is_available():
-        return device
+    if device.type == "mps" and not device.index and torch.backends.mps.is_available():
+        return torch.device("mps")
     raise UserError(f"The device {name!r} is not available here; choose cpu or auto.", setting="device")
+
+
+def _best_device() -> torch.device:
+    if usable := cuda_devices():
+        return torch.device("cuda" if usable[0] == 0 else f"cuda:{usable[0]}")
+    _warn_of_unusable()
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def cuda_devices() -> list[int]:
+    """Return the numbers of the CUDA devices that this build of torch can run on. Takes no memory on them."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [number for number in range(found) if _has_kernels(number)]
+
+
+@cache  # once is enough
+def _warn_of_unusable() -> None:
+    if torch.cuda.is_available():
+        logger.warning("%s: the CPU is used.", _no_kernels(0))
+
+
+def _no_kernels(number: int) -> str:
+    major, minor = torch.cuda.get_device_capability(number)
+    name = torch.cuda.get_device_name(number)
+    return f"torch {torch.__version__} cannot run on {name} (cuda:{number}, compute capability {major}.{minor})"
+
+
+def _has_kernels(number: int) -> bool:
+    """Whether this build of torch has code for a CUDA device; what it was built for decides, not a trial."""
+    built_for = torch.cuda.get_arch_list()
+    if torch.version.cuda is None or not built_for:  # ROCm names its devices otherwise
+        return True
+    capability = torch.cuda.get_device_capability(number)
+    return any(_runs(code, capability) for code in built_for)
+
+
+def _runs(code: str, capability: tuple[int, int]) -> bool:
+    """Whether code built for an architecture runs on a device of a compute capability.
+
+    ``sm_86`` is machine code, for 8.6 and later of the same major version; ``compute_90`` is compiled when it is
+    loaded, for 9.0 and all later. With an ``a`` behind the number it is for that capability alone, with an ``f``
+    for its major version (CUDA C++ programming guide, "Compute capabilities").
+    """
+    kind, _, number = code.partition("_")
+    built_for = divmod(int(number.rstrip("af")), 10)
+    if number.endswith("a"):
+        return built_for == capability
+    if kind == "compute" and not number.endswith("f"):
+        return built_for <= capability
+    return built_for[0] == capability[0] and built_for[1] <= capability[1]
 
 
 def choose_precision(device: torch.device, precision: str = "auto") -> str:
@@ -119,12 +174,34 @@ def _has_bf16(device: torch.device) -> bool:
     return False
 
 
-def to_device(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    """Copy an array to a device; to CUDA through pinned memory, without waiting for the copy."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+@contextmanager
+def enough_memory(
+    device: torch.device, what: str = "this", advice: str = "take smaller batches, or another device"
+) -> Iterator[None]:
+    """Say in one sentence that memory ran out.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the work runs.
+    what : str
+        What there was not enough memory for.
+    advice : str
+        What to do.
+
+    Raises
+    ------
+    UserError
+        In place of an error that `is_out_of_memory` knows.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        where = "this machine" if device.type == "cpu" else str(device)
+        said = f"There is not enough memory on {where} for {what}; {advice}."
+        raise UserError(said, setting="device") from error
 
 
 def release_memory(device: torch.device) -> None:

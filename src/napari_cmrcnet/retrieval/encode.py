@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
-from napari_cmrcnet.retrieval.device import autocast, choose_precision, release_memory, to_device
+from napari_cmrcnet.model.transfer import to_device
+from napari_cmrcnet.retrieval.device import autocast, choose_precision, enough_memory, release_memory
 from napari_cmrcnet.retrieval.int8 import in_int8
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.sections.patches import PatchBatch
@@ -61,8 +62,10 @@ def to_input(
     float32 tensor, (b, 3, h, w)
     """
     device = torch.device(device)
-    there = pixels.to(device) if isinstance(pixels, torch.Tensor) else to_device(pixels, device)
-    shift, scale = (torch.as_tensor(part, device=device).mul(255).view(-1, 3, 1, 1) for part in (mean, std))
+    there = to_device(pixels, device)
+    shift, scale = (
+        to_device(torch.as_tensor(part, dtype=torch.float32).mul(255).view(-1, 3, 1, 1), device) for part in (mean, std)
+    )
     return there.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).sub_(shift).div_(scale)
 
 
@@ -114,9 +117,11 @@ def encode_patches(
     """
     device = torch.device(device)
     precision = choose_precision(device, precision)
-    if precision == "int8":
-        model, precision = in_int8(model.to(device).eval()), "fp32"  # which is that of all but its linear layers
-    encoder = _Encoder(model.to(device).eval(), mean, std, device, precision, symmetries)
+    with enough_memory(device, "the model", "free some, or choose the CPU"):
+        model.to(device).eval()
+        if precision == "int8":
+            model, precision = in_int8(model), "fp32"  # which is that of all but its linear layers
+    encoder = _Encoder(model.eval(), mean, std, device, precision, symmetries)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     done, started = 0, time.perf_counter()
@@ -143,7 +148,7 @@ def encode_patches(
 
 
 class _Encoder:
-    """The model's forward pass, in smaller batches from when the device's memory first did not suffice."""
+    """The model's forward pass, in smaller batches from when the device's memory first was not enough."""
 
     def __init__(
         self,
@@ -161,19 +166,17 @@ class _Encoder:
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the embeddings (b, d) of patches (b, h, w, 3)."""
-        while True:
-            size = self.most or len(pixels)
-            try:
-                parts = [self._forward(pixels[start : start + size]) for start in range(0, len(pixels), size)]
-                return np.concatenate(parts)
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise UserError(
-                        f"The memory of {self.device} does not suffice for one patch; free some, or choose the CPU.",
-                        setting="device",
-                    ) from None
-                self.most = -(-min(size, len(pixels)) // 2)
-            release_memory(self.device)  # outside the handler, which holds on to the tensors of the failed pass
+        with enough_memory(self.device, "even one patch", "free some, or choose the CPU"):
+            while True:
+                size = min(self.most or len(pixels), len(pixels))
+                try:
+                    parts = [self._forward(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+                    return np.concatenate(parts)
+                except (MemoryError, RuntimeError) as error:
+                    if size == 1 or not is_out_of_memory(error):
+                        raise
+                    self.most = -(-size // 2)
+                release_memory(self.device)  # outside the handler, which holds on to the tensors of the failed pass
 
     def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.

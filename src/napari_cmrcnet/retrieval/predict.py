@@ -51,7 +51,7 @@ def predict(
         As `choose_precision`: auto is bf16 on a GPU that has it, else fp32. int8 is faster on a CPU and changes
         some neighbours.
     batch_size : int
-        Patches encoded at a time; halved when the device's memory does not suffice.
+        Patches encoded at a time; halved when the device's memory is not enough.
     panel : Panel, optional
         Marker genes to show first; the checkpoint's if not given.
     engine : {"built-in", "faiss", "faiss-ivf"}
@@ -72,7 +72,7 @@ def predict(
     UserError
         Before any work: if k exceeds the bank, the section shares no gene with it, or the device or the
         precision is not there.
-        Later: if patches cannot be read (which, and how many) or the memory does not suffice.
+        Later: if patches cannot be read (which, and how many) or there is not enough memory.
     """
     bank, card = checkpoint.bank, checkpoint.card
     k = card.query.k_of(len(bank), k)

@@ -72,7 +72,7 @@ def queries_of(
     Raises
     ------
     UserError
-        If patches cannot be read (which, and how many) or the memory does not suffice.
+        If patches cannot be read (which, and how many) or there is not enough memory.
     """
     card = checkpoint.card
     threads = 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)

@@ -4,13 +4,16 @@ The product of the unit vectors is taken block by block in float32 (NumPy on the
 what may be among the k best is held. What a float32 product says within its rounding error of rank k depends on the
 machine's matrix library, so everything in that band is scored again in float64, with the same result on every
 machine; equal similarities go to the lower bank row. All machines therefore retrieve the same neighbours.
+
+A GPU may round the factors to TF32, as a setting of torch says that any package may change at any time, for the whole
+process. It is neither read nor changed: the band of a GPU is always as wide as TF32 needs.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -38,8 +41,14 @@ WIDTH = 1024  # candidates of a query that there is room for at first, beside 2 
 HELD_PER_QUERY = 4096  # a bank of near-copies fills the band: beyond this the held ones are cut exactly
 _turn = threading.Lock()  # for all cores
 
-Product = Callable[[Float32, Float32, Float32 | None, int], tuple[Places, Float32]]
-"""(unit queries, unit bank block, the k-th best scores known, k) -> places, in the matrix of a line a query and a
+Rounding = tuple[float, float]
+"""The most by which a factor, and each sum of a product, can be wrong, relative to its value."""
+
+IN_FLOAT32: Rounding = (2.0**-24, 2.0**-24)
+IN_TF32: Rounding = (2.0**-10, 2.0**-23)  # bits are cut off, not rounded: in the factors all beyond ten
+
+Product = Callable[[Float32, Float32, Float32 | None, int, np.float32], tuple[Places, Float32]]
+"""(unit queries, unit bank block, the k-th best scores known, k, band) -> places, in the matrix of a line a query and a
 column a bank row, and scores of all that may be among the k best."""
 
 
@@ -110,13 +119,15 @@ def nearest_float64(
         bank_norm = norms(bank)
     neighbours = np.empty((len(queries), k), np.int32)
     similarity = np.empty((len(queries), k))
-    product = _numpy_product if str(device) == "cpu" else _torch_product(device)
+    on_cpu = str(device) == "cpu"
+    product, error = (_numpy_product, IN_FLOAT32) if on_cpu else (_torch_product(device), IN_TF32)
+    within = band(bank.shape[1], error)
 
     def search(block: slice) -> None:
         rescorer = Rescorer(queries[block], query_norm[block], bank, bank_norm)
-        neighbours[block], similarity[block] = _Search(rescorer, bank, k, product).run(index)
+        neighbours[block], similarity[block] = _Search(rescorer, bank, k, product, within).run(index)
 
-    with _own_threads() if str(device) == "cpu" else _full_float32() as threads:
+    with _own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
         size = max(1, min(QUERY_BLOCK, QUERIES_AT_A_TIME // threads, -(-len(queries) // threads)))
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, [slice(start, start + size) for start in range(0, len(queries), size)]))
@@ -153,6 +164,7 @@ class _Search:
     bank: Floats
     k: int
     product: Product
+    band: np.float32
 
     def run(self, index: Index | None = None) -> tuple[Int32, Float64]:
         unit = _unit(self.rescorer.queries, self.rescorer.query_norm)
@@ -170,7 +182,7 @@ class _Search:
         for start in range(0, len(self.bank), BANK_BLOCK):
             rows = slice(start, start + BANK_BLOCK)
             block = _unit_quickly(self.bank[rows], self.rescorer.bank_norm[rows])
-            places, scores = self.product(unit, block, kth, self.k)
+            places, scores = self.product(unit, block, kth, self.k, self.band)
             if kth is not None and held.after(places, len(block)) > held.rows.shape[1]:
                 self._tighten(held)
                 if held.used > max(HELD_PER_QUERY, 4 * self.k):
@@ -186,16 +198,17 @@ class _Search:
         """Drop what cannot be among the k best."""
         kth = held.kth_best(self.k)
         if kth is not None:
-            held.keep(kth - band(self.bank.shape[1]))
+            held.keep(kth - self.band)
 
     def _best(self, held: Candidates) -> tuple[Places, Float64]:
         rows = held.rows[:, : held.used]
         return self.rescorer.best(rows, self.rescorer.similarities(rows, held.count), self.k)
 
 
-def band(dimensions: int) -> np.float32:
-    """Return twice the most that a float32 product of unit vectors, themselves rounded, can be wrong (γ of d + 4)."""
-    return np.float32(2 * (dimensions + 4) * 2.0**-24)
+def band(dimensions: int, rounding: Rounding = IN_FLOAT32) -> np.float32:
+    """Return twice the most that a product of unit vectors can be wrong (γ of d + 2, and both factors rounded)."""
+    factor, addition = rounding
+    return np.float32(2 * (2 * factor + (dimensions + 2) * addition))
 
 
 def _unit(vectors: Floats, lengths: Float64, dtype: npt.DTypeLike = np.float64) -> Float32:
@@ -213,26 +226,29 @@ def _unit_quickly(vectors: Floats, lengths: Float64) -> Float32:
     return _unit(vectors, lengths, np.float32 if vectors.dtype.itemsize <= 4 and common.all() else np.float64)
 
 
-def _numpy_product(unit: Float32, block: Float32, kth: Float32 | None, k: int) -> tuple[Places, Float32]:
+def _numpy_product(
+    unit: Float32, block: Float32, kth: Float32 | None, k: int, within: np.float32
+) -> tuple[Places, Float32]:
     scores = unit @ block.T
     if kth is None and len(block) >= k:
         kth = kth_best(scores, k)
     if kth is None:
         return np.arange(scores.size), scores.ravel()
-    places = np.flatnonzero(scores >= (kth - band(unit.shape[1]))[:, None])
+    places = np.flatnonzero(scores >= (kth - within)[:, None])
     return places, scores.ravel()[places]
 
 
 def _torch_product(device: "str | torch.device") -> Product:
     import torch
 
-    def product(unit: Float32, block: Float32, kth: Float32 | None, k: int) -> tuple[Places, Float32]:
-        scores = torch.from_numpy(unit).to(device) @ torch.from_numpy(block).to(device).T
-        if kth is None:
-            least = scores.topk(min(k, len(block)), dim=1).values[:, -1]
-        else:
-            least = torch.from_numpy(kth).to(device)
-        places = torch.nonzero((scores >= (least - float(band(unit.shape[1])))[:, None]).ravel()).ravel()
+    from napari_cmrcnet.model.transfer import to_device
+
+    def product(
+        unit: Float32, block: Float32, kth: Float32 | None, k: int, within: np.float32
+    ) -> tuple[Places, Float32]:
+        scores = to_device(unit, device) @ to_device(block, device).T
+        least = scores.topk(min(k, len(block)), dim=1).values[:, -1] if kth is None else to_device(kth, device)
+        places = torch.nonzero((scores >= (least - float(within))[:, None]).ravel()).ravel()
         return places.cpu().numpy(), scores.ravel()[places].cpu().numpy()
 
     return product
@@ -251,16 +267,3 @@ def _own_threads() -> Iterator[int]:
         threads = max((library.num_threads for library in libraries.lib_controllers), default=os.cpu_count() or 1)
         with libraries.limit(limits=1):
             yield threads
-
-
-@contextmanager
-def _full_float32() -> Iterator[int]:
-    """Keep torch from rounding the products to TF32, whose error is far beyond the band. One thread feeds a GPU."""
-    import torch
-
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield 1
-    finally:
-        torch.set_float32_matmul_precision(before)

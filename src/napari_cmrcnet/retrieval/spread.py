@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
-from napari_cmrcnet.common.errors import UserError, system_error
+from napari_cmrcnet.common.errors import NO_MEMORY, UserError, is_out_of_memory, system_error
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.retrieval.device import cuda_devices
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +109,9 @@ def own_device(asked: str) -> str:
     asked : str
         As `choose_device` takes it; a device that is named is not changed.
     """
-    if _number is None or asked not in ("auto", "cuda") or not torch.cuda.is_available():
+    if _number is None or asked not in ("auto", "cuda") or not (usable := cuda_devices()):
         return asked
-    return f"cuda:{_number % torch.cuda.device_count()}"
+    return f"cuda:{usable[_number % len(usable)]}"
 
 
 def _start_worker(threads: int, stop: Event, numbers: "SimpleQueue[int]") -> None:
@@ -156,8 +157,8 @@ def _reason(name: str, error: Exception) -> UserError:
     """Say why a unit could not be done; details of what is a defect of this software go to the log."""
     if isinstance(error, UserError):
         return error
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # torch's
-        return UserError("the memory of this machine does not suffice; run fewer at once, or on one with more")
+    if is_out_of_memory(error):
+        return UserError(NO_MEMORY)
     if isinstance(error, OSError) and error.filename:
         return UserError(system_error(error))
     logger.error("%s failed", name, exc_info=error)

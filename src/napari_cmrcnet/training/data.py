@@ -15,6 +15,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.distributed import processes_of
 
 Rows = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
@@ -62,6 +63,9 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
         spots = sum(len(part.rows) for part in parts)
         if spots < LEAST_SPOTS and (parts or use == "train"):
             raise UserError(f"{spots} spots are left to {use} on; at least {LEAST_SPOTS} are needed, and better 1,000.")
+    processes, spots = processes_of(config), sum(len(part.rows) for part in training)
+    if spots < processes:
+        raise UserError(f"{spots} spots cannot be shared by {processes} processes; give fewer --devices.")
     return training, validation
 
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.retrieval.device import autocast, choose_device, cuda_devices
 from napari_cmrcnet.training.config import FitConfig
 
 if TYPE_CHECKING:
@@ -93,8 +93,13 @@ def started_by_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def processes_of(config: FitConfig) -> int:
+    """Return how many processes share a batch, on all machines together."""
+    return int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else config.devices
+
+
 def check_devices(config: FitConfig) -> None:
-    """Refuse more devices than there are, a precision they lack, and several machines without torchrun.
+    """Refuse devices that cannot train together, a precision they lack, and several machines without torchrun.
 
     Raises
     ------
@@ -109,9 +114,23 @@ def check_devices(config: FitConfig) -> None:
         )
     device = choose_device(config.device)
     autocast(device, config.precision)  # refuses what the device cannot do, before patches are cut
-    found = torch.cuda.device_count()
-    if device.type == "cuda" and config.devices > found:
-        raise UserError(f"{config.devices} GPUs are asked for and {found} found; give --devices {found}.")
+    if (count := processes_of(config)) == 1:
+        return
+    if device.type == "mps":
+        raise UserError(f"A Mac has one GPU, and {count} processes cannot share it; give --devices 1, or --device cpu.")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices)) if started_by_torchrun() else config.devices
+    found = len(cuda_devices())
+    if device.type == "cuda" and here > found:
+        raise UserError(f"{here} GPUs are asked for and {found} found; give --devices {found}.")
+    if config.device.startswith("cuda:"):
+        raise UserError(f"{config.device} is one GPU, and {count} are asked for; give --devices 1, or --device cuda.")
+    if device.type == "cuda" and not dist.is_nccl_available():
+        raise UserError("Several GPUs need NCCL, which this build of torch lacks; give --devices 1.")
+    if count > config.batch_size:
+        raise UserError(
+            f"{count} processes cannot share a batch of {config.batch_size} spots; give a --batch-size of at least "
+            f"{count}, or fewer --devices."
+        )
 
 
 @contextmanager
@@ -127,7 +146,8 @@ def join(config: FitConfig) -> Iterator[Process]:
 
 
 def _local_device(device: torch.device, i: int) -> torch.device:
-    return torch.device("cuda", i) if device.type == "cuda" else device
+    """Return the device of the i-th process of a machine."""
+    return torch.device("cuda", cuda_devices()[i]) if device.type == "cuda" else device
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
-from napari_cmrcnet.retrieval.device import autocast
+from napari_cmrcnet.model.transfer import to_device
+from napari_cmrcnet.retrieval.device import autocast, enough_memory
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.training.colours import draw_variations, vary_colours
 from napari_cmrcnet.training.config import FitConfig
@@ -63,15 +64,11 @@ def train(plan: Plan, process: Process) -> Job[None]:
     Raises
     ------
     UserError
-        If the loss is not finite any more, the device's memory does not suffice, or the disk is full.
+        If the loss is not finite any more, there is not enough memory on the device, or the disk is full.
     """
-    try:
+    what = f"batches of {plan.config.batch_size} spots"
+    with enough_memory(process.device, what, "train again with a smaller --batch-size, more --devices, or on another"):
         yield from _Loop(plan, process).run()
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"The memory of {process.device} does not suffice for batches of {plan.config.batch_size} spots; "
-            "train anew with a smaller --batch-size, or on more devices."
-        ) from error
 
 
 @dataclass
@@ -152,7 +149,7 @@ class _Loop:
         loss, contrastive, reconstruction = (sums / n).tolist()
         if not math.isfinite(loss):
             raise UserError(
-                f"The loss is not finite in epoch {number}; train anew with a lower learning rate than "
+                f"The loss is not finite in epoch {number}; train again with a lower learning rate than "
                 f"{config.learning_rate:g}, a warm-up, or fp32."
             )
         seconds = time.perf_counter() - started
@@ -166,8 +163,8 @@ class _Loop:
 
     def _backward(self, batch: Batch, symmetries: np.ndarray, share: float) -> Losses:
         device = self.process.device
-        pixels = apply_symmetries(batch.pixels.to(device, non_blocking=True), symmetries)
-        expression = batch.expression.to(device, non_blocking=True)
+        pixels = apply_symmetries(to_device(batch.pixels, device), symmetries)
+        expression = to_device(batch.expression, device)
         with autocast(device, self.plan.config.precision):
             mean, std = batch.colours.unbind(1)
             inputs = to_input(pixels, mean, std, device)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.averages import softmax_weights
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
@@ -65,7 +66,7 @@ def _embed_genes(model: CMRCNet, spots: BatchReader, device: torch.device) -> Ma
     blocks = []
     with torch.inference_mode():
         for start in range(0, len(spots.spots), 1024):
-            block = torch.from_numpy(expression[start : start + 1024].toarray()).to(device)
+            block = to_device(expression[start : start + 1024].toarray(), device)
             blocks.append(model.embed_genes(block).float().cpu().numpy())
     return np.concatenate(blocks)
 
@@ -79,7 +80,7 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
     for batch in spots.batches(batches):
         mean, std = batch.colours.unbind(1)
         pixels = to_input(batch.pixels, mean, std, device)
-        expression = batch.expression.to(device)
+        expression = to_device(batch.expression, device)
         with torch.inference_mode(), autocast(device, config.precision):
             losses = batch_losses(model, model.config, pixels, expression, generator=mask)
         embeddings.append(losses.image.cpu().numpy())

@@ -2,7 +2,7 @@
 
 import logging
 
-from napari_cmrcnet.common.errors import Setting, UserError, system_error
+from napari_cmrcnet.common.errors import NO_MEMORY, Setting, UserError, is_out_of_memory, system_error
 from napari_cmrcnet.common.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ def failure(title: str, error: Exception) -> str:
     logger.error("%s failed", title or "A job", exc_info=error)
     if isinstance(error, OSError) and error.filename:
         return system_error(error)
+    if is_out_of_memory(error):
+        return NO_MEMORY
     return (
         f"{title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). "
         "It is a defect of this software: please report it with the log."

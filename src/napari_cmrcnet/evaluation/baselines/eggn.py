@@ -14,9 +14,9 @@ from napari_cmrcnet.evaluation.baselines.ctranspath import FrozenEncoder
 from napari_cmrcnet.evaluation.baselines.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.evaluation.baselines.features import standardised_features
 from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
-from napari_cmrcnet.evaluation.baselines.regression import Training, enough_memory
+from napari_cmrcnet.evaluation.baselines.regression import Training
 from napari_cmrcnet.evaluation.baselines.slide_regression import nearest_neighbours, without_self
-from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.retrieval.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.section import Section
@@ -130,7 +130,7 @@ class EGGNPredictor:
         graph = yield from self.bank.graph(section, features, self.exemplars)
         yield Progress("Predicting", 0, 1)
         self.network.eval()
-        with enough_memory(self.device), torch.inference_mode(), autocast(self.device):
+        with enough_memory(self.device, "a slide"), torch.inference_mode(), autocast(self.device):
             predicted = self.network(graph.to(self.device)).float().cpu().numpy()
         yield Progress("Predicting", 1, 1)
         return self.scale.up(predicted)

@@ -100,7 +100,7 @@ class Predictor(Protocol):
         Raises
         ------
         UserError
-            If patches cannot be read or the device's memory does not suffice.
+            If patches cannot be read or there is not enough memory on the device.
         """
 
 

@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,7 +18,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.encoders import build_image_encoder
-from napari_cmrcnet.retrieval.device import autocast
+from napari_cmrcnet.retrieval.device import autocast, enough_memory
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.training.cache import patch_cache
@@ -100,9 +99,9 @@ class Training(Generic[B]):
         Raises
         ------
         UserError
-            If the loss is not finite, or the device's memory does not suffice.
+            If the loss is not finite, or there is not enough memory.
         """
-        with enough_memory(self.device):
+        with enough_memory(self.device, f"the training of {self.title}"):
             for epoch in range(1, self.epochs + 1):
                 n_batches = yield from self._epoch(epoch)
                 self.network.eval()
@@ -140,15 +139,6 @@ class Training(Generic[B]):
         return Progress(f"Training {self.title}", done, total, "batches", {"epoch": epoch, **values})
 
 
-@contextmanager
-def enough_memory(device: torch.device) -> Iterator[None]:
-    """Say it in a sentence where the device's memory does not suffice."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"The memory of {device} does not suffice; give smaller batches or another device.") from error
-
-
 def apply_in_batches(
     title: str,
     network: nn.Module,
@@ -180,7 +170,7 @@ def apply_in_batches(
         yield Progress(title, start, len(patches), "patches")
         pixels = torch.from_numpy(np.array(patches[start : start + batch_size])).to(device)
         # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
-        with enough_memory(device), torch.inference_mode(), autocast(device):
+        with enough_memory(device, "a batch"), torch.inference_mode(), autocast(device):
             blocks.append(forward(pixels).float().cpu().numpy())
     yield Progress(title, len(patches), len(patches), "patches")
     result: Float32 = np.concatenate(blocks)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import Task
-from napari_cmrcnet.evaluation.baselines.regression import Training, enough_memory
-from napari_cmrcnet.retrieval.device import autocast, choose_device
+from napari_cmrcnet.evaluation.baselines.regression import Training
+from napari_cmrcnet.retrieval.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.sections.around import compact_blocks
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
@@ -157,7 +157,7 @@ class SlidePredictor:
         self.network.eval()
         for done, rows in enumerate(parts):
             yield Progress("Predicting", done, len(parts), "windows")
-            with enough_memory(self.device), torch.inference_mode(), autocast(self.device):
+            with enough_memory(self.device, "a slide"), torch.inference_mode(), autocast(self.device):
                 log10 = self.network(*slide.tensors(rows, self.positions - 1, self.device)).float().cpu().numpy()
             if predicted is None:
                 predicted = np.empty((len(section.spots), log10.shape[1]), np.float32)
