@@ -17,6 +17,7 @@ from napari_cmrcnet.sections.resample import Resampler, axis_parts
 from napari_cmrcnet.sections.slide_checks import open_tiff
 from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
+from napari_cmrcnet.sections.slide_probe import probe
 from napari_cmrcnet.sections.slide_reader import TileReader
 from napari_cmrcnet.sections.slide_source import Level, Pixels, Source, TileError
 from napari_cmrcnet.sections.slide_tiff import TiffSource, UnsupportedError
@@ -175,7 +176,7 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
 
 def _open_source(path: Path) -> Source:
     if path.is_dir():
-        return OpenSlideSource(slide_openslide.dicom_instance(path))
+        return _openslide(slide_openslide.dicom_instance(path))
     if not path.is_file():
         raise UserError(f"{path} does not exist; check the path.")
     if path.stat().st_size == 0:
@@ -193,6 +194,12 @@ def _open_source(path: Path) -> Source:
             f"{path} is not a slide that can be read (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, PNG, JPEG); "
             "check that it is the right file, and whole."
         )
+    return _openslide(path)
+
+
+def _openslide(path: Path) -> Source:
+    """Open a slide through OpenSlide, once another process has read it."""
+    probe(path)
     return OpenSlideSource(path)
 
 
@@ -203,13 +210,13 @@ def _open_tiff(path: Path) -> Source:
     try:
         vendor = slide_openslide.vendor(path)
         if vendor not in (None, "generic-tiff", "aperio"):
-            return OpenSlideSource(path)
+            return _openslide(path)
         try:
             source = TiffSource(path, tiff)
         except UnsupportedError as reason:
             if vendor is None:
                 raise UserError(f"{path} cannot be read: {reason}; save it as an 8-bit RGB TIFF pyramid.") from reason
-            return OpenSlideSource(path)
+            return _openslide(path)
         if vendor is not None and (better := _openslide_instead(path, vendor, source)) is not None:
             return better
         keep = True
@@ -226,6 +233,7 @@ def _openslide_instead(path: Path, vendor: str, source: TiffSource) -> Source | 
     except UserError:  # it lacks some of the codecs, and we have opened the file already
         return None
     if len(other.levels) > len(source.levels) or (vendor == "aperio" and not source.complete):
+        probe(path)
         return other
     other.close()
     return None
