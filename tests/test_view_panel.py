@@ -10,8 +10,9 @@ from napari.components import ViewerModel
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.remember import recall
 from napari_cmrcnet.widgets.view import ViewPanel
 
 pytestmark = pytest.mark.qt
@@ -75,7 +76,9 @@ def test_one_view_is_always_left(panel: ViewPanel, session: Session) -> None:
     assert panel.ticks["predicted"].isChecked()
 
 
-def test_limits_by_hand_start_where_the_percentiles_were_and_stay(panel: ViewPanel, session: Session) -> None:
+def test_limits_by_hand_start_where_the_percentiles_were_and_stay(
+    viewer: ViewerModel, panel: ViewPanel, session: Session
+) -> None:
     panel.by_hand.click()
     limits = session.look.limits
     assert limits is not None
@@ -86,8 +89,13 @@ def test_limits_by_hand_start_where_the_percentiles_were_and_stay(panel: ViewPan
     panel.low.setValue(20)  # above the upper one: refused, and put back
     assert session.look.limits == (limits[0], 9.5)
     assert panel.low.value() == limits[0]
+    assert not panel.from_zero.isEnabled()
     panel.by_percentile.click()
     assert session.look.limits is None
+    panel.from_zero.click()
+    assert session.look.from_zero
+    assert layers_of(viewer).points["predicted"].face_contrast_limits[0] == 0
+    assert recall("look/from_zero", False) is True
     assert (panel.low.value(), panel.high.value()) == (1, 99)
     panel.high.setValue(95)
     assert session.look.percentiles == (1, 95)

@@ -24,6 +24,39 @@ def test_a_real_napari_window_draws_an_image(make_napari_viewer_proxy: Callable[
     assert (drawn == (200, 80, 160)).all(axis=1).mean() > 0.05
 
 
+def test_a_colour_bar_on_the_canvas_has_a_number_at_each_end(make_napari_viewer_proxy: Callable[..., Any]) -> None:
+    """Alone, napari has only round ones; other layers keep those."""
+    from napari_cmrcnet.viewer.spot_layer import show_legends
+
+    viewer = make_napari_viewer_proxy(show=True)
+    layer, other = (
+        viewer.add_points(
+            np.zeros((2, 2)),
+            face_color="white",
+            face_colormap="viridis",
+            face_contrast_limits=(3.21, 4.93),
+            metadata=metadata,
+        )
+        for metadata in ({"cmrcnet": {}}, {})
+    )
+    show_legends(layer)
+    show_legends(other)
+    assert _numbers(viewer, other) == ["4"]
+    for limits, numbers in (
+        ((3.21, 4.93), ["3.21", "3.50", "4.00", "4.50", "4.93"]),
+        ((0.0, 0.5), ["0.0", "0.2", "0.4", "0.5"]),
+    ):
+        layer.face_contrast_limits = limits
+        assert _numbers(viewer, layer) == numbers
+
+
+def _numbers(viewer: Any, layer: Any) -> list[str]:
+    canvas = viewer.__wrapped__.window._qt_viewer.canvas
+    drawn = canvas._layer_overlay_to_visual[layer.__wrapped__]
+    (bar,) = (visual for visual in drawn.values() if hasattr(visual.node, "ticks"))
+    return bar.node.ticks._text.text  # type: ignore[no-any-return]
+
+
 def test_a_worker_imports_timm_beside_a_live_canvas() -> None:
     """Without the guard the process dies where Mesa's OpenGL driver is in use (`viewer.runtime.guard_triton`).
 

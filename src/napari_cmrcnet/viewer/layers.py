@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.viewer.boundary import from_napari
+from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
-from napari_cmrcnet.viewer.spot_layer import KEY, colour, show_legends, spot_settings, symbols
+from napari_cmrcnet.viewer.spot_layer import colour, show_legends, spot_settings, symbols
 
 if TYPE_CHECKING:
     import napari

@@ -7,6 +7,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
+from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
 from napari_cmrcnet.viewer.look import Look, View
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.viewer.session import Shown
 
-KEY = "cmrcnet"  # of our entry in a layer's metadata
 COLOR_BAR_PX = (16, 140)  # width and height on the screen
 
 
@@ -45,6 +45,7 @@ def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str,
 
 def show_legends(layer: "Points") -> None:
     """Show a layer's colour bar, and its name beside it."""
+    number_the_ends()
     for overlay in (layer.face_colorbar, layer.name_overlay):
         overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
     layer.face_colorbar.size = COLOR_BAR_PX

@@ -145,7 +145,7 @@ class ViewPanel(QWidget):
         self.colormap.setToolTip("All are even in lightness, so that equal steps look equal.")
         self.by_percentile = QRadioButton("percentiles")
         self.by_percentile.setToolTip(
-            "Limits follow each gene: these percentiles over measured and predicted together."
+            "Limits follow each gene: these percentiles over measured and predicted together, at least 0.5 apart."
         )
         self.by_hand = QRadioButton("fixed")
         self.by_hand.setToolTip("Limits stay as they are when another gene is shown, so that genes can be compared.")
