@@ -12,16 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import atomic_file, size_text
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
+MAX_EXPANSION = 2000  # bytes of a dataset for one in the file: the packing that h5ad files use ends at about 1,000
+SMALL = 2**24  # bytes of a dataset that needs no such check
+INDICES_AT_ONCE = 2**23
+UNUSED = ("obsp", "varp", "varm")  # parts of an AnnData that nothing here reads, and that may be huge
+USED_UNS = ("spatial", "cmrcnet")
+
+
 def check_hdf5(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that is not HDF5, is cut short, or reaches into other files.
+    """Refuse a file that is not HDF5, is cut short, reaches into other files, or whose numbers must not be trusted.
+
+    Compiled code believes the indices of a sparse matrix: one that points outside reads or writes foreign memory. And
+    HDF5 makes up what a file does not store, so that a few kilobytes may claim to be gigabytes.
 
     Parameters
     ----------
@@ -31,8 +42,8 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     UserError
-        If the file is missing, empty, not HDF5, truncated, or has external storage, external links or
-        virtual datasets.
+        If the file is missing, empty, not HDF5, truncated, or has external storage, external links, virtual
+        datasets, datasets that it does not store, or sparse matrices whose indices point outside.
     """
     path = Path(path)
     if not path.is_file():
@@ -49,7 +60,7 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
     try:
         with h5py.File(path, "r") as file:
             _check_group(path, file, set())
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
         raise cannot_read(path, error, damaged) from error
 
@@ -67,26 +78,109 @@ def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
         seen.add(address)
         if isinstance(item, h5py.Group):
             _check_group(path, item, seen)
-        elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
+            if problem := _sparse_problem(item):
+                raise UserError(f"{path} holds a damaged sparse matrix, {item.name}: {problem}; write it again.")
+        elif isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
+            claimed = item.size * item.dtype.itemsize if item.size else 0
+            if claimed > max(SMALL, MAX_EXPANSION * item.id.get_storage_size()):
+                raise UserError(
+                    f"{path} claims {size_text(claimed)} of {item.name}, but stores {item.id.get_storage_size():,} bytes "
+                    "of it; it is damaged: write it again."
+                )
+
+
+def _sparse_problem(group: h5py.Group) -> str | None:
+    """Say what is wrong with a compressed sparse matrix, as h5ad and 10x files hold it; None for any other group."""
+    parts = [group.get(name) for name in ("indptr", "indices", "data")]
+    stated = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
+    shape = stated if stated is not None else group.get("shape")
+    if shape is None or not all(isinstance(part, h5py.Dataset) for part in parts):
+        return None
+    indptr, indices, data = parts
+    sides = [int(side) for side in shape[:]] if np.ndim(shape) == 1 and len(shape) == 2 else []
+    whole = all(part.ndim == 1 and part.dtype.kind in "iu" for part in (indptr, indices)) and data.ndim == 1
+    if len(sides) != 2 or min(sides) < 0 or not whole:
+        return "it is not made of lists of numbers"
+    by_row = "csr" in str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "csc")))
+    rows, columns = sides if by_row else sides[::-1]
+    if len(indptr) != rows + 1 or len(data) != len(indices):
+        return "its parts are of different lengths"
+    starts = indptr[:].astype(np.int64)
+    if starts[0] != 0 or starts[-1] != len(indices) or (np.diff(starts) < 0).any():
+        return "its rows do not follow each other"
+    for start in range(0, len(indices), INDICES_AT_ONCE):
+        some = indices[start : start + INDICES_AT_ONCE]
+        if not 0 <= int(some.min()) <= int(some.max()) < columns:
+            return "its indices point outside"
+    return None
 
 
 def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
-    """Read a checked h5ad file into memory.
+    """Read a checked h5ad file into memory, without what nothing here uses: graphs, images, other tools' notes.
 
     Raises
     ------
     UserError
-        As `check_hdf5`, or if the content is not an AnnData.
+        As `check_hdf5`, if it would not fit into the memory, or if the content is not an AnnData.
     """
     import anndata
 
     check_hdf5(path)
     try:
-        return anndata.read_h5ad(path)
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("encoding-type") == "anndata":
+                return _read_parts(Path(path), file)
+        return anndata.read_h5ad(path)  # of anndata before 0.7
+    except UserError:
+        raise
     except Exception as error:
         unreadable = f"{path} is not a readable h5ad file ({first_line(error)}); write it again with anndata."
         raise cannot_read(path, error, unreadable) from error
+
+
+def _read_parts(path: Path, file: h5py.File) -> "AnnData":
+    from anndata import AnnData
+    from anndata.io import read_elem
+
+    names = [name for name in file if name not in (*UNUSED, "uns")]
+    uns = file.get("uns", {})
+    chosen = [*(file[name] for name in names), *(uns[name] for name in USED_UNS if name in uns)]
+    needed, memory = sum(map(_bytes_of, chosen)), _memory()
+    if memory and needed > memory:
+        raise UserError(
+            f"{path} takes {size_text(needed)} of memory, and this machine has {size_text(memory)}; open it on a larger "
+            "one, or leave spots or genes out."
+        )
+    table = AnnData(**{name: read_elem(file[name]) for name in names})
+    for name in USED_UNS:
+        if name in uns:
+            table.uns[name] = _without_images(uns[name])
+    return table
+
+
+def _without_images(item: Any) -> Any:
+    """Read a part of ``uns``; of the libraries in it, all but their pictures."""
+    from anndata.io import read_elem
+
+    if not isinstance(item, h5py.Group) or item.attrs.get("encoding-type", "dict") != "dict":
+        return read_elem(item)
+    return {name: _without_images(item[name]) for name in item if name != "images"}
+
+
+def _bytes_of(item: Any) -> int:
+    if isinstance(item, h5py.Dataset):
+        return int(item.size or 0) * int(item.dtype.itemsize)
+    return sum(_bytes_of(item[name]) for name in item if name != "images")
+
+
+def _memory() -> int:
+    """Return the machine's bytes of memory, 0 where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
