@@ -42,3 +42,10 @@ def test_spots_beside_the_tissue_that_no_shift_helps(tissue: TissueMask, spots: 
     found = placement(tissue, centre + (spots - centre) * 1.3)
     assert found.share < 0.7
     assert found.best - found.share < 0.05
+
+
+@pytest.mark.parametrize("far", [1e6, 1e18, 1e300])
+def test_one_spot_at_the_end_of_the_world_costs_no_memory(tissue: TissueMask, spots: np.ndarray, far: float) -> None:
+    found = placement(tissue, np.vstack([spots, [far, -far]]))
+    assert found.share == found.best > 0.99
+    assert found.shift == (0.0, 0.0)

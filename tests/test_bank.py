@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, softmax_weights
 from napari_cmrcnet.retrieval.bank import Bank, build_bank
 from napari_cmrcnet.retrieval.search import unit_length
 
@@ -214,3 +214,8 @@ def test_build_bank_embeds_all_spots_of_all_sections(
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(bank.embeddings[36:], expected, atol=1e-6)
     np.testing.assert_array_equal(bank.expression[36:].toarray(), expression_of(two.spots, bank.genes).toarray())
+
+
+def test_more_neighbours_in_all_than_32_bits_count() -> None:
+    assert _row_starts(2**16, 2**15)[-1] == 2**31
+    assert _row_starts(3, 2).dtype == np.int32

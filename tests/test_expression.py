@@ -153,6 +153,9 @@ def test_a_wrong_panel_is_refused(tmp_path):
     path.write_text("CD3E, CD8A\n")
     with pytest.raises(UserError, match="line 1: more than one gene"):
         load_panel(path)
+    (tmp_path / "p.csv").write_text("gene\n" + 200_000 * "A")
+    with pytest.raises(UserError, match=r"p\.csv is not a table of genes"):
+        load_panel(tmp_path / "p.csv")
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not a readable text file"):
         load_panel(path)

@@ -7,13 +7,17 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
 import numpy as np
 import pytest
+from scipy import sparse
 
+from napari_cmrcnet.common import hdf5
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError, cannot_read
 from napari_cmrcnet.common.files import (
@@ -21,6 +25,7 @@ from napari_cmrcnet.common.files import (
     atomic_folder,
     check_output,
     finish_swap,
+    parse_json,
     sha256,
     size_text,
     write_json,
@@ -168,6 +173,101 @@ def test_a_file_that_the_system_refuses_is_not_called_damaged(tmp_path: Path) ->
         assert words in str(cannot_read(path, error, "It is damaged."))
     assert str(cannot_read(path, OSError("bad magic"), "It is damaged.")) == "It is damaged."
     assert "memory" in str(cannot_read(path, MemoryError(), "It is damaged."))
+
+
+def _sparse(path: Path, parts: dict[str, Any], where: str = "X") -> Path:
+    """Write a sound h5ad with sparse matrices everywhere, then put other numbers into one of them."""
+    matrix = sparse.random(6, 5, 0.5, "csr", np.float32, np.random.default_rng(0))
+    table = anndata.AnnData(matrix, layers={"counts": matrix.tocsc()})
+    table.raw = table.copy()
+    table.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        for name, change in parts.items():
+            values = change(file[f"{where}/{name}"][:])
+            del file[f"{where}/{name}"]
+            file[f"{where}/{name}"] = values
+    return path
+
+
+def _put(place: int, value: int) -> Callable[[np.ndarray], np.ndarray]:
+    def change(values: np.ndarray) -> np.ndarray:
+        values[place] = value
+        return values
+
+    return change
+
+
+@pytest.mark.parametrize("where", ["X", "layers/counts", "raw/X"])
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"indices": _put(3, 5000)}, "its indices point outside"),
+        ({"indices": _put(3, -1)}, "its indices point outside"),
+        ({"indices": lambda values: values[:-1]}, "its parts are of different lengths"),
+        ({"indptr": _put(-1, 10**9)}, "its rows do not follow each other"),
+        ({"indptr": _put(2, 14)}, "its rows do not follow each other"),
+        ({"indptr": _put(0, 1)}, "its rows do not follow each other"),
+        ({"indices": lambda values: values.astype(float)}, "it is not made of lists of numbers"),
+        ({"indptr": lambda values: values[None]}, "it is not made of lists of numbers"),
+    ],
+)
+def test_sparse_matrices_of_files_are_checked_before_use(
+    tmp_path: Path, where: str, parts: dict[str, Any], reason: str
+) -> None:
+    path = _sparse(tmp_path / "a.h5ad", parts, where)
+    with pytest.raises(UserError, match=rf"a\.h5ad holds a damaged sparse matrix, /{where}: {reason}"):
+        check_hdf5(path)
+
+
+def test_the_matrix_of_a_10x_file_is_checked(tmp_path: Path) -> None:
+    matrix = sparse.random(7, 5, 0.5, "csr", np.float32, np.random.default_rng(0))  # barcodes × genes
+    for outside in (False, True):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            indices = matrix.indices + (5 if outside else 0)
+            for name, values in {
+                "indptr": matrix.indptr,
+                "indices": indices,
+                "data": matrix.data,
+                "shape": [5, 7],
+            }.items():
+                file[f"matrix/{name}"] = values
+        if outside:
+            with pytest.raises(UserError, match="its indices point outside"):
+                check_hdf5(tmp_path / "a.h5")
+        else:
+            check_hdf5(tmp_path / "a.h5")
+
+
+def test_what_a_file_claims_and_does_not_store_is_refused(tmp_path: Path) -> None:
+    path = _h5ad(tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("uns/nothing", (10**9,), "f4", chunks=(10**6,))
+    with pytest.raises(UserError, match=r"a\.h5ad claims 4\.0 GB of /uns/nothing, but stores 0 bytes"):
+        read_h5ad(path)
+
+
+def test_only_what_is_used_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = anndata.AnnData(np.eye(3, dtype=np.float32), obsp={"graph": np.eye(3)}, varm={"PCs": np.eye(3)})
+    table.uns = {
+        "spatial": {"A": {"images": {"hires": np.ones((900, 900, 3))}, "scalefactors": {"x": 2.0}}},
+        "log1p": {},
+    }
+    table.raw = anndata.AnnData(2 * np.eye(3, dtype=np.float32))
+    table.write_h5ad(tmp_path / "a.h5ad")
+    again = read_h5ad(tmp_path / "a.h5ad")
+    assert again.uns == {"spatial": {"A": {"scalefactors": {"x": 2.0}}}}
+    assert not again.obsp
+    assert again.raw.X.max() == 2
+    monkeypatch.setattr(hdf5, "_memory", lambda: 40)
+    with pytest.raises(UserError, match=r"a\.h5ad takes 1 kB of memory, and this machine has 1 kB"):
+        read_h5ad(tmp_path / "a.h5ad")
+
+
+def test_numbers_of_json_that_no_machine_counts_with() -> None:
+    assert parse_json('{"a": 12345678901234567, "b": -3}') == {"a": 12345678901234567, "b": -3}
+    assert parse_json(f"[{10**400}]") == [float("inf")]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(100_000 * "[")
 
 
 def test_sha256_is_the_standard_one(tmp_path: Path) -> None:

@@ -241,6 +241,13 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.obsm.pop("neighbours"), r"lacks obsm\['neighbours'\]"),
         (lambda table: table.layers.pop("predicted"), "lacks layers"),
         (lambda table: table.obsm.update(similarity=np.ones((36, 2))), "do not fit each other"),
+        (lambda table: table.obsm.update(similarity=table.obsm["similarity"] > 0), "similarities that are not finite"),
+        (lambda table: table.obsm.update(similarity=table.obsm["similarity"] * np.float32("nan")), "not finite"),
+        (lambda table: table.obsm["confidence"].pop("sections"), "lacks numbers of its confidence"),
+        (lambda table: table.obsm.update(confidence=np.ones((36, 3))), "lacks numbers of its confidence"),
+        (lambda table: table.layers.update(predicted=table.layers["predicted"] > 0), "values that are not numbers"),
+        (lambda table: table.uns.update(spatial="text"), "one library in uns"),
+        (lambda table: edit_provenance(table, k=10**400), "k"),
     ],
 )
 def test_a_prediction_that_is_not_whole(saved: Path, edit: Callable[[anndata.AnnData], object], said: str) -> None:

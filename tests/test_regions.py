@@ -221,9 +221,9 @@ def test_files_that_cannot_be_regions(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="larger than 1 MB"):
         read_geojson(tmp_path / "bomb.geojson.gz")
     (tmp_path / "cut.geojson.gz").write_bytes(gzip.compress(path.read_bytes())[:40])
-    with pytest.raises(UserError, match="could not be read"):
+    with pytest.raises(UserError, match="could not be unpacked"):
         read_geojson(tmp_path / "cut.geojson.gz")
-    with pytest.raises(UserError, match="could not be read"):
+    with pytest.raises(UserError, match="does not exist"):
         read_geojson(tmp_path / "missing.geojson")
 
 

@@ -83,11 +83,11 @@ def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
         elif isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
-            claimed = item.size * item.dtype.itemsize if item.size else 0
-            if claimed > max(SMALL, MAX_EXPANSION * item.id.get_storage_size()):
+            claimed, stored = _bytes_of(item), item.id.get_storage_size()
+            if claimed > max(SMALL, MAX_EXPANSION * stored):
                 raise UserError(
-                    f"{path} claims {size_text(claimed)} of {item.name}, but stores {item.id.get_storage_size():,} bytes "
-                    "of it; it is damaged: write it again."
+                    f"{path} claims {size_text(claimed)} of {item.name}, but stores {stored:,} bytes of it; it is "
+                    "damaged: write it again."
                 )
 
 
@@ -150,8 +150,8 @@ def _read_parts(path: Path, file: h5py.File) -> "AnnData":
     needed, memory = sum(map(_bytes_of, chosen)), _memory()
     if memory and needed > memory:
         raise UserError(
-            f"{path} takes {size_text(needed)} of memory, and this machine has {size_text(memory)}; open it on a larger "
-            "one, or leave spots or genes out."
+            f"{path} takes {size_text(needed)} of memory, and this machine has {size_text(memory)}; open it on a "
+            "larger one, or leave spots or genes out."
         )
     table = AnnData(**{name: read_elem(file[name]) for name in names})
     for name in USED_UNS:

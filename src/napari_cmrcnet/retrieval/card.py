@@ -1,7 +1,6 @@
 """The card of a checkpoint: what the model is, what it was trained on, and the hashes of the files beside it."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import finish_swap, sha256
+from napari_cmrcnet.common.files import finish_swap, parse_json, sha256
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
@@ -227,8 +226,8 @@ def read_card(folder: Path) -> tuple[Card, str]:
         if path.stat().st_size > LARGEST_CARD:
             raise UserError(f"{path} is too large to be a card; get the checkpoint again.")
         content = path.read_bytes()
-        values = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
+        values = parse_json(content)
+    except (OSError, ValueError) as error:
         damaged = f"{path} is damaged ({first_line(error)}); get the checkpoint again."
         raise cannot_read(path, error, damaged) from error
     if not isinstance(values, dict):

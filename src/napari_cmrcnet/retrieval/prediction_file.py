@@ -16,6 +16,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import parse_json
 from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.entries import Entries
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
+CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 FORMAT_VERSION = 1
 GENES_PER_SET = 50
 BLOCK = 512  # genes made dense at a time
@@ -177,8 +179,8 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
 
 def _parsed(path: Path, text: Any) -> dict[str, Any]:
     try:
-        parsed = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        parsed = parse_json(text) if isinstance(text, str) else None
+    except ValueError:
         parsed = None
     record: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     if not {"format_version", "provenance"} <= set(record) or not isinstance(record.get("spots"), dict):
@@ -215,9 +217,25 @@ def _check_parts(path: Path, table: AnnData) -> None:
     lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
     if lacking:
         raise UserError(f"{path} is not a whole prediction: it lacks {', '.join(lacking)}; predict again.")
+    _check_values(path, table)
+
+
+def _check_values(path: Path, table: AnnData) -> None:
     neighbours, similarity = table.obsm["neighbours"], table.obsm["similarity"]
-    if neighbours.dtype != np.int32 or neighbours.ndim != 2 or similarity.shape != neighbours.shape:
+    arrays = all(isinstance(each, np.ndarray) for each in (neighbours, similarity))
+    if not arrays or neighbours.dtype != np.int32 or neighbours.ndim != 2 or similarity.shape != neighbours.shape:
         raise UserError(f"{path} has neighbours and similarities that do not fit each other; predict again.")
+    if similarity.dtype != np.float32 or not np.isfinite(similarity).all():
+        raise UserError(f"{path} has similarities that are not finite numbers; predict again.")
+    confidence = table.obsm["confidence"]
+    kinds = confidence.dtypes.to_dict() if isinstance(confidence, pd.DataFrame) else {}
+    if not all(name in kinds and pd.api.types.is_numeric_dtype(kinds[name]) for name in CONFIDENCE):
+        raise UserError(f"{path} lacks numbers of its confidence ({', '.join(CONFIDENCE)}); predict again.")
+    predicted = table.layers["predicted"]
+    if not isinstance(predicted, np.ndarray) or predicted.dtype.kind != "f":
+        raise UserError(f"{path} has predicted values that are not numbers; predict again.")
+    if not isinstance(table.uns["spatial"], dict) or len(table.uns["spatial"]) != 1:
+        raise UserError(f"{path} does not have one library in uns['spatial']; predict again.")
 
 
 def _spots(table: AnnData, about: Any) -> AnnData:

@@ -45,6 +45,9 @@ def placement(tissue: TissueMask, xy: NDArray[np.float64]) -> Placement:
     from scipy.signal import fftconvolve
 
     share = float(np.mean(tissue.contains(xy)))
+    height, width = (side * tissue.downsample for side in tissue.mask.shape)
+    if (np.ptp(xy, axis=0) > [2 * width, 2 * height]).any():  # no shift brings all onto the slide
+        return Placement(share, share, (0.0, 0.0))
     step = max(1, max(tissue.mask.shape) // SEARCH_PX)
     coarse = tissue.mask[::step, ::step].astype(np.float32)
     pixel = tissue.downsample * step

@@ -62,13 +62,16 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise cannot_read(path, error, f"{path} is not a readable text file of genes ({first_line(error)}).") from error
-    match path.suffix.casefold():
-        case ".gmt":
-            return _from_gmt(path, lines, chosen)
-        case ".csv" | ".tsv" as suffix:
-            genes = _first_column(csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ","))
-        case _:
-            genes = _one_a_line(path, lines)
+    try:
+        match path.suffix.casefold():
+            case ".gmt":
+                return _from_gmt(path, lines, chosen)
+            case ".csv" | ".tsv" as suffix:
+                genes = _first_column(csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ","))
+            case _:
+                genes = _one_a_line(path, lines)
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table of genes ({error}); write one gene a line.") from error
     return _panel(path, path.stem, genes)
 
 

@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import atomic_file, parse_json
 from napari_cmrcnet.common.progress import Job, Progress, finish
 
 RGB = tuple[int, int, int]
@@ -158,7 +158,7 @@ def reading_geojson(path: str | os.PathLike[str], notes: list[str] | None = None
     path = Path(path)
     try:
         yield Progress("Reading regions", 0, 0, "regions")
-        features = list(_features(json.loads(_read(path))))
+        features = list(_features(parse_json(_read(path))))
         if len(features) > MAX_REGIONS:
             raise UserError(
                 f"{path} holds {len(features):,} objects, which are cells rather than regions; export only the "

@@ -40,11 +40,11 @@ class TissueMask:
 
     def contains(self, xy: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether points, (n, 2) in full-resolution pixels, lie on tissue; outside the slide is not tissue."""
-        columns, rows = np.floor(np.asarray(xy) / self.downsample).astype(np.int64).T
+        columns, rows = np.floor(np.asarray(xy) / self.downsample).T
         height, width = self.mask.shape
         inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
         on_tissue = np.zeros(len(inside), dtype=bool)
-        on_tissue[inside] = self.mask[rows[inside], columns[inside]]
+        on_tissue[inside] = self.mask[rows[inside].astype(np.int64), columns[inside].astype(np.int64)]
         return on_tissue
 
 

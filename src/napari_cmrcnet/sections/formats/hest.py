@@ -1,13 +1,13 @@
 """h5ad files of HEST (mahmoodlab/HEST): ``st/{id}.h5ad`` beside ``metadata/{id}.json``, or its benchmark's."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import h5py
 from anndata import AnnData
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import cannot_read, first_line
+from napari_cmrcnet.common.files import parse_json
 from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.sections.formats.h5ad import read_library, section_of
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
@@ -52,7 +52,8 @@ def _metadata(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text("utf-8-sig"))
+        content = parse_json(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); download it again.") from error
+        unreadable = f"{path} is not readable JSON ({first_line(error)}); download it again."
+        raise cannot_read(path, error, unreadable) from error
     return dict(mapping(content))

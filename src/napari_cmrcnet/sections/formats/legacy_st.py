@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.sections.formats.origin import Origin
 
 COUNT_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
@@ -96,7 +96,8 @@ def _read_counts(path: Path) -> pd.DataFrame:
     try:
         counts = pd.read_csv(path, sep="," if ".csv" in path.name else "\t", index_col=0)
     except Exception as error:  # pandas and gzip raise whatever the damaged part meets
-        raise UserError(f"{path} is not a readable table of counts ({error}); download it again.") from error
+        unreadable = f"{path} is not a readable table of counts ({first_line(error)}); download it again."
+        raise cannot_read(path, error, unreadable) from error
     numeric = counts.dtypes.map(pd.api.types.is_numeric_dtype)
     if counts.empty or not numeric.all():
         raise UserError(f"{path} is not a table of counts with a row a spot and a column a gene.")
@@ -114,7 +115,8 @@ def _read_selection(path: Path) -> pd.DataFrame:
             table = table[table["selected"] == 1]
         table = table.astype({"x": int, "y": int, "pixel_x": float, "pixel_y": float})
     except Exception as error:  # pandas raises whatever the damaged part meets
-        raise UserError(f"{path} is not a table of spots with x, y, pixel_x and pixel_y ({error}).") from error
+        no_table = f"{path} is not a table of spots with x, y, pixel_x and pixel_y ({first_line(error)})."
+        raise cannot_read(path, error, no_table) from error
     table.index = table["x"].astype(str) + "x" + table["y"].astype(str)
     if not table.index.is_unique:
         raise UserError(f"{path} has a spot twice ({table.index[table.index.duplicated()][0]}).")

@@ -1,6 +1,5 @@
 """The ``outs/`` folder of Space Ranger, version 1 to Visium HD's bins."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import parse_json
 from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 
@@ -76,9 +76,10 @@ def read_positions(path: Path) -> pd.DataFrame:
             table = pd.read_csv(path, header=0 if header else None, names=names, encoding="utf-8-sig", index_col=False)
         table = table.set_index("barcode")[list(_COLUMNS)].astype(_COLUMNS)
     except Exception as error:  # pandas and pyarrow raise whatever the damaged part meets
-        raise UserError(
+        no_table = (
             f"{path} is not a table of spot positions (barcode, {', '.join(_COLUMNS)}); take it from Space Ranger."
-        ) from error
+        )
+        raise cannot_read(path, error, no_table) from error
     table.index = table.index.astype(str)
     if not table.index.is_unique:
         raise UserError(f"{path} has a barcode twice ({table.index[table.index.duplicated()][0]}).")
@@ -99,17 +100,18 @@ def _read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
             return scanpy.read_10x_h5(path), attributes
         return scanpy.read_10x_mtx(path, make_unique=False), attributes
     except Exception as error:  # scanpy raises whatever the damaged part meets
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is not a readable count matrix of Space Ranger ({reason}).") from error
+        unreadable = f"{path} is not a readable count matrix of Space Ranger ({first_line(error)})."
+        raise cannot_read(path, error, unreadable) from error
 
 
 def _scalefactors(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        content = mapping(json.loads(path.read_text("utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path} is not readable JSON ({error}); copy it again.") from error
+        content = mapping(parse_json(path.read_text("utf-8-sig")))
+    except (OSError, ValueError) as error:
+        unreadable = f"{path} is not readable JSON ({first_line(error)}); copy it again."
+        raise cannot_read(path, error, unreadable) from error
     return {name: number(value) for name, value in content.items()}
 
 
