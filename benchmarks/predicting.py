@@ -36,8 +36,8 @@ def rows(small: bool) -> Iterator[Row]:
     with opened(jpeg_slide(2500), 64 if small else 128) as section:
         yield _overhead(section, checkpoint, "cpu", 1 if small else 2, 1.05)
     if torch.cuda.is_available():
-        with opened(jpeg_slide(20_000), 4096) as section:
-            yield _overhead(section, checkpoint, "cuda", 5, 1.25)
+        with opened(jpeg_slide(2500 if small else 20_000), 64 if small else 4096) as section:
+            yield _overhead(section, checkpoint, "cuda", 1 if small else 5, 1.25)
     yield _memory(5000 if small else 100_000, 40 if small else 20_000)
     if not torch.cuda.is_available():
         print("predict on a GPU is skipped: torch finds no CUDA device")

@@ -34,6 +34,8 @@ def rows(small: bool) -> Iterator[Row]:
             yield from _same_everywhere(asked, bank)
             yield _approximate(asked, bank, rounds)
     yield from _memory(*(sizes[-1][0], 4096) if not small else (20_000, 64))
+    if not torch.cuda.is_available():
+        print("the same neighbours on a GPU is skipped: torch finds no CUDA device")
 
 
 def _against_full_and_faiss(asked: Float32, bank: Float32, rounds: int, small: bool) -> Iterator[Row]:

@@ -48,10 +48,10 @@ def rows(small: bool) -> Iterator[Row]:
         yield _step(spots, "cpu", *settings, at_most(1.05))
         yield _epoch(section, spots, "cpu", "tiny" if small else "small", 1 if small else 2, None)
     if torch.cuda.is_available():
-        with opened(jpeg_slide(20_000), 8192) as section:
+        with opened(jpeg_slide(side if small else 20_000), n if small else 8192) as section:
             spots = spot_set(section)
-            yield _step(spots, "cuda", "paper", 64, 10, 5, at_most(1.15))
-            yield _epoch(section, spots, "cuda", "paper", 3, at_least(5))
+            yield _step(spots, "cuda", *(settings if small else ("paper", 64, 10, 5)), at_most(1.15))
+            yield _epoch(section, spots, "cuda", "tiny" if small else "paper", 1 if small else 3, at_least(5))
     else:
         print("training on a GPU is skipped: torch finds no CUDA device")
 

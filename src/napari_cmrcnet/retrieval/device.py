@@ -62,7 +62,7 @@ def _best_device() -> torch.device:
 
 
 def cuda_devices() -> list[int]:
-    """Return the numbers of the CUDA devices that this build of torch can run on. Takes no memory on them."""
+    """Return the numbers of the CUDA devices that this build of torch can run on."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [number for number in range(found) if _has_kernels(number)]
 

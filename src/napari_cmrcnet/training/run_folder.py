@@ -76,7 +76,7 @@ class RunFolder:
             raise UserError(f"{self.out} exists; remove it or choose another name for --out.")
         if (self.path / STATE).exists():
             raise UserError(
-                f"{self.path} holds an unfinished training; go on with --resume, or remove it to train anew."
+                f"{self.path} holds an unfinished training; go on with --resume, or remove it to train again."
             )
 
     def begin(self, description: Description, resume: bool) -> None:
@@ -92,7 +92,7 @@ class RunFolder:
             if found := differences(begun, description):
                 raise UserError(
                     f"{self.path} was begun with other input ({'; '.join(found)}); resume with the same, "
-                    "or remove it to train anew."
+                    "or remove it to train again."
                 )
             return
         self.path.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,7 @@ class State:
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(f"{path} belongs to another model; remove its folder to train anew.") from error
+            raise UserError(f"{path} belongs to another model; remove its folder to train again.") from error
         groups = self.optimizer.state_dict()["param_groups"]  # its settings follow from the configuration
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         if rest["scaler"]:
@@ -142,4 +142,4 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensor
             tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove its folder to train anew.") from error
+        raise UserError(f"{path} is damaged ({error}); remove its folder to train again.") from error
