@@ -11,7 +11,7 @@ from napari_cmrcnet.evaluation.colour_limits import (
     difference_limits,
     hardly_varies,
 )
-from napari_cmrcnet.evaluation.headline import headline, score_line
+from napari_cmrcnet.evaluation.headline import headline, score_line, section_words
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
 
@@ -80,6 +80,11 @@ def test_both_ends_of_a_colour_bar_have_a_number(limits: tuple[float, float]) ->
     assert (np.diff(places) > 0.1 * (limits[1] - limits[0])).all()  # numbers do not touch
     assert [float(number) for number in numbers] == pytest.approx(places, abs=0.006)
     assert len(set(numbers)) == len(numbers)
+
+
+def test_a_figure_names_section_and_patient() -> None:
+    assert section_words("C5", "C") == "C5, patient C"
+    assert section_words("S1", synthetic=True) == "S1, synthetic"
 
 
 def test_the_words_over_a_map() -> None:

@@ -102,7 +102,8 @@ def test_a_picture_is_the_same_to_the_byte_and_on_white(kind: type[Plot], ending
     for name in "ab":
         plot = filled(kind)
         plot.paint(DARK)
-        plot.for_print()
+        plot.for_print("C5, patient $C")
+        assert plot.figure.get_supxlabel() == "C5, patient $C"
         files.append(save_figure(plot.figure, tmp_path / f"{name}.{ending}").read_bytes())
     first, second = files
     assert first == second

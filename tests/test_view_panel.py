@@ -54,10 +54,10 @@ def test_an_empty_panel_says_what_to_do(panel: ViewPanel) -> None:
 
 def test_controls_change_the_look(panel: ViewPanel, session: Session) -> None:
     assert session.shown is not None
-    assert session.shown.title in panel.title.text()
+    assert session.shown.title.split("   ") == panel.title.text().partition("</b>")[0].removeprefix("<b>").split(" · ")
     panel.ticks["difference"].click()
     assert session.look.views == ("measured", "predicted", "difference")
-    panel.colormap.setCurrentText("magma")
+    panel.colours.colormap.setCurrentText("magma")
     panel.opacity.setValue(0.5)
     panel.size.setValue(1.5)
     assert (session.look.colormap, session.look.opacity, session.look.spot_size) == ("magma", 0.5, 1.5)
@@ -79,25 +79,25 @@ def test_one_view_is_always_left(panel: ViewPanel, session: Session) -> None:
 def test_limits_by_hand_start_where_the_percentiles_were_and_stay(
     viewer: ViewerModel, panel: ViewPanel, session: Session
 ) -> None:
-    panel.by_hand.click()
+    panel.colours.by_hand.click()
     limits = session.look.limits
     assert limits is not None
     assert limits[0] < limits[1]
-    panel.high.setValue(9.5)
+    panel.colours.high.setValue(9.5)
     session.show("GENE9")
     assert session.look.limits == (limits[0], 9.5)
-    panel.low.setValue(20)  # above the upper one: refused, and put back
+    panel.colours.low.setValue(20)  # above the upper one: refused, and put back
     assert session.look.limits == (limits[0], 9.5)
-    assert panel.low.value() == limits[0]
-    assert not panel.from_zero.isEnabled()
-    panel.by_percentile.click()
+    assert panel.colours.low.value() == limits[0]
+    assert not panel.colours.from_zero.isEnabled()
+    panel.colours.by_percentile.click()
     assert session.look.limits is None
-    panel.from_zero.click()
+    panel.colours.from_zero.click()
     assert session.look.from_zero
     assert layers_of(viewer).points["predicted"].face_contrast_limits[0] == 0
     assert recall("look/from_zero", False) is True
-    assert (panel.low.value(), panel.high.value()) == (1, 99)
-    panel.high.setValue(95)
+    assert (panel.colours.low.value(), panel.colours.high.value()) == (1, 99)
+    panel.colours.high.setValue(95)
     assert session.look.percentiles == (1, 95)
 
 

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
-from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line
+from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_words
 from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
@@ -138,7 +138,7 @@ def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption
         np.asarray(drawn.predicted, np.float64),
         drawn.name,
         drawn.score,
-        subtitle=section_words(prediction),
+        subtitle=section_of(prediction),
         unit=drawn.unit,
         limits=drawn.scale,
         colours=drawn.colours,
@@ -146,11 +146,9 @@ def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption
     )
 
 
-def section_words(prediction: "Prediction") -> str:
-    """Return which section a figure is of."""
-    patient = prediction.provenance.patient
-    said = [prediction.name, f"patient {patient}" if patient else "", "synthetic" * prediction.provenance.synthetic]
-    return ", ".join(filter(None, said))
+def section_of(prediction: "Prediction") -> str:
+    """Return which section a figure of a prediction is of."""
+    return section_words(prediction.name, prediction.provenance.patient, prediction.provenance.synthetic)
 
 
 def caption(prediction: "Prediction", drawn: Drawn) -> str:
@@ -158,7 +156,7 @@ def caption(prediction: "Prediction", drawn: Drawn) -> str:
     about = prediction.provenance
     what = "Predicted" if drawn.measured is None else "Measured and predicted"
     low, high = drawn.scale
-    of = f"{drawn.name} in section {prediction.name}, n = {len(prediction):,} spots"
+    of = f"{drawn.name} in section {section_of(prediction)}, n = {len(prediction):,} spots"
     checkpoint = f", checkpoint {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [
         f"{of}. {what} {drawn.unit}, colours from {low:.2f} to {high:.2f}.",

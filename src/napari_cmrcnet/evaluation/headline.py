@@ -11,6 +11,11 @@ def headline(name: str, score: str) -> str:
     return f"{name}{',' if score.startswith(PREDICTED_ONLY) else '  '} {score}"
 
 
+def section_words(section: str, patient: str = "", synthetic: bool = False) -> str:
+    """Return which section a figure is of: its name, the patient where known, and whether it is synthetic tissue."""
+    return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic]))
+
+
 def score_line(
     measured: bool, pcc: float, low: float = np.nan, high: float = np.nan, *, undefined: str = "", flat: bool = False
 ) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
+from napari_cmrcnet.evaluation.gene_figure import section_of
 from napari_cmrcnet.evaluation.html_page import element, picture
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
@@ -37,7 +38,7 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[st
 
     moments = MomentPlot(Figure(dpi=130))
     moments.show(scores.table)
-    moments.for_print()
+    moments.for_print(section_of(prediction))
     parts = [
         element("h2", "Mean and variance of genes"),
         picture(
@@ -58,7 +59,7 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[st
         return [*parts, element("p", str(reason), "quiet")]
     heatmaps = CorrelationPlot(Figure(dpi=130))
     heatmaps.show(result, title)
-    heatmaps.for_print()
+    heatmaps.for_print(section_of(prediction))
     caption = (
         "Pearson correlation over the spots of each gene with each, in measured and in predicted expression; the "
         "genes are in one order, of a clustering of the measured correlations."

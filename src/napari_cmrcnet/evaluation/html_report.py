@@ -11,7 +11,7 @@ import numpy as np
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
+from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of, section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
 from napari_cmrcnet.evaluation.leaks import warnings_of
@@ -85,7 +85,7 @@ def write_html_report(
     if prediction.measured_genes and (scores is None or not scores.replicates):
         scores = yield from score_job(prediction, panel)
     genes = _mapped(prediction, scores, panel, shown)
-    parts = [*_head(prediction), *_set_table(scores)]
+    parts = [*_head(prediction), *_set_table(scores, section_of(prediction))]
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
     maps = []
@@ -151,7 +151,7 @@ def _head(prediction: "Prediction") -> Iterator[str]:
         yield element("div", warning, "note")
 
 
-def _set_table(scores: Scores | None) -> Iterator[str]:
+def _set_table(scores: Scores | None, section: str) -> Iterator[str]:
     if scores is None:
         return
     yield element("h2", "Scores by gene set")
@@ -171,7 +171,7 @@ def _set_table(scores: Scores | None) -> Iterator[str]:
         + (f" Not measured or not predicted: {', '.join(scores.missing_markers)}." if scores.missing_markers else ""),
         "quiet",
     )
-    yield picture(set_boxplot({scores.section: pcc_by_set(scores)}), "Box plots of PCC by gene set")
+    yield picture(set_boxplot({section: pcc_by_set(scores)}), "Box plots of PCC by gene set")
 
 
 def _gene_table(scores: Scores | None, mapped: Sequence[str]) -> Iterator[str]:

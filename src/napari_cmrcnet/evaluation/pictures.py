@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of, section_words
+from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of, section_of
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
@@ -40,11 +40,12 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterato
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:
         measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))
-        figure = scatter(shown, measured, predicted, list(scored.table.pcc[shown]), section_words(prediction))
+        figure = scatter(shown, measured, predicted, list(scored.table.pcc[shown]), section_of(prediction))
         yield save_figure(figure, out / f"{name}_scatter.png")
 
 
-def draw_sets(scores: Sequence[Scores], out: Path) -> list[Path]:
+def draw_sets(predictions: "Sequence[Prediction]", scores: Sequence[Scores], out: Path) -> list[Path]:
     """Draw the box plot of all sections, as PNG and SVG."""
-    figure = set_boxplot({scored.section: pcc_by_set(scored) for scored in scores})
+    sections = map(section_of, predictions)
+    figure = set_boxplot({name: pcc_by_set(scored) for name, scored in zip(sections, scores, strict=True)})
     return [save_figure(figure, out / f"pcc_by_gene_set.{kind}") for kind in ("png", "svg")]

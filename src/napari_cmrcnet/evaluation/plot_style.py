@@ -127,8 +127,10 @@ class Plot:
         """Return width and height of a saved picture in inches."""
         return 4.4, 4.6
 
-    def for_print(self) -> None:
-        """Take the colours and the size of a saved picture."""
+    def for_print(self, section: str = "") -> None:
+        """Take the colours and the size of a saved picture, with the section that it is of below it."""
+        if section:
+            self.figure.supxlabel(section, x=0.01, ha="left", fontsize=8, parse_math=False)
         self.paint(PRINT)
         width, height = self.print_size()
         self.figure.set_size_inches(width, height)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, italic, nearest, plain
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, italic, nearest
 from napari_cmrcnet.evaluation.scores import SETS, Scores
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class SetPlot(Plot):
         Parameters
         ----------
         tables : mapping of section to mapping of set to Series (g,)
-            PCC by gene; undefined ones (NaN) are left out and their number is written.
+            PCC by gene; undefined ones (NaN) are left out and their number is written. Several sections are named.
         """
         axis, sections = self.axis, list(tables)
         sets = [name for name in SETS if any(len(tables[section].get(name, ())) for section in sections)]
@@ -44,7 +44,8 @@ class SetPlot(Plot):
         axis.set_xticks(range(n), [name for _ in sections for name in sets])
         if len(sections) > 1:
             middles = (np.arange(len(sections)) + 0.5) * len(sets) - 0.5
-            axis.secondary_xaxis(-0.09).set_xticks(middles, sections, fontsize=9)
+            names = [section.replace(", ", "\n") for section in sections]
+            axis.secondary_xaxis(-0.09).set_xticks(middles, names, fontsize=9, parse_math=False)
             for edge in range(1, len(sections)):
                 axis.axvline(edge * len(sets) - 0.5, color="0.85", linewidth=0.8)
         axis.set_ylabel("PCC of a gene over the spots", fontsize=9)
@@ -53,7 +54,6 @@ class SetPlot(Plot):
         low, high = axis.get_ylim()
         axis.set_ylim(low - 0.2 * (high - low), high)  # room for the counts
         axis.spines[["top", "right"]].set_visible(False)
-        self._section.set_text(plain(sections[0]) if len(sections) == 1 else "")
         self.paint(self.style)
         self.lay_out()
 
@@ -67,7 +67,6 @@ class SetPlot(Plot):
         self._zero = axis.axhline(0, linewidth=0.8, zorder=0)
         self._line = axis.axhline(np.nan, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
         (self._mark,) = axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
-        self._section = axis.set_title("", fontsize=9, loc="left")
         self._label = axis.set_title("", fontsize=9, loc="right")
 
     def _draw_set(self, name: str, pcc: "pd.Series[float] | None", rng: np.random.Generator) -> None:
@@ -115,7 +114,6 @@ class SetPlot(Plot):
         self._zero.set_color(style.muted)
         self._line.set_color(style.accent)
         self._label.set_color(style.accent)
-        self._section.set_color(style.foreground)
         self._mark.set(markerfacecolor=style.accent, markeredgecolor=style.background)
 
     def heights(self, width: int) -> tuple[int, int]:
@@ -138,5 +136,5 @@ def set_boxplot(tables: PccTables) -> "Figure":
 
     plot = SetPlot(Figure(dpi=130))
     plot.show(tables)
-    plot.for_print()
+    plot.for_print(next(iter(tables)) if len(tables) == 1 else "")
     return plot.figure

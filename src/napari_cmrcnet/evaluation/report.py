@@ -102,7 +102,7 @@ def evaluate(
         for path in draw_section(prediction, scored, out):
             files.append(path)
             yield Progress("Drawing pictures", done, len(scores), "sections")
-    files += draw_sets(scores, out)
+    files += draw_sets(predictions, scores, out)
     files.append(_write_text(out / "summary.md", _markdown(scores, sets, warnings, files, nan_as_zero)))
     write_json(out / SUMMARY, _summary(scores, sets, warnings, seed))
     yield Progress("Drawing pictures", len(scores), len(scores), "sections")

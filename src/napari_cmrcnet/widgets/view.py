@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
@@ -23,10 +22,10 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
-from napari_cmrcnet.viewer.coloring import expression_limits
-from napari_cmrcnet.viewer.look import COLORMAPS, CONFIDENCES, VIEWS, Look
+from napari_cmrcnet.viewer.look import CONFIDENCES, VIEWS, Look
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
+from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.opening import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
 
@@ -84,7 +83,8 @@ class ViewPanel(QWidget):
         column.addWidget(self.find_slide)
         column.addWidget(self.find_checkpoint)
         column.addWidget(self._layout_box())
-        column.addWidget(self._colour_box())
+        self.colours = ColourBox(self.session)
+        column.addWidget(self.colours)
         column.addWidget(self._spots_box())
         column.addStretch(1)
         scroll = QScrollArea()
@@ -137,41 +137,6 @@ class ViewPanel(QWidget):
         column.addLayout(buttons)
         return box
 
-    def _colour_box(self) -> QGroupBox:
-        box = QGroupBox("Colours of measured and predicted")
-        form = QFormLayout(box)
-        self.colormap = QComboBox()
-        self.colormap.addItems(COLORMAPS)
-        self.colormap.setToolTip("All are even in lightness, so that equal steps look equal.")
-        self.by_percentile = QRadioButton("percentiles")
-        self.by_percentile.setToolTip(
-            "Limits follow each gene: these percentiles over measured and predicted together, at least 0.5 apart."
-        )
-        self.by_hand = QRadioButton("fixed")
-        self.by_hand.setToolTip("Limits stay as they are when another gene is shown, so that genes can be compared.")
-        kind = QHBoxLayout()
-        kind.addWidget(self.by_percentile)
-        kind.addWidget(self.by_hand)
-        kind.addStretch(1)
-        self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
-        for spin, tip in ((self.low, "Values from here down have"), (self.high, "Values from here up have")):
-            spin.setToolTip(f"{tip} the colour at the end of the scale.")
-            spin.setKeyboardTracking(False)
-        bounds = QHBoxLayout()
-        bounds.addWidget(self.low)
-        bounds.addWidget(QLabel("to"))
-        bounds.addWidget(self.high)
-        form.addRow("Colour map", self.colormap)
-        form.addRow("Limits by", kind)
-        form.addRow("From", bounds)
-        self.from_zero = QCheckBox("Start at 0")
-        self.from_zero.setToolTip(
-            "The scale starts at 0 whatever the lowest value is: colours show how much there is, not only where there "
-            "is more. The score of a panel has no such 0."
-        )
-        form.addRow("", self.from_zero)
-        return box
-
     def _spots_box(self) -> QGroupBox:
         box = QGroupBox("Spots")
         form = QFormLayout(box)
@@ -205,11 +170,6 @@ class ViewPanel(QWidget):
         self.confidence.currentTextChanged.connect(lambda text: session.set_look(confidence=text))
         self.flip.clicked.connect(session.flip)
         self.fit.clicked.connect(self._layers.fit)
-        self.colormap.currentTextChanged.connect(lambda text: session.set_look(colormap=text))
-        self.by_hand.toggled.connect(self._on_kind)
-        self.low.valueChanged.connect(self._on_bounds)
-        self.high.valueChanged.connect(self._on_bounds)
-        self.from_zero.toggled.connect(lambda on: session.set_look(from_zero=on))
         self.opacity.valueChanged.connect(lambda value: session.set_look(opacity=round(value, 2)))
         self.size.valueChanged.connect(lambda value: session.set_look(spot_size=round(value, 2)))
         self.unlike.toggled.connect(lambda on: session.set_look(mark_unlike=on))
@@ -220,21 +180,6 @@ class ViewPanel(QWidget):
             self.session.set_look(views=chosen)
         else:  # one view must be left
             self.ticks[view].setChecked(True)
-
-    def _on_kind(self, by_hand: bool) -> None:
-        shown, look = self.session.shown, self.session.look
-        if by_hand:
-            low, high = expression_limits(shown, look) if shown is not None else (0.0, 1.0)
-            self.session.set_look(limits=(round(low, 2), max(round(high, 2), round(low, 2) + 0.01)))
-        else:
-            self.session.set_look(limits=None)
-
-    def _on_bounds(self) -> None:
-        low, high = self.low.value(), self.high.value()
-        if low < high:
-            self.session.set_look(**{"percentiles" if self.session.look.limits is None else "limits": (low, high)})
-        else:
-            self._show_look(self.session.look, self.session.look)
 
     def _show_look(self, look: Look, _old: Look) -> None:
         """Bring every control in line with the look."""
@@ -250,28 +195,14 @@ class ViewPanel(QWidget):
                 self.fronts[view].setChecked(view == look.front)
             self.ticks[view].setVisible(side_by_side)
             self.fronts[view].setVisible(not side_by_side)
-        by_hand = look.limits is not None
-        for button, on in ((self.by_hand, by_hand), (self.by_percentile, not by_hand)):
-            with signals_blocked(button):
-                button.setChecked(on)
-        low, high = look.limits or look.percentiles
-        for spin, value in ((self.low, low), (self.high, high)):
-            with signals_blocked(spin):
-                spin.setDecimals(2 if by_hand else 1)
-                spin.setRange(-1000 if by_hand else 0, 1000 if by_hand else 100)
-                spin.setSingleStep(0.1 if by_hand else 1)
-                spin.setSuffix("" if by_hand else " %")
-                spin.setValue(value)
-        for box, text in ((self.colormap, look.colormap), (self.confidence, look.confidence)):
-            with signals_blocked(box):
-                box.setCurrentText(text)
+        self.colours.show_look(look)
+        with signals_blocked(self.confidence):
+            self.confidence.setCurrentText(look.confidence)
         for slider, value in ((self.opacity, look.opacity), (self.size, look.spot_size)):
             with signals_blocked(slider):
                 slider.setValue(value)
-        self.from_zero.setEnabled(not by_hand)
-        for tick, on in ((self.unlike, look.mark_unlike), (self.from_zero, look.from_zero)):
-            with signals_blocked(tick):
-                tick.setChecked(on)
+        with signals_blocked(self.unlike):
+            self.unlike.setChecked(look.mark_unlike)
         remember({f"look/{key}": getattr(look, key) for key in REMEMBERED})
 
     def _show_shown(self) -> None:
@@ -289,7 +220,7 @@ class ViewPanel(QWidget):
             )
             return
         unlike = prediction.unlike()
-        lines = [f"<b>{shown.title}</b>"]
+        lines = [f"<b>{shown.title.replace('   ', ' · ')}</b>"]  # a label makes one space of several
         if unlike is not None and np.any(unlike):
             lines.append(f"{int(unlike.sum()):,} spots are unlike anything in the bank.")
         if prediction.provenance.synthetic:

@@ -1,0 +1,108 @@
+"""Colours of measured and predicted in the View panel: their map, and the limits between which it is drawn."""
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QRadioButton,
+)
+from superqt.utils import signals_blocked
+
+from napari_cmrcnet.viewer.coloring import expression_limits
+from napari_cmrcnet.viewer.look import COLORMAPS, Look
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.viewer.session import Session
+
+
+class ColourBox(QGroupBox):
+    """Changes the colours of a session's look; the panel shows it a look that was changed elsewhere.
+
+    Parameters
+    ----------
+    session : Session
+        Of the window.
+    """
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__("Colours of measured and predicted")
+        self.session = session
+        self._build()
+        self.colormap.currentTextChanged.connect(lambda text: session.set_look(colormap=text))
+        self.by_hand.toggled.connect(self._on_kind)
+        self.low.valueChanged.connect(self._on_bounds)
+        self.high.valueChanged.connect(self._on_bounds)
+        self.from_zero.toggled.connect(lambda on: session.set_look(from_zero=on))
+
+    def _build(self) -> None:
+        form = QFormLayout(self)
+        self.colormap = QComboBox()
+        self.colormap.addItems(COLORMAPS)
+        self.colormap.setToolTip("All are even in lightness, so that equal steps look equal.")
+        self.by_percentile = QRadioButton("percentiles")
+        self.by_percentile.setToolTip(
+            "Limits follow each gene: these percentiles over measured and predicted together, at least 0.5 apart."
+        )
+        self.by_hand = QRadioButton("fixed")
+        self.by_hand.setToolTip("Limits stay as they are when another gene is shown, so that genes can be compared.")
+        kind = QHBoxLayout()
+        kind.addWidget(self.by_percentile)
+        kind.addWidget(self.by_hand)
+        kind.addStretch(1)
+        self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
+        for spin, tip in ((self.low, "Values from here down have"), (self.high, "Values from here up have")):
+            spin.setToolTip(f"{tip} the colour at the end of the scale.")
+            spin.setKeyboardTracking(False)
+        bounds = QHBoxLayout()
+        bounds.addWidget(self.low)
+        bounds.addWidget(QLabel("to"))
+        bounds.addWidget(self.high)
+        form.addRow("Colour map", self.colormap)
+        form.addRow("Limits by", kind)
+        form.addRow("From", bounds)
+        self.from_zero = QCheckBox("Start at 0")
+        self.from_zero.setToolTip(
+            "The scale starts at 0 whatever the lowest value is: colours show how much there is, not only where there "
+            "is more. The score of a panel has no such 0."
+        )
+        form.addRow("", self.from_zero)
+
+    def _on_kind(self, by_hand: bool) -> None:
+        shown, look = self.session.shown, self.session.look
+        if by_hand:
+            low, high = expression_limits(shown, look) if shown is not None else (0.0, 1.0)
+            self.session.set_look(limits=(round(low, 2), max(round(high, 2), round(low, 2) + 0.01)))
+        else:
+            self.session.set_look(limits=None)
+
+    def _on_bounds(self) -> None:
+        low, high = self.low.value(), self.high.value()
+        if low < high:
+            self.session.set_look(**{"percentiles" if self.session.look.limits is None else "limits": (low, high)})
+        else:
+            self.show_look(self.session.look)
+
+    def show_look(self, look: Look) -> None:
+        """Bring every control in line with the look."""
+        by_hand = look.limits is not None
+        for button, on in ((self.by_hand, by_hand), (self.by_percentile, not by_hand)):
+            with signals_blocked(button):
+                button.setChecked(on)
+        low, high = look.limits or look.percentiles
+        for spin, value in ((self.low, low), (self.high, high)):
+            with signals_blocked(spin):
+                spin.setDecimals(2 if by_hand else 1)
+                spin.setRange(-1000 if by_hand else 0, 1000 if by_hand else 100)
+                spin.setSingleStep(0.1 if by_hand else 1)
+                spin.setSuffix("" if by_hand else " %")
+                spin.setValue(value)
+        self.from_zero.setEnabled(not by_hand)
+        with signals_blocked(self.from_zero), signals_blocked(self.colormap):
+            self.from_zero.setChecked(look.from_zero)
+            self.colormap.setCurrentText(look.colormap)
