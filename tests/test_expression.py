@@ -122,6 +122,12 @@ def test_the_papers_six_panels():
         ("mine.csv", "weight,gene\n1,CD3E\n2,CD8A\n3,GZMB\n"),
         ("mine.csv", "CD3E,1\nCD8A,2\nGZMB,3\n"),
         ("mine.tsv", "Gene\tp\nCD3E\t1\nCD8A\t2\nGZMB\t3\n"),
+        ("mine.csv", "group;names;scores\n0;CD3E;9,5\n0;CD8A;8,1\n0;GZMB;7\n"),
+        ("mine.csv", "FeatureID,FeatureName,L2FC\nENSG1,CD3E,1\nENSG2,CD8A,1\nENSG3,GZMB,1\n"),
+        ("mine.csv", "Gene stable ID,Gene name\nENSG1,CD3E\nENSG2,CD8A\nENSG3,GZMB\n"),
+        ("mine.tsv", "HGNC ID\tApproved symbol\nHGNC:1\tCD3E\nHGNC:2\tCD8A\nHGNC:3\tGZMB\n"),
+        ("mine.txt", "CD3E;0.9\nCD8A;0.8\nGZMB;1e-3\n"),
+        ("mine.txt", '"CD3E"\n\'CD8A\'\n"GZMB"\n'),
         ("one.gmt", "mine\tabout\tCD3E\tCD8A\tGZMB\n"),
     ],
 )

@@ -25,13 +25,13 @@ from napari_cmrcnet.common.files import (
     atomic_folder,
     check_output,
     finish_swap,
-    parse_json,
     sha256,
     size_text,
     write_json,
 )
 from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.text import parse_json
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

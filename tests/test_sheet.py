@@ -43,7 +43,8 @@ def test_columns_may_come_in_any_order_and_paths_may_be_absolute(folder):
     [
         (["section,slide,spot,patient", "A,data/a.tif,,"], "line 1: the columns are section,slide,spot,patient"),
         (["section,slide,spots", "A,data/a.tif,"], "line 1: the columns"),
-        (["section;slide;spots;patient"], "line 1: the columns"),
+        (["section;slide;spots;patient"], "lists no section"),
+        (["section slide spots patient"], "line 1: the columns"),
         ([HEADER], "lists no section"),
         ([""], "is empty"),
         ([HEADER, "A,data/a.tif,,", "", "a,data/b.tif,,"], "line 4: the section a repeats that of line 2"),
@@ -53,6 +54,12 @@ def test_columns_may_come_in_any_order_and_paths_may_be_absolute(folder):
         ([HEADER, "A,,,"], "line 2: the slide is empty"),
         ([HEADER, "A,data/a.tif,"], "line 2: 3 values for 4 columns"),
         ([HEADER, "../A,data/a.tif,,"], "line 2: the section '../A' cannot name a file"),
+        ([HEADER, "CON,data/a.tif,,"], "line 2: the section 'CON' cannot name a file"),
+        ([HEADER, "lpt1.old,data/a.tif,,"], "cannot name a file"),
+        ([HEADER, "A\u202efit.exe,data/a.tif,,"], r"line 2: the section 'A\\u202efit\.exe' cannot name a file"),
+        ([HEADER, "A\x1b]0;x,data/a.tif,,"], "cannot name a file"),
+        ([HEADER, f"{300 * 'A'},data/a.tif,,"], "cannot name a file"),
+        ([HEADER, f"A,{200_000 * 'a'},,"], "is not a readable CSV file"),
     ],
 )
 def test_a_wrong_sheet_is_refused_with_its_line(folder, lines, said):
@@ -67,6 +74,21 @@ def test_a_file_that_is_no_sheet_is_refused(folder):
     (folder / "sheet.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
     with pytest.raises(UserError, match="not a readable CSV"):
         read_sheet(folder / "sheet.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_sheets_as_spreadsheets_save_them(folder, encoding, separator):
+    patient = "P" if separator == "," else "P,1"
+    rows = [["Section", "slide", "spots", "patient", "", ""], ["Drüse", "data/a.tif", "", patient, "", ""]]
+    path = sheet(folder, *(separator.join(row) for row in rows), separator * 5, encoding=encoding)
+    assert read_sheet(path) == [SheetRow("Drüse", folder / "data" / "a.tif", None, patient)]
+
+
+def test_a_workbook_is_named(folder):
+    (folder / "sheet.xlsx").write_bytes(b"PK")
+    with pytest.raises(UserError, match="save the sheet as CSV"):
+        read_sheet(folder / "sheet.xlsx")
 
 
 def test_a_row_opens_its_section(real_data, tmp_path):

@@ -264,23 +264,6 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return what JSON from outside holds.
-
-    A whole number beyond 64 bits becomes infinite: as an integer of Python's it would pass for a number, and then fail
-    wherever it is computed with.
-
-    Raises
-    ------
-    ValueError
-        If it is not JSON, or nested too deeply.
-    """
-    try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the hexadecimal SHA-256 of a file's content, read in blocks."""
     with open(path, "rb") as stream:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import finish_swap, parse_json, sha256
+from napari_cmrcnet.common.files import finish_swap, sha256
+from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query

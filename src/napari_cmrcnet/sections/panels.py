@@ -11,8 +11,14 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.text import read_text
 
-_GENE_HEADERS = ("gene", "genes", "symbol", "gene_symbol", "gene_name", "name", "marker", "markers")
+# Columns that hold genes, the first that is there counts: of plain tables, HGNC, BioMart, scanpy, and Loupe
+_GENE_HEADERS = (
+    "gene", "genes", "symbol", "gene_symbol", "hgnc_symbol", "approved_symbol", "gene_name", "external_gene_name",
+    "featurename", "feature_name", "names", "name", "marker", "markers",
+    "gene_stable_id", "ensembl_gene_id", "ensembl_id", "gene_id", "gene_ids", "featureid", "feature_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,8 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
     ----------
     name_or_path : str or path
         A key of `PANELS` or its dataset's name, in any case; or a file: ``.gmt`` (``FILE:SET`` chooses one of several
-        sets), ``.csv`` or ``.tsv`` (the column ``gene``, else the first), any other as text with one gene a line,
-        where ``#`` starts a comment.
+        sets), ``.csv`` or ``.tsv`` (the column that is called ``gene`` or as HGNC, BioMart, scanpy or Loupe call it,
+        else the first), any other as text with one gene a line, where ``#`` starts a comment.
 
     Raises
     ------
@@ -59,15 +65,16 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
             )
         path, chosen = Path(before), after
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeError) as error:
         raise cannot_read(path, error, f"{path} is not a readable text file of genes ({first_line(error)}).") from error
     try:
         match path.suffix.casefold():
             case ".gmt":
                 return _from_gmt(path, lines, chosen)
-            case ".csv" | ".tsv" as suffix:
-                genes = _first_column(csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ","))
+            case ".csv" | ".tsv":
+                separator = max(",;\t", key="".join(lines[:1]).count)
+                genes = _first_column(csv.reader(lines, delimiter=separator))
             case _:
                 genes = _one_a_line(path, lines)
     except csv.Error as error:
@@ -107,16 +114,27 @@ def _panel(path: Path, name: str, genes: Iterable[str]) -> Panel:
 
 
 def _one_a_line(path: Path, lines: Iterable[str]) -> list[str]:
-    genes = [line.partition("#")[0].strip() for line in lines]
-    for number, gene in enumerate(genes, start=1):
-        if re.search(r"[\s,;]", gene):
+    """Read a gene a line, quoted or not; numbers beside it, such as scores, are passed over."""
+    genes = []
+    for number, line in enumerate(lines, start=1):
+        gene, *others = [cell.strip().strip("\"'") for cell in re.split(r"[\s,;]+", line.partition("#")[0].strip())]
+        if not all(map(_is_number, others)):
             raise UserError(f"{path}, line {number}: more than one gene; write one gene a line, or a .csv or .gmt.")
+        genes.append(gene)
     return genes
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _first_column(rows: Iterable[list[str]]) -> list[str]:
     table = [row for row in rows if row and not row[0].startswith("#")]
-    header = [cell.strip().casefold() for cell in table[0]] if table else []
+    header = [re.sub(r"[^a-z0-9]+", "_", cell.strip().casefold()) for cell in table[0]] if table else []
     for name in _GENE_HEADERS:
         if name in header:
             column = header.index(name)

@@ -16,8 +16,9 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file, parse_json
+from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.text import parse_json
 
 RGB = tuple[int, int, int]
 

@@ -4,14 +4,19 @@ import csv
 import os
 import re
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.sections.section import Section, open_section
 
 COLUMNS = ("section", "slide", "spots", "patient")
 PIXEL_SIZE = "mpp"  # a column that may be left out
+LONGEST_NAME = 150  # bytes of a section's name: systems take 255 for a file, which adds to it
+# What Windows keeps for devices, with any ending
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{number}" for device in ("COM", "LPT") for number in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -59,22 +64,32 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
         section, or names a file that does not exist. The message names the line.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise cannot_read(path, error, f"{path} is not a readable CSV file ({first_line(error)}).") from error
-    filled = [(line, cells) for line, cells in lines if any(cells)]
+    filled = _lines(path)
     if not filled:
         raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")
-    header_line, header = filled[0]
+    header_line, header = filled[0][0], [name.casefold() for name in filled[0][1]]
     if sorted({*header} - {PIXEL_SIZE}) != sorted(COLUMNS) or len(set(header)) != len(header):
         raise UserError(f"{path}, line {header_line}: the columns are {','.join(header)}, not {','.join(COLUMNS)}.")
     if len(filled) == 1:
         raise UserError(f"{path} lists no section; add a line for each below the columns.")
     seen: dict[str, int] = {}
     return [_row(path, line, header, cells, seen) for line, cells in filled[1:]]
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return number and cells of each line that is not empty, without the empty cells at its end that Excel leaves."""
+    if path.suffix.casefold() in (".xlsx", ".xls", ".ods", ".numbers"):
+        raise UserError(f"{path} is a workbook; save the sheet as CSV in your spreadsheet program, and give that.")
+    try:
+        text = read_text(path)
+        separator = max(",;\t", key=text.partition("\n")[0].count)  # Excel's depends on the language of the computer
+        reader = csv.reader(StringIO(text, newline=""), strict=True, delimiter=separator)
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise cannot_read(path, error, f"{path} is not a readable CSV file ({first_line(error)}).") from error
+    filled = [(line, cells) for line, cells in lines if any(cells)]
+    width = len([name for name in filled[0][1] if name]) if filled else 0  # the others are Excel's, and empty
+    return [(line, cells if any(cells[width:]) else cells[:width]) for line, cells in filled]
 
 
 def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[str, int]) -> SheetRow:
@@ -85,14 +100,21 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
     section = row["section"]
     if not section or not row["slide"]:
         raise UserError(f"{where}: the {'slide' if section else 'section'} is empty; fill it in.")
-    if re.search(r'[/\\:*?"<>|\x00-\x1f]', section) or section.startswith("."):
-        raise UserError(f"{where}: the section {section!r} cannot name a file; use letters, digits, - and _.")
+    if not _can_name_a_file(section):
+        raise UserError(f"{where}: the section {section[:50]!a} cannot name a file; use letters, digits, - and _.")
     first = seen.setdefault(section.casefold(), line)  # file names differ in more than case
     if first != line:
         raise UserError(f"{where}: the section {section} repeats that of line {first}; give each its own name.")
     slide = _existing(path, where, row["slide"])
     spots = _existing(path, where, row["spots"]) if row["spots"] else None
     return SheetRow(section, slide, spots, row["patient"], _pixel_size(where, row.get(PIXEL_SIZE, "")))
+
+
+def _can_name_a_file(section: str) -> bool:
+    """Whether every system takes a name, and people read it as it is: no marks that turn the direction of writing."""
+    reserved = section.partition(".")[0].rstrip().upper() in RESERVED
+    odd = re.search(r'[/\\:*?"<>|]', section) or section.startswith(".") or section.endswith(".")
+    return section.isprintable() and not odd and not reserved and len(section.encode()) <= LONGEST_NAME
 
 
 def _pixel_size(where: str, text: str) -> float | None:

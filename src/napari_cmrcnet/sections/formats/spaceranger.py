@@ -9,8 +9,8 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import parse_json
 from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 
 POSITION_FILES = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
