@@ -121,6 +121,18 @@ class Hostile:
         return os.mkdir, (os.environ["HOSTILE_FOLDER"],)
 
 
+def test_weights_that_do_not_fit_into_the_memory_are_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    (tmp_path / "sound.pth").touch()
+    monkeypatch.setattr("timm.models.load_state_dict", full)
+    with pytest.raises(UserError, match="does not fit into the memory; close other programs"):
+        build_image_encoder(preset("tiny", 30, image_encoder="conv"), tmp_path / "sound.pth")
+
+
 def test_bad_weight_files_are_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marker = tmp_path / "ran"
     monkeypatch.setenv("HOSTILE_FOLDER", str(marker))

@@ -260,6 +260,18 @@ def test_a_tile_of_another_size_than_its_place_is_damaged(tmp_path: Path, monkey
             slide.read_region(0, 0, 64, 64)
 
 
+def test_a_tile_that_there_was_no_memory_for_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is shown white, and its patches are called unreadable."""
+    path = tmp_path / "a.tif"
+    tiled(path)
+    with open_slide(path) as slide:
+        monkeypatch.setattr(slide._source, "_decode", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            slide.read_region(0, 0, 64, 64)
+
+
 def test_a_slide_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.tif"
     tiled(path)

@@ -49,7 +49,7 @@ def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: s
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, MemoryError):
+        if is_out_of_memory(cause):
             return UserError(f"{os.fspath(path)} does not fit into the memory; close other programs.")
         if isinstance(cause, OSError) and cause.errno is not None:
             other = f"could not be read ({cause.strerror or first_line(cause)}); check its disk or share"

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line, is_out_of_memory
 from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.convnet import ConvNet
 
@@ -138,14 +138,16 @@ def _create(config: ModelConfig, pretrained: bool) -> Any:
     try:
         return timm.create_model(name, pretrained=pretrained, **arguments)
     except Exception as error:  # timm's own, the hub's, and those of whichever HTTP library it stands on
+        if is_out_of_memory(error):
+            raise
         if pretrained or name.startswith(_HUB):
             raise UserError(
-                f"The image encoder {name!r} could not be fetched ({_first_line(error)}); check the network, and "
+                f"The image encoder {name!r} could not be fetched ({first_line(error)}); check the network, and "
                 "if the model is gated, accept its terms on its page and log in with `hf auth login`, or give "
                 "its downloaded file as weights."
             ) from error
         raise UserError(
-            f"The image encoder {name!r} cannot be built with these settings ({_first_line(error)}); leave out "
+            f"The image encoder {name!r} cannot be built with these settings ({first_line(error)}); leave out "
             "those that it does not have."
         ) from error
 
@@ -195,7 +197,7 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
     try:
         state = to_timm(state, backbone) if to_timm is not None else state
     except Exception as error:  # a filter raises whatever a foreign file meets in it
-        raise UserError(f"{path} holds no weights of {name!r} ({_first_line(error)}).") from error
+        raise cannot_read(path, error, f"{path} holds no weights of {name!r} ({first_line(error)}).") from error
     classifiers = backbone.pretrained_cfg.get("classifier") or "head"
     prefixes = tuple(f"{part}." for part in ([classifiers] if isinstance(classifiers, str) else classifiers))
     own = backbone.state_dict()
@@ -219,11 +221,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # torch and safetensors raise whatever the damaged part meets
-        raise UserError(f"{path} is not a readable weight file ({_first_line(error)}); download it again.") from error
+        unreadable = f"{path} is not a readable weight file ({first_line(error)}); download it again."
+        raise cannot_read(path, error, unreadable) from error
     if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
         raise UserError(f"{path} holds more than named weights; save the encoder's state_dict() alone.")
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

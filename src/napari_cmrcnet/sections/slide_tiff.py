@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
 from napari_cmrcnet.sections.slide_lzw import decode_lzw, is_plain_lzw
 from napari_cmrcnet.sections.slide_source import (
@@ -96,6 +96,8 @@ class TiffSource:
         try:
             planes = [self._decode(plane, plane.offset + index) for plane in self._planes[level]]
         except Exception as error:  # codecs raise whatever the damaged bytes meet
+            if is_out_of_memory(error):
+                raise  # a tile that is called damaged is shown white
             raise TileError(
                 f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {error}); copy or "
                 "download it again."
