@@ -147,6 +147,9 @@ def test_figures_are_png_and_svg(done: Outcome) -> None:
     stems += [f"figure4_{name}_{genes}" for name in ("S0", "S1") for genes in ("HEG", "HVG")]
     assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert all(f"figures/{stem}.png" in (done.out / "report.md").read_text() for stem in stems)
+    for stem in stems[2:]:  # those of a section name it and its patient
+        drawn = (done.out / "figures" / f"{stem}.svg").read_text("utf-8")
+        assert f"{'S0' if 'S0' in stem else 'S1'}, patient " in drawn, stem
 
 
 def test_what_is_done_is_not_done_again_and_more_seeds_may_be_asked_for(done: Outcome, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Between which values maps are coloured: one rule for the window, figures, reports and exports."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -80,8 +82,8 @@ def hardly_varies(predicted: ArrayLike) -> bool:
         Log-normalised expression of a gene, or of the genes of a panel: it hardly varies if none of them does. The
         panel's score cannot tell, as z-scores make every variation equally large.
     """
-    genes = np.atleast_2d(np.asarray(predicted).T)
-    return bool(np.isfinite(genes).any()) and not any(_span(gene) >= LEAST_SPAN for gene in genes)
+    genes = [_finite(gene) for gene in np.atleast_2d(np.asarray(predicted).T)]
+    return any(gene.size for gene in genes) and not any(_varies(gene) for gene in genes)
 
 
 def bar_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
@@ -103,12 +105,13 @@ def bar_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     return places, [f"{place:z.{decimals}f}" for place in places]
 
 
-def _span(values: NDArray[np.float64]) -> float:
-    finite = _finite(values)
-    return float(np.ptp(np.percentile(finite, PERCENTILES))) if finite.size else 0.0
+def _varies(gene: NDArray[Any]) -> bool:
+    if not gene.size or np.ptp(gene) < LEAST_SPAN:  # told without sorting, which a switch of genes would wait for
+        return False
+    return bool(np.ptp(np.percentile(gene, PERCENTILES)) >= LEAST_SPAN)
 
 
-def _finite(*values: ArrayLike) -> NDArray[np.float64]:
-    both = np.concatenate([np.ravel(np.asarray(part, np.float64)) for part in values])
-    finite: NDArray[np.float64] = both[np.isfinite(both)]
-    return finite
+def _finite(*values: ArrayLike) -> NDArray[Any]:
+    both: NDArray[Any] = np.concatenate([np.ravel(np.asarray(part)) for part in values])
+    finite = np.isfinite(both)
+    return both if finite.all() else both[finite]

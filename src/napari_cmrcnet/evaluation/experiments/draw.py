@@ -20,6 +20,7 @@ from napari_cmrcnet.evaluation.experiments.plots import (
     shared_colours,
 )
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
+from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.evaluation.picture_file import file_name, file_names, save_figure
 from napari_cmrcnet.sections.expression import expression_of
@@ -87,20 +88,21 @@ def _draw_section(
     names = [name for _, name in found.sections]
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
     tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
-    yield from _save(method_moments(tables), out / f"figure3_{safe}")
+    where = section_words(section.name, section.patient)
+    yield from _save(method_moments(tables, where), out / f"figure3_{safe}")
     if not varying:
         return
     one = found.section(varying[0], fold, seed, section.name)
     for name, choose in _SETS.items():
         genes = list(choose(one))
         predicted = {label.text: _drawn(found, label, fold, section.name, genes) for label in varying}
-        title = f"{section.name}, {len(genes)} {name}"
+        title = f"{where}, {len(genes)} {name}"
         figure = method_correlations(genes, _measured(section, genes), predicted, title)
         yield from _save(figure, out / f"figure4_{safe}_{name}")
     ground = _ground(section)
     for gene in _map_genes(dataset, found, varying, one):
         maps = {label.text: _map(found, label, fold, section.name, gene) for label in varying}
-        figure = method_maps(ground, _measured(section, [gene])[:, 0], maps, gene, subtitle=section.name)
+        figure = method_maps(ground, _measured(section, [gene])[:, 0], maps, gene, subtitle=where)
         yield from _save(figure, out / f"map_{file_name(gene)}_{safe}")
 
 

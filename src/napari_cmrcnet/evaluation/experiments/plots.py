@@ -79,13 +79,15 @@ def _box(axis: "Axes", place: int, pcc: Array, colour: str) -> None:
         line.set_linewidth(2.2)
 
 
-def method_moments(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+def method_moments(tables: "Mapping[str, pd.DataFrame]", title: str) -> "Figure":
     """Draw mean and variance of every gene, predicted against measured, a row a method (figure 3).
 
     Parameters
     ----------
     tables : mapping of str to DataFrame
         By method, what `MomentPlot.show` takes.
+    title : str
+        What it is of.
     """
     from matplotlib.figure import Figure
 
@@ -96,6 +98,7 @@ def method_moments(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
             for dots in axis.lines:
                 dots.set_rasterized(True)  # thousands a method
             axis.set_title(f"{plain(method)}: {axis.get_title()}", fontsize=9)
+    figure.suptitle(plain(title), fontsize=10)
     restyle(figure, PRINT)
     return figure
 
