@@ -133,6 +133,7 @@ def untrained_checkpoint(
         epochs=0,
         preprocessing=Preprocessing(patch=PatchSpec(32, 0.5)),
         panel=Panel("two genes", ("GENE3", "GENE4")),
+        variable_genes=genes[:10],
     )
     return Checkpoint(card, model, build_bank(model, sections, genes)).save(folder / "untrained.cmrcnet")
 

@@ -23,7 +23,7 @@ def test_demo_writes_scores_and_pictures(tmp_path: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     summary = json.loads((tmp_path / "summary.json").read_text())
     for name in ("HEG", "HVG", "markers"):
-        assert set(summary[name]) == {"pcc", "low", "high", "n", "undefined"}
+        assert set(summary[name]) == {"pcc", "low", "high", "n", "undefined", "partial_pcc", "spearman"}
         assert summary[name]["low"] < summary[name]["pcc"] < summary[name]["high"]
     assert "synthetic" in printed
     assert f"napari {tmp_path / 'S4_predicted.h5ad'}" in printed.replace("\n", " ")

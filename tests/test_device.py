@@ -63,15 +63,6 @@ def test_a_gpu_that_torch_has_no_kernels_for(
     assert caplog.text.count("the CPU is used") == 1
 
 
-def test_a_build_of_torch_that_names_its_code_otherwise_is_trusted(
-    cuda: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cuda((6, 1))
-    for named in (["gfx90a"], []):
-        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda named=named: named)
-        assert choose_device("auto") == torch.device("cuda")
-
-
 def test_a_gpu_that_torch_can_run_on_is_found_behind_one_that_it_cannot(cuda: Callable[..., None]) -> None:
     cuda((6, 1), (8, 0))
     assert choose_device("auto") == choose_device("cuda:1") == torch.device("cuda:1")

@@ -143,15 +143,21 @@ def test_scores_are_those_of_the_prediction(report: Page, prediction: Prediction
     heg = next(row for row in report.rows if row[0].startswith("highly expressed"))
     assert heg[1] == f"{scores.sets['HEG'].pcc:.3f}"
     row = next(row for row in report.rows if row[0] == "GENE3")
-    assert row[2] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
-    assert row[3] == f"{scores.table.at['GENE3', 'low']:.3f} to {scores.table.at['GENE3', 'high']:.3f}"
+    assert row[3] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
+    assert row[4] == f"{scores.table.at['GENE3', 'low']:.3f} to {scores.table.at['GENE3', 'high']:.3f}"
     assert "markers" in row[1]
+    assert row[2] == "36"  # spots where it was found
+    assert row[5] == f"{scores.table.at['GENE3', 'partial_pcc']:.3f}"
+    assert heg[3:5] == [f"{scores.sets['HEG'].partial_pcc:.3f}", f"{scores.sets['HEG'].spearman:.3f}"]
+    assert "over 36 spots of the section (median of" in report.text
+    assert "among all genes both predicted and measured" in report.text
+    assert "not another section or patient" in report.text
 
 
 def test_regions_have_their_rows(report: Page) -> None:
     edge = next(row for row in report.rows if row[0] == "<i>edge</i>")
     assert edge[1:3] == ["Tumour & stroma", "9"]
-    assert edge[-1] == "fewer than 30 spots"
+    assert edge[-1] == "fewer than 10 spots"
 
 
 def test_names_are_text_and_nothing_is_loaded_or_run(report: Page) -> None:

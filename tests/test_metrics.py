@@ -25,7 +25,8 @@ from napari_cmrcnet.evaluation.metrics import (
     undefined,
 )
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
-from napari_cmrcnet.evaluation.scores import combine, interval_job, pcc_job, score
+from napari_cmrcnet.evaluation.scores import interval_job, pcc_job, score
+from napari_cmrcnet.evaluation.set_scores import combine
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.panels import Panel
@@ -165,8 +166,10 @@ class FakePrediction:
         self.genes = ("only_predicted", *genes)
         self.names = GeneNames(self.genes, tuple(f"ENSG{index:011}" for index in range(len(self.genes))))
         self.measured_genes = tuple(genes)
-        self.spots = anndata.AnnData(np.zeros((len(measured), 1)))
+        self.spots = anndata.AnnData(np.zeros((len(measured), 1)), obsm={"spatial": grid(16)[: len(measured)]})
+        self.totals = np.random.default_rng(1).integers(500, 5000, len(measured))
         self.xy = grid(16)[: len(measured)]
+        self.variable_genes: frozenset[str] = frozenset()
 
     def measured(self, genes: list[str]) -> Any:
         return sparse.csr_matrix(np.column_stack([self._measured[gene] for gene in genes]))
@@ -215,7 +218,7 @@ def test_a_pcc_in_words() -> None:
 def test_correlations_are_known_before_their_intervals(rng: np.random.Generator) -> None:
     prediction = FakePrediction(*many_genes(rng, g=20))
     early, whole = finish(pcc_job(prediction)), score(prediction)
-    later = ["low", "high", "spearman"]
+    later = ["low", "high", "spearman", "partial_pcc", "measured_morans_i", "predicted_morans_i"]
     pd.testing.assert_frame_equal(early.table.drop(columns=later), whole.table.drop(columns=later))
     assert early.table[later].isna().all(axis=None)
     assert early.sets["HEG"].pcc == whole.sets["HEG"].pcc
@@ -260,8 +263,9 @@ def test_undefined_genes_are_counted_not_hidden(rng: np.random.Generator) -> Non
 
 def test_nothing_to_score_is_null_not_an_error(rng: np.random.Generator) -> None:
     scores = score(FakePrediction(*many_genes(rng, n=2, g=4)))
-    assert scores.sets["HEG"].as_dict() == {"pcc": None, "low": None, "high": None, "n": 0, "undefined": 4}
-    assert scores.sets["markers"].as_dict() == {"pcc": None, "low": None, "high": None, "n": 0, "undefined": 0}
+    nothing = dict.fromkeys(("pcc", "low", "high", "partial_pcc", "spearman"))
+    assert scores.sets["HEG"].as_dict() == nothing | {"n": 0, "undefined": 4}
+    assert scores.sets["markers"].as_dict() == nothing | {"n": 0, "undefined": 0}
 
 
 def test_unmeasured_and_foreign_sections_are_refused(rng: np.random.Generator) -> None:

@@ -105,6 +105,23 @@ def test_reads_back_with_every_gene(prediction: Prediction, saved: Path) -> None
     assert read_provenance(saved) == prediction.provenance
 
 
+def test_the_training_sections_variable_genes_go_with_the_file(
+    prediction: Prediction, saved: Path, checkpoint: Checkpoint
+) -> None:
+    assert prediction.variable_genes == set(checkpoint.card.variable_genes) == {f"GENE{i}" for i in range(0, 20, 2)}
+    assert Prediction.load(saved).variable_genes == prediction.variable_genes
+    assert checkpoint.path is not None
+    shutil.rmtree(checkpoint.path)
+    alone = Prediction.load(saved)
+    assert alone.bank is None
+    assert alone.variable_genes == prediction.variable_genes
+
+
+def test_totals_are_the_spots_counts(prediction: Prediction) -> None:
+    assert prediction.totals is not None
+    np.testing.assert_array_equal(prediction.totals, prediction.spots.X.toarray().sum(axis=1))
+
+
 def test_scanpy_reads_the_file(prediction: Prediction, saved: Path) -> None:
     table = anndata.read_h5ad(saved)
     assert table.X is None
@@ -122,7 +139,9 @@ def test_scanpy_reads_the_file(prediction: Prediction, saved: Path) -> None:
 
 def test_the_stored_genes_are_the_panel_and_the_highest_and_most_variable(prediction: Prediction, saved: Path) -> None:
     measured = pd.DataFrame(prediction.measured(prediction.genes), columns=prediction.genes)
-    expected = {"GENE3", "GENE4", *measured.mean().nlargest(4).index, *measured.var().nlargest(4).index}
+    expected = {"GENE3", "GENE4"}
+    for among in (measured, measured[[gene for gene in prediction.genes if gene in prediction.variable_genes]]):
+        expected |= {*among.mean().nlargest(4).index, *among.var().nlargest(4).index}
     assert set(anndata.read_h5ad(saved).var_names) == expected
 
 

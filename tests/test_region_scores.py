@@ -60,11 +60,27 @@ def test_what_is_undefined_has_a_reason(regions: tuple[Region, ...]) -> None:
     assert scores["region", "D"].undefined == "fewer than 3 spots"
     assert np.isnan(scores["region", "D"].pcc)
     constant = region_table(groups(XY, regions), np.ones(100), np.arange(100))
-    assert {score.undefined for score in constant if score.n > 2} == {"constant predicted"}
+    assert {score.undefined for score in constant if score.n >= 10} == {"constant predicted"}
+    assert {score.undefined for score in constant if 2 < score.n < 10} == {"fewer than 10 spots"}
     alone = region_table(groups(XY, regions), np.arange(100), None)
     assert {score.undefined for score in alone} == {"not measured"}
     assert np.isnan([score.measured for score in alone]).all()
     assert alone[0].predicted == pytest.approx(np.arange(100)[XY[:, 0] < 5].mean())
+
+
+def test_spots_with_few_counts_and_genes_found_at_few_spots_do_not_count() -> None:
+    rng = np.random.default_rng(0)
+    predicted, measured = rng.random((2, 100))
+    measured[:41] = 0  # in the region below the gene was found at 9 of its 50 spots
+    counted = np.ones(100, bool)
+    counted[[70, 80]] = False
+    region, whole = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 5))]), predicted, measured, counted)[:2]
+    assert (region.undefined, region.note) == ("found at 9 of 50 spots", "found at 9 of 50 spots")
+    assert (whole.n, whole.scored, whole.note) == (100, 98, "2 of 100 spots not scored")
+    assert whole.pcc == pytest.approx(pcc(measured[counted, None], predicted[counted, None])[0])
+    assert whole.measured == pytest.approx(measured.mean())
+    panel = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 5))]), predicted, measured, counted, gene=False)
+    assert not panel[0].undefined
 
 
 def test_a_region_without_spots() -> None:

@@ -73,6 +73,7 @@ def make_prediction(folder: Path, name: str = "T1", seed: int = 0, **about: obje
         confidence_table(neighbours, similarity, bank, spots.obs_names),
         replace(provenance, **about),
         bank=bank,
+        variable_genes=GENES[::2],
     )
 
 
@@ -107,7 +108,7 @@ def test_report_is_complete(report: Report) -> None:
 def test_summary_has_the_sets_and_what_was_run_on_what(report: Report) -> None:
     summary = json.loads((report.out / "summary.json").read_text("utf-8"))
     for name in ("HEG", "HVG", "markers"):
-        assert set(summary[name]) == {"pcc", "low", "high", "n", "undefined"}
+        assert set(summary[name]) == {"pcc", "low", "high", "n", "undefined", "partial_pcc", "spearman"}
         assert summary[name]["low"] <= summary[name]["pcc"] <= summary[name]["high"]
     assert summary["markers"]["n"] == 2
     assert summary["spots"] == 30
@@ -125,7 +126,7 @@ def test_table_has_a_row_a_gene_with_safe_names(report: Report, tmp_path: Path) 
     assert "'=EVIL" in rows
     expected = pcc(prediction.measured(["G1"]), prediction.expression(["G1"]))[0]
     assert float(rows["G1"]["pcc"]) == pytest.approx(expected, abs=1e-5)
-    assert rows["G4"]["undefined"] == "constant measured"
+    assert rows["G4"]["undefined"] == "found at 0 of 30 spots"
     assert rows["G4"]["pcc"] == ""
 
 
@@ -133,7 +134,7 @@ def test_table_has_a_row_a_gene_with_safe_names(report: Report, tmp_path: Path) 
 @pytest.mark.parametrize(("as_zero", "said"), [(True, "count as 0 in"), (False, "are left out of")])
 def test_the_summary_says_what_becomes_of_undefined_pcc(tmp_path: Path, as_zero: bool, said: str) -> None:
     finish(evaluate([make_prediction(tmp_path)], tmp_path / "out", nan_as_zero=as_zero))
-    assert f"undefined ones {said} the means" in (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert f"such genes {said} the means" in (tmp_path / "out" / "summary.md").read_text("utf-8")
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -147,6 +148,83 @@ def test_several_sections_are_averaged(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "summary.md").read_text("utf-8")
     assert "mean of all" in text
     assert "| T2 |" in text
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_how_sections_differ_is_said_where_there_are_several(tmp_path: Path) -> None:
+    predictions = [make_prediction(tmp_path, f"T{i}", i, patient=f"P{i}") for i in (1, 2, 3)]
+    finish(evaluate(predictions, tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    values = [section["HVG"]["pcc"] for section in summary["sections"]]
+    spread = summary["between_sections"]["HVG"]
+    assert spread == pytest.approx(
+        {"sd": np.std(values, ddof=1), "low": min(values), "high": max(values), "sections": 3}
+    )
+    text = (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert f"| HVG | 3 | {spread['sd']:.3f} | {spread['low']:.3f} | {spread['high']:.3f} |" in text
+    finish(evaluate(predictions[:1], tmp_path / "one"))
+    one = json.loads((tmp_path / "one" / "summary.json").read_text("utf-8"))
+    assert one["between_sections"] == {"HEG": None, "HVG": None, "markers": None}
+    for folder in ("out", "one"):
+        assert "not another section or patient" in (tmp_path / folder / "summary.md").read_text("utf-8")
+    assert "not another section or patient" in one["interval"]["covers"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_sets_are_the_papers_or_of_all_genes_and_it_is_said_which(tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    for asked, words in (("paper", "among the training sections' highly variable genes"), ("all", "among all genes")):
+        report = finish(evaluate([prediction], tmp_path / asked, sets=asked))
+        table = report.sections[0].table
+        among = table.loc[GENES[::2] if asked == "paper" else GENES]
+        assert set(table.index[table.HEG]) == set(among.measured_mean.nlargest(50).index)
+        assert set(table.index[table.HVG]) == set(among.measured_variance.nlargest(50).index)
+        assert words in (tmp_path / asked / "summary.md").read_text("utf-8")
+        summary = json.loads((tmp_path / asked / "summary.json").read_text("utf-8"))
+        assert [section["sets"] for section in summary["sections"]] == [asked]
+    prediction.variable_genes = frozenset()
+    report = finish(evaluate([prediction], tmp_path / "unknown"))
+    assert report.sections[0].definition == "all"
+    assert "does not say which genes vary" in report.warnings[0]
+
+
+@pytest.mark.usefixtures("one_map")
+def test_spots_with_hardly_a_count_are_left_out_of_scores_and_not_of_maps(tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    counts = prediction.spots.X.toarray()
+    counts[:2] = 0
+    counts[:2, 1] = [1, 3]  # normalised to 10,000 these are the highest values of the section
+    prediction.spots.X = sparse.csr_matrix(counts)
+    report = finish(evaluate([prediction], tmp_path / "out"))
+    kept = pcc(prediction.measured(["G1"])[2:], prediction.expression(["G1"])[2:])[0]
+    assert report.sections[0].table.pcc["G1"] == pytest.approx(kept)
+    assert "2 of 30 spots of T1 have under 10 counts" in report.warnings[0]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert (summary["spots"], summary["spots_scored"], summary["sections"][0]["min_umi_scored"]) == (30, 28, 10)
+    assert "| T1 | 28 of 30 |" in (tmp_path / "out" / "summary.md").read_text("utf-8")
+    every = finish(evaluate([prediction], tmp_path / "all", min_umi=0)).sections[0]
+    assert every.spots == 30
+    assert every.table.pcc["G1"] == pytest.approx(pcc(prediction.measured(["G1"]), prediction.expression(["G1"]))[0])
+    with pytest.raises(UserError, match="No spot of section T1"):
+        finish(evaluate([prediction], tmp_path / "none", min_umi=10**9))
+    with pytest.raises(UserError, match="0 or more"):
+        finish(evaluate([prediction], tmp_path / "none", min_umi=-1))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_shallow_section_is_called_so(tmp_path: Path) -> None:
+    prediction = make_prediction(tmp_path)
+    assert not finish(evaluate([prediction], tmp_path / "deep")).warnings
+    counts = np.random.default_rng(0).binomial(prediction.spots.X.toarray().astype(int), 0.02)
+    shallow = make_prediction(tmp_path)
+    shallow.spots.X = sparse.csr_matrix(counts)
+    report = finish(evaluate([shallow], tmp_path / "out"))
+    assert "sequenced so shallowly (median of" in " ".join(report.warnings)
+    text = (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert "Sequencing depth: median of" in text
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    totals = counts.sum(axis=1)
+    assert summary["sections"][0]["depth"]["median_total"] == np.median(totals[totals >= 10])
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -202,7 +280,11 @@ def test_panel_given_replaces_the_predictions(tmp_path: Path) -> None:
 def test_no_panel_is_null(tmp_path: Path) -> None:
     finish(evaluate([make_prediction(tmp_path, panel=None)], tmp_path / "out"))
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
-    assert summary["markers"] == {"pcc": None, "low": None, "high": None, "n": 0, "undefined": 0}
+    assert summary["markers"] == {
+        **dict.fromkeys(("pcc", "low", "high", "partial_pcc", "spearman")),
+        "n": 0,
+        "undefined": 0,
+    }
 
 
 @pytest.mark.usefixtures("one_map")

@@ -71,6 +71,50 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     assert session.shown.title == f"GENE7   PCC {shown.pcc:.2f} (95 % {low:.2f} to {high:.2f}){varies}   n = 36 spots"
 
 
+def with_counts(like: Prediction, counts: np.ndarray) -> Prediction:
+    spots = like.spots.copy()
+    spots.X = type(spots.X)(counts)
+    return Prediction(spots, like.neighbours, like.similarity, like.confidence(), like.provenance, bank=like.bank)
+
+
+def test_spots_with_hardly_a_count_are_shown_and_not_scored(session: Session, prediction: Prediction) -> None:
+    counts = prediction.spots.X.toarray()
+    counts[:2] = 0
+    counts[0, 7] = 9
+    fresh = with_counts(prediction, counts)
+    session.set_prediction(fresh)
+    session.show("GENE7")
+    shown = session.shown
+    assert shown is not None
+    assert shown.measured is not None
+    assert len(shown.measured) == 36
+    assert shown.pcc == pytest.approx(pcc(shown.measured[2:, None], shown.predicted[2:, None])[0])
+    assert shown.title.endswith("n = 34 of 36 spots")
+    assert "2 of 36 spots have too few counts and are left out of scores, not of maps." in shown.tip
+    assert score(fresh).table.pcc["GENE7"] == pytest.approx(shown.pcc)  # one rule for window and table
+
+
+def test_the_title_s_tip_has_what_the_title_leaves_out(session: Session, prediction: Prediction) -> None:
+    session.show("GENE7")
+    assert session.shown is not None
+    row = score(prediction).table.loc["GENE7"]
+    assert f"Spearman's: {row.spearman:z.2f}." in session.shown.tip
+    assert f"are taken out: {row.partial_pcc:z.2f}." in session.shown.tip
+    assert "interval" not in session.shown.tip
+    session.set_scores(score(prediction))
+    assert "not another section or patient" in session.shown.tip
+
+
+def test_a_gene_found_at_hardly_any_spot_has_no_score(session: Session, prediction: Prediction) -> None:
+    counts = prediction.spots.X.toarray()
+    counts[9:, 7] = 0
+    session.set_prediction(with_counts(prediction, counts))
+    session.show("GENE7")
+    assert session.shown is not None
+    assert session.shown.undefined == "found at 9 of 36 spots"
+    assert "PCC undefined (found at 9 of 36 spots)" in session.shown.title
+
+
 def test_a_gene_that_was_not_measured_says_so(
     untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
 ) -> None:

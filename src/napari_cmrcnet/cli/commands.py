@@ -224,7 +224,13 @@ def evaluate(options: argparse.Namespace) -> None:
     checkpoint = Checkpoint.load(options.checkpoint) if options.checkpoint else None
     predictions = [Prediction.load(path, checkpoint) for path in options.predictions]
     job = score_predictions(
-        predictions, options.out, panel=_panel(options.panel), seed=options.seed, nan_as_zero=options.nan_as_zero
+        predictions,
+        options.out,
+        panel=_panel(options.panel),
+        seed=options.seed,
+        sets=options.sets,
+        min_umi=options.score_min_umi,
+        nan_as_zero=options.nan_as_zero,
     )
     _show_report(show_progress(job))
 
@@ -238,29 +244,35 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def _show_report(report: "Report") -> None:
+    from napari_cmrcnet.evaluation.counted import spots_in_words
+    from napari_cmrcnet.evaluation.headline import COVERS
+    from napari_cmrcnet.evaluation.report_text import figure
+    from napari_cmrcnet.evaluation.score_notes import sets_in_words
+
     rows = [
         (
             name,
-            _figure(score.pcc),
-            f"{_figure(score.low)} to {_figure(score.high)}",
+            figure(score.pcc),
+            "–" if score.low is None else f"{figure(score.low)} to {figure(score.high)}",
+            figure(score.partial_pcc),
+            figure(score.spearman),
             str(score.n),
             str(score.undefined),
         )
         for name, score in report.sets.items()
     ]
+    spots = spots_in_words(sum(one.spots for one in report.sections), sum(len(one.scored) for one in report.sections))
     show_table(
-        "Mean PCC of predicted with measured expression",
-        ("genes", "PCC", "95 % interval", "n", "undefined"),
+        f"Mean PCC of predicted with measured expression, {spots}",
+        ("genes", "PCC", "95 % interval", "partial PCC", "Spearman", "n", "no score"),
         rows,
     )
+    say(sets_in_words(report.sections))
+    say(f"The interval is over the spots: {COVERS}.")
     for warning in report.warnings:
         say(f"! {warning}")
     for path in report.files:
         say(str(path))
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _panel(name: str | None) -> "Panel | None":

@@ -245,6 +245,18 @@ def _add_evaluate(commands: "Commands") -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scores and pictures")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the prediction's own)")
     parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="where the checkpoint is now, if it moved")
+    parser.add_argument(
+        "--sets",
+        choices=("paper", "all"),
+        default="paper",
+        help="rank HEG and HVG among the training sections' variable genes, as in the paper, or among all (paper)",
+    )
+    parser.add_argument(
+        "--score-min-umi",
+        type=int,
+        metavar="N",
+        help="leave spots with fewer counts out of scores, not of maps (100; 10 for panels under 1,000 genes)",
+    )
     parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
 

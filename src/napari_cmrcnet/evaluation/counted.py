@@ -28,6 +28,8 @@ def detected_spots(counts: Any) -> NDArray[np.int64]:
 
 def too_rare(found: int, n: int) -> str:
     """Say why a gene that was found at so many of n spots has no score, ``""`` if it was found at enough."""
+    if n < MIN_SPOTS:
+        return f"fewer than {MIN_SPOTS} spots"
     return "" if found >= MIN_SPOTS else f"found at {found} of {n:,} spots"
 
 
@@ -46,6 +48,11 @@ def unscored(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     return [too_rare(int(spots), n) or reason for spots, reason in zip(found, reasons, strict=True)]
 
 
+def spots_in_words(counted: int, total: int) -> str:
+    """Return how many spots a score is over, ``"179 of 181 spots"``."""
+    return f"{total:,} spots" if counted == total else f"{counted:,} of {total:,} spots"
+
+
 def scored_spots(totals: ArrayLike, n_genes: int, min_umi: int | None = None) -> NDArray[np.bool_]:
     """Return which spots count in a score, bool (n,): those with enough counts to say what is expressed.
 
@@ -62,6 +69,11 @@ def scored_spots(totals: ArrayLike, n_genes: int, min_umi: int | None = None) ->
         Spots with fewer counts are left out. If not given 100 for whole transcriptomes, and 10 for panels of fewer
         than 1,000 genes, whose spots hold that much less.
     """
-    if min_umi is None:
-        min_umi = MIN_UMI if n_genes >= WHOLE_TRANSCRIPTOME else MIN_UMI_PANEL
-    return np.asarray(np.asarray(totals) >= min_umi, bool)
+    return np.asarray(np.asarray(totals) >= least_counts(n_genes, min_umi), bool)
+
+
+def least_counts(n_genes: int, min_umi: int | None = None) -> int:
+    """Return how many counts a spot must have to count, see `scored_spots`."""
+    if min_umi is not None:
+        return min_umi
+    return MIN_UMI if n_genes >= WHOLE_TRANSCRIPTOME else MIN_UMI_PANEL

@@ -12,6 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
+from napari_cmrcnet.evaluation.counted import spots_in_words
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_words
 from napari_cmrcnet.evaluation.leaks import leak
@@ -53,6 +54,8 @@ class Drawn:
         Name of the colour map.
     flat : bool, optional
         Whether the prediction hardly varies; found from a gene's values if not given.
+    spots : int, optional
+        Spots that count in the score; all if not given.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Drawn:
     limits: Limits | None = None
     colours: str = COLOURS
     flat: bool | None = None
+    spots: int | None = None
 
     @property
     def scale(self) -> Limits:
@@ -84,8 +88,15 @@ class Drawn:
         if self.measured is None:
             said = "Predicted only: it was not measured."
         else:
-            said = f"{pcc_in_words(self.pcc, self.low, self.high)}{f' ({self.undefined})' if self.undefined else ''}."
+            said = f"{pcc_in_words(self.pcc, self.low, self.high)}{f' ({self.undefined})' if self.undefined else ''}"
+            said += f", {self.n}: those with enough counts." if self.n != f"n = {len(self.predicted):,} spots" else "."
         return f"{said} The {HARDLY_VARIES}." if self.hardly_varies else said
+
+    @property
+    def n(self) -> str:
+        """How many spots the score is over, ``"n = 179 of 181 spots"``."""
+        total = len(self.predicted)
+        return f"n = {spots_in_words(total if self.spots is None else self.spots, total)}"
 
     @property
     def score(self) -> str:
@@ -138,7 +149,7 @@ def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption
         np.asarray(drawn.predicted, np.float64),
         drawn.name,
         drawn.score,
-        subtitle=section_of(prediction),
+        subtitle=section_of(prediction) + (f", {drawn.n}" if drawn.measured is not None else ""),
         unit=drawn.unit,
         limits=drawn.scale,
         colours=drawn.colours,
@@ -178,7 +189,7 @@ def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> 
     table = scores.table.loc[[gene]]
     pcc, low, high = table[["pcc", "low", "high"]].to_numpy(np.float64)[0]
     measured = np.asarray(prediction.measured([gene]))[:, 0]
-    return Drawn(gene, predicted, measured, pcc, low, high, str(table["undefined"].iloc[0]))
+    return Drawn(gene, predicted, measured, pcc, low, high, str(table["undefined"].iloc[0]), spots=scores.spots)
 
 
 def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> Ground:

@@ -4,6 +4,8 @@ import numpy as np
 
 HARDLY_VARIES = "prediction hardly varies"
 PREDICTED_ONLY = "predicted only"
+COVERS = "it covers the spots of the sections scored, not another section or patient"
+"""What an interval does not say."""
 
 
 def headline(name: str, score: str) -> str:
@@ -41,3 +43,29 @@ def score_line(
     else:
         said = f"PCC {pcc:z.2f}" + ("" if np.isnan(low) else f" (95 % {low:z.2f} to {high:z.2f})")
     return f"{said}   {HARDLY_VARIES}" if flat else said
+
+
+def score_tip(pcc: float, spearman: float, partial: float, counted: int, total: int, interval: bool) -> str:
+    """Return what a line with a PCC leaves out, in a few sentences.
+
+    Parameters
+    ----------
+    pcc, spearman, partial : float
+        Pearson's and Spearman's correlation, and the partial one given depth, NaN where it is not known.
+    counted, total : int
+        Spots that count in them, and spots of the section.
+    interval : bool
+        Whether the line has an interval.
+    """
+    lines = [f"Pearson correlation (PCC) of predicted and measured: {pcc:z.2f}.", f"Spearman's: {spearman:z.2f}."]
+    if not np.isnan(partial):
+        lines.append(f"Partial PCC, once the log of a spot's counts and its square are taken out: {partial:z.2f}.")
+    if counted < total:
+        left_out = total - counted
+        lines.append(
+            f"{left_out:,} of {total:,} spots {'has' if left_out == 1 else 'have'} too few counts and "
+            f"{'is' if left_out == 1 else 'are'} left out of scores, not of maps."
+        )
+    if interval:
+        lines.append(f"About the interval: {COVERS}.")
+    return "\n".join(lines)

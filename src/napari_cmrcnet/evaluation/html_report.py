@@ -10,14 +10,20 @@ import numpy as np
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.counted import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of, section_of
+from napari_cmrcnet.evaluation.headline import COVERS
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
 from napari_cmrcnet.evaluation.leaks import warnings_of
+from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
-from napari_cmrcnet.evaluation.region_scores import FEW, RegionScore, groups, region_table
-from napari_cmrcnet.evaluation.scores import SETS, Scores, score_job
+from napari_cmrcnet.evaluation.region_scores import groups, region_table
+from napari_cmrcnet.evaluation.report_text import PARTIAL
+from napari_cmrcnet.evaluation.score_notes import score_notes, sets_in_words
+from napari_cmrcnet.evaluation.scores import Scores, counted_spots, score_job
+from napari_cmrcnet.evaluation.set_scores import SETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +91,7 @@ def write_html_report(
     if prediction.measured_genes and (scores is None or not scores.replicates):
         scores = yield from score_job(prediction, panel)
     genes = _mapped(prediction, scores, panel, shown)
-    parts = [*_head(prediction), *_set_table(scores, section_of(prediction))]
+    parts = [*_head(prediction, scores), *_set_table(scores, section_of(prediction))]
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
     maps = []
@@ -134,7 +140,7 @@ def _map(prediction: "Prediction", ground: Ground, drawn: Drawn) -> str:
     return picture(figure, f"Maps of {drawn.name} over the slide", caption, kind="jpeg")
 
 
-def _head(prediction: "Prediction") -> Iterator[str]:
+def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[str]:
     about = prediction.provenance
     yield element("div", RESEARCH_USE, "banner")
     yield element("h1", f"Predicted expression of {prediction.name}")
@@ -147,7 +153,7 @@ def _head(prediction: "Prediction") -> Iterator[str]:
         about.date,
     ]
     yield element("p", " ".join(said), "quiet")
-    for warning in (*warnings_of([prediction]), *about.notes):
+    for warning in (*warnings_of([prediction]), *score_notes([scores] if scores is not None else []), *about.notes):
         yield element("div", warning, "note")
 
 
@@ -159,14 +165,15 @@ def _set_table(scores: Scores | None, section: str) -> Iterator[str]:
     for name in SETS:
         one = scores.sets[name]
         bounds = "" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
-        rows.append([_SET_NAMES[name], one.pcc, bounds, one.n, one.undefined])
-    yield table(["set", "mean PCC", "95 % interval", "genes", "undefined"], rows)
+        rows.append([_SET_NAMES[name], one.pcc, bounds, one.partial_pcc, one.spearman, one.n, one.undefined])
+    yield table(["set", "mean PCC", "95 % interval", "partial PCC", "Spearman", "genes", "no score"], rows)
     yield element(
         "p",
-        "PCC: Pearson correlation of predicted and measured expression of a gene over the section's spots; the "
-        "interval is a bootstrap over blocks of neighbouring spots. HEG and HVG are the 50 genes of highest mean and "
-        "of highest variance of measured expression. A PCC is undefined where a gene is constant; such genes are left "
-        "out of the mean."
+        "PCC: Pearson correlation of predicted and measured expression of a gene over "
+        f"{spots_in_words(scores.spots, len(scores.scored))} of the section ({scores.depth}); the interval is a "
+        f"bootstrap over blocks of neighbouring spots: {COVERS}. {PARTIAL} {sets_in_words([scores])} A gene that was "
+        f"found at fewer than {MIN_SPOTS} of the spots, or is constant, has no score; such genes are left out of the "
+        "mean."
         + (f" Markers: {scores.panel}." if scores.panel else "")
         + (f" Not measured or not predicted: {', '.join(scores.missing_markers)}." if scores.missing_markers else ""),
         "quiet",
@@ -189,7 +196,18 @@ def _gene_table(scores: Scores | None, mapped: Sequence[str]) -> Iterator[str]:
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
     yield element("p", f"{which}, of {len(scores.table):,}.", "quiet")
     yield table(
-        ["gene", "sets", "PCC", "95 % interval", "Spearman", "RMSE", "mean measured", "mean predicted"],
+        [
+            "gene",
+            "sets",
+            "spots found",
+            "PCC",
+            "95 % interval",
+            "partial PCC",
+            "Spearman",
+            "RMSE",
+            "mean measured",
+            "mean predicted",
+        ],
         [_gene_row(str(gene), row) for gene, row in zip(listed.index, listed.to_dict("records"), strict=True)],
     )
 
@@ -197,26 +215,25 @@ def _gene_table(scores: Scores | None, mapped: Sequence[str]) -> Iterator[str]:
 def _gene_row(gene: str, row: dict[Any, Any]) -> list[Any]:
     sets = ", ".join(name for name in SETS if row[name])
     bounds = row["undefined"] or ("" if np.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}")
-    numbers = [row[name] for name in ("spearman", "rmse", "measured_mean", "predicted_mean")]
-    return [gene, sets, row["pcc"], bounds, *numbers]
+    numbers = [row[name] for name in ("partial_pcc", "spearman", "rmse", "measured_mean", "predicted_mean")]
+    return [gene, sets, row["spots_found"], row["pcc"], bounds, *numbers]
 
 
 def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Drawn | None) -> Iterator[str]:
     if not regions or shown is None:
         return
-    rows = region_table(groups(prediction.xy, regions), shown.predicted, shown.measured)
+    rows = region_table(
+        groups(prediction.xy, regions),
+        shown.predicted,
+        shown.measured,
+        counted_spots(prediction),
+        gene=shown.unit == UNIT,
+    )
     yield element("h2", f"{shown.name} in regions")
     yield table(
         ["region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"],
-        [
-            [row.name, row.classification, row.n, row.predicted, row.measured, row.pcc, _region_note(row)]
-            for row in rows
-        ],
+        [[row.name, row.classification, row.n, row.predicted, row.measured, row.pcc, row.note] for row in rows],
     )
-
-
-def _region_note(row: RegionScore) -> str:
-    return row.undefined or (f"fewer than {FEW} spots" if row.few else "")
 
 
 def _trust(prediction: "Prediction") -> Iterator[str]:

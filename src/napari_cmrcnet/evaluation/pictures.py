@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cmrcnet.evaluation.counted import spots_in_words
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of, section_of
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
@@ -40,7 +41,8 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterato
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:
         measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))
-        figure = scatter(shown, measured, predicted, list(scored.table.pcc[shown]), section_of(prediction))
+        title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored))}"
+        figure = scatter(shown, measured, predicted, list(scored.table.pcc[shown]), title)
         yield save_figure(figure, out / f"{name}_scatter.png")
 
 

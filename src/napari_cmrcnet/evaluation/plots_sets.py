@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, italic, nearest
-from napari_cmrcnet.evaluation.scores import SETS, Scores
+from napari_cmrcnet.evaluation.scores import Scores
+from napari_cmrcnet.evaluation.set_scores import SETS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -35,6 +35,7 @@ class SpotPlot(Plot):
         super().__init__(figure, 1 if axis is None else [axis])
         self.axis = self.axes[0]
         self.x, self.y = np.empty(0), np.empty(0)
+        self._scored: int | None = None
         (self._identity,) = self.axis.plot([0, 1], [0, 1], linewidth=0.9, zorder=0)
         (self._dots,) = self.axis.plot([], [], "o", markeredgewidth=0)
         (self._selected,) = self.axis.plot([], [], "o")
@@ -46,7 +47,13 @@ class SpotPlot(Plot):
         self.paint(PRINT)
 
     def show(
-        self, name: str, measured: Array | Float32, predicted: Array | Float32, about: str, unit: str = UNIT
+        self,
+        name: str,
+        measured: Array | Float32,
+        predicted: Array | Float32,
+        about: str,
+        unit: str = UNIT,
+        scored: int | None = None,
     ) -> None:
         """Show a gene, or the score of a panel.
 
@@ -60,7 +67,10 @@ class SpotPlot(Plot):
             The title's second line, such as its PCC.
         unit : str
             Of the values; symbols are in italics where it is that of a gene.
+        scored : int, optional
+            Spots that count in the score; all if not given.
         """
+        self._scored = scored
         self.x, self.y = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
         both = np.concatenate([self.x, self.y])
         both = both[np.isfinite(both)]
@@ -87,7 +97,9 @@ class SpotPlot(Plot):
         few = len(rows) < 200
         self._selected.set(markersize=6 if few else 3, markeredgewidth=0.7 if few else 0)
         n = f"{len(self.x):,} spots"
-        self._count.set_text(f"{len(rows):,} of {n} selected" if len(rows) else n)
+        left_out = self._scored is not None and self._scored < len(self.x)
+        all_of_them = f"{self._scored:,} of {n} scored" if left_out else n
+        self._count.set_text(f"{len(rows):,} of {n} selected" if len(rows) else all_of_them)
         self._count.set_color(self.style.accent if len(rows) else self.style.foreground)
 
     def spot_at(self, at: tuple[float, float]) -> int | None:

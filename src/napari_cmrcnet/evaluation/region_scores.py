@@ -12,13 +12,11 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.evaluation.metrics import FEW_SPOTS, pcc, undefined
+from napari_cmrcnet.evaluation.one_score import one_pcc
 from napari_cmrcnet.sections.regions import Region
 
 FEW = 30
 """Spots below which a correlation says little."""
-
-NOT_MEASURED = "not measured"
 
 Kind = Literal["region", "class", "all", "outside"]
 
@@ -53,10 +51,12 @@ class RegionScore:
         Of its `Group`.
     n : int
         Spots.
+    scored : int
+        Those of them that count in the correlation: they have enough counts, see `scores.counted_spots`.
     predicted, measured : float
         Means; NaN without spots, and without measurements.
     pcc : float
-        Pearson correlation over the spots, NaN where it is undefined.
+        Pearson correlation over the spots that count, NaN where it is undefined.
     undefined : str
         Why it is undefined, ``""`` where it is not.
     """
@@ -65,6 +65,7 @@ class RegionScore:
     name: str
     classification: str
     n: int
+    scored: int
     predicted: float
     measured: float
     pcc: float
@@ -73,7 +74,14 @@ class RegionScore:
     @property
     def few(self) -> bool:
         """Whether there are too few spots for the correlation to say much."""
-        return self.n < FEW
+        return self.scored < FEW
+
+    @property
+    def note(self) -> str:
+        """Why there is no correlation, or what is to be known of it."""
+        said = [self.undefined or (f"fewer than {FEW} spots" if self.few else "")]
+        said += [f"{self.n - self.scored} of {self.n} spots not scored"] if self.scored < self.n else []
+        return "; ".join(filter(None, said))
 
 
 def groups(xy: npt.ArrayLike, regions: Sequence[Region]) -> tuple[Group, ...]:
@@ -107,7 +115,12 @@ def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region]) -> Iterato
 
 
 def region_table(
-    groups: Sequence[Group], predicted: npt.ArrayLike, measured: npt.ArrayLike | None
+    groups: Sequence[Group],
+    predicted: npt.ArrayLike,
+    measured: npt.ArrayLike | None,
+    counted: npt.NDArray[np.bool_] | None = None,
+    *,
+    gene: bool = True,
 ) -> tuple[RegionScore, ...]:
     """Score a gene, or the score of a panel, in each group.
 
@@ -119,23 +132,29 @@ def region_table(
         A value a spot.
     measured : (n,) or None
         None where it was not measured.
+    counted : bool (n,), optional
+        The spots that count in correlations, see `scores.counted_spots`; all if not given. Means are over all spots.
+    gene : bool
+        Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
     """
     guess = np.asarray(predicted, np.float64)
     truth = None if measured is None else np.asarray(measured, np.float64)
-    return tuple(_score(group, guess[group.spots], None if truth is None else truth[group.spots]) for group in groups)
+    counted = np.ones(len(guess), bool) if counted is None else counted
+    return tuple(_score(group, guess, truth, counted, gene) for group in groups)
 
 
-def _score(group: Group, guess: npt.NDArray[np.float64], truth: npt.NDArray[np.float64] | None) -> RegionScore:
-    if truth is None:
-        correlation, reason = float("nan"), NOT_MEASURED
-    elif not guess.size:
-        correlation, reason = float("nan"), FEW_SPOTS
-    else:
-        pair = truth[:, None], guess[:, None]
-        correlation = float(pcc(*pair)[0])
-        reason = undefined(*pair)[0] if np.isnan(correlation) else ""
-    means = (_mean(guess), float("nan") if truth is None else _mean(truth))
-    return RegionScore(group.kind, group.name, group.classification, len(guess), *means, correlation, reason)
+def _score(
+    group: Group,
+    guess: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.float64] | None,
+    counted: npt.NDArray[np.bool_],
+    gene: bool,
+) -> RegionScore:
+    here, scored = group.spots, group.spots & counted
+    correlation, reason = one_pcc(truth, guess, scored, gene=gene)
+    means = _mean(guess[here]), float("nan") if truth is None else _mean(truth[here])
+    sizes = int(here.sum()), int(scored.sum())
+    return RegionScore(group.kind, group.name, group.classification, *sizes, *means, correlation, reason)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
@@ -160,10 +179,9 @@ def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter
         ["section", "gene", "kind", "region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"]
     )
     for score in scores:
-        note = score.undefined or (f"fewer than {FEW} spots" if score.few else "")
         names = map(safe_text, (section, gene, score.kind, score.name, score.classification))
         numbers = map(_short, (score.predicted, score.measured, score.pcc))
-        writer.writerow([*names, score.n, *numbers, note])
+        writer.writerow([*names, score.n, *numbers, score.note])
     return text.getvalue()
 
 

@@ -1,7 +1,7 @@
 """The scores of one prediction: a row a gene, and the mean over HEG, HVG and the marker genes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.evaluation.metrics import dense, gene_sets, mean_pcc, pcc, rmse, spearman, undefined
+from napari_cmrcnet.evaluation.counted import detected_spots, least_counts, scored_spots, unscored
+from napari_cmrcnet.evaluation.depth import Depth, depth_r2, partial_pcc
+from napari_cmrcnet.evaluation.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
+from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
+from napari_cmrcnet.sections.around import REACH, around
+from napari_cmrcnet.sections.pixel_size import spots_lattice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,35 +24,8 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
 
-SETS = ("HEG", "HVG", "markers")
 _BLOCK = 320_000  # values of measured or predicted expression at a time: they fit the processor's cache
-
-
-@dataclass(frozen=True)
-class SetScore:
-    """The mean PCC of a set of genes.
-
-    Parameters
-    ----------
-    pcc : float or None
-        Mean over the genes that have one; None if none has.
-    low, high : float or None
-        95 % bootstrap interval of that mean over blocks of the section's spots (`Bootstrap`).
-    n : int
-        Genes counted in the mean.
-    undefined : int
-        Genes of the set whose PCC is undefined.
-    """
-
-    pcc: float | None
-    low: float | None
-    high: float | None
-    n: int
-    undefined: int
-
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Return the fields by name, as ``summary.json`` has them."""
-        return asdict(self)
+_LATER = ("low", "high", "spearman", "partial_pcc", "measured_morans_i", "predicted_morans_i")  # by `interval_job`
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +37,11 @@ class Scores:
     section : str
         Its name.
     table : DataFrame
-        A row a gene: ``pcc``, ``low``, ``high`` (95 % bootstrap interval), ``spearman``, ``rmse``,
-        ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``, ``undefined`` (the
-        reason, or ""), and whether it is in ``HEG``, ``HVG`` and ``markers``.
+        A row a gene, over the spots that count: ``pcc``, ``low``, ``high`` (95 % bootstrap interval), ``spearman``,
+        ``partial_pcc`` (given depth, see `partial_pcc`), ``rmse``, ``spots_found`` (where the gene was measured above
+        0), ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``, ``depth_r2``,
+        ``measured_morans_i``, ``predicted_morans_i``, ``undefined`` (why there is no score, or ""), and whether it is
+        in ``HEG``, ``HVG`` and ``markers``.
     sets : mapping of str to SetScore
         ``HEG``, ``HVG``, ``markers``.
     replicates : mapping of str to float64 (resamples,)
@@ -70,8 +50,14 @@ class Scores:
         Genes of the panel that were not measured or not in the bank.
     panel : str
         The panel's name, "" if there is none.
-    spots : int
-        Spots of the section.
+    definition : {"paper", "all"}
+        Among which genes HEG and HVG were ranked.
+    scored : bool (n,)
+        The spots that count, see `counted_spots`.
+    min_umi : int
+        Counts that a spot must have to count.
+    depth : Depth
+        How deeply the section was sequenced.
     provenance : mapping
         What was run on what, from the prediction.
     """
@@ -82,15 +68,34 @@ class Scores:
     replicates: Mapping[str, NDArray[np.float64]]
     missing_markers: tuple[str, ...]
     panel: str
-    spots: int
+    definition: Definition
+    scored: NDArray[np.bool_]
+    min_umi: int
+    depth: Depth
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spots(self) -> int:
+        """Spots that count."""
+        return int(self.scored.sum())
+
+    @property
+    def left_out(self) -> int:
+        """Spots that do not: they have too few counts."""
+        return len(self.scored) - self.spots
 
 
 def score(
-    prediction: "Prediction", panel: "Panel | None" = None, seed: int = 0, *, nan_as_zero: bool = False
+    prediction: "Prediction",
+    panel: "Panel | None" = None,
+    seed: int = 0,
+    *,
+    sets: Definition = "paper",
+    min_umi: int | None = None,
+    nan_as_zero: bool = False,
 ) -> Scores:
     """Score a prediction against the section's measured expression; `score_job` run to its end."""
-    return finish(score_job(prediction, panel, seed, nan_as_zero=nan_as_zero))
+    return finish(score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero))
 
 
 def score_job(
@@ -98,6 +103,8 @@ def score_job(
     panel: "Panel | None" = None,
     seed: int = 0,
     *,
+    sets: Definition = "paper",
+    min_umi: int | None = None,
     nan_as_zero: bool = False,
 ) -> Job[Scores]:
     """Score a prediction against the section's measured expression, over the genes that bank and section have.
@@ -112,6 +119,11 @@ def score_job(
         The marker genes; those of the prediction if not given.
     seed : int
         Of the bootstrap.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked: the training sections' highly variable ones, or all. A prediction
+        that does not know the former is ranked among all.
+    min_umi : int, optional
+        Spots with fewer counts do not count; see `counted.scored_spots`.
     nan_as_zero : bool
         Count undefined PCC as 0 in the means of sets, as published tables do.
 
@@ -120,36 +132,65 @@ def score_job(
     UserError
         If the section has no counts or no gene in common with the bank.
     """
-    scores = yield from pcc_job(prediction, panel, nan_as_zero=nan_as_zero)
+    scores = yield from pcc_job(prediction, panel, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
     return (yield from interval_job(prediction, scores, seed, nan_as_zero=nan_as_zero))
 
 
-def pcc_job(prediction: "Prediction", panel: "Panel | None" = None, *, nan_as_zero: bool = False) -> Job[Scores]:
-    """Score a prediction without intervals and Spearman's correlation, as `score_job`: they are NaN in the table."""
+def pcc_job(
+    prediction: "Prediction",
+    panel: "Panel | None" = None,
+    *,
+    sets: Definition = "paper",
+    min_umi: int | None = None,
+    nan_as_zero: bool = False,
+) -> Job[Scores]:
+    """Score a prediction as `score_job`, without what `interval_job` adds, which is NaN in the table."""
     import pandas as pd
 
     genes = scored_genes(prediction)
     panel = panel or prediction.panel
     markers = _by_symbol(prediction, panel.genes) if panel else ()
+    scored = counted_spots(prediction, min_umi)
+    if not scored.any():
+        raise UserError(
+            f"No spot of section {prediction.name} has the {least_counts(prediction.spots.n_vars, min_umi)} counts "
+            "that a spot must have to be scored; its expression says nothing."
+        )
+    totals = np.asarray(prediction.totals)[scored]
     parts = []
-    for done, block in _blocks(genes, prediction.spots.n_obs):
+    for done, block in _blocks(genes, len(scored)):
         yield Progress(f"Scoring {prediction.name}", done, len(genes), "genes")
-        parts.append(_rows(block, *_expression(prediction, block)))
+        parts.append(_rows(block, *_expression(prediction, block, scored), totals))
     yield Progress(f"Scoring {prediction.name}", len(genes), len(genes), "genes")
     table = pd.concat(parts)
-    sets = gene_sets(table.measured_mean, table.measured_variance, genes, markers)
+    definition: Definition = sets if prediction.variable_genes else "all"
+    among = prediction.variable_genes if definition == "paper" else None
+    of_sets = gene_sets(table.measured_mean, table.measured_variance, genes, markers, among)
     for name in SETS:
-        table[name] = table.index.isin(sets[name])
+        table[name] = table.index.isin(of_sets[name])
     return Scores(
         section=prediction.name,
         table=table,
-        sets={name: _set_score(table.pcc[table[name]], None, nan_as_zero) for name in SETS},
+        sets={name: set_score(table[table[name]], None, nan_as_zero) for name in SETS},
         replicates={},
         missing_markers=tuple(gene for gene in markers if gene not in set(genes)),
         panel=panel.name if panel else "",
-        spots=prediction.spots.n_obs,
+        definition=definition,
+        scored=scored,
+        min_umi=least_counts(prediction.spots.n_vars, min_umi),
+        depth=_depth(table, totals, prediction.spots.n_vars),
         provenance=prediction.provenance.to_dict(),
     )
+
+
+def counted_spots(prediction: "Prediction", min_umi: int | None = None) -> NDArray[np.bool_]:
+    """Return which spots of a prediction count in its scores, bool (n,): all views and reports take these.
+
+    Without measurements there is no score, and all count.
+    """
+    if prediction.totals is None:
+        return np.ones(prediction.spots.n_obs, bool)
+    return scored_spots(prediction.totals, prediction.spots.n_vars, min_umi)
 
 
 def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:
@@ -159,32 +200,38 @@ def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...
 
 
 def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan_as_zero: bool = False) -> Job[Scores]:
-    """Add to what `pcc_job` returned the intervals of genes and sets, and Spearman's correlation."""
-    table, n = scores.table, prediction.spots.n_obs
+    """Add to what `pcc_job` returned intervals, Spearman's and the partial correlation, and Moran's I."""
+    table, scored = scores.table, scores.scored
     genes, correlations = list(table.index), table["pcc"].to_numpy()
+    totals, xy = np.asarray(prediction.totals)[scored], prediction.xy[scored]
+    neighbours = around(xy, REACH * spots_lattice(prediction.spots).pitch)
     # Sections of one size would draw the same spots from the seed alone; their resamples must be independent.
-    bootstrap = Bootstrap(spatial_blocks(prediction.xy), (seed, crc32(prediction.name.encode())))
-    rows = np.full((len(genes), 3), np.nan)
+    bootstrap = Bootstrap(spatial_blocks(xy), (seed, crc32(prediction.name.encode())))
+    rows = np.full((len(genes), len(_LATER)), np.nan)
     of_sets: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS}
-    for done, block in _blocks(genes, n):
+    for done, block in _blocks(genes, len(scored)):
         yield Progress(f"Intervals of {prediction.name}", done, len(genes), "genes")
         here = slice(done, done + len(block))
-        measured, predicted = _expression(prediction, block)
+        measured, predicted = _expression(prediction, block, scored)
         resampled = bootstrap.pcc(measured, predicted)
         low, high = interval(np.where(np.isnan(correlations[here]), np.nan, resampled))
-        rows[here] = np.column_stack([low, high, spearman(measured, predicted)])
+        others = np.column_stack([spearman(measured, predicted), partial_pcc(measured, predicted, totals)])
+        others[np.isnan(correlations[here])] = np.nan  # a gene has all scores or none
+        structure = morans_i(measured, neighbours), morans_i(predicted, neighbours)
+        rows[here] = np.column_stack([low, high, others, *structure])
         for name, columns in of_sets.items():
             columns.append(resampled[:, table[name].to_numpy()[here]])
     yield Progress(f"Intervals of {prediction.name}", len(genes), len(genes), "genes")
-    values = {name: table.pcc[table[name]] for name in SETS}
+    table = table.assign(**dict(zip(_LATER, rows.T, strict=True)))
+    members = {name: table[table[name]] for name in SETS}
     means = {
-        name: _set_replicates(np.hstack(columns), values[name].to_numpy(), nan_as_zero)
+        name: set_replicates(np.hstack(columns), members[name].pcc.to_numpy(), nan_as_zero)
         for name, columns in of_sets.items()
     }
     return replace(
         scores,
-        table=table.assign(low=rows[:, 0], high=rows[:, 1], spearman=rows[:, 2]),
-        sets={name: _set_score(values[name], means[name], nan_as_zero) for name in SETS},
+        table=table,
+        sets={name: set_score(members[name], means[name], nan_as_zero) for name in SETS},
         replicates=means,
     )
 
@@ -212,20 +259,6 @@ def scored_genes(prediction: "Prediction") -> list[str]:
     return genes
 
 
-def combine(scores: Sequence[Scores], name: str) -> SetScore:
-    """Return the mean of a set's score over sections; resample r of one goes with resample r of the others.
-
-    Sections without a single defined PCC are left out; ``n`` and ``undefined`` are sums over sections.
-    """
-    used = [one for one in scores if one.sets[name].pcc is not None]
-    n = sum(one.sets[name].n for one in scores)
-    missing = sum(one.sets[name].undefined for one in scores)
-    if not used:
-        return SetScore(None, None, None, n, missing)
-    mean = float(np.mean([one.sets[name].pcc for one in used]))
-    return SetScore(mean, *_bounds(np.mean([one.replicates[name] for one in used], axis=0)), n, missing)
-
-
 def _blocks(genes: list[str], n: int) -> Iterator[tuple[int, list[str]]]:
     """Yield genes in blocks, each with its start: memory does not grow with their number."""
     step = min(256, max(16, _BLOCK // max(1, n)))
@@ -233,49 +266,36 @@ def _blocks(genes: list[str], n: int) -> Iterator[tuple[int, list[str]]]:
         yield start, genes[start : start + step]
 
 
-def _expression(prediction: "Prediction", genes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return dense(prediction.measured(genes)), dense(prediction.expression(genes))
+def _expression(
+    prediction: "Prediction", genes: list[str], scored: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    both = dense(prediction.measured(genes)), dense(prediction.expression(genes))
+    return both if scored.all() else (both[0][scored], both[1][scored])
 
 
-def _rows(genes: list[str], measured: NDArray[np.float64], predicted: NDArray[np.float64]) -> "pd.DataFrame":
+def _rows(
+    genes: list[str], measured: NDArray[np.float64], predicted: NDArray[np.float64], totals: NDArray[np.float64]
+) -> "pd.DataFrame":
     import pandas as pd
 
+    reasons = np.array(unscored(measured, predicted), object)
     columns = {
-        "pcc": pcc(measured, predicted),
-        "low": np.nan,
-        "high": np.nan,
-        "spearman": np.nan,
+        "pcc": np.where(reasons == "", pcc(measured, predicted), np.nan),
+        **dict.fromkeys(("low", "high", "spearman", "partial_pcc"), np.nan),
         "rmse": rmse(measured, predicted),
+        "spots_found": detected_spots(measured),
         "measured_mean": measured.mean(axis=0),
         "measured_variance": measured.var(axis=0),
         "predicted_mean": predicted.mean(axis=0),
         "predicted_variance": predicted.var(axis=0),
-        "undefined": undefined(measured, predicted),
+        "depth_r2": depth_r2(measured, totals),
+        **dict.fromkeys(("measured_morans_i", "predicted_morans_i"), np.nan),
+        "undefined": reasons,
     }
     return pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
 
 
-def _set_replicates(
-    columns: NDArray[np.float32], values: NDArray[np.float64], nan_as_zero: bool
-) -> NDArray[np.float64]:
-    """Return the set's mean in each resample, over the genes whose PCC is defined in the whole section."""
-    columns = columns.astype(np.float64)
-    filled = np.nan_to_num(columns) if nan_as_zero else columns[:, ~np.isnan(values)]
-    # A rare gene can be constant in a resample; there it is left out of the mean, as it is from the section's.
-    counted = (~np.isnan(filled)).sum(axis=1)
-    return np.where(counted > 0, np.nansum(filled, axis=1) / np.maximum(counted, 1), np.nan)
-
-
-def _set_score(values: "pd.Series[float]", means: NDArray[np.float64] | None, nan_as_zero: bool) -> SetScore:
-    n_undefined = int(values.isna().sum())
-    n = len(values) if nan_as_zero else len(values) - n_undefined
-    if not n:
-        return SetScore(None, None, None, 0, n_undefined)
-    return SetScore(mean_pcc(values.to_numpy(), nan_as_zero), *_bounds(means), n, n_undefined)
-
-
-def _bounds(means: NDArray[np.float64] | None) -> tuple[float | None, float | None]:
-    if means is None:
-        return None, None
-    low, high = interval(means[:, None])
-    return (None, None) if np.isnan(low[0]) else (float(low[0]), float(high[0]))
+def _depth(table: "pd.DataFrame", totals: NDArray[np.float64], n_genes: int) -> Depth:
+    known = table[table.pcc.notna() & table.depth_r2.notna()]
+    share = np.average(known.depth_r2, weights=known.measured_variance) if len(known) else np.nan
+    return Depth(float(np.median(totals)) if len(totals) else 0.0, float(share), n_genes)

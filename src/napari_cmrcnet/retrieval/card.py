@@ -55,6 +55,9 @@ class Card:
     similarity_floor : float or None
         Best similarity below which a spot is unlike anything in the bank, see `similarity_floor`; None where it was
         not found out.
+    variable_genes : tuple of str
+        The union of each training section's 1,000 highly variable genes, among which the paper ranks the genes that
+        it scores.
     section_colours : mapping of str to (float, float, float)
         Mean colour of the tissue of each training section, CIELAB, see `tissue_colour`.
     synthetic : bool
@@ -80,6 +83,7 @@ class Card:
     validated_on: tuple[str, ...] = ()
     panel: Panel | None = None
     similarity_floor: float | None = None
+    variable_genes: tuple[str, ...] = ()
     section_colours: Mapping[str, Colour] = field(default_factory=dict)
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
@@ -126,6 +130,7 @@ class Card:
             validated_on=check.texts("validated_on"),
             panel=panel_from(values["panel"]),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
+            variable_genes=check.texts("variable_genes"),
             section_colours={name: colours.colours(name) for name in colours.values},
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),

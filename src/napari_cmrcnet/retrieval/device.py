@@ -1,7 +1,6 @@
 """Where a model runs and in which precision: the one place that decides it, for training too."""
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -96,14 +95,11 @@ def _runs(code: str, capability: tuple[int, int]) -> bool:
     loaded, for 9.0 and all later. With an ``a`` behind the number it is for that capability alone, with an ``f``
     for its major version (CUDA C++ programming guide, "Compute capabilities").
     """
-    named = re.fullmatch(r"(sm|compute)_(\d+)([af]?)", code)
-    if named is None:
-        return True  # nothing is known of it
-    kind, number, only = named.groups()
-    built_for = divmod(int(number), 10)
-    if only == "a":
+    kind, _, number = code.partition("_")
+    built_for = divmod(int(number.rstrip("af")), 10)
+    if number.endswith("a"):
         return built_for == capability
-    if kind == "compute" and not only:
+    if kind == "compute" and not number.endswith("f"):
         return built_for <= capability
     return built_for[0] == capability[0] and built_for[1] <= capability[1]
 

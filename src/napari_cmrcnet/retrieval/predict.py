@@ -88,7 +88,9 @@ def predict(
     missed = (yield from _measure(neighbours, embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
     made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
     provenance = replace(made_from, device=str(chosen), precision=precision, exact=engine != "faiss-ivf")
-    return Prediction(section.spots, neighbours, similarity, confidence, provenance, bank=bank)
+    return Prediction(
+        section.spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes
+    )
 
 
 def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str, engine: Engine) -> Job[tuple[Int32, Float32]]:

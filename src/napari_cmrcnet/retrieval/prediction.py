@@ -51,6 +51,9 @@ class Prediction:
     stored : DataFrame, optional
         Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
         ``attrs["gene_ids"]``: what is left to show without the bank.
+    variable_genes : sequence of str
+        The highly variable genes of the training sections, see `Card`; of those the genes for the paper's scores are
+        taken.
     view : dict, optional
         What a saved prediction remembers of how it was looked at, as JSON can hold it.
 
@@ -73,12 +76,14 @@ class Prediction:
         bank: Bank | None = None,
         places: Sequence[Path] = (),
         stored: pd.DataFrame | None = None,
+        variable_genes: Sequence[str] = (),
         view: dict[str, Any] | None = None,
     ) -> None:
         self.spots = spots
         self.neighbours = neighbours
         self.similarity = similarity
         self.provenance = provenance
+        self.variable_genes = frozenset(variable_genes)
         self.view = view if view is not None else {}
         self.path: Path | None = None
         self._confidence = confidence
@@ -263,6 +268,11 @@ class Prediction:
             If a gene was not measured.
         """
         return None if self._measured is None else self._measured.expression(genes)
+
+    @cached_property
+    def totals(self) -> npt.NDArray[np.float64] | None:
+        """Counts of each spot over all measured genes, float64 (n,); None without measurements."""
+        return None if self.spots.X is None else np.asarray(self.spots.X.sum(axis=1, dtype=np.float64)).ravel()
 
     def measured_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""

@@ -1,8 +1,9 @@
 """The file of a prediction: an .h5ad that scanpy reads as it is.
 
-``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, highly expressed, highly variable),
-``raw`` the measured counts of all genes, ``obsm`` the positions, neighbours and similarities, ``uns["cmrcnet"]`` the
-provenance as JSON, with what is remembered of how the prediction was looked at. Other genes follow from the neighbours
+``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, and the highest in mean and in variance
+of all genes and of the training sections' variable ones), ``raw`` the measured counts of all genes, ``obsm`` the
+positions, neighbours and similarities, ``uns["cmrcnet"]`` the provenance as JSON, with the names of these variable
+genes and what is remembered of how the prediction was looked at. Other genes follow from the neighbours
 and the checkpoint's bank, which is found again by path and hash.
 """
 
@@ -62,8 +63,8 @@ def save(prediction: Prediction, path: str | os.PathLike[str]) -> None:
 def genes_to_store(prediction: Prediction) -> list[str]:
     """Return the genes whose values a file holds.
 
-    The panel, and the 50 of highest mean and the 50 of highest variance of those measured; without measurements the
-    50 of highest mean in the bank.
+    The panel, and the 50 of highest mean and the 50 of highest variance of those measured, of all and of the training
+    sections' variable genes; without measurements the 50 of highest mean in the bank.
     """
     if prediction.bank is None:
         return list(prediction.genes)
@@ -77,8 +78,10 @@ def genes_to_store(prediction: Prediction) -> list[str]:
         for start in range(0, len(genes), BLOCK):
             block = np.asarray(prediction.measured(genes[start : start + BLOCK]))
             moments.append((block.mean(axis=0), block.var(axis=0)))
-        for values in zip(*moments, strict=True):
-            chosen += [of_measured[place] for place in _highest(np.concatenate(values))]
+        variable = np.array([gene in prediction.variable_genes for gene in genes])
+        for values in map(np.concatenate, zip(*moments, strict=True)):
+            for among in (np.arange(len(genes)), np.flatnonzero(variable)):
+                chosen += [of_measured[among[place]] for place in _highest(values[among])]
     else:
         chosen += _highest(np.asarray(prediction.bank.expression.mean(axis=0)).ravel())
     return [names.symbols[column] for column in dict.fromkeys(chosen)]
@@ -118,6 +121,7 @@ def _record(prediction: Prediction, path: Path) -> str:
             "provenance": prediction.provenance.to_dict(),
             "checkpoint_relative": relative,
             "spots": prediction.spots.uns["cmrcnet"],
+            "variable_genes": sorted(prediction.variable_genes),
         }
         | ({"view": prediction.view} if prediction.view else {}),
         ensure_ascii=False,
@@ -143,6 +147,7 @@ def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLi
         bank=bank,
         places=_places(path, checkpoint, provenance, record),
         stored=stored,
+        variable_genes=_variable_genes(path, record),
         view=_view(record),
     )
     prediction.path = path
@@ -198,6 +203,15 @@ def _parsed(path: Path, text: Any) -> dict[str, Any]:
 def _provenance(path: Path, record: dict[str, Any]) -> Provenance:
     try:
         return Provenance.from_dict(Entries(record).mapping("provenance"))
+    except UserError as error:
+        raise UserError(f"{path} {error}; predict again.") from error
+
+
+def _variable_genes(path: Path, record: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        if "variable_genes" not in record:
+            raise UserError("lacks the entry 'variable_genes'")
+        return Entries(record).texts("variable_genes")
     except UserError as error:
         raise UserError(f"{path} {error}; predict again.") from error
 

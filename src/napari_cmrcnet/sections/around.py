@@ -31,15 +31,21 @@ def spots_around(section: "Section", reach: float = REACH) -> sparse.csr_matrix:
     CSR float32 matrix, (n, n)
         Ones where the column's spot is around the row's. A section of a single spot has none.
     """
-    n, tree = len(section.spots), cKDTree(section.xy)
+    return around(section.xy, reach * spots_lattice(section.spots).pitch)
+
+
+def around(xy: npt.NDArray[np.float64], distance: float) -> sparse.csr_matrix:
+    """Return which spots, centres (n, 2), lie within a distance of which, as `spots_around` does."""
+    n = len(xy)
     if n < 2:
         return sparse.csr_matrix((n, n), dtype=np.float32)
-    pairs = tree.query_pairs(reach * spots_lattice(section.spots).pitch, output_type="ndarray")  # (pairs, 2)
+    tree = cKDTree(xy)
+    pairs = tree.query_pairs(distance, output_type="ndarray")  # (pairs, 2)
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
     alone = np.setdiff1d(np.arange(n), rows)
     if len(alone):
         # Of two, since the nearest is the spot itself, unless another lies exactly there.
-        found = tree.query(section.xy[alone], k=2)[1]
+        found = tree.query(xy[alone], k=2)[1]
         nearest = np.where(found[:, 0] == alone, found[:, 1], found[:, 0])
         rows, columns = np.append(rows, alone), np.append(columns, nearest)
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))

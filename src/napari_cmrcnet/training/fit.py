@@ -219,5 +219,6 @@ def _card(work: _Work, epoch: int) -> Card:
         query=config.asked_with,
         validated_on=tuple(part.section.name for part in work.validation if part.section.name not in names),
         panel=config.panel,
+        variable_genes=tuple(highly_variable_genes(sections)),
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
     )

@@ -40,13 +40,17 @@ class Shown:
     measured : float32 (n,) or None
         None where it was not measured.
     pcc : float
-        Their Pearson correlation over all spots, NaN where it is undefined.
+        Their Pearson correlation over the spots that count, NaN where it is undefined.
     undefined : str
         Why the correlation is undefined, ``""`` where it is not.
     low, high : float
         Its 95 % bootstrap interval, NaN while it is not known.
     flat : bool
         Whether the prediction hardly varies.
+    spearman, partial_pcc : float
+        Spearman's correlation, and the partial one given depth; NaN where there is none.
+    counted : bool (n,), optional
+        The spots that count in the correlations, see `counted_spots`; all if not given.
     """
 
     name: str
@@ -59,6 +63,9 @@ class Shown:
     low: float = float("nan")
     high: float = float("nan")
     flat: bool = False
+    spearman: float = float("nan")
+    partial_pcc: float = float("nan")
+    counted: npt.NDArray[np.bool_] | None = None
 
     @property
     def score(self) -> str:
@@ -71,9 +78,25 @@ class Shown:
     @property
     def title(self) -> str:
         """Name, score and number of spots, in one line."""
+        from napari_cmrcnet.evaluation.counted import spots_in_words
         from napari_cmrcnet.evaluation.headline import headline
 
-        return f"{headline(self.name, self.score)}   n = {len(self.predicted):,} spots"
+        return f"{headline(self.name, self.score)}   n = {spots_in_words(self.spots, len(self.predicted))}"
+
+    @property
+    def spots(self) -> int:
+        """Spots that count in the score; all of what was not measured."""
+        return len(self.predicted) if self.measured is None or self.counted is None else int(self.counted.sum())
+
+    @property
+    def tip(self) -> str:
+        """What the title leaves out: other correlations, which spots count, and what an interval does not say."""
+        from napari_cmrcnet.evaluation.headline import score_tip
+
+        if self.measured is None or self.undefined:
+            return ""
+        interval = not np.isnan(self.low)
+        return score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self.predicted), interval)
 
 
 class Session:
@@ -292,15 +315,15 @@ class Session:
         measured: Float32 | None,
         flat: bool,
     ) -> None:
-        from napari_cmrcnet.evaluation.metrics import pcc, undefined
+        from napari_cmrcnet.evaluation.one_score import one_score
+        from napari_cmrcnet.evaluation.scores import counted_spots
 
-        if measured is None:
-            correlation, reason = float("nan"), "not measured"
-        else:
-            truth, guess = measured[:, None], predicted[:, None]
-            correlation, reason = float(pcc(truth, guess)[0]), undefined(truth, guess)[0]
+        prediction = self._asked()
+        counted = counted_spots(prediction)
+        found = one_score(measured, predicted, counted, prediction.totals, gene=kind == "gene")
         low, high = self._interval(name) if kind == "gene" else NO_INTERVAL
-        self.shown = Shown(name, kind, unit, predicted, measured, correlation, reason, low, high, flat)
+        others = found.spearman, found.partial_pcc, counted
+        self.shown = Shown(name, kind, unit, predicted, measured, found.pcc, found.undefined, low, high, flat, *others)
         self.shown_changed.emit()
 
     def _interval(self, gene: str) -> tuple[float, float]:

@@ -225,6 +225,7 @@ def _drawn(session: "Session") -> "Drawn":
         expression_limits(shown, look),
         look.colormap,
         shown.flat,
+        shown.spots,
     )
 
 

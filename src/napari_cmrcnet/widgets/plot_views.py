@@ -110,7 +110,7 @@ class SpotView(PlotView):
         shown = self.session.shown
         assert shown is not None
         unit = UNIT if shown.kind == "gene" else shown.unit
-        plot.show(shown.name, shown.measured, shown.predicted, shown.score, unit)
+        plot.show(shown.name, shown.measured, shown.predicted, shown.score, unit, shown.spots)
         plot.select(self.session.selected)
 
     def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:  # noqa: ARG002 - one axis

@@ -49,7 +49,7 @@ _COLUMNS = (
             lambda score: score.n, "{:,}".format, "00,000"),
     _Column("Pred.", "Mean predicted value of what is shown.", lambda score: score.predicted, _number, "-0.00"),
     _Column("Meas.", "Mean measured value of what is shown.", lambda score: score.measured, _number, "-0.00"),
-    _Column("PCC", "Pearson correlation of predicted and measured over the spots of the row.",
+    _Column("PCC", "Pearson correlation of predicted and measured over the spots of the row that have enough counts.",
             lambda score: score.pcc, _number, "-0.00"),
 )  # fmt: skip
 
@@ -143,6 +143,8 @@ class RegionModel(QAbstractTableModel):
                     return f"The PCC is undefined: {score.undefined}."
                 if score.few and column.title in ("Spots", "PCC"):
                     return FEW_TIP
+                if score.scored < score.n and column.title in ("Spots", "PCC"):
+                    return f"{score.note}: too few counts."
                 return column.value(score) if not column.number else None
         return None
 

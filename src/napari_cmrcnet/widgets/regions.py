@@ -23,6 +23,8 @@ from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view
 if TYPE_CHECKING:
     import napari
 
+    from napari_cmrcnet.viewer.session import Shown
+
 AFTER_MS = 100  # from the last edit of a shape to new numbers
 EMPTY = (
     "There are no regions yet.\n\nPress Draw region and click around an area of the tissue, or import annotations from "
@@ -179,7 +181,7 @@ class RegionsPanel(QWidget):
             return
         shown, regions = self.session.shown, self.session.regions
         here = bool(regions) and bool(self._groups) and shown is not None
-        self._scores = region_table(self._groups, shown.predicted, shown.measured) if here and shown else ()
+        self._scores = self._table_of(shown) if here and shown else ()
         keys = {self.model.key(row) for row in self._rows()}
         with self._quiet():
             self.model.show_scores(self._scores, regions)
@@ -193,6 +195,9 @@ class RegionsPanel(QWidget):
         self._show_form()
         if self._spots.size and np.array_equal(self.session.selected, self._spots):
             self._select_spots()
+
+    def _table_of(self, shown: "Shown") -> tuple[RegionScore, ...]:
+        return region_table(self._groups, shown.predicted, shown.measured, shown.counted, gene=shown.kind == "gene")
 
     def _show_texts(self) -> None:
         shown, n = self.session.shown, len(self.session.regions)

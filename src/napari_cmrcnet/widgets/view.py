@@ -226,6 +226,7 @@ class ViewPanel(QWidget):
         if prediction.provenance.synthetic:
             lines.append("Synthetic: not real tissue.")
         self.title.setText("<br>".join(lines))
+        self.title.setToolTip(shown.tip)
         measured = shown.measured is not None
         for view in ("measured", "difference"):
             self.ticks[view].setEnabled(measured)

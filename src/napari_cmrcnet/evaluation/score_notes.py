@@ -1,0 +1,40 @@
+"""What scores are over, in words: it is said wherever they are shown."""
+
+from collections.abc import Sequence
+
+from napari_cmrcnet.evaluation.scores import Scores
+from napari_cmrcnet.evaluation.set_scores import AMONG, Definition
+
+
+def score_notes(scores: Sequence[Scores], asked: Definition = "paper") -> tuple[str, ...]:
+    """Return a sentence for each thing that a reader must know of scores.
+
+    Spots that were left out, shallow sequencing, and genes ranked among others than was asked for.
+    """
+    said = []
+    for one in scores:
+        if one.left_out:
+            said.append(
+                f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts: "
+                "they are left out of its scores, not of its maps."
+            )
+        if one.depth.shallow:
+            said.append(
+                f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from "
+                "depth: look at the partial PCC, which is what is left of it."
+            )
+        if one.definition != asked:
+            said.append(
+                f"The prediction of {one.section} does not say which genes vary in its training sections, so its HEG "
+                "and HVG are ranked among all genes."
+            )
+    return tuple(said)
+
+
+def sets_in_words(scores: Sequence[Scores]) -> str:
+    """Return what HEG and HVG are in these scores."""
+    among = [AMONG[definition] for definition in dict.fromkeys(one.definition for one in scores)]
+    return (
+        "HEG and HVG: the 50 genes of highest mean and of highest variance of the section's measured log-normalised "
+        f"expression, {' or, where it is not known which these are, '.join(among)}."
+    )
