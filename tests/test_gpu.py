@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.convnet import shrink
 from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -25,6 +27,7 @@ from napari_cmrcnet.sections.patches import PatchBatch, PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
+from napari_cmrcnet.training.step import batch_losses
 
 NEEDED = {"cuda": "a CUDA GPU", "mps": "the GPU of a Mac"}
 GPU = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # what a driver warns of is no failure
@@ -168,6 +171,29 @@ def test_predicting(
     np.testing.assert_allclose(found.similarity, expected.similarity, rtol=0, atol=apart)
     assert recall(found.neighbours, expected.neighbours) >= shared
     assert found.provenance.device == str(device)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "validating"])
+@pytest.mark.parametrize("settings", [{"variant": "paper"}, {"variant": "released"}, {"image_encoder": "conv"}])
+def test_no_step_mixes_values_of_the_cpu_and_of_a_gpu(
+    settings: dict[str, Any], training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tensors that only say that they are on CUDA: torch computes their shapes, types and devices, no values."""
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    config = preset("tiny", 30, image_size=64, **settings)
+    model = CMRCNet(config)
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.autocast("cuda", dtype=torch.bfloat16):
+            model.to("cuda").train(training)
+            pixels, expression = torch.rand(8, 3, 64, 64, device="cuda"), torch.rand(8, 30, device="cuda")
+            mask = None if training else torch.Generator()  # of the CPU, so that a seed gives one mask everywhere
+            losses = batch_losses(model, config, pixels, expression, generator=mask)
+            hidden = torch.nn.functional.linear(expression, torch.rand(2, 30, device="cuda"))
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+    assert (losses.total.device.type, losses.total.dtype, hidden.dtype) == ("cuda", torch.float32, torch.bfloat16)
 
 
 class Hungry(torch.nn.Module):
