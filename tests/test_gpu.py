@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
@@ -194,6 +197,26 @@ def test_no_step_mixes_values_of_the_cpu_and_of_a_gpu(
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
     assert (losses.total.device.type, losses.total.dtype, hidden.dtype) == ("cuda", torch.float32, torch.bfloat16)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuse what MPS cannot hold."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for value in tree_leaves(found):
+            assert not isinstance(value, torch.Tensor) or value.dtype != torch.float64, f"{func} is in float64"
+        return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_and_predicting_need_no_float64(name: str, section: Section, tmp_path: Path) -> None:
+    config = replace(training(name, torch.device("cpu")), epochs=1, validation=0.2)
+    with NoFloat64():
+        trained = finish(fit([section], config, tmp_path / "model.cmrcnet"))
+        finish(predict(section, trained, k=5, device="cpu"))
+        with pytest.raises(AssertionError, match="float64"):
+            torch.ones(3).double()
 
 
 class Hungry(torch.nn.Module):
