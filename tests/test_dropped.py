@@ -246,7 +246,7 @@ def test_regions_of_qupath_are_added_to_the_section(
     qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
     for n in (1, 2):  # those there are stay
         drop(regions)
-        assert len(session.regions) == n
+        qtbot.waitUntil(lambda n=n: len(session.regions) == n, timeout=SLOW)
         assert len(viewer.layers[REGIONS].data) == n
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Regions")
     assert "1 region was added from C.geojson" in panel.jobs.text
@@ -254,6 +254,7 @@ def test_regions_of_qupath_are_added_to_the_section(
 
     regions.write_text("{")
     drop(regions)
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
     assert panel.jobs.text.startswith(f"⚠ {regions} is not GeoJSON")
     assert len(session.regions) == 2
 

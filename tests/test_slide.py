@@ -123,6 +123,32 @@ def test_unmarked_levels_are_found(tmp_path: Path) -> None:
         assert [level.downsample for level in slide.levels] == [1, 3]
 
 
+def test_the_slide_is_the_largest_image_of_a_file(tmp_path: Path) -> None:
+    scan, tiles = picture(), {"photometric": "rgb", "tile": (128, 128)}
+    macro = np.full((300, 400, 3), (250, 250, 200), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        writer.write(macro, metadata={"axes": "YXS", "PhysicalSizeX": 20, "PhysicalSizeY": 20}, **tiles)
+        writer.write(scan, subifds=1, metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}, **tiles)
+        writer.write(scan[::2, ::2], subfiletype=1, **tiles)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert (slide.shape, len(slide.levels), slide.mpp) == (scan.shape[:2], 2, 0.5)
+        np.testing.assert_array_equal(whole(slide, 0), scan)
+    with tifffile.TiffWriter(tmp_path / "b.tif") as writer:
+        writer.write(scan[::8, ::8], photometric="rgb", metadata=None, subfiletype=1)
+        writer.write(scan, metadata=None, resolution=(20_000, 20_000), resolutionunit=3, **tiles)
+    with open_slide(tmp_path / "b.tif") as slide:
+        assert (slide.shape, slide.mpp) == (scan.shape[:2], 0.5)
+
+
+def test_a_label_is_no_level(tmp_path: Path) -> None:
+    scan, tiles = picture()[:512, :512], {"photometric": "rgb", "tile": (128, 128), "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for image in (scan, scan[::2, ::2], np.full((128, 128, 3), (255, 255, 0), np.uint8)):
+            writer.write(image, **tiles)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert [level.downsample for level in slide.levels] == [1, 2]
+
+
 KINDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any], Callable[[np.ndarray], np.ndarray]]] = {
     "grey": (lambda p: p[..., 0], {"photometric": "minisblack"}, lambda p: np.repeat(p[..., :1], 3, 2)),
     "inverted": (lambda p: 255 - p[..., 0], {"photometric": "miniswhite"}, lambda p: np.repeat(p[..., :1], 3, 2)),

@@ -6,14 +6,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from napari.components import ViewerModel
 
+from napari_cmrcnet.common import suffixes
 from napari_cmrcnet.sections.slide import Slide, open_slide
 from napari_cmrcnet.viewer import reader, slide_layer
 from napari_cmrcnet.viewer.slide_layer import SlideLevel, slide_path
@@ -221,11 +224,25 @@ def test_what_cannot_be_opened_is_told_once_and_adds_nothing(
     assert words in sentence
 
 
+def test_what_napari_asks_us_for_is_what_the_dialogs_offer() -> None:
+    manifest = yaml.safe_load(files("napari_cmrcnet").joinpath("napari.yaml").read_text("utf-8"))
+    asked = {
+        each["command"].partition(".")[2]: each["filename_patterns"] for each in manifest["contributions"]["readers"]
+    }
+    slides = [suffix for suffix in suffixes.SLIDES if suffix not in suffixes.NAPARI_READS]
+    assert asked["read_slide"] == [*(f"*{suffix}" for suffix in slides), "*.cmrcnet"]
+    assert asked["read_prediction"] == [f"*{suffix}" for suffix in suffixes.PREDICTIONS]
+    assert asked["read_regions"] == [f"*{suffix}" for suffix in suffixes.REGIONS]
+    for name in ("image.btf", "SLIDE.SVS", "a.qptiff"):
+        assert reader.get_slide_reader(name) is reader.read_slide
+
+
 def test_a_folder_is_a_slide_if_its_files_are_dicom(tmp_path: Path) -> None:
     dicom, other, empty = (tmp_path / name for name in ("dicom", "other", "empty"))
     for folder in (dicom, other, empty):
         folder.mkdir()
     (dicom / ".DS_Store").write_bytes(b"x")
+    (dicom / "0_checksum.json").write_text("{}")
     (dicom / "1.2.840").write_bytes(bytes(128) + b"DICM")
     (other / "notes.txt").write_text("x")
     assert reader.get_slide_reader(str(dicom)) is reader.read_slide

@@ -48,7 +48,7 @@ def describe(path: str | os.PathLike[str]) -> Description:
         raise UserError(f"{path} does not exist; check the path.")
     if path.suffix == ".cmrcnet" or (path / CARD).is_file():
         return _checkpoint(path)
-    if path.suffix == ".h5ad":
+    if path.suffix.lower() == ".h5ad":
         check_hdf5(path)
         if is_prediction(path):
             return _prediction(path)

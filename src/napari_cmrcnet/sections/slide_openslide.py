@@ -135,7 +135,7 @@ def dicom_instance(folder: Path) -> Path:
     UserError
         If the folder has none.
     """
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()):  # others among them, such as checksums, are passed over
         if path.is_file() and is_dicom(path):
             return path
     raise UserError(f"{folder} is a folder without DICOM files (.dcm); give the slide file itself.")

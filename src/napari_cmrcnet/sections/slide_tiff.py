@@ -1,11 +1,9 @@
 """TIFF slides, read tile by tile: pyramids of pages or SubIFDs, OME-TIFF, tiles or strips."""
 
-import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -13,15 +11,9 @@ import tifffile
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
 from napari_cmrcnet.sections.slide_lzw import decode_lzw, is_plain_lzw
-from napari_cmrcnet.sections.slide_source import (
-    Level,
-    Pixels,
-    PixelTag,
-    TileError,
-    judge_mpp,
-    level_downsample,
-    number_in,
-)
+from napari_cmrcnet.sections.slide_reader import TileReader
+from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, TileError, judge_mpp, level_downsample
+from napari_cmrcnet.sections.slide_tiff_mpp import mpp_claims
 
 JPEG = 7
 JPEG2000 = (33003, 33005, 34712)
@@ -29,7 +21,8 @@ COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000, JPEG, *JPEG2000)  # with none, LZW
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6
 ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = 1, 2
 MAX_STRIP_PIXELS = 2**30  # 3 GB decoded
-MICROMETRES = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "in": 25_400.0}
+PROBES, PROBE_PX = 3, 16  # places on each side, and their size, at which a page is compared with the level above
+ALIKE = 12.0  # of 255: what resampling and compression change in the mean of such a place; a label differs by far more
 
 
 class UnsupportedError(Exception):
@@ -66,20 +59,51 @@ class TiffSource:
         self._tiff = tiff
         self._lock = threading.Lock()
         try:
-            pyramid = _pyramid(tiff)
+            series = max(tiff.series, key=lambda each: each.keyframe.imagewidth * each.keyframe.imagelength)
+            pyramid = _pyramid(tiff, series)
             for key in {planes[0].key for planes in pyramid}:
                 key.init_decode()  # moves in the file, so not beside a thread that reads a tile
-            tag = judge_mpp(_claims(tiff))
+            tag = judge_mpp(mpp_claims(tiff.pages[0].description, series.keyframe))
         except (UnsupportedError, UserError):
             raise
         except Exception as error:  # tifffile raises whatever the damaged part meets
             raise damaged(path, error) from error
-        sizes = [(planes[0].key.imagewidth, planes[0].key.imagelength) for planes in pyramid]
-        self._planes = pyramid
-        self.levels = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
-        self.tile_sizes = tuple(_tile_size(planes[0].key) for planes in pyramid)
         self.format = _format(tiff, pyramid[0][0].key)
         self.tag: PixelTag = tag
+        self._take(pyramid)
+        if not (tiff.is_svs or tiff.is_ome):  # these say which pages are levels
+            self._leave_out_other_pictures()
+
+    def _take(self, pyramid: list[list[_Plane]]) -> None:
+        sizes = [(planes[0].key.imagewidth, planes[0].key.imagelength) for planes in pyramid]
+        self._planes = pyramid
+        self.levels: tuple[Level, ...] = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
+        self.tile_sizes: tuple[tuple[int, int], ...] = tuple(_tile_size(planes[0].key) for planes in pyramid)
+
+    def _leave_out_other_pictures(self) -> None:
+        """Keep as levels only pages that are marked so, or that show what the level above them does: no label."""
+        kept = [0]
+        for level in range(1, len(self.levels)):
+            key = self._planes[level][0].key
+            if key.is_reduced or key.is_subifd or self._same_picture(kept[-1], level):
+                kept.append(level)
+        if len(kept) < len(self.levels):
+            self._take([self._planes[level] for level in kept])
+
+    def _same_picture(self, above: int, level: int) -> bool:
+        reader, size = TileReader(self), self.levels[level]
+        shrink = size.downsample / self.levels[above].downsample
+        side = min(PROBE_PX, size.width, size.height)
+        apart = []
+        for down, across in np.ndindex(PROBES, PROBES):
+            x, y = (size.width - side) * across // (PROBES - 1), (size.height - side) * down // (PROBES - 1)
+            place = (round(x * shrink), round(y * shrink), round(side * shrink), round(side * shrink))
+            try:
+                one, other = reader.read(above, *place), reader.read(level, x, y, side, side)
+            except TileError:  # of damaged tiles nothing is known
+                continue
+            apart.append(np.abs(one.mean(axis=(0, 1)) - other.mean(axis=(0, 1))).max())
+        return not apart or bool(np.median(apart) < ALIKE)
 
     @property
     def complete(self) -> bool:
@@ -176,9 +200,8 @@ def _tile_size(key: Any) -> tuple[int, int]:
     return min(key.rowsperstrip, key.imagelength), key.imagewidth
 
 
-def _pyramid(tiff: tifffile.TiffFile) -> list[list[_Plane]]:
-    """Find the levels of the first image, and of each the pages with its colours."""
-    series = tiff.series[0]
+def _pyramid(tiff: tifffile.TiffFile, series: Any) -> list[list[_Plane]]:
+    """Find the levels of an image, and of each the pages with its colours."""
     pyramid = [_planes(level) for level in series.levels]
     if len(pyramid) == 1:
         pyramid += _unmarked_levels(tiff, pyramid[0][0].key)
@@ -204,10 +227,10 @@ def _page_planes(page: Any, key: Any) -> list[_Plane]:
 
 
 def _unmarked_levels(tiff: tifffile.TiffFile, full: Any) -> list[list[_Plane]]:
-    """Return pages that are smaller copies of the first one, in files which do not mark them as reduced."""
+    """Return pages that may be smaller copies of the full one, in files which do not mark them as reduced."""
     levels = []
     width, height = full.imagewidth, full.imagelength
-    for page in tiff.pages[1:]:
+    for page in tiff.pages:
         page = page.aspage()
         shrink = full.imagewidth / page.imagewidth
         same_shape = abs(full.imagelength / shrink - page.imagelength) <= 1
@@ -242,61 +265,3 @@ def _format(tiff: tifffile.TiffFile, key: Any) -> str:
     if tiff.is_svs:
         return "Aperio SVS"
     return "tiled TIFF" if key.is_tiled else "TIFF"
-
-
-def _claims(tiff: tifffile.TiffFile) -> list[tuple[str, float, float]]:
-    """List what the tags say of the pixel size: OME-XML, an Aperio-like description, ImageJ's unit, TIFF resolution.
-
-    What is not a number claims nothing: the pixels are sound all the same.
-    """
-    page = tiff.pages[0]
-    claims = _ome_claims(page.description)
-    if match := re.search(r"\|\s*MPP\s*=\s*([^|]+)", page.description):
-        mpp = number_in(match[1])
-        claims += [("Aperio tag", mpp, mpp)] if mpp else []
-    x, y = (_rational(page, name) for name in ("XResolution", "YResolution"))
-    if x and y and (unit := _imagej_unit(page.description)):
-        claims.append(("ImageJ unit", unit / x, unit / y))
-    elif x and y and (per_unit := {2: 25_400.0, 3: 10_000.0}.get(_plain_value(page, "ResolutionUnit", 2))):
-        claims.append(("TIFF resolution tag", per_unit / x, per_unit / y))
-    return claims
-
-
-def _plain_value(page: Any, name: str, default: int) -> Any:
-    """Return a tag's value, or 0 for one that is no number: damaged files have tags of odd types."""
-    value = page.tags.valueof(name, default)
-    return value if isinstance(value, int) else 0
-
-
-def _rational(page: Any, name: str) -> float:
-    """Return pixels per unit, 0 where the tag is not there or no fraction."""
-    value = page.tags.valueof(name)
-    if not (isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) and part > 0 for part in value)):
-        return 0.0
-    return float(value[0] / value[1])
-
-
-def _imagej_unit(description: str) -> float | None:
-    """Return how many µm the unit of an ImageJ file has, in which its resolution is given; None without one."""
-    if not description.startswith("ImageJ="):
-        return None
-    match = re.search(r"^unit=(.+)$", description, re.MULTILINE)
-    return MICROMETRES.get(match[1].strip().replace("\\u00B5", "µ").replace("micron", "um")) if match else None
-
-
-def _ome_claims(xml: str) -> list[tuple[str, float, float]]:
-    """Read PhysicalSizeX and Y of the first image of OME-XML, whose unit is µm unless it says another."""
-    if not xml.rstrip("\0 \r\n").endswith("OME>"):
-        return []
-    try:
-        pixels = next(each for each in ElementTree.fromstring(xml).iter() if each.tag.rpartition("}")[2] == "Pixels")
-    except (ElementTree.ParseError, StopIteration, ValueError):
-        return []
-    sizes = []
-    for axis in "XY":
-        unit = MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        size = number_in(pixels.get(f"PhysicalSize{axis}"))
-        if unit is None or size is None:
-            return []
-        sizes.append(size * unit)
-    return [("OME-XML PhysicalSizeX", sizes[0], sizes[1])]

@@ -70,7 +70,7 @@ def is_spots(path: str | os.PathLike[str]) -> bool:
 def _known_reader(path: Path) -> Reader | None:
     if path.is_dir() and outs_folder(path) is not None:
         return read_spaceranger
-    if path.suffix == ".h5ad":
+    if path.suffix.lower() == ".h5ad":
         return read_hest if is_hest(path) else read_plain
     return read_legacy_st if find_pair(path) is not None else None
 

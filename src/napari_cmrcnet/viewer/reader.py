@@ -10,15 +10,15 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from napari_cmrcnet.common.suffixes import SLIDES, ends_in
+
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Progress
     from napari_cmrcnet.sections.slide import Slide
     from napari_cmrcnet.viewer.slide_layer import LayerData
 
-SUFFIXES = frozenset(
-    (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".dcm", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
-)
 DICOM_START = 132  # bytes: 128 of anything, then "DICM"
+FILES_LOOKED_AT = 50  # in a folder, among which a slide of DICOM has an instance
 TICK = 0.05  # seconds between looks at the thread that opens a slide
 
 NOTHING: list[tuple[None]] = [(None,)]
@@ -43,16 +43,18 @@ def get_slide_reader(path: str | Sequence[str]) -> ReadSlide | None:
         return None
     if os.path.isdir(path):
         return read_slide if path.rstrip("/\\").endswith(".cmrcnet") or _has_dicom(path) else None
-    return read_slide if os.path.splitext(path)[1].lower() in SUFFIXES else None
+    return read_slide if ends_in(path, SLIDES) else None
 
 
 def _has_dicom(folder: str) -> bool:
-    """Tell whether the first visible file of a folder is DICOM, which often has no suffix."""
+    """Tell whether one of the first visible files of a folder is DICOM, which often has no suffix."""
     with os.scandir(folder) as entries:
         names = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
-    if not names:
-        return False
-    with open(names[0], "rb") as stream:
+    return any(map(_is_dicom, sorted(names, key=lambda name: not ends_in(name, (".dcm",)))[:FILES_LOOKED_AT]))
+
+
+def _is_dicom(file: str) -> bool:
+    with open(file, "rb") as stream:
         return stream.read(DICOM_START)[128:] == b"DICM"
 
 

@@ -8,6 +8,7 @@ from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, ends_in
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.runtime import import_torch
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
 Read = Callable[[Any], list[tuple[None]]]
 
 PLUGIN = "napari-cmrcnet"
-GEOJSON = (".geojson", ".geojson.gz")
 PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; the last one is in front
 NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
 
 
 def get_prediction_reader(path: str | list[str]) -> Read | None:
     """Return `read_prediction` for an .h5ad file, None for any other; what is no prediction is said when it is read."""
-    return read_prediction if _one(path).endswith(".h5ad") else None
+    return read_prediction if ends_in(_one(path), PREDICTIONS) else None
 
 
 def read_prediction(path: str | list[str]) -> list[tuple[None]]:
@@ -50,7 +50,7 @@ def read_prediction(path: str | list[str]) -> list[tuple[None]]:
 
 def get_region_reader(path: str | list[str]) -> Read | None:
     """Return `read_regions` for a GeoJSON file, None for any other."""
-    return read_regions if _one(path).endswith(GEOJSON) else None
+    return read_regions if ends_in(_one(path), REGIONS) else None
 
 
 def read_regions(path: str | list[str]) -> list[tuple[None]]:

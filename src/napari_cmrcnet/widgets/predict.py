@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, dialog_filter
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.inspection import Inspection, Part, Request
     from napari_cmrcnet.retrieval.prediction import Prediction
 
-SLIDES = "Slides (*.svs *.ndpi *.mrxs *.scn *.bif *.dcm *.tif *.tiff *.png *.jpg *.jpeg);;All files (*)"
-SPOTS = "Spots (*.h5ad *.h5 *.tsv *.tsv.gz *.csv);;All files (*)"
 DEVICES = {
     "Automatic (a GPU if there is one)": "auto",
     "CPU": "cpu",
@@ -126,7 +125,12 @@ class PredictPanel(QWidget):
     def _build(self) -> None:
         inside = QWidget()
         column = QVBoxLayout(inside)
-        self.slide = PathRow("slide", "file", SLIDES, "The whole-slide image to predict, of any scanner or a TIFF.")
+        self.slide = PathRow(
+            "slide",
+            "file",
+            dialog_filter("Slides", SLIDES),
+            "The whole-slide image to predict, of any scanner or a TIFF.",
+        )
         self.layer_button = QPushButton("Use the selected layer")
         self.layer_button.setToolTip("Takes the slide that is opened in napari as the selected layer.")
         self.layer_button.clicked.connect(self._use_layer)
@@ -169,7 +173,7 @@ class PredictPanel(QWidget):
         self.spots = PathRow(
             "spots",
             "file",
-            SPOTS,
+            dialog_filter("Spots", SPOTS),
             "An .h5ad file, a file in a Space Ranger outs folder, or first-generation ST counts.",
         )
         self.from_file = QRadioButton("from a file")

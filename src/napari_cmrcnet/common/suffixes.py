@@ -1,0 +1,27 @@
+"""The endings of the files that are opened: one list, for dialogs, for what is dropped on the window, and for napari.
+
+What a file is, its content decides; an ending only says who is asked. `napari.yaml` repeats them, as a manifest cannot
+refer to code; a test compares the two.
+"""
+
+from collections.abc import Sequence
+
+SLIDES = (
+    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".czi", ".dcm",
+    ".tif", ".tiff", ".btf", ".tf8", ".qptiff", ".png", ".jpg", ".jpeg",
+)  # fmt: skip
+NAPARI_READS = (".png", ".jpg", ".jpeg")
+"""Pictures that napari opens itself unless it is told otherwise; a slide among them is chosen in the Predict panel."""
+SPOTS = (".h5ad", ".h5", ".tsv", ".tsv.gz", ".csv")
+PREDICTIONS = (".h5ad",)
+REGIONS = (".geojson", ".geojson.gz")
+
+
+def ends_in(path: str, suffixes: Sequence[str]) -> bool:
+    """Whether a path ends in one of these, in capitals or not."""
+    return path.lower().endswith(tuple(suffixes))
+
+
+def dialog_filter(what: str, suffixes: Sequence[str]) -> str:
+    """Return what a file dialog takes: ``Slides (*.svs *.tif);;All files (*)``."""
+    return f"{what} ({' '.join(f'*{suffix}' for suffix in suffixes)});;All files (*)"
