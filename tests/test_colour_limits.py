@@ -11,7 +11,7 @@ from napari_cmrcnet.evaluation.colour_limits import (
     difference_limits,
     hardly_varies,
 )
-from napari_cmrcnet.evaluation.headline import headline, score_line, section_words
+from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line, section_words
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
 
@@ -80,6 +80,15 @@ def test_both_ends_of_a_colour_bar_have_a_number(limits: tuple[float, float]) ->
     assert (np.diff(places) > 0.1 * (limits[1] - limits[0])).all()  # numbers do not touch
     assert [float(number) for number in numbers] == pytest.approx(places, abs=0.006)
     assert len(set(numbers)) == len(numbers)
+
+
+def test_a_long_title_is_broken_between_its_parts() -> None:
+    title = "ESR1   PCC undefined (found at 1 of 179 spots)   prediction hardly varies   n = 179 of 181 spots"
+    assert in_lines(title).splitlines() == [
+        "ESR1   PCC undefined (found at 1 of 179 spots)",
+        "prediction hardly varies   n = 179 of 181 spots",
+    ]
+    assert in_lines("ERBB2   PCC 0.25") == "ERBB2   PCC 0.25"
 
 
 def test_a_figure_names_section_and_patient() -> None:

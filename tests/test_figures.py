@@ -75,7 +75,7 @@ def test_methods_share_the_colours_of_the_measured(ground: Ground) -> None:
         "measured",
         "A\nPCC 1.00",
         "far off\nPCC 1.00",
-        "flat\nPCC undefined   prediction hardly varies",
+        "flat\nPCC undefined\nprediction hardly varies",
     ]
     limits = colour_limits(measured)
     assert all(axis.collections[0].get_clim() == limits for axis in panels)

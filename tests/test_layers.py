@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Points
 
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.panels import Panel
@@ -54,7 +55,7 @@ def test_measured_and_predicted_are_side_by_side_over_the_slide(viewer: ViewerMo
     left, right = cells(viewer)
     assert left == ["H&E", "GENE3 measured, log-norm."]
     assert right == ["H&E [1]", "GENE3 predicted, log-norm."]
-    assert viewer.canvas.overlays.text.text == session_of(viewer).shown.title  # type: ignore[union-attr]
+    assert viewer.canvas.overlays.text.text == in_lines(session_of(viewer).shown.title)  # type: ignore[union-attr]
     assert viewer.canvas.overlays.scale_bar.visible
 
 

@@ -14,6 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
@@ -92,7 +93,7 @@ def walk(window: Window) -> None:
         shown = window.session.shown
         assert shown is not None
         seen.append(shown.name)
-        assert window.viewer.canvas.overlays.text.text == shown.title
+        assert window.viewer.canvas.overlays.text.text == in_lines(shown.title)
         drawn = window.layers.points["predicted"]
         np.testing.assert_array_equal(np.asarray(drawn.features["value"]), shown.predicted)
     assert len(set(seen)) == 4

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.evaluation.colour_limits import Limits, bar_ticks, colour_limits, hardly_varies
-from napari_cmrcnet.evaluation.headline import headline, score_line
+from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line
 from napari_cmrcnet.evaluation.plot_style import UNIT, italic, plain
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def method_maps(
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels.append(("measured", measured))
     for method, (values, pcc) in predicted.items():
-        panels.append((f"{method}\n{score_line(True, pcc, flat=hardly_varies(values))}", values))
+        score = score_line(True, pcc, flat=hardly_varies(values))
+        panels.append((f"{method}\n{in_lines(score, 30)}", values))
     left, right, top, bottom = _frame(ground)
     rows = -(-len(panels) // 5)
     columns = -(-len(panels) // rows)

@@ -13,6 +13,18 @@ def headline(name: str, score: str) -> str:
     return f"{name}{',' if score.startswith(PREDICTED_ONLY) else '  '} {score}"
 
 
+def in_lines(title: str, most: int = 60) -> str:
+    """Return a title in lines of so many characters at most, broken only where it has its wide spaces."""
+    lines: list[str] = []
+    for part in title.split("   "):
+        longer = f"{lines[-1]}   {part}" if lines else part
+        if lines and len(longer) <= most:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return "\n".join(lines)
+
+
 def section_words(section: str, patient: str = "", synthetic: bool = False) -> str:
     """Return which section a figure is of: its name, the patient where known, and whether it is synthetic tissue."""
     return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic]))

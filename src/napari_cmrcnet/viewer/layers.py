@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
@@ -80,7 +81,7 @@ class SectionLayers:
             self._colour(views)
             if changed or views != self._visible():
                 self._arrange(views)
-            self.viewer.canvas.overlays.text.text = self.session.shown.title
+            self.viewer.canvas.overlays.text.text = in_lines(self.session.shown.title)
         finally:
             self._drawing = False
 
