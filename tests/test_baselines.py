@@ -47,7 +47,7 @@ LEARNED: dict[str, dict[str, Any]] = {
     "histogene": {
         "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64, "dropout": 0.0, "learning_rate": 3e-3, "epochs": 200,
     },
-    "bleep": {"encoder": "test_resnet", "dim": 32, "batch_size": 64, "accumulate": 1, "epochs": 20, "k": 2},
+    "bleep": {"encoder": "test_resnet", "dim": 32, "batch_size": 64, "accumulate": 1, "epochs": 20, "ks": (2,)},
     "eggn": {"dim": 32, "depth": 2, "learning_rate": 5e-3, "epochs": 40},
     "thitogene": {
         "capsules": 4, "capsule_dim": 16, "depth": 1, "heads": 2, "mlp_dim": 64, "graph_heads": 2, "graph_dim": 32,
@@ -280,6 +280,39 @@ def test_stnet_starts_at_the_training_mean(sections: tuple[Section, ...]) -> Non
     assert np.abs(predicted_late - measured(sections[0]).mean(axis=0)).max() < 0.05
 
 
+def test_predicted_depth_is_a_ridge_on_log_totals_chosen_within_training(sections: tuple[Section, ...]) -> None:
+    from sklearn.linear_model import Ridge
+
+    changed = []
+    for seed, section in enumerate(sections):
+        latent = np.random.default_rng(seed).random(64)  # what `write_section` colours the spots by
+        spots = section.spots.copy()
+        counts = np.random.default_rng(9).poisson(np.exp(2 + 2 * latent)[:, None] / 5, spots.shape)
+        spots.X = type(spots.X)(counts.astype(np.float32))
+        changed.append(replace(section, spots=spots))
+    depth = [np.log1p(section.spots.X.toarray().sum(axis=1)) for section in changed]
+    features = [finish(standardised_features(section, SMALL)) for section in changed]
+    penalties = (1e-3, 30.0, 1e6)
+    predictor: Any = finish(METHODS["depth"](penalties=penalties).fit(task(tuple(changed))))
+    errors = {}
+    for penalty in penalties:  # each training section is left out in turn
+        rest = [
+            depth[out] - Ridge(alpha=penalty).fit(features[1 - out], depth[1 - out]).predict(features[out])
+            for out in (0, 1)
+        ]
+        errors[penalty] = sum(np.square(one - one.mean()).sum() for one in rest)
+    best = min(errors, key=lambda penalty: errors[penalty])
+    assert best == 30.0  # no end of the list
+    expected = Ridge(alpha=best).fit(np.concatenate(features), np.concatenate(depth)).predict(features[1])
+    unmeasured = changed[1].spots.copy()
+    unmeasured.X = None  # what is predicted is read from the picture alone
+    predicted = finish(predictor.predict(replace(changed[1], spots=unmeasured)))
+    np.testing.assert_allclose(predicted, np.repeat(expected[:, None], len(GENES), axis=1), rtol=1e-5)
+    assert np.corrcoef(predicted[:, 0], depth[1])[0, 1] > 0.8
+    alone = finish(METHODS["depth"]().fit(task(tuple(changed[:1]))))  # its parts are left out in turn
+    assert finish(alone.predict(changed[1])).shape == (64, 24)
+
+
 def test_stnet_averages_over_the_symmetries_of_a_patch(sections: tuple[Section, ...]) -> None:
     predictor: Any = fitted("stnet", sections[:1], LEARNED["stnet"] | {"epochs": 1})
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
@@ -324,7 +357,7 @@ def test_bleep_weights_worked_by_hand() -> None:
 
 
 def test_bleep_averages_in_three_ways(sections: tuple[Section, ...]) -> None:
-    mean: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": 3, "k": 5})
+    mean: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": 3, "ks": (5, 9)})
     truth = measured(sections[0])
     queries: dict[str, np.ndarray] = {}
     for average in ("average", "simple", "weighted"):
@@ -341,6 +374,10 @@ def test_bleep_averages_in_three_ways(sections: tuple[Section, ...]) -> None:
         np.testing.assert_allclose(queries["average"][spot], truth[five].mean(axis=0), rtol=1e-4)
         np.testing.assert_allclose(queries["simple"][spot], truth[five[0]], rtol=1e-4)
         np.testing.assert_allclose(queries["weighted"][spot], weights @ truth[five] / weights.sum(), rtol=1e-3)
+    each = finish(mean.predict_each(sections[1]))  # one search for all k
+    assert list(each) == ["5", "9"]
+    np.testing.assert_array_equal(each["5"], queries["average"])
+    np.testing.assert_array_equal(each["9"], finish(replace(mean, ks=(9,)).predict(sections[1])))
     with pytest.raises(UserError, match="'median'; choose average, simple, weighted"):
         BLEEP(average="median")  # type: ignore[arg-type]
 

@@ -18,6 +18,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy
 import torch
 
 from napari_cmrcnet.cli import main
@@ -37,7 +38,8 @@ from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choic
 from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Embedded, read_out
 from napari_cmrcnet.evaluation.experiments.report import Outcome
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result, save_result
-from napari_cmrcnet.evaluation.experiments.tables import make_tables, markdown
+from napari_cmrcnet.evaluation.experiments.table_text import markdown
+from napari_cmrcnet.evaluation.experiments.tables import make_tables
 from napari_cmrcnet.evaluation.experiments.unit import Unit
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -425,6 +427,108 @@ def test_genes_are_chosen_without_the_test_section(
     assert fold.genes == tuple(names)
 
 
+def test_the_papers_sets_are_ranked_among_the_training_sections_variable_genes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.evaluation.experiments.folds.N_VARIABLE", 6)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.experiments.folds.N_EXPRESSED", 9)
+    given = dataset_in(folder, panel=None)
+    done = finish(benchmark(given, plan(methods=("ridge",)), tmp_path))
+    paper = rows_of(tmp_path / "tables" / "table1.csv")["Ridge on colour and texture", "HEG"]
+    made = [path.stat().st_mtime_ns for path in sorted((tmp_path / "results").rglob("*.h5"))]
+    every_pcc, of_paper, means = [], 0, []
+    for train, test in (("S0", "S1"), ("S1", "S0")):
+        fold = next(fold for fold in json.loads((tmp_path / "folds.json").read_text()) if fold["name"] == test)
+        counts = anndata.read_h5ad(folder / f"{train}.h5ad").to_df()
+        truth = np.log1p(counts.div(counts.sum(axis=1), axis=0) * 1e4)
+        ranked = scanpy.pp.highly_variable_genes(anndata.AnnData(truth), n_top_genes=6, inplace=False)
+        variable = {str(gene) for gene in truth.columns[ranked["highly_variable"].to_numpy()]}
+        expressed = set(truth.mean().nlargest(9).index)
+        assert len(expressed - variable) > 2
+        assert (set(fold["variable"]), set(fold["genes"])) == (variable, variable | expressed)
+        one = load_result(tmp_path / "results" / test / "ridge_seed0.h5").sections[0]
+        of_test = dict(zip(one.genes, one.mean.tolist(), strict=True))
+        for sets, among in (("paper", variable), ("all", of_test)):
+            best = sorted(among, key=lambda gene: of_test[gene], reverse=True)
+            assert one.ranked("mean", 6, sets) == tuple(best[:6])
+        assert one.ranked("mean", 6, "all") != one.ranked("mean", 6, "paper")
+        pcc = dict(zip(one.genes, one.outputs[""].table["pcc"].tolist(), strict=True))
+        every_pcc += pcc.values()
+        of_paper += len(variable)
+        means.append(np.mean([pcc[gene] for gene in variable]))
+    assert float(paper["mean"]) == pytest.approx(np.mean(means), abs=1e-5)
+    finish(benchmark(given, plan(methods=("ridge",), sets="all"), tmp_path))
+    every = rows_of(tmp_path / "tables" / "table1.csv")["Ridge on colour and texture", "HEG"]
+    assert int(every["genes"]) == len(every_pcc) > int(paper["genes"]) == of_paper
+    assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "results").rglob("*.h5"))] == made
+    assert done.tables[0].too_rare == {"HEG": 0, "HVG": 0}
+
+
+def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("S0", "S1"):
+        shutil.copy(folder / f"{name}.tif", tmp_path / f"{name}.tif")
+        spots = anndata.read_h5ad(folder / f"{name}.h5ad")
+        counts = spots.X.toarray()
+        counts[:2] = 0
+        counts[:2, 4] = 3  # normalised it is the highest value of the section
+        rare = counts[:, 3].copy()
+        counts[:, 3] = 0
+        counts[5:12, 3] = rare[5:12]
+        spots.X = type(spots.X)(counts)
+        spots.write_h5ad(tmp_path / f"{name}.h5ad")
+    given, asked = dataset_in(tmp_path), plan(methods=("ceiling", "depth"), nan_as_zero=True)
+    found = finish(benchmark(given, asked, tmp_path / "out"))
+    one = load_result(tmp_path / "out" / "results" / "S0" / "ceiling_seed0.h5").sections[0]
+    assert (one.counted.sum(), list(one.counted[:3])) == (34, [False, False, True])
+    counts = anndata.read_h5ad(tmp_path / "S0.h5ad").to_df().iloc[2:]
+    totals = counts.sum(axis=1).to_numpy()
+    truth = np.log1p(counts.div(totals, axis=0) * 1e4)
+    guess = pd.DataFrame(one.outputs[""].drawn[2:].astype(float), truth.index, list(one.drawn))
+    log = np.log1p(totals)
+    known = np.column_stack([np.ones(34), log, log**2])
+    for row, gene in enumerate(one.genes):
+        table = {name: values[row] for name, values in one.outputs[""].table.items()}
+        assert one.mean[row] == pytest.approx(truth[gene].mean(), rel=1e-5)
+        assert one.found[row] == (counts[gene] > 0).sum()
+        if gene == "GENE3":
+            assert one.found[row] == 7
+            assert np.isnan([table["pcc"], table["partial_pcc"], table["spearman"]]).all()
+            continue
+        assert table["pcc"] == pytest.approx(np.corrcoef(truth[gene], guess[gene])[0, 1], abs=1e-5)
+        assert table["spearman"] == pytest.approx(truth[gene].corr(guess[gene], method="spearman"), abs=1e-4)
+        rest = [side - known @ np.linalg.lstsq(known, side, rcond=None)[0] for side in (truth[gene], guess[gene])]
+        assert table["partial_pcc"] == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-4)
+    rows = rows_of(tmp_path / "out" / "tables" / "table1.csv")
+    markers = rows["Measured neighbours", "markers"]  # GENE3 and GENE4; the former is no 0
+    both = [
+        load_result(tmp_path / "out" / "results" / name / "ceiling_seed0.h5").sections[0].outputs[""].table["pcc"][4]
+        for name in ("S0", "S1")
+    ]
+    assert float(markers["mean"]) == pytest.approx(np.mean(both), abs=1e-5)
+    assert (markers["too_rare"], markers["genes"], markers["undefined"]) == ("2", "2", "0")
+    for column in ("spearman", "partial_mean", "section_sd"):
+        assert abs(float(markers[column])) < 1
+    assert ("Predicted depth", "HEG") in rows
+    report = (found.out / "report.md").read_text("utf-8")
+    assert "2 spots have too few counts to be scored" in report
+    assert "markers: 2 of the sections' genes were found at fewer than 10 spots and have no score." in report
+    with pytest.raises(UserError, match="score_min_umi was not given, now 0"):
+        finish(benchmark(given, replace(asked, score_min_umi=0), tmp_path / "out"))
+    sheet = tmp_path / "sections.csv"
+    sheet.write_text(
+        "section,slide,spots,patient,mpp\n" + "".join(f"S{i},S{i}.tif,S{i}.h5ad,P,0.5\n" for i in range(2))
+    )
+    options = ["--methods", "ceiling", "--no-figures", "--patch-px", "32", "--model-mpp", "0.5", "--sets", "all"]
+    every = ["benchmark", str(sheet), *options, "--out", str(tmp_path / "every"), "--score-min-umi", "0"]
+    assert main(every) == 0
+    assert load_result(tmp_path / "every" / "results" / "S0" / "ceiling_seed0.h5").sections[0].counted.all()
+    assert main(["benchmark", str(sheet), *options, "--out", str(tmp_path / "none"), "--score-min-umi", "9999"]) == 1
+    assert "0 of 36 spots of section S0 have enough counts to be scored (most: " in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def values(*folds: Sequence[Sequence[float]]) -> list[list[np.ndarray]]:
     """Return folds of one section each, (seeds, genes)."""
     return [[np.array(fold, float)] for fold in folds]
@@ -437,7 +541,7 @@ def named(*folds: str) -> list[list[list[str]]]:
 
 def test_paired_bootstrap_over_genes() -> None:
     # Differences of two genes are 0 and 0.2. A resample draws both once (0.1) in half of the cases, and each twice
-    # (0 and 0.2) in a quarter: the bounds are 0 and 0.2. A difference that is the same for all genes is certain.
+    # (0 and 0.2) in a quarter: the bounds are 0 and 0.2. One that is the same for all genes has no interval.
     found = estimate(
         {"ours": values([[0.2, 0.6]]), "other": values([[0.2, 0.8]]), "shifted": values([[0.1, 0.5]])},
         named("AB"),
@@ -446,7 +550,7 @@ def test_paired_bootstrap_over_genes() -> None:
     assert found["other"].mean == pytest.approx(0.5)
     assert found["other"].difference == pytest.approx(0.1)
     assert (found["other"].difference_low, found["other"].difference_high) == pytest.approx((0.0, 0.2))
-    assert (found["shifted"].difference_low, found["shifted"].difference_high) == pytest.approx((-0.1, -0.1))
+    assert (found["shifted"].difference, found["shifted"].difference_low) == (pytest.approx(-0.1), None)
     assert (found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.6))
     assert found["ours"].difference is None
 
@@ -456,6 +560,8 @@ def test_paired_bootstrap_over_folds_and_seeds() -> None:
     given = {"ours": values([[0.0]], [[0.4]]), "other": values([[0.1], [0.3]], [[0.4], [0.4]])}
     found = estimate(given, named("A", "A"), "ours")
     assert (found["ours"].mean, found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.0, 0.4))
+    assert (found["ours"].section_min, found["ours"].section_max) == pytest.approx((0.0, 0.4))
+    assert found["ours"].section_sd == pytest.approx(np.std([0.0, 0.4], ddof=1))
     assert (found["other"].mean, found["other"].seeds) == (pytest.approx(0.3), 2)
     assert found["other"].difference == pytest.approx(0.1)
     assert (found["other"].difference_low, found["other"].difference_high) == pytest.approx((0.0, 0.2))
@@ -464,6 +570,7 @@ def test_paired_bootstrap_over_folds_and_seeds() -> None:
 def test_undefined_is_left_out_and_counted_or_zero() -> None:
     given = {"ours": values([[0.4, np.nan]]), "mean": values([[np.nan, np.nan]])}
     left_out = estimate(given, named("AB"), "ours")
+    assert left_out["ours"].section_sd is None  # of a single section nothing is known of others
     assert (left_out["ours"].mean, left_out["ours"].genes, left_out["ours"].undefined) == (0.4, 1, 1)
     assert (left_out["mean"].mean, left_out["mean"].difference, left_out["mean"].undefined) == (None, None, 2)
     zero = estimate(given, named("AB"), "ours", nan_as_zero=True)
@@ -501,7 +608,7 @@ def test_a_method_gains_nothing_by_leaving_out_hard_genes() -> None:
     given = {"ours": values([[0.4, 0.4, np.nan, np.nan]]), "other": values([[0.4, 0.4, 0.1, 0.1]])}
     found = estimate(given, named("ABCD"), "ours")
     assert found["other"].mean == pytest.approx(0.25)
-    assert (found["other"].difference, found["other"].difference_low) == pytest.approx((0.0, 0.0))
+    assert (found["other"].difference, found["other"].difference_low) == (pytest.approx(0.0), None)  # all are alike
 
 
 def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: int = 300) -> Collected:
@@ -513,12 +620,18 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
         ks = [str(k) for k in choice.settings.get("ks", ())] or [""]
         if choice.settings.get("readouts"):
             ks += [*QUERIES, *READOUTS]
-        outputs = {k: Output({"pcc": np.full(n_genes, pcc(choice.name, k))}, np.zeros((3, 1), np.float32)) for k in ks}
+        outputs = {
+            k: Output(
+                dict.fromkeys(("pcc", "partial_pcc", "spearman"), np.full(n_genes, pcc(choice.name, k))),
+                np.zeros((30, 1), np.float32),
+            )
+            for k in ks
+        }
         level = np.arange(n_genes, dtype=float)
+        found, variable, counted = np.full(n_genes, 30), np.ones(n_genes, bool), np.ones(30, bool)
         title = choice.make(Path()).title
-        made.append(
-            UnitResult("A", choice.name, title, 0, (SectionResult("A", genes, level, level, ("G0",), outputs),), {})
-        )
+        one = SectionResult("A", genes, level, level, found, variable, counted, ("G0",), outputs)
+        made.append(UnitResult("A", choice.name, title, 0, (one,), {}))
     return Collected(choices, [fold], made)
 
 
@@ -737,7 +850,7 @@ def test_numbers_of_neighbours_that_the_paper_has_not(folder: Path, tmp_path: Pa
         next(benchmark(dataset_in(folder), plan(ks=()), tmp_path))
     found = faked(choose(("cmrcnet", "ceiling"), {"ks": (300,)}), lambda _name, _k: 0.5)
     (wider,) = (table for table in make_tables(Dataset("x", ()), found) if table.name == "table2")
-    assert "k = 300 stands in for the paper's 250." in wider.notes
+    assert "CMRCNet: k = 300 stands in for the paper's 250." in wider.notes
 
 
 def test_versions_that_are_mixed_are_told(done: Outcome, folder: Path, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ def benchmark(options: argparse.Namespace) -> None:
         steps=options.steps,
         device=options.device,
         weights=_weights(options.weights),
+        sets=options.sets,
+        score_min_umi=options.score_min_umi,
         nan_as_zero=options.nan_as_zero,
         figures=not options.no_figures,
         keep=options.keep_checkpoints,

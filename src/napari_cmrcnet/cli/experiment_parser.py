@@ -16,6 +16,7 @@ METHOD_NAMES = (
     "mean",
     "ridge",
     "nearest",
+    "depth",
     "ceiling",
     "stnet",
     "stnet-adam",
@@ -59,6 +60,18 @@ def add_benchmark(commands: "Commands") -> None:
         default=(),
         metavar="[METHOD=]FILE",
         help="local weights of an encoder; without METHOD, of those that cannot do without",
+    )
+    parser.add_argument(
+        "--sets",
+        choices=["paper", "all"],
+        default="paper",
+        help="rank HEG and HVG among the training sections' variable genes, or among all that are predicted (paper)",
+    )
+    parser.add_argument(
+        "--score-min-umi",
+        type=int,
+        metavar="N",
+        help="spots with fewer counts do not count in scores (100; 10 for panels under 1,000 genes)",
     )
     parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
     parser.add_argument("--no-figures", action="store_true", help="write tables and report alone")

@@ -66,8 +66,8 @@ class BLEEP:
         Share of spots by whose loss the epoch is chosen; 0 keeps the last.
     average : {"average", "simple", "weighted"}
         The mean of the k nearest, the nearest alone, or their mean weighted by `distance_weights`.
-    k : int
-        Spots averaged; all there are, if fewer.
+    ks : tuple of int
+        Spots averaged, an output each; the first stays where there are fewer spots, and is then the mean of all.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class BLEEP:
     weight_decay: float = 1e-3
     validation: float = 0.2
     average: Average = "average"
-    k: int = 50
+    ks: tuple[int, ...] = (50,)
 
     name: ClassVar[str] = "bleep"
     title: ClassVar[str] = "BLEEP"
@@ -105,9 +105,12 @@ class BLEEP:
         network.to(device)
         yield from _Fit(self, task, network, reader, device).run()
         embeddings = _embed_genes(network, reader, device)
-        k = min(self.k, len(embeddings))
-        notes = scratch_note(self.title, self.encoder, task.weights)
-        return Retriever(network, _bank(embeddings, reader, task), embeddings, task, self.average, k, device, notes)
+        spots = len(embeddings)
+        notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
+        notes += scratch_note(self.title, self.encoder, task.weights)
+        ks = (self.ks[0], *(k for k in self.ks[1:] if k <= spots))
+        bank = _bank(embeddings, reader, task)
+        return Retriever(network, bank, embeddings, task, self.average, ks, device, tuple(notes))
 
 
 class BLEEPNetwork(nn.Module):
@@ -242,6 +245,8 @@ class Retriever:
         Training spots with gene embeddings of unit length and the task's genes.
     embeddings : float32 array, (M, D)
         The gene embeddings as they are.
+    ks : tuple of int
+        Spots averaged.
     """
 
     network: BLEEPNetwork
@@ -249,16 +254,27 @@ class Retriever:
     embeddings: Float32
     task: Task
     average: Average
-    k: int
+    ks: tuple[int, ...]
     device: torch.device
     notes: tuple[str, ...]
 
     def predict(self, section: Section) -> Job[Float32]:
-        """Embed the patches, and average the training spots retrieved for each."""
+        """Embed the patches, and average the training spots retrieved for each, with the first k."""
+        return (yield from self._predict(section, self.ks[:1]))[str(self.ks[0])]
+
+    def predict_each(self, section: Section) -> Job[dict[str, Float32]]:
+        """Predict with each k from one search: the nearest of many are the nearest of few; by k as text."""
+        return (yield from self._predict(section, self.ks))
+
+    def _predict(self, section: Section, ks: tuple[int, ...]) -> Job[dict[str, Float32]]:
         patches = yield from patch_cache(section, self.task.patch)
         queries = yield from apply_in_batches("Encoding patches", self.network, self._embed, patches, self.device)
-        k = 1 if self.average == "simple" else self.k
+        k = 1 if self.average == "simple" else min(max(ks), len(self.embeddings))
         neighbours, _ = self.bank.nearest(queries, k, self.device)
+        return {str(k): self._averaged(queries, np.ascontiguousarray(neighbours[:, :k])) for k in ks}
+
+    def _averaged(self, queries: Float32, neighbours: NDArray[np.int32]) -> Float32:
+        """Return the mean expression of each patch's neighbours (n, k)."""
         if self.average != "weighted":
             return self.bank.mean_expression(neighbours, self.task.genes)
         predicted = np.empty((len(queries), len(self.task.genes)), np.float32)

@@ -12,12 +12,13 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.features import standardised_features
 from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
-from napari_cmrcnet.sections.around import REACH, spots_around
+from napari_cmrcnet.sections.around import REACH, compact_blocks, spots_around
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 
 SPOTS_A_BLOCK = 256  # the expression of all neighbours of a block is in memory at once
+PARTS = 4  # of a single training section, to choose a penalty on
 
 Float32 = NDArray[np.float32]
 
@@ -117,6 +118,84 @@ class FeatureRegressor:
         features = yield from standardised_features(section, self.patch)
         blocks = [features[start : start + SPOTS_A_BLOCK] for start in range(0, len(features), SPOTS_A_BLOCK)]
         return np.concatenate([np.asarray(self.regressor.predict(block), np.float32) for block in blocks])
+
+
+@dataclass(frozen=True)
+class PredictedDepth:
+    """The log of a spot's total count, predicted from its patch, for every gene.
+
+    A spot's total is written all over its log-normalised expression, so that on a shallow section a prediction of the
+    total alone correlates with many genes. A method that is not above this row may have learned no more than
+    where much was counted. The total, log(1 + counts), is predicted by ridge regression on the features of
+    `ColourRidge`.
+
+    Parameters
+    ----------
+    penalties : tuple of float
+        Weights of the penalty to choose from: the one of least squared error, each section's mean error taken out, when
+        each training section is left out in turn; of a single section, each of some compact parts of it.
+    """
+
+    penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+
+    name: ClassVar[str] = "depth"
+    title: ClassVar[str] = "Predicted depth"
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    def fit(self, task: Task) -> Job["DepthPredictor"]:
+        """Choose the penalty on the training sections alone, and fit."""
+        from sklearn.linear_model import Ridge
+
+        described = []
+        for section in task.training:
+            described.append((yield from standardised_features(section, task.patch)))
+        features = np.concatenate(described)
+        depth = np.concatenate([log_totals(section) for section in task.training])
+        errors = dict.fromkeys(self.penalties, 0.0)
+        parts = _parts(task.training)
+        for done, part in enumerate(parts):
+            yield Progress("Choosing the penalty", done, len(parts))
+            others = np.setdiff1d(np.arange(len(depth)), part)
+            for penalty in self.penalties:
+                guess = Ridge(alpha=penalty).fit(features[others], depth[others]).predict(features[part])
+                errors[penalty] += float(np.var(depth[part] - guess)) * len(part)
+        best = min(errors, key=errors.__getitem__)
+        yield Progress("Choosing the penalty", len(parts), len(parts))
+        return DepthPredictor(Ridge(alpha=best).fit(features, depth), task.patch, len(task.genes))
+
+
+def log_totals(section: Section) -> NDArray[np.float64]:
+    """Return log(1 + total count) of each spot, float64 (n,)."""
+    assert section.spots.X is not None  # a Task has none without counts
+    return np.log1p(np.asarray(section.spots.X.sum(axis=1), np.float64).ravel())
+
+
+def _parts(training: tuple[Section, ...]) -> list[NDArray[np.int64]]:
+    """Return the rows, among all training spots, of each section; of a single section, of its compact parts."""
+    if len(training) == 1:
+        parts = compact_blocks(training[0].xy, -(-len(training[0].spots) // PARTS))
+        return parts if len(parts) > 1 else []  # a single spot
+    ends = np.cumsum([len(section.spots) for section in training])
+    return [np.arange(end - len(section.spots), end) for end, section in zip(ends, training, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class DepthPredictor:
+    """A regressor of the log total on `standardised_features`, and how many genes get its value."""
+
+    regressor: Any
+    patch: PatchSpec
+    n_genes: int
+    notes: ClassVar[tuple[str, ...]] = (
+        "Predicted depth gives every gene one value, the log of the total that it predicts for the spot: its "
+        "correlations count, its RMSE says nothing.",
+    )
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Describe the patches and predict the log total from that, the same for every gene."""
+        features = yield from standardised_features(section, self.patch)
+        depth = np.asarray(self.regressor.predict(features), np.float32)
+        return np.repeat(depth[:, None], self.n_genes, axis=1)
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "mean": _made_by("floors", "TrainingMean"),
     "ridge": _made_by("floors", "ColourRidge"),
     "nearest": _made_by("floors", "ColourNearest"),
+    "depth": _made_by("floors", "PredictedDepth"),
     "ceiling": _made_by("floors", "NeighbourCeiling"),
     "stnet": _made_by("stnet", "STNet"),
     "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.common.progress import Job, Progress
@@ -15,8 +17,9 @@ from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS, Choice, choose
 from napari_cmrcnet.evaluation.experiments.report import Outcome, write_report
-from napari_cmrcnet.evaluation.experiments.results import load_result
+from napari_cmrcnet.evaluation.experiments.results import FORMAT, load_result, spots_that_count
 from napari_cmrcnet.evaluation.experiments.unit import Unit
+from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.spread import spread
 from napari_cmrcnet.sections.patches import PatchSpec
@@ -62,6 +65,11 @@ class Plan:
         As `choose_device` takes it.
     weights : mapping of str to Path
         Local weights of encoders by method; ``""``: of every method that cannot do without.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked: the training sections' highly variable ones, or all that are
+        predicted. Only the report differs: the same runs give both.
+    score_min_umi : int, optional
+        Spots with fewer counts do not count in scores; see `scored_spots`.
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do.
     figures : bool
@@ -83,6 +91,8 @@ class Plan:
     steps: bool = False
     device: str = "auto"
     weights: Mapping[str, Path] = field(default_factory=dict)
+    sets: Definition = "paper"
+    score_min_umi: int | None = None
     nan_as_zero: bool = False
     figures: bool = True
     keep: bool = False
@@ -145,7 +155,7 @@ def benchmark(
     choose_device(plan.device)
     folds, sections = yield from _prepare(dataset, plan, out)
     units = [
-        Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep)
+        Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep, plan.score_min_umi)
         for seed in range(plan.seeds)
         for fold in folds
         for choice in choices
@@ -183,7 +193,10 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
         patients = {section.name: section.patient for section in sections}  # which the spots may name
         rows = [replace(row, patient=patients[row.section]) for row in dataset.rows]
         folds = make_folds(rows, plan.folds)
-        said = [*(_introduced(section) for section in sections), *_missing_markers(dataset, sections)]
+        said = [
+            *(_introduced(section, plan.score_min_umi) for section in sections),
+            *_missing_markers(dataset, sections),
+        ]
         description = _describe(dataset, plan, sections)
         if (out / BENCHMARK).exists():
             _check_same(out, description)
@@ -205,12 +218,17 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
     return complete, said
 
 
-def _introduced(section: "Section") -> str:
-    """Say what a section is, with its notes."""
+def _introduced(section: "Section", min_umi: int | None) -> str:
+    """Say what a section is, with its notes; refuse one that is too poor in counts to be scored."""
+    counted, totals = spots_that_count(section, min_umi)
+    left_out = int((~counted).sum())
+    depth = f" Median total {np.median(totals[counted]):,.0f} counts."
+    depth += f" {left_out} spots have too few counts to be scored." if left_out else ""
     patient = f" of patient {section.patient}" if section.patient else ""
     synthetic = " Synthetic: no score is of real tissue." if section.spots.uns["cmrcnet"]["synthetic"] else ""
     size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
-    return " ".join([f"{section.name}{patient}: {section.spots.n_obs:,} spots, {size}.{synthetic}", *section.notes])
+    about = f"{section.name}{patient}: {section.spots.n_obs:,} spots, {section.spots.n_vars:,} genes, {size}."
+    return " ".join([f"{about}{depth}{synthetic}", *section.notes])
 
 
 def _missing_markers(dataset: Dataset, sections: "Sequence[Section]") -> list[str]:
@@ -231,7 +249,9 @@ def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> di
     description = describe(sections, config, [cache_key(section, plan.patch) for section in sections], [])
     settings = {name: description["settings"][name] for name in ("preset", "variant", "patch", "model")}
     settings |= {
+        "format": FORMAT,
         "folds": plan.folds,
+        "score_min_umi": plan.score_min_umi,
         "epochs": plan.epochs,
         "ks": list(plan.ks),
         "markers": list(dataset.markers),

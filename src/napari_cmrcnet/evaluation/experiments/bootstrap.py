@@ -32,6 +32,9 @@ class Estimate:
         PCC that are defined, and that are not, over all sections and seeds.
     sections, seeds : int
         Over which the mean is.
+    section_sd, section_min, section_max : float or None
+        Standard deviation (n - 1) and range of the sections' own means over genes and seeds: how far sections differ,
+        which the interval does not tell. None for a single section.
     """
 
     mean: float | None
@@ -44,6 +47,9 @@ class Estimate:
     undefined: int
     sections: int
     seeds: int
+    section_sd: float | None = None
+    section_min: float | None = None
+    section_max: float | None = None
 
 
 def estimate(
@@ -97,8 +103,9 @@ def estimate(
         n_genes = sum(pcc.size for pcc in arrays) - undefined
         seeds = max((len(pcc) for pcc in arrays), default=0)
         result[name] = Estimate(
-            _number(_mean(folds)), *_bounds(drawn.means(folds)), *difference, n_genes, undefined, len(arrays), seeds
-        )
+            _number(_mean(folds)), *_bounds(drawn.means(folds)), *difference, n_genes, undefined, len(arrays), seeds,
+            *_spread(_section_means(folds)),
+        )  # fmt: skip
     return result
 
 
@@ -117,8 +124,20 @@ def _shared(ours: Values, theirs: Values) -> tuple[Values, Values]:
 
 
 def _mean(folds: Values) -> float:
-    sections = [_nanmean(np.array([_nanmean(row) for row in pcc])) for fold in folds for pcc in fold]
-    return _nanmean(np.array(sections))
+    return _nanmean(_section_means(folds))
+
+
+def _section_means(folds: Values) -> Array:
+    """Return the mean of each test section over genes and then seeds, NaN where none is defined."""
+    return np.array([_nanmean(np.array([_nanmean(row) for row in pcc])) for fold in folds for pcc in fold])
+
+
+def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
+    """Return standard deviation, least and largest of the sections' means."""
+    known = means[~np.isnan(means)]
+    if len(known) < 2:
+        return None, None, None
+    return float(known.std(ddof=1)), float(known.min()), float(known.max())
 
 
 def _nanmean(values: Array) -> float:

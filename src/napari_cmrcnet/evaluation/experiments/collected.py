@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.evaluation.experiments.bootstrap import Names, Values
 from napari_cmrcnet.evaluation.experiments.folds import Fold
-from napari_cmrcnet.evaluation.experiments.methods import Choice
+from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, Choice
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult
-from napari_cmrcnet.evaluation.metrics import heg, hvg
+from napari_cmrcnet.evaluation.set_scores import Definition
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
@@ -40,7 +40,7 @@ class Label:
     @property
     def paper(self) -> str:
         """What the data file of the paper's figures calls it."""
-        return f"{self.method}-{self.output}" if self.output else self.method
+        return f"{self.method}-{self.output}" if self.method == CMRCNET else self.method
 
 
 class Collected:
@@ -87,24 +87,34 @@ class Collected:
         """Every test section, with its fold."""
         return [(fold, name) for fold in self.folds for name in fold.test]
 
-    def values(self, label: Label, genes: Choose) -> Values:
-        """Return the PCC of some genes of each section, by fold and section, (seeds, genes)."""
-        return [[self.pcc(label, fold, name, genes) for name in fold.test] for fold in self.folds]
+    def values(self, label: Label, genes: Choose, measure: str = "pcc") -> Values:
+        """Return a measure of some genes of each section, by fold and section, (seeds, genes)."""
+        return [[self.scores(label, fold, name, genes, measure) for name in fold.test] for fold in self.folds]
 
     def names(self, genes: Choose) -> Names:
-        """Return the names of some genes of each section, by fold and section; they are the same for all methods."""
-        return [
-            [genes(self.section(self.labels[0], fold, self.seeds[0], name)) for name in fold.test]
-            for fold in self.folds
-        ]
+        """Return the names of some genes of each section, by fold and section; they are the same for all methods.
 
-    def pcc(self, label: Label, fold: Fold, name: str, genes: Choose) -> NDArray[np.float64]:
-        """Return the PCC of some genes of a section, (seeds, genes)."""
+        Genes that have no score, since they were found at too few spots, are left out, here and in `values`.
+        """
+        return [[one.found_enough(genes(one)) for one in self.any_of(fold)] for fold in self.folds]
+
+    def too_rare(self, genes: Choose) -> int:
+        """Return how many genes, over all sections, are left out since they were found at too few spots."""
+        chosen = [(one, genes(one)) for fold in self.folds for one in self.any_of(fold)]
+        return sum(len(names) - len(one.found_enough(names)) for one, names in chosen)
+
+    def any_of(self, fold: Fold) -> list[SectionResult]:
+        """Return a result of each test section: what is measured is the same in all."""
+        return [self.section(self.labels[0], fold, self.seeds[0], name) for name in fold.test]
+
+    def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> NDArray[np.float64]:
+        """Return a measure (a column of `Output.table`) of some genes of a section, (seeds, genes)."""
         rows = []
         for seed in self.seeds:
             one = self.section(label, fold, seed, name)
             places = {gene: place for place, gene in enumerate(one.genes)}
-            rows.append(one.outputs[label.output].table["pcc"][[places[gene] for gene in genes(one)]])
+            chosen = [places[gene] for gene in one.found_enough(genes(one))]
+            rows.append(one.outputs[label.output].table[measure][chosen])
         return np.array(rows)
 
 
@@ -113,14 +123,14 @@ def _order(output: str) -> tuple[bool, int, str]:
     return not output.isdigit(), int(output) if output.isdigit() else 0, output
 
 
-def most_expressed(n: int) -> Choose:
-    """Return what chooses a section's HEG: the n of the highest measured mean."""
-    return lambda one: heg(one.mean, one.genes, n)
+def most_expressed(n: int, sets: Definition) -> Choose:
+    """Return what chooses a section's HEG: the n of the highest measured mean, among the genes that `sets` says."""
+    return lambda one: one.ranked("mean", n, sets)
 
 
-def most_variable(n: int) -> Choose:
-    """Return what chooses a section's HVG: the n of the highest measured variance."""
-    return lambda one: hvg(one.variance, one.genes, n)
+def most_variable(n: int, sets: Definition) -> Choose:
+    """Return what chooses a section's HVG: the n of the highest measured variance, as `most_expressed`."""
+    return lambda one: one.ranked("variance", n, sets)
 
 
 def markers_of(dataset: "Dataset") -> Choose:

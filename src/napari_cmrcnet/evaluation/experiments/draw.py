@@ -1,6 +1,6 @@
 """The paper's figures from the results of a benchmark, as PNG and SVG."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,9 @@ from napari_cmrcnet.evaluation.experiments.plots import (
 )
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
 from napari_cmrcnet.evaluation.headline import section_words
-from napari_cmrcnet.evaluation.metrics import dense
+from napari_cmrcnet.evaluation.metrics import TOP, dense
 from napari_cmrcnet.evaluation.picture_file import file_name, file_names, save_figure
+from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.sections.expression import expression_of
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ Array = NDArray[np.float64]
 _KINDS = ("png", "svg")
 _MAPS = 3  # genes drawn as maps where the dataset names none
 _THUMBNAIL_PX = 1200
-_SETS: dict[str, Choose] = {"HEG": most_expressed(50), "HVG": most_variable(50)}
+_SETS: dict[str, Callable[[int, Definition], Choose]] = {"HEG": most_expressed, "HVG": most_variable}
 
 
 def draw(
-    dataset: "Dataset", found: Collected, labels: Sequence[Label], genes: GeneColumns, out: Path
+    dataset: "Dataset", found: Collected, labels: Sequence[Label], genes: GeneColumns, sets: Definition, out: Path
 ) -> Iterator[Path]:
     """Draw figures 2 to 7 and Table 3.
 
@@ -55,6 +56,8 @@ def draw(
         The methods to draw; those that are constant everywhere are left out where nothing could be seen.
     genes : mapping
         Table 3.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked.
     out : Path
         Folder for the files.
 
@@ -65,14 +68,14 @@ def draw(
     """
     varying = [label for label in labels if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
     yield from _save(
-        method_boxplot(_pcc(found, labels), method_colours([label.text for label in labels])), out / "figure2"
+        method_boxplot(_pcc(found, labels, sets), method_colours([label.text for label in labels])), out / "figure2"
     )
     if genes:
         yield from _save(gene_table(genes, shared_colours(genes), title_of(dataset, found)), out / "table3")
     for fold, name in found.sections:
         section = dataset.open(name)
         with section.slide:
-            yield from _draw_section(section, fold, dataset, found, labels, varying, out)
+            yield from _draw_section(section, fold, dataset, found, labels, varying, sets, out)
 
 
 def _draw_section(
@@ -82,6 +85,7 @@ def _draw_section(
     found: Collected,
     labels: Sequence[Label],
     varying: Sequence[Label],
+    sets: Definition,
     out: Path,
 ) -> Iterator[Path]:
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
@@ -94,10 +98,10 @@ def _draw_section(
         return
     one = found.section(varying[0], fold, seed, section.name)
     for name, choose in _SETS.items():
-        genes = list(choose(one))
-        predicted = {label.text: _drawn(found, label, fold, section.name, genes) for label in varying}
+        genes = one.found_enough(choose(TOP, sets)(one))
+        predicted = {label.text: _drawn(found, label, fold, section.name, genes)[one.counted] for label in varying}
         title = f"{where}, {len(genes)} {name}"
-        figure = method_correlations(genes, _measured(section, genes), predicted, title)
+        figure = method_correlations(genes, _measured(section, genes)[one.counted], predicted, title)
         yield from _save(figure, out / f"figure4_{safe}_{name}")
     ground = _ground(section)
     for gene in _map_genes(dataset, found, varying, one):
@@ -114,14 +118,14 @@ def _save(figure: "Figure", stem: Path) -> Iterator[Path]:
 
 def _all_pcc(found: Collected, label: Label) -> Iterator[Array]:
     for fold, name in found.sections:
-        yield from found.pcc(label, fold, name, lambda one: one.genes)
+        yield from found.scores(label, fold, name, lambda one: one.genes)
 
 
-def _pcc(found: Collected, labels: Sequence[Label]) -> dict[str, dict[str, dict[str, Array]]]:
+def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[str, dict[str, dict[str, Array]]]:
     """Return the PCC of each set, section and method, (g,), means over the seeds."""
     return {
         set_name: {
-            name: {label.text: _mean_over_seeds(found.pcc(label, fold, name, choose)) for label in labels}
+            name: {label.text: _mean_over_seeds(found.scores(label, fold, name, choose(TOP, sets))) for label in labels}
             for fold, name in found.sections
         }
         for set_name, choose in _SETS.items()

@@ -32,6 +32,9 @@ class Fold:
         Names of sections.
     genes : tuple of str
         What every method predicts, chosen on the training sections alone.
+    variable : tuple of str
+        Those of them that are among the 1,000 most variable of a training section: the paper ranks HEG and HVG among
+        these.
     leaks : tuple of str
         A sentence for each reason why a test section is not new to what was trained.
     """
@@ -40,6 +43,7 @@ class Fold:
     training: tuple[str, ...]
     test: tuple[str, ...]
     genes: tuple[str, ...] = ()
+    variable: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ class Fold:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Fold":
         """Return the fold that `to_dict` gave; raises KeyError or TypeError for anything else."""
-        many = {name: tuple(values[name]) for name in ("training", "test", "genes", "leaks")}
+        many = {name: tuple(values[name]) for name in ("training", "test", "genes", "variable", "leaks")}
         return cls(str(values["name"]), **many)
 
 
@@ -92,18 +96,31 @@ def make_folds(rows: Sequence[SheetRow], kind: Kind) -> list[Fold]:
     return folds
 
 
-def genes_of(section: "Section") -> set[str]:
-    """Return a training section's choice of genes: the 1,000 most variable (the paper's) and the 250 most expressed.
+@dataclass(frozen=True)
+class Chosen:
+    """A training section's choice of genes.
 
-    HEG are taken from the latter, which need not vary much.
+    Parameters
+    ----------
+    variable : frozenset of str
+        The 1,000 most variable, which are the paper's.
+    expressed : frozenset of str
+        The 250 most expressed, which need not vary much: HEG among all genes (``--sets all``) are taken from them.
     """
+
+    variable: frozenset[str]
+    expressed: frozenset[str]
+
+
+def genes_of(section: "Section") -> Chosen:
+    """Return a training section's choice of genes."""
     names = [str(name) for name in section.spots.var_names]
     mean = np.asarray(expression_of(section.spots, names).mean(axis=0)).ravel()
-    return {*highly_variable_genes([section], N_VARIABLE), *heg(mean, names, N_EXPRESSED)}
+    return Chosen(frozenset(highly_variable_genes([section], N_VARIABLE)), frozenset(heg(mean, names, N_EXPRESSED)))
 
 
 def with_genes(
-    fold: Fold, sections: "Mapping[str, Section]", chosen: Mapping[str, set[str]], markers: Sequence[str]
+    fold: Fold, sections: "Mapping[str, Section]", chosen: Mapping[str, Chosen], markers: Sequence[str]
 ) -> Fold:
     """Return the fold with the genes to predict, chosen on its training sections alone.
 
@@ -113,7 +130,7 @@ def with_genes(
         The fold.
     sections : mapping of str to Section
         All sections, by name.
-    chosen : mapping of str to set of str
+    chosen : mapping of str to Chosen
         What `genes_of` gives for each; the fold has the union over its training sections, of the genes that all of
         them have.
     markers : sequence of str
@@ -125,7 +142,8 @@ def with_genes(
         If the training sections have no gene in common, or a test section has none of them.
     """
     training = [sections[name] for name in fold.training]
-    wanted = set(markers).union(*(chosen[name] for name in fold.training))
+    variable = frozenset[str]().union(*(chosen[name].variable for name in fold.training))
+    wanted = variable.union(markers, *(chosen[name].expressed for name in fold.training))
     genes = tuple(gene for gene in shared_genes(training) if gene in wanted)
     for name in fold.test:
         if not set(genes) & set(sections[name].spots.var_names):
@@ -133,7 +151,7 @@ def with_genes(
                 f"Section {name} has none of the genes of the sections trained on; check that all name genes alike "
                 "and are of one species."
             )
-    return replace(fold, genes=genes)
+    return replace(fold, genes=genes, variable=tuple(gene for gene in genes if gene in variable))
 
 
 def with_leaks(

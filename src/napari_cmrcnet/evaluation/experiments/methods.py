@@ -14,6 +14,8 @@ _sha256 = lru_cache(sha256)  # of a file that many runs start from
 
 CMRCNET = "cmrcnet"
 TUNED = "cmrcnet-tuned"
+BLEEP = "bleep"
+"""It retrieves, too, and is asked with the same numbers of neighbours."""
 KS = (50, 250, 500)
 """Neighbours behind a value: the paper's for Table 1 and, of wider sets, for 150 and 250 genes."""
 
@@ -209,6 +211,8 @@ def choose(
 def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
     if name == TUNED:
         return _changed(cmrcnet, _TUNED)
+    if name == BLEEP:
+        return {"ks": cmrcnet["ks"]}
     return cmrcnet if name == CMRCNET else {}
 
 

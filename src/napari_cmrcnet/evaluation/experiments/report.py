@@ -15,7 +15,8 @@ from napari_cmrcnet.evaluation.experiments.draw import draw
 from napari_cmrcnet.evaluation.experiments.folds import Fold
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET, READ, STEPS, Choice
 from napari_cmrcnet.evaluation.experiments.results import UnitResult
-from napari_cmrcnet.evaluation.experiments.tables import Table, compared, make_tables, markdown, write_csv
+from napari_cmrcnet.evaluation.experiments.table_text import markdown, write_csv
+from napari_cmrcnet.evaluation.experiments.tables import Table, compared, make_tables
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.benchmark import Plan
@@ -80,7 +81,7 @@ def write_report(
     tables: tuple[Table, ...] = ()
     third = ""
     if found.labels:
-        tables = tuple(make_tables(dataset, found, nan_as_zero=plan.nan_as_zero))
+        tables = tuple(make_tables(dataset, found, sets=plan.sets, nan_as_zero=plan.nan_as_zero))
         for table in tables:
             files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
             files.append(_write(out / "tables" / f"{table.name}.md", markdown(table)))
@@ -90,7 +91,7 @@ def write_report(
             third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
             files.append(_write(out / "tables" / "table3.md", third))
-        for path in draw(dataset, found, labels, genes, out / "figures") if plan.figures and labels else ():
+        for path in draw(dataset, found, labels, genes, plan.sets, out / "figures") if plan.figures and labels else ():
             files.append(path)
             yield Progress("Drawing figures", len(files), 0, "files")
     warnings = tuple(dict.fromkeys((*(said for fold in folds for said in fold.leaks), *_versions(results))))

@@ -1,13 +1,9 @@
 """The paper's tables, from the results of a benchmark, with its figures beside one's own."""
 
-import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.evaluation.experiments import paper
 from napari_cmrcnet.evaluation.experiments.bootstrap import Estimate, estimate
 from napari_cmrcnet.evaluation.experiments.collected import (
@@ -18,8 +14,9 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CEILING, CMRCNET, READ, STEPS, TUNED
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, BLEEP, CEILING, CMRCNET, READ, STEPS, TUNED
 from napari_cmrcnet.evaluation.experiments.readouts import READOUTS, K
+from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.training.config import TUNED_QUERY
 
 if TYPE_CHECKING:
@@ -29,14 +26,30 @@ _ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
 _STEP_NAMES = {step.name for step in STEPS}
 _WITHIN = _ABLATION_NAMES | _STEP_NAMES  # CMRCNet with other settings: compared with itself alone
 Sets = Mapping[str, Choose]
+Rows = Mapping[str, Label]
+_MEASURES = ("pcc", "partial_pcc", "spearman")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method's row: its estimate and the paper's value in each column, and whether it can be the best."""
+    """A method's row.
+
+    Parameters
+    ----------
+    title : str
+        What it is called.
+    estimates, partial, spearman : mapping of str to Estimate
+        By column: PCC, its partial correlation given sequencing depth, and Spearman's rank correlation.
+    paper : mapping of str to float
+        The paper's PCC by column.
+    rival : bool
+        Whether it can be the best.
+    """
 
     title: str
     estimates: Mapping[str, Estimate]
+    partial: Mapping[str, Estimate]
+    spearman: Mapping[str, Estimate]
     paper: Mapping[str, float] = field(default_factory=dict)
     rival: bool = True
 
@@ -59,6 +72,8 @@ class Table:
         The row that the others are compared with.
     notes : tuple of str
         Below it.
+    too_rare : mapping of str to int
+        By column, genes of the set over all sections that were found at too few spots to have a score.
     """
 
     name: str
@@ -67,9 +82,76 @@ class Table:
     rows: tuple[Row, ...]
     reference: str
     notes: tuple[str, ...] = ()
+    too_rare: Mapping[str, int] = field(default_factory=dict)
 
 
-def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = False) -> list[Table]:
+@dataclass(frozen=True)
+class _Maker:
+    """Makes tables of the results of a dataset."""
+
+    dataset: "Dataset"
+    found: Collected
+    sets: Definition
+    nan_as_zero: bool
+
+    def table(
+        self,
+        name: str,
+        title: str,
+        labels: Rows | Callable[[str], Rows],
+        sets: Sets,
+        reference: str,
+        published: Callable[[Label], Mapping[str, float]] | None = None,
+        notes: Sequence[str] = (),
+    ) -> Table:
+        """Return a table.
+
+        Parameters
+        ----------
+        labels : mapping of str to Label, or callable
+            By title of the row; or what gives them for a column.
+        sets : mapping of str to Choose
+            By column, which genes of a section.
+        reference : str
+            Title of the row that the others are compared with, ``""`` for none.
+        published : callable, optional
+            The paper's values by column; if not given those that it has under this name.
+        """
+        by_column = {column: labels(column) if callable(labels) else labels for column in sets}
+        found: dict[str, dict[str, dict[str, Estimate]]] = {measure: {} for measure in _MEASURES}
+        for measure, by_row in found.items():
+            for column, genes in sets.items():
+                for row, one in self._estimates(by_column[column], genes, reference, measure).items():
+                    by_row.setdefault(row, {})[column] = one
+        first = {row: label for rows in by_column.values() for row, label in rows.items()}
+        rows = tuple(
+            Row(
+                row,
+                found["pcc"][row],
+                found["partial_pcc"][row],
+                found["spearman"][row],
+                (published or self._published(name))(label),
+                label.method != CEILING,
+            )
+            for row, label in first.items()
+        )
+        too_rare = {column: self.found.too_rare(genes) for column, genes in sets.items()}
+        return Table(name, f"{title}, {self.dataset.name}", tuple(sets), rows, reference, tuple(notes), too_rare)
+
+    def _published(self, name: str) -> Callable[[Label], Mapping[str, float]]:
+        return lambda label: paper.paper_values(self.dataset.paper, name, label.paper)
+
+    def _estimates(self, labels: Rows, genes: Choose, reference: str, measure: str) -> dict[str, Estimate]:
+        """Return the estimates of some rows over the genes of a set."""
+        values = {row: self.found.values(label, genes, measure) for row, label in labels.items()}
+        if not values:
+            return {}
+        return estimate(values, self.found.names(genes), reference, nan_as_zero=self.nan_as_zero)
+
+
+def make_tables(
+    dataset: "Dataset", found: Collected, *, sets: Definition = "paper", nan_as_zero: bool = False
+) -> list[Table]:
     """Return Tables 1, 2, 4 and 5, those of them for which there are results.
 
     Parameters
@@ -78,204 +160,120 @@ def make_tables(dataset: "Dataset", found: Collected, *, nan_as_zero: bool = Fal
         With the markers, and the name that the paper has for it.
     found : Collected
         The results.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked.
     nan_as_zero : bool
         Count undefined PCC as 0.
     """
+    make = _Maker(dataset, found, sets, nan_as_zero)
     ours = [label for label in found.labels if label.method == CMRCNET]
-    others = [label for label in compared(found) if label.method != CMRCNET]
-    top = {"HEG": most_expressed(50), "HVG": most_variable(50), "markers": markers_of(dataset)}
+    top = {"HEG": most_expressed(50, sets), "HVG": most_variable(50, sets), "markers": markers_of(dataset)}
     if not dataset.markers:
         del top["markers"]
-    title = f"Table 1. Mean PCC, {dataset.name}"
     tables = []
-    if compared(found):
-        tables.append(_table("table1", title, compared(found), top, ours[:1], dataset, found, nan_as_zero))
-        tables.append(_wider(dataset, found, others, ours, nan_as_zero))
-    encoder = [label for label in others if label.method == "ctranspath"]
+    if rows := compared(found):
+        tables.append(make.table("table1", "Table 1. Mean PCC", _by_text(rows), top, _text_of(ours[:1])))
+        tables.append(_wider(make, rows, ours))
+    encoder = [label for label in rows if label.method == "ctranspath"]
     if encoder and ours:
         first = {name: top[name] for name in ("HEG", "HVG")}
-        title = f"Table 4. A pretrained encoder, PCA and ridge, {dataset.name}"
-        tables.append(_table("table4", title, [*encoder, ours[-1]], first, ours[-1:], dataset, found, nan_as_zero))
+        title = "Table 4. A pretrained encoder, PCA and ridge"
+        tables.append(make.table("table4", title, _by_text([*encoder, ours[-1]]), first, ours[-1].text))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
-        tables.append(_ablation(dataset, found, ours, top, nan_as_zero))
+        tables.append(_ablation(make, ours, top))
     if any(label.method in _STEP_NAMES for label in found.labels):
-        tables.append(_steps(dataset, found, ours[:1], top, nan_as_zero))
+        tables.append(_steps(make, ours[:1], top))
     if any(label.method == READ for label in found.labels):
-        tables.append(_readouts(dataset, found, top, nan_as_zero))
+        tables.append(_readouts(make, top))
     return tables
 
 
+def _by_text(labels: Sequence[Label]) -> dict[str, Label]:
+    return {label.text: label for label in labels}
+
+
+def _text_of(labels: Sequence[Label]) -> str:
+    return labels[0].text if labels else ""
+
+
 def compared(found: Collected) -> list[Label]:
-    """Return the rows of Table 1: every method, CMRCNet with its first and its last k; not the ablation."""
-    ours = [label for label in found.labels if label.method == CMRCNET]
-    apart = [label for label in found.labels if label.method in _WITHIN or label in ours[1:-1]]
+    """Return the rows of Table 1: every method, CMRCNet with its first and its last k, BLEEP with its first.
+
+    The ablation is not among them.
+    """
+    ours, bleep = ([label for label in found.labels if label.method == method] for method in (CMRCNET, BLEEP))
+    between = [*ours[1:-1], *bleep[1:]]
+    apart = [label for label in found.labels if label.method in _WITHIN or label in between]
     if TUNED not in found.runs:  # which is among the steps, then
         apart = [label for label in apart if label.method != READ or label.output]
     return [label for label in found.labels if label not in apart]
 
 
-def _table(
-    name: str,
-    title: str,
-    labels: Sequence[Label],
-    sets: Sets,
-    reference: Sequence[Label],
-    dataset: "Dataset",
-    found: Collected,
-    nan_as_zero: bool,
-) -> Table:
-    against = reference[0].text if reference else ""
-    columns = {
-        column: _estimates({label.text: label for label in labels}, genes, against, found, nan_as_zero)
-        for column, genes in sets.items()
-    }
-    rows = tuple(
-        Row(
-            label.text,
-            {column: columns[column][label.text] for column in sets},
-            paper.paper_values(dataset.paper, name, label.paper),
-            label.method != CEILING,
-        )
-        for label in labels
-    )
-    return Table(name, title, tuple(sets), rows, against)
-
-
-def _estimates(
-    labels: Mapping[str, Label], genes: Choose, against: str, found: Collected, nan_as_zero: bool
-) -> dict[str, Estimate]:
-    """Return the estimates of some rows over the genes of a set."""
-    values = {title: found.values(label, genes) for title, label in labels.items()}
-    return estimate(values, found.names(genes), against, nan_as_zero=nan_as_zero) if values else {}
-
-
-def _wider(
-    dataset: "Dataset", found: Collected, others: Sequence[Label], ours: Sequence[Label], nan_as_zero: bool
-) -> Table:
+def _wider(make: _Maker, rows: Sequence[Label], ours: Sequence[Label]) -> Table:
     """Return Table 2: 150 genes with k = 250, and 250 with k = 500, or the nearest below that there is."""
-    sets = {"HEG150": most_expressed(150), "HVG150": most_variable(150),
-            "HEG250": most_expressed(250), "HVG250": most_variable(250)}  # fmt: skip
-    estimates: dict[str, dict[str, Estimate]] = {label.text: {} for label in others}
-    notes, title = [], "CMRCNet"
-    for column, genes in sets.items():
+    sets = {
+        f"{name}{n}": choose(n, make.sets)
+        for n in (150, 250)
+        for name, choose in (("HEG", most_expressed), ("HVG", most_variable))
+    }
+    retrieved = {
+        title: outputs
+        for title, method in (("BLEEP", BLEEP), ("CMRCNet", CMRCNET))
+        if (outputs := [label for label in make.found.labels if label.method == method])
+    }
+    notes = []
+
+    def labels(column: str) -> Rows:
         wanted = 250 if "150" in column else 500
-        rivals = {label.text: label for label in others}
-        if ours:
-            rivals[title] = next((label for label in reversed(ours) if int(label.output) <= wanted), ours[0])
-            if rivals[title].output != str(wanted):
-                notes.append(f"k = {rivals[title].output} stands in for the paper's {wanted}.")
-        for method, one in _estimates(rivals, genes, title, found, nan_as_zero).items():
-            estimates.setdefault(method, {})[column] = one
-    keys = {label.text: label.paper for label in others} | {title: CMRCNET}
-    rows = tuple(
-        Row(method, its, paper.paper_values(dataset.paper, "table2", keys[method]), keys[method] != CEILING)
-        for method, its in estimates.items()
-    )
-    text = f"Table 2. Mean PCC over more genes (k = 250 and 500), {dataset.name}"
-    return Table("table2", text, tuple(sets), rows, title if ours else "", tuple(dict.fromkeys(notes)))
+        chosen = _by_text([label for label in rows if label.method not in (CMRCNET, BLEEP)])
+        for title, outputs in retrieved.items():
+            chosen[title] = next((one for one in reversed(outputs) if int(one.output) <= wanted), outputs[0])
+            if chosen[title].output != str(wanted):
+                notes.append(f"{title}: k = {chosen[title].output} stands in for the paper's {wanted}.")
+        return chosen
+
+    def published(label: Label) -> Mapping[str, float]:
+        return paper.paper_values(make.dataset.paper, "table2", label.method)
+
+    title = "Table 2. Mean PCC over more genes (k = 250 and 500)"
+    table = make.table("table2", title, labels, sets, "CMRCNet" if ours else "", published)
+    return replace(table, notes=tuple(dict.fromkeys(notes)))
 
 
-def _ablation(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Sets, nan_as_zero: bool) -> Table:
+def _ablation(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
     """Return Table 5, with k = 50 as the paper has it."""
-    labels = {label.method: label for label in found.labels if label.method in _ABLATION_NAMES}
+    labels = {label.method: label for label in make.found.labels if label.method in _ABLATION_NAMES}
     if ours:
         labels[CMRCNET] = ours[0]
-    titles = {row.name: row.title for row in ABLATION}
-    columns = {
-        column: _estimates(
-            {titles[row.name]: labels[row.name] for row in ABLATION if row.name in labels},
-            genes,
-            titles[CMRCNET],
-            found,
-            nan_as_zero,
-        )
-        for column, genes in sets.items()
-    }
-    rows = tuple(
-        Row(
-            titles[row.name],
-            {column: columns[column][titles[row.name]] for column in sets},
-            paper.paper_ablation(row.loss, row.mask, row.target) if dataset.paper else {},
-        )
-        for row in ABLATION
-        if row.name in labels
-    )
-    notes = ("The paper's values are means over its six datasets.",) if dataset.paper else ()
-    title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}, {dataset.name}"
-    return Table("table5", title, tuple(sets), rows, titles[CMRCNET], notes)
+    of_method = {row.name: row for row in ABLATION}
+
+    def published(label: Label) -> Mapping[str, float]:
+        row = of_method[label.method]
+        return paper.paper_ablation(row.loss, row.mask, row.target) if make.dataset.paper else {}
+
+    title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}"
+    rows = {row.title: labels[row.name] for row in ABLATION if row.name in labels}
+    notes = ("The paper's values are means over its six datasets.",) if make.dataset.paper else ()
+    return make.table("table5", title, rows, sets, of_method[CMRCNET].title, published, notes)
 
 
-def _steps(dataset: "Dataset", found: Collected, ours: Sequence[Label], sets: Sets, nan_as_zero: bool) -> Table:
+def _steps(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
     """Return the steps from the published method, k as in Table 1, to the tuned one."""
-    labels = [replace(label, text="CMRCNet as published") for label in ours]
+    first = "CMRCNet as published"
+    rows = dict(zip([first], ours, strict=False))
     for step in STEPS:
-        outputs = [label for label in found.labels if label.method == step.name and step.output in ("", label.output)]
-        labels += [replace(label, text=step.title) for label in outputs[:1]]
-    title = f"Steps to the tuned CMRCNet, {dataset.name}"
-    table = _table("steps", title, labels, sets, labels[:1], dataset, found, nan_as_zero)
-    return replace(table, notes=("Unless all have one number of epochs, those from standardised on have the tuned's.",))
+        read = [label for label in make.found.labels if label.method == step.name]
+        if label := next((label for label in read if step.output in ("", label.output)), None):
+            rows[step.title] = label
+    notes = ("Unless all have one number of epochs, those from standardised on have the tuned's.",)
+    return make.table("steps", "Steps to the tuned CMRCNet", rows, sets, first if ours else "", notes=notes)
 
 
-def _readouts(dataset: "Dataset", found: Collected, sets: Sets, nan_as_zero: bool) -> Table:
+def _readouts(make: _Maker, sets: Sets) -> Table:
     """Return the ways to read expression from the tuned method, beside its own."""
     titles = {"": f"{TUNED_QUERY.k} nearest, weighted: tuned", "context": f"{K} nearest"}
     titles |= {name: title for name, (title, _) in READOUTS.items()}
-    read = {label.output: label for label in found.labels if label.method == READ}
-    labels = [replace(read[name], text=title) for name, title in titles.items() if name in read]
-    title = f"Ways to read expression from the tuned CMRCNet, {dataset.name}"
-    return _table("readouts", title, labels, sets, labels[:1], dataset, found, nan_as_zero)
-
-
-def write_csv(path: Path, table: Table) -> Path:
-    """Write a table as CSV, a line a method and set of genes."""
-    columns = ("method", "set", *Estimate.__dataclass_fields__, "reference", "paper")
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream, lineterminator="\n")
-        lines.writerow(columns)
-        for row in table.rows:
-            for name in table.columns:
-                cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
-                lines.writerow([safe_text(row.title), name, *cells, table.reference, _cell(row.paper.get(name))])
-    return path
-
-
-def _cell(value: float | int | None) -> str:
-    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
-
-
-def markdown(table: Table) -> str:
-    """Return a table as Markdown: in each cell the mean, its interval, the difference and the paper's value."""
-    best = {name: _best(table, name) for name in table.columns}
-    lines = [
-        f"### {table.title}",
-        "",
-        f"| method | {' | '.join(table.columns)} |",
-        "|---" * (1 + len(table.columns)) + "|",
-    ]
-    for row in table.rows:
-        cells = [_markdown_cell(row, name, best[name]) for name in table.columns]
-        lines.append(f"| {_escaped(row.title)} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"{note}\n" for note in table.notes)])
-
-
-def _markdown_cell(row: Row, name: str, best: float | None) -> str:
-    one = row.estimates[name]
-    if one.mean is None:
-        parts = ["undefined"]
-    else:
-        mean = f"**{one.mean:.3f}**" if one.mean == best else f"{one.mean:.3f}"
-        parts = [f"{mean} ({one.low:.3f} to {one.high:.3f})"]
-    if one.difference is not None:
-        parts.append(f"Δ {one.difference:+.3f} ({one.difference_low:+.3f} to {one.difference_high:+.3f})")
-    if name in row.paper:
-        parts.append(f"paper {row.paper[name]:.3f}")
-    return "<br>".join(parts).replace("-", "−")
-
-
-def _best(table: Table, name: str) -> float | None:
-    means = [row.estimates[name].mean for row in table.rows if row.rival]
-    return max((mean for mean in means if mean is not None), default=None)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    read = {label.output: label for label in make.found.labels if label.method == READ}
+    rows = {title: read[name] for name, title in titles.items() if name in read}
+    title = "Ways to read expression from the tuned CMRCNet"
+    return make.table("readouts", title, rows, sets, next(iter(rows)))

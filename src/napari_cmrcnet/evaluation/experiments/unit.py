@@ -24,10 +24,8 @@ from napari_cmrcnet.evaluation.experiments.results import (
     save_result,
     score_section,
 )
-from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.retrieval.card import package_versions
 from napari_cmrcnet.retrieval.spread import own_device
-from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 
 if TYPE_CHECKING:
@@ -59,6 +57,8 @@ class Unit:
         The benchmark's folder.
     keep : bool
         Whether checkpoints are kept when the result stands.
+    score_min_umi : int, optional
+        Spots with fewer counts do not count in scores; see `scored_spots`.
     """
 
     dataset: Dataset
@@ -70,6 +70,7 @@ class Unit:
     device: str
     out: Path
     keep: bool = False
+    score_min_umi: int | None = None
 
     @property
     def name(self) -> str:
@@ -153,9 +154,15 @@ class Unit:
         predicted = (yield from each(section)) if each else {"": (yield from predictor.predict(section))}
         columns = [column for column, gene in enumerate(self.fold.genes) if gene in section.spots.var_names]
         genes = [self.fold.genes[column] for column in columns]
-        measured = dense(expression_of(section.spots, genes))
         scored = {name: np.asarray(values)[:, columns] for name, values in predicted.items()}
-        return score_section(section.name, genes, measured, scored, self.dataset.shown)
+        return score_section(
+            section,
+            genes,
+            scored,
+            variable=self.fold.variable,
+            shown=self.dataset.shown,
+            min_umi=self.score_min_umi,
+        )
 
 
 def _plain(settings: Any) -> dict[str, Any]:
