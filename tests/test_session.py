@@ -61,14 +61,15 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     np.testing.assert_allclose(shown.pcc, pcc(measured, prediction.expression(["GENE7"]))[0])
     assert shown.flat == (np.ptp(np.percentile(shown.predicted, [1, 99])) < 0.5)
     varies = "   prediction hardly varies" * shown.flat
-    assert shown.title == f"GENE7   PCC {shown.pcc:.2f}{varies}   n = 36 spots"
+    assert shown.title == f"C, patient P3   GENE7   PCC {shown.pcc:.2f}{varies}   n = 36 spots"
     said = heard(session.shown_changed)
     scores = score(prediction)
     session.set_scores(scores)
     assert len(said) == 1
     low, high = scores.table.loc["GENE7", ["low", "high"]]
     assert session.shown is not None
-    assert session.shown.title == f"GENE7   PCC {shown.pcc:.2f} (95 % {low:.2f} to {high:.2f}){varies}   n = 36 spots"
+    interval = f"(95 % {low:.2f} to {high:.2f})"
+    assert session.shown.title == f"C, patient P3   GENE7   PCC {shown.pcc:.2f} {interval}{varies}   n = 36 spots"
 
 
 def with_counts(like: Prediction, counts: np.ndarray) -> Prediction:
@@ -125,7 +126,7 @@ def test_a_gene_that_was_not_measured_says_so(
     session.show("GENE22")
     assert session.shown is not None
     assert session.shown.measured is None
-    assert session.shown.title.startswith("GENE22, predicted only   ")
+    assert session.shown.title.startswith("C   GENE22, predicted only   ")
     assert "PCC" not in session.shown.title
 
 

@@ -14,7 +14,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.counted import spots_in_words
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
-from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_words
+from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
 from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
@@ -155,11 +155,6 @@ def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption
         colours=drawn.colours,
         caption=caption,
     )
-
-
-def section_of(prediction: "Prediction") -> str:
-    """Return which section a figure of a prediction is of."""
-    return section_words(prediction.name, prediction.provenance.patient, prediction.provenance.synthetic)
 
 
 def caption(prediction: "Prediction", drawn: Drawn) -> str:

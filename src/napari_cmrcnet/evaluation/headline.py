@@ -1,6 +1,11 @@
 """What stands over a gene's maps, in the window, figures and reports: its score, or why it has none."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
 
 HARDLY_VARIES = "prediction hardly varies"
 PREDICTED_ONLY = "predicted only"
@@ -28,6 +33,11 @@ def in_lines(title: str, most: int = 60) -> str:
 def section_words(section: str, patient: str = "", synthetic: bool = False) -> str:
     """Return which section a figure is of: its name, the patient where known, and whether it is synthetic tissue."""
     return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic]))
+
+
+def section_of(prediction: "Prediction") -> str:
+    """Return the `section_words` of a prediction."""
+    return section_words(prediction.name, prediction.provenance.patient, prediction.provenance.synthetic)
 
 
 def score_line(

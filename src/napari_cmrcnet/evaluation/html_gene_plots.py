@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
-from napari_cmrcnet.evaluation.gene_figure import section_of
+from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_page import element, picture
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot

@@ -12,8 +12,8 @@ from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.counted import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of, section_of
-from napari_cmrcnet.evaluation.headline import COVERS
+from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
+from napari_cmrcnet.evaluation.headline import COVERS, section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
 from napari_cmrcnet.evaluation.leaks import warnings_of

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.evaluation.counted import spots_in_words
-from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of, section_of
+from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
+from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot

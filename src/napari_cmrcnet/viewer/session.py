@@ -51,6 +51,8 @@ class Shown:
         Spearman's correlation, and the partial one given depth; NaN where there is none.
     counted : bool (n,), optional
         The spots that count in the correlations, see `counted_spots`; all if not given.
+    section : str
+        Whose values they are, see `section_of`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Shown:
     spearman: float = float("nan")
     partial_pcc: float = float("nan")
     counted: npt.NDArray[np.bool_] | None = None
+    section: str = ""
 
     @property
     def score(self) -> str:
@@ -77,11 +80,12 @@ class Shown:
 
     @property
     def title(self) -> str:
-        """Name, score and number of spots, in one line."""
+        """Section, name, score and number of spots, in one line."""
         from napari_cmrcnet.evaluation.counted import spots_in_words
         from napari_cmrcnet.evaluation.headline import headline
 
-        return f"{headline(self.name, self.score)}   n = {spots_in_words(self.spots, len(self.predicted))}"
+        n = f"n = {spots_in_words(self.spots, len(self.predicted))}"
+        return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
 
     @property
     def spots(self) -> int:
@@ -315,6 +319,7 @@ class Session:
         measured: Float32 | None,
         flat: bool,
     ) -> None:
+        from napari_cmrcnet.evaluation.headline import section_of
         from napari_cmrcnet.evaluation.one_score import one_score
         from napari_cmrcnet.evaluation.scores import counted_spots
 
@@ -322,7 +327,7 @@ class Session:
         counted = counted_spots(prediction)
         found = one_score(measured, predicted, counted, prediction.totals, gene=kind == "gene")
         low, high = self._interval(name) if kind == "gene" else NO_INTERVAL
-        others = found.spearman, found.partial_pcc, counted
+        others = found.spearman, found.partial_pcc, counted, section_of(prediction)
         self.shown = Shown(name, kind, unit, predicted, measured, found.pcc, found.undefined, low, high, flat, *others)
         self.shown_changed.emit()
 

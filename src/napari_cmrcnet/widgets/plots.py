@@ -145,7 +145,7 @@ class PlotsPanel(QWidget):
     def _save(self, path: Path) -> None:
         from matplotlib.figure import Figure
 
-        from napari_cmrcnet.evaluation.gene_figure import section_of
+        from napari_cmrcnet.evaluation.headline import section_of
         from napari_cmrcnet.evaluation.picture_file import save_figure
 
         assert self.session.prediction is not None
