@@ -35,8 +35,9 @@ from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choice, choose, known_methods
+from napari_cmrcnet.evaluation.experiments.plots import method_moments
 from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Embedded, read_out
-from napari_cmrcnet.evaluation.experiments.report import Outcome
+from napari_cmrcnet.evaluation.experiments.report import Outcome, in_order
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result, save_result
 from napari_cmrcnet.evaluation.experiments.table_text import markdown
 from napari_cmrcnet.evaluation.experiments.tables import make_tables
@@ -133,7 +134,8 @@ def test_table_1_is_the_mean_pcc_of_the_test_sections_top_genes(done: Outcome, f
 
 def test_report_names_budget_folds_time_and_machine(done: Outcome) -> None:
     report = (done.out / "report.md").read_text()
-    for said in ("Seeds: 1. Budget: 1 epoch, ", "Fold S0: trained on S1; tested on S0; 24 genes", "preset tiny",
+    for said in ("Seeds: 1. Budget: 1 epoch, ", "Fold S0: trained on S1; tested on S0; 24 genes",
+                 "of which 24 are the union", "among the training sections' highly variable genes", "preset tiny",
                  " core", "| CMRCNet | 2 |", "The paper has no values for these sections", "k = 30"):  # fmt: skip
         assert said in report
     folds = json.loads((done.out / "folds.json").read_text())
@@ -512,7 +514,8 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
         assert abs(float(markers[column])) < 1
     assert ("Predicted depth", "HEG") in rows
     report = (found.out / "report.md").read_text("utf-8")
-    assert "2 spots have too few counts to be scored" in report
+    assert "scored at 34 of 36 spots" in report
+    assert "sequenced shallowly" not in report
     assert "markers: 2 of the sections' genes were found at fewer than 10 spots and have no score." in report
     with pytest.raises(UserError, match="score_min_umi was not given, now 0"):
         finish(benchmark(given, replace(asked, score_min_umi=0), tmp_path / "out"))
@@ -527,6 +530,33 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     assert main(["benchmark", str(sheet), *options, "--out", str(tmp_path / "none"), "--score-min-umi", "9999"]) == 1
     assert "0 of 36 spots of section S0 have enough counts to be scored (most: " in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_section_of_few_counts_is_named(folder: Path, tmp_path: Path) -> None:
+    for name in ("S0", "S1"):
+        shutil.copy(folder / f"{name}.tif", tmp_path / f"{name}.tif")
+        spots = anndata.read_h5ad(folder / f"{name}.h5ad")
+        spots.X = type(spots.X)(np.minimum(spots.X.toarray(), 1 if name == "S0" else 90))
+        spots.write_h5ad(tmp_path / f"{name}.h5ad")
+    found = finish(benchmark(dataset_in(tmp_path), plan(methods=("ridge",)), tmp_path / "out"))
+    (warning,) = found.warnings
+    assert warning.startswith("S0 was sequenced shallowly (median of 24 counts a spot)")
+    assert warning in (found.out / "report.md").read_text("utf-8")
+
+
+def test_figure_3_draws_measured_over_predicted_and_means_below_0_where_they_are() -> None:
+    table = pd.DataFrame({
+        "measured_mean": [0.5, 0.1, 2.0], "predicted_mean": [0.4, -0.3, 1.5],
+        "measured_variance": [1.0, 0.0, 0.2], "predicted_variance": [0.1, 0.0, 0.3],
+    })  # fmt: skip
+    figure = method_moments({"Ridge": table}, "S0")
+    mean, variance = figure.axes
+    drawn = {line.get_label(): line.get_ydata() for line in mean.get_lines()[:2]}
+    np.testing.assert_array_equal(drawn["measured"], [0.1, 0.5, 2.0])
+    np.testing.assert_array_equal(drawn["predicted"], [-0.3, 0.4, 1.5])
+    figure.draw_without_rendering()
+    assert mean.get_ylim()[0] < -0.3
+    assert [title.get_title() for title in (mean, variance)] == ["Ridge: mean of 3 genes", "Ridge: variance of 3 genes"]
 
 
 def values(*folds: Sequence[Sequence[float]]) -> list[list[np.ndarray]]:
@@ -641,6 +671,10 @@ def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
     given = Dataset("READ", (), Panel("p", ("G1",)), paper="READ")
     tables = {table.name: table for table in make_tables(given, found)}
     assert list(tables) == ["table1", "table2", "table5"]
+    written = "".join(in_order([*tables.values()], "### Table 3"))
+    assert [written.index(f"### Table {number}") for number in (1, 2, 3, 5)] == sorted(
+        written.index(f"### Table {number}") for number in (1, 2, 3, 5)
+    )
     first = {row.title: row for row in tables["table1"].rows}
     assert first["CMRCNet-50"].paper == {"HEG": 0.3327, "HVG": 0.4191, "markers": 0.2505}
     text = markdown(tables["table1"])

@@ -230,10 +230,11 @@ def test_moments_are_of_every_gene_that_has_a_logarithm() -> None:
     genes = ["A", "B", "C", "D"]
     table = moments(genes, np.random.default_rng(0))
     table.loc["C", "predicted_variance"] = 0.0
+    table.loc["D", "predicted_mean"] = -0.2  # as a regression may predict
     plot.show(table)
     draw(plot)
     mean, variance = plot.axes
-    assert mean.get_title() == "mean of 4 genes"
+    assert mean.get_title() == "mean of 3 genes\n1 more below 0"
     assert variance.get_title() == "variance of 3 genes\n1 more at 0"
     for axis in plot.axes:
         assert axis.get_xscale() == axis.get_yscale() == "log"

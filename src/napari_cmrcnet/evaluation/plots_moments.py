@@ -57,7 +57,7 @@ class MomentPlot(Plot):
         ----------
         table : DataFrame
             A row a gene, with ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``.
-            Genes of which one is 0 have no place on a logarithmic scale; their number is written.
+            Genes of which one is 0, or a mean below 0, have no place on a logarithmic scale; how many is written.
         """
         self.genes = table.index.to_numpy(object)
         n = len(self.genes)
@@ -78,7 +78,7 @@ class MomentPlot(Plot):
             axis.set(xlim=(low, high), ylim=(low, high))
             _number(axis, few=high / low < 100)
             left_out = n - int(drawn.sum())
-            note = f"\n{left_out:,} more at 0" if left_out else ""
+            note = f"\n{_without_logarithm(table, name)}" if left_out else ""
             axis.set_title(f"{name} of {n - left_out:,} genes{note}", fontsize=9)
 
         self.lay_out()
@@ -131,6 +131,13 @@ class MomentPlot(Plot):
             label.set(
                 color=style.accent, bbox={"facecolor": style.background, "edgecolor": "none", "alpha": 0.8, "pad": 1}
             )
+
+
+def _without_logarithm(table: "pd.DataFrame", name: str) -> str:
+    """Say how many genes have a moment of 0, and how many one below 0, as a regression may predict."""
+    least = table[[f"measured_{name}", f"predicted_{name}"]].min(axis=1)
+    numbers = {"at 0": int((least == 0).sum()), "below 0": int((least < 0).sum())}
+    return ", ".join(f"{number:,} more {where}" for where, number in numbers.items() if number)
 
 
 def _number(axis: "Axes", few: bool) -> None:

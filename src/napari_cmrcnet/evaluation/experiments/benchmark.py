@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.common.progress import Job, Progress
@@ -17,7 +15,8 @@ from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS, Choice, choose
 from napari_cmrcnet.evaluation.experiments.report import Outcome, write_report
-from napari_cmrcnet.evaluation.experiments.results import FORMAT, load_result, spots_that_count
+from napari_cmrcnet.evaluation.experiments.results import FORMAT, load_result
+from napari_cmrcnet.evaluation.experiments.said import Said, say_of
 from napari_cmrcnet.evaluation.experiments.unit import Unit
 from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.retrieval.device import choose_device
@@ -177,7 +176,7 @@ def benchmark(
     return outcome
 
 
-def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], list[str]]]:
+def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], Said]]:
     """Return the folds as they are on record, and what is to be said of each section.
 
     Folds are recorded here, or found to be those of this benchmark.
@@ -193,10 +192,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
         patients = {section.name: section.patient for section in sections}  # which the spots may name
         rows = [replace(row, patient=patients[row.section]) for row in dataset.rows]
         folds = make_folds(rows, plan.folds)
-        said = [
-            *(_introduced(section, plan.score_min_umi) for section in sections),
-            *_missing_markers(dataset, sections),
-        ]
+        said = say_of(dataset, sections, plan.score_min_umi)
         description = _describe(dataset, plan, sections)
         if (out / BENCHMARK).exists():
             _check_same(out, description)
@@ -216,29 +212,6 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], l
     write_json(out / BENCHMARK, description)
     write_json(out / FOLDS, [fold.to_dict() for fold in complete])
     return complete, said
-
-
-def _introduced(section: "Section", min_umi: int | None) -> str:
-    """Say what a section is, with its notes; refuse one that is too poor in counts to be scored."""
-    counted, totals = spots_that_count(section, min_umi)
-    left_out = int((~counted).sum())
-    depth = f" Median total {np.median(totals[counted]):,.0f} counts."
-    depth += f" {left_out} spots have too few counts to be scored." if left_out else ""
-    patient = f" of patient {section.patient}" if section.patient else ""
-    synthetic = " Synthetic: no score is of real tissue." if section.spots.uns["cmrcnet"]["synthetic"] else ""
-    size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
-    about = f"{section.name}{patient}: {section.spots.n_obs:,} spots, {section.spots.n_vars:,} genes, {size}."
-    return " ".join([f"{about}{depth}{synthetic}", *section.notes])
-
-
-def _missing_markers(dataset: Dataset, sections: "Sequence[Section]") -> list[str]:
-    """Say which markers no method can be scored on, as not all sections have them."""
-    shared = set.intersection(*(set(section.spots.var_names) for section in sections))
-    missing = [gene for gene in dataset.markers if gene not in shared]
-    if not missing:
-        return []
-    how = " Markers are compared by the names that the sections have." if len(missing) == len(dataset.markers) else ""
-    return [f"Not all sections have {len(missing)} of the {len(dataset.markers)} markers: {', '.join(missing)}.{how}"]
 
 
 def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:

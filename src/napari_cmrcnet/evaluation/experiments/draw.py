@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.evaluation.experiments.best_genes import GeneColumns, best_genes, mean_pcc_by_gene, title_of
 from napari_cmrcnet.evaluation.experiments.collected import Choose, Collected, Label, most_expressed, most_variable
 from napari_cmrcnet.evaluation.experiments.folds import Fold
+from napari_cmrcnet.evaluation.experiments.methods import DEPTH
 from napari_cmrcnet.evaluation.experiments.plots import (
     gene_table,
     method_boxplot,
@@ -91,9 +92,14 @@ def _draw_section(
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
     names = [name for _, name in found.sections]
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
-    tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
+    tables = {
+        label.text: _moments(found.section(label, fold, seed, section.name), label)
+        for label in labels
+        if label.method != DEPTH  # no expression
+    }
     where = section_words(section.name, section.patient)
-    yield from _save(method_moments(tables, where), out / f"figure3_{safe}")
+    if tables:
+        yield from _save(method_moments(tables, where), out / f"figure3_{safe}")
     if not varying:
         return
     one = found.section(varying[0], fold, seed, section.name)

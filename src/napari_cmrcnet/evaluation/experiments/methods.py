@@ -141,6 +141,8 @@ STEPS = _steps()
 """From the published method to the tuned one, each row with all above it; then the tuned one with another part."""
 
 
+DEPTH = "depth"
+"""Predicts a spot's log total for every gene: its values are no expression, their correlations count."""
 CEILING = "ceiling"
 """Reads the test section's own measurements: no rival, but what is left to gain."""
 

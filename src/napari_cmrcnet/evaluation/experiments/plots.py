@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.evaluation.gene_correlation import clustered, correlations
 from napari_cmrcnet.evaluation.plot_style import PRINT, plain, restyle
-from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +19,7 @@ Array = NDArray[np.float64]
 
 # Paul Tol's "muted", safe for the colour-blind; CMRCNet has the style's accent.
 _COLOURS = ("#332288", "#44aa99", "#999933", "#882255", "#88ccee", "#117733", "#ddcc77", "#aa4499", "#cc6677")
+_LINEAR = 0.01  # of log-normalised expression: up to it the scale of figure 3 is linear
 _CORRELATIONS = "RdBu_r"  # diverging, white at 0, safe for the colour-blind
 
 
@@ -80,12 +80,16 @@ def _box(axis: "Axes", place: int, pcc: Array, colour: str) -> None:
 
 
 def method_moments(tables: "Mapping[str, pd.DataFrame]", title: str) -> "Figure":
-    """Draw mean and variance of every gene, predicted against measured, a row a method (figure 3).
+    """Draw mean and variance of every gene, measured and predicted one over the other, a row a method (figure 3).
+
+    Genes are in the order of the measured value, the lowest first. Both scales are linear near 0 and logarithmic
+    beyond, so that a gene at 0, or one whose predicted mean is below 0, is drawn where it is.
 
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        By method, what `MomentPlot.show` takes.
+        By method, a row a gene with ``measured_mean``, ``measured_variance``, ``predicted_mean``,
+        ``predicted_variance``.
     title : str
         What it is of.
     """
@@ -93,14 +97,27 @@ def method_moments(tables: "Mapping[str, pd.DataFrame]", title: str) -> "Figure"
 
     figure = Figure(figsize=(8.0, 3.4 * len(tables)), layout="constrained", dpi=130)
     for axes, (method, table) in zip(figure.subplots(len(tables), 2, squeeze=False), tables.items(), strict=True):
-        MomentPlot(figure, list(axes)).show(table)
-        for axis in axes:
-            for dots in axis.lines:
-                dots.set_rasterized(True)  # thousands a method
-            axis.set_title(f"{plain(method)}: {axis.get_title()}", fontsize=9)
+        for axis, moment in zip(axes, ("mean", "variance"), strict=True):
+            _overlaid(axis, table[f"measured_{moment}"], table[f"predicted_{moment}"])
+            axis.set_ylabel(f"{moment} over the spots", fontsize=9)
+            axis.set_title(f"{plain(method)}: {moment} of {len(table):,} genes", fontsize=9)
     figure.suptitle(plain(title), fontsize=10)
     restyle(figure, PRINT)
     return figure
+
+
+def _overlaid(axis: "Axes", measured: "pd.Series[float]", predicted: "pd.Series[float]") -> None:
+    order = np.argsort(measured.to_numpy(), kind="stable")
+    rank = np.arange(len(order))
+    dots: dict[str, Any] = {"markersize": 2.0, "markeredgewidth": 0, "rasterized": True}  # thousands a method
+    axis.plot(rank, predicted.to_numpy()[order], "o", color=PRINT.dots, alpha=0.5, label="predicted", **dots)
+    axis.plot(rank, measured.to_numpy()[order], "o", color=PRINT.accent, label="measured", **dots)
+    axis.axhline(0, color=PRINT.muted, linewidth=0.8, zorder=0)
+    axis.set_yscale("symlog", linthresh=_LINEAR)
+    axis.set_xlabel("genes, in the order of the measured value", fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False, markerscale=3)
 
 
 def method_correlations(genes: Sequence[str], measured: Array, predicted: Mapping[str, Array], title: str) -> "Figure":

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.counted import MIN_SPOTS
 from napari_cmrcnet.evaluation.experiments import best_genes, paper
 from napari_cmrcnet.evaluation.experiments.bootstrap import RESAMPLES
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.draw import draw
-from napari_cmrcnet.evaluation.experiments.folds import Fold
+from napari_cmrcnet.evaluation.experiments.folds import N_VARIABLE, Fold
 from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET, READ, STEPS, Choice
 from napari_cmrcnet.evaluation.experiments.results import UnitResult
+from napari_cmrcnet.evaluation.experiments.said import Said
 from napari_cmrcnet.evaluation.experiments.table_text import markdown, write_csv
 from napari_cmrcnet.evaluation.experiments.tables import Table, compared, make_tables
+from napari_cmrcnet.evaluation.set_scores import AMONG
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.benchmark import Plan
@@ -48,7 +51,7 @@ class Outcome:
 def write_report(
     dataset: "Dataset",
     plan: "Plan",
-    sections: Sequence[str],
+    sections: Said,
     choices: Sequence[Choice],
     folds: Sequence[Fold],
     results: Sequence[UnitResult],
@@ -61,8 +64,8 @@ def write_report(
     ----------
     dataset, plan, choices, folds
         What was asked for.
-    sections : sequence of str
-        What is to be said of each section.
+    sections : Said
+        What is to be said of the sections.
     results : sequence of UnitResult
         What was done.
     failed : mapping of str to UserError
@@ -94,11 +97,19 @@ def write_report(
         for path in draw(dataset, found, labels, genes, plan.sets, out / "figures") if plan.figures and labels else ():
             files.append(path)
             yield Progress("Drawing figures", len(files), 0, "files")
-    warnings = tuple(dict.fromkeys((*(said for fold in folds for said in fold.leaks), *_versions(results))))
+    leaks = (said for fold in folds for said in fold.leaks)
+    warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]
-    text = _text(dataset, plan, sections, found, [*map(markdown, tables), third], pictures, warnings, failed)
+    text = _text(dataset, plan, sections.each, found, in_order(tables, third), pictures, warnings, failed)
     files.append(_write(out / "report.md", text))
     return Outcome(out, tables, warnings, tuple(files))
+
+
+def in_order(tables: Sequence[Table], third: str) -> list[str]:
+    """Return the tables as Markdown in the order of the paper; third is its Table 3, ``""`` where there is none."""
+    written = [markdown(table) for table in tables]
+    written.insert(sum(table.name in ("table1", "table2") for table in tables), third)
+    return [text for text in written if text]
 
 
 def _text(
@@ -149,7 +160,8 @@ def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:
     ]
     said += [
         f"Fold {fold.name}: trained on {', '.join(fold.training)}; tested on {', '.join(fold.test)}; "
-        f"{len(fold.genes):,} genes, chosen on the training sections."
+        f"{len(fold.genes):,} genes, chosen on the training sections, of which {len(fold.variable):,} are the union of "
+        f"each one's {N_VARIABLE:,} most variable."
         for fold in found.folds
     ]
     return _bullets(said)
@@ -159,8 +171,9 @@ def _figures(pictures: Sequence[Path]) -> str:
     """Link every picture; the box plot is shown."""
     said = (
         "Each is beside its SVG. Figure 2: PCC of the genes of each set, a dot a gene, means over seeds. The others "
-        "are of seed 0. Figure 3: mean and variance of every gene. Figure 4: gene-gene correlation, in the order of "
-        "the measured clustering. Maps, the paper's figures 5 to 7: measured beside each method, on its colour scale."
+        "are of seed 0. Figure 3: mean and variance of every gene, predicted over measured. Figure 4: gene-gene "
+        "correlation, in the order of the measured clustering. "
+        "Maps, the paper's figures 5 to 7: measured beside each method, on its colour scale."
     )
     links = [f"- [{path.stem}](figures/{path.name})" for path in pictures]
     shown = [f"![{path.stem}](figures/{path.name})" for path in pictures if path.stem == "figure2"]
@@ -169,12 +182,20 @@ def _figures(pictures: Sequence[Path]) -> str:
 
 def _explained(dataset: "Dataset", plan: "Plan") -> str:
     undefined = "counted as 0" if plan.nan_as_zero else "left out of the mean and counted in the CSV files"
+    least = "a spot with fewer than 100 counts (10 in panels under 1,000 genes)"
+    if plan.score_min_umi is not None:
+        least = f"a spot with fewer than {plan.score_min_umi} counts"
     said = (
         "Mean PCC over the genes of a set, then over seeds and test sections. HEG and HVG are the genes of the highest "
-        "mean and variance in the test section, among those that all methods predict. In parentheses the 95 % interval "
-        f"of {RESAMPLES:,} resamples of folds and genes; Δ is the difference to CMRCNet in the same resamples, below 0 "
-        f"where CMRCNet is better. An undefined PCC (a constant gene) is {undefined}. With few folds intervals are "
-        "rough, and they do not cover how far other patients differ."
+        f"mean and variance in the test section, {AMONG[plan.sets]}. What has no say in a score: {least}, and a gene "
+        f"found at fewer than {MIN_SPOTS} of the other spots. An undefined PCC (a constant gene) is "
+        f"{undefined}.\n\n"
+        f"In parentheses the 95 % interval of {RESAMPLES:,} resamples of folds and genes: it covers which of these "
+        "genes and which of these sections were taken, and is rough for few sections. It does not cover how far new "
+        "patients differ, nor another training of the same method. "
+        "Δ is the difference to CMRCNet over the genes that both have, in the same resamples, below 0 where CMRCNet is "
+        "better. 'sections' is the range of the sections' own means. 'given depth' is the partial correlation given a "
+        "spot's log total and its square: what is left of a score once sequencing depth is taken out of both sides."
     )
     if dataset.paper:
         folds = "" if plan.folds == "sample" else " The folds here are others: by patient."
