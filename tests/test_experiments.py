@@ -466,6 +466,18 @@ def test_the_papers_sets_are_ranked_among_the_training_sections_variable_genes(
     assert done.tables[0].too_rare == {"HEG": 0, "HVG": 0}
 
 
+def test_predicted_depth_has_scores_and_no_maps(folder: Path, tmp_path: Path) -> None:
+    """Its values are no expression: a map would have the colour of the highest value everywhere."""
+    finish(benchmark(dataset_in(folder), plan(methods=("ridge", "depth"), figures=True), tmp_path))
+    drawn = {path.stem: path.read_text("utf-8") for path in (tmp_path / "figures").glob("*.svg")}
+    assert "Predicted depth" in drawn["figure2"]
+    of_sections = {stem for stem in drawn if stem.endswith("S0") or "S0_" in stem}
+    assert of_sections == {"figure3_S0", "figure4_S0_HEG", "figure4_S0_HVG", "map_GENE1_S0"}
+    for stem in of_sections:
+        assert "Ridge" in drawn[stem]
+        assert "Predicted depth" not in drawn[stem], stem
+
+
 def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

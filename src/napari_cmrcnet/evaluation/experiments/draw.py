@@ -67,7 +67,8 @@ def draw(
     Path
         Each file when it is written.
     """
-    varying = [label for label in labels if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
+    expressed = [label for label in labels if label.method != DEPTH]  # its values are no expression
+    varying = [label for label in expressed if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
     yield from _save(
         method_boxplot(_pcc(found, labels, sets), method_colours([label.text for label in labels])), out / "figure2"
     )
@@ -76,7 +77,7 @@ def draw(
     for fold, name in found.sections:
         section = dataset.open(name)
         with section.slide:
-            yield from _draw_section(section, fold, dataset, found, labels, varying, sets, out)
+            yield from _draw_section(section, fold, dataset, found, expressed, varying, sets, out)
 
 
 def _draw_section(
@@ -92,11 +93,7 @@ def _draw_section(
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
     names = [name for _, name in found.sections]
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
-    tables = {
-        label.text: _moments(found.section(label, fold, seed, section.name), label)
-        for label in labels
-        if label.method != DEPTH  # no expression
-    }
+    tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
     where = section_words(section.name, section.patient)
     if tables:
         yield from _save(method_moments(tables, where), out / f"figure3_{safe}")
