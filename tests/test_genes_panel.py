@@ -57,7 +57,8 @@ def prediction(original: Prediction) -> Prediction:
 
 def made(like: Prediction, bank: Any, spots: Any) -> Prediction:
     return Prediction(
-        spots.copy(), like.neighbours, like.similarity, like.confidence(), like.provenance, bank=bank
+        spots.copy(), like.neighbours, like.similarity, like.confidence(), like.provenance, bank=bank,
+        variable_genes=like.variable_genes,
     )  # fmt: skip
 
 
@@ -119,20 +120,74 @@ def test_every_gene_is_listed_with_what_is_known_of_it(
     assert cell(full, "GENE1", Column.INTERVAL) == f"{number(row.low)}…{number(row.high)}"
     assert cell(full, "GENE1", Column.MEASURED) == f"{prediction.measured(['GENE1']).mean():.2f}"
     assert cell(full, "GENE1", Column.PREDICTED) == f"{prediction.gene('GENE1').mean():.2f}"
-    assert cell(full, MARKER, Column.SETS) == "HEG, HVG, marker"
-    assert full.status.text() == "24 genes, PCC of 22"
+    assert cell(full, MARKER, Column.SETS) == "marker"
+    assert cell(full, "GENE2", Column.SETS) == "HEG, HVG"
+    assert full.status.text() == "24 genes, PCC of 22 over 36 spots"
     assert full.note.isHidden()
 
 
 def test_an_undefined_correlation_has_its_reason_in_words(full: GenesPanel) -> None:
     assert cell(full, "GENE8", Column.INTERVAL) == "not measured"
     assert cell(full, "GENE8", Column.MEASURED) == ""
-    assert cell(full, "GENE9", Column.INTERVAL) == "constant measured"
+    assert cell(full, "GENE9", Column.INTERVAL) == "found at 0 of 36 spots"
     assert "no measurement" in cell(full, "GENE8", Column.GENE, Qt.ItemDataRole.ToolTipRole)
     assert cell(full, "ERBB2", Column.GENE, Qt.ItemDataRole.ToolTipRole).startswith("ERBB2 (ENSG00000000007)\nAlso")
 
 
-@pytest.mark.parametrize(("column", "name"), [(Column.PCC, "pcc"), (Column.MEASURED, "measured_mean")])
+def test_titles_say_over_which_spots_and_among_which_genes(panel: GenesPanel, prediction: Prediction) -> None:
+    counts = prediction.spots.X.toarray()
+    counts[:2] = 0
+    spots = prediction.spots.copy()
+    spots.X = type(spots.X)(counts)
+    fewer = made(prediction, prediction.bank, spots)
+    panel.session.set_prediction(fewer, scores=score(fewer))
+    assert panel.status.text() == "24 genes, PCC of 22 over 34 of 36 spots"
+    assert "2 of 36 spots of C have under 10 counts" in panel.note.text()
+
+    def tip(column: Column) -> str:
+        return str(panel.model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole))
+
+    assert "Here 34 of 36 spots." in tip(Column.PCC)
+    assert "not another section or patient" in tip(Column.INTERVAL)
+    assert "ranked among the training sections' highly variable genes" in tip(Column.SETS)
+    panel.session.set_prediction(fewer, scores=score(fewer, sets="all"))
+    assert "ranked among all genes" in tip(Column.SETS)
+    assert "ranked among all genes" in panel.filter.toolTip()
+
+
+def test_columns_are_chosen_by_a_menu_of_the_titles_and_remembered(
+    qtbot: Any, full: GenesPanel, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, row = full.table, scores.table.loc["GENE1"]
+    tip = cell(full, "GENE1", Column.GENE, Qt.ItemDataRole.ToolTipRole)
+    assert "Found at 36 spots; the PCC is over 36 spots." in tip
+    actions = {action.text(): action for action in table.column_menu().actions()}
+    for column, name, value in (
+        (Column.PARTIAL, "Partial PCC, given depth", row.partial_pcc),
+        (Column.SPEARMAN, "Spearman's correlation", row.spearman),
+        (Column.FOUND, "Spots where it was found", 36),
+    ):
+        assert table.isColumnHidden(column)
+        assert not actions[name].isChecked()
+        actions[name].trigger()
+        assert not table.isColumnHidden(column)
+        assert cell(full, "GENE1", column) == ("36" if column == Column.FOUND else number(value))
+    actions["Mean predicted"].trigger()
+    assert table.isColumnHidden(Column.PREDICTED)
+    another = GenesPanel(full.viewer)
+    qtbot.addWidget(another)
+    for column in (Column.PARTIAL, Column.SPEARMAN, Column.FOUND):
+        assert not another.table.isColumnHidden(column)
+    assert another.table.isColumnHidden(Column.PREDICTED)
+    asked: list[QPoint] = []
+    monkeypatch.setattr("napari_cmrcnet.widgets.gene_table.QMenu.popup", lambda _, at: asked.append(at))
+    table.horizontalHeader().customContextMenuRequested.emit(QPoint(100, 5))
+    assert asked == [table.horizontalHeader().mapToGlobal(QPoint(100, 5))]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"), [(Column.PCC, "pcc"), (Column.PARTIAL, "partial_pcc"), (Column.MEASURED, "measured_mean")]
+)
 def test_sorted_both_ways_what_is_not_known_stays_last(
     full: GenesPanel, scores: Scores, column: Column, name: str
 ) -> None:
@@ -348,7 +403,7 @@ def test_without_measurements_their_columns_are_gone(panel: GenesPanel, predicti
     spots = prediction.spots.copy()
     spots.X = None
     panel.session.set_prediction(made(prediction, prediction.bank, spots))
-    for column in (Column.PCC, Column.INTERVAL, Column.MEASURED):
+    for column in (Column.PCC, Column.INTERVAL, Column.FOUND, Column.MEASURED):
         assert panel.table.isColumnHidden(column)
     assert "no measurements" in panel.note.text()
     assert panel.filter.findText("Measured genes") < 0

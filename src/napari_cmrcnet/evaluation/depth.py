@@ -107,7 +107,9 @@ class Depth:
         return self.median_total < enough or self.share > SHALLOW_SHARE
 
     def __str__(self) -> str:
-        share = "" if np.isnan(self.share) else f"; depth explains {self.share:.0%} of the variance of expression"
+        share = (
+            "" if np.isnan(self.share) else f"; depth explains {100 * self.share:.0f} % of the variance of expression"
+        )
         return f"median of {self.median_total:,.0f} counts a spot{share}"
 
 

@@ -51,6 +51,7 @@ def _of_section(scored: Scores) -> dict[str, Any]:
         "spots_scored": scored.spots,
         "min_umi_scored": scored.min_umi,
         "depth": plain(asdict(scored.depth)),
+        "morans_i_of_hvg": structure(scored),
         "genes": len(scored.table),
         "genes_scored": int(scored.table.pcc.notna().sum()),
         "panel": scored.panel,
@@ -151,6 +152,7 @@ def figure(value: float | None) -> str:
 
 def _section_text(scored: Scores) -> list[str]:
     lines = [f"## {scored.section}", "", f"Sequencing depth: {scored.depth}.", ""]
+    lines += _structure(scored)
     if scored.panel:
         lines += [f"Markers: {scored.panel}.", ""]
     if scored.missing_markers:
@@ -167,6 +169,26 @@ def _section_text(scored: Scores) -> list[str]:
     lines += ["What was run on what:", ""]
     lines += [f"- {key}: {_short(value)}" for key, value in simple.items()] + [""]
     return lines
+
+
+def _structure(scored: Scores) -> list[str]:
+    """Return how much spatial structure measured and predicted expression have."""
+    means = structure(scored)
+    if means["measured"] is None:
+        return []
+    return [
+        f"Spatial structure: Moran's I of the HVG is {figure(means['measured'])} measured and "
+        f"{figure(means['predicted'])} predicted, on average (0: neighbouring spots are unlike, 1: alike). Predictions "
+        "are smoother than measurements, which are noisy from spot to spot.",
+        "",
+    ]
+
+
+def structure(scored: Scores) -> dict[str, float | None]:
+    """Return the mean of Moran's I over the HVG, measured and predicted; None while it is not known."""
+    hvg = scored.table[scored.table.HVG]
+    means = {of: float(hvg[f"{of}_morans_i"].mean()) for of in ("measured", "predicted")}
+    return {of: None if np.isnan(mean) else mean for of, mean in means.items()}
 
 
 def _gene_row(gene: str, row: Mapping[Any, Any]) -> str:

@@ -1,6 +1,6 @@
 """What scores are over, in words: it is said wherever they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import AMONG, Definition
@@ -11,24 +11,35 @@ def score_notes(scores: Sequence[Scores], asked: Definition = "paper") -> tuple[
 
     Spots that were left out, shallow sequencing, and genes ranked among others than was asked for.
     """
-    said = []
-    for one in scores:
-        if one.left_out:
-            said.append(
-                f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts: "
-                "they are left out of its scores, not of its maps."
-            )
-        if one.depth.shallow:
-            said.append(
-                f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from "
-                "depth: look at the partial PCC, which is what is left of it."
-            )
-        if one.definition != asked:
-            said.append(
-                f"The prediction of {one.section} does not say which genes vary in its training sections, so its HEG "
-                "and HVG are ranked among all genes."
-            )
-    return tuple(said)
+    return tuple(note for one in scores for note in _notes(one, asked))
+
+
+def _notes(one: Scores, asked: Definition) -> Iterator[str]:
+    if one.left_out:
+        yield left_out_in_words(one)
+    if one.depth.shallow:
+        yield shallow_in_words(one)
+    if one.definition != asked:
+        yield (
+            f"The prediction of {one.section} does not say which genes vary in its training sections, so its HEG "
+            "and HVG are ranked among all genes."
+        )
+
+
+def left_out_in_words(one: Scores) -> str:
+    """Return how many spots do not count, and why."""
+    return (
+        f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts: they are "
+        "left out of its scores, not of its maps."
+    )
+
+
+def shallow_in_words(one: Scores) -> str:
+    """Return that a section was sequenced shallowly, and what to make of it."""
+    return (
+        f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from depth: "
+        "look at the partial PCC, which is what is left of it."
+    )
 
 
 def sets_in_words(scores: Sequence[Scores]) -> str:

@@ -17,9 +17,20 @@ if TYPE_CHECKING:
 
 Bools = npt.NDArray[np.bool_]
 
+_COLUMNS = {
+    "pcc": "pcc",
+    "low": "low",
+    "high": "high",
+    "partial": "partial_pcc",
+    "spearman": "spearman",
+    "found": "spots_found",
+}  # of what the scores bring, the column of their table
+
 SETS = ("HEG", "HVG", "markers")
 NOT_MEASURED = "not measured"
-SORTS = ("ticked", "gene", "pcc", "low", "measured", "predicted", "sets")
+SORTS = ("ticked", "gene", "pcc", "low", "partial", "spearman", "found", "measured", "predicted", "sets")
+OF_SCORES = frozenset(SORTS) - {"ticked", "gene", "measured", "predicted"}
+"""What is sorted by that scores bring."""
 
 
 class Listed(Sequence[str]):
@@ -77,6 +88,10 @@ class GeneList:
     ----------
     pcc, low, high : float64 (genes,)
         Correlation and its interval; NaN where undefined or not known yet.
+    partial, spearman, found : float64 (genes,)
+        Partial correlation given depth, Spearman's, and at how many spots a gene was found; NaN likewise.
+    over, among : str
+        In words, the spots that count and the genes that HEG and HVG are ranked among; "" while nothing is scored.
     measured, predicted : float32 (genes,)
         Means over all spots, NaN where not measured.
     ticked : bool (genes,)
@@ -100,7 +115,8 @@ class GeneList:
             self._sets["markers"] = self.members(prediction.panel)
         self._panel = np.zeros(n, bool)
         self._scored = self._complete = False
-        self.pcc, self.low, self.high = np.full((3, n), np.nan)
+        self.pcc, self.low, self.high, self.partial, self.spearman, self.found = np.full((6, n), np.nan)
+        self.over = self.among = self._of_scores = ""
         self._undefined: dict[int, str] = {}
         self.rows = np.arange(n)
         self.aliases: Mapping[int, str] = {}
@@ -151,17 +167,24 @@ class GeneList:
         """Take correlations, intervals and sets."""
         import pandas as pd
 
+        from napari_cmrcnet.evaluation.counted import spots_in_words
+        from napari_cmrcnet.evaluation.score_notes import score_notes
+        from napari_cmrcnet.evaluation.set_scores import AMONG
+
         rows = scores.table.index.get_indexer(pd.Index(self.names.symbols))
         columns = np.flatnonzero(rows >= 0)
         table = scores.table.iloc[rows[columns]]
-        for name in ("pcc", "low", "high"):
-            getattr(self, name)[columns] = table[name].to_numpy()
+        for name, column in _COLUMNS.items():
+            getattr(self, name)[columns] = table[column].to_numpy()
         for name, members in self._sets.items():
             members[columns] = table[name].to_numpy()
         reasons = table["undefined"].to_numpy()
         self._undefined = {int(columns[row]): str(reasons[row]) for row in np.flatnonzero(reasons != "")}
         self._scored = True
         self._complete = bool(scores.replicates) or not self.n_correlated
+        self.over = spots_in_words(scores.spots, len(scores.scored))
+        self.among = AMONG[scores.definition]
+        self._of_scores = " ".join(score_notes([scores]))
         self._sorted = None
 
     def set_panel(self, panel: "Panel | None") -> None:
@@ -249,11 +272,11 @@ class GeneList:
         line = f"{text} → {', '.join(meant)}. " if meant else ""
         line += f"{total:,} genes"
         if self.scored:
-            line += f", PCC of {self.n_correlated:,}"
+            line += f", PCC of {self.n_correlated:,} over {self.over}"
         return line + (f"; {listed:,} shown" if listed < total else "")
 
     def note(self, scoring: bool) -> str:
-        """Say what is still to come or never will, in a sentence; ``""`` where all is known.
+        """Say what is still to come or never will, then what is to be known of the scores; ``""`` for neither.
 
         Parameters
         ----------
@@ -263,7 +286,7 @@ class GeneList:
         if not self.any_measured:
             return "The section has no measurements to compare with."
         if not self.scores_due:
-            return ""
+            return self._of_scores
         what = "intervals" if self.scored else "PCC of all genes"
         return f"The {what} are {'being computed and appear here' if scoring else 'not computed'}."
 

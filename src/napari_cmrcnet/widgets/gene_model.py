@@ -17,9 +17,12 @@ class Column(IntEnum):
     GENE = 1
     PCC = 2
     INTERVAL = 3
-    MEASURED = 4
-    PREDICTED = 5
-    SETS = 6
+    PARTIAL = 4
+    SPEARMAN = 5
+    FOUND = 6
+    MEASURED = 7
+    PREDICTED = 8
+    SETS = 9
 
 
 # Made once: Qt asks for them at every cell that it draws.
@@ -27,13 +30,29 @@ _CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.I
 _TICKED_CELL = _CELL | Qt.ItemFlag.ItemIsUserCheckable
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_NUMBERS = (Column.PCC, Column.INTERVAL, Column.MEASURED, Column.PREDICTED)
-_TITLES = ("", "Gene", "PCC", "95 %", "Meas", "Pred", "Sets")
+_NUMBERS = tuple(column for column in Column if Column.PCC <= column <= Column.PREDICTED)
+_TITLES = ("", "Gene", "PCC", "95 %", "Part", "Spear", "Spots", "Meas", "Pred", "Sets")
+NAMES = {
+    Column.PCC: "PCC",
+    Column.INTERVAL: "95 % interval of the PCC",
+    Column.PARTIAL: "Partial PCC, given depth",
+    Column.SPEARMAN: "Spearman's correlation",
+    Column.FOUND: "Spots where it was found",
+    Column.MEASURED: "Mean measured",
+    Column.PREDICTED: "Mean predicted",
+    Column.SETS: "Sets",
+}
+"""Columns that may be hidden, by what a menu calls them."""
 _TIPS = (
     "Tick genes, or press the space bar, to make a panel of them.",
     "The gene's symbol. An alias by which it was found stands behind it.",
-    "Pearson correlation of predicted with measured expression over all spots.",
-    "95 % interval of the correlation, by drawing blocks of neighbouring spots anew 1,000 times.",
+    "Pearson correlation of predicted with measured expression over the spots that have enough counts.",
+    "95 % interval of the correlation, by drawing blocks of neighbouring spots again 1,000 times. It covers the spots "
+    "of this section, not another section or patient.",
+    "Partial PCC: what is left of the correlation once the log of a spot's total counts, and its square, are taken "
+    "out of both sides. Far below the PCC, the prediction mostly follows how deeply a spot was sequenced.",
+    "Spearman's correlation of the ranks.",
+    "At how many of the spots with enough counts the gene was found. Below 10 it has no score.",
     "Mean measured expression over all spots, log-normalised.",
     "Mean predicted expression over all spots, log-normalised.",
     "HEG (E): of the 50 most expressed genes. HVG (V): of the 50 most variable. Marker (M): of the checkpoint's panel. "
@@ -171,13 +190,21 @@ class GeneModel(QAbstractTableModel):
             case Qt.ItemDataRole.DisplayRole:
                 return _TITLES[section] + self._arrow(section)
             case Qt.ItemDataRole.ToolTipRole:
-                return _TIPS[section]
+                return self._tip(section)
             case Qt.ItemDataRole.InitialSortOrderRole:
                 return Qt.SortOrder.AscendingOrder if section == Column.GENE else Qt.SortOrder.DescendingOrder
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _RIGHT if section in _NUMBERS else _LEFT
             case _:
                 return None
+
+    def _tip(self, section: int) -> str:
+        genes = self.genes
+        tip = _TIPS[section]
+        if genes is not None and genes.scored:
+            here = {int(Column.PCC): f" Here {genes.over}.", int(Column.SETS): f" Both are ranked {genes.among}."}
+            tip += here.get(section, "")
+        return f"{tip}\nRight-click to choose columns." if section in NAMES else tip
 
     def _arrow(self, section: int) -> str:
         """Return the sign of the order behind the title of the column that sorts; napari's covers the title."""
@@ -196,6 +223,11 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
         case Column.MEASURED | Column.PREDICTED:
             mean = (genes.measured if column == Column.MEASURED else genes.predicted)[gene]
             return "" if np.isnan(mean) else f"{mean:.2f}"
+        case Column.PARTIAL | Column.SPEARMAN:
+            value = (genes.partial if column == Column.PARTIAL else genes.spearman)[gene]
+            return "" if np.isnan(value) else number(value)
+        case Column.FOUND:
+            return "" if np.isnan(genes.found[gene]) else f"{genes.found[gene]:,.0f}"
         case Column.SETS:
             return ", ".join(genes.sets_of(gene))
         case _:
@@ -218,7 +250,9 @@ def _correlation(genes: GeneList, gene: int, column: int) -> str:
     if column == Column.PCC:
         return number(genes.pcc[gene])
     low, high = genes.low[gene], genes.high[gene]
-    return "…" if np.isnan(low) else f"{number(low)}…{number(high)}"
+    if np.isnan(low):
+        return "…" if genes.scores_due else "none"
+    return f"{number(low)}…{number(high)}"
 
 
 def number(value: float) -> str:
@@ -232,7 +266,9 @@ def _tip(genes: GeneList, gene: int) -> str:
     if names := aliases_by_symbol().get(symbol):
         lines.append(f"Also called {', '.join(names)}.")
     if reason := genes.reason(gene):
-        lines.append(_REASONS.get(reason, f"Its correlation is undefined: {reason}."))
+        lines.append(_REASONS.get(reason, f"It has no score: {reason}."))
+    elif not np.isnan(genes.found[gene]):
+        lines.append(f"Found at {genes.found[gene]:,.0f} spots; the PCC is over {genes.over}.")
     if sets := genes.sets_of(gene):
         lines.append(f"In {', '.join(sets)}.")
     return "\n".join(lines)

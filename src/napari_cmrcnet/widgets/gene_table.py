@@ -1,10 +1,13 @@
 """The table of genes on the screen: walked with the arrow keys, ticked with the space bar, sorted by its titles."""
 
-from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPointF, QRectF, Qt, Signal
+from functools import partial
+
+from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPoint, QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen, QPolygonF, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QMenu,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -13,11 +16,38 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cmrcnet.viewer.gene_list import SORTS
-from napari_cmrcnet.widgets.gene_model import INITIALS, REASON, Column, GeneModel
+from napari_cmrcnet.widgets.gene_model import INITIALS, NAMES, REASON, Column, GeneModel
+from napari_cmrcnet.widgets.remember import recall, remember
 
-_SAMPLES = ("", "MMMMMM", "−0.00", "−0.00…−0.00", "Meas▾", "Pred▾", "E V")  # text of the usual width
+_SAMPLES = (
+    "",
+    "MMMMMM",
+    "−0.00",
+    "−0.00…−0.00",
+    "−0.00",
+    "Spear▾",
+    "Spots▾",
+    "Meas▾",
+    "Pred▾",
+    "E V",
+)  # text of the usual width
 _PADDING = 8
 _BOX = 12.0  # pixels of a tick box
+
+
+_OF_MEASURED = (
+    Column.PCC,
+    Column.INTERVAL,
+    Column.PARTIAL,
+    Column.SPEARMAN,
+    Column.FOUND,
+    Column.MEASURED,
+)  # columns that need measurements
+_SELDOM = (Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # hidden until they are asked for
+
+
+def _key(column: Column) -> str:
+    return f"genes/{column.name.lower()}"
 
 
 class _Tick(QStyledItemDelegate):
@@ -72,7 +102,7 @@ class _Reason(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Draw the cell, from the left edge of the column before it if it holds a reason."""
         if index.data(REASON):
-            option.rect.setLeft(option.rect.left() - self._table.columnWidth(Column.PCC))
+            option.rect.setLeft(option.rect.left() - self._table.columnWidth(Column.PCC))  # 0 where it is hidden
         super().paint(painter, option, index)
 
 
@@ -125,7 +155,11 @@ class GeneTable(QTableView):
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         columns.setStretchLastSection(True)
         columns.setMinimumSectionSize(24)
+        columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        columns.customContextMenuRequested.connect(self._choose_columns)
         self._usual: list[int] = []
+        self._measured = True
+        self._hide_columns()
 
     def reset(self) -> None:
         """Lay the new rows out at once: Qt would do it after it has drawn them, and draw them again."""
@@ -152,6 +186,7 @@ class GeneTable(QTableView):
             taken = sum(
                 self._usual[column] if column in (Column.GENE, Column.SETS) else self.columnWidth(column)
                 for column in Column
+                if not self.isColumnHidden(column)
             )
             left = self.viewport().width() - taken
             self.setColumnWidth(Column.GENE, self._usual[Column.GENE] + max(0, left) // 2)
@@ -166,8 +201,34 @@ class GeneTable(QTableView):
 
     def show_measured(self, measured: bool) -> None:
         """Show the columns that need measurements, or hide them."""
-        for column in (Column.PCC, Column.INTERVAL, Column.MEASURED):
-            self.setColumnHidden(column, not measured)
+        self._measured = measured
+        self._hide_columns()
+
+    def column_menu(self) -> QMenu:
+        """Return a menu of the columns, ticked where they are shown."""
+        menu = QMenu(self)
+        for column, name in NAMES.items():
+            if self._measured or column not in _OF_MEASURED:
+                action = menu.addAction(name)
+                action.setCheckable(True)
+                action.setChecked(not self.isColumnHidden(column))
+                action.toggled.connect(partial(self.choose_column, column))
+        return menu
+
+    def choose_column(self, column: Column, shown: bool) -> None:
+        """Show a column or hide it, today and from now on."""
+        remember({_key(column): shown})
+        self._hide_columns()
+
+    def _choose_columns(self, at: QPoint) -> None:
+        menu = self.column_menu()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.horizontalHeader().mapToGlobal(at))
+
+    def _hide_columns(self) -> None:
+        for column in NAMES:
+            shown = recall(_key(column), column not in _SELDOM)
+            self.setColumnHidden(column, not shown or (column in _OF_MEASURED and not self._measured))
         self._share()
 
     def keyboardSearch(self, search: str) -> None:  # noqa: N802 - Qt's name

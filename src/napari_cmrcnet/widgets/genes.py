@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QVBoxLayou
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.viewer.gene_list import GeneList
+from napari_cmrcnet.viewer.gene_list import OF_SCORES, GeneList
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.gene_model import Column, GeneModel
 from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
@@ -128,7 +128,7 @@ class GenesPanel(QWidget):
             return
         genes.set_scores(self.session.scores)
         self._fill_filter()
-        if genes.sort[0] in ("pcc", "low", "sets") or self.filter.currentData() in ("HEG", "HVG"):
+        if genes.sort[0] in OF_SCORES or self.filter.currentData() in ("HEG", "HVG"):
             self._arrange()
         else:
             self.model.refresh()
@@ -157,6 +157,7 @@ class GenesPanel(QWidget):
             entries += [("Measured genes", "measured")] if genes.any_measured else []
             if genes.scored:
                 entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
+                self.filter.setToolTip(f"Which genes the list shows. HEG and HVG are ranked {genes.among}.")
             entries += [("Markers of the checkpoint", "markers")] if genes.set_members("markers").any() else []
             entries += [("Ticked genes", "ticked")]
             entries += [(f"Panel {name}", _PANEL + name) for name in self.session.panels]
