@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.experiments.download import download
+from napari_cmrcnet.evaluation.experiments.folds import make_folds
 from napari_cmrcnet.evaluation.experiments.hest import hest_row, on_tissue
 from napari_cmrcnet.evaluation.experiments.recipes import Recipe, find_recipe, recipes
 from napari_cmrcnet.sections.sheet import read_sheet
@@ -85,6 +87,11 @@ def test_the_six_datasets_are_those_of_the_paper() -> None:
         "COAD": 4, "IDC": 4, "IDC-LymphNode": 4, "PSC": 4, "READ": 4, "SKCM": 2,
     }  # fmt: skip
     assert found["read"].patients == {"ZEN36": "P7", "ZEN40": "P7", "ZEN48": "P1", "ZEN49": "P1"}
+    assert found["coad"].patients == {"TENX111": "", "TENX147": "P5", "TENX148": "P2", "TENX149": "P1"}
+    assert {key: recipe.paper_size for key, recipe in found.items()} == {
+        "idc_lymphnode": (19964, 3467), "skcm": (5716, 541), "read": (8407, 3355), "coad": (18523, 412),
+        "idc": (44974, 500), "psc": (19968, 3355),
+    }  # fmt: skip
     assert {recipe.ks for recipe in found.values()} == {(50, 250, 500)}
     assert [found[key].map_genes for key in ("read", "coad", "idc")] == [("ITLN1",), ("CD24",), ("GATA3",)]
     assert find_recipe("IDC-LymphNode") == found["idc_lymphnode"]
@@ -92,7 +99,7 @@ def test_the_six_datasets_are_those_of_the_paper() -> None:
 
 
 def test_pixel_size_is_hests_estimate_not_the_slides_tag(hest: Path) -> None:
-    dataset = skcm().open_folder(hest)
+    dataset = skcm().open_folder(hest, all_spots=True)
     for name in IDS:
         section = dataset.open(name)
         with section.slide:
@@ -106,7 +113,7 @@ def test_pixel_size_is_hests_estimate_not_the_slides_tag(hest: Path) -> None:
 
 def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Path) -> None:
     everything = anndata.read_h5ad(hest / "st" / "TENX115.h5ad")
-    section = skcm().open_folder(hest, only_on_tissue=True).open("TENX115")
+    section = skcm().open_folder(hest).open("TENX115")
     with section.slide:
         assert section.spots.n_vars == 24 - 3
         assert not [name for name in section.spots.var_names if name.startswith(("BLANK", "Neg", "anti"))]
@@ -115,13 +122,26 @@ def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Pat
         assert any("5 of 36 spots are off the tissue" in note for note in section.notes)
 
 
+def test_a_patient_that_hest_does_not_name_is_one_of_their_own(hest: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(hest, tmp_path / "hest")
+    path = folder / "metadata" / "TENX115.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": None}))
+    dataset = replace(skcm(), patients={"TENX115": "", "TENX117": ""}).open_folder(folder)
+    assert [row.patient for row in dataset.rows] == ["of TENX115", "Patient 1"]
+    assert any("HEST does not name the patient of TENX115: each such section" in note for note in dataset.notes)
+    assert [fold.test for fold in make_folds(dataset.rows, "patient")] == [("TENX115",), ("TENX117",)]
+    assert not any("does not name" in note for note in skcm().open_folder(hest).notes)
+
+
 def test_a_dataset_by_its_name(hest: Path, tmp_path: Path) -> None:
-    arguments = ("--methods", "ridge,mean", "--no-figures", "--on-tissue", "--out", str(tmp_path / "out"))
+    arguments = ("--methods", "ridge,mean", "--no-figures", "--out", str(tmp_path / "out"))
     assert main(["benchmark", "skcm", "--data", str(hest), *arguments]) == 0
     report = (tmp_path / "out" / "report.md").read_text()
     assert "# Benchmark of SKCM" in report
     assert "tested on TENX115; 21 genes" in report
     assert "Beside it the paper's value" in report
+    assert "The paper has 5,716 spots and 541 genes of SKCM; here are 62 spots and, by fold, 21 to 21" in report
+    assert "include the platform's controls" in report
     assert main(["benchmark", "skcm", "--data", str(hest), *arguments, "--panel", "idc"]) == 1  # other markers
 
 
@@ -170,8 +190,10 @@ def test_download_gives_the_layout_and_a_sheet(hub: list[str], tmp_path: Path) -
     assert hub == ["metadata/TENX115.json", "st/TENX115.h5ad", "patches/TENX115.h5", "wsis/TENX115.tif",
                    "metadata/TENX117.json", "st/TENX117.h5ad", "wsis/TENX117.tif"]  # fmt: skip
     assert [(row.section, row.patient) for row in read_sheet(sheet)] == [("TENX115", "P2"), ("TENX117", "P1")]
-    with skcm().open_folder(tmp_path / "skcm").open("TENX117").slide as slide:
+    with skcm().open_folder(tmp_path / "skcm", all_spots=True).open("TENX117").slide as slide:
         assert slide.shape == (192, 192)
+    with pytest.raises(UserError, match=r"TENX117\.h5 does not exist, which says .*--all-spots"):
+        skcm().open_folder(tmp_path / "skcm")
 
 
 def test_a_closed_gate_says_the_two_steps(

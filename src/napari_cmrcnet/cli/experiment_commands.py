@@ -59,14 +59,14 @@ def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
     recipe = find_recipe(options.dataset)
     if recipe is not None:
         folder = options.data or Path(recipe.key)
-        dataset = recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, only_on_tissue=options.on_tissue)
+        dataset = recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, all_spots=options.all_spots)
         return dataset, recipe.ks
     if not Path(options.dataset).is_file():
         raise UserError(
             f"{options.dataset} is neither a sheet nor one of the paper's datasets ({', '.join(recipes())}); check it."
         )
-    if options.data or options.on_tissue:
-        raise UserError("--data and --on-tissue are of the paper's datasets; leave them out for a sheet.")
+    if options.data or options.all_spots:
+        raise UserError("--data and --all-spots are of the paper's datasets; leave them out for a sheet.")
     return from_sheet(Path(options.dataset), panel, options.min_umi), KS
 
 

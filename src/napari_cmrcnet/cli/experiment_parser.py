@@ -80,7 +80,7 @@ def add_benchmark(commands: "Commands") -> None:
     data.add_argument("--data", type=Path, metavar="DIR", help="where 'download' put the DATASET (its name)")
     data.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the dataset's)")
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
-    data.add_argument("--on-tissue", action="store_true", help="leave out spots of a DATASET that are off the tissue")
+    data.add_argument("--all-spots", action="store_true", help="keep spots of a DATASET that are off the tissue")
     add_patches(data)
 
     model = parser.add_argument_group("CMRCNet")

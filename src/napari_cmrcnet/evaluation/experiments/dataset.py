@@ -37,6 +37,8 @@ class Dataset:
         Spots with fewer counts are dropped.
     paper : str
         What the paper calls the dataset, ``""`` where it is none of the paper's.
+    paper_size : tuple of int, optional
+        How many spots, of all sections, and how many genes the paper names.
     notes : tuple of str
         What a reader of the scores must know.
     """
@@ -50,6 +52,7 @@ class Dataset:
     patches: Mapping[str, Path] = field(default_factory=dict)
     min_umi: int = 0
     paper: str = ""
+    paper_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -65,7 +65,7 @@ def download(recipe: Recipe, out: Path) -> Job[Path]:
     for path, size in sizes.items():
         yield from _fetch(recipe, path, out, before, total)
         before += size
-    return write_sheet(recipe.open_folder(out), out / "sections.csv")
+    return write_sheet(recipe.open_folder(out, all_spots=True), out / "sections.csv")
 
 
 def hest_files(name: str) -> tuple[str, ...]:

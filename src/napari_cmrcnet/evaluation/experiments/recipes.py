@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Recipe:
         Sections cut from one block.
     notes : tuple of str
         What a reader of the scores must know.
+    paper_size : tuple of int
+        How many spots, of all sections, and how many genes the paper names.
     """
 
     key: str
@@ -50,9 +52,10 @@ class Recipe:
     left_out_genes: tuple[str, ...]
     replicates: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    paper_size: tuple[int, int]
 
     def open_folder(
-        self, folder: Path, *, panel: Panel | None = None, min_umi: int = 0, only_on_tissue: bool = False
+        self, folder: Path, *, panel: Panel | None = None, min_umi: int = 0, all_spots: bool = False
     ) -> Dataset:
         """Return the dataset from a folder in HEST's layout.
 
@@ -64,8 +67,9 @@ class Recipe:
             In place of the paper's marker genes.
         min_umi : int
             Spots with fewer counts are dropped.
-        only_on_tissue : bool
-            Drop spots of which HEST has no patch. The paper's counts of spots are of all.
+        all_spots : bool
+            Keep spots of which HEST has no patch, since they are off the tissue. The paper's public code drops them;
+            the paper's numbers of spots are of all.
 
         Raises
         ------
@@ -75,7 +79,17 @@ class Recipe:
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist; download {self.name} to it, or name the folder that holds it.")
         rows = tuple(hest_row(folder, name, patient) for name, patient in self.patients.items())
-        patches = {name: patch_file(folder, name) for name in self.patients} if only_on_tissue else {}
+        unnamed = [row.section for row in rows if not row.patient]
+        rows = tuple(row if row.patient else replace(row, patient=f"of {row.section}") for row in rows)
+        notes = [
+            f"HEST does not name the patient of {', '.join(unnamed)}: each such section counts as a patient of its own."
+        ]
+        patches = {} if all_spots else {name: patch_file(folder, name) for name in self.patients}
+        if missing := [path for path in patches.values() if not path.is_file()]:
+            raise UserError(
+                f"{missing[0]} does not exist, which says what spots are on the tissue; download the dataset, or keep "
+                "all of its spots (--all-spots)."
+            )
         return Dataset(
             self.name,
             rows,
@@ -86,7 +100,8 @@ class Recipe:
             patches=patches,
             min_umi=min_umi,
             paper=self.name,
-            notes=self.notes,
+            paper_size=self.paper_size,
+            notes=(*self.notes, *(notes if unnamed else ())),
         )
 
 
@@ -106,6 +121,7 @@ def recipes() -> dict[str, Recipe]:
                 tuple(content["left_out_genes"]),
                 tuple(map(tuple, content["replicates"])),
                 tuple(content["notes"]),
+                (content["paper_spots"], content["paper_genes"]),
             )
     return found
 

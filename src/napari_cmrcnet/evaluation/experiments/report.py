@@ -100,7 +100,7 @@ def write_report(
     leaks = (said for fold in folds for said in fold.leaks)
     warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]
-    text = _text(dataset, plan, sections.each, found, in_order(tables, third), pictures, warnings, failed)
+    text = _text(dataset, plan, sections, found, in_order(tables, third), pictures, warnings, failed)
     files.append(_write(out / "report.md", text))
     return Outcome(out, tables, warnings, tuple(files))
 
@@ -115,14 +115,14 @@ def in_order(tables: Sequence[Table], third: str) -> list[str]:
 def _text(
     dataset: "Dataset",
     plan: "Plan",
-    sections: Sequence[str],
+    sections: Said,
     found: Collected,
     tables: Sequence[str],
     pictures: Sequence[Path],
     warnings: Sequence[str],
     failed: Mapping[str, UserError],
 ) -> str:
-    parts = [f"# Benchmark of {dataset.name}", _setting(dataset, plan, found)]
+    parts = [f"# Benchmark of {dataset.name}", _setting(dataset, plan, sections, found)]
     if warnings or dataset.notes:
         parts += ["## To know before reading the figures", _bullets([*warnings, *dataset.notes])]
     if failed:
@@ -131,7 +131,7 @@ def _text(
     parts += ["## Tables", _explained(dataset, plan), *tables]
     if pictures:
         parts += ["## Figures", _figures(pictures)]
-    parts += ["## Methods", _methods(found), "## Sections", _bullets(sections)]
+    parts += ["## Methods", _methods(found), "## Sections", _bullets(sections.each)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,7 +147,7 @@ def _versions(results: Sequence[UnitResult]) -> list[str]:
     return [f"The runs were made with several versions of {', '.join(several)}: differences may be of these."]
 
 
-def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:
+def _setting(dataset: "Dataset", plan: "Plan", sections: Said, found: Collected) -> str:
     kind = "a section" if plan.folds == "sample" else "a patient"
     number = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
     epochs = f"{number}, for all that have epochs" if plan.epochs else "each method's published epochs"
@@ -164,6 +164,13 @@ def _setting(dataset: "Dataset", plan: "Plan", found: Collected) -> str:
         f"each one's {N_VARIABLE:,} most variable."
         for fold in found.folds
     ]
+    if dataset.paper_size:
+        spots, genes = dataset.paper_size
+        numbers = sorted(len(fold.variable) for fold in found.folds)
+        said.append(
+            f"The paper has {spots:,} spots and {genes:,} genes of {dataset.name}; here are {sections.spots:,} spots "
+            f"and, by fold, {numbers[0]:,} to {numbers[-1]:,} variable genes, chosen without the test section."
+        )
     return _bullets(said)
 
 

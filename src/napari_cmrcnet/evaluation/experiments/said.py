@@ -25,10 +25,13 @@ class Said:
         What each section is.
     warnings : tuple of str
         What makes scores of some better than they look.
+    spots : int
+        Spots of all sections.
     """
 
     each: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+    spots: int
 
 
 def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | None) -> Said:
@@ -49,7 +52,9 @@ def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | Non
                 f"{section.name} was sequenced shallowly ({depth}): much of a PCC may come from depth. Compare with "
                 "the row 'Predicted depth', and look at what is left given depth."
             )
-    return Said((*each, *_missing_markers(dataset, sections)), tuple(warnings))
+    return Said(
+        (*each, *_missing_markers(dataset, sections)), tuple(warnings), sum(len(section.spots) for section in sections)
+    )
 
 
 def _introduced(section: "Section", scored: str, depth: Depth) -> str:
