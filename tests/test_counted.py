@@ -1,14 +1,18 @@
 """Which spots and genes count, depth, spatial structure and the paper's sets: against slow references."""
 
+from pathlib import Path
+
+import anndata
 import numpy as np
 import pytest
 from scipy import sparse
 from scipy.stats import pearsonr
 
 from napari_cmrcnet.evaluation.counted import detected_spots, scored_spots, unscored
-from napari_cmrcnet.evaluation.depth import depth_terms, partial_pcc
+from napari_cmrcnet.evaluation.depth import Depth, depth_r2, depth_terms, partial_pcc
 from napari_cmrcnet.evaluation.metrics import gene_sets, morans_i
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval
+from napari_cmrcnet.sections.expression import log_normalise
 
 
 @pytest.fixture
@@ -30,6 +34,31 @@ def test_partial_pcc_correlates_what_least_squares_on_the_log_total_leaves(rng: 
         pearsonr(left_of(measured[:, gene], totals), left_of(predicted[:, gene], totals)).statistic for gene in range(8)
     ]
     np.testing.assert_allclose(partial_pcc(measured, predicted, totals), expected, atol=1e-8)
+
+
+def test_depth_explains_the_share_that_adjusted_least_squares_says(rng: np.random.Generator) -> None:
+    totals = rng.integers(50, 20_000, 60)
+    measured = np.log1p(totals)[:, None] * [0, 0.1, 1] + rng.normal(size=(60, 3))
+    found = depth_r2(np.column_stack([measured, np.full(60, 0.1)]), totals)
+    for gene in range(3):
+        left = left_of(measured[:, gene], totals)
+        r2 = 1 - left @ left / ((measured[:, gene] - measured[:, gene].mean()) ** 2).sum()
+        assert found[gene] == pytest.approx(1 - (1 - r2) * 59 / 57)
+    assert np.isnan(found[3])
+    assert np.isnan(depth_r2(measured[:3], totals[:3])).all()
+
+
+def test_a_section_is_shallow_by_its_counts_or_by_what_they_explain() -> None:
+    assert not Depth(1000, 0.05, 15_000).shallow
+    assert Depth(999, 0.05, 15_000).shallow
+    assert Depth(9000, 0.11, 15_000).shallow
+    assert not Depth(150, 0.05, 300).shallow
+    assert Depth(99, float("nan"), 300).shallow
+    assert (
+        str(Depth(1234.0, 0.051, 9))
+        == "median of 1,234 counts a spot; depth explains 5 % of the variance of expression"
+    )
+    assert str(Depth(12.0, float("nan"), 9)) == "median of 12 counts a spot"
 
 
 def test_a_prediction_of_the_depth_alone_has_no_partial_pcc(rng: np.random.Generator) -> None:
@@ -109,3 +138,24 @@ def test_a_degenerate_bootstrap_gives_no_interval() -> None:
     assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, False]
     low, high = interval(np.full((1000, 1), 0.31))  # all alike: nothing was resampled
     assert np.isnan([low, high]).all()
+
+
+def test_of_a_real_section(real_data: Path) -> None:
+    """C5: two spots with hardly a count, and 400 genes and more that were found once, ESR1 among them."""
+    spots = anndata.read_h5ad(real_data / "her2st" / "C5.h5ad")
+    counts = sparse.csr_matrix(spots.X)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    counted = scored_spots(totals, spots.n_vars)
+    assert (counted.sum(), len(counted)) == (179, 181)
+    measured = log_normalise(counts)[counted].toarray()
+    reasons = dict(
+        zip(spots.var_names, unscored(measured, np.random.default_rng(0).random(measured.shape)), strict=True)
+    )
+    assert reasons["ESR1"] == "found at 1 of 179 spots"
+    assert reasons["ERBB2"] == ""
+    found = detected_spots(measured)
+    assert (found == 1).sum() > 400
+    assert all(reasons[gene] for gene in spots.var_names[found < 10])
+    share = np.nansum(depth_r2(measured, totals[counted]) * measured.var(axis=0)) / measured.var(axis=0).sum()
+    assert 0.03 < share < 0.07
+    assert not Depth(float(np.median(totals[counted])), float(share), spots.n_vars).shallow

@@ -98,11 +98,11 @@ def test_spots_with_hardly_a_count_are_shown_and_not_scored(session: Session, pr
 def test_the_title_s_tip_has_what_the_title_leaves_out(session: Session, prediction: Prediction) -> None:
     session.show("GENE7")
     assert session.shown is not None
+    assert session.shown.tip == f"Pearson correlation (PCC) of predicted and measured: {session.shown.pcc:z.2f}."
+    session.set_scores(score(prediction))
     row = score(prediction).table.loc["GENE7"]
     assert f"Spearman's: {row.spearman:z.2f}." in session.shown.tip
     assert f"are taken out: {row.partial_pcc:z.2f}." in session.shown.tip
-    assert "interval" not in session.shown.tip
-    session.set_scores(score(prediction))
     assert "not another section or patient" in session.shown.tip
 
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cmrcnet.evaluation.metrics import undefined
+from napari_cmrcnet.evaluation.metrics import pcc, undefined
+
+NOT_MEASURED = "not measured"
 
 MIN_SPOTS = 10
 """Spots at which a gene must be found to have a score."""
@@ -51,6 +53,28 @@ def unscored(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
 def spots_in_words(counted: int, total: int) -> str:
     """Return how many spots a score is over, ``"179 of 181 spots"``."""
     return f"{total:,} spots" if counted == total else f"{counted:,} of {total:,} spots"
+
+
+def one_pcc(
+    measured: ArrayLike | None, predicted: ArrayLike, counted: NDArray[np.bool_], *, gene: bool = True
+) -> tuple[float, str]:
+    """Return the correlation of one gene, or of the score of a panel, or NaN and why there is none.
+
+    Parameters
+    ----------
+    measured, predicted : (n,)
+        A value a spot; measured None where it was not.
+    counted : bool (n,)
+        The spots that count, see `scores.counted_spots`.
+    gene : bool
+        Whether it is log-normalised expression of a gene, which must be found at enough spots.
+    """
+    if measured is None:
+        return float("nan"), NOT_MEASURED
+    pair = np.asarray(measured)[counted, None], np.asarray(predicted)[counted, None]
+    if reason := (unscored if gene else undefined)(*pair)[0]:
+        return float("nan"), reason
+    return float(pcc(*pair)[0]), ""
 
 
 def scored_spots(totals: ArrayLike, n_genes: int, min_umi: int | None = None) -> NDArray[np.bool_]:

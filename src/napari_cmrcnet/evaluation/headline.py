@@ -79,7 +79,9 @@ def score_tip(pcc: float, spearman: float, partial: float, counted: int, total: 
     interval : bool
         Whether the line has an interval.
     """
-    lines = [f"Pearson correlation (PCC) of predicted and measured: {pcc:z.2f}.", f"Spearman's: {spearman:z.2f}."]
+    lines = [f"Pearson correlation (PCC) of predicted and measured: {pcc:z.2f}."]
+    if not np.isnan(spearman):
+        lines.append(f"Spearman's: {spearman:z.2f}.")
     if not np.isnan(partial):
         lines.append(f"Partial PCC, once the log of a spot's counts and its square are taken out: {partial:z.2f}.")
     if counted < total:

@@ -131,7 +131,7 @@ def _between(scores: Sequence[Scores]) -> list[str]:
     """Return how the sections differ, nothing for one."""
     if len(scores) < 2:
         return []
-    lines = ["Between the sections the mean PCC differs by more than an interval says:", ""]
+    lines = ["How the mean PCC differs between the sections, which an interval does not cover:", ""]
     lines += ["| set | sections | standard deviation | least | greatest |", "|---|---:|---:|---:|---:|"]
     for name in SETS:
         if one := between(scores, name):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 
 UNIT = "log-norm."  # log-normalised expression: natural log of 1 + counts in 10,000 of the spot
-NO_INTERVAL = (float("nan"), float("nan"))
+OF_SCORES = ("low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Shown:
     flat : bool
         Whether the prediction hardly varies.
     spearman, partial_pcc : float
-        Spearman's correlation, and the partial one given depth; NaN where there is none.
+        Spearman's correlation, and the partial one given depth; NaN while they are not known, and of a panel.
     counted : bool (n,), optional
         The spots that count in the correlations, see `counted_spots`; all if not given.
     section : str
@@ -210,8 +210,7 @@ class Session:
         self.scores = scores
         self.scores_changed.emit()
         if self.shown is not None and self.shown.kind == "gene":
-            low, high = self._interval(self.shown.name)
-            self.shown = replace(self.shown, low=low, high=high)
+            self.shown = replace(self.shown, **self._of_scores(self.shown.name))
             self.shown_changed.emit()
 
     def show(self, gene: str) -> None:
@@ -319,23 +318,23 @@ class Session:
         measured: Float32 | None,
         flat: bool,
     ) -> None:
+        from napari_cmrcnet.evaluation.counted import one_pcc
         from napari_cmrcnet.evaluation.headline import section_of
-        from napari_cmrcnet.evaluation.one_score import one_score
         from napari_cmrcnet.evaluation.scores import counted_spots
 
         prediction = self._asked()
         counted = counted_spots(prediction)
-        found = one_score(measured, predicted, counted, prediction.totals, gene=kind == "gene")
-        low, high = self._interval(name) if kind == "gene" else NO_INTERVAL
-        others = found.spearman, found.partial_pcc, counted, section_of(prediction)
-        self.shown = Shown(name, kind, unit, predicted, measured, found.pcc, found.undefined, low, high, flat, *others)
+        correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
+        shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
+        of_scores = self._of_scores(name) if kind == "gene" else {}
+        self.shown = replace(shown, counted=counted, section=section_of(prediction), **of_scores)
         self.shown_changed.emit()
 
-    def _interval(self, gene: str) -> tuple[float, float]:
+    def _of_scores(self, gene: str) -> dict[str, Any]:
         if self.scores is None or gene not in self.scores.table.index:
-            return NO_INTERVAL
+            return {}
         row = self.scores.table.index.get_loc(gene)
-        return float(self.scores.table["low"].to_numpy()[row]), float(self.scores.table["high"].to_numpy()[row])
+        return {name: float(self.scores.table[name].to_numpy()[row]) for name in OF_SCORES}
 
 
 def panel_genes(prediction: "Prediction", panel: "Panel") -> list[str]:
