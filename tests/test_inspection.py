@@ -14,9 +14,9 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.demo import sample_folder
-from napari_cmrcnet.evaluation.inspection import Inspection, Request, inspect
 from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
 from napari_cmrcnet.sections.tissue import TissueMask
 
 
@@ -125,7 +125,7 @@ def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
     def damaged(*_: object) -> None:
         raise UserError("slide.tif is damaged; copy it again.")
 
-    monkeypatch.setattr("napari_cmrcnet.evaluation.preflight.tissue_mask", damaged)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.preflight.tissue_mask", damaged)
     assert str(look().problems["slide"]) == "slide.tif is damaged; copy it again."
 
 
@@ -148,7 +148,7 @@ def test_spots_on_fat_are_told_from_spots_that_belong_elsewhere(
     def tissue(slide: Any, _mpp: float) -> TissueMask:
         return TissueMask(np.roll(mask, 32 * shift, axis=1), 1.0)
 
-    monkeypatch.setattr("napari_cmrcnet.evaluation.preflight.tissue_mask", tissue)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.preflight.tissue_mask", tissue)
     found = [check for check in look().checks if "lie on tissue" in check.text]
     assert [check.ok for check in found] == [ok]
     assert words in found[0].text
@@ -191,7 +191,7 @@ def test_the_bank_is_known_without_reading_it(untrained_checkpoint: Checkpoint) 
 
 def test_looking_needs_no_torch() -> None:
     code = (
-        "import sys; from napari_cmrcnet.evaluation.inspection import inspect; "
+        "import sys; from napari_cmrcnet.retrieval.inspection import inspect; "
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -15,10 +15,10 @@ from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardl
 from napari_cmrcnet.evaluation.counted import spots_in_words
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
-from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.plot_style import UNIT
+from napari_cmrcnet.retrieval.leaks import leak
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

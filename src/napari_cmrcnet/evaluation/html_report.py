@@ -16,7 +16,6 @@ from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
-from napari_cmrcnet.evaluation.leaks import warnings_of
 from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
@@ -24,6 +23,7 @@ from napari_cmrcnet.evaluation.report_text import PARTIAL
 from napari_cmrcnet.evaluation.score_notes import score_notes, sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores, counted_spots, score_job
 from napari_cmrcnet.evaluation.set_scores import SETS
+from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,12 +10,12 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, write_json
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.evaluation.leaks import warnings_of
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
 from napari_cmrcnet.evaluation.report_text import markdown, summary
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.scores import Scores, score_job
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, combine
+from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction

@@ -13,7 +13,7 @@ from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.preflight import Check
+    from napari_cmrcnet.retrieval.preflight import Check
 
 GREEN, AMBER = "#2e9e5b", "#c77700"  # each readable on napari's light and dark ground
 PANEL_WIDTH = 370  # in pixels: what scrolls down must not be cut off at its side

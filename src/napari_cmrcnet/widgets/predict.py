@@ -37,7 +37,7 @@ from napari_cmrcnet.widgets.remember import recall, remember
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.evaluation.inspection import Inspection, Part, Request
+    from napari_cmrcnet.retrieval.inspection import Inspection, Part, Request
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 DEVICES = {
@@ -81,7 +81,7 @@ class PredictPanel(QWidget):
 
     def request(self) -> "Request":
         """Return what is asked for now."""
-        from napari_cmrcnet.evaluation.inspection import Request
+        from napari_cmrcnet.retrieval.inspection import Request
 
         return Request(
             slide=self.slide.path,
@@ -335,7 +335,7 @@ def _boxed(title: str, *widgets: QWidget) -> QGroupBox:
 def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspection]":
     """Inspect; what it needs is imported beside the window."""
     yield Progress("Looking at what you have chosen", 0, 0)
-    from napari_cmrcnet.evaluation.inspection import inspect
+    from napari_cmrcnet.retrieval.inspection import inspect
 
     return (yield from inspect(request, before))
 

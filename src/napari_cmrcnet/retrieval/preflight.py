@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.evaluation.leaks import leak
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.leaks import leak
 from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
 from napari_cmrcnet.sections.tissue import tissue_mask

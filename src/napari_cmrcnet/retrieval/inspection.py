@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.preflight import Check, preflight
 from napari_cmrcnet.retrieval.bank_summary import BankSummary, read_bank_summary
 from napari_cmrcnet.retrieval.card import Card, check_files, read_card
 from napari_cmrcnet.retrieval.fits import check_genes, check_k
+from napari_cmrcnet.retrieval.preflight import Check, preflight
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
