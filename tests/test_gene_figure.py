@@ -53,12 +53,11 @@ def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Draw
         assert part in text
 
 
-def test_a_caption_with_a_score_says_what_makes_it_look_better(prediction: Prediction, drawn: Drawn) -> None:
+def test_a_caption_says_what_the_list_before_the_run_warned_of(prediction: Prediction, drawn: Drawn) -> None:
     about = prediction.provenance
-    prediction.provenance = replace(about, patient="P1")
+    prediction.provenance = replace(about, warnings=("The stain is far.", "The pixels are large."))
     try:
-        assert "serial sections are nearly copies" in caption(prediction, drawn)
-        assert "serial sections" not in caption(prediction, replace(drawn, measured=None))
+        assert "The stain is far. The pixels are large." in caption(prediction, drawn)
     finally:
         prediction.provenance = about
 

@@ -160,7 +160,7 @@ def test_the_sample_has_no_warning_that_a_first_user_cannot_explain() -> None:
     assert found.slide is not None
     with found.slide:
         assert [check.text for check in found.checks if not check.ok] == [
-            "Section or training sections are synthetic: nothing here is of real tissue."
+            "S4 is synthetic: no score is of real tissue."
         ]
     assert any("88% of the 348 spots lie on tissue; the others lie on glass, or on fat" in c.text for c in found.checks)
 

@@ -55,7 +55,7 @@ def test_measured_and_predicted_are_side_by_side_over_the_slide(viewer: ViewerMo
     left, right = cells(viewer)
     assert left == ["H&E", "GENE3 measured, log-norm."]
     assert right == ["H&E [1]", "GENE3 predicted, log-norm."]
-    assert viewer.canvas.overlays.text.text == in_lines(session_of(viewer).shown.title)  # type: ignore[union-attr]
+    assert viewer.canvas.overlays.text.text.startswith(in_lines(session_of(viewer).shown.title))  # type: ignore[union-attr]
     assert viewer.canvas.overlays.scale_bar.visible
 
 
@@ -324,3 +324,16 @@ def test_regions_whose_layer_was_deleted_are_gone(viewer: ViewerModel, session: 
     viewer.layers.remove(regions)
     layers.read_regions()
     assert session.regions == ()
+
+
+def test_the_number_of_warnings_stays_under_the_title(viewer: ViewerModel, session: Session) -> None:
+    prediction = session.prediction
+    assert prediction is not None
+    prediction.provenance = replace(prediction.provenance, warnings=("Pixels are large.", "The stain is far."))
+    session.set_prediction(prediction, session.slide)
+    for gene in prediction.genes[:2]:
+        session.show(gene)
+        assert viewer.canvas.overlays.text.text.splitlines()[-1] == "2 warnings: see View"
+    prediction.provenance = replace(prediction.provenance, warnings=())
+    session.show(prediction.genes[0])
+    assert "warning" not in viewer.canvas.overlays.text.text

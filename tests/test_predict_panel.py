@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QMainWindow
 
+from dialogs import SaveDialog
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer
@@ -246,3 +249,43 @@ def test_a_last_choice_that_may_not_be_looked_at_is_not_recalled(
     again = shown(qtbot, ViewerModel())
     assert again.slide.path == section[0]
     assert again.spots.path is None
+
+
+def test_the_number_of_warnings_stands_at_the_button_and_stays_with_the_prediction(
+    qtbot: Any, chosen: PredictPanel, viewer: ViewerModel
+) -> None:
+    before = sum(not check.ok for check in chosen.inspection.checks) if chosen.inspection is not None else 0
+    assert chosen.run.text() == ("Predict" if not before else f"Predict ({before} warnings)")
+    chosen.mpp.setValue(1.5)
+    settled(qtbot, chosen)
+    assert chosen.inspection is not None
+    warnings = tuple(check.text for check in chosen.inspection.checks if not check.ok)
+    assert len(warnings) > before
+    assert chosen.run.text() == f"Predict ({counted(len(warnings))})"
+    chosen.run.click()
+    session = session_of(viewer)
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
+    assert session.warnings == warnings
+
+
+def test_a_synthetic_checkpoint_on_real_tissue_is_asked_about(
+    qtbot: Any,
+    chosen: PredictPanel,
+    viewer: ViewerModel,
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    save_dialog: SaveDialog,
+) -> None:
+    card = replace(untrained_checkpoint.card, synthetic=True)
+    chosen.checkpoint.set_path(replace(untrained_checkpoint, card=card).save(tmp_path / "synthetic.cmrcnet").path)
+    settled(qtbot, chosen)
+    save_dialog.replace = False
+    chosen.run.click()
+    assert "trained on synthetic sections" in save_dialog.questions[0]
+    assert not chosen.jobs.busy
+    save_dialog.replace = True
+    chosen.run.click()
+    session = session_of(viewer)
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
+    assert len(save_dialog.questions) == 2
+    assert any("trained on synthetic sections" in text for text in session.warnings)

@@ -1,6 +1,7 @@
 """The View panel changes how the session is drawn, and follows it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,18 @@ def test_colours_and_sizes_are_remembered(qtbot: Any, panel: ViewPanel, session:
     second = ViewPanel(other)
     qtbot.addWidget(second)
     assert (session_of(other).look.colormap, session_of(other).look.opacity) == ("plasma", 0.3)
+
+
+def test_the_warnings_of_a_prediction_are_a_line_that_lists_them(panel: ViewPanel, session: Session) -> None:
+    prediction = session.prediction
+    assert prediction is not None
+    prediction.provenance = replace(prediction.provenance, warnings=("Pixels are <large>.", "The stain is far."))
+    session.set_prediction(prediction, session.slide)
+    assert "2 warnings" in panel.warnings.text()
+    assert "stain" not in panel.warnings.text()
+    assert panel.warnings.toolTip() == "• Pixels are <large>.\n• The stain is far."
+    panel.warnings.linkActivated.emit("list")
+    assert "Pixels are &lt;large&gt;." in panel.warnings.text()
+    prediction.provenance = replace(prediction.provenance, warnings=())
+    session.set_prediction(prediction, session.slide)
+    assert panel.warnings.isHidden()

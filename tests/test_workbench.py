@@ -93,7 +93,7 @@ def walk(window: Window) -> None:
         shown = window.session.shown
         assert shown is not None
         seen.append(shown.name)
-        assert window.viewer.canvas.overlays.text.text == in_lines(shown.title)
+        assert window.viewer.canvas.overlays.text.text.startswith(in_lines(shown.title))
         drawn = window.layers.points["predicted"]
         np.testing.assert_array_equal(np.asarray(drawn.features["value"]), shown.predicted)
     assert len(set(seen)) == 4

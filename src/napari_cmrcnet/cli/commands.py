@@ -1,13 +1,13 @@
 """One function a command: parsed options in, one call into the core, a table or a path out."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli import experiment_commands
-from napari_cmrcnet.cli.console import say, show_facts, show_progress, show_table
+from napari_cmrcnet.cli.console import say, show_facts, show_progress, show_table, warn
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_name, check_output
 
@@ -49,7 +49,7 @@ def info(options: argparse.Namespace) -> None:
     description = describe(options.path)
     show_facts(f"{options.path}: {description.kind}", description.facts)
     for problem in description.problems:
-        say(f"! {problem}")
+        warn(problem)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -151,6 +151,7 @@ def predict(options: argparse.Namespace) -> None:
 def _predict_slide(options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict as predict_section
+    from napari_cmrcnet.retrieval.preflight import preflight, warnings_in
     from napari_cmrcnet.sections.section import open_section
 
     name = f"{options.slide.stem}_predicted.h5ad"
@@ -168,6 +169,11 @@ def _predict_slide(options: argparse.Namespace) -> None:
     )
     with section.slide:
         _introduce(section)
+        bank = checkpoint.bank.summary
+        checks = preflight(section, checkpoint.card, bank, checkpoint.card.query.k_of(bank.spots, options.k))
+        for warning in warnings_in(checks):
+            if warning not in section.notes:
+                warn(f"{section.name}: {warning}")
         job = predict_section(
             section,
             checkpoint,
@@ -177,10 +183,12 @@ def _predict_slide(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
             panel=_panel(options.panel),
             engine=options.engine,
+            checks=checks,
         )
         prediction = show_progress(job)
-    for note in prediction.provenance.notes[len(section.notes) :]:
-        say(f"! {section.name}: {note}")
+    for note in prediction.provenance.notes:
+        if note not in section.notes:
+            warn(f"{section.name}: {note}")
     prediction.save(out)
     made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
     say(f"{out}: {made}, each value the {prediction.provenance.average}")
@@ -190,17 +198,18 @@ def _introduce(section: "Section") -> None:
     spots = f"{section.spots.n_obs:,} spots" + (f", {section.spots.n_vars:,} genes" if section.measured else "")
     say(f"{section.name}: {spots}, {section.mpp:.4g} µm/px by {section.pixel_size.source}")
     for note in section.notes:
-        say(f"! {section.name}: {note}")
+        warn(f"{section.name}: {note}")
 
 
 def _predict_sheet(options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.many import predict_sheet
     from napari_cmrcnet.sections.sheet import read_sheet
 
+    rows, out = read_sheet(options.sheet), options.out or Path("predictions")
     job = predict_sheet(
-        read_sheet(options.sheet),
+        rows,
         options.checkpoint,
-        options.out or Path("predictions"),
+        out,
         k=options.k,
         device=options.device,
         precision=options.precision,
@@ -211,8 +220,22 @@ def _predict_sheet(options: argparse.Namespace) -> None:
         workers=options.workers or 1,
         scheduler=options.scheduler,
     )
-    for path in show_progress(job):
-        say(str(path))
+    try:
+        for path in show_progress(job):
+            say(str(path))
+    finally:  # the files of the others stand where a slide could not be predicted
+        _warn_of_slides(out / f"{row.section}.h5ad" for row in rows)
+
+
+def _warn_of_slides(paths: Iterable[Path]) -> None:
+    """Print what the predictions of a sheet keep as warnings, wherever they were made."""
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction, read_provenance
+
+    for path in paths:
+        if path.is_file() and is_prediction(path):
+            about = read_provenance(path)
+            for warning in about.warnings:
+                warn(f"{about.section}: {warning}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -270,7 +293,7 @@ def _show_report(report: "Report") -> None:
     say(sets_in_words(report.sections))
     say(f"The interval is over the spots: {COVERS}.")
     for warning in report.warnings:
-        say(f"! {warning}")
+        warn(warning)
     for path in report.files:
         say(str(path))
 

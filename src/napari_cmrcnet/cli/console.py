@@ -72,6 +72,11 @@ def say(message: str) -> None:
     output.print(message, markup=False)
 
 
+def warn(message: str) -> None:
+    """Print a line that the user should not miss, in amber."""
+    output.print(f"! {message}", markup=False, style="yellow")
+
+
 def complain(message: str) -> None:
     """Print one error sentence on standard error."""
     errors.print(f"error: {message}", markup=False, style="red")

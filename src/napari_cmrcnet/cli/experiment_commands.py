@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.console import say, show_progress, show_table
+from napari_cmrcnet.cli.console import say, show_progress, show_table, warn
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def benchmark(options: argparse.Namespace) -> None:
     for table in outcome.tables:
         _show(table)
     for warning in outcome.warnings:
-        say(f"! {warning}")
+        warn(warning)
     say(str(outcome.files[-1]))
 
 

@@ -18,7 +18,7 @@ from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, sectio
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.plot_style import UNIT
-from napari_cmrcnet.retrieval.leaks import leak
+from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,10 +169,7 @@ def caption(prediction: "Prediction", drawn: Drawn) -> str:
         f"Predicted from the H&E image: {about.average}{checkpoint}.",
     ]
     said.append(drawn.said)
-    if drawn.measured is not None:
-        said.append(leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on))
-    if about.synthetic:
-        said.append("The tissue is synthetic.")
+    said += warnings_of([prediction])
     return " ".join(filter(None, [*said, RESEARCH_USE]))
 
 

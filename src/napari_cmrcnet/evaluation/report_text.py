@@ -165,7 +165,8 @@ def _section_text(scored: Scores) -> list[str]:
             lines += [_gene_row(gene, row) for gene, row in zip(rows.index, rows.to_dict("records"), strict=True)]
             lines += [""]
     known = {key: value for key, value in plain(scored.provenance).items() if value not in (None, "", [], {})}
-    simple = {key: value for key, value in known.items() if not isinstance(value, dict)}
+    said_above = "warnings"
+    simple = {key: value for key, value in known.items() if key != said_above and not isinstance(value, dict)}
     lines += ["What was run on what:", ""]
     lines += [f"- {key}: {_short(value)}" for key, value in simple.items()] + [""]
     return lines

@@ -15,6 +15,7 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of
+from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.faiss_search import approximate_index, flat_index
 from napari_cmrcnet.retrieval.fits import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -78,6 +79,11 @@ class Bank:
     def names(self) -> GeneNames:
         """The genes, found by symbol or Ensembl id."""
         return GeneNames(self.genes, self.gene_ids)
+
+    @property
+    def summary(self) -> BankSummary:
+        """Its size and genes."""
+        return BankSummary(len(self), self.names)
 
     def nearest(
         self, queries: Float32, k: int, device: "str | torch.device" = "cpu", engine: Engine = "built-in"

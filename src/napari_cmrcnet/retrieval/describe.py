@@ -8,6 +8,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import check_hdf5
 from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
 from napari_cmrcnet.retrieval.protocol import Query, average_in_words
@@ -159,10 +160,4 @@ def _prediction(path: Path) -> Description:
         "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",
         "date": made.date,
     }
-    problems = list(made.notes)
-    if prediction.bank is None:
-        problems.append(
-            f"The checkpoint is not at {made.checkpoint} any more: only the {len(prediction.genes):,} genes stored in "
-            "the file can be shown."
-        )
-    return Description("prediction", facts, tuple(problems))
+    return Description("prediction", facts, (*warnings_of([prediction]), *made.notes))

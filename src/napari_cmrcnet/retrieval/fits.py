@@ -9,6 +9,38 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
 
 
+MANY_GENES = 200
+FOREIGN = 0.01
+"""Share of the genes, of the side that has fewer, below which many genes are of another species or named otherwise.
+
+Two choices of 200 of a genome's 18,000 genes that have nothing to do with each other share 1.1 % of them by chance,
+larger ones more. A mouse section and a bank of human sections share 10 symbols of 14,721, or 0.07 %.
+"""
+
+
+def check_fit(section: "Section", bank: GeneNames, spots: int, k: int) -> None:
+    """Refuse what cannot be predicted.
+
+    Parameters
+    ----------
+    section : Section
+        What is to be predicted.
+    bank : GeneNames
+        Genes of the bank.
+    spots : int
+        Spots of the bank.
+    k : int
+        Neighbours behind a value.
+
+    Raises
+    ------
+    UserError
+        As `check_k` and `check_genes`.
+    """
+    check_k(k, spots)
+    check_genes(section, bank)
+
+
 def check_k(k: int, spots: int) -> None:
     """Refuse a number of neighbours that a bank cannot give.
 
@@ -31,19 +63,25 @@ def check_k(k: int, spots: int) -> None:
 
 
 def check_genes(section: "Section", bank: GeneNames) -> None:
-    """Refuse measured genes of which a bank has none: another species, or ids of another kind.
+    """Refuse measured genes of which a bank has none, or next to none: another species, or ids of another kind.
+
+    The comparison with what was measured would be of a few genes that share a name by chance. Where that is not asked
+    for, the same slide can be predicted without its counts.
 
     Raises
     ------
     UserError
-        If there is no gene in common.
+        If no gene is in common, or of `MANY_GENES` and more on both sides less than the share `FOREIGN`.
     """
     if not section.measured:
         return
     measured = GeneNames.of(section.spots.var)
-    if not measured.in_common(bank):
-        raise UserError(
-            f"{section.spots.uns['cmrcnet']['path']} and the checkpoint have no gene in common "
-            f"({', '.join(measured.symbols[:3])} … and {', '.join(bank.symbols[:3])} …); "
-            "check that both are of one species and name genes alike."
-        )
+    common, fewer = len(measured.in_common(bank)), min(len(measured.symbols), len(bank.symbols))
+    if common and (fewer < MANY_GENES or common >= FOREIGN * fewer):
+        return
+    found = f"only {common} of {fewer:,} genes" if common else "no gene"
+    raise UserError(
+        f"{section.spots.uns['cmrcnet']['path']} and the checkpoint have {found} in common "
+        f"({', '.join(measured.symbols[:3])} … and {', '.join(bank.symbols[:3])} …); "
+        "check that both are of one species and name genes alike."
+    )

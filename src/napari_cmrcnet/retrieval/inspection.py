@@ -1,4 +1,4 @@
-"""A look at slide, spots and checkpoint before a prediction: what each is, and what speaks against the run.
+"""A look at slide, spots and checkpoint before a prediction: what each is, and whether they fit.
 
 Nothing here needs torch: the checkpoint is known by its card and by the shape of its bank.
 """
@@ -72,7 +72,7 @@ class Inspection:
     problems : mapping of part to UserError
         Why a part cannot be used.
     checks : tuple of Check
-        What speaks for and against the run.
+        What `preflight` found.
     """
 
     request: Request

@@ -1,4 +1,4 @@
-"""What makes scores better, or less real, than they look: it is said wherever they are shown."""
+"""What makes predictions and scores better, or less real, than they look: it is said wherever they are shown."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,26 +8,27 @@ if TYPE_CHECKING:
 
 
 def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
-    """Return a sentence for each thing a reader of the scores must know.
+    """Return a sentence for each thing that a reader of predictions or of their scores must know.
 
-    A section that the checkpoint was trained on, or another section of a training patient (serial sections of
-    one block among them), synthetic sections or checkpoints, and a checkpoint that is gone.
+    What the list before the run had in amber (leaks among it), and a checkpoint that is gone. Where there are several
+    predictions, each sentence begins with its section.
     """
     said = []
     for prediction in predictions:
         about = prediction.provenance
-        leaked = leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on)
-        said += [leaked] if leaked else []
-        if about.synthetic:
-            said.append(
-                f"{about.section}, or what the checkpoint was trained on, is synthetic: no score is of real tissue."
-            )
+        own = list(about.warnings)
         if prediction.bank is None:
-            said.append(
-                f"The checkpoint that predicted {about.section} was not found, so only the "
-                f"{len(prediction.genes)} genes that the prediction stores were scored: with it, all would be."
+            own.append(
+                f"The checkpoint that predicted {about.section} was not found at {about.checkpoint}, so only the "
+                f"{len(prediction.genes):,} genes that the prediction stores can be shown and scored."
             )
+        said += [f"{about.section}: {text}" for text in own] if len(predictions) > 1 else own
     return tuple(said)
+
+
+def counted(warnings: int) -> str:
+    """Return ``"1 warning"``, ``"3 warnings"``."""
+    return f"{warnings} warning{'' if warnings == 1 else 's'}"
 
 
 def leak(
@@ -37,7 +38,7 @@ def leak(
     patients: Sequence[str],
     validated_on: Sequence[str],
 ) -> str:
-    """Say what of a section the checkpoint may have seen in training, ``""`` where nothing speaks for it.
+    """Say what of a section the checkpoint may have seen in training, ``""`` where it has seen nothing of it.
 
     Parameters
     ----------
@@ -61,6 +62,17 @@ def leak(
             f"{section} is of patient {patient}, of whom the checkpoint has seen other sections: "
             "serial sections are nearly copies, so its scores are optimistic for new patients."
         )
+    return ""
+
+
+def unknown_patient(section: str, patient: str, patients: Sequence[str]) -> str:
+    """Say that a leak cannot be excluded for want of a patient's name, ``""`` where all are known.
+
+    Parameters
+    ----------
+    section, patient, patients
+        As of `leak`.
+    """
     if not patient or not patients or "" in patients:
         return (
             f"The patient of {section} or of a training section is not known: if they are of one patient, "

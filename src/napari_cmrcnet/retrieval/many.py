@@ -14,6 +14,7 @@ from napari_cmrcnet.retrieval.card import read_card, verify
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction_file import read_provenance
+from napari_cmrcnet.retrieval.preflight import preflight
 from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.retrieval.spread import own_device, spread
 from napari_cmrcnet.sections.panels import Panel
@@ -54,6 +55,7 @@ class Task:
         checkpoint = _checkpoint_of_this_process(self.checkpoint, self.digest)
         section = self.row.open(min_umi=self.min_umi)
         with closing(section.slide):
+            yield Progress("Checking that slide and checkpoint fit", 0, 0)
             prediction = yield from predict(
                 section,
                 checkpoint,
@@ -63,6 +65,7 @@ class Task:
                 batch_size=self.batch_size,
                 panel=self.panel,
                 engine=self.engine,
+                checks=preflight(section, checkpoint.card, checkpoint.bank.summary, self.k),
             )
         prediction.save(self.path)
 

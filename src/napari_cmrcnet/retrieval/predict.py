@@ -1,5 +1,7 @@
 """predict(): a section and a checkpoint in, a Prediction out."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +12,17 @@ from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
 from napari_cmrcnet.retrieval.faiss_search import recall
-from napari_cmrcnet.retrieval.fits import check_genes, check_k
+from napari_cmrcnet.retrieval.fits import check_fit
 from napari_cmrcnet.retrieval.int8 import linear_layers
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
+from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
+
+logger = logging.getLogger(__name__)
 
 QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,000
 SPOTS_MEASURED = 256  # searched for exactly, too, to see what an approximate search misses
@@ -33,6 +38,7 @@ def predict(
     batch_size: int = 64,
     panel: Panel | None = None,
     engine: Engine = "built-in",
+    checks: Sequence[Check] | None = None,
 ) -> Job[Prediction]:
     """Retrieve, for every spot of a section, the k bank spots whose gene embedding is nearest its patch.
 
@@ -57,6 +63,9 @@ def predict(
     engine : {"built-in", "faiss", "faiss-ivf"}
         What searches the bank. The first two give the same result; ``"faiss-ivf"`` misses some neighbours in a large
         bank, and how many is measured on some of the spots and noted in the provenance.
+    checks : sequence of Check, optional
+        What `preflight` found, where it was run before. If not given it is run here, and what it warns of is logged.
+        Either way the prediction keeps the warnings, in its provenance.
 
     Yields
     ------
@@ -70,24 +79,33 @@ def predict(
     Raises
     ------
     UserError
-        Before any work: if k exceeds the bank, the section shares no gene with it, or the device or the
-        precision is not there.
+        Before any work: if k exceeds the bank, the section shares no gene with it or next to none, or the device or
+        the precision is not there.
         Later: if patches cannot be read (which, and how many) or there is not enough memory.
     """
     bank, card = checkpoint.bank, checkpoint.card
     k = card.query.k_of(len(bank), k)
-    check_k(k, len(bank))
-    check_genes(section, bank.names)
+    check_fit(section, bank.names, len(bank), k)
     chosen = choose_device(device)
     precision = choose_precision(chosen, precision)
     if precision == "int8":
         linear_layers(checkpoint.model)  # refuses an encoder without them before any work
+    if checks is None:
+        checks = preflight(section, card, bank.summary, k)
+        for warning in warnings_in(checks):
+            logger.warning("%s: %s", section.name, warning)
     embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
     neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen), engine)
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     missed = (yield from _measure(neighbours, embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
     made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
-    provenance = replace(made_from, device=str(chosen), precision=precision, exact=engine != "faiss-ivf")
+    provenance = replace(
+        made_from,
+        device=str(chosen),
+        precision=precision,
+        exact=engine != "faiss-ivf",
+        warnings=warnings_in(checks),
+    )
     return Prediction(
         section.spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes
     )
@@ -120,7 +138,9 @@ def _measure(neighbours: Int32, embeddings: Float32, bank: Bank, device: str) ->
 
 def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None, missed: str) -> Provenance:
     card, about = checkpoint.card, section.spots.uns["cmrcnet"]
-    notes = [*section.notes, missed] if missed else list(section.notes)
+    warned = amber_notes(section)
+    notes = [note for note in section.notes if note not in warned]
+    notes += [missed] if missed else []
     unknown = [gene for gene in panel.genes if checkpoint.bank.names.column(gene) is None] if panel else []
     if panel and unknown:
         notes.append(f"The checkpoint lacks {len(unknown)} genes of the panel {panel.name}: {', '.join(unknown)}.")

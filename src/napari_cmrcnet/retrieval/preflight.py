@@ -1,12 +1,14 @@
-"""What speaks for and against a prediction, before it is run."""
+"""What should be known of a prediction before it is run: one list for every way to run one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
+from napari_cmrcnet.retrieval.fits import check_fit
 from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.leaks import leak
+from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
 from napari_cmrcnet.sections.tissue import tissue_mask
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
 
 ENLARGED = 1.1  # slide pixels so much larger than the model's are noticed
+FAR_ENLARGED = 2.0  # a patch has less than a quarter of the pixels: likely a reduced image in the place of the slide
 ON_TISSUE = 0.9  # share of spots below which they may be misplaced
 SOME_ON_TISSUE = 0.8  # share below which fat is no longer a likely reason
 MISPLACED = 0.05  # share of spots more that would lie on tissue elsewhere, above which they are misplaced
@@ -33,17 +36,25 @@ class Check:
         Green; else amber: the run is possible, but the user should know.
     text : str
         A sentence.
+    asks : bool
+        Whether the run is so surely a mistake that a window asks before it.
     """
 
     ok: bool
     text: str
+    asks: bool = False
+
+
+def warnings_in(checks: Iterable[Check]) -> tuple[str, ...]:
+    """Return what a list of checks warns of, which a prediction keeps."""
+    return tuple(check.text for check in checks if not check.ok)
 
 
 def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tuple[Check, ...]:
     """Check that a section fits a checkpoint.
 
-    Pixel size, spots on tissue, genes in common, training sections and patients, stain, k. What the section's own
-    notes say is amber.
+    Pixel size, spots on tissue, genes in common, training sections and patients, stain, k, simulated data. What the
+    section's own notes say is amber.
 
     Parameters
     ----------
@@ -55,15 +66,27 @@ def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tupl
         Its bank.
     k : int
         Neighbours behind a value.
+
+    Raises
+    ------
+    UserError
+        If the run is impossible, as `check_fit`; or an overview of the slide cannot be read.
     """
+    check_fit(section, bank.names, bank.spots, k)
     checks = [_pixel_size(section, card), _on_tissue(section), _genes(section, bank), _neighbours(card, bank, k)]
     leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
-    checks.append(Check(not leaked, leaked or "Neither the section nor its patient is among the training sections."))
+    if section.measured:  # else there will be no score that could be too good
+        leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
+    checks.append(Check(not leaked, leaked or "Neither the section nor its patient is known from the training."))
     checks += [check for check in (_stain(section, card),) if check is not None]
-    if card.synthetic or section.spots.uns["cmrcnet"]["synthetic"]:
-        checks.append(Check(False, "Section or training sections are synthetic: nothing here is of real tissue."))
-    checks += [Check(False, note) for note in section.notes if not note.startswith("No spots were given")]
+    checks += [check for check in (_synthetic(section, card),) if check is not None]
+    checks += [Check(False, note) for note in amber_notes(section)]
     return tuple(checks)
+
+
+def amber_notes(section: "Section") -> list[str]:
+    """Return those of a section's notes that warn; that it has a grid is no more than it was asked for."""
+    return [note for note in section.notes if not note.startswith("No spots were given")]
 
 
 def _pixel_size(section: "Section", card: Card) -> Check:
@@ -71,7 +94,15 @@ def _pixel_size(section: "Section", card: Card) -> Check:
     if patch.model_mpp is None:
         return Check(True, f"A pixel is {mpp:.4g} µm; the model takes pixels as they are, {patch.patch_px} to a patch.")
     side = patch.patch_px * patch.model_mpp
-    if mpp > patch.model_mpp * ENLARGED:
+    larger = mpp / patch.model_mpp
+    if larger > FAR_ENLARGED:
+        return Check(
+            False,
+            f"A pixel is {mpp:.4g} µm, {larger:.1f} times the model's {patch.model_mpp:g} µm: a patch of {side:g} µm "
+            f"has {side / mpp:.0f} pixels a side, where the model was trained on {patch.patch_px}. Is this the "
+            "full-resolution slide?",
+        )
+    if larger > ENLARGED:
         return Check(
             False,
             f"A pixel is {mpp:.4g} µm, larger than the model's {patch.model_mpp:g} µm: patches of {side:g} µm are "
@@ -128,6 +159,19 @@ def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:
         )
     mean = "mean" if temperature is None else "weighted mean"
     return Check(True, f"Each value is the {mean} of {k} of the bank's {bank.spots:,} spots.")
+
+
+def _synthetic(section: "Section", card: Card) -> Check | None:
+    if section.spots.uns["cmrcnet"]["synthetic"]:
+        return Check(False, f"{section.name} is synthetic: no score is of real tissue.")
+    if card.synthetic:
+        return Check(
+            False,
+            f"The checkpoint was trained on synthetic sections, and {section.name} does not say that it is one: of "
+            "real tissue it knows nothing.",
+            asks=True,
+        )
+    return None
 
 
 def _stain(section: "Section", card: Card) -> Check | None:

@@ -52,8 +52,10 @@ class Provenance:
         where no network encoded them.
     exact : bool
         Whether the search was exact, so that the neighbours are the nearest.
+    warnings : tuple of str
+        What the list before the run had in amber: what makes maps or scores better, worse or less real than they look.
     notes : tuple of str
-        What the user should know.
+        What else the user should know.
     synthetic : bool
         Whether section or training data are simulated.
     packages : mapping of str to str
@@ -82,6 +84,7 @@ class Provenance:
     device: str = ""
     precision: str = ""
     exact: bool = True
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
@@ -144,6 +147,7 @@ class Provenance:
             device=check.text("device"),
             precision=check.text("precision"),
             exact=check.flag("exact"),
+            warnings=check.texts("warnings"),
             notes=check.texts("notes"),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),

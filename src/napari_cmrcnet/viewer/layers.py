@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.evaluation.headline import in_lines
+from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
@@ -81,9 +82,16 @@ class SectionLayers:
             self._colour(views)
             if changed or views != self._visible():
                 self._arrange(views)
-            self.viewer.canvas.overlays.text.text = in_lines(self.session.shown.title)
+            self.viewer.canvas.overlays.text.text = self.title
         finally:
             self._drawing = False
+
+    @property
+    def title(self) -> str:
+        """What stands over the picture: what is shown, and how many warnings the View panel lists."""
+        shown, warnings = self.session.shown, len(self.session.warnings)
+        lines = [in_lines(shown.title)] if shown is not None else []
+        return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])
 
     def fit(self) -> None:
         """Zoom to the spots of the whole section."""

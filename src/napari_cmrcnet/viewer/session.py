@@ -199,6 +199,13 @@ class Session:
         """Whether the prediction has a gene, by symbol or Ensembl id."""
         return self.prediction is not None and self.prediction.names.column(gene) is not None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must be known of the prediction, as reports and figures say it too."""
+        from napari_cmrcnet.retrieval.leaks import warnings_of
+
+        return () if self.prediction is None else warnings_of([self.prediction])
+
     def set_scoring(self, under_way: bool) -> None:
         """Note whether the scores are being computed, as they no longer are after Cancel."""
         if under_way != self.scoring:

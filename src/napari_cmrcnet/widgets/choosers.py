@@ -112,7 +112,7 @@ class PathRow(QWidget):
 
 
 class CheckList(QLabel):
-    """Green and amber lines, of what speaks for and against the run."""
+    """Green and amber lines: what fits, and what to know before the run."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,11 +24,13 @@ from superqt import QCollapsible
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, dialog_filter
+from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets import questions
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.opening import show_prediction
@@ -108,6 +110,9 @@ class PredictPanel(QWidget):
             return
         if inspection is None or not inspection.ready or inspection.request != self.request():
             self._show_state()
+            return
+        doubts = [check.text for check in inspection.checks if check.asks]
+        if doubts and not questions.ask_to_predict(self, " ".join(doubts)):
             return
         device = DEVICES[self.device.currentText()]
         viewer, slide = self.viewer, inspection.slide
@@ -273,6 +278,7 @@ class PredictPanel(QWidget):
         for part, row in rows.items():
             row.describe(inspection.lines.get(part, ""), inspection.problems.get(part))
         self.checks.show_checks(inspection.checks)
+        self._show_state()
         if inspection.section is not None and self.from_grid.isChecked():
             show_preview(self.viewer, inspection.section)
 
@@ -307,6 +313,8 @@ class PredictPanel(QWidget):
             looking = not known and (self.jobs.busy or self._settle.isActive())
             self.hint.setText("Looking at what you have chosen …" if looking else "")
         self.hint.setVisible(bool(self.hint.text()))
+        warnings = sum(not check.ok for check in self.inspection.checks) if known and self.inspection is not None else 0
+        self.run.setText(f"Predict ({counted(warnings)})" if warnings else "Predict")
         self.run.setEnabled(ready and not missing and not self.jobs.busy)
 
     def _on_layers(self, *_: Any) -> None:
@@ -351,6 +359,7 @@ def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
     assert isinstance(path, Path)
     assert inspection.section is not None
     checkpoint = Checkpoint.load(path)
-    prediction = yield from predict(inspection.section, checkpoint, k=inspection.request.k, device=device)
+    section, k, checks = inspection.section, inspection.request.k, inspection.checks
+    prediction = yield from predict(section, checkpoint, k=k, device=device, checks=checks)
     make_ready(prediction)
     return prediction

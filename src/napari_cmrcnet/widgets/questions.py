@@ -1,4 +1,4 @@
-"""What is asked in a dialog: where a file is now, where to save one, whether to download."""
+"""What is asked in a dialog: where a file is now, where to save one, whether to download or to predict."""
 
 import re
 from pathlib import Path
@@ -68,3 +68,9 @@ def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path |
 def ask_to_download(parent: QWidget | None, question: str) -> bool:
     """Ask whether to download something of the size that the question says."""
     return QMessageBox.question(parent, "Download?", question) == QMessageBox.StandardButton.Yes
+
+
+def ask_to_predict(parent: QWidget | None, doubt: str) -> bool:
+    """Say why a prediction is surely not what the user wants, and ask whether to run it all the same."""
+    question = f"{doubt}\n\nDo you want to predict all the same?"
+    return QMessageBox.question(parent, "Predict all the same?", question) == QMessageBox.StandardButton.Yes

@@ -28,6 +28,7 @@ from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.opening import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
     import napari
@@ -80,6 +81,8 @@ class ViewPanel(QWidget):
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addWidget(self.title)
+        self.warnings = WarningLine()
+        column.addWidget(self.warnings)
         column.addWidget(self.find_slide)
         column.addWidget(self.find_checkpoint)
         column.addWidget(self._layout_box())
@@ -213,6 +216,7 @@ class ViewPanel(QWidget):
         self.find_checkpoint.setVisible(
             prediction is not None and prediction.path is not None and prediction.bank is None
         )
+        self.warnings.show_warnings(self.session.warnings)
         if shown is None or prediction is None:
             self.title.setText(
                 "There is nothing to look at yet. Press Predict in the Predict panel, open a saved prediction, or "

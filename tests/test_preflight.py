@@ -1,0 +1,188 @@
+"""One list before every run: what is impossible is refused, and what it warns of stays with the prediction."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.retrieval.many import predict_sheet
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.preflight import preflight
+from napari_cmrcnet.sections.section import Section, open_section
+from napari_cmrcnet.sections.sheet import SheetRow
+
+GENES = 300
+
+
+@pytest.fixture
+def human(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
+    """A checkpoint whose bank has 300 genes."""
+    bank = untrained_checkpoint.bank
+    genes = tuple(f"GENE{i}" for i in range(GENES))
+    expression = bank.expression[:, np.arange(GENES) % len(bank.genes)]
+    wide = replace(bank, genes=genes, gene_ids=("",) * GENES, expression=expression)
+    return replace(untrained_checkpoint, bank=wide).save(tmp_path / "human.cmrcnet")
+
+
+@pytest.fixture
+def mouse(tmp_path: Path, write_section: Callable[..., Any]) -> tuple[Path, Path]:
+    """A section of 300 genes, two of which are called as in the bank."""
+    slide, path = write_section(tmp_path / "data", "M", 3)
+    spots = anndata.read_h5ad(path)
+    names = ["GENE0", "GENE1", *(f"Gene{i}" for i in range(2, GENES))]
+    counts = np.ones((spots.n_obs, GENES), np.int32)
+    other = anndata.AnnData(counts, obs=spots.obs, var=pd.DataFrame(index=names), uns=spots.uns, obsm=spots.obsm)
+    other.uns["spatial"] = {"M": {"metadata": {"spot_pitch_um": 16.0}}}
+    other.write_h5ad(path)
+    return slide, path
+
+
+REFUSED = "only 2 of 300 genes in common"
+
+
+def test_a_mouse_section_is_refused_by_the_command_line(
+    human: Checkpoint, mouse: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide, spots = mouse
+    arguments = ["predict", "--slide", str(slide), "--spots", str(spots), "--checkpoint", str(human.path)]
+    assert main([*arguments, "--k", "5", "--out", str(tmp_path / "m.h5ad")]) == 1
+    assert REFUSED in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "m.h5ad").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
+    human: Checkpoint, mouse: tuple[Path, Path], tmp_path: Path, write_section: Callable[..., Any], workers: int
+) -> None:
+    slide, path = write_section(tmp_path / "data", "C", 4)
+    spots = anndata.read_h5ad(path)
+    spots.uns["spatial"] = {"C": {"metadata": {"spot_pitch_um": 16.0}}}
+    spots.write_h5ad(path)
+    rows = [SheetRow("M", *mouse, "P8"), SheetRow("C", slide, path, "P1")]
+    assert human.path is not None
+    with pytest.raises(UserError, match=f"1 of 2 slides could not be predicted: M: .*{REFUSED}"):
+        finish(predict_sheet(rows, human.path, tmp_path / "out", k=5, device="cpu", workers=workers))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["C.h5ad"]
+    warnings = " ".join(Prediction.load(tmp_path / "out" / "C.h5ad").provenance.warnings)
+    assert "C is of patient P1, of whom the checkpoint has seen other sections" in warnings
+
+
+def test_a_mouse_section_is_refused_in_python_before_any_work(human: Checkpoint, mouse: tuple[Path, Path]) -> None:
+    section = open_section(*mouse)
+    with section.slide, pytest.raises(UserError, match=REFUSED):
+        next(predict(section, human, k=5))
+
+
+def test_small_panels_share_what_they_share(human: Checkpoint, mouse: tuple[Path, Path]) -> None:
+    """Of a panel of 100 genes, two in common may be all that it has by design."""
+    section = open_section(*mouse)
+    with section.slide:
+        panel = replace(section, spots=section.spots[:, :100].copy())
+        (few,) = (check for check in preflight(panel, human.card, human.bank.summary, 5) if "genes were" in check.text)
+    assert not few.ok
+    assert "2 of the bank's 300 genes were measured here, few" in few.text
+
+
+@pytest.fixture
+def section(tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]) -> Section:
+    opened: Section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P1")
+    return opened
+
+
+def test_python_is_warned_and_the_prediction_keeps_it(
+    section: Section, untrained_checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        prediction = finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
+    leaked = "C is of patient P1, of whom the checkpoint has seen other sections"
+    assert leaked in caplog.text
+    assert any(text.startswith(leaked) for text in prediction.provenance.warnings)
+    prediction.save(tmp_path / "p.h5ad")
+    loaded = Prediction.load(tmp_path / "p.h5ad")
+    assert loaded.provenance.warnings == prediction.provenance.warnings
+    assert warnings_of([loaded]) == loaded.provenance.warnings
+
+
+def test_what_was_checked_before_is_neither_checked_nor_logged_again(
+    section: Section,
+    untrained_checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    checks = preflight(section, untrained_checkpoint.card, untrained_checkpoint.bank.summary, 5)
+
+    def again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("napari_cmrcnet.retrieval.predict.preflight", again)
+    prediction = finish(predict(section, untrained_checkpoint, k=5, device="cpu", checks=checks))
+    assert prediction.provenance.warnings == tuple(check.text for check in checks if not check.ok)
+    assert prediction.provenance.warnings
+    assert not caplog.text
+
+
+def test_the_command_line_warns_before_the_run_and_once(
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slide, spots = write_section(tmp_path / "data", "C", 3)
+    arguments = [
+        "predict",
+        "--slide",
+        str(slide),
+        "--spots",
+        str(spots),
+        "--checkpoint",
+        str(untrained_checkpoint.path),
+    ]
+    assert main([*arguments, "--k", "5", "--mpp", "1.5", "--patient", "P9", "--out", str(tmp_path / "c.h5ad")]) == 0
+    printed = capsys.readouterr().out
+    kept = Prediction.load(tmp_path / "c.h5ad").provenance.warnings
+    assert any("3.0 times the model's 0.5 µm" in text for text in kept)
+    for text in kept:
+        assert printed.count(f"! C: {text}") == 1
+    assert printed.index(kept[0]) < printed.index("c.h5ad:")
+
+
+def test_a_sheet_warns_on_the_command_line_also_where_a_slide_fails(
+    human: Checkpoint,
+    mouse: tuple[Path, Path],
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slide, spots = write_section(tmp_path / "data", "C", 4)
+    sheet = tmp_path / "sheet.csv"
+    rows = [f"M,{mouse[0]},{mouse[1]},P8,0.5", f"C,{slide},{spots},P1,0.5"]
+    sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
+    assert main(["predict", str(sheet), "--checkpoint", str(human.path), "--k", "5", "--out", str(tmp_path / "o")]) == 1
+    output = capsys.readouterr()
+    assert "! C: C is of patient P1" in output.out
+    assert REFUSED in " ".join(output.err.split())
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "tissue", "asks"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_synthetic_checkpoint_on_real_tissue_asks(
+    section: Section, untrained_checkpoint: Checkpoint, trained_on: bool, tissue: bool, asks: bool
+) -> None:
+    section.spots.uns["cmrcnet"]["synthetic"] = tissue
+    card = replace(untrained_checkpoint.card, synthetic=trained_on)
+    checks = preflight(section, card, untrained_checkpoint.bank.summary, 5)
+    assert any(check.asks for check in checks) == asks
+    assert all("synthetic" in check.text and not check.ok for check in checks if check.asks)
