@@ -568,6 +568,7 @@ def test_figure_3_draws_measured_over_predicted_and_means_below_0_where_they_are
     np.testing.assert_array_equal(drawn["predicted"], [-0.3, 0.4, 1.5])
     figure.draw_without_rendering()
     assert mean.get_ylim()[0] < -0.3
+    assert -0.01 < variance.get_ylim()[0] < 0 < 1.0 < variance.get_ylim()[1] < 2  # no room for what cannot be
     assert [title.get_title() for title in (mean, variance)] == ["Ridge: mean of 3 genes", "Ridge: variance of 3 genes"]
 
 
@@ -703,6 +704,10 @@ def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
     assert len(fifth.rows) == len(ABLATION) == 9
     assert fifth.reference == "MSE, mask 0.5, image"
     assert fifth.rows[6].paper == {"HEG": 0.3117, "HVG": 0.302, "markers": 0.2372}
+    every = {table.name: table for table in make_tables(given, found, sets="all")}
+    assert every["table1"].rows[0].paper == {"markers": 0.2505}  # other HEG and HVG than the paper's
+    assert not any(row.paper for row in every["table2"].rows)
+    assert every["table1"].title.endswith("READ, HEG and HVG among all genes")
     for table in make_tables(replace(given, name="mine", paper=""), found):
         assert not any(row.paper for row in table.rows)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GeneColumns = Mapping[str, Sequence[tuple[str, float]]]
 TOP = 5  # as in the paper
+PUBLISHED = "paper, CMRCNet-50"
 
 
 def title_of(dataset: "Dataset", found: Collected) -> str:
@@ -29,7 +30,7 @@ def gene_columns(dataset: "Dataset", found: Collected, labels: Sequence[Label]) 
     columns = {label.text: best_genes(mean_pcc_by_gene(found, label)) for label in labels}
     columns = {method: genes for method, genes in columns.items() if genes}
     if published := paper_genes(dataset.paper):
-        columns["paper, CMRCNet-50"] = published
+        columns[PUBLISHED] = published
     return columns
 
 
@@ -76,4 +77,7 @@ def markdown(columns: GeneColumns, title: str) -> str:
             shown = f"**{gene}**" if names.count(gene) > 1 else gene
             cells.append(f"{shown} {value:.3f}" if gene else "")
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "Genes in bold are in several columns; the picture has colours for them.", ""])
+    said = "Genes in bold are in several columns; the picture has colours for them."
+    if PUBLISHED in columns:
+        said += " The paper's Table 3 has STNet, HisToGene and BLEEP, too: these columns are not stored here."
+    return "\n".join([*lines, "", said, ""])

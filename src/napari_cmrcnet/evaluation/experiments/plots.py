@@ -114,6 +114,8 @@ def _overlaid(axis: "Axes", measured: "pd.Series[float]", predicted: "pd.Series[
     axis.plot(rank, measured.to_numpy()[order], "o", color=PRINT.accent, label="measured", **dots)
     axis.axhline(0, color=PRINT.muted, linewidth=0.8, zorder=0)
     axis.set_yscale("symlog", linthresh=_LINEAR)
+    values = np.concatenate([measured, predicted])
+    axis.set_ylim(1.5 * min(values.min(initial=0.0), -_LINEAR / 5), 1.5 * max(values.max(initial=0.0), _LINEAR))
     axis.set_xlabel("genes, in the order of the measured value", fontsize=9)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)

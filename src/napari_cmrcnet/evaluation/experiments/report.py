@@ -199,14 +199,15 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
         f"{undefined}.\n\n"
         f"In parentheses the 95 % interval of {RESAMPLES:,} resamples of folds and genes: it covers which of these "
         "genes and which of these sections were taken, and is rough for few sections. It does not cover how far new "
-        "patients differ, nor another training of the same method. "
+        "patients differ, nor other spots of the same sections, nor another training. "
         "Δ is the difference to CMRCNet over the genes that both have, in the same resamples, below 0 where CMRCNet is "
         "better. 'sections' is the range of the sections' own means. 'given depth' is the partial correlation given a "
         "spot's log total and its square: what is left of a score once sequencing depth is taken out of both sides."
     )
     if dataset.paper:
+        others = " Its HEG and HVG are other genes: their values are left out." if plan.sets == "all" else ""
         folds = "" if plan.folds == "sample" else " The folds here are others: by patient."
-        return f"{said} Beside it the paper's value ({paper.source()}).{folds}"
+        return f"{said} Beside it the paper's value ({paper.source()}).{others}{folds}"
     return f"{said} The paper has no values for these sections."
 
 

@@ -17,7 +17,8 @@ def write_csv(path: Path, table: Table) -> Path:
     """Write a table as CSV, a line a method and set of genes."""
     partial = [f"partial_{name}" for name in _GIVEN_DEPTH]
     columns = (
-        "method", "set", *Estimate.__dataclass_fields__, *partial, "spearman", "too_rare", "reference", "paper"
+        "method", "set", *Estimate.__dataclass_fields__, *partial, "spearman", "too_rare", "ranked_among", "reference",
+        "paper",
     )  # fmt: skip
     with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         lines = csv.writer(stream, lineterminator="\n")
@@ -28,7 +29,7 @@ def write_csv(path: Path, table: Table) -> Path:
                     continue
                 cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
                 cells += [_cell(getattr(row.partial[name], field)) for field in _GIVEN_DEPTH]
-                cells += [_cell(row.spearman[name].mean), str(table.too_rare[name])]
+                cells += [_cell(row.spearman[name].mean), str(table.too_rare[name]), table.sets]
                 lines.writerow([safe_text(row.title), name, *cells, table.reference, _cell(row.paper.get(name))])
     return path
 

@@ -72,6 +72,8 @@ class Table:
         The row that the others are compared with.
     notes : tuple of str
         Below it.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked.
     too_rare : mapping of str to int
         By column, genes of the set over all sections that were found at too few spots to have a score.
     """
@@ -82,6 +84,7 @@ class Table:
     rows: tuple[Row, ...]
     reference: str
     notes: tuple[str, ...] = ()
+    sets: Definition = "paper"
     too_rare: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -130,13 +133,20 @@ class _Maker:
                 found["pcc"][row],
                 found["partial_pcc"][row],
                 found["spearman"][row],
-                (published or self._published(name))(label),
+                self._comparable((published or self._published(name))(label)),
                 label.method != CEILING,
             )
             for row, label in first.items()
         )
         too_rare = {column: self.found.too_rare(genes) for column, genes in sets.items()}
-        return Table(name, f"{title}, {self.dataset.name}", tuple(sets), rows, reference, tuple(notes), too_rare)
+        title = f"{title}, {self.dataset.name}"
+        if self.sets == "all":
+            title += ", HEG and HVG among all genes"
+        return Table(name, title, tuple(sets), rows, reference, tuple(notes), self.sets, too_rare)
+
+    def _comparable(self, published: Mapping[str, float]) -> dict[str, float]:
+        """Return the paper's values of sets that are chosen as the paper does."""
+        return {column: value for column, value in published.items() if self.sets == "paper" or column == "markers"}
 
     def _published(self, name: str) -> Callable[[Label], Mapping[str, float]]:
         return lambda label: paper.paper_values(self.dataset.paper, name, label.paper)
