@@ -1,5 +1,6 @@
 """The commands as the README shows them."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pytest
 
 from napari_cmrcnet.cli import main
@@ -15,6 +17,7 @@ from napari_cmrcnet.cli.parser import EXAMPLES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.slide import open_slide
 
@@ -39,6 +42,37 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert summary["HVG"]["pcc"] > 0.6
     assert summary["markers"]["n"] == 8
     assert summary["sections"][0]["provenance"]["patient"] == "P9"
+    assert summary["sections"][0]["sets"] == "paper"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "partial PCC" in said
+    assert "among the training sections' highly variable genes" in said
+    assert "not another section or patient" in said
+
+
+def test_evaluate_says_what_is_scored_and_how_sections_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", lambda *_: iter(()))
+    for name in "AB":
+        section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad", "--k", "10" if name == "A" else "50")
+        run("predict", "--checkpoint", CHECKPOINT, *section, "--out", tmp_path / f"{name}.h5ad")
+        prediction = Prediction.load(tmp_path / f"{name}.h5ad")
+        prediction.provenance = dataclasses.replace(prediction.provenance, section=name)
+        prediction.save(tmp_path / f"{name}.h5ad")
+    totals = np.sort(np.asarray(prediction.totals))
+    least = int(totals[20]) + 1  # so that some 21 spots are left out
+    left_out = int((totals < least).sum())
+    capsys.readouterr()
+    options = ("--out", tmp_path / "scores", "--sets", "all", "--score-min-umi", str(least))
+    assert run("evaluate", tmp_path / "A.h5ad", tmp_path / "B.h5ad", *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{696 - 2 * left_out} of 696 spots" in said
+    assert f"{left_out} of 348 spots of A have under {least} counts" in said
+    assert "among all genes both predicted and measured" in said
+    assert "Between 2 sections HVG has" in said
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert [section["sets"] for section in summary["sections"]] == ["all", "all"]
+    assert summary["between_sections"]["HVG"]["sections"] == 2
 
 
 @pytest.mark.parametrize("encoding", ["cp932", "ascii"])

@@ -20,6 +20,8 @@ def stand_in(measured: Any, predicted: Any, unmeasured: Sequence[str] = ()) -> A
     columns = lambda wanted: names.columns(wanted, "it")  # noqa: E731
     return SimpleNamespace(
         genes=genes,
+        totals=np.full(len(measured), 1000.0),
+        spots=SimpleNamespace(n_obs=len(measured), n_vars=len(genes)),
         names=names,
         measured_set=frozenset(genes) - set(unmeasured),
         measured=lambda wanted: measured[:, columns(wanted)].astype(np.float32),
@@ -58,6 +60,15 @@ def test_genes_by_id_twice_unknown_or_unmeasured(two_groups: Any) -> None:
     two_groups.measured_set -= {"G3"}
     result = correlate(two_groups, ["G1", "ENSG00000000001", "G2", "NOT_THERE", "G3", "G5"])
     assert sorted(result.genes) == ["G1", "G2", "G5"]
+
+
+def test_near_empty_spots_and_rare_genes_do_not_count(two_groups: Any) -> None:
+    two_groups.totals[:3] = 9
+    result = correlate(two_groups, two_groups.genes)
+    np.testing.assert_allclose(result.measured, np.corrcoef(two_groups.measured(result.genes)[3:].T), atol=1e-5)
+    measured, predicted = np.random.default_rng(0).random((2, 30, 4))
+    measured[9:, 1] = 0
+    assert correlate(stand_in(measured, predicted), ["G0", "G1", "G2", "G3"]).left_out == ("G1",)
 
 
 def test_constant_genes_are_left_out_and_named() -> None:

@@ -129,7 +129,10 @@ def test_every_gene_is_listed_with_what_is_known_of_it(
 def test_an_undefined_correlation_has_its_reason_in_words(full: GenesPanel) -> None:
     assert cell(full, "GENE8", Column.INTERVAL) == "not measured"
     assert cell(full, "GENE8", Column.MEASURED) == ""
-    assert cell(full, "GENE9", Column.INTERVAL) == "found at 0 of 36 spots"
+    assert cell(full, "GENE9", Column.INTERVAL) == "found at 0 of 36"
+    assert "no score: found at 0 of 36 spots; at least 10" in cell(
+        full, "GENE9", Column.GENE, Qt.ItemDataRole.ToolTipRole
+    )
     assert "no measurement" in cell(full, "GENE8", Column.GENE, Qt.ItemDataRole.ToolTipRole)
     assert cell(full, "ERBB2", Column.GENE, Qt.ItemDataRole.ToolTipRole).startswith("ERBB2 (ENSG00000000007)\nAlso")
 

@@ -271,6 +271,7 @@ def _show_report(report: "Report") -> None:
     from napari_cmrcnet.evaluation.headline import COVERS
     from napari_cmrcnet.evaluation.report_text import figure
     from napari_cmrcnet.evaluation.score_notes import sets_in_words
+    from napari_cmrcnet.evaluation.set_scores import between
 
     rows = [
         (
@@ -292,6 +293,10 @@ def _show_report(report: "Report") -> None:
     )
     say(sets_in_words(report.sections))
     say(f"The interval is over the spots: {COVERS}.")
+    for name in report.sets:
+        if spread := between(report.sections, name):
+            said = f"{spread.low:.3f} to {spread.high:.3f}, standard deviation {spread.sd:.3f}"
+            say(f"Between {spread.sections} sections {name} has {said}.")
     for warning in report.warnings:
         warn(warning)
     for path in report.files:

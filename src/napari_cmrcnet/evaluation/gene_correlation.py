@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.counted import unscored
+from napari_cmrcnet.evaluation.scores import counted_spots
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
@@ -23,7 +25,7 @@ _ORDERED = 200  # genes up to which the leaves of the tree are put in the best o
 
 @dataclass(frozen=True, eq=False)
 class GeneCorrelation:
-    """Pearson correlation over the spots of each gene with each.
+    """Pearson correlation of each gene with each, over the spots that count (`scores.counted_spots`).
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class GeneCorrelation:
     alike : float
         Pearson correlation of the two upper triangles; NaN where there are fewer than three pairs.
     left_out : tuple of str
-        Genes without a correlation: measured or predicted is constant.
+        Genes without a score: measured or predicted is constant, or it was found at too few spots.
     """
 
     genes: tuple[str, ...]
@@ -75,13 +77,16 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
     both = [gene for gene in known if gene in prediction.measured_set]
     if len(both) > MOST:
         raise UserError(f"{name} has {len(both):,} genes, too many to tell apart; choose {MOST} or fewer.")
+    counted = counted_spots(prediction)
     truth: list[Float32] = []
     guess: list[Float32] = []
     for start in range(0, len(both), _BLOCK):
         yield Progress(f"Correlating {name}", start, len(both), "genes")
         block = both[start : start + _BLOCK]
-        truth.append(_unit(prediction.measured(block)))
-        guess.append(_unit(prediction.expression(block)))
+        measured, predicted = np.asarray(prediction.measured(block))[counted], prediction.expression(block)[counted]
+        measured[:, np.array(unscored(measured, predicted)) != ""] = 0  # as a constant one is left out
+        truth.append(_unit(measured))
+        guess.append(_unit(predicted))
     yield Progress(f"Correlating {name}", len(both), len(both), "genes")
     return _correlation(both, truth, guess, name)
 
@@ -91,8 +96,8 @@ def _correlation(genes: list[str], truth: list[Float32], guess: list[Float32], n
     varies = np.isfinite(a[0]) & np.isfinite(b[0])
     if varies.sum() < 2:
         raise UserError(
-            f"{name}: {int(varies.sum())} of its genes vary over the spots in both measured and predicted "
-            "expression, and a correlation takes two; choose other genes."
+            f"{name}: {int(varies.sum())} of its genes are found at enough spots and vary in both measured and "
+            "predicted expression, and a correlation takes two; choose other genes."
         )
     measured, predicted = (_product(values[:, varies]) for values in (a, b))
     order = clustered(measured)
@@ -106,9 +111,8 @@ def _correlation(genes: list[str], truth: list[Float32], guess: list[Float32], n
     )
 
 
-def _unit(values: Float32 | None) -> Float32:
+def _unit(values: Float32) -> Float32:
     """Return columns centred and of length one, NaN for a constant one."""
-    assert values is not None
     centred: Float32 = values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
     constant = (values == values[:1]).all(axis=0)
     length = np.where(constant, np.nan, np.linalg.norm(centred, axis=0))

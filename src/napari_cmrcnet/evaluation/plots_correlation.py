@@ -45,7 +45,7 @@ class CorrelationPlot(Plot):
         n = len(result.genes)
         for image, matrix in zip(self._images, (result.measured, result.predicted), strict=True):
             image.set(data=matrix, extent=(-0.5, n - 0.5, n - 0.5, -0.5))
-        left_out = f"; constant, left out: {', '.join(result.left_out[:3])}" if result.left_out else ""
+        left_out = f"; constant or rare, left out: {', '.join(result.left_out[:3])}" if result.left_out else ""
         left_out += f" and {len(result.left_out) - 3} more" if len(result.left_out) > 3 else ""
         alike = "not defined" if np.isnan(result.alike) else f"r = {result.alike:.2f}"
         self.figure.suptitle(

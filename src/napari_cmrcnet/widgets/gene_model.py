@@ -244,7 +244,8 @@ def _extra(genes: GeneList, gene: int, column: int, role: int) -> str | None:
 
 def _correlation(genes: GeneList, gene: int, column: int) -> str:
     if reason := genes.reason(gene):
-        return reason if column == Column.INTERVAL else ""
+        short = reason.removesuffix(" spots") if reason.startswith("found at") else reason
+        return short if column == Column.INTERVAL else ""
     if not genes.scored:
         return "…"
     if column == Column.PCC:
@@ -266,7 +267,7 @@ def _tip(genes: GeneList, gene: int) -> str:
     if names := aliases_by_symbol().get(symbol):
         lines.append(f"Also called {', '.join(names)}.")
     if reason := genes.reason(gene):
-        lines.append(_REASONS.get(reason, f"It has no score: {reason}."))
+        lines.append(_REASONS.get(reason, f"It has no score: {reason}; at least 10 are needed."))
     elif not np.isnan(genes.found[gene]):
         lines.append(f"Found at {genes.found[gene]:,.0f} spots; the PCC is over {genes.over}.")
     if sets := genes.sets_of(gene):
