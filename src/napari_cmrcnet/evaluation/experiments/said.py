@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.counted import spots_in_words
-from napari_cmrcnet.evaluation.depth import Depth
+from napari_cmrcnet.evaluation.counted import MIN_SPOTS, detected_spots, spots_in_words
+from napari_cmrcnet.evaluation.depth import Depth, depth_r2
 from napari_cmrcnet.evaluation.experiments.results import spots_that_count
+from napari_cmrcnet.evaluation.metrics import dense
+from napari_cmrcnet.sections.expression import expression_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
     from napari_cmrcnet.sections.section import Section
+
+_BLOCK = 256  # genes at a time: memory does not grow with their number
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | Non
     each, warnings = [], []
     for section in sections:
         counted, totals = spots_that_count(section, min_umi)
-        depth = Depth(float(np.median(totals[counted])), float("nan"), section.spots.n_vars)
+        depth = depth_of(section, counted, totals[counted])
         each.append(_introduced(section, spots_in_words(int(counted.sum()), len(counted)), depth))
         if depth.shallow:
             warnings.append(
@@ -55,6 +60,31 @@ def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | Non
     return Said(
         (*each, *_missing_markers(dataset, sections)), tuple(warnings), sum(len(section.spots) for section in sections)
     )
+
+
+def depth_of(section: "Section", counted: NDArray[np.bool_], totals: NDArray[np.float64]) -> Depth:
+    """Return how deeply a section was sequenced, over the spots that count and the genes that are found often enough.
+
+    Parameters
+    ----------
+    section : Section
+        Measured.
+    counted : bool (n,)
+        Spots that count.
+    totals : float64 (number counted,)
+        Their counts.
+    """
+    expression = expression_of(section.spots, list(section.spots.var_names))[counted].tocsc()
+    expression = expression[:, detected_spots(expression) >= MIN_SPOTS]
+    explained = variance = 0.0
+    for start in range(0, expression.shape[1], _BLOCK):
+        block = dense(expression[:, start : start + _BLOCK])
+        of_gene, share = block.var(axis=0), depth_r2(block, totals)
+        known = ~np.isnan(share)
+        explained += float(of_gene[known] @ share[known])
+        variance += float(of_gene[known].sum())
+    share_of_all = explained / variance if variance else float("nan")
+    return Depth(float(np.median(totals)), share_of_all, section.spots.n_vars)
 
 
 def _introduced(section: "Section", scored: str, depth: Depth) -> str:
