@@ -115,7 +115,7 @@ def report(prediction: Prediction, tmp_path_factory: pytest.TempPathFactory) -> 
     return Page(path)
 
 
-def test_all_is_in_it(report: Page) -> None:
+def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     assert report.headings == [
         "Scores by gene set", "Maps", "Genes", "Mean and variance of genes", "Correlation of genes", "GENE5 in regions",
         "Confidence", "What was run on what", "Versions",
@@ -124,6 +124,9 @@ def test_all_is_in_it(report: Page) -> None:
     assert "The patient" not in report.text
     assert "Not measured or not predicted: NOT_THERE" in report.text
     assert "untrained.cmrcnet" in report.text
+    assert prediction.provenance.warnings
+    for warning in prediction.provenance.warnings:
+        assert report.texts.count(("div", warning)) == report.text.count(warning) == 1
     assert ["section", "C <b>"] in report.rows
     assert any(row[0] == "torch" for row in report.rows)
 

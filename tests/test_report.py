@@ -14,6 +14,7 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.gene_figure import draw_gene
 from napari_cmrcnet.evaluation.metrics import pcc
 from napari_cmrcnet.evaluation.report import Report, evaluate
 from napari_cmrcnet.retrieval.bank import Bank
@@ -344,3 +345,16 @@ def test_nothing_is_written_for_what_cannot_be_scored(tmp_path: Path) -> None:
         with pytest.raises(UserError):
             finish(evaluate(predictions, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("one_map")
+def test_the_maps_of_a_report_say_the_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = []
+
+    def drawn(*arguments: Any, caption: str) -> Any:
+        captions.append(caption)
+        return draw_gene(*arguments, caption=caption)
+
+    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures.draw_gene", drawn)
+    finish(evaluate([make_prediction(tmp_path, warnings=("Pixels are large.", "The stain is far."))], tmp_path / "out"))
+    assert set(captions) == {"Pixels are large. The stain is far."}

@@ -45,11 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported after parsing, so that --help and a typing error answer at once.
     from napari_cmrcnet.cli import commands
     from napari_cmrcnet.cli.console import complain
+    from napari_cmrcnet.cli.shared import WrongUseError
     from napari_cmrcnet.common.errors import NO_MEMORY, UserError, is_out_of_memory, system_error
 
     try:
         commands.run(options)
-    except commands.WrongUseError as error:
+    except WrongUseError as error:
         parser.error(f"{options.command}: {error}")
     except UserError as error:
         complain(error.told(OPTIONS))

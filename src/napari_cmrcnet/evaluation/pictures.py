@@ -12,6 +12,7 @@ from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
 from napari_cmrcnet.evaluation.scores import Scores
+from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
@@ -23,7 +24,7 @@ _MARKERS = 12  # at most, of a large panel
 def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterator[Path]:
     """Draw a section's maps and its scatter plot.
 
-    Maps are of the best predicted genes and of the markers.
+    Maps are of the best predicted genes and of the markers; under each stands what must be known of the prediction.
 
     Yields
     ------
@@ -34,10 +35,10 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterato
     best = list(table.index[:_BEST])
     markers = list(scored.table.index[scored.table.markers])[:_MARKERS]
     genes = list(dict.fromkeys(best + markers))
-    ground = ground_of(prediction)
+    ground, warnings = ground_of(prediction), " ".join(warnings_of([prediction]))
     name = file_name(scored.section)
     for gene in genes:
-        figure = draw_gene(prediction, ground, drawn_gene(prediction, scored, gene))
+        figure = draw_gene(prediction, ground, drawn_gene(prediction, scored, gene), caption=warnings)
         yield save_figure(figure, out / f"{name}_map_{file_name(gene)}.png")
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:

@@ -55,7 +55,7 @@ class Task:
         checkpoint = _checkpoint_of_this_process(self.checkpoint, self.digest)
         section = self.row.open(min_umi=self.min_umi)
         with closing(section.slide):
-            yield Progress("Checking that slide and checkpoint fit", 0, 0)
+            yield Progress("Checking that section and checkpoint fit", 0, 0)
             prediction = yield from predict(
                 section,
                 checkpoint,

@@ -91,6 +91,7 @@ def predict(
     if precision == "int8":
         linear_layers(checkpoint.model)  # refuses an encoder without them before any work
     if checks is None:
+        yield Progress("Checking that section and checkpoint fit", 0, 0)
         checks = preflight(section, card, bank.summary, k)
         for warning in warnings_in(checks):
             logger.warning("%s: %s", section.name, warning)

@@ -1,0 +1,115 @@
+"""The command that predicts one slide, or each slide of a sheet."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from napari_cmrcnet.cli.console import say, show_progress, warn
+from napari_cmrcnet.cli.shared import WrongUseError, introduce, panel_named
+from napari_cmrcnet.common.errors import UserError
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Predict one slide, or each slide of a sheet."""
+    if (options.sheet is None) == (options.slide is None):
+        raise WrongUseError("give either --slide S or a SHEET")
+    of_a_slide = ("spots", "patient", "mpp", "pitch", "lattice")
+    ignored = of_a_slide if options.slide is None else ("workers", "scheduler")
+    if given := [f"--{name}" for name in ignored if getattr(options, name) is not None]:
+        raise WrongUseError(f"{' and '.join(given)} cannot be used with {'a SHEET' if options.sheet else '--slide'}")
+    of_a_grid = [f"--{name}" for name in ("pitch", "lattice") if getattr(options, name) is not None]
+    if options.spots is not None and of_a_grid:
+        raise WrongUseError(f"{' and '.join(of_a_grid)} cannot be used with --spots, which are no grid")
+    if options.sheet is None:
+        _predict_slide(options)
+    else:
+        _predict_sheet(options)
+
+
+def _predict_slide(options: argparse.Namespace) -> None:
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.predict import predict as predict_section
+    from napari_cmrcnet.retrieval.preflight import preflight, warnings_in
+    from napari_cmrcnet.sections.section import open_section
+
+    name = f"{options.slide.stem}_predicted.h5ad"
+    out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
+    _refuse_to_overwrite_input(out, options.slide, options.spots, options.checkpoint)
+    checkpoint = Checkpoint.load(options.checkpoint)
+    section = open_section(
+        options.slide,
+        options.spots,
+        patient=options.patient or "",
+        mpp=options.mpp,
+        min_umi=options.min_umi,
+        pitch_um=options.pitch or 100.0,
+        lattice=options.lattice or "hex",
+    )
+    with section.slide:
+        introduce(section)
+        bank = checkpoint.bank.summary
+        checks = preflight(section, checkpoint.card, bank, checkpoint.card.query.k_of(bank.spots, options.k))
+        for warning in warnings_in(checks):
+            if warning not in section.notes:
+                warn(f"{section.name}: {warning}")
+        job = predict_section(
+            section,
+            checkpoint,
+            k=options.k,
+            device=options.device,
+            precision=options.precision,
+            batch_size=options.batch_size,
+            panel=panel_named(options.panel),
+            engine=options.engine,
+            checks=checks,
+        )
+        prediction = show_progress(job)
+    for note in prediction.provenance.notes:
+        if note not in section.notes:
+            warn(f"{section.name}: {note}")
+    prediction.save(out)
+    made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
+    say(f"{out}: {made}, each value the {prediction.provenance.average}")
+
+
+def _predict_sheet(options: argparse.Namespace) -> None:
+    from napari_cmrcnet.retrieval.many import predict_sheet
+    from napari_cmrcnet.sections.sheet import read_sheet
+
+    rows, out = read_sheet(options.sheet), options.out or Path("predictions")
+    job = predict_sheet(
+        rows,
+        options.checkpoint,
+        out,
+        k=options.k,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        panel=panel_named(options.panel),
+        min_umi=options.min_umi,
+        engine=options.engine,
+        workers=options.workers or 1,
+        scheduler=options.scheduler,
+    )
+    try:
+        for path in show_progress(job):
+            say(str(path))
+    finally:  # the files of the others stand where a slide could not be predicted
+        _warn_of_slides(out / f"{row.section}.h5ad" for row in rows)
+
+
+def _warn_of_slides(paths: Iterable[Path]) -> None:
+    """Print what the predictions of a sheet keep as warnings, wherever they were made."""
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction, read_provenance
+
+    for path in paths:
+        if path.is_file() and is_prediction(path):
+            about = read_provenance(path)
+            for warning in about.warnings:
+                warn(f"{about.section}: {warning}")
+
+
+def _refuse_to_overwrite_input(out: Path, *inputs: Path | None) -> None:
+    for path in inputs:
+        if path is not None and out.resolve() == path.resolve():
+            raise UserError(f"--out {out} would overwrite an input of the same name; choose another.")

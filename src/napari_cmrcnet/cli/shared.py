@@ -1,0 +1,30 @@
+"""What several commands need."""
+
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.cli.console import say, warn
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.panels import Panel
+    from napari_cmrcnet.sections.section import Section
+
+
+class WrongUseError(Exception):
+    """The options do not fit together; shown with the command's usage, exit code 2."""
+
+
+def introduce(section: "Section") -> None:
+    """Print what a section is, and its notes."""
+    spots = f"{section.spots.n_obs:,} spots" + (f", {section.spots.n_vars:,} genes" if section.measured else "")
+    say(f"{section.name}: {spots}, {section.mpp:.4g} µm/px by {section.pixel_size.source}")
+    for note in section.notes:
+        warn(f"{section.name}: {note}")
+
+
+def panel_named(name: str | None) -> "Panel | None":
+    """Return the panel of a name or file; None for no name."""
+    if name is None:
+        return None
+    from napari_cmrcnet.sections.panels import load_panel
+
+    return load_panel(name)
