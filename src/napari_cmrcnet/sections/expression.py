@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
 
 TARGET_SUM = 1e4
+PAPER_GENES = 1000
+"""Highly variable genes of each training section, as the paper takes them."""
 
 
 def log_normalise(counts: Any, target_sum: float = TARGET_SUM) -> sparse.csr_matrix:
@@ -80,7 +82,7 @@ def shared_genes(sections: "Sequence[Section]") -> list[str]:
     return genes
 
 
-def highly_variable_genes(sections: "Sequence[Section]", n_top: int = 1000) -> list[str]:
+def highly_variable_genes(sections: "Sequence[Section]", n_top: int = PAPER_GENES) -> list[str]:
     """Return the union of each section's highly variable genes, of those that all sections have.
 
     Chosen on log-normalised expression of each section alone by scanpy (flavour "seurat"); a section of too few

@@ -15,7 +15,7 @@ from napari_cmrcnet.retrieval.bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.protocol import IMAGENET
-from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes
+from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.training.cache import cache_key, patch_cache
@@ -115,6 +115,7 @@ def check_sections(sections: Sequence[Section]) -> None:
 class _Work:
     plan: Plan
     genes: list[str]
+    variable: list[str]
     training: list[Part]
     validation: list[Part]
 
@@ -123,7 +124,11 @@ def _prepare(
     sections: Sequence[Section], config: FitConfig, run: RunFolder, resume: bool, process: Process
 ) -> Job[_Work]:
     training, validation = split(sections, config)
-    genes = list(config.genes) if config.genes else _genes(training, validation, config.n_top_genes)
+    measured = [part.section for part in training]
+    variable = highly_variable_genes(measured)  # the paper's, among which its scores are ranked
+    other = config.n_top_genes != PAPER_GENES and not config.genes
+    chosen = highly_variable_genes(measured, config.n_top_genes) if other else variable
+    genes = list(config.genes) if config.genes else _there(chosen, validation)
     settings = config.model_config(len(genes))  # before the patches are cut: it may refuse
     keys = []
     for i, section in enumerate(sections):
@@ -138,12 +143,11 @@ def _prepare(
         files[section.name] = Path(patches.filename)  # type: ignore[attr-defined]
     spots = [_spot_set([part], files, genes, config) for part in validation]
     plan = Plan(config, settings, _spot_set(training, files, genes, config), tuple(spots), run.path)
-    return _Work(plan, genes, training, validation)
+    return _Work(plan, genes, variable, training, validation)
 
 
-def _genes(training: Sequence[Part], validation: Sequence[Part], n_top: int) -> list[str]:
-    """Return the genes to train on: variable in the spots trained on, and there in the others."""
-    genes = highly_variable_genes([part.section for part in training], n_top)
+def _there(genes: list[str], validation: Sequence[Part]) -> list[str]:
+    """Return the genes that the sections of the validation have."""
     there = [set(part.section.spots.var_names) for part in validation]
     if kept := [gene for gene in genes if all(gene in names for names in there)]:
         return kept
@@ -219,6 +223,6 @@ def _card(work: _Work, epoch: int) -> Card:
         query=config.asked_with,
         validated_on=tuple(part.section.name for part in work.validation if part.section.name not in names),
         panel=config.panel,
-        variable_genes=tuple(highly_variable_genes(sections)),
+        variable_genes=tuple(work.variable),
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
     )
