@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dialogs import SaveDialog
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.sections.section import Section
+    from one_prediction import Known
 
 # What several tests import lies beside them, where pytest's mode of importing does not look.
 sys.path.append(str(Path(__file__).parent))
@@ -200,3 +201,28 @@ def full_disk() -> "Callable[[int], AbstractContextManager[None]]":
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
+
+
+@pytest.fixture(scope="session")
+def known(
+    untrained_checkpoint: "Checkpoint",
+    tmp_path_factory: pytest.TempPathFactory,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> "dict[str, Known]":
+    """Sections C, of patient P3, and D, smaller and without measurements."""
+    from anndata import AnnData
+
+    from napari_cmrcnet.common.progress import finish
+    from napari_cmrcnet.retrieval.predict import predict
+    from one_prediction import Known
+
+    folder = tmp_path_factory.mktemp("sections")
+    full = open_small(*write_section(folder, "C", 3), name="C", patient="P3")
+    small = open_small(*write_section(folder, "D", 4, side=5), name="D")
+    spots = small.spots
+    bare = replace(small, spots=AnnData(obs=spots.obs, obsm=dict(spots.obsm), uns=spots.uns))
+    return {
+        section.name: Known(section, finish(predict(section, untrained_checkpoint, k=6, device="cpu")))
+        for section in (full, bare)
+    }

@@ -173,8 +173,8 @@ def test_a_click_on_a_spot_selects_it_and_a_click_beside_selects_none(viewer: Vi
     layers = layers_of(viewer)
     assert session.prediction is not None
     x, y = session.prediction.xy[7] * 0.5  # in µm
-    assert layers.spot_at((y, x)) == 7
-    assert layers.spot_at((-50.0, -50.0)) is None
+    assert layers.clicks.spot_at((y, x)) == 7
+    assert layers.clicks.spot_at((-50.0, -50.0)) is None
     press(viewer, (y, x))
     assert session.selected.tolist() == [7]
     assert layers.points["predicted"].selected_data == {7}

@@ -307,9 +307,10 @@ def test_the_table_for_a_spreadsheet(
     assert "could not be written" in panel.jobs.text
 
 
-def test_regions_of_another_section_are_pointed_out(
+def test_regions_of_another_section_are_put_away_and_come_back_with_it(
     panel: RegionsPanel,
     session: Session,
+    prediction: Prediction,
     untrained_checkpoint: Checkpoint,
     tmp_path: Path,
     write_section: Callable[..., Any],
@@ -318,8 +319,12 @@ def test_regions_of_another_section_are_pointed_out(
     session.set_regions(regions())
     section = open_small(*write_section(tmp_path, "D", 4), name="D")
     session.set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")))
-    assert "drawn over C" in panel.jobs.text
-    assert cells(panel)[0][2] == "18"
+    assert cells(panel) == []
+    assert panel.empty.isVisible()
+    assert REGIONS not in panel.region_layer.viewer.layers
+    session.set_prediction(prediction)
+    assert cells(panel)[0][:3] == ["left", "Tumour", "18"]
+    assert len(panel.region_layer.viewer.layers[REGIONS].data) == 2
 
 
 def test_a_panel_opened_again_finds_the_regions(panel: RegionsPanel, session: Session, qtbot: Any) -> None:

@@ -11,7 +11,7 @@ from napari_cmrcnet.viewer.look import Confidence, Look, View
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.viewer.session import Shown
+    from napari_cmrcnet.viewer.shown import Shown
 
 Float32 = npt.NDArray[np.float32]
 

@@ -8,16 +8,18 @@ group that lacks one would shift all cells.
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted
-from napari_cmrcnet.viewer.boundary import from_napari
+from napari_cmrcnet.viewer.cells import set_cells
+from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
+from napari_cmrcnet.viewer.other_slides import OtherSlides
+from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
-from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
+from napari_cmrcnet.viewer.region_outline import line_width
+from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.viewer.spot_layer import colour, show_legends, spot_settings, symbols
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Points
 
     from napari_cmrcnet.viewer.session import Session
-
-CLICK_PX = 5  # a press that moves further on the screen is a drag
 
 
 class SectionLayers:
@@ -47,16 +47,20 @@ class SectionLayers:
         self.slides: dict[View, Image] = {}
         self.regions = RegionLayer(viewer)
         self.mirrors = RegionMirrors(viewer)
+        self._others = OtherSlides(viewer)
         self._drawing = False
         self._fit_next = False
+        self._arranged: tuple[View, ...] = ()  # the views that were put into cells
+        self._hidden: list[Any] = []  # our layers that the user has hidden by their eye
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
+        session.leaving.connect(self.read_regions)
         session.prediction_changed.connect(self._on_prediction)
         session.shown_changed.connect(self.draw)
         session.look_changed.connect(self._on_look)
         session.selection_changed.connect(self._draw_selection)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
-        viewer.mouse_drag_callbacks.append(self._on_press)
+        self.clicks = SpotClicks(viewer, self)
         for key, act in (("f", session.flip), ("Up", lambda: session.step(-1)), ("Down", lambda: session.step(1))):
             viewer.bind_key(key, _quietly(act), overwrite=True)
 
@@ -79,9 +83,9 @@ class SectionLayers:
             changed = [view for view in views if self._lacks(view)]
             for view in changed:
                 self._add(view)
-            self._colour(views)
-            if changed or views != self._visible():
+            if changed or views != self._arranged:
                 self._arrange(views)
+            self._colour()
             self.viewer.canvas.overlays.text.text = self.title
         finally:
             self._drawing = False
@@ -106,31 +110,38 @@ class SectionLayers:
             self.session.set_regions(regions)
 
     def _on_prediction(self) -> None:
-        for layer in [*self.points.values(), *self.slides.values()]:
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
-        self.points.clear()
-        self.slides.clear()
-        self._drawn.clear()
-        self.mirrors.clear()
+        """Remove all that was drawn of another prediction; what there is of this one is drawn when it is shown."""
+        self._drawing = True  # nothing of what follows is the user's doing
+        try:
+            self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
+            remove_preview(self.viewer)
+            for layer in [*self.points.values(), *self.slides.values()]:
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
+            for kept in (self.points, self.slides, self._drawn, self._hidden, self.mirrors):
+                kept.clear()
+            self._arranged = ()
+            self._draw_regions()
+            self._others.put_aside(self.session)
+        finally:
+            self._drawing = False
         overlays = self.viewer.canvas.overlays
-        here = self.session.prediction is not None
-        overlays.text.visible = here
-        if not here:
-            self.viewer.canvas.grid.enabled = False
+        overlays.text.visible = self.session.prediction is not None
+        overlays.text.text = ""
+        if self.session.prediction is None:
             return
-        self._take_over_slide()
         overlays.text.position, overlays.text.font_size, overlays.text.box = "top_center", 10, True
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
         self._fit_next = True
 
-    def _take_over_slide(self) -> None:
-        """Remove the layer by which the user has opened the same slide: each view has the histology already."""
-        slide = self.session.slide
-        for layer in list(self.viewer.layers):
-            if slide is not None and slide_path(layer) == slide.path.absolute():
-                self.viewer.layers.remove(layer)
+    def _draw_regions(self) -> None:
+        """Show the regions of this section in place of another's; those that are drawn already stay as they are."""
+        if (self.regions.layer is not None or self.session.regions) and self.regions.read() != self.session.regions:
+            self.regions.clear()
+            prediction = self.session.prediction
+            mpp = prediction.provenance.mpp or None if prediction is not None else None
+            self.regions.draw(self.session.regions, mpp, line_width(prediction))
 
     def _lacks(self, view: View) -> bool:
         return view not in self.points or (self.session.slide is not None and view not in self.slides)
@@ -142,24 +153,27 @@ class SectionLayers:
             levels, settings, _ = slide_layer(slide, prediction.provenance.mpp or None)
             self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
             self.slides[view].locked = True
+            self.slides[view].events.visible.connect(self._on_eye)
         if view in self.points:
             return
         layer = self.viewer.add_points(**spot_settings(prediction, view, self.session.look))
         layer.locked = True
         layer.editable = False  # spots are data: they are neither moved nor deleted
+        layer.events.visible.connect(self._on_eye)
         show_legends(layer)
         layer.selected_data = set(self.session.selected.tolist())
         self.points[view] = layer
         self._drawn.pop(view, None)
 
-    def _colour(self, views: tuple[View, ...]) -> None:
+    def _colour(self) -> None:
+        """Bring all that can be seen up to date."""
         prediction, shown, look = self.session.prediction, self.session.shown, self.session.look
         assert prediction is not None
         assert shown is not None
-        for view in views:
-            drawn = (shown, look.percentiles, look.limits, look.from_zero, look.confidence, look.colormap)
-            if self._drawn.get(view) != drawn:
-                colour(self.points[view], view, shown, prediction, look)
+        drawn = (shown, look.percentiles, look.limits, look.from_zero, look.confidence, look.colormap)
+        for view, layer in self.points.items():
+            if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:
+                colour(layer, view, shown, prediction, look)
                 self._drawn[view] = drawn
 
     def _arrange(self, views: tuple[View, ...]) -> None:
@@ -173,29 +187,27 @@ class SectionLayers:
         regions = self.mirrors.source
         for view, group in groups.items():
             for layer in group:
-                if layer != regions:  # that one is the user's to hide
-                    layer.visible = view in views and (
-                        layer in self._ours(view) or (regions is not None and regions.visible)
-                    )
-        stride = len(next(iter(groups.values())))
-        side_by_side = self.session.look.layout == "side by side" and len(views) > 1
-        self._set_grid(stride, len(views) if side_by_side else 1)
+                if layer in self._ours(view):
+                    layer.visible = view in views and layer not in self._hidden
+                elif layer != regions:  # that one is the user's to hide
+                    layer.visible = view in views and regions is not None and regions.visible
+        self._arranged = views
+        self._fill_cells()
         front = self.points[views[-1]]
         if not any(layer for layer in self.viewer.layers.selection if layer not in wanted):
             self.viewer.layers.selection.active = front
 
-    def _set_grid(self, stride: int, cells: int) -> None:
-        """Divide the canvas into cells: two beside each other, three or four in a square."""
-        grid = self.viewer.canvas.grid
-        before = grid.shape[0] * grid.shape[1] if grid.enabled else 1
-        shape = (1, cells) if cells < 3 else (2, 2)
-        if (grid.stride, grid.shape, grid.enabled) != (stride, shape, cells > 1):
-            grid.stride, grid.shape, grid.enabled = stride, shape, cells > 1
+    def _fill_cells(self) -> None:
+        """Give each view of which something is seen a cell of the canvas; what was in a cell stays in it, about."""
+        stride = len(self._group(next(view for view in VIEWS if view in self.points), self._arranged[0]))
+        seen = [view for view in self._arranged if any(layer.visible for layer in self._ours(view))]
+        several = self.session.look.layout == "side by side" and len(seen) > 1
+        wider = set_cells(self.viewer, stride, len(seen) if several else 1)
         if self._fit_next:
             self._fit_next = False
             self.fit()
-        elif cells != before:  # what was in the cell stays in it, about
-            self.viewer.scene.camera.zoom *= (before / cells) ** 0.5
+        elif wider != 1:
+            self.viewer.scene.camera.zoom *= wider**0.5
 
     def _group(self, view: View, first: View) -> list[Any]:
         slide = [self.slides[view]] if view in self.slides else []
@@ -203,9 +215,6 @@ class SectionLayers:
 
     def _ours(self, view: View) -> list[Any]:
         return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
-
-    def _visible(self) -> tuple[View, ...]:
-        return tuple(view for view in VIEWS if view in self.points and self.points[view].visible)
 
     def _on_look(self, new: Look, old: Look) -> None:
         for layer in self.points.values():
@@ -231,52 +240,38 @@ class SectionLayers:
         if event.value.name == REGIONS:
             self._rearrange()
 
-    def _on_inserted(self, _event: Any) -> None:
-        """Keep our groups at the bottom, where the grid counts from, when the user adds a layer."""
+    def _on_inserted(self, event: Any) -> None:
+        """Keep our groups at the bottom, where the grid counts from; no other slide lies over the one that is shown."""
+        if not self._drawing:
+            self._others.opened(event.value, self.session)
         self._rearrange()
 
-    def _rearrange(self) -> None:
-        if self._drawing or not self.points:
+    def _on_eye(self, event: Any) -> None:
+        """Show what is up to date where the user opens the eye of a layer; one that is closed stays closed."""
+        layer = event.source
+        if self._drawing or self.session.shown is None:
             return
+        self._hidden = [hidden for hidden in self._hidden if hidden != layer]  # napari hands out proxies
+        if not layer.visible:
+            self._hidden.append(layer)
         self._drawing = True
         try:
-            self._arrange(self._visible() or self.shown_views)
+            self._colour()
+            if self._arranged:
+                self._fill_cells()
         finally:
             self._drawing = False
 
-    def _on_press(self, viewer: Any, event: Any) -> Any:
-        """Select the spot under a click; a drag pans as ever."""
-        start = np.asarray(event.pos, float)
-        yield
-        moved = False
-        while event.type == "mouse_move":
-            moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > CLICK_PX
-            yield
-        prediction = self.session.prediction
-        active = viewer.layers.selection.active
-        if moved or prediction is None or (active is not None and str(getattr(active, "mode", "")) not in IDLE_MODES):
+    def _rearrange(self) -> None:
+        views = tuple(view for view in self.shown_views if view in self.points)
+        if self._drawing or not views:
             return
-        spot = self.spot_at(event.position)
-        self.session.select([] if spot is None else [spot])
-
-    def spot_at(self, position: Any) -> int | None:
-        """Return the row of the spot at a position in the world, (row, column) in µm, or None beside all spots.
-
-        The gaps of an array count too: the nearest spot is taken within its diameter.
-        """
-        prediction = self.session.prediction
-        if prediction is None:
-            return None
-        mpp = prediction.provenance.mpp or 1.0
-        xy = from_napari(np.asarray([position[-2:]], float) / mpp)
-        distances = np.square(prediction.xy - xy).sum(axis=1)
-        nearest = int(np.argmin(distances))
-        (library,) = prediction.spots.uns["spatial"].values()
-        reach = float(library["scalefactors"]["spot_diameter_fullres"]) * max(1.0, self.session.look.spot_size)
-        return nearest if distances[nearest] <= reach**2 else None
-
-
-IDLE_MODES = ("", "pan_zoom", "Mode.PAN_ZOOM")
+        self._drawing = True
+        try:
+            self._arrange(views)
+            self._colour()
+        finally:
+            self._drawing = False
 
 
 def _quietly(act: Any) -> Any:

@@ -1,7 +1,7 @@
 """Look: how expression is drawn, apart from what is drawn. Kept in a saved prediction and restored from it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 View = Literal["measured", "predicted", "difference", "confidence"]
@@ -57,6 +57,11 @@ class Look:
     spot_size: float = 1.0
     confidence: Confidence = "mean similarity"
     mark_unlike: bool = True
+
+    def side_by_side(self) -> "Look":
+        """Return the look in which measured and predicted are beside each other, with other views that are so now."""
+        both = self.views if {"measured", "predicted"} <= set(self.views) else ("measured", "predicted")
+        return replace(self, layout="side by side", views=both, front="predicted")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""

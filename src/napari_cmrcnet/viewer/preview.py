@@ -2,24 +2,49 @@
 
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.viewer.boundary import placement_of, to_napari
+from napari_cmrcnet.viewer.boundary import layer_placement, placement_of, to_napari
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
 
 if TYPE_CHECKING:
     import napari
 
     from napari_cmrcnet.sections.section import Section
+    from napari_cmrcnet.sections.slide import Slide
 
 PREVIEW = "Spot grid (preview)"
 
 
-def show_preview(viewer: "napari.viewer.Viewer", section: "Section") -> None:
-    """Show where a section's spots lie, and its slide if that is not open."""
+def show_preview(viewer: "napari.viewer.Viewer", section: "Section", shown: "Slide | None", free: bool) -> bool:
+    """Show where a section's spots lie: over its slide, which is opened if it is not, never in another's picture.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where to show it.
+    section : Section
+        What would be predicted.
+    shown : Slide or None
+        The slide under the prediction that the viewer shows.
+    free : bool
+        Whether it shows no prediction.
+
+    Returns
+    -------
+    bool
+        Whether it is shown: not where the viewer shows a prediction of another section.
+    """
     remove_preview(viewer)
-    slide = next((layer for layer in viewer.layers if slide_path(layer) == section.slide.path.absolute()), None)
-    if slide is None:
-        levels, settings, _ = slide_layer(section.slide, section.mpp)
-        slide = viewer.add_image(levels, **settings)
+    path = section.slide.path.absolute()
+    if not free and (shown is None or shown.path.absolute() != path):
+        return False
+    placement = layer_placement(section.mpp)
+    if free:
+        slide = next((layer for layer in viewer.layers if slide_path(layer) == path), None)
+        if slide is None:
+            levels, settings, _ = slide_layer(section.slide, section.mpp)
+            slide = viewer.add_image(levels, **settings)
+            slide.metadata["cmrcnet"]["preview"] = True
+        placement = placement_of(slide)  # it may have been opened with another pixel size
     (library,) = section.spots.uns["spatial"].values()
     preview = viewer.add_points(
         to_napari(section.xy),
@@ -28,12 +53,15 @@ def show_preview(viewer: "napari.viewer.Viewer", section: "Section") -> None:
         border_color="#0050ff",
         border_width=0.12,
         name=PREVIEW,
-        **placement_of(slide),  # it may have been opened with another pixel size
+        **placement,
     )
     preview.editable = False
+    return True
 
 
 def remove_preview(viewer: "napari.viewer.Viewer") -> None:
-    """Remove the preview where there is one."""
-    for layer in [layer for layer in viewer.layers if layer.name == PREVIEW]:
-        viewer.layers.remove(layer)
+    """Remove the preview where there is one, with the slide that was opened for it."""
+    for layer in list(viewer.layers):
+        ours = layer.metadata.get("cmrcnet")
+        if layer.name == PREVIEW or (isinstance(ours, dict) and ours.get("preview")):
+            viewer.layers.remove(layer)

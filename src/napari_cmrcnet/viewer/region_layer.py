@@ -118,6 +118,14 @@ class RegionLayer:
             rows.append(replace(row, region=region))
         self._quietly(lambda: self._draw(layer or self._add(mpp), rows, mpp, width))
 
+    def clear(self) -> None:
+        """Remove the layer, and forget its regions."""
+        layer = self.layer
+        if layer is not None:
+            self._quietly(lambda: self.viewer.layers.remove(layer))
+            self.tool_changed.emit()
+        self._rows = []
+
     def start_drawing(self, classification: str, mpp: float | None, width: float) -> None:
         """Make the layer if there is none, and take the tool for polygons; what is drawn gets a class."""
         layer = self.layer

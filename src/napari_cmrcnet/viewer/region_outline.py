@@ -5,6 +5,8 @@ islands too, are drawn as one, joined by such edges, and come back by even and o
 corners.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -13,6 +15,9 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from napari_cmrcnet.sections.regions import polygonal
 from napari_cmrcnet.viewer.boundary import from_napari, to_napari
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
 
 ELLIPSE_CORNERS = 64
 SAME_PX = 0.05  # napari keeps float32
@@ -104,3 +109,11 @@ def _joined(before: Outline, after: Outline) -> Outline:
     for corner in np.flatnonzero((before != after).any(axis=1)):
         result[group == group[corner]] = after[corner]
     return result
+
+
+def line_width(prediction: "Prediction | None") -> float:
+    """Return how wide the lines of regions are, in full-resolution pixels: a fifth of a spot."""
+    if prediction is None:
+        return 10.0
+    (library,) = prediction.spots.uns["spatial"].values()
+    return 0.2 * float(library["scalefactors"]["spot_diameter_fullres"])

@@ -1,14 +1,18 @@
 """Session: what is looked at. Panels and layers are drawn from it and change it; it knows neither napari nor Qt."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from psygnal import Signal
+from psygnal import EmitLoopError, Signal
 
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.kept_regions import KeptRegions
 from napari_cmrcnet.viewer.look import Look, View
+from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, of_scores, panel_shown
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -17,90 +21,11 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.sections.slide import Slide
 
-Float32 = npt.NDArray[np.float32]
 
-UNIT = "log-norm."  # log-normalised expression: natural log of 1 + counts in 10,000 of the spot
-OF_SCORES = ("low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
+STATE = ("prediction", "slide", "scores", "scoring", "shown", "look", "selected", "panels", "regions", "listed")
+"""What belongs to one prediction, and is changed with it or not at all."""
 
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """The gene, or the score of a panel, that all views show.
-
-    Parameters
-    ----------
-    name : str
-        The gene's symbol or the panel's name.
-    kind : "gene" or "panel"
-        What it is.
-    unit : str
-        Of the values.
-    predicted : float32 (n,)
-        A value a spot.
-    measured : float32 (n,) or None
-        None where it was not measured.
-    pcc : float
-        Their Pearson correlation over the spots that count, NaN where it is undefined.
-    undefined : str
-        Why the correlation is undefined, ``""`` where it is not.
-    low, high : float
-        Its 95 % bootstrap interval, NaN while it is not known.
-    flat : bool
-        Whether the prediction hardly varies.
-    spearman, partial_pcc : float
-        Spearman's correlation, and the partial one given depth; NaN while they are not known, and of a panel.
-    counted : bool (n,), optional
-        The spots that count in the correlations, see `counted_spots`; all if not given.
-    section : str
-        Whose values they are, see `section_of`.
-    """
-
-    name: str
-    kind: Literal["gene", "panel"]
-    unit: str
-    predicted: Float32
-    measured: Float32 | None
-    pcc: float
-    undefined: str
-    low: float = float("nan")
-    high: float = float("nan")
-    flat: bool = False
-    spearman: float = float("nan")
-    partial_pcc: float = float("nan")
-    counted: npt.NDArray[np.bool_] | None = None
-    section: str = ""
-
-    @property
-    def score(self) -> str:
-        """PCC with its interval, or why there is none."""
-        from napari_cmrcnet.evaluation.headline import score_line
-
-        measured = self.measured is not None
-        return score_line(measured, self.pcc, self.low, self.high, undefined=self.undefined, flat=self.flat)
-
-    @property
-    def title(self) -> str:
-        """Section, name, score and number of spots, in one line."""
-        from napari_cmrcnet.evaluation.counted import spots_in_words
-        from napari_cmrcnet.evaluation.headline import headline
-
-        n = f"n = {spots_in_words(self.spots, len(self.predicted))}"
-        return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
-
-    @property
-    def spots(self) -> int:
-        """Spots that count in the score; all of what was not measured."""
-        return len(self.predicted) if self.measured is None or self.counted is None else int(self.counted.sum())
-
-    @property
-    def tip(self) -> str:
-        """What the title leaves out: other correlations, which spots count, and what an interval does not say."""
-        from napari_cmrcnet.evaluation.headline import score_tip
-
-        if self.measured is None or self.undefined:
-            return ""
-        interval = not np.isnan(self.low)
-        return score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self.predicted), interval)
+NOTHING = {**dict.fromkeys(("prediction", "slide", "scores", "shown")), "scoring": False, "listed": ()}
 
 
 class Session:
@@ -125,19 +50,23 @@ class Session:
     panels : mapping of str to Panel
         The paper's panels, and those that the user made or loaded in this session, by name.
     regions : tuple of Region
-        Outlines drawn or imported.
+        Outlines drawn or imported, over this section; others' are kept until theirs is shown again.
     listed : sequence of str
         Genes in the order in which a list shows them: what `step` walks through.
+    open_slide : str
+        The slide over which regions are drawn while there is no prediction, ``""`` where none is open.
 
     Notes
     -----
     Signals, each emitted once after a change; none has arguments but what is said here. After ``prediction_changed``
     all may be another:
 
-    ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``look_changed(new, old)``;
-    ``selection_changed``; ``panels_changed``; ``regions_changed``.
+    ``leaving``, before another prediction is shown: what is not yet in the session, such as regions that were just
+    drawn, is to be put there; ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``;
+    ``look_changed(new, old)``; ``selection_changed``; ``panels_changed``; ``regions_changed``.
     """
 
+    leaving = Signal()
     prediction_changed = Signal()
     scores_changed = Signal()
     scoring_changed = Signal()
@@ -160,40 +89,88 @@ class Session:
         self.panels: dict[str, Panel] = {panel.name: panel for panel in PANELS.values()}
         self.regions: tuple[Region, ...] = ()
         self.listed: Sequence[str] = ()
+        self.open_slide = ""
+        self._kept_regions = KeptRegions()
 
     def set_prediction(
         self, prediction: "Prediction | None", slide: "Slide | None" = None, scores: "Scores | None" = None
     ) -> None:
-        """Look at another prediction, with the gene and look that its file remembers, or at none."""
-        another = prediction is not self.prediction
-        self.scoring = self.scoring and not another
-        self.prediction, self.slide, self.scores, self.shown = prediction, slide, scores, None
-        self.selected = np.empty(0, np.int64)
-        self.listed = () if prediction is None else prediction.genes
-        remembered = prediction.view if prediction is not None else {}
-        before = self.look
-        if remembered:
-            self.look = Look.from_dict(remembered)
-        if another and prediction is not None and prediction.panel is not None:
-            self.panels[prediction.panel.name] = prediction.panel
-        self.prediction_changed.emit()
-        if self.look != before:
-            self.look_changed.emit(self.look, before)
-        if prediction is not None:
-            self._show_first(remembered)
+        """Look at another prediction, wholly, with the gene, look and limits that its file remembers; or at none.
 
-    def _show_first(self, remembered: Mapping[str, Any]) -> None:
-        """Show the gene that was shown, else the first marker, else the most expressed gene."""
-        prediction = self.prediction
-        assert prediction is not None
-        shown, kind = remembered.get("shown"), remembered.get("kind")
-        if kind == "panel" and shown in self.panels:
-            self.show_panel(self.panels[shown])
-            return
-        markers = prediction.panel.genes if prediction.panel is not None else ()
-        known = [gene for gene in (shown, *markers) if isinstance(gene, str) and self.knows(gene)]
-        if known or prediction.genes:
-            self.show(known[0] if known else prediction.genes[0])
+        A new one has measured and predicted side by side. The regions are those of its section, as they were left.
+
+        Raises
+        ------
+        UserError
+            If it cannot be shown; what was shown before still is, wholly.
+        """
+        self.leaving.emit()
+        before = self._state()
+        another = prediction is not self.prediction
+        panels, look = dict(self.panels), self.look
+        if another and prediction is not None and prediction.panel is not None:
+            panels[prediction.panel.name] = prediction.panel
+        if prediction is not None and prediction.view:
+            look = Look.from_dict(prediction.view)
+        elif another and prediction is not None:
+            look = look.side_by_side()
+        name = "" if prediction is None else prediction.name
+        with self._wholly(before, name):
+            shown = first_shown(prediction, panels, scores, prediction.view) if prediction is not None else None
+            regions = self._kept_regions.change(self.regions, self.prediction, prediction, self.open_slide)
+            self.__dict__.update(
+                prediction=prediction,
+                slide=slide,
+                scores=scores,
+                scoring=self.scoring and not another,
+                shown=None,
+                look=look,
+                selected=np.empty(0, np.int64),
+                panels=panels,
+                regions=regions,
+                listed=() if prediction is None else prediction.genes,
+            )
+            self._tell_of_prediction(shown, before["look"])
+
+    def _tell_of_prediction(self, shown: Shown | None, look: Look) -> None:
+        """Tell of another prediction; what of it is shown comes last, so that it is drawn once."""
+        self.prediction_changed.emit()
+        if self.look != look:
+            self.look_changed.emit(self.look, look)
+        if shown is not None:
+            self.shown = shown
+            self.shown_changed.emit()
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in STATE}
+
+    @contextmanager
+    def _wholly(self, before: dict[str, Any], name: str) -> Iterator[None]:
+        """Make a change, or none: where somebody fails who is told of it, all are told of what was before.
+
+        Where not even that can be shown, nothing is.
+        """
+        try:
+            yield
+        except Exception as error:
+            cause = error.__cause__ if isinstance(error, EmitLoopError) else error
+            if any(getattr(self, name) is not was for name, was in before.items()):
+                look = self.look
+                try:
+                    self.__dict__.update(before | {"shown": None})
+                    self._tell_of_prediction(before["shown"], look)
+                except EmitLoopError:
+                    self.__dict__.update(before | NOTHING)  # the last resort
+                    with suppress(EmitLoopError):
+                        self.prediction_changed.emit()
+            if isinstance(cause, UserError):
+                raise cause from error
+            raise UserError(self._not_shown(name, cause)) from error
+
+    def _not_shown(self, name: str, cause: BaseException | None) -> str:
+        here = "nothing is shown now" if self.prediction is None else f"{self.prediction.name} is shown as before"
+        reason = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        return f"{name or 'The change'} could not be shown ({reason}); {here}."
 
     def knows(self, gene: str) -> bool:
         """Whether the prediction has a gene, by symbol or Ensembl id."""
@@ -217,7 +194,7 @@ class Session:
         self.scores = scores
         self.scores_changed.emit()
         if self.shown is not None and self.shown.kind == "gene":
-            self.shown = replace(self.shown, **self._of_scores(self.shown.name))
+            self.shown = replace(self.shown, **of_scores(scores, self.shown.name))
             self.shown_changed.emit()
 
     def show(self, gene: str) -> None:
@@ -226,37 +203,20 @@ class Session:
         Raises
         ------
         UserError
-            If the prediction does not have it, or needs a checkpoint for it that has moved.
+            If the prediction does not have it, or needs a checkpoint for it that has moved; or if it cannot be drawn,
+            and what was shown before still is.
         """
-        from napari_cmrcnet.evaluation.colour_limits import hardly_varies
-
-        prediction = self._asked()
-        column = prediction.names.column(gene)
-        name = gene if column is None else prediction.genes[column]
-        predicted = prediction.gene(name)
-        measured = prediction.measured([name]) if name in prediction.measured_set else None
-        flat = hardly_varies(predicted)
-        self._set_shown(name, "gene", UNIT, predicted, None if measured is None else measured[:, 0], flat)
+        self._set_shown(gene_shown(self._asked(), gene, self.scores))
 
     def show_panel(self, panel: "Panel") -> None:
-        """Show the score of a panel: the mean over its genes of their z-scores over the section's spots.
+        """Show the score of a panel, as `panel_shown` has it.
 
         Raises
         ------
         UserError
-            If the prediction has none of its genes.
+            If the prediction has none of its genes; or as `show`.
         """
-        from napari_cmrcnet.evaluation.colour_limits import hardly_varies
-        from napari_cmrcnet.evaluation.metrics import mean_z
-        from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
-
-        prediction = self._asked()
-        genes = panel_genes(prediction, panel)
-        predicted = prediction.expression(genes)
-        both = [gene for gene in genes if gene in prediction.measured_set]
-        truth = prediction.measured(both) if both else None
-        measured = None if truth is None else mean_z(truth)
-        self._set_shown(panel.name, "panel", PANEL_UNIT, mean_z(predicted), measured, hardly_varies(predicted))
+        self._set_shown(panel_shown(self._asked(), panel))
 
     def step(self, by: int) -> None:
         """Show the gene that is so many places further down the list, up to its ends."""
@@ -271,9 +231,11 @@ class Session:
     def set_look(self, **changes: Any) -> None:
         """Change how expression is drawn; the arguments are fields of `Look`."""
         before = self.look
-        self.look = replace(before, **changes)
-        if self.look != before:
-            self.look_changed.emit(self.look, before)
+        look = replace(before, **changes)
+        if look != before:
+            with self._wholly(self._state(), "This look"):
+                self.look = look
+                self.look_changed.emit(look, before)
 
     def flip(self) -> None:
         """Swap predicted and measured in front; overlaid, if it was side by side."""
@@ -297,7 +259,10 @@ class Session:
             if any(map(self.knows, panel.genes)):
                 self.show_panel(panel)
             else:
-                self._show_first({})
+                assert self.prediction is not None
+                shown = first_shown(self.prediction, self.panels, self.scores, {})
+                if shown is not None:
+                    self._set_shown(shown)
 
     def set_regions(self, regions: "Iterable[Region]") -> None:
         """Take the outlines that were drawn or imported."""
@@ -310,52 +275,11 @@ class Session:
         return self.look.to_dict() | shown
 
     def _asked(self) -> "Prediction":
-        from napari_cmrcnet.common.errors import UserError
-
         if self.prediction is None:
             raise UserError("There is no prediction yet; press Predict, or open a saved one.")
         return self.prediction
 
-    def _set_shown(
-        self,
-        name: str,
-        kind: Literal["gene", "panel"],
-        unit: str,
-        predicted: Float32,
-        measured: Float32 | None,
-        flat: bool,
-    ) -> None:
-        from napari_cmrcnet.evaluation.counted import one_pcc
-        from napari_cmrcnet.evaluation.headline import section_of
-        from napari_cmrcnet.evaluation.scores import counted_spots
-
-        prediction = self._asked()
-        counted = counted_spots(prediction)
-        correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
-        shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
-        of_scores = self._of_scores(name) if kind == "gene" else {}
-        self.shown = replace(shown, counted=counted, section=section_of(prediction), **of_scores)
-        self.shown_changed.emit()
-
-    def _of_scores(self, gene: str) -> dict[str, Any]:
-        if self.scores is None or gene not in self.scores.table.index:
-            return {}
-        row = self.scores.table.index.get_loc(gene)
-        return {name: float(self.scores.table[name].to_numpy()[row]) for name in OF_SCORES}
-
-
-def panel_genes(prediction: "Prediction", panel: "Panel") -> list[str]:
-    """Return a panel's genes that a prediction has, by the prediction's names.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    from napari_cmrcnet.common.errors import UserError
-
-    names = prediction.names
-    columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
-    if not columns:
-        raise UserError(f"The prediction has none of the genes of the panel {panel.name}; choose another panel.")
-    return [names.symbols[column] for column in dict.fromkeys(columns)]
+    def _set_shown(self, shown: Shown) -> None:
+        with self._wholly(self._state(), shown.name):
+            self.shown = shown
+            self.shown_changed.emit()

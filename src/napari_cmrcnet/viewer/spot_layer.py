@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Points
 
     from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.viewer.session import Shown
+    from napari_cmrcnet.viewer.shown import Shown
 
 COLOR_BAR_PX = (16, 140)  # width and height on the screen
 

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.registry import session_of
-from napari_cmrcnet.viewer.session import Session, Shown, panel_genes
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.shown import Shown, panel_genes
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
 from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
 from napari_cmrcnet.widgets.jobs import JobBar

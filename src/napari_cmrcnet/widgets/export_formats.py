@@ -148,7 +148,7 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     UserError
         If the prediction has no gene of the panel.
     """
-    from napari_cmrcnet.viewer.session import panel_genes
+    from napari_cmrcnet.viewer.shown import panel_genes
 
     prediction, shown = session.prediction, session.shown
     assert prediction is not None

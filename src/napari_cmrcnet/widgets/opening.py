@@ -99,7 +99,12 @@ def _opened(viewer: Any, opened: Opened) -> None:
 
     prediction = opened.prediction
     found = questions.ask_for_slide(None, prediction.name, opened.missing) if opened.missing else None
-    show_prediction(viewer, prediction, opened.slide)
+    try:
+        show_prediction(viewer, prediction, opened.slide)
+    except UserError:
+        if opened.slide is not None:
+            opened.slide.close()
+        raise
     if found is not None:
         _show_over(viewer, found)
     elif opened.missing:

@@ -254,8 +254,8 @@ class PredictPanel(QWidget):
                 "grid": self.from_grid.isChecked(),
             }
         )
-        if not self.from_grid.isChecked():
-            remove_preview(self.viewer)
+        if not self.from_grid.isChecked() or not self._known:
+            remove_preview(self.viewer)  # it is of what was chosen before
         self._settle.start()
         self._show_state()
 
@@ -268,6 +268,7 @@ class PredictPanel(QWidget):
         if (request.slide is None and request.checkpoint is None) or (
             self.inspection is not None and self.inspection.request == request
         ):
+            self._preview()
             self._show_state()
             return
         self.jobs.start(_inspection(request, self.inspection), self._on_inspected, "Looking", ended=self._on_ended)
@@ -279,8 +280,21 @@ class PredictPanel(QWidget):
             row.describe(inspection.lines.get(part, ""), inspection.problems.get(part))
         self.checks.show_checks(inspection.checks)
         self._show_state()
-        if inspection.section is not None and self.from_grid.isChecked():
-            show_preview(self.viewer, inspection.section)
+        self._preview()
+
+    @property
+    def _known(self) -> bool:
+        """Whether what is chosen now has been looked at."""
+        return self.inspection is not None and self.inspection.request == self.request()
+
+    def _preview(self) -> None:
+        """Show the spots of the grid that is chosen, unless the window shows another section."""
+        section = self.inspection.section if self.inspection is not None else None
+        if section is None or not self._known or not self.from_grid.isChecked():
+            return
+        here = self.session.prediction
+        if not show_preview(self.viewer, section, self.session.slide, free=here is None) and here is not None:
+            self.jobs.message(f"The spots of the grid are not drawn, because the window shows {here.name}.")
 
     def _on_ended(self) -> None:
         if not isalive(self):  # the panel was closed during the run

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidge
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
 from napari_cmrcnet.sections.regions import Region, with_names
+from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -23,7 +24,7 @@ from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.viewer.session import Shown
+    from napari_cmrcnet.viewer.shown import Shown
 
 AFTER_MS = 100  # from the last edit of a shape to new numbers
 EMPTY = (
@@ -58,7 +59,6 @@ class RegionsPanel(QWidget):
         self._scores: tuple[RegionScore, ...] = ()
         self._chosen: tuple[int, ...] = ()  # regions that class and name are of
         self._spots = np.empty(0, np.int64)  # selected by a row
-        self._section = ""  # that the regions were drawn over
         self._showing = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -124,11 +124,7 @@ class RegionsPanel(QWidget):
 
     @property
     def _width(self) -> float:
-        """Of the lines, in full-resolution pixels: a fifth of a spot."""
-        if self.session.prediction is None:
-            return 10.0
-        (library,) = self.session.prediction.spots.uns["spatial"].values()
-        return 0.2 * float(library["scalefactors"]["spot_diameter_fullres"])
+        return line_width(self.session.prediction)
 
     def _on_edited(self) -> None:
         if isalive(self):
@@ -149,25 +145,20 @@ class RegionsPanel(QWidget):
     def _on_regions(self) -> None:
         if not isalive(self):
             return
-        prediction, regions = self.session.prediction, with_names(self.session.regions)
+        regions = with_names(self.session.regions)
         if regions != self.session.regions:
             self.session.set_regions(regions)  # which ends up here again
             return
         self.region_layer.draw(regions, self._mpp, self._width)
-        self._section = prediction.name if prediction is not None else self._section
         self.form.suggest(region.classification for region in regions)
         self._count()
 
     def _on_prediction(self) -> None:
-        if not isalive(self):
-            return
-        prediction, regions = self.session.prediction, self.session.regions
-        if prediction is not None and regions:
-            if self._section not in ("", prediction.name):
-                self.jobs.message(f"The regions were drawn over {self._section}; remove them if they do not fit here.")
-            self._section = prediction.name
-            self.region_layer.draw(regions, self._mpp, self._width)
-        self._count()
+        """Show the regions of the section that is shown now, which the layer has already."""
+        if isalive(self):
+            self._chosen = ()
+            self.form.suggest(region.classification for region in self.session.regions)
+            self._count()
 
     def _count(self) -> None:
         """Find out which spots are in which region."""

@@ -66,7 +66,8 @@ class ViewPanel(QWidget):
             checked = Look.from_dict(look.to_dict() | kept)
             self.session.set_look(**{key: getattr(checked, key) for key in REMEMBERED})
         self.session.look_changed.connect(self._show_look)
-        self.session.shown_changed.connect(self._show_shown)
+        for signal in (self.session.prediction_changed, self.session.shown_changed):
+            signal.connect(self._show_shown)
         self._show_look(self.session.look, self.session.look)
         self._show_shown()
 

@@ -1,0 +1,43 @@
+"""Regions of the sections that are not shown now, until theirs is shown again."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.regions import Region
+
+
+class KeptRegions:
+    """Keeps regions by their slide: drawn over one, they mean nothing on another."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Region, ...]] = {}
+
+    def change(
+        self,
+        regions: "tuple[Region, ...]",
+        before: "Prediction | None",
+        after: "Prediction | None",
+        open_slide: str,
+    ) -> "tuple[Region, ...]":
+        """Put the regions of one section away, and return those of another.
+
+        Parameters
+        ----------
+        regions : tuple of Region
+            Those that are shown.
+        before, after : Prediction or None
+            Of the section that they are of, and of the one that is to be shown; where there is none, the slide that is
+            open is meant.
+        open_slide : str
+            Its path, ``""`` where none is open: regions that were drawn over none stay.
+        """
+        old, new = _key(before) or open_slide, _key(after) or open_slide
+        if before is after or not old or old == new:
+            return regions
+        self._kept[old] = regions
+        return self._kept.get(new, ())
+
+
+def _key(prediction: "Prediction | None") -> str:
+    return "" if prediction is None else prediction.provenance.slide or prediction.name

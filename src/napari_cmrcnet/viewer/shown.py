@@ -1,0 +1,195 @@
+"""What all views show: a gene, or the score of a panel, with how well it is predicted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.panels import Panel
+
+Float32 = npt.NDArray[np.float32]
+
+UNIT = "log-norm."  # log-normalised expression: natural log of 1 + counts in 10,000 of the spot
+OF_SCORES = ("low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The gene, or the score of a panel, that all views show.
+
+    Parameters
+    ----------
+    name : str
+        The gene's symbol or the panel's name.
+    kind : "gene" or "panel"
+        What it is.
+    unit : str
+        Of the values.
+    predicted : float32 (n,)
+        A value a spot.
+    measured : float32 (n,) or None
+        None where it was not measured.
+    pcc : float
+        Their Pearson correlation over the spots that count, NaN where it is undefined.
+    undefined : str
+        Why the correlation is undefined, ``""`` where it is not.
+    low, high : float
+        Its 95 % bootstrap interval, NaN while it is not known.
+    flat : bool
+        Whether the prediction hardly varies.
+    spearman, partial_pcc : float
+        Spearman's correlation, and the partial one given depth; NaN while they are not known, and of a panel.
+    counted : bool (n,), optional
+        The spots that count in the correlations, see `counted_spots`; all if not given.
+    section : str
+        Whose values they are, see `section_of`.
+    """
+
+    name: str
+    kind: Literal["gene", "panel"]
+    unit: str
+    predicted: Float32
+    measured: Float32 | None
+    pcc: float
+    undefined: str
+    low: float = float("nan")
+    high: float = float("nan")
+    flat: bool = False
+    spearman: float = float("nan")
+    partial_pcc: float = float("nan")
+    counted: npt.NDArray[np.bool_] | None = None
+    section: str = ""
+
+    @property
+    def score(self) -> str:
+        """PCC with its interval, or why there is none."""
+        from napari_cmrcnet.evaluation.headline import score_line
+
+        measured = self.measured is not None
+        return score_line(measured, self.pcc, self.low, self.high, undefined=self.undefined, flat=self.flat)
+
+    @property
+    def title(self) -> str:
+        """Section, name, score and number of spots, in one line."""
+        from napari_cmrcnet.evaluation.counted import spots_in_words
+        from napari_cmrcnet.evaluation.headline import headline
+
+        n = f"n = {spots_in_words(self.spots, len(self.predicted))}"
+        return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
+
+    @property
+    def spots(self) -> int:
+        """Spots that count in the score; all of what was not measured."""
+        return len(self.predicted) if self.measured is None or self.counted is None else int(self.counted.sum())
+
+    @property
+    def tip(self) -> str:
+        """What the title leaves out: other correlations, which spots count, and what an interval does not say."""
+        from napari_cmrcnet.evaluation.headline import score_tip
+
+        if self.measured is None or self.undefined:
+            return ""
+        interval = not np.isnan(self.low)
+        return score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self.predicted), interval)
+
+
+def gene_shown(prediction: "Prediction", gene: str, scores: "Scores | None") -> Shown:
+    """Return a gene of a prediction, by symbol or Ensembl id, with its interval where there are scores.
+
+    Raises
+    ------
+    UserError
+        If the prediction does not have it, or needs a checkpoint for it that has moved.
+    """
+    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
+
+    column = prediction.names.column(gene)
+    name = gene if column is None else prediction.genes[column]
+    predicted = prediction.gene(name)
+    measured = prediction.measured([name]) if name in prediction.measured_set else None
+    truth = None if measured is None else measured[:, 0]
+    shown = _scored(prediction, name, "gene", UNIT, predicted, truth, hardly_varies(predicted))
+    return replace(shown, **of_scores(scores, name))
+
+
+def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
+    """Return the score of a panel: the mean over its genes of their z-scores over the section's spots.
+
+    Raises
+    ------
+    UserError
+        If the prediction has none of its genes.
+    """
+    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
+    from napari_cmrcnet.evaluation.metrics import mean_z
+    from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
+
+    genes = panel_genes(prediction, panel)
+    predicted = prediction.expression(genes)
+    both = [gene for gene in genes if gene in prediction.measured_set]
+    truth = prediction.measured(both) if both else None
+    measured = None if truth is None else mean_z(truth)
+    flat = hardly_varies(predicted)
+    return _scored(prediction, panel.name, "panel", PANEL_UNIT, mean_z(predicted), measured, flat)
+
+
+def first_shown(
+    prediction: "Prediction", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
+) -> Shown | None:
+    """Return what a prediction remembers, else its first marker, else its first gene; None where it has no gene."""
+    shown, kind = remembered.get("shown"), remembered.get("kind")
+    if kind == "panel" and isinstance(shown, str) and shown in panels:
+        return panel_shown(prediction, panels[shown])
+    markers = prediction.panel.genes if prediction.panel is not None else ()
+    asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
+    known = [gene for gene in asked if prediction.names.column(gene) is not None] or list(prediction.genes[:1])
+    return gene_shown(prediction, known[0], scores) if known else None
+
+
+def _scored(
+    prediction: "Prediction",
+    name: str,
+    kind: Literal["gene", "panel"],
+    unit: str,
+    predicted: Float32,
+    measured: Float32 | None,
+    flat: bool,
+) -> Shown:
+    from napari_cmrcnet.evaluation.counted import one_pcc
+    from napari_cmrcnet.evaluation.headline import section_of
+    from napari_cmrcnet.evaluation.scores import counted_spots
+
+    counted = counted_spots(prediction)
+    correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
+    shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
+    return replace(shown, counted=counted, section=section_of(prediction))
+
+
+def of_scores(scores: "Scores | None", gene: str) -> dict[str, Any]:
+    """Return what `Shown` has of the scores of all genes; nothing where they are not known."""
+    if scores is None or gene not in scores.table.index:
+        return {}
+    row = scores.table.index.get_loc(gene)
+    return {name: float(scores.table[name].to_numpy()[row]) for name in OF_SCORES}
+
+
+def panel_genes(prediction: "Prediction", panel: "Panel") -> list[str]:
+    """Return a panel's genes that a prediction has, by the prediction's names.
+
+    Raises
+    ------
+    UserError
+        If it has none.
+    """
+    names = prediction.names
+    columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
+    if not columns:
+        raise UserError(f"The prediction has none of the genes of the panel {panel.name}; choose another panel.")
+    return [names.symbols[column] for column in dict.fromkeys(columns)]

@@ -1,0 +1,78 @@
+"""Two sections, and what must hold of a window that shows the prediction of either."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_cmrcnet.evaluation.headline import in_lines
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.viewer.boundary import to_napari
+from napari_cmrcnet.viewer.preview import PREVIEW
+from napari_cmrcnet.viewer.region_layer import REGIONS
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.slide_layer import slide_path
+
+
+@dataclass
+class Known:
+    """A section, and its prediction."""
+
+    section: Section
+    prediction: Prediction
+
+
+def set_prediction(viewer: Any, which: Known) -> None:
+    session_of(viewer).set_prediction(which.prediction, which.section.slide)
+
+
+def check(viewer: Any) -> None:
+    """Assert that all that is drawn is of the session's prediction."""
+    session, layers = session_of(viewer), layers_of(viewer)
+    prediction, shown = session.prediction, session.shown
+    text = viewer.canvas.overlays.text
+    assert text.visible == (prediction is not None)
+    if prediction is None:
+        assert not layers.points
+        return
+    assert shown is not None
+    assert text.text == layers.title
+    assert text.text.startswith(in_lines(shown.title))
+    assert shown.title.startswith(
+        f"{prediction.name}, patient P3" if prediction.name == "C" else f"{prediction.name}  "
+    )
+    assert len(shown.predicted) == len(prediction)
+    if shown.kind == "gene":
+        np.testing.assert_array_equal(shown.predicted, prediction.gene(shown.name))
+    assert (shown.measured is None) == (not prediction.measured_genes)
+    assert session.slide is not None
+    assert str(session.slide.path) == prediction.provenance.slide
+    for view, layer in layers.points.items():
+        if layer in viewer.layers:
+            np.testing.assert_array_equal(layer.data, to_napari(prediction.xy))
+            if layer.visible and view in ("measured", "predicted"):
+                np.testing.assert_array_equal(np.asarray(layer.features["value"]), getattr(shown, view))
+                assert shown.name in layer.name
+    for layer in viewer.layers:
+        ours = any(layer == one for one in (*layers.points.values(), *layers.slides.values()))
+        if layer.name.startswith("H&E") or ours:
+            assert ours, f"{layer.name} is of another prediction"
+        if slide_path(layer) is not None:
+            assert not layer.visible
+        if layer.name == PREVIEW:
+            assert len(layer.data) == len(prediction)
+    for layer in layers.slides.values():
+        assert getattr(layer, "__wrapped__", layer).data[0]._slide is session.slide
+    for left in region_edges(viewer):
+        assert (left < 95) == (prediction.name == "C")
+    seen = [view for view in layers.shown_views if any(one.visible for one in layers._ours(view))]
+    grid = viewer.canvas.grid
+    assert grid.enabled == (session.look.layout == "side by side" and len(seen) > 1)
+
+
+def region_edges(viewer: Any) -> list[float]:
+    """Return the left edge of each region, in the session, its layer and the layer's copies: C's are left of 95."""
+    shapes = [layer for layer in viewer.layers if layer.name.startswith(REGIONS) and hasattr(layer, "shape_type")]
+    drawn = [float(np.min(data[:, 1])) for layer in shapes for data in layer.data]
+    return [*drawn, *(region.geometry.bounds[0] for region in session_of(viewer).regions)]

@@ -1,0 +1,174 @@
+"""A random walk of a user's actions over two sections: after each step, all that is seen is of one prediction."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from shapely.geometry import box
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer import layers as drawing
+from napari_cmrcnet.viewer.boundary import to_napari
+from napari_cmrcnet.viewer.layers import SectionLayers
+from napari_cmrcnet.viewer.look import LAYOUTS, VIEWS
+from napari_cmrcnet.viewer.preview import remove_preview, show_preview
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from one_prediction import Known, check, set_prediction
+
+STEPS = 350  # of each of the seeds
+MAY_FAIL = ("spot_settings", "slide_layer", "colour", "set_cells", "show_legends", "in_lines")
+
+
+class User:
+    """Does at random what a user can do in a window."""
+
+    def __init__(self, viewer: Any, known: dict[str, Known], seed: int) -> None:
+        self.viewer, self.known = viewer, known
+        self.rng = np.random.default_rng(seed)
+        self.session, self.layers = session_of(viewer), layers_of(viewer)
+        self.refused = 0
+
+    def pick(self, things: Any) -> Any:
+        things = list(things)
+        return things[self.rng.integers(len(things))]
+
+    def act(self) -> str:
+        """Do one thing, and return what it was."""
+        always = [self.predict, self.reopen, self.preview, self.fail]
+        looking = [
+            self.show, self.step, self.panel, self.flip, self.layout, self.views, self.colours, self.eye, self.delete,
+            self.delete_all, self.select, self.draw_region, self.remove_regions, self.open_slide, self.own_layer,
+        ]  # fmt: skip
+        chosen = self.pick(always if self.session.prediction is None else [*always, *always, *looking])
+        chosen()
+        return str(chosen.__name__)
+
+    def predict(self) -> None:
+        which = self.pick(self.known.values())
+        which.prediction.view = {}
+        set_prediction(self.viewer, which)
+
+    def reopen(self) -> None:
+        which = self.pick(self.known.values())
+        which.prediction.view = self.session.view_record()
+        set_prediction(self.viewer, which)
+
+    def preview(self) -> None:
+        session, section = self.session, self.pick(self.known.values()).section
+        if self.rng.random() < 0.3:
+            remove_preview(self.viewer)
+        shown = show_preview(self.viewer, section, session.slide, free=session.prediction is None)
+        assert shown == (session.slide in (None, section.slide))
+
+    def fail(self) -> None:
+        """Show another prediction, of which something cannot be drawn."""
+        before, shown = self.session.prediction, self.session.shown
+        name, place, calls = self.pick(MAY_FAIL), self.rng.integers(3), 0
+        original = getattr(drawing, name)
+
+        def fails(*arguments: Any, **settings: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == place + 1:
+                raise TypeError("cannot unpack non-iterable NoneType object")
+            return original(*arguments, **settings)
+
+        setattr(drawing, name, fails)
+        try:
+            set_prediction(self.viewer, self.pick(self.known.values()))
+        except UserError:
+            self.refused += 1
+            assert (self.session.prediction, self.session.shown) in ((before, shown), (None, None))
+        finally:
+            setattr(drawing, name, original)
+
+    def show(self) -> None:
+        self.session.show(self.pick(self.session.prediction.genes))  # type: ignore[union-attr]
+
+    def step(self) -> None:
+        self.session.step(self.pick((-1, 1)))
+
+    def panel(self) -> None:
+        self.session.show_panel(Panel("mine", ("GENE1", "GENE2", self.pick(("GENE5", "GENE6")))))
+
+    def flip(self) -> None:
+        self.session.flip()
+
+    def layout(self) -> None:
+        self.session.set_look(layout=self.pick(LAYOUTS), front=self.pick(VIEWS))
+
+    def views(self) -> None:
+        chosen = tuple(view for view in VIEWS if self.rng.random() < 0.5)
+        self.session.set_look(views=chosen or ("predicted",))
+
+    def colours(self) -> None:
+        limits = self.pick((None, (0.0, 2.0)))
+        self.session.set_look(limits=limits, opacity=self.pick((0.5, 0.9)), spot_size=self.pick((0.5, 1.0, 2.0)))
+
+    def eye(self) -> None:
+        layer = self.pick(self.viewer.layers) if len(self.viewer.layers) else None
+        if layer is not None and ours(self.layers, layer):
+            layer.visible = not layer.visible
+
+    def delete(self) -> None:
+        if len(self.viewer.layers):
+            self.viewer.layers.remove(self.pick(self.viewer.layers))
+        self.show()  # it comes back with the next gene
+
+    def delete_all(self) -> None:
+        if self.rng.random() < 0.2:
+            self.viewer.layers.clear()
+        self.show()
+
+    def select(self) -> None:
+        assert self.session.prediction is not None
+        spots = self.rng.integers(len(self.session.prediction), size=self.rng.integers(4))
+        self.session.select(spots)
+
+    def draw_region(self) -> None:
+        """Draw a region by hand, or import one, and look at the table or not."""
+        assert self.session.prediction is not None
+        left = float(self.rng.integers(80) + (0 if self.session.prediction.name == "C" else 100))
+        if self.layers.regions.layer is not None and self.rng.random() < 0.5:
+            corners = to_napari([[left, 0], [left + 40, 0], [left + 40, 60]])
+            self.layers.regions.layer.add(corners, shape_type="polygon")
+        else:
+            region = Region("imported", "", box(left, 0, left + 40, 90))
+            self.session.set_regions([*self.session.regions, region])
+            self.layers.regions.draw(self.session.regions, 0.5)
+        if self.rng.random() < 0.5:
+            self.layers.read_regions()
+
+    def remove_regions(self) -> None:
+        self.session.set_regions(())
+        self.layers.regions.draw(())
+
+    def open_slide(self) -> None:
+        from napari_cmrcnet.viewer.slide_layer import slide_layer
+
+        levels, settings, _ = slide_layer(self.pick(self.known.values()).section.slide, 0.5)
+        self.viewer.add_image(levels, **settings)
+
+    def own_layer(self) -> None:
+        self.viewer.add_points([[1, 1]], name="mine")
+
+
+def ours(layers: SectionLayers, layer: Any) -> bool:
+    return any(layer == one for one in (*layers.points.values(), *layers.slides.values()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_the_user_does_all_is_of_one_prediction(known: dict[str, Known], seed: int) -> None:
+    user = User(ViewerModel(), known, seed)
+    done: list[str] = []
+    for _ in range(STEPS):
+        done.append(user.act())
+        try:
+            check(user.viewer)
+        except AssertionError as error:
+            raise AssertionError(f"after {' > '.join(done[-12:])}: {error}") from error
+    assert user.refused > 2
+    assert len(set(done)) > 15
