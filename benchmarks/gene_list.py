@@ -27,16 +27,21 @@ KNOWN = ("ERBB2", "CTNNB1", *(f"KRT{i}" for i in range(1, 21)))
 
 def random_scores(genes: tuple[str, ...], n: int) -> Any:
     """Return random scores of genes."""
+    from napari_cmrcnet.evaluation.depth import Depth
     from napari_cmrcnet.evaluation.scores import Scores
 
     rng = np.random.default_rng(0)
     pcc = rng.normal(0.2, 0.2, len(genes)).clip(-1, 1)
     reason = np.where(rng.random(len(genes)) < 0.05, "constant measured", "")
     pcc[reason != ""] = np.nan
-    table = pd.DataFrame({"pcc": pcc, "low": pcc - 0.1, "high": pcc + 0.1, "undefined": reason}, index=list(genes))
+    others = {"partial_pcc": pcc / 2, "spearman": pcc, "spots_found": n}
+    table = pd.DataFrame(
+        {"pcc": pcc, "low": pcc - 0.1, "high": pcc + 0.1, **others, "undefined": reason}, index=list(genes)
+    )
     for place, name in enumerate(("HEG", "HVG", "markers")):
         table[name] = (np.arange(len(genes)) // 50) == place
-    return Scores("S", table, {}, {}, (), "", n)
+    counted, depth = np.ones(n, bool), Depth(5000.0, 0.05, len(genes))
+    return Scores("S", table, {}, {}, (), "", "all", counted, 100, depth)
 
 
 class Ours:
