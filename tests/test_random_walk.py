@@ -1,10 +1,14 @@
 """A random walk of a user's actions over two sections: after each step, all that is seen is of one prediction."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from npe2 import PluginManager
+from qtpy.QtWidgets import QApplication
 from shapely.geometry import box
 
 from napari_cmrcnet.common.errors import UserError
@@ -92,7 +96,9 @@ class User:
         self.session.step(self.pick((-1, 1)))
 
     def panel(self) -> None:
-        self.session.show_panel(Panel("mine", ("GENE1", "GENE2", self.pick(("GENE5", "GENE6")))))
+        panel = Panel("mine", ("GENE1", "GENE2", self.pick(("GENE5", "GENE6"))))
+        self.session.add_panel(panel)
+        self.session.show_panel(panel)
 
     def flip(self) -> None:
         self.session.flip()
@@ -153,7 +159,7 @@ class User:
         self.viewer.add_image(levels, **settings)
 
     def own_layer(self) -> None:
-        self.viewer.add_points([[1, 1]], name="mine")
+        self.viewer.add_points([[1, 1]], name="mine", scale=(0.5, 0.5), units=("um", "um"))
 
 
 def ours(layers: SectionLayers, layer: Any) -> bool:
@@ -172,3 +178,47 @@ def test_whatever_the_user_does_all_is_of_one_prediction(known: dict[str, Known]
             raise AssertionError(f"after {' > '.join(done[-12:])}: {error}") from error
     assert user.refused > 2
     assert len(set(done)) > 15
+
+
+@pytest.mark.qt
+def test_so_it_is_with_a_window_and_its_panels(
+    make_napari_viewer_proxy: Callable[..., Any],
+    known: dict[str, Known],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    PluginManager.instance().discover()  # a test may have put another plugin manager in place
+    viewer = make_napari_viewer_proxy(show=True)
+    panels = {
+        name: viewer.window.add_plugin_dock_widget("napari-cmrcnet", name, tabify=True)[1]
+        for name in ("Genes", "View", "Regions", "Export")
+    }
+    user = User(viewer, known, 99)
+    user.predict()
+    for _ in range(40):
+        done = user.act()
+        QApplication.processEvents()
+        try:
+            check(viewer)
+            check_panels(user, panels)
+        except AssertionError as error:
+            raise AssertionError(f"after {done}: {error}") from error
+    user.session.set_prediction(None)
+
+
+def check_panels(user: User, panels: dict[str, Any]) -> None:
+    """Assert that the panels are of the session's prediction."""
+    session, genes = user.session, panels["Genes"].model.genes
+    prediction, shown = session.prediction, session.shown
+    if prediction is None or shown is None:
+        assert genes is None
+        assert "nothing to look at" in panels["View"].title.text()
+        return
+    assert genes.any_measured == (prediction.name == "C")
+    np.testing.assert_array_equal(genes.predicted, prediction.predicted_means())
+    assert panels["View"].title.text().startswith(f"<b>{shown.section} · {shown.name}")
+    scores = panels["Regions"]._scores
+    assert all(score.n <= len(prediction) for score in scores)
+    assert bool(scores) == bool(session.regions)
+    assert panels["Export"].default_name().startswith(f"{prediction.name}_")
