@@ -36,7 +36,7 @@ class THItoGene:
     graph_heads, graph_dim, graph_out : int
         Heads of the graph attention, features of each, and features of its second layer.
     dropout : float
-        In transformer and graph attention.
+        Of the transformer, and of input and weights of each layer of graph attention.
     window, full_attention : int
         As for HisToGene.
     """
@@ -100,7 +100,7 @@ class THItoGeneNetwork(nn.Module):
         """Predict (n, genes)."""
         x = torch.cat([self.patch(patches).flatten(1), *self.position(positions)], dim=1)  # (n, dim)
         x = self.transformer(self.dropout(x))
-        x = self.graph_out(self.dropout(self.graph(x, neighbours)), neighbours)
+        x = self.graph_out(self.graph(x, neighbours), neighbours)
         predicted: Tensor = self.head(x)
         return predicted
 
@@ -157,10 +157,14 @@ class CapsuleEncoder(nn.Module):
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode; a capsule hears most of those primary ones that agree with the others."""
+        """Encode (the paper's self-attention routing).
+
+        Each of the primary capsules votes for what each capsule k is. It divides itself among the capsules by how far
+        its vote agrees with those of all primary capsules for the same k.
+        """
         lower = squash(self.layers(x).view(len(x), self.primary, self.primary_dim))  # (n, j, i)
         votes = torch.einsum("nji,kjid->nkjd", lower, self.weight)
-        agreement = (votes * votes.sum(dim=1, keepdim=True)).sum(dim=-1, keepdim=True)  # (n, k, j, 1)
+        agreement = (votes * votes.sum(dim=2, keepdim=True)).sum(dim=-1, keepdim=True)  # (n, k, j, 1)
         coupling = torch.softmax(agreement / votes.shape[-1] ** 0.5, dim=1) + self.bias
         return squash((votes * coupling).sum(dim=2))  # (n, k, d)
 
@@ -173,7 +177,10 @@ def squash(x: Tensor) -> Tensor:
 
 
 class GraphAttention(nn.Module):
-    """Graph attention (Veličković et al., ICLR 2018) over each spot's neighbours, heads side by side, then ELU."""
+    """Graph attention (Veličković et al., ICLR 2018) over each spot's neighbours, heads side by side, then ELU.
+
+    Dropout is of the input and of the attention's weights.
+    """
 
     def __init__(self, in_features: int, out_features: int, heads: int, dropout: float, slope: float = 0.01) -> None:
         super().__init__()
@@ -187,7 +194,7 @@ class GraphAttention(nn.Module):
 
     def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
         """Average (n, in) over neighbours (n, k) to (n, heads · out)."""
-        h = self.project(x).view(len(x), self.heads, -1)  # (n, heads, out)
+        h = self.project(self.dropout(x)).view(len(x), self.heads, -1)  # (n, heads, out)
         own, other = (h * self.own).sum(dim=-1), (h * self.other).sum(dim=-1)  # (n, heads)
         score = nn.functional.leaky_relu(own[:, None] + other[neighbours], self.slope)  # (n, k, heads)
         weight = self.dropout(torch.softmax(score, dim=1))
