@@ -573,7 +573,12 @@ def test_exemplars_never_hold_the_spot_that_is_learned(sections: tuple[Section, 
         )
     around = graph.near[0][graph.near[1] == 0]
     assert sorted(around.tolist()) == [1, 8, 9]
-    assert EGGN().exemplars == 9
+
+
+def test_eggn_has_the_settings_of_its_readme() -> None:
+    eggn = EGGN()
+    assert (eggn.epochs, eggn.learning_rate, eggn.weight_decay) == (300, 5e-4, 1e-4)
+    assert (eggn.dim, eggn.exemplars, eggn.depth) == (512, 6, 4)
 
 
 # --- cTransPath

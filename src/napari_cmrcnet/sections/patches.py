@@ -31,8 +31,8 @@ class PatchSpec:
     patch_px : int
         Pixels on a side of a patch.
     model_mpp : float or None
-        µm per pixel of a patch; 224 pixels at 0.5 are 112 µm. None: full-resolution pixels whatever their size, the
-        protocol of the paper.
+        µm per pixel of a patch; 224 pixels at 0.5 are 112 µm, as in HEST's patches (Jaume et al., NeurIPS 2024), which
+        the paper's public code reads. None: full-resolution pixels whatever their size.
     """
 
     patch_px: int = 224
