@@ -138,12 +138,13 @@ def bleep_loss(image: Tensor, gene: Tensor, temperature: float = 1.0) -> Tensor:
 
     With I, S of shape (B, D) and τ the temperature::
 
-        target = softmax_row((I Iᵀ + S Sᵀ) / 2 / τ)
+        target = softmax_row((I Iᵀ + S Sᵀ) / 2 · τ)
         loss = mean over the batch of [CE(S Iᵀ / τ, target) + CE(I Sᵀ / τ, targetᵀ)] / 2
 
-    It is half of CMRCNet's loss (`contrastive_loss`) with image and gene exchanged, on embeddings divided by √τ.
+    It is half of CMRCNet's loss (`contrastive_loss`) with image and gene exchanged, on embeddings divided by √τ; the
+    target of these is sharpened by τ², to come out as that of the embeddings themselves times τ.
     """
-    return contrastive_loss(gene / temperature**0.5, image / temperature**0.5) / 2
+    return contrastive_loss(gene / temperature**0.5, image / temperature**0.5, temperature**2) / 2
 
 
 def distance_weights(query: Float32, keys: Float32) -> NDArray[np.float64]:
