@@ -14,7 +14,7 @@ from napari_cmrcnet.evaluation.baselines.ctranspath import ConvStem
 from napari_cmrcnet.evaluation.baselines.eggn import eggn_loss
 from napari_cmrcnet.evaluation.baselines.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.evaluation.baselines.histogene import HisToGene
-from napari_cmrcnet.evaluation.baselines.thitogene import CapsuleEncoder, DynamicConvolution, GraphAttention
+from napari_cmrcnet.evaluation.baselines.thitogene import CapsuleEncoder, DynamicConvolution, GraphAttention, THItoGene
 from napari_cmrcnet.evaluation.baselines.transformer import Block
 
 Array = NDArray[np.float64]
@@ -175,6 +175,24 @@ def test_histogene_is_a_vision_transformer_of_the_spots() -> None:
     norm, head = network.head
     expected = np.array([of(head.weight) @ layer_norm(spot, norm) + of(head.bias) for spot in spots])
     agree(network(patches, positions, torch.zeros(7, 4)), expected)
+
+
+def test_thitogene_puts_its_layers_together() -> None:
+    settings = THItoGene(
+        capsules=2, capsule_dim=3, depth=1, heads=2, mlp_dim=5, graph_heads=2, graph_dim=4, graph_out=6
+    )
+    network = randomise(settings.build(5, 9, 44))
+    patches, positions = torch.rand(5, 3, 44, 44, dtype=torch.float64), torch.randint(0, 9, (5, 2))
+    neighbours = np.array([[j for j in range(5) if j != i][:2] for i in range(5)])
+    capsules = of(network.patch(patches)).reshape(5, 6)
+    column, row = (of(one.weight) for one in (network.position.column, network.position.row))
+    x = np.array([np.concatenate([capsules[i], column[a], row[b]]) for i, (a, b) in enumerate(positions.tolist())])
+    x = transformer_block(network.transformer[0], x, heads=2)
+    for layer in (network.graph, network.graph_out):
+        x = graph_attention(layer, x, np.ones((5, 2, 2)), neighbours)
+    first, _, norm, last = network.head
+    expected = [linear(last, layer_norm(np.maximum(linear(first, spot), 0), norm)) for spot in x]
+    agree(network(patches, positions, torch.from_numpy(neighbours)), np.array(expected))
 
 
 # --- EGGN
