@@ -101,16 +101,16 @@ def multi_head(x: np.ndarray, context: np.ndarray, w: Weights, name: str, heads:
 def fuse(x: np.ndarray, guide: np.ndarray, w: Weights, name: str, variant: str) -> np.ndarray:
     normed = layer_norm(x, w, f"{name}.attention_norm", 1e-5)
     x = x + multi_head(normed, normed, w, f"{name}.attention", heads=8)
-    hidden = gelu(linear(layer_norm(x, w, f"{name}.mlp_norm", 1e-5), w, f"{name}.mlp.0"))
-    x = x + linear(hidden, w, f"{name}.mlp.2")
+    hidden = gelu(linear(layer_norm(x, w, f"{name}.mlp_norm", 1e-5), w, f"{name}.mlp_in"))
+    x = x + linear(hidden, w, f"{name}.mlp_out")
     cross = f"{name}.cross_attention"
     q, k = linear(x, w, f"{cross}.query"), linear(guide, w, f"{cross}.key")
     if variant == "paper":
         v_gene, v_img = linear(guide, w, f"{cross}.guide_value"), linear(x, w, f"{cross}.own_value")
-        return attend(q, k, v_gene, heads=1) + v_img
+        return attend(q, k, v_gene, heads=8) + v_img
     q, k = np.maximum(q, 0), np.maximum(k, 0)
     v_gene, v_img = linear(k, w, f"{cross}.guide_value"), linear(q, w, f"{cross}.own_value")
-    return x + attend(q, k, v_gene, heads=1) + v_img
+    return x + attend(q, k, v_gene, heads=8) + v_img
 
 
 def reconstruct(
@@ -149,6 +149,29 @@ def test_a_forward_pass_equals_the_equations(variant: str, target: str) -> None:
         np.testing.assert_allclose(outputs.gene[i], gene, rtol=1e-9, atol=1e-10)
         np.testing.assert_allclose(outputs.reconstructed[i], rebuilt, rtol=1e-9, atol=1e-10)
         np.testing.assert_allclose(outputs.target[i], image if target == "image" else gene, atol=1e-10)
+
+
+def test_the_released_fusion_drops_a_tenth_in_training_alone() -> None:
+    for variant, share in (("paper", 0.0), ("released", 0.1)):
+        model = build(small_config(variant=variant))
+        assert model.reconstruction is not None
+        for module in model.reconstruction.fusion:
+            assert (module.attention.dropout, module.mlp_dropout.p) == (share, share)
+            x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
+            same = torch.equal(module.attention(x, x), module.attention(x, x))
+            assert same == (variant == "paper")
+            module.attention.eval()
+            torch.testing.assert_close(module.attention(x, x), module.attention(x, x), rtol=0, atol=0)
+
+
+def test_the_released_encoder_starts_as_its_code_does() -> None:
+    backbone = build(preset("tiny", GENES, variant="released", width=384, heads=6)).image_encoder.backbone
+    state = backbone.state_dict()
+    weights = [value for name, value in state.items() if name.endswith("weight") and value.ndim == 2]
+    assert torch.cat([value.flatten() for value in weights]).std() == pytest.approx(0.01, rel=0.02)
+    assert state["patch_embed.proj.weight"].std() == pytest.approx(0.0016, rel=0.02)
+    assert state["cls_token"].std() == pytest.approx(0.019, rel=0.2)
+    assert all(not value.any() for name, value in state.items() if name.endswith("qkv.bias"))
 
 
 def masked_share(model: CMRCNet) -> float:

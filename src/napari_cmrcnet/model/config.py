@@ -15,7 +15,7 @@ Preset = Literal["paper", "small", "tiny"]
 
 TOKENS_A_SIDE = 7  # of the presets' vision transformer, where they divide the image
 CROSS_ATTENTION_HEADS = 4
-SELF_ATTENTION_HEADS = 8
+FUSION_HEADS = 8  # of both attentions in a fusion module
 
 # Limits that no sensible model meets; a damaged or hostile card must not ask for a terabyte.
 _WHOLE_NUMBERS = {
@@ -127,7 +127,7 @@ class ModelConfig:
             _require_multiple(self, "width", "heads", self.heads)
         if encoder == "conv":
             _require_multiple(self, "width", "layers of its encoder", 12)
-        _require_multiple(self, "embedding_dim", "attention heads", SELF_ATTENTION_HEADS)
+        _require_multiple(self, "embedding_dim", "attention heads", FUSION_HEADS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hyperparameters as JSON can hold them."""

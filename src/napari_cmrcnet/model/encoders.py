@@ -16,6 +16,8 @@ from napari_cmrcnet.model.convnet import ConvNet
 # timm's own function for a ViT-B/32; the preset's sizes replace its own, which are those of the paper.
 _VIT = "vit_base_patch32_224"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+# Deviations of the initial weights of the released variant: linear layers, patch convolution, class token
+LINEAR_STD, CONVOLUTION_STD, CLASS_TOKEN_STD = 0.01, 0.0016, 0.019
 _HUB = "hf-hub:"
 
 
@@ -111,9 +113,21 @@ def build_image_encoder(
     if pretrained and config.image_encoder in OWN_ENCODERS:
         raise UserError("The presets' sizes have no pretrained weights; name a timm model as the image encoder.")
     backbone = ConvNet(config.width) if config.image_encoder == "conv" else _create(config, pretrained)
+    if config.variant == "released" and config.image_encoder == "vit":
+        _start_as_released(backbone)
     if weights is not None:
         load_weights(backbone, Path(weights), config.image_encoder)
     return ImageEncoder(backbone)
+
+
+def _start_as_released(backbone: Any) -> None:
+    """Give a ViT the initial weights of the authors' public code; positions keep timm's, which it does not state."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=LINEAR_STD if isinstance(module, nn.Linear) else CONVOLUTION_STD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.normal_(backbone.cls_token, std=CLASS_TOKEN_STD)
 
 
 def mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor], shown: int = 3) -> str:

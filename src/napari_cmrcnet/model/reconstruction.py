@@ -7,21 +7,22 @@ rebuilt, M tokens that guide, D features of a token.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from napari_cmrcnet.model.config import CROSS_ATTENTION_HEADS, SELF_ATTENTION_HEADS, ModelConfig, Variant
+from napari_cmrcnet.model.config import CROSS_ATTENTION_HEADS, FUSION_HEADS, ModelConfig, Variant
 
 GENE_TOKENS = 8
+FUSION_DROPOUT = 0.1  # of the released fusion modules
 FUSION_MODULES = 2
 DROPOUT = 0.25  # of the gene network, and of the released query and key; the paper's dropout of 0.1 is elsewhere
 
 
 class Attention(nn.Module):
-    """Multi-head attention of a sequence over another one, or over itself."""
+    """Multi-head attention of a sequence over another one, or over itself; ``dropout`` is of the attention weights."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
@@ -29,24 +30,24 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Attend from (B, N, D) over (B, M, D); return (B, N, D)."""
-        q = self._split(self.query(x))  # (B, heads, N, D / heads)
-        k = self._split(self.key(context))  # (B, heads, M, D / heads)
-        v = self._split(self.value(context))  # (B, heads, M, D / heads)
-        attended = scaled_dot_product_attention(q, k, v)  # (B, heads, N, D / heads)
-        joined = attended.transpose(1, 2).flatten(2)  # (B, N, D)
-        out: Tensor = self.out(joined)
+        dropout = self.dropout if self.training else 0.0
+        attended = attend(self.query(x), self.key(context), self.value(context), self.heads, dropout)  # (B, N, D)
+        out: Tensor = self.out(attended)
         return out
 
-    def _split(self, x: Tensor) -> Tensor:
-        batch, n, dim = x.shape
-        split = x.reshape(batch, n, self.heads, dim // self.heads)  # (B, N, heads, D / heads)
-        return split.transpose(1, 2)  # (B, heads, N, D / heads)
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
+    """Return softmax(QKᵀ/√(D/heads))V head by head: (B, N, D), from Q (B, N, D), K and V (B, M, D)."""
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
+    attended = scaled_dot_product_attention(q, k, v, dropout_p=dropout)  # (B, heads, N, D / heads)
+    return attended.transpose(1, 2).flatten(2)  # (B, N, D)
 
 
 class ResidualCrossAttention(nn.Module):
     """Cross-attention that adds the sequence's own values to those attended.
 
-    With x the sequence that is rebuilt, g its guide, W linear maps with bias, one head (d = D)::
+    With x the sequence that is rebuilt, g its guide, W linear maps with bias, and the softmax in each of 8 heads,
+    d = D/8 (32 in the paper and in its code)::
 
         paper:     Q = W_q x, K = W_k g, V_x = W_x x, V_g = W_g g
                    out = softmax(Q Kᵀ / √d) V_g + V_x
@@ -73,29 +74,35 @@ class ResidualCrossAttention(nn.Module):
         if self.released:
             q, k = self.dropout(torch.relu(q)), self.dropout(torch.relu(k))
             own, guiding = self.own_value(q), self.guide_value(k)  # (B, N, D), (B, M, D)
-            fused: Tensor = x + scaled_dot_product_attention(q, k, guiding) + own
+            fused: Tensor = x + attend(q, k, guiding, FUSION_HEADS) + own
         else:
             own, guiding = self.own_value(x), self.guide_value(guide)  # (B, N, D), (B, M, D)
-            fused = scaled_dot_product_attention(q, k, guiding) + own
+            fused = attend(q, k, guiding, FUSION_HEADS) + own
         return fused
 
 
 class FusionModule(nn.Module):
-    """Pre-norm self-attention and MLP, each with its residual, then residual cross-attention."""
+    """Pre-norm self-attention and MLP, each with its residual, then residual cross-attention.
+
+    The released code drops a tenth of the attention's weights, and of what either layer of the MLP gives.
+    """
 
     def __init__(self, dim: int, variant: Variant) -> None:
         super().__init__()
+        dropout = FUSION_DROPOUT if variant == "released" else 0.0
         self.attention_norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, SELF_ATTENTION_HEADS)
+        self.attention = Attention(dim, FUSION_HEADS, dropout)
         self.mlp_norm = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.mlp_in, self.mlp_out = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.mlp_dropout = nn.Dropout(dropout)
         self.cross_attention = ResidualCrossAttention(dim, variant)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """Fuse (B, N, D) with its guide (B, M, D); return (B, N, D)."""
         normed = self.attention_norm(x)
         x = x + self.attention(normed, normed)
-        x = x + self.mlp(self.mlp_norm(x))
+        hidden = self.mlp_dropout(gelu(self.mlp_in(self.mlp_norm(x))))  # (B, N, 4 * D)
+        x = x + self.mlp_dropout(self.mlp_out(hidden))
         fused: Tensor = self.cross_attention(x, guide)
         return fused
 
