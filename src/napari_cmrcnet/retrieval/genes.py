@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbols_of
+from napari_cmrcnet.sections.gene_joining import match_genes, unversioned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,13 +70,13 @@ class GeneNames:
 
     @cached_property
     def _columns(self) -> dict[str, int]:
-        by_id = {_unversioned(name): column for column, name in enumerate(self.ids) if name}
+        by_id = {unversioned(name): column for column, name in enumerate(self.ids) if name}
         return by_id | {name: column for column, name in enumerate(self.symbols)}
 
     def column(self, name: str) -> int | None:
         """Return the place of a gene, by symbol or by Ensembl id with or without version; None if it is not here."""
         column = self._columns.get(name)
-        return self._columns.get(_unversioned(name)) if column is None else column
+        return self._columns.get(unversioned(name)) if column is None else column
 
     def columns(self, names: Sequence[str], where: str) -> list[int]:
         """Return the places of genes.
@@ -91,15 +92,10 @@ class GeneNames:
         return [column for column in columns if column is not None]
 
     def in_common(self, other: "GeneNames") -> list[tuple[int, int]]:
-        """Return (place here, place in the other) of the genes that both have, in the order here."""
-        pairs = []
-        for here, (symbol, identifier) in enumerate(zip(self.symbols, self.ids, strict=True)):
-            there = other.column(symbol)
-            if there is None and identifier:
-                there = other.column(identifier)
-            if there is not None:
-                pairs.append((here, there))
-        return pairs
+        """Return (place here, place in the other) of the genes that both have, in the order here; see `match_genes`."""
+        places = match_genes(self.symbols, self.ids, other.symbols, other.ids)
+        here = np.flatnonzero(places >= 0)
+        return list(zip(here.tolist(), places[here].tolist(), strict=True))
 
     def search(self, text: str) -> Found:
         """Find genes by symbol, part of a symbol, alias or Ensembl id (with or without version), all in any case.
@@ -116,7 +112,7 @@ class GeneNames:
         if not text.strip():
             return Found(np.arange(len(self.symbols)), np.zeros(len(self.symbols), np.uint8), {})
         matches = np.full(len(self.symbols), missed, np.uint8)
-        identifier = fold(_unversioned(text.strip().upper()))
+        identifier = fold(unversioned(text.strip().upper()))
         if len(identifier) > 3:
             matches[self._id_text.find(identifier)[0]] = Match.IDENTIFIER
         columns, at_start, whole = self._symbol_text.find(wanted)
@@ -152,7 +148,7 @@ class GeneNames:
 
     @cached_property
     def _id_text(self) -> "_Text":
-        return _Text([_unversioned(identifier) for identifier in self.ids])
+        return _Text([unversioned(identifier) for identifier in self.ids])
 
     @cached_property
     def _folded(self) -> dict[str, int]:
@@ -206,11 +202,6 @@ class _Text:
         columns, positions = columns[first], positions[first]
         at_start = self._starts[columns] == positions
         return columns, at_start, at_start & (self.lengths[columns] == len(wanted))
-
-
-def _unversioned(identifier: str) -> str:
-    """Return ``ENSG00000141510`` of ``ENSG00000141510.18``; symbols such as ``RP11-34P13.7`` stay."""
-    return identifier.partition(".")[0] if identifier.startswith("ENS") else identifier
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -75,8 +75,12 @@ class Measured:
             means[here] = weighted_means(self._values, np.ones(self.spots.n_obs))[there]
         return means
 
+    @cached_property
+    def _place(self) -> dict[int, int]:
+        return dict(self._in_common)
+
     def _own_name(self, gene: str) -> str:
+        """Return what the spots' file calls a gene of the names; any other is asked for as it stands."""
         column = self.names.column(gene)
-        if self.own_names.column(gene) is None and column is not None and self.names.ids[column]:
-            return self.names.ids[column]
-        return gene
+        place = None if column is None else self._place.get(column)
+        return gene if place is None else self.own_names.symbols[place]

@@ -3,7 +3,8 @@
 `gene_aliases.json` maps names of proteins, antibodies and CD antigens, and some previous symbols, to HGNC symbols of
 human genes. It was written by hand for this project, of markers known from immunohistochemistry; no list or database
 was copied. A name may mean several genes (CD3: CD3D, CD3E, CD3G), and may also be the symbol of another (MIB-1 is an
-antibody to Ki67, MIB1 a gene), so aliases serve the search for a gene and never decide which gene a file means.
+antibody to Ki67, MIB1 a gene), so aliases serve the search for a gene. Which gene a file means they decide only where a
+name is spelled just so, means one gene, and neither file has the other's name.
 """
 
 import json
@@ -39,6 +40,12 @@ def _table() -> dict[str, tuple[str, tuple[str, ...]]]:
 def symbols_of(name: str) -> tuple[str, ...]:
     """Return the symbols that an alias means, whatever its case, hyphens and spaces; none if it is not one."""
     return _table().get(fold(name), ("", ()))[1]
+
+
+def symbol_of(alias: str) -> str:
+    """Return the one symbol that an alias means, spelled just so; ``""`` for any other name."""
+    name, symbols = _table().get(fold(alias), ("", ()))
+    return symbols[0] if name == alias and len(symbols) == 1 and symbols[0] != alias else ""
 
 
 def aliases_from(start: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -16,6 +16,7 @@ from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
+from napari_cmrcnet.sections.gene_joining import with_common_names
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.training.cache import cache_key, patch_cache
@@ -71,6 +72,7 @@ def fit(
     run = RunFolder(Path(out))
     check_sections(sections)
     check_devices(config)
+    sections = with_common_names(sections)
     with join(config) as process:
         if process.first:
             run.refuse_to_overwrite(resume)

@@ -152,7 +152,7 @@ def benchmark(
         raise UserError("The numbers of neighbours of CMRCNet must be at least one number, each 1 or more.")
     choices = plan.choices
     choose_device(plan.device)
-    folds, sections = yield from _prepare(dataset, plan, out)
+    dataset, folds, sections = yield from _prepare(dataset, plan, out)
     units = [
         Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep, plan.score_min_umi)
         for seed in range(plan.seeds)
@@ -176,8 +176,8 @@ def benchmark(
     return outcome
 
 
-def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], Said]]:
-    """Return the folds as they are on record, and what is to be said of each section.
+def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[Dataset, list[Fold], Said]]:
+    """Return the dataset with common names of genes, the folds as they are on record, and what is said of each section.
 
     Folds are recorded here, or found to be those of this benchmark.
     """
@@ -189,6 +189,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], S
             sections.append(dataset.open(row.section))
             slides.enter_context(sections[-1].slide)
         yield Progress("Opening sections", len(dataset.rows), len(dataset.rows), "sections")
+        dataset, sections = dataset.joined(sections)
         patients = {section.name: section.patient for section in sections}  # which the spots may name
         rows = [replace(row, patient=patients[row.section]) for row in dataset.rows]
         folds = make_folds(rows, plan.folds)
@@ -197,7 +198,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], S
         if (out / BENCHMARK).exists():
             _check_same(out, description)
             if (out / FOLDS).exists():
-                return _recorded(out / FOLDS), said
+                return dataset, _recorded(out / FOLDS), said
         contents = {name: (about["patches"], about["counts"]) for name, about in description["sections"].items()}
         chosen = {}
         for done, section in enumerate(sections):
@@ -211,7 +212,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[list[Fold], S
         ]
     write_json(out / BENCHMARK, description)
     write_json(out / FOLDS, [fold.to_dict() for fold in complete])
-    return complete, said
+    return dataset, complete, said
 
 
 def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a benchmark is run on: sections from a sheet or one of the paper's datasets, not yet opened."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.experiments.hest import on_tissue
+from napari_cmrcnet.sections.gene_joining import renamed, with_common_names
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import SheetRow, read_sheet
@@ -41,6 +42,8 @@ class Dataset:
         How many spots, of all sections, and how many genes the paper names.
     notes : tuple of str
         What a reader of the scores must know.
+    gene_names : mapping of str to mapping of str to str
+        By section, the names in all sections of genes that its own file calls otherwise.
     """
 
     name: str
@@ -54,6 +57,16 @@ class Dataset:
     paper: str = ""
     paper_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    gene_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def joined(self, sections: Sequence[Section]) -> "tuple[Dataset, list[Section]]":
+        """Return the dataset that opens its sections with one name for each gene, and these sections with theirs."""
+        named = with_common_names(sections)
+        names = {}
+        for before, after in zip(sections, named, strict=True):
+            pairs = zip(map(str, before.spots.var_names), map(str, after.spots.var_names), strict=True)
+            names[before.name] = {own: common for own, common in pairs if own != common}
+        return replace(self, gene_names=names), named
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -78,7 +91,10 @@ class Dataset:
             raise UserError(f"Section {name} has no spots in the sheet; a comparison needs measured expression.")
         section = row.open(min_umi=self.min_umi)
         try:
-            return self._kept(section)
+            section = self._kept(section)
+            if not (names := self.gene_names.get(name)):
+                return section
+            return renamed(section, [names.get(gene, gene) for gene in map(str, section.spots.var_names)])
         except UserError:
             section.slide.close()
             raise

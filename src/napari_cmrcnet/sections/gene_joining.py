@@ -1,0 +1,93 @@
+"""Which gene of one file is which of another: by Ensembl id where both have one, else by symbol."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.sections.gene_aliases import symbol_of
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+
+def match_genes(
+    symbols: Sequence[str], ids: Sequence[str], other_symbols: Sequence[str], other_ids: Sequence[str]
+) -> npt.NDArray[np.intp]:
+    """Find the genes of one list in another.
+
+    Genes with one Ensembl id, whatever its version, are the same, also where one was renamed. Genes with two ids are
+    not, also where they share a symbol. Where an id is missing on either side, symbols decide, spelled just so: the
+    Erbb2 of a mouse is not ERBB2. A symbol that the other list does not have is tried as an alias that means one gene.
+
+    Parameters
+    ----------
+    symbols, other_symbols : sequence of str
+        Unique names of genes.
+    ids, other_ids : sequence of str
+        Their Ensembl ids, ``""`` where not known.
+
+    Returns
+    -------
+    intp (len(symbols),)
+        The place in the other list, -1 where the gene is not there. No place is given twice.
+    """
+    by_id = {unversioned(name): place for place, name in enumerate(other_ids) if name}
+    by_symbol = {symbol: place for place, symbol in enumerate(other_symbols)}
+    own = set(symbols)
+    places = np.array([by_id.get(unversioned(name), -1) if name else -1 for name in ids], np.intp)
+    taken = set(places.tolist())
+    alias_of = {real: place for name, place in by_symbol.items() if (real := symbol_of(name)) and real not in by_symbol}
+    for here in np.flatnonzero(places < 0).tolist():
+        symbol = symbols[here]
+        there = by_symbol.get(symbol, -1)
+        if there < 0:
+            real = symbol_of(symbol)
+            there = by_symbol.get(real, -1) if real and real not in own else alias_of.get(symbol, -1)
+        if there >= 0 and there not in taken and not (ids[here] and other_ids[there]):
+            places[here] = there
+            taken.add(there)
+    return places
+
+
+def with_common_names(sections: "Sequence[Section]") -> "list[Section]":
+    """Let a gene have one name in all sections: the one that the first section which has it gives.
+
+    A gene whose symbol another gene has in an earlier section gets its Ensembl id behind the symbol.
+    """
+    named, symbols, ids = [], list[str](), list[str]()
+    for section in sections:
+        var = section.spots.var
+        own = list(map(str, var.index))
+        own_ids = list(map(str, var["gene_ids"])) if "gene_ids" in var else [""] * len(own)
+        places = match_genes(own, own_ids, symbols, ids)
+        used, names = set(symbols), list[str]()
+        for symbol, identifier, place in zip(own, own_ids, places.tolist(), strict=True):
+            if place >= 0:
+                names.append(symbols[place])
+                ids[place] = ids[place] or identifier
+            else:
+                names.append(f"{symbol}_{identifier or section.name}" if symbol in used else symbol)
+                symbols.append(names[-1])
+                ids.append(identifier)
+        named.append(renamed(section, names))
+    return named
+
+
+def renamed(section: "Section", names: Sequence[str]) -> "Section":
+    """Return a section whose genes have these names; the counts are shared."""
+    spots = section.spots
+    if list(names) == list(spots.var_names):
+        return section
+    var = spots.var.set_axis(pd.Index(names))
+    again = AnnData(spots.X, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=dict(spots.uns))
+    return replace(section, spots=again)
+
+
+def unversioned(identifier: str) -> str:
+    """Return ``ENSG00000141510`` of ``ENSG00000141510.18``; symbols such as ``RP11-34P13.7`` stay."""
+    return identifier.partition(".")[0] if identifier.startswith("ENS") else identifier
