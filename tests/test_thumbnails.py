@@ -170,7 +170,8 @@ def change(what: str) -> Callable[[h5py.File], None]:
 def test_a_file_of_another_make_is_refused_before_it_is_read(path: Path, what: str) -> None:
     with h5py.File(path, "r+") as file:
         change(what)(file)
-    with pytest.raises(UserError, match=r"thumbnails\.h5 is not a file of thumbnails") as error:
+    said = "claims .* but stores 0 bytes" if what.startswith("endless") else "is not a file of thumbnails"
+    with pytest.raises(UserError, match=rf"thumbnails\.h5 {said}") as error:
         Thumbnails.open(path)
     assert "\n" not in str(error.value)
 
