@@ -9,12 +9,13 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.counts import as_counts, counts_problem
+from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.h5ad import read_plain
 from napari_cmrcnet.sections.formats.hest import is_hest, read_hest
 from napari_cmrcnet.sections.formats.legacy_st import find_pair, read_legacy_st
 from napari_cmrcnet.sections.formats.origin import Origin, Reader
 from napari_cmrcnet.sections.formats.spaceranger import outs_folder, read_spaceranger
+from napari_cmrcnet.sections.gene_table import clean_genes
 from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 
 FEW_COUNTS = 100
@@ -35,10 +36,11 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
     Returns
     -------
     AnnData
-        ``X`` counts, CSR int32, or None where the source has positions only; ``var_names`` unique symbols, Ensembl
-        ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y) in full-resolution
-        pixels; ``obs["in_tissue"]`` bool; ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``;
-        ``uns["cmrcnet"]``: source, path, platform, pitch_um, given_mpp, given_mpp_source, synthetic, min_umi and
+        ``X`` counts, CSR int32, or None where the source has positions only; ``var_names`` unique, as `clean_genes`
+        gives them, Ensembl ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y)
+        in full-resolution pixels; ``obs["in_tissue"]`` bool;
+        ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``; ``uns["cmrcnet"]``: source, path,
+        platform, pitch_um, given_mpp, given_mpp_source, synthetic, min_umi and
         notes (0 and "" mean not known).
 
     Raises
@@ -50,14 +52,16 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old formats and repeated names: what matters of them becomes a note
         spots, origin = _reader(path)(path)
-        notes = [*origin.notes, *_make_names_unique(spots)]
+        notes = [*origin.notes, *_make_spot_names_unique(spots)]
+        if spots.X is not None:
+            spots = _with_genes(path, spots, notes)
     _check_positions(path, spots)
     _plain_columns(spots)
     spots = _in_tissue(spots, origin, notes)
     if spots.n_obs == 0:
         raise UserError(f"{path} has no spot in tissue; check its in_tissue column.")
     if spots.X is not None:
-        spots = _checked_counts(path, spots, min_umi, notes)
+        spots = _with_enough_counts(path, spots, min_umi, notes)
     _describe(spots, origin, min_umi, notes)
     return spots
 
@@ -103,9 +107,7 @@ def _check_positions(path: Path, spots: AnnData) -> None:
 
 
 def _plain_columns(spots: AnnData) -> None:
-    """Make ids texts and array positions numbers: h5ad files may hold either as categories."""
-    if "gene_ids" in spots.var:
-        spots.var["gene_ids"] = spots.var["gene_ids"].astype(object).fillna("").astype(str)
+    """Make array positions numbers: h5ad files may hold them as categories."""
     for name in ("array_row", "array_col"):
         if name in spots.obs:
             numbers = pd.to_numeric(spots.obs[name].astype(object), errors="coerce")
@@ -138,23 +140,27 @@ def _as_bool(column: pd.Series) -> np.ndarray:
     return column.astype(str).str.casefold().isin(["true", "1", "1.0"]).to_numpy()
 
 
-def _make_names_unique(spots: AnnData) -> list[str]:
-    """Add a suffix to repeated gene and spot names; return notes of how many."""
-    notes = []
-    if genes := int(spots.var_names.duplicated().sum()):
-        spots.var_names_make_unique()
-        notes.append(f"{genes} repeated gene names were made unique by a suffix.")
-    if names := int(spots.obs_names.duplicated().sum()):
-        spots.obs_names_make_unique()
-        notes.append(f"{names} repeated spot names were made unique by a suffix.")
-    return notes
+def _make_spot_names_unique(spots: AnnData) -> list[str]:
+    """Add a suffix to repeated spot names; return a note of how many."""
+    if not (repeated := int(spots.obs_names.duplicated().sum())):
+        return []
+    spots.obs_names_make_unique()
+    return [f"{repeated} repeated spot names were made unique by a suffix."]
 
 
-def _checked_counts(path: Path, spots: AnnData, min_umi: int, notes: list[str]) -> AnnData:
+def _with_genes(path: Path, spots: AnnData, notes: list[str]) -> AnnData:
     problem = counts_problem(spots.X)
     if problem is not None:
         raise UserError(f"{path} {problem}.")
-    spots.X = as_counts(spots.X)
+    n = spots.n_vars
+    spots, said = clean_genes(spots)
+    if n and not spots.n_vars:
+        raise UserError(f"{path} holds no gene: its {n} names are controls, other features, or empty.")
+    notes += said
+    return spots
+
+
+def _with_enough_counts(path: Path, spots: AnnData, min_umi: int, notes: list[str]) -> AnnData:
     totals = np.asarray(spots.X.sum(axis=1)).ravel()
     if few := int((totals < FEW_COUNTS).sum()):
         notes.append(f"{few} of {len(totals)} spots have fewer than {FEW_COUNTS} counts.")

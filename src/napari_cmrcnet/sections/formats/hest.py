@@ -27,10 +27,11 @@ def read_hest(path: Path) -> tuple[AnnData, Origin]:
 
     Its ``in_tissue`` is unreliable (HEST issue 47), so all spots are kept.
     """
-    spots, library, entry = read_library(path)
+    spots, library, entry, notes = read_library(path)
     metadata_path = _metadata_path(path)
     about = _metadata(metadata_path)
-    notes = () if about else (f"Without {metadata_path} the platform and pixel size of HEST are not known.",)
+    if not about:
+        notes = (*notes, f"Without {metadata_path} the platform and pixel size of HEST are not known.")
     origin = Origin(
         source="HEST",
         path=path,

@@ -93,8 +93,10 @@ def read_legacy_st(path: Path) -> tuple[AnnData, Origin]:
 
 
 def _read_counts(path: Path) -> pd.DataFrame:
+    separator = "," if ".csv" in path.name else "\t"
     try:
-        counts = pd.read_csv(path, sep="," if ".csv" in path.name else "\t", index_col=0)
+        counts = pd.read_csv(path, sep=separator, index_col=0)
+        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
     except Exception as error:  # pandas and gzip raise whatever the damaged part meets
         unreadable = f"{path} is not a readable table of counts ({first_line(error)}); download it again."
         raise cannot_read(path, error, unreadable) from error
@@ -102,6 +104,7 @@ def _read_counts(path: Path) -> pd.DataFrame:
     if counts.empty or not numeric.all():
         raise UserError(f"{path} is not a table of counts with a row a spot and a column a gene.")
     counts.index = counts.index.astype(str)
+    counts.columns = pd.Index(header.iloc[-counts.shape[1] :])  # pandas gave repeated and empty names a suffix
     if not counts.index.is_unique:
         raise UserError(f"{path} has a spot twice ({counts.index[counts.index.duplicated()][0]}).")
     return counts

@@ -87,7 +87,7 @@ def read_positions(path: Path) -> pd.DataFrame:
 
 
 def _read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
-    """Return counts of genes (barcodes × genes) and the attributes of the HDF5 file."""
+    """Return counts of all features (barcodes × features) and the attributes of the HDF5 file."""
     import scanpy
 
     attributes: dict[str, Any] = {}
@@ -97,8 +97,8 @@ def _read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
             attributes = {name: value for name, value in file.attrs.items() if np.ndim(value) == 0}
     try:
         if path.is_file():
-            return scanpy.read_10x_h5(path), attributes
-        return scanpy.read_10x_mtx(path, make_unique=False), attributes
+            return scanpy.read_10x_h5(path, gex_only=False), attributes
+        return scanpy.read_10x_mtx(path, make_unique=False, gex_only=False), attributes
     except Exception as error:  # scanpy raises whatever the damaged part meets
         unreadable = f"{path} is not a readable count matrix of Space Ranger ({first_line(error)})."
         raise cannot_read(path, error, unreadable) from error
@@ -121,7 +121,7 @@ def _spots(counts: AnnData, positions: pd.DataFrame, scalefactors: dict[str, flo
     return AnnData(
         X=counts.X,
         obs=obs,
-        var=counts.var[["gene_ids"]],
+        var=counts.var[[name for name in ("gene_ids", "feature_types") if name in counts.var]],
         obsm={"spatial": xy},
         uns={"spatial": {"Space Ranger": {"scalefactors": scalefactors, "metadata": {}}}},
     )

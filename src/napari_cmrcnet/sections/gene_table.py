@@ -1,0 +1,165 @@
+"""The genes of a file: one column a gene, named by its symbol, whatever the file called and repeated.
+
+Every source of spots goes through `clean_genes`, so that a gene has the same name in each section.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from napari_cmrcnet.sections.counts import as_counts
+from napari_cmrcnet.sections.gene_joining import unversioned
+
+_ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
+_SYMBOL_COLUMNS = ("feature_name", "gene_name", "gene_names", "gene_symbols", "gene_symbol", "symbol", "SYMBOL")
+_TYPE_COLUMNS = ("feature_types", "feature_type")
+_GENE_TYPE = "Gene Expression"
+# Probes and codewords of Xenium, CosMx, MERSCOPE and STARmap that measure background, as the files name them.
+_CONTROL = re.compile(
+    r"(NegControl|NegPrb|NegProbe|BLANK|Blank-|UnassignedCodeword|DeprecatedCodeword|antisense_|Intergenic"
+    r"|SystemControl|FalseCode)|Negative\d*$"
+)
+# What Python and R write for a missing text, also after anndata made it unique.
+_MISSING = re.compile(r"(nan|NaN|None|<NA>|NA)?(-\d+)?")
+
+
+def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
+    """Return the spots with one column a gene, and notes of what was changed.
+
+    - Controls, and features of another type than gene expression, are dropped.
+    - Where most names are Ensembl ids, symbols come from the column that has them, and the ids become ``gene_ids``. A
+      name that is no Ensembl id, such as that of a reporter gene, stays, without an id.
+    - A gene without a symbol has its id as its name; one without both is dropped.
+    - Of genes with one symbol and different ids, that of the lowest id keeps the symbol, and the others have their id
+      (without version) added, ``TBCE_ENSG00000284770``, whatever their order in the file.
+    - Columns of one gene are added up: of the same symbol and id, or of the same symbol where one has no id.
+
+    Parameters
+    ----------
+    spots : AnnData
+        Counts in ``X`` as CSR (n, columns), ``var`` as the file has it.
+
+    Returns
+    -------
+    AnnData
+        ``X`` CSR int32 (n, genes), in the order of the file; ``var`` with unique names and, if the file has ids,
+        ``gene_ids`` as text, ``""`` where not known.
+    list of str
+        One sentence a kind of change.
+    """
+    raw_names = pd.Series(spots.var_names.astype(str), dtype=object)
+    dropped = _is_control(raw_names) | _other_type(spots.var)
+    symbols, ids = _symbols_and_ids(spots.var, raw_names, ~dropped)
+    dropped |= _is_control(symbols)
+    unnamed = (symbols == "").to_numpy() & ~dropped
+    nameless = unnamed & (ids == "").to_numpy()
+    names = _distinct(symbols.where(~unnamed, ids), ids, ~dropped & ~nameless)
+    kept = np.flatnonzero(~dropped & ~nameless)
+    place = pd.factorize(names.to_numpy()[kept])[0]  # the gene of each column
+    first = np.flatnonzero(~names.iloc[kept].duplicated())  # the column in which each gene is first met
+    notes = _notes(
+        n=len(names),
+        dropped=int(dropped.sum()),
+        by_id=int((unnamed & ~nameless).sum()),
+        nameless=int(nameless.sum()),
+        renamed=names.iloc[kept[first]][(names != symbols).to_numpy()[kept[first]] & ~unnamed[kept[first]]].tolist(),
+        summed=len(kept) - len(first),
+    )
+    var = spots.var.iloc[kept[first]].set_axis(pd.Index(names.iloc[kept[first]], dtype=object, name=None))
+    if (ids != "").any() or "gene_ids" in var:
+        var["gene_ids"] = _known_ids(ids.to_numpy()[kept], place, first)
+    counts = _joined(sparse.csr_matrix(spots.X), kept, place, len(first))
+    return AnnData(X=counts, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=spots.uns), notes
+
+
+def _is_control(names: pd.Series) -> np.ndarray:
+    return names.map(lambda name: _CONTROL.match(name) is not None).to_numpy(bool)
+
+
+def _other_type(var: pd.DataFrame) -> np.ndarray:
+    """Return which features are not gene expression; a column that never says so holds something else (biotypes)."""
+    for column in _TYPE_COLUMNS:
+        if column in var:
+            types = _texts(var[column])
+            if (types == _GENE_TYPE).any():
+                return (~types.isin([_GENE_TYPE, ""])).to_numpy()
+    return np.zeros(len(var), dtype=bool)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Return a column as texts, ``""`` where one is missing in any of the ways that files have."""
+    texts = column.astype(object).where(column.notna().to_numpy(), "").astype(str).str.strip().reset_index(drop=True)
+    return texts.where(~texts.map(lambda text: _MISSING.fullmatch(text) is not None), "").astype(object)
+
+
+def _is_ensembl(names: pd.Series) -> np.ndarray:
+    return names.map(lambda name: _ENSEMBL.match(name) is not None).to_numpy(bool)
+
+
+def _symbols_and_ids(var: pd.DataFrame, raw_names: pd.Series, genes: np.ndarray) -> tuple[pd.Series, pd.Series]:
+    """Return symbols and ids of all columns, ``""`` where there is none."""
+    names = _texts(raw_names)
+    ids = _texts(var["gene_ids"]) if "gene_ids" in var else pd.Series("", index=names.index, dtype=object)
+    ensembl = _is_ensembl(names)
+    if not genes.any() or ensembl[genes].mean() <= 0.5:
+        return names, ids
+    ids = ids.where(_is_ensembl(ids), names.where(ensembl, ""))
+    for column in _SYMBOL_COLUMNS:
+        if column in var:
+            return _texts(var[column]).where(ensembl, names), ids
+    return names, ids
+
+
+def _distinct(names: pd.Series, ids: pd.Series, kept: np.ndarray) -> pd.Series:
+    """Return names in which genes of one symbol and different ids differ."""
+    repeated = kept & names.isin(names[kept][names[kept].duplicated()]).to_numpy() & (ids != "").to_numpy()
+    if not repeated.any():
+        return names
+    plain = ids[repeated].map(unversioned)
+    other = plain != plain.groupby(names[repeated]).transform("min")
+    names = names.copy()
+    names.loc[plain.index[other]] += "_" + plain[other]
+    return names
+
+
+def _known_ids(ids: np.ndarray, place: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the first known id of each gene's columns, ``""`` if none has one."""
+    known = np.flatnonzero(ids != "")[::-1]
+    found = np.full(len(first), "", dtype=object)
+    found[place[known]] = ids[known]  # the last that is written is the first in the file
+    return found
+
+
+def _joined(counts: sparse.csr_matrix, kept: np.ndarray, place: np.ndarray, n_genes: int) -> sparse.csr_matrix:
+    """Return the kept columns, those of one gene added up."""
+    if len(kept) == counts.shape[1] == n_genes:
+        return as_counts(counts)
+    if not n_genes:
+        return sparse.csr_matrix((counts.shape[0], 0), dtype=np.int32)
+    target = np.full(counts.shape[1], -1)
+    target[kept] = place
+    columns = target[counts.indices]
+    values = np.where(columns >= 0, counts.data, 0)  # dropped columns become stored zeros, which `as_counts` removes
+    return as_counts(
+        sparse.csr_matrix((values, np.maximum(columns, 0), counts.indptr), shape=(counts.shape[0], n_genes))
+    )
+
+
+def _notes(n: int, dropped: int, by_id: int, nameless: int, renamed: list[str], summed: int) -> list[str]:
+    notes = []
+    if dropped:
+        notes.append(f"{dropped} of {n} names are no genes (controls, or features of another kind) and were dropped.")
+    if by_id:
+        notes.append(f"Genes without a symbol: {by_id}; their ids are their names.")
+    if nameless:
+        notes.append(f"{nameless} of {n} columns have neither a name nor an id and were dropped.")
+    if renamed:
+        notes.append(
+            f"Genes that share a symbol with another gene: {len(renamed)}; their ids were added ({renamed[0]})."
+        )
+    if summed:
+        notes.append(f"{summed} of {n} columns repeat a gene; their counts were added to it.")
+    return notes
