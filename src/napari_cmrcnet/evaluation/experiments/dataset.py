@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.experiments.hest import on_tissue
 from napari_cmrcnet.sections.gene_joining import renamed, with_common_names
@@ -28,8 +26,6 @@ class Dataset:
         The marker genes.
     map_genes : tuple of str
         Genes that are drawn as maps, besides the best predicted.
-    left_out_genes : tuple of str
-        How names begin that are no genes, such as a platform's controls.
     replicates : tuple of tuple of str
         Groups of sections cut from one block.
     patches : mapping of str to Path
@@ -50,7 +46,6 @@ class Dataset:
     rows: tuple[SheetRow, ...]
     panel: Panel | None = None
     map_genes: tuple[str, ...] = ()
-    left_out_genes: tuple[str, ...] = ()
     replicates: tuple[tuple[str, ...], ...] = ()
     patches: Mapping[str, Path] = field(default_factory=dict)
     min_umi: int = 0
@@ -79,7 +74,7 @@ class Dataset:
         return tuple(dict.fromkeys((*self.map_genes, *self.markers)))
 
     def open(self, name: str) -> Section:
-        """Open a section, without what is no gene and, if so asked, without spots off the tissue.
+        """Open a section, if so asked without spots off the tissue.
 
         Raises
         ------
@@ -102,16 +97,11 @@ class Dataset:
     def _kept(self, section: Section) -> Section:
         if not section.measured:
             raise UserError(f"Section {section.name} has no counts; a comparison needs measured expression.")
-        spots, notes = section.spots, list(section.notes)
-        genes = np.array([not name.startswith(self.left_out_genes) for name in spots.var_names])
-        if not genes.all():
-            spots = spots[:, genes].copy()
-            notes.append(f"{int((~genes).sum())} of {len(genes)} names are controls, not genes, and were left out.")
-        if section.name in self.patches:
-            kept = on_tissue(self.patches[section.name], spots.obs_names)
-            notes.append(f"{int((~kept).sum())} of {len(kept)} spots are off the tissue by HEST and were left out.")
-            spots = spots[kept].copy()
-        return section if spots is section.spots else replace(section, spots=spots, notes=tuple(notes))
+        if section.name not in self.patches:
+            return section
+        kept = on_tissue(self.patches[section.name], section.spots.obs_names)
+        note = f"{int((~kept).sum())} of {len(kept)} spots are off the tissue by HEST and were left out."
+        return replace(section, spots=section.spots[kept].copy(), notes=(*section.notes, note))
 
 
 def from_sheet(path: Path, panel: Panel | None = None, min_umi: int = 0) -> Dataset:

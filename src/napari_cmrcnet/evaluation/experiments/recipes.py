@@ -33,8 +33,6 @@ class Recipe:
         Neighbours behind a value: for Table 1, for 150 genes, for 250 genes.
     map_genes : tuple of str
         Genes of the paper's maps.
-    left_out_genes : tuple of str
-        How names begin that are the platform's controls.
     replicates : tuple of tuple of str
         Sections cut from one block.
     notes : tuple of str
@@ -49,7 +47,6 @@ class Recipe:
     panel: Panel
     ks: tuple[int, ...]
     map_genes: tuple[str, ...]
-    left_out_genes: tuple[str, ...]
     replicates: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
     paper_size: tuple[int, int]
@@ -95,7 +92,6 @@ class Recipe:
             rows,
             panel or self.panel,
             map_genes=self.map_genes,
-            left_out_genes=self.left_out_genes,
             replicates=self.replicates,
             patches=patches,
             min_umi=min_umi,
@@ -118,7 +114,6 @@ def recipes() -> dict[str, Recipe]:
                 PANELS[content["panel"]],
                 tuple(content["k"]),
                 tuple(content["map_genes"]),
-                tuple(content["left_out_genes"]),
                 tuple(map(tuple, content["replicates"])),
                 tuple(content["notes"]),
                 (content["paper_spots"], content["paper_genes"]),
