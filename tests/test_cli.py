@@ -111,6 +111,23 @@ def test_nothing_is_written_into_a_checkpoint(capsys: pytest.CaptureFixture[str]
     assert "lies in the checkpoint sample.cmrcnet" in capsys.readouterr().err
 
 
+def test_a_file_is_replaced_only_if_it_is_a_prediction_and_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.h5ad"
+    command = ("predict", "--checkpoint", CHECKPOINT, "--slide", SAMPLE / "S4.tif", "--pitch", "400", "--out", out)
+    assert run(*command) == 0
+    first = out.read_bytes()
+    assert run(*command) == 1
+    assert "give --overwrite to replace this prediction" in capsys.readouterr().err
+    assert out.read_bytes() == first
+    assert run(*command, "--overwrite") == 0
+    shutil.copy(SAMPLE / "S4.h5ad", out)
+    assert run(*command, "--overwrite") == 1
+    assert "exists and is no prediction" in capsys.readouterr().err
+    assert out.read_bytes() == (SAMPLE / "S4.h5ad").read_bytes()
+
+
 def test_a_slide_without_spots_gets_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     of_a_grid = ("--slide", SAMPLE / "S4.tif", "--pitch", "300")
     out = tmp_path / "S4_predicted.h5ad"  # a folder takes the name that it has by default

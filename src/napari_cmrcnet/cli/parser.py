@@ -213,6 +213,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, in place of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="its spots; without, a grid over the tissue")
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file (one slide only) or a folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace a prediction of that name (one slide only)")
     parser.add_argument("--k", type=positive_int, metavar="N", help="training spots behind a value (the checkpoint's)")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
     parser.add_argument("--patient", metavar="P", help="whom the slide is from (what the spots say)")

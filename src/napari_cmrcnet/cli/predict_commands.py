@@ -7,12 +7,15 @@ from pathlib import Path
 from napari_cmrcnet.cli.console import say, show_progress, warn
 from napari_cmrcnet.cli.shared import WrongUseError, introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import check_output
 
 
 def predict(options: argparse.Namespace) -> None:
     """Predict one slide, or each slide of a sheet."""
     if (options.sheet is None) == (options.slide is None):
         raise WrongUseError("give either --slide S or a SHEET")
+    if options.sheet is not None and options.overwrite:
+        raise WrongUseError("--overwrite cannot be used with a SHEET, whose finished predictions are kept")
     of_a_slide = ("spots", "patient", "mpp", "pitch", "lattice")
     ignored = of_a_slide if options.slide is None else ("workers", "scheduler")
     if given := [f"--{name}" for name in ignored if getattr(options, name) is not None]:
@@ -34,7 +37,7 @@ def _predict_slide(options: argparse.Namespace) -> None:
 
     name = f"{options.slide.stem}_predicted.h5ad"
     out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
-    _refuse_to_overwrite_input(out, options.slide, options.spots, options.checkpoint)
+    _refuse_to_overwrite(out, options.overwrite)
     checkpoint = Checkpoint.load(options.checkpoint)
     section = open_section(
         options.slide,
@@ -109,7 +112,26 @@ def _warn_of_slides(paths: Iterable[Path]) -> None:
                 warn(f"{about.section}: {warning}")
 
 
-def _refuse_to_overwrite_input(out: Path, *inputs: Path | None) -> None:
-    for path in inputs:
-        if path is not None and out.resolve() == path.resolve():
-            raise UserError(f"--out {out} would overwrite an input of the same name; choose another.")
+def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
+    """Protect what has the name already: anything that is no prediction, and a prediction unless it may be replaced.
+
+    Raises
+    ------
+    UserError
+        Before any work.
+    """
+    from napari_cmrcnet.common.hdf5 import check_hdf5
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction
+
+    check_output(out)
+    if not out.exists():
+        return
+    try:
+        check_hdf5(out)
+        ours = is_prediction(out)
+    except UserError:  # damaged, or another kind of file
+        ours = False
+    if not ours:
+        raise UserError(f"{out} exists and is no prediction, so it is not replaced; choose another name for --out.")
+    if not overwrite:
+        raise UserError(f"{out} exists; give --overwrite to replace this prediction, or another name for --out.")
