@@ -30,12 +30,13 @@ from napari_cmrcnet.viewer.registry import layers_of, session_of
 IMAGES = Path(__file__).resolve().parent / "images"
 PLUGIN = "napari-cmrcnet"
 WINDOW = (1360, 800)
+HIGH = (1360, 1060)  # of four views, so that titles and colour bars leave the sections free
 PANEL = (420, 700)  # of a panel by itself
 PATIENCE = 300.0  # seconds to wait for work in the background
 
 
 class Guide:
-    """A window with the predicted sample, and the pictures that can be taken of it, each a method ``take_NAME``."""
+    """A window with the predicted sample, for one of the pictures, each a method ``take_NAME``."""
 
     def __init__(self) -> None:
         os.chdir(sample_folder())  # for file names without a path
@@ -80,7 +81,6 @@ class Guide:
 
     def window(self, name: str) -> None:
         """Take a picture of the window."""
-        self.viewer.window.resize(*WINDOW)
         self.settle()
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         Image.fromarray(pixels[..., :3]).save(IMAGES / f"guide-{name}.png", optimize=True)
@@ -128,7 +128,6 @@ class Guide:
         self.wait(lambda: not panel.jobs.busy)
         self.settle(2.0)
         self.alone("evidence", panel)
-        self.session.select([])
 
     def take_regions(self) -> None:
         """Take two regions and their table."""
@@ -143,7 +142,6 @@ class Guide:
         )
         self.show()
         self.window("regions")
-        self.session.set_regions(())
 
     def take_plots(self) -> None:
         """Take the plot of predicted against measured."""
@@ -157,7 +155,8 @@ class Guide:
         self.alone("export", self.panel("Export"))
 
     def take_views(self) -> None:
-        """Take all four views; last, as their layers stay in the list."""
+        """Take all four views."""
+        self.viewer.window.resize(*HIGH)
         self.panel("View")
         self.show(layout="side by side", views=("measured", "predicted", "difference", "confidence"))
         self.window("four-views")
@@ -169,10 +168,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*names, []], help="which pictures; all by default")
     chosen = parser.parse_args().names or names
-    guide = Guide()
     for name in chosen:
+        guide = Guide()  # a window each, so that no picture has layers of the one before
         getattr(guide, f"take_{name}")()
-    guide.viewer.close()
+        guide.viewer.close()
 
 
 if __name__ == "__main__":

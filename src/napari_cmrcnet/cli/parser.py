@@ -216,7 +216,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a prediction of that name (one slide only)")
     parser.add_argument("--k", type=positive_int, metavar="N", help="training spots behind a value (the checkpoint's)")
     parser.add_argument("--panel", metavar="NAME|FILE", help="marker genes to store (the checkpoint's)")
-    parser.add_argument("--patient", metavar="P", help="whom the slide is from (what the spots say)")
+    parser.add_argument("--patient", metavar="P", help="the patient of the slide (what the spots say)")
     parser.add_argument("--mpp", type=positive_float, help="µm per pixel of the slide, where the files are wrong")
     parser.add_argument("--pitch", type=positive_float, metavar="UM", help="µm between grid spots (100)")
     parser.add_argument("--lattice", choices=["hex", "square"], help="of the grid (hex)")
