@@ -30,7 +30,7 @@ from napari_cmrcnet.viewer.registry import layers_of, session_of
 IMAGES = Path(__file__).resolve().parent / "images"
 PLUGIN = "napari-cmrcnet"
 WINDOW = (1360, 800)
-HIGH = (1360, 1060)  # of four views, so that titles and colour bars leave the sections free
+HIGH = (1360, 1060)  # of four views: the title stays off the sections, and colour bars cover less of them
 PANEL = (420, 700)  # of a panel by itself
 PATIENCE = 300.0  # seconds to wait for work in the background
 
