@@ -116,8 +116,8 @@ def _add_train(commands: "Commands") -> None:
     model.add_argument(
         "--variant",
         choices=["tuned", "paper", "released"],
-        help="as did best on held-out sections, as the paper describes it, or as its published code runs it "
-        "(tuned; paper with --preset paper)",
+        help="tuned: chosen on four sections of one patient; paper: as the paper describes it; released: as its "
+        "published code runs it (tuned; paper with --preset paper)",
     )
     model.add_argument(
         "--image-encoder", metavar="NAME", help="a timm model or 'conv', a small convolutional network (the variant's)"

@@ -16,7 +16,7 @@ from napari_cmrcnet.sections.patches import PatchSpec
 Schedule = Literal["constant", "cosine"]
 Variant = Literal["paper", "released", "tuned"]
 SECTION = "section:"
-# What did best on held-out sections of few spots, without pretrained weights; see docs/results.md.
+# Chosen on four sections of one patient, without pretrained weights; docs/results.md says how far that carries.
 TUNED_EPOCHS = 30
 TUNED_MODEL: dict[str, Any] = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
 TUNED_QUERY = Query(symmetries=True, context=1.0, k=200, weighted=True)
@@ -54,7 +54,7 @@ class FitConfig:
     preset : {"paper", "small", "tiny"}
         Size of the model.
     variant : {"paper", "released", "tuned"}
-        The paper's equations, or those of its published code; or what did better than either on held-out sections:
+        The paper's equations, or those of its published code; or what did better on the four sections it was chosen on:
         the paper's with a convolutional encoder, CLIP's loss, standardised sections, symmetries, context, and more
         neighbours that are weighted.
     epochs : int
