@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
@@ -469,3 +470,37 @@ def test_columns_stored_as_categories_are_read_as_what_they_are(tmp_path):
     assert list(spots.var["gene_ids"]) == ["ENSG1", "ENSG1", ""]
     assert spots.obs["array_row"].tolist() == [0, 0, 1, 1]
     assert "array_col" not in spots.obs
+
+
+def _joined(label: str, **settings: Any) -> AnnData:
+    """Two sections of one array, A and B, joined as anndata does it."""
+    rows, columns = np.divmod(np.arange(36), 6)
+    parts = {}
+    for name in "AB":
+        obs = pd.DataFrame({"array_row": rows, "array_col": columns}, index=[f"S{i}" for i in range(36)])
+        counts = np.random.default_rng(ord(name)).poisson(30, (36, 5)).astype(np.float32)
+        parts[name] = AnnData(counts, obs, obsm={"spatial": np.stack([columns * 100.0, rows * 100.0], axis=1)})
+        parts[name].uns["spatial"] = {name: {"scalefactors": {"spot_diameter_fullres": 50.0}, "images": {}}}
+    return anndata.concat(parts, label=label, index_unique="-", **settings)
+
+
+@pytest.mark.parametrize("label", ["library_id", "sample", "anything"])
+def test_sections_joined_into_one_file_are_named(tmp_path: Path, label: str) -> None:
+    _joined(label).write_h5ad(tmp_path / "joined.h5ad")
+    with pytest.raises(UserError, match=rf"joined\.h5ad holds several sections \({label} A, B\)"):
+        open_spots(tmp_path / "joined.h5ad")
+
+
+def test_one_section_cut_out_of_such_a_file_is_read(tmp_path: Path) -> None:
+    both = _joined("sample", uns_merge="unique")
+    both[both.obs["sample"] == "B"].copy().write_h5ad(tmp_path / "cut.h5ad")
+    spots = open_spots(tmp_path / "cut.h5ad")
+    assert (spots.n_obs, list(spots.uns["spatial"])) == (36, ["B"])
+
+
+def test_a_flag_beside_the_library_is_no_section(tmp_path: Path) -> None:
+    both = _joined("sample", uns_merge="unique")
+    one = both[both.obs["sample"] == "A"].copy()
+    one.uns["spatial"] = {"is_single": True, "A": one.uns["spatial"]["A"]}
+    one.write_h5ad(tmp_path / "cellxgene.h5ad")
+    assert list(open_spots(tmp_path / "cellxgene.h5ad").uns["spatial"]) == ["A"]

@@ -1,6 +1,6 @@
 """Plain h5ad files in the scanpy/squidpy convention for spatial data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,10 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
+
+SECTION_COLUMNS = ("library_id", "sample", "sample_id", "batch", "section", "slide")
+MOST_SECTIONS = 200  # values of a column that names sections
+TAKEN_AGAIN = 0.2  # share of spots whose place on the array another has, too, where sections were joined
 
 
 def read_plain(path: Path) -> tuple[AnnData, Origin]:
@@ -61,16 +65,47 @@ def section_of(spots: AnnData, library: str, entry: Mapping[str, Any]) -> AnnDat
 
 
 def _library(path: Path, spots: AnnData) -> tuple[str, Mapping[str, Any]]:
-    libraries = mapping(spots.uns.get("spatial"))
-    if len(libraries) > 1 and "library_id" in spots.obs:
-        used = {str(name) for name in spots.obs["library_id"].unique()}
+    """Return name and content of the one section's library; what is no mapping, as CELLxGENE's flags, is none."""
+    libraries = {str(name): entry for name, entry in mapping(spots.uns.get("spatial")).items() if _is_mapping(entry)}
+    if len(libraries) > 1:
+        named = (set(spots.obs[column].astype(str).unique()) for column in _text_columns(spots))
+        used: set[str] = next((names for names in named if names <= set(libraries)), set(libraries))
         libraries = {name: entry for name, entry in libraries.items() if name in used}
     if len(libraries) > 1:
-        names = ", ".join(sorted(libraries))
-        raise UserError(f"{path} holds several sections ({names}); write one h5ad file for each.")
+        raise _several(path, "", libraries)
+    _check_one_array(path, spots)
     for name, entry in libraries.items():
-        return str(name), mapping(entry)
+        return name, entry
     return path.stem, {}
+
+
+def _check_one_array(path: Path, spots: AnnData) -> None:
+    """Refuse sections joined into one table: many places on the array are taken again, but in each section once."""
+    place = ["array_row", "array_col"]
+    if not set(place) <= set(spots.obs.columns) or spots.obs.duplicated(place, keep=False).mean() < TAKEN_AGAIN:
+        return
+    for column in _text_columns(spots):
+        parts = spots.obs[column].astype(str)
+        if (
+            1 < parts.nunique() <= MOST_SECTIONS
+            and not spots.obs[place].assign(part=parts.to_numpy()).duplicated().any()
+        ):
+            raise _several(path, f"{column} ", parts.unique())
+
+
+def _several(path: Path, column: str, names: Iterable[str]) -> UserError:
+    shown = ", ".join(sorted(names))
+    return UserError(f"{path} holds several sections ({column}{shown}); write one h5ad file for each.")
+
+
+def _text_columns(spots: AnnData) -> list[str]:
+    """Return the columns that may name a section, those that usually do first."""
+    texts = [name for name in spots.obs.columns if spots.obs[name].dtype.kind not in "biufc"]
+    return sorted(texts, key=lambda name: name not in SECTION_COLUMNS)
+
+
+def _is_mapping(entry: Any) -> bool:
+    return isinstance(entry, Mapping)
 
 
 def _with_counts(path: Path, spots: AnnData) -> tuple[AnnData, tuple[str, ...]]:
