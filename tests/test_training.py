@@ -362,3 +362,9 @@ def test_a_device_that_is_too_small_is_an_error_that_says_what_to_do(
     monkeypatch.setattr(loop, "batch_losses", does_not_fit)
     with pytest.raises(UserError, match="batches of 16 spots; train again with a smaller --batch-size, more --devices"):
         finish(fit(sections, settings(), tmp_path / "model.cmrcnet"))
+
+
+def test_the_released_variant_keeps_out_a_fifth_of_the_spots_unless_told_otherwise() -> None:
+    assert FitConfig(variant="released").validation == 0.2
+    assert FitConfig(variant="released", validation="section:A").validation == "section:A"
+    assert FitConfig(variant="paper").validation is None
