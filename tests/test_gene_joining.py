@@ -34,6 +34,11 @@ def test_genes_with_two_ids_are_not_the_same_whatever_their_names() -> None:
     assert match({"TBCE": A, "TBCE-1": B}, {"TBCE": B, "TBCE-1": A}) == {"TBCE": "TBCE-1", "TBCE-1": "TBCE"}
 
 
+def test_an_id_that_two_genes_of_a_file_have_goes_to_the_first() -> None:
+    assert match({"CD99": f"{A}.20", "CD99_PAR_Y": f"{A}.20_PAR_Y"}, {"CD99": A}) == {"CD99": "CD99"}
+    assert match({}, {"CD99": A}) == {}
+
+
 def test_without_an_id_on_either_side_the_symbol_decides_spelled_just_so() -> None:
     assert match({"ERBB2": A, "GFP": ""}, {"ERBB2": "", "GFP": ""}) == {"ERBB2": "ERBB2", "GFP": "GFP"}
     assert match({"ERBB2": ""}, {"Erbb2": ""}) == {}

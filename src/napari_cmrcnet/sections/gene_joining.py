@@ -40,6 +40,10 @@ def match_genes(
     by_symbol = {symbol: place for place, symbol in enumerate(other_symbols)}
     own = set(symbols)
     places = np.array([by_id.get(unversioned(name), -1) if name else -1 for name in ids], np.intp)
+    _, first = np.unique(places, return_index=True)
+    again = np.ones(len(places), bool)
+    again[first] = False
+    places[again] = -1  # one id at two genes of this list, as of a pseudoautosomal region: the first has it
     taken = set(places.tolist())
     alias_of = {real: place for name, place in by_symbol.items() if (real := symbol_of(name)) and real not in by_symbol}
     for here in np.flatnonzero(places < 0).tolist():
