@@ -136,6 +136,15 @@ def test_circles_for_qupath(prediction: Prediction, tmp_path: Path) -> None:
         assert measurements["sections"] in (1, 2)
 
 
+def test_circles_are_counted_from_where_qupath_counts(prediction: Prediction, tmp_path: Path) -> None:
+    corners = {}
+    for corner in ((0, 0), (64, 32)):
+        finish(to_geojson(prediction, tmp_path / "P.geojson", ["GENE1"], corner))
+        first = json.loads((tmp_path / "P.geojson").read_text("utf-8"))["features"][0]
+        corners[corner] = np.array(first["geometry"]["coordinates"][0])
+    np.testing.assert_allclose(corners[0, 0] - corners[64, 32], np.broadcast_to([64, 32], (33, 2)), atol=0.02)
+
+
 @pytest.mark.parametrize("genes", [["GENE3", "GENE1"], None])
 def test_a_table_for_scanpy(prediction: Prediction, tmp_path: Path, genes: list[str] | None) -> None:
     finish(to_h5ad(prediction, tmp_path / "P.h5ad", genes))

@@ -21,11 +21,14 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.regions import Region, read_geojson, write_geojson
+from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.viewer.boundary import to_napari
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.widgets.regions import RegionsPanel
+from scanner_slides import write_scn
 
 pytestmark = pytest.mark.qt
 
@@ -271,6 +274,29 @@ def test_import_adds_and_save_gives_back(
     qtbot.waitUntil(lambda: not panel.jobs.busy)
     assert "bad.geojson is not GeoJSON" in panel.jobs.text
     assert len(session.regions) == 3
+
+
+def test_qupath_counts_positions_from_the_scanned_part(
+    panel: RegionsPanel, tmp_path: Path, save_dialog: SaveDialog, qtbot: Any
+) -> None:
+    assert not panel.files.whole.isVisible()
+    write_geojson(tmp_path / "q.geojson", [Region("a", "Tumour", box(100, 100, 400, 300))])
+    with open_slide(write_scn(tmp_path / "slide.scn", corner=(64, 32))) as slide:
+        levels, settings, _ = slide_layer(slide, slide.mpp)
+        panel.region_layer.viewer.add_image(levels, **settings)
+        for whole, moved in ((False, (64, 32)), (True, (0, 0))):
+            panel.session.set_regions(())
+            panel.files.whole.setChecked(whole)
+            panel.files.import_geojson(tmp_path / "q.geojson")
+            qtbot.waitUntil(lambda: not panel.jobs.busy)
+            assert panel.files.whole.isVisible()
+            assert ("(64, 32)" in panel.jobs.text) != whole
+            assert panel.session.regions[0].geometry.bounds[:2] == (100 + moved[0], 100 + moved[1])
+            save_dialog.answer = tmp_path / f"{whole}.geojson"
+            qtbot.mouseClick(panel.files.save, Qt.MouseButton.LeftButton)
+            assert ("counted from the corner of the scanned part" in panel.jobs.text) != whole
+            (again,) = read_geojson(tmp_path / f"{whole}.geojson")
+            assert again.geometry.equals(box(100, 100, 400, 300))
 
 
 def test_regions_read_while_another_section_is_opened_are_not_added(

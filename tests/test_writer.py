@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Points
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.slide import Bounds
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.writer import write_csv, write_geojson
 
@@ -93,3 +94,12 @@ def test_points_in_three_dimensions_are_refused(tmp_path: Path, ending: str) -> 
     with pytest.raises(UserError, match="stack is not in two dimensions"):
         save(Points(np.zeros((2, 3)), name="stack"), tmp_path / f"P.{ending}")
     assert not list(tmp_path.iterdir())
+
+
+def test_positions_for_qupath_are_counted_from_the_scanned_part(tmp_path: Path) -> None:
+    save(layer(metadata={"cmrcnet": {"bounds": Bounds(100, 10, 500, 400)}}), tmp_path / "P.geojson")
+    features = json.loads((tmp_path / "P.geojson").read_text("utf-8"))["features"]
+    centres = [np.mean(feature["geometry"]["coordinates"][0][:-1], axis=0) for feature in features]
+    np.testing.assert_allclose(centres, XY - [100, 10], atol=0.01)
+    save(layer(metadata={"cmrcnet": {"bounds": Bounds(100, 10, 500, 400)}}), tmp_path / "P.csv")
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "P.csv")[["x", "y"]], XY)

@@ -108,7 +108,12 @@ def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence
     return path
 
 
-def to_geojson(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
+def to_geojson(
+    prediction: Prediction,
+    path: str | os.PathLike[str],
+    genes: Sequence[str] | None = None,
+    corner: tuple[int, int] = (0, 0),
+) -> Job[Path]:
     """Write spots as detections with measurements, which QuPath opens onto the slide.
 
     Circles of the spot's diameter in full-resolution pixels, with the columns of `to_csv` from the confidence on as
@@ -122,6 +127,8 @@ def to_geojson(prediction: Prediction, path: str | os.PathLike[str], genes: Sequ
         The .geojson file.
     genes : sequence of str, optional
         Symbols or Ensembl ids; all genes if not given, which makes a large file.
+    corner : (int, int)
+        Where QuPath counts positions from, (x, y) in pixels of the whole image; see `qupath_corner`.
 
     Returns
     -------
@@ -138,7 +145,7 @@ def to_geojson(prediction: Prediction, path: str | os.PathLike[str], genes: Sequ
     confidence = prediction.confidence()
     keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
     trust = list(zip(*_texts_of(confidence), strict=True))
-    circle = _circle(spot_diameter(prediction))
+    circle = _circle(spot_diameter(prediction)) - corner
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
 

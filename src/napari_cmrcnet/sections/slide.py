@@ -19,10 +19,10 @@ from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
 from napari_cmrcnet.sections.slide_probe import probe
 from napari_cmrcnet.sections.slide_reader import TileReader
-from napari_cmrcnet.sections.slide_source import Level, Pixels, Source, TileError
+from napari_cmrcnet.sections.slide_source import Bounds, Level, Pixels, Source, TileError
 from napari_cmrcnet.sections.slide_tiff import TiffSource, UnsupportedError
 
-__all__ = ["Level", "Slide", "TileError", "open_slide"]
+__all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
@@ -50,6 +50,8 @@ class Slide:
         µm per pixel by the slide's own tag; None where there is none, or none that is plausible (0.1–2.0).
     mpp_source, mpp_note : str
         Which tag, ``"none"`` without; what other tags said and why they are not believed.
+    bounds : Bounds or None
+        The scanned part, where the image is larger than that; None where it is all of it.
     format : str
         ``"Aperio SVS"``, ``"tiled TIFF"``, ``"DICOM"``, ``"JPEG"`` …
     tile_sizes : tuple of (int, int)
@@ -61,7 +63,7 @@ class Slide:
         self.levels = source.levels
         self.tile_sizes = source.tile_sizes
         self.shape = (source.levels[0].height, source.levels[0].width)
-        self.format = source.format
+        self.format, self.bounds = source.format, source.bounds
         self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
         self._source = source
         self._reader = TileReader(source)

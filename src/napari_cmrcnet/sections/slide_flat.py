@@ -36,7 +36,7 @@ LAST_LEVEL = 1024  # a level is halved until neither side is longer
 Report = Callable[[Progress], None]
 
 
-class PictureSource:
+class PictureSource(Source):
     """A PNG or JPEG picture, decoded into memory. Its resolution tag is not used: it is the printer's.
 
     Parameters
@@ -116,7 +116,7 @@ def _picture_rgb(samples: Any) -> Pixels:
     return np.ascontiguousarray(rgb)
 
 
-class StackedSource:
+class StackedSource(Source):
     """Sources of one level each, as the levels of one slide.
 
     Parameters
@@ -132,7 +132,7 @@ class StackedSource:
         sizes = [(source.levels[0].width, source.levels[0].height) for source in sources]
         self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
-        self.format, self.tag = first.format, first.tag
+        self.format, self.tag, self.bounds = first.format, first.tag, first.bounds
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3)."""

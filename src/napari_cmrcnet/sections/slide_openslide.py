@@ -1,6 +1,7 @@
 """Slides in the scanners' own formats, through OpenSlide: SVS, NDPI, MRXS, SCN, BIF, VMS, Philips, CZI, DICOM."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import openslide
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.slide_checks import damaged
 from napari_cmrcnet.sections.slide_source import (
+    Bounds,
     Level,
     Pixels,
     PixelTag,
+    Source,
     TileError,
     judge_mpp,
     level_downsample,
@@ -45,7 +48,7 @@ def vendor(path: Path) -> str | None:
     return name
 
 
-class OpenSlideSource:
+class OpenSlideSource(Source):
     """A slide that OpenSlide reads, block by block.
 
     Coordinates are those of the whole image as OpenSlide gives it, with the empty borders that MRXS and NDPI keep
@@ -82,6 +85,7 @@ class OpenSlideSource:
         x, y = (number_in(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
         claims = [(TAGS.get(name, f"{self.format} tag"), x, y)] if x and y else []
         self.tag: PixelTag = judge_mpp(claims)
+        self.bounds = _bounds(properties, sizes[0])
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one block, uint8 (height, width, 3), over white."""
@@ -125,6 +129,15 @@ class OpenSlideSource:
 def _block(tile: str | None) -> int:
     """Return the side to read at once: the tile's where that is of a useful size."""
     return int(tile) if tile is not None and 128 <= int(tile) <= 1024 else BLOCK
+
+
+def _bounds(properties: Mapping[str, str], size: tuple[int, int]) -> Bounds | None:
+    """Return the part of the image that was scanned, None where that is all or not told."""
+    numbers = [number_in(properties.get(f"openslide.bounds-{name}")) for name in ("x", "y", "width", "height")]
+    x, y, width, height = (None if number is None else int(number) for number in numbers)
+    if x is None or y is None or width is None or height is None or (x, y, width, height) == (0, 0, *size):
+        return None
+    return Bounds(x, y, width, height)
 
 
 def dicom_instance(folder: Path) -> Path:

@@ -54,6 +54,24 @@ class PixelTag:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The scanned part of a slide whose image is larger: a rectangle in full-resolution pixels.
+
+    Parameters
+    ----------
+    x, y : int
+        Its top left corner.
+    width, height : int
+        Its size.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
 def number_in(text: object) -> float | None:
     """Return the one number that a text of a file's metadata holds, also with a decimal comma; None for any other."""
     try:
@@ -99,6 +117,7 @@ class Source(Protocol):
     levels: tuple[Level, ...]
     tile_sizes: tuple[tuple[int, int], ...]  # (height, width) of a tile, one a level
     tag: PixelTag
+    bounds: Bounds | None = None  # the scanned part, where it is not the whole image
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3); TileError if it cannot be."""

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
 from napari_cmrcnet.sections.slide_lzw import decode_lzw, is_plain_lzw
 from napari_cmrcnet.sections.slide_reader import TileReader
-from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, TileError, judge_mpp, level_downsample
+from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, Source, TileError, judge_mpp, level_downsample
 from napari_cmrcnet.sections.slide_tiff_mpp import mpp_claims
 
 JPEG = 7
@@ -38,7 +38,7 @@ class _Plane:
     offset: int  # of its first tile, where a page holds the colours one after another
 
 
-class TiffSource:
+class TiffSource(Source):
     """A TIFF file as a pyramid of tiles (a strip is a tile as wide as the image).
 
     Parameters

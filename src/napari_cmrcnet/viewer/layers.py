@@ -156,7 +156,9 @@ class SectionLayers:
             self.slides[view].events.visible.connect(self._on_eye)
         if view in self.points:
             return
-        layer = self.viewer.add_points(**spot_settings(prediction, view, self.session.look))
+        settings = spot_settings(prediction, view, self.session.look)
+        settings["metadata"][KEY]["bounds"] = None if slide is None else slide.bounds
+        layer = self.viewer.add_points(**settings)
         layer.locked = True
         layer.editable = False  # spots are data: they are neither moved nor deleted
         layer.events.visible.connect(self._on_eye)

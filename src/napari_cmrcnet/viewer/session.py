@@ -53,6 +53,8 @@ class Session:
         Outlines drawn or imported, over this section; others' are kept until theirs is shown again.
     listed : sequence of str
         Genes in the order in which a list shows them: what `step` walks through.
+    qupath_whole : bool
+        Whether QuPath shows the whole image of a slide of which only a part was scanned (see `region_origin`).
     open_slide : str
         The slide over which regions are drawn while there is no prediction, ``""`` where none is open.
 
@@ -89,6 +91,7 @@ class Session:
         self.panels: dict[str, Panel] = {panel.name: panel for panel in PANELS.values()}
         self.regions: tuple[Region, ...] = ()
         self.listed: Sequence[str] = ()
+        self.qupath_whole = False
         self.open_slide = ""
         self._kept_regions = KeptRegions()
 

@@ -11,9 +11,11 @@ from numpy.typing import DTypeLike, NDArray
 from napari_cmrcnet.viewer.boundary import layer_placement
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Layer
 
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.sections.slide import Bounds, Slide
+    from napari_cmrcnet.viewer.session import Session
 
 OVERVIEW = 2048  # longer side, in pixels, of a level made for slides whose own coarsest is over twice as large
 MAX_CHUNK = 1024  # napari reads whole chunks, and a strip is as wide as the slide
@@ -112,7 +114,7 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
     -------
     (levels, settings, "image")
         For ``viewer.add_image(levels, **settings)``, or from a reader. ``metadata["cmrcnet"]`` has ``slide``, its path,
-        ``mpp``, and ``mpp_source``, the tag if it is the slide's own.
+        ``mpp``, ``mpp_source``, the tag if it is the slide's own, and ``bounds``.
     """
     levels: list[Any] = [SlideLevel(slide, level) for level in _shrinking(slide)]
     if max(levels[-1].shape[:2]) > 2 * OVERVIEW:
@@ -129,6 +131,7 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
                 "slide": str(slide.path.absolute()),
                 "mpp": mpp,
                 "mpp_source": slide.mpp_source if mpp == slide.mpp else "given",
+                "bounds": slide.bounds,
             }
         },
         **layer_placement(mpp),
@@ -156,3 +159,14 @@ def slide_path(layer: "Layer | None") -> Path | None:
     ours = layer.metadata.get("cmrcnet")
     path = ours.get("slide") if isinstance(ours, dict) else layer.source.path
     return Path(path) if path else None
+
+
+def scanned_part(viewer: "napari.viewer.Viewer", session: "Session") -> "Bounds | None":
+    """Return the `Bounds` of the slide that regions are drawn over, None where it has none."""
+    if session.prediction is not None:
+        return None if session.slide is None else session.slide.bounds
+    for layer in viewer.layers:
+        if slide_path(layer) is not None:
+            ours = layer.metadata.get("cmrcnet")
+            return ours.get("bounds") if isinstance(ours, dict) else None
+    return None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.sections.region_origin import qupath_corner
 from napari_cmrcnet.viewer.boundary import from_napari
 
 MICROMETRE = ("micrometer", "micrometre", "um", "µm")
@@ -63,7 +64,7 @@ def write_geojson(path: str, data: Any, attributes: Mapping[str, Any]) -> list[s
     data : (n, 2)
         Rows and columns.
     attributes : mapping
-        Of the layer, as napari gives them: ``features`` and ``size`` are read.
+        Of the layer, as napari gives them: ``features``, ``size``, and the slide's bounds in ``metadata`` are read.
 
     Returns
     -------
@@ -80,6 +81,8 @@ def write_geojson(path: str, data: Any, attributes: Mapping[str, Any]) -> list[s
     radii = np.broadcast_to(np.asarray(attributes.get("size", 10.0), np.float64), len(xy)) / 2
     angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    ours = attributes.get("metadata", {}).get("cmrcnet")
+    xy = xy - qupath_corner(ours.get("bounds") if isinstance(ours, dict) else None)
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
         for row, (centre, radius) in enumerate(zip(xy, radii, strict=True)):

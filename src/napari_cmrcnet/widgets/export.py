@@ -21,8 +21,18 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.sections.region_origin import said_of
 from napari_cmrcnet.viewer.registry import layers_of
-from napari_cmrcnet.widgets.export_formats import ALL, FORMATS, SETS, SHOWN, chosen_genes, export_job, missing_package
+from napari_cmrcnet.widgets.export_formats import (
+    ALL,
+    FORMATS,
+    SETS,
+    SHOWN,
+    chosen_genes,
+    corner_of,
+    export_job,
+    missing_package,
+)
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -143,7 +153,8 @@ class ExportPanel(QWidget):
         except UserError as error:
             self.jobs.show_error(error)
             return
-        self.jobs.start(job, self._on_written, f"Writing {path.name}", lasting=True)
+        note = said_of(corner_of(self.session)) if self.kind == "geojson" else ""
+        self.jobs.start(job, lambda path: self._on_written(path, note), f"Writing {path.name}", lasting=True)
 
     def default_name(self) -> str:
         """Return a name for the file that says what is in it."""
@@ -172,9 +183,9 @@ class ExportPanel(QWidget):
         if path is not None:
             self.export_to(path)
 
-    def _on_written(self, path: Path) -> None:
+    def _on_written(self, path: Path, note: str) -> None:
         self._written = path
-        self.jobs.message(f"Written: {path.name}")
+        self.jobs.message(f"Written: {path.name}" + (f". {note}" if note else ""))
         self.folder.show()
 
     def _on_open_folder(self) -> None:

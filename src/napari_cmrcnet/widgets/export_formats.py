@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.sections.region_origin import qupath_corner
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.gene_figure import Drawn
@@ -134,10 +136,16 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
     assert prediction is not None
     prediction.provenance.check_output(path)
     if FORMATS[kind].genes:
-        return _table_job(prediction, kind, path, None if choice == SETS else chosen_genes(session, choice), choice)
+        genes = None if choice == SETS else chosen_genes(session, choice)
+        return _table_job(prediction, kind, path, genes, choice, corner_of(session))
     if kind == "prediction":
         return _save(prediction, path, session.view_record())
     return _report(session, path) if kind == "html" else _figure(session, path)
+
+
+def corner_of(session: "Session") -> tuple[int, int]:
+    """Return where QuPath counts the positions of the session's slide from, in pixels of the whole image."""
+    return qupath_corner(None if session.slide is None else session.slide.bounds, session.qupath_whole)
 
 
 def chosen_genes(session: "Session", choice: str) -> list[str] | None:
@@ -160,14 +168,21 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     return panel_genes(prediction, session.panels[shown.name if choice == SHOWN else choice])
 
 
-def _table_job(prediction: "Prediction", kind: str, path: Path, genes: Sequence[str] | None, choice: str) -> Job[Path]:
+def _table_job(
+    prediction: "Prediction",
+    kind: str,
+    path: Path,
+    genes: Sequence[str] | None,
+    choice: str,
+    corner: tuple[int, int],
+) -> Job[Path]:
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
     from napari_cmrcnet.retrieval.prediction_file import genes_to_store
 
     writers: dict[str, WriteTable] = {
         "csv": to_csv,
-        "geojson": to_geojson,
+        "geojson": partial(to_geojson, corner=corner),
         "h5ad": to_h5ad,
         "spatialdata": to_spatialdata,
     }

@@ -4,18 +4,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.region_scores import table_text, write_table
+from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
 from napari_cmrcnet.sections.regions import reading_geojson, write_geojson
+from napari_cmrcnet.viewer.slide_layer import scanned_part
 from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.region_scores import RegionScore
     from napari_cmrcnet.sections.regions import Region
-    from napari_cmrcnet.viewer.session import Session
+    from napari_cmrcnet.viewer.layers import SectionLayers
     from napari_cmrcnet.widgets.jobs import JobBar
 
 GEOJSON = "QuPath GeoJSON (*.geojson *.json *.geojson.gz *.json.gz)"
@@ -23,14 +25,14 @@ _FOLDER = "regions/folder"
 
 
 class RegionFiles:
-    """Regions and their table, from files and to them. Not a widget: it has four buttons for the panel to place.
+    """Regions and their table, from files and to them. Not a widget: it has buttons and a box for the panel to place.
 
     Parameters
     ----------
     panel : QWidget
         In front of which the dialogs open.
-    session : Session
-        Whose regions they are.
+    layers : SectionLayers
+        With the session whose regions they are.
     jobs : JobBar
         Where to say what was done.
     scores : callable
@@ -38,13 +40,21 @@ class RegionFiles:
     """
 
     def __init__(
-        self, panel: QWidget, session: "Session", jobs: "JobBar", scores: "Callable[[], Sequence[RegionScore]]"
+        self, panel: QWidget, layers: "SectionLayers", jobs: "JobBar", scores: "Callable[[], Sequence[RegionScore]]"
     ) -> None:
-        self._panel, self._session, self._jobs, self._scores = panel, session, jobs, scores
+        self._panel, self._layers, self._jobs, self._scores = panel, layers, jobs, scores
+        self._session = layers.session
         self.load = button("Import GeoJSON…", "Adds the annotations that QuPath has exported as GeoJSON.")
         self.save = button("Save GeoJSON…", "Saves all regions as annotations that QuPath opens.")
         self.copy = button("Copy table", "Copies the table for a spreadsheet; Ctrl+C in the table does the same.")
         self.save_table = button("Save table…", "Saves the table as CSV.")
+        self.whole = QCheckBox("QuPath shows the whole slide")
+        self.whole.setToolTip(
+            "Only a part of this slide was scanned. QuPath shows that part alone, and counts positions from its "
+            "corner, unless the slide was added to its project with --no-crop: tick this then."
+        )
+        self.whole.setChecked(self._session.qupath_whole)
+        self.whole.toggled.connect(lambda on: setattr(self._session, "qupath_whole", on))
         self.load.clicked.connect(self._on_import)
         self.save.clicked.connect(self._on_save)
         self.copy.clicked.connect(self.copy_table)
@@ -54,7 +64,8 @@ class RegionFiles:
         self.table_row.addWidget(self.save_table)
 
     def enable(self, regions: bool, table: bool) -> None:
-        """Offer what can be saved."""
+        """Offer what can be saved, and the choice of where positions are counted from where there is one."""
+        self.whole.setVisible(scanned_part(self._layers.viewer, self._session) is not None)
         self.save.setEnabled(regions)
         self.copy.setEnabled(table)
         self.save_table.setEnabled(table)
@@ -68,9 +79,10 @@ class RegionFiles:
             if session.prediction is not asked_for:
                 self._jobs.message(f"{Path(path).name} was not added: another section has been opened meanwhile.")
                 return
-            session.set_regions((*session.regions, *added))
+            placed, note = from_qupath(added, scanned_part(self._layers.viewer, session), session.qupath_whole)
+            session.set_regions((*session.regions, *placed))
             many = f"{len(added):,} regions were" if len(added) > 1 else "1 region was"
-            self._jobs.message(" ".join([f"{many} added from {Path(path).name}.", *notes]))
+            self._jobs.message(" ".join(filter(None, [f"{many} added from {Path(path).name}.", *notes, note])))
 
         self._jobs.start(reading_geojson(path, notes), add, "Importing regions")
 
@@ -87,13 +99,16 @@ class RegionFiles:
             self.import_geojson(path)
 
     def _on_save(self) -> None:
-        self._write("Save regions", ".geojson", GEOJSON, lambda path: write_geojson(path, self._session.regions))
+        session = self._session
+        where = scanned_part(self._layers.viewer, session), session.qupath_whole
+        regions, note = to_qupath(session.regions, *where), said_of(qupath_corner(*where))
+        self._write("Save regions", ".geojson", GEOJSON, lambda path: write_geojson(path, regions), note)
 
     def _on_save_table(self) -> None:
         section, gene = self._what()
         self._write("Save table", ".csv", "CSV (*.csv)", lambda path: write_table(path, self._scores(), section, gene))
 
-    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], None]) -> None:
+    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], None], note: str = "") -> None:
         proposed = Path(recall(_FOLDER, "")) / f"{self._what()[0] or 'regions'}{suffix}"
         path = ask_where_to_save(self._panel, title, proposed, kinds)
         if path is None:
@@ -104,7 +119,7 @@ class RegionFiles:
         except UserError as error:
             self._jobs.show_error(error)
             return
-        self._jobs.message(f"Saved as {path}.")
+        self._jobs.message(f"Saved as {path}. {note}".rstrip())
 
     def _what(self) -> tuple[str, str]:
         """Return the section and gene that the table is of."""

@@ -52,7 +52,7 @@ class RegionsPanel(QWidget):
         self.layers = layers_of(napari_viewer)
         self.session, self.region_layer = self.layers.session, self.layers.regions
         self.jobs = JobBar(self)
-        self.files = RegionFiles(self, self.session, self.jobs, lambda: self._scores)
+        self.files = RegionFiles(self, self.layers, self.jobs, lambda: self._scores)
         self.form = RegionForm()
         self.model = RegionModel(self)
         self._groups: tuple[Group, ...] = ()
@@ -83,7 +83,7 @@ class RegionsPanel(QWidget):
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addLayout(buttons)
-        for widget in (self.form, self.jobs, self.title):
+        for widget in (self.files.whole, self.form, self.jobs, self.title):
             column.addWidget(widget)
         column.addWidget(self.empty, 1)
         column.addWidget(self.table, 1)
