@@ -186,6 +186,14 @@ def test_the_reader_opens_a_slide_as_a_layer(tmp_path: Path, told: list[tuple[st
     assert told == []
 
 
+def test_what_should_be_known_of_a_slide_is_said(tmp_path: Path, told: list[tuple[str, str]]) -> None:
+    grey = {"photometric": "minisblack", "metadata": None, "resolution": (20_000, 20_000), "resolutionunit": 3}
+    tifffile.imwrite(tmp_path / "grey.tif", picture(64, 64)[..., 0], **grey)
+    assert len(reader.read_slide(str(tmp_path / "grey.tif"))) == 1
+    ((severity, sentence),) = told
+    assert (severity, sentence[:30]) == ("warning", "grey.tif: The slide is grey, n")
+
+
 def test_a_slide_without_a_pixel_size_is_shown_in_pixels_and_says_so(
     tmp_path: Path, told: list[tuple[str, str]]
 ) -> None:

@@ -67,7 +67,7 @@ def _slide(path: Path) -> Description:
         }
         if slide.mpp:
             facts["extent"] = f"{width * slide.mpp / 1000:.2f} × {height * slide.mpp / 1000:.2f} mm"
-        problems = [slide.mpp_note] if slide.mpp_note else []
+        problems = [*slide.notes, *([slide.mpp_note] if slide.mpp_note else [])]
         if not slide.mpp:
             problems.append("The slide's own pixel size is not known: predict needs its spots' lattice, or --mpp.")
     return Description("slide", facts, tuple(problems))

@@ -110,6 +110,7 @@ def open_section(
         if opened is not slide:
             opened.close()
         raise
+    notes = [*opened.notes, *notes]
     title = name or Path(opened.path).stem.removesuffix(".ome")
     return Section(title, opened, table, patient or _patient_of(table), size, (*notes, *size.disagreements))
 

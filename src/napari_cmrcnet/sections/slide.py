@@ -17,10 +17,11 @@ from napari_cmrcnet.sections.resample import Resampler, axis_parts
 from napari_cmrcnet.sections.slide_checks import open_tiff
 from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
+from napari_cmrcnet.sections.slide_planes import UnsupportedError
 from napari_cmrcnet.sections.slide_probe import probe
 from napari_cmrcnet.sections.slide_reader import TileReader
 from napari_cmrcnet.sections.slide_source import Bounds, Level, Pixels, Source, TileError
-from napari_cmrcnet.sections.slide_tiff import TiffSource, UnsupportedError
+from napari_cmrcnet.sections.slide_tiff import TiffSource
 
 __all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
 
@@ -52,6 +53,8 @@ class Slide:
         Which tag, ``"none"`` without; what other tags said and why they are not believed.
     bounds : Bounds or None
         The scanned part, where the image is larger than that; None where it is all of it.
+    notes : tuple of str
+        What should be known of how it is read: which focal plane, that it is grey; a sentence each.
     format : str
         ``"Aperio SVS"``, ``"tiled TIFF"``, ``"DICOM"``, ``"JPEG"`` …
     tile_sizes : tuple of (int, int)
@@ -63,7 +66,7 @@ class Slide:
         self.levels = source.levels
         self.tile_sizes = source.tile_sizes
         self.shape = (source.levels[0].height, source.levels[0].width)
-        self.format, self.bounds = source.format, source.bounds
+        self.format, self.bounds, self.notes = source.format, source.bounds, source.notes
         self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
         self._source = source
         self._reader = TileReader(source)
@@ -216,9 +219,7 @@ def _open_tiff(path: Path) -> Source:
         try:
             source = TiffSource(path, tiff)
         except UnsupportedError as reason:
-            if vendor is None:
-                raise UserError(f"{path} cannot be read: {reason}; save it as an 8-bit RGB TIFF pyramid.") from reason
-            return _openslide(path)
+            return _openslide_after(path, vendor, reason)
         if vendor is not None and (better := _openslide_instead(path, vendor, source)) is not None:
             return better
         keep = True
@@ -226,6 +227,23 @@ def _open_tiff(path: Path) -> Source:
     finally:
         if not keep:
             tiff.close()
+
+
+def _openslide_after(path: Path, vendor: str | None, reason: UnsupportedError) -> Source:
+    """Open with OpenSlide what is not read here; where that cannot either, say why it is not read here."""
+    refusal = UserError(f"{path} cannot be read: {reason}; {reason.advice}.")
+    if vendor is None or not reason.elsewhere:
+        raise refusal from reason
+    try:
+        other = _openslide(path)
+    except UserError as error:
+        raise refusal from error
+    try:
+        other.read_tile(len(other.levels) - 1, 0, 0)  # it opens what it cannot decode
+    except TileError as error:
+        other.close()
+        raise refusal from error
+    return other
 
 
 def _openslide_instead(path: Path, vendor: str, source: TiffSource) -> Source | None:

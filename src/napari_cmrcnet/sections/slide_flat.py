@@ -22,9 +22,10 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder, size_text
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg_size, open_tiff, png_size
+from napari_cmrcnet.sections.slide_colours import over_white
 from napari_cmrcnet.sections.slide_reader import TileReader
 from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, Source, level_downsample
-from napari_cmrcnet.sections.slide_tiff import TiffSource, over_white
+from napari_cmrcnet.sections.slide_tiff import TiffSource
 
 SHOWN_PIXELS = 2**24  # 4096 × 4096: what is shown, and kept in memory, without a pyramid
 MAX_PICTURE_PIXELS = 2**30  # 3 GB decoded, which a JPEG or PNG needs once
@@ -132,7 +133,7 @@ class StackedSource(Source):
         sizes = [(source.levels[0].width, source.levels[0].height) for source in sources]
         self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
-        self.format, self.tag, self.bounds = first.format, first.tag, first.bounds
+        self.format, self.tag, self.bounds, self.notes = first.format, first.tag, first.bounds, first.notes
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3)."""

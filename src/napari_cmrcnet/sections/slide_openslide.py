@@ -9,6 +9,7 @@ import openslide
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.slide_checks import damaged
+from napari_cmrcnet.sections.slide_colours import over_white
 from napari_cmrcnet.sections.slide_source import (
     Bounds,
     Level,
@@ -20,7 +21,6 @@ from napari_cmrcnet.sections.slide_source import (
     level_downsample,
     number_in,
 )
-from napari_cmrcnet.sections.slide_tiff import over_white
 
 FORMATS = {
     "aperio": "Aperio SVS",

@@ -118,6 +118,7 @@ class Source(Protocol):
     tile_sizes: tuple[tuple[int, int], ...]  # (height, width) of a tile, one a level
     tag: PixelTag
     bounds: Bounds | None = None  # the scanned part, where it is not the whole image
+    notes: tuple[str, ...] = ()  # what the user should know of how it is read, a sentence each
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3); TileError if it cannot be."""

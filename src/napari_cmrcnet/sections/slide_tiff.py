@@ -1,41 +1,51 @@
 """TIFF slides, read tile by tile: pyramids of pages or SubIFDs, OME-TIFF, tiles or strips."""
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
+from napari_cmrcnet.sections.slide_codecs import decode_picture, is_picture
+from napari_cmrcnet.sections.slide_colours import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, YCBCR, is_grey, to_rgb
 from napari_cmrcnet.sections.slide_lzw import decode_lzw, is_plain_lzw
+from napari_cmrcnet.sections.slide_planes import (
+    BRIGHTFIELD,
+    Plane,
+    UnsupportedError,
+    check_colours,
+    chosen_pages,
+    level_planes,
+    page_planes,
+)
 from napari_cmrcnet.sections.slide_reader import TileReader
-from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, Source, TileError, judge_mpp, level_downsample
-from napari_cmrcnet.sections.slide_tiff_mpp import mpp_claims
+from napari_cmrcnet.sections.slide_source import (
+    Level,
+    Pixels,
+    PixelTag,
+    Source,
+    TileError,
+    judge_mpp,
+    level_downsample,
+    number_in,
+)
+from napari_cmrcnet.sections.slide_tiff_mpp import mpp_claims, ome_pixels
 
-JPEG = 7
-JPEG2000 = (33003, 33005, 34712)
-COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000, JPEG, *JPEG2000)  # with none, LZW, Deflate, PackBits, Zstandard
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6
-ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = 1, 2
+JPEG = (7, 33007)
+JPEG2000 = (33003, 33004, 33005, 34712)
+# With none, LZW, Deflate, PackBits, LZMA, Zstandard; pictures are in `slide_codecs`.
+COMPRESSIONS = (1, 5, 8, 32946, 50013, 32773, 34925, 50000, *JPEG, *JPEG2000)
+GREY = (
+    "The slide is grey, not in colour: models are trained on the colours of H&E, and predictions from grey mean little."
+)
 MAX_STRIP_PIXELS = 2**30  # 3 GB decoded
 PROBES, PROBE_PX = 3, 16  # places on each side, and their size, at which a page is compared with the level above
+DARK, DARK_PX = 64, 32  # of 255: below it at half of the places, of so many pixels, a picture is no brightfield image
 ALIKE = 12.0  # of 255: what resampling and compression change in the mean of such a place; a label differs by far more
-
-
-class UnsupportedError(Exception):
-    """The pixels of a TIFF file are of a kind that is not read here."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plane:
-    """A page that holds one colour or all; ``key`` is the page of the same kind that knows how to decode it."""
-
-    page: Any
-    key: Any
-    offset: int  # of its first tile, where a page holds the colours one after another
 
 
 class TiffSource(Source):
@@ -60,21 +70,28 @@ class TiffSource(Source):
         self._lock = threading.Lock()
         try:
             series = max(tiff.series, key=lambda each: each.keyframe.imagewidth * each.keyframe.imagelength)
-            pyramid = _pyramid(tiff, series)
+            key = series.keyframe
+            ome = ome_pixels(tiff.pages[0].description, key.imagewidth, key.imagelength)
+            check_colours(ome)
+            pyramid, note = _pyramid(tiff, series)
             for key in {planes[0].key for planes in pyramid}:
                 key.init_decode()  # moves in the file, so not beside a thread that reads a tile
-            tag = judge_mpp(mpp_claims(tiff.pages[0].description, series.keyframe))
+            tag = judge_mpp(mpp_claims(ome, series.keyframe))
         except (UnsupportedError, UserError):
             raise
         except Exception as error:  # tifffile raises whatever the damaged part meets
             raise damaged(path, error) from error
         self.format = _format(tiff, pyramid[0][0].key)
         self.tag: PixelTag = tag
+        self._shift = _significant_bits(ome, pyramid[0][0].key) - 8
         self._take(pyramid)
+        self.notes = tuple(filter(None, (note, GREY if len(pyramid[0]) == 1 and is_grey(pyramid[0][0].key) else "")))
+        if _colours_unsaid(pyramid[0]):
+            self._check_bright()
         if not (tiff.is_svs or tiff.is_ome):  # these say which pages are levels
             self._leave_out_other_pictures()
 
-    def _take(self, pyramid: list[list[_Plane]]) -> None:
+    def _take(self, pyramid: list[list[Plane]]) -> None:
         sizes = [(planes[0].key.imagewidth, planes[0].key.imagelength) for planes in pyramid]
         self._planes = pyramid
         self.levels: tuple[Level, ...] = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
@@ -89,6 +106,17 @@ class TiffSource(Source):
                 kept.append(level)
         if len(kept) < len(self.levels):
             self._take([self._planes[level] for level in kept])
+
+    def _check_bright(self) -> None:
+        """Refuse three channels without names that are dark as fluorescence is: glass is bright."""
+        reader, level, side = TileReader(self), len(self.levels) - 1, DARK_PX
+        width, height = self.levels[level].width, self.levels[level].height
+        places = [(width * x // 6 - side // 2, height * y // 6 - side // 2) for x in range(1, 6) for y in range(1, 6)]
+        light = [reader.read(level, *place, side, side, skip_damaged=True).mean(axis=(0, 1)).max() for place in places]
+        if np.median(light) < DARK:
+            raise UnsupportedError(
+                "it has 3 channels that are dark, as fluorescence is, not one image in colour", BRIGHTFIELD
+            )
 
     def _same_picture(self, above: int, level: int) -> bool:
         reader, size = TileReader(self), self.levels[level]
@@ -109,7 +137,7 @@ class TiffSource(Source):
     def complete(self) -> bool:
         """Whether all tiles are there, and JPEG: in an SVS, OpenSlide knows what fills gaps, and its other codecs."""
         planes = [plane for planes in self._planes for plane in planes]
-        return all(plane.key.compression == JPEG and all(plane.page.databytecounts) for plane in planes)
+        return all(plane.key.compression in JPEG and all(plane.page.databytecounts) for plane in planes)
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3); a tile without data, as scanners leave in the glass, is white."""
@@ -129,13 +157,13 @@ class TiffSource(Source):
         if any(plane is None for plane in planes):
             return np.full((height, width, 3), 255, np.uint8)
         samples = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
-        return _to_rgb(samples[:height, :width], self._planes[level][0].key)
+        return to_rgb(samples[:height, :width], self._planes[level][0].key, self._shift)
 
     def close(self) -> None:
         """Close the file."""
         self._tiff.close()
 
-    def _decode(self, plane: _Plane, index: int) -> Any:
+    def _decode(self, plane: Plane, index: int) -> Any:
         """Return the samples of a tile, (height, width, samples), or None where the file has none."""
         offset, count = plane.page.dataoffsets[index], plane.page.databytecounts[index]
         if count == 0:
@@ -149,6 +177,8 @@ class TiffSource(Source):
         _check_segment(data, plane.key)
         if is_plain_lzw(plane.key):
             return decode_lzw(data, plane.key)
+        if is_picture(plane.key.compression):
+            return decode_picture(data, plane.key, _tile_size(plane.key))
         tables = plane.page.jpegtables
         segment, _, shape = plane.key.decode(data, index, jpegtables=tables)
         return segment.reshape(shape)[0, : segment.shape[1]]
@@ -156,7 +186,7 @@ class TiffSource(Source):
 
 def _check_segment(data: bytes, key: Any) -> None:
     """Refuse a compressed tile that claims to be larger than tiles of this page are, or that is cut short."""
-    if key.compression == JPEG:
+    if key.compression in JPEG:
         width, height, components, _ = jpeg_size(data)
         if b"\xff\xd9" not in data[-64:]:
             raise ValueError("its JPEG stream is cut short")
@@ -169,64 +199,35 @@ def _check_segment(data: bytes, key: Any) -> None:
         raise ValueError(f"its header claims {width} × {height} pixels, the file {tile_width} × {tile_height}")
 
 
-def _to_rgb(samples: Any, key: Any) -> Pixels:
-    """Turn samples (height, width, 1 to 4) into opaque 8-bit RGB; transparent is white."""
-    if samples.dtype == np.uint16:
-        samples = (samples >> 8).astype(np.uint8)
-    if key.photometric == WHITE_IS_ZERO:
-        samples = 255 - samples
-    colours = 1 if samples.shape[2] < 3 else 3
-    alpha = samples[..., colours:] if samples.shape[2] > colours and _has_alpha(key) else None
-    rgb = samples[..., :3] if colours == 3 else np.repeat(samples[..., :1], 3, axis=2)
-    if alpha is None or alpha.min() == 255:
-        return np.ascontiguousarray(rgb)
-    return over_white(rgb, alpha, premultiplied=key.extrasamples[0] == ASSOCIATED_ALPHA)
-
-
-def over_white(rgb: Any, alpha: Any, *, premultiplied: bool = False) -> Pixels:
-    """Lay pixels with transparency, uint8 (h, w, 3) and (h, w, 1), over white."""
-    opacity = alpha.astype(np.uint16)
-    colour = rgb.astype(np.uint16) * (255 if premultiplied else opacity)
-    return np.asarray(np.minimum((colour + (255 - opacity) * 255 + 127) // 255, 255), dtype=np.uint8)
-
-
-def _has_alpha(key: Any) -> bool:
-    return bool(key.extrasamples) and key.extrasamples[0] in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA)
-
-
 def _tile_size(key: Any) -> tuple[int, int]:
     if key.is_tiled:
         return key.tilelength, key.tilewidth
     return min(key.rowsperstrip, key.imagelength), key.imagewidth
 
 
-def _pyramid(tiff: tifffile.TiffFile, series: Any) -> list[list[_Plane]]:
-    """Find the levels of an image, and of each the pages with its colours."""
-    pyramid = [_planes(level) for level in series.levels]
-    if len(pyramid) == 1:
+def _significant_bits(ome: Element | None, key: Any) -> int:
+    """Return how many bits of a sample say something: OME-XML tells of 12 in 16, as many cameras have."""
+    stated = number_in(None if ome is None else ome.get("SignificantBits"))
+    return int(stated) if stated and 8 <= stated <= key.bitspersample else key.bitspersample
+
+
+def _colours_unsaid(planes: list[Plane]) -> bool:
+    """Tell whether there are three channels, of which the file itself does not say that they are red, green, blue."""
+    return is_grey(planes[0].key) and (len(planes) == 3 or planes[0].key.samplesperpixel == 3)
+
+
+def _pyramid(tiff: tifffile.TiffFile, series: Any) -> tuple[list[list[Plane]], str]:
+    """Find the levels of an image, and of each the pages with its colours; and say what else there is."""
+    pages, note = chosen_pages(series)
+    pyramid = [level_planes(level, pages) for level in series.levels]
+    if len(pyramid) == 1 and len(series.pages) == 1:
         pyramid += _unmarked_levels(tiff, pyramid[0][0].key)
     for planes in pyramid:
         _check_supported(planes)
-    return pyramid
+    return pyramid, note
 
 
-def _planes(series: Any) -> list[_Plane]:
-    key = series.keyframe
-    pages = [page for page in series.pages if page is not None]
-    if len(pages) == 3 and key.samplesperpixel == 1:
-        return [_Plane(page, key, 0) for page in pages]
-    if len(pages) != 1:
-        raise UnsupportedError(f"it has {len(series.pages)} planes of {series.axes}, not one RGB or grey image")
-    return _page_planes(pages[0], key)
-
-
-def _page_planes(page: Any, key: Any) -> list[_Plane]:
-    colours = key.samplesperpixel if key.planarconfig == 2 else 1
-    tiles = len(page.dataoffsets) // colours
-    return [_Plane(page, key, colour * tiles) for colour in range(colours)]
-
-
-def _unmarked_levels(tiff: tifffile.TiffFile, full: Any) -> list[list[_Plane]]:
+def _unmarked_levels(tiff: tifffile.TiffFile, full: Any) -> list[list[Plane]]:
     """Return pages that may be smaller copies of the full one, in files which do not mark them as reduced."""
     levels = []
     width, height = full.imagewidth, full.imagelength
@@ -236,27 +237,29 @@ def _unmarked_levels(tiff: tifffile.TiffFile, full: Any) -> list[list[_Plane]]:
         same_shape = abs(full.imagelength / shrink - page.imagelength) <= 1
         smaller = page.imagewidth < width and page.imagelength < height and page.is_tiled == full.is_tiled
         if same_shape and smaller and page.samplesperpixel == full.samplesperpixel and page.dtype == full.dtype:
-            levels.append(_page_planes(page, page))
+            levels.append(page_planes(page, page))
             width, height = page.imagewidth, page.imagelength
     return levels
 
 
-def _check_supported(planes: list[_Plane]) -> None:
+def _check_supported(planes: list[Plane]) -> None:
     key = planes[0].key
     if not key.is_tiled and key.imagewidth * _tile_size(key)[0] > MAX_STRIP_PIXELS:
         raise UnsupportedError("it is one strip of more than 2^30 pixels, which cannot be read in parts")
     samples = len(planes) if len(planes) > 1 else key.samplesperpixel
     if key.dtype not in (np.uint8, np.uint16) or key.bitspersample not in (8, 16):
         raise UnsupportedError(f"its pixels are {key.bitspersample}-bit {key.dtype}, not 8- or 16-bit whole numbers")
-    if key.compression not in COMPRESSIONS:
+    if key.compression not in COMPRESSIONS and not is_picture(key.compression):
         raise UnsupportedError(
-            f"its compression ({getattr(key.compression, 'name', key.compression)}) is not read here"
+            f"its compression ({getattr(key.compression, 'name', key.compression)}) is not read here", elsewhere=True
         )
-    coded_colour = key.compression in (JPEG, *JPEG2000)
+    if is_grey(key) and samples == 4:
+        raise UnsupportedError("it has 4 channels, as fluorescence has, not one image in colour", BRIGHTFIELD)
+    coded_colour = key.compression in (*JPEG, *JPEG2000) or is_picture(key.compression)
     kinds = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR) if coded_colour else (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
     if key.photometric not in kinds or key.imagedepth != 1 or samples > 4:
         kind = getattr(key.photometric, "name", key.photometric)
-        raise UnsupportedError(f"its colours are {samples} samples of {kind}, not RGB or grey")
+        raise UnsupportedError(f"its colours are {samples} samples of {kind}, not RGB or grey", elsewhere=True)
 
 
 def _format(tiff: tifffile.TiffFile, key: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a TIFF file says of the size of its pixels, in the ways in which software writes it."""
+"""What a TIFF file says of its pixels, and of their size in the ways in which software writes it."""
 
 import re
 from typing import Any
@@ -9,15 +9,15 @@ from napari_cmrcnet.sections.slide_source import number_in
 MICROMETRES = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "in": 25_400.0}
 
 
-def mpp_claims(description: str, page: Any) -> list[tuple[str, float, float]]:
+def mpp_claims(ome: ElementTree.Element | None, page: Any) -> list[tuple[str, float, float]]:
     """List what a file says of the pixel size: OME-XML, an Aperio-like description, ImageJ's unit, TIFF resolution.
 
     What is not a number claims nothing: the pixels are sound all the same.
 
     Parameters
     ----------
-    description : str
-        Of the file's first page: it holds the OME-XML.
+    ome : Element or None
+        As `ome_pixels` gives it.
     page : tifffile.TiffPage
         The slide's full resolution.
 
@@ -26,7 +26,7 @@ def mpp_claims(description: str, page: Any) -> list[tuple[str, float, float]]:
     list of (source, mpp along x, mpp along y)
         As `judge_mpp` takes it.
     """
-    claims = _ome_claims(description, page.imagewidth, page.imagelength)
+    claims = _ome_claims(ome)
     if match := re.search(r"\|\s*MPP\s*=\s*([^|]+)", page.description):
         mpp = number_in(match[1])
         claims += [("Aperio tag", mpp, mpp)] if mpp else []
@@ -60,16 +60,20 @@ def _imagej_unit(description: str) -> float | None:
     return MICROMETRES.get(match[1].strip().replace("\\u00B5", "µ").replace("micron", "um")) if match else None
 
 
-def _ome_claims(xml: str, width: int, height: int) -> list[tuple[str, float, float]]:
-    """Read PhysicalSizeX and Y of the image of this size in OME-XML, whose unit is µm unless it says another."""
+def ome_pixels(xml: str, width: int, height: int) -> ElementTree.Element | None:
+    """Return what OME-XML says of the pixels of the image of this size; None where there is none, or it is damaged."""
     if not xml.rstrip("\0 \r\n").endswith("OME>"):
-        return []
+        return None
     try:
         images = [each for each in ElementTree.fromstring(xml).iter() if each.tag.rpartition("}")[2] == "Pixels"]
     except (ElementTree.ParseError, ValueError):
-        return []
+        return None
     size = (str(width), str(height))
-    pixels = next((each for each in images if (each.get("SizeX"), each.get("SizeY")) == size), None)
+    return next((each for each in images if (each.get("SizeX"), each.get("SizeY")) == size), None)
+
+
+def _ome_claims(pixels: ElementTree.Element | None) -> list[tuple[str, float, float]]:
+    """Read PhysicalSizeX and Y of OME-XML, whose unit is µm unless it says another."""
     if pixels is None:
         return []
     sizes = []

@@ -86,6 +86,8 @@ def read_slide(path: str, **_: Any) -> list[Any]:
     except _CancelledError:
         show_info(f"{path} was not opened, as you asked.")
         return NOTHING
+    for note in slide.notes:
+        show_warning(f"{Path(path).name}: {note}")
     if slide.mpp is None:
         note = f" ({slide.mpp_note})" if slide.mpp_note else ""
         show_warning(f"{path} does not say the size of its pixels in µm{note}; the layer is in pixels.")

@@ -1,0 +1,152 @@
+"""Slides as scanners and people write them: compressions, depths, planes and channels beyond plain RGB."""
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.describe import describe
+from napari_cmrcnet.sections import slide_codecs
+from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.sections.slide_source import TileError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+
+
+def picture(height: int = 300, width: int = 500) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    waves = [150 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
+    return np.stack(waves, -1).astype(np.uint8)
+
+
+def whole(slide: Slide, level: int = 0) -> np.ndarray:
+    size = slide.levels[level]
+    return slide.read_region(0, 0, size.width, size.height, level)
+
+
+LOSSLESS: dict[str, Any] = {
+    "webp": {"lossless": True},
+    "jpegxl": {"lossless": True},
+    "jpegxr": {"level": 1.0},
+    "png": {},
+    "lerc": {},
+    "lzma": {},
+}
+
+
+@pytest.mark.parametrize("layout", [{"tile": (128, 128)}, {"rowsperstrip": 64}], ids=["tiles", "strips"])
+@pytest.mark.parametrize("compression", LOSSLESS)
+def test_tiles_that_are_pictures(tmp_path: Path, compression: str, layout: dict[str, Any]) -> None:
+    path = tmp_path / "slide.tif"
+    settings = {"compression": compression, "compressionargs": LOSSLESS[compression], "photometric": "rgb"}
+    with tifffile.TiffWriter(path) as tiff:
+        for level, pixels in enumerate((picture(), picture()[::2, ::2])):
+            tiff.write(pixels, subfiletype=level, metadata=None, **settings, **layout)
+    with open_slide(path) as slide:
+        assert len(slide.levels) == 2
+        for level, pixels in enumerate((picture(), picture()[::2, ::2])):
+            np.testing.assert_array_equal(whole(slide, level), pixels)
+
+
+@pytest.mark.parametrize("inner", ["deflate", "zstd"])
+def test_lerc_compressed_once_more(tmp_path: Path, inner: str) -> None:
+    settings = {"compression": "lerc", "compressionargs": {"compression": inner}}
+    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", tile=(128, 128), metadata=None, **settings)
+    with open_slide(tmp_path / "a.tif") as slide:
+        np.testing.assert_array_equal(whole(slide), picture())
+
+
+@pytest.mark.parametrize("codec", ["webp", "jpegxl", "png"])
+def test_a_tile_that_is_larger_than_it_may_be_is_not_decoded(tmp_path: Path, codec: str) -> None:
+    """A few kilobytes may claim hundreds of megabytes."""
+    large = getattr(imagecodecs, f"{codec}_encode")(np.zeros((6000, 6000, 3), np.uint8))
+    path = tmp_path / "slide.tif"
+    number = next(number for number, name in slide_codecs.CODECS.items() if name == codec)
+    tifffile.imwrite(
+        path, iter([large]), shape=(256, 256, 3), dtype=np.uint8, photometric="rgb", tile=(256, 256), metadata=None,
+        compression=number,
+    )  # fmt: skip
+    with open_slide(path) as slide, pytest.raises(TileError, match=r"invalid out\.shape"):
+        slide.read_region(0, 0, 64, 64)
+
+
+def test_what_cannot_be_read_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where OpenSlide, which is asked next, would call it damaged."""
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, picture(), photometric="rgb", tile=(128, 128), compression="webp", metadata=None)
+    monkeypatch.setattr(slide_codecs, "CODECS", {})
+    with pytest.raises(UserError, match=r"its compression \(WEBP\) is not read here; save it as"):
+        open_slide(path)
+    for kind in (np.float32, np.int16, np.uint32):
+        tifffile.imwrite(path, picture().astype(kind), photometric="rgb", tile=(128, 128), metadata=None)
+        with pytest.raises(UserError, match=r"its pixels are .*-bit .*, not 8- or 16-bit whole numbers"):
+            open_slide(path)
+
+
+@pytest.mark.parametrize(("bits", "stated"), [(12, True), (10, True), (16, False)])
+def test_the_significant_bits_of_16(tmp_path: Path, bits: int, stated: bool) -> None:
+    path = tmp_path / "slide.ome.tif"
+    deep = picture().astype(np.uint16) << (bits - 8)
+    metadata = {"axes": "YXS"} | ({"SignificantBits": bits} if stated else {})
+    tifffile.imwrite(path, deep, photometric="rgb", tile=(128, 128), metadata=metadata)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), picture())
+
+
+def test_a_stack_of_focal_planes_is_read_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "slide.ome.tif"
+    planes = np.stack([picture() // 3 * z for z in range(1, 4)] * 2)[:5]
+    metadata = {"axes": "ZYXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(planes, subifds=1, photometric="rgb", tile=(128, 128), metadata=metadata)
+        tiff.write(np.ascontiguousarray(planes[:, ::2, ::2]), subfiletype=1, photometric="rgb", tile=(128, 128))
+    with open_slide(path) as slide:
+        assert (slide.mpp, len(slide.levels)) == (0.25, 2)
+        assert slide.notes == ("It has 5 focal planes; the one in the middle, number 3, is read.",)
+        np.testing.assert_array_equal(whole(slide), planes[2])
+        np.testing.assert_array_equal(whole(slide, 1), planes[2, ::2, ::2])
+
+
+@pytest.mark.parametrize("tiles", [{"tile": (128, 128)}, {}])
+def test_channels_are_never_colours(tmp_path: Path, tiles: dict[str, Any]) -> None:
+    grey = np.ascontiguousarray(picture().transpose(2, 0, 1))
+    path = tmp_path / "slide.ome.tif"
+    metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": ["DAPI", "CD3", "panCK"]}}
+    tifffile.imwrite(path, grey, photometric="minisblack", metadata=metadata, **tiles)
+    with pytest.raises(
+        UserError, match=r"3 channels \(DAPI, CD3, panCK\), as fluorescence has.*; give the brightfield"
+    ):
+        open_slide(path)
+    tifffile.imwrite(path, grey // 6, photometric="minisblack", metadata={"axes": "CYX"}, **tiles)
+    with pytest.raises(UserError, match="3 channels that are dark"):
+        open_slide(path)
+    for count in (2, 4, 7):
+        many = np.ascontiguousarray(picture()[..., np.arange(count) % 3].transpose(2, 0, 1))
+        tifffile.imwrite(path, many, photometric="minisblack", metadata={"axes": "CYX"}, **tiles)
+        with pytest.raises(UserError, match=f"it has {count} channels"):
+            open_slide(path)
+    settings = {"photometric": "minisblack", "planarconfig": "contig", "metadata": None} | tiles
+    tifffile.imwrite(tmp_path / "a.tif", picture()[..., [0, 1, 2, 0]], **settings)
+    with pytest.raises(UserError, match="it has 4 channels"):
+        open_slide(tmp_path / "a.tif")
+    metadata = {"axes": "CYX", "Channel": {"Name": ["Red", "Green", "Blue"]}}
+    tifffile.imwrite(path, grey, photometric="minisblack", metadata=metadata, **tiles)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), picture())
+
+
+def test_a_grey_slide_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    tissue = picture()[..., 0]
+    tifffile.imwrite(path, tissue, photometric="minisblack", tile=(128, 128), metadata=None)
+    with open_slide(path) as slide:
+        assert "grey" in slide.notes[0]
+        assert slide.notes[0] in describe(path).problems
+        np.testing.assert_array_equal(whole(slide)[..., 1], tissue)
