@@ -10,10 +10,13 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.orientation import STORED, as_stored
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, spots_lattice
 from napari_cmrcnet.sections.slide import Slide, open_slide
 from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.sections.tissue import spot_grid
+
+FITS = 0.95  # share of the spots on the slide
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,8 @@ def open_section(
             notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
         else:
             table = open_spots(spots, min_umi=min_umi)
-            notes = [*table.uns["cmrcnet"]["notes"], *_check_spots_on_slide(table, opened)]
+            turned = _turn_back(table, opened)
+            notes = [*table.uns["cmrcnet"]["notes"], *turned, *_check_spots_on_slide(table, opened)]
             size = pixel_size(table, opened, mpp)
     except BaseException:
         if opened is not slide:
@@ -121,6 +125,18 @@ def _patient_of(spots: AnnData) -> str:
     return str(named[0]).strip() if len(named) == 1 else ""
 
 
+def _turn_back(spots: AnnData, slide: Slide) -> list[str]:
+    """Turn positions back that fit only the slide as its orientation tag asks for it to be shown, and say so."""
+    xy = np.asarray(spots.obsm["spatial"], np.float64)
+    if slide.orientation == STORED or _inside(xy, slide).mean() > FITS:
+        return []
+    stored = as_stored(xy, slide.orientation, slide.shape)
+    if _inside(stored, slide).mean() <= FITS:
+        return []
+    spots.obsm["spatial"] = stored
+    return ["The spots fit only the slide as its orientation tag asks for it to be shown: they were turned with it."]
+
+
 def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     """Return a note if a few spots lie outside the slide; refuse spots that are in another image's pixels."""
     xy, path = np.asarray(spots.obsm["spatial"]), spots.uns["cmrcnet"]["path"]
@@ -131,9 +147,9 @@ def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
         f"while the spots reach from ({xy[:, 0].min():.0f}, {xy[:, 1].min():.0f}) to "
         f"({xy[:, 0].max():.0f}, {xy[:, 1].max():.0f})"
     )
-    if outside > 0.05 * len(xy) and _inside(xy[:, ::-1], slide).mean() > 0.99:
+    if outside > (1 - FITS) * len(xy) and _inside(xy[:, ::-1], slide).mean() > 0.99:
         raise UserError(f"{said}: x and y look swapped; obsm['spatial'] must be (x, y).")
-    if outside > 0.5 * len(xy) or (outside > 0.05 * len(xy) and _scaled_image(spots, slide)):
+    if outside > 0.5 * len(xy) or (outside > (1 - FITS) * len(xy) and _scaled_image(spots, slide)):
         raise UserError(f"{said}: {_likely_reason(spots, slide)}.")
     if outside:
         return [f"{said}; the parts of their patches outside are white."]

@@ -12,7 +12,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.sections import slide_openslide
+from napari_cmrcnet.sections import orientation, slide_openslide
 from napari_cmrcnet.sections.resample import Resampler, axis_parts
 from napari_cmrcnet.sections.slide_checks import open_tiff
 from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
@@ -53,6 +53,8 @@ class Slide:
         Which tag, ``"none"`` without; what other tags said and why they are not believed.
     bounds : Bounds or None
         The scanned part, where the image is larger than that; None where it is all of it.
+    orientation : int
+        How it asks to be shown, of TIFF's tag Orientation: 1 to 8; it is not turned, see `orientation`.
     notes : tuple of str
         What should be known of how it is read: which focal plane, that it is grey; a sentence each.
     format : str
@@ -66,7 +68,8 @@ class Slide:
         self.levels = source.levels
         self.tile_sizes = source.tile_sizes
         self.shape = (source.levels[0].height, source.levels[0].width)
-        self.format, self.bounds, self.notes = source.format, source.bounds, source.notes
+        self.format, self.bounds, self.orientation = source.format, source.bounds, source.orientation
+        self.notes = (*source.notes, *filter(None, [orientation.said_of(source.orientation)]))
         self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
         self._source = source
         self._reader = TileReader(source)

@@ -21,6 +21,7 @@ from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder, size_text
 from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.sections.orientation import exif_orientation
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.sections.slide_colours import over_white
 from napari_cmrcnet.sections.slide_reader import TileReader
@@ -65,6 +66,7 @@ class PictureSource(Source):
                 "pyramid."
             )
         self._shape = (height, width, 3)
+        self.orientation = exif_orientation(data)
         if width * height <= SHOWN_PIXELS:
             _ = self._pixels  # damage is told at once; a larger one is decoded only to build its pyramid
         self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
@@ -133,7 +135,8 @@ class StackedSource(Source):
         sizes = [(source.levels[0].width, source.levels[0].height) for source in sources]
         self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
-        self.format, self.tag, self.bounds, self.notes = first.format, first.tag, first.bounds, first.notes
+        self.format, self.tag, self.bounds = first.format, first.tag, first.bounds
+        self.orientation, self.notes = first.orientation, first.notes
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3)."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.orientation import STORED
 
 Pixels = NDArray[np.uint8]
 
@@ -118,6 +119,7 @@ class Source(Protocol):
     tile_sizes: tuple[tuple[int, int], ...]  # (height, width) of a tile, one a level
     tag: PixelTag
     bounds: Bounds | None = None  # the scanned part, where it is not the whole image
+    orientation: int = STORED  # how it asks to be shown
     notes: tuple[str, ...] = ()  # what the user should know of how it is read, a sentence each
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:

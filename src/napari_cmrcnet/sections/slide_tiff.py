@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
+from napari_cmrcnet.sections import orientation
 from napari_cmrcnet.sections.slide_checks import damaged, jpeg2000_size, jpeg_size
 from napari_cmrcnet.sections.slide_codecs import decode_picture, is_picture
 from napari_cmrcnet.sections.slide_colours import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, YCBCR, is_grey, to_rgb
@@ -83,6 +84,7 @@ class TiffSource(Source):
             raise damaged(path, error) from error
         self.format = _format(tiff, pyramid[0][0].key)
         self.tag: PixelTag = tag
+        self.orientation = orientation.known(series.keyframe.tags.valueof(orientation.TAG))
         self._shift = _significant_bits(ome, pyramid[0][0].key) - 8
         self._take(pyramid)
         self.notes = tuple(filter(None, (note, GREY if len(pyramid[0]) == 1 and is_grey(pyramid[0][0].key) else "")))
