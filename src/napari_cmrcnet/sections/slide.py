@@ -15,6 +15,7 @@ from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections import orientation, slide_openslide
 from napari_cmrcnet.sections.resample import Resampler, axis_parts
 from napari_cmrcnet.sections.slide_checks import open_tiff
+from napari_cmrcnet.sections.slide_dicom import dicom_instance
 from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
 from napari_cmrcnet.sections.slide_planes import UnsupportedError
@@ -184,7 +185,7 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
 
 def _open_source(path: Path) -> Source:
     if path.is_dir():
-        return _openslide(slide_openslide.dicom_instance(path))
+        return _openslide(*dicom_instance(path))
     if not path.is_file():
         raise UserError(f"{path} does not exist; check the path.")
     if path.stat().st_size == 0:
@@ -205,10 +206,10 @@ def _open_source(path: Path) -> Source:
     return _openslide(path)
 
 
-def _openslide(path: Path) -> Source:
+def _openslide(path: Path, note: str = "") -> Source:
     """Open a slide through OpenSlide, once another process has read it."""
     probe(path)
-    return OpenSlideSource(path)
+    return OpenSlideSource(path, note)
 
 
 def _open_tiff(path: Path) -> Source:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import openslide
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.slide_checks import damaged
 from napari_cmrcnet.sections.slide_colours import over_white
 from napari_cmrcnet.sections.slide_source import (
@@ -58,6 +57,8 @@ class OpenSlideSource(Source):
     ----------
     path : Path
         The file to open; for DICOM any instance of the slide.
+    note : str
+        What should be known of it, in a sentence.
 
     Raises
     ------
@@ -65,8 +66,9 @@ class OpenSlideSource(Source):
         If OpenSlide cannot open it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: str = "") -> None:
         self._path = path
+        self.notes = (note,) if note else ()
         self._handle = self._open()
         self._reopening = threading.Lock()
         properties = self._handle.properties
@@ -138,23 +140,3 @@ def _bounds(properties: Mapping[str, str], size: tuple[int, int]) -> Bounds | No
     if x is None or y is None or width is None or height is None or (x, y, width, height) == (0, 0, *size):
         return None
     return Bounds(x, y, width, height)
-
-
-def dicom_instance(folder: Path) -> Path:
-    """Return a DICOM file of a folder, from which OpenSlide finds the others of its series.
-
-    Raises
-    ------
-    UserError
-        If the folder has none.
-    """
-    for path in sorted(folder.iterdir()):  # others among them, such as checksums, are passed over
-        if path.is_file() and is_dicom(path):
-            return path
-    raise UserError(f"{folder} is a folder without DICOM files (.dcm); give the slide file itself.")
-
-
-def is_dicom(path: Path) -> bool:
-    """Tell whether a file begins as DICOM does: 128 bytes, then ``DICM``."""
-    with open(path, "rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
