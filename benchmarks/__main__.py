@@ -18,7 +18,6 @@ from benchmarks.harness import HEADER, line
 
 BENCHMARKS = (
     "retrieval",
-    "shards",
     "export_all",
     "second_slide",
     "reading",

@@ -7,7 +7,6 @@ way takes time in proportion to them, and the full matrix of 4,096 would be 16 G
 and 64 with the largest bank.
 """
 
-import time
 from collections.abc import Callable, Iterator
 
 import faiss
@@ -16,7 +15,6 @@ import torch
 
 from benchmarks.embeddings import Float32, random_embeddings
 from benchmarks.harness import Row, Way, at_least, at_most, extra_memory, interleave, main
-from napari_cmrcnet.retrieval.faiss_search import approximate_index, recall
 from napari_cmrcnet.retrieval.search import nearest, norms
 
 ROUNDING = 2e-6  # of a float32 product of unit vectors
@@ -32,7 +30,6 @@ def rows(small: bool) -> Iterator[Row]:
         yield from _against_argsort(asked[: 64 if spots == 1_000_000 else 256], bank, rounds)
         if spots == sizes[0][0]:
             yield from _same_everywhere(asked, bank)
-            yield _approximate(asked, bank, rounds)
     yield from _memory(*(sizes[-1][0], 4096) if not small else (20_000, 64))
     if not torch.cuda.is_available():
         print("the same neighbours on a GPU is skipped: torch finds no CUDA device")
@@ -80,25 +77,6 @@ def _against_argsort(asked: Float32, bank: Float32, rounds: int) -> Iterator[Row
     taken = interleave(ways, max(1, rounds // 2), same=_same_scores, warm_up=False)
     sizes = {"queries": len(asked), "bank": len(bank), "k": k}
     yield taken.faster(_what(asked, bank, k), "ours", than="full matrix, argsort", goal=at_least(6), sizes=sizes)
-
-
-def _approximate(asked: Float32, bank: Float32, rounds: int) -> Row:
-    """Search as ``--engine faiss-ivf`` does, and say what it misses."""
-    k = 50
-    lengths = norms(bank)
-    start = time.perf_counter()
-    index = approximate_index(bank)
-    built = time.perf_counter() - start
-    found, _ = nearest(asked, bank, k, index=index, bank_norm=lengths)
-    share = recall(found, nearest(asked, bank, k, bank_norm=lengths)[0])
-    ways: dict[str, Way] = {
-        "FAISS IVF by choice": lambda _: nearest(asked, bank, k, index=index, bank_norm=lengths),
-        "exact": lambda _: nearest(asked, bank, k, bank_norm=lengths),
-    }
-    taken = interleave(ways, rounds, same=None)
-    note = f"finds {share:.2%} of the neighbours; the index took {built:.2g} s"
-    sizes = {"queries": len(asked), "bank": len(bank), "k": k}
-    return taken.faster(_what(asked, bank, k), "FAISS IVF by choice", than="exact", note=note, sizes=sizes)
 
 
 def _same_everywhere(asked: Float32, bank: Float32) -> Iterator[Row]:

@@ -78,22 +78,17 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "engine", "exact engine", "patient", "mpp"])
+@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "patient", "mpp"])
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
-    made_by = "faiss-ivf" if what == "exact engine" else "built-in"
-    finish(predict_sheet(rows[:1], checkpoint, tmp_path / "out", k=5, device="cpu", engine=made_by))
+    finish(predict_sheet(rows[:1], checkpoint, tmp_path / "out", k=5, device="cpu"))
     before = (tmp_path / "out" / "X.h5ad").read_bytes()
-    k, precision, engine = 5, "auto", "built-in"
+    k, precision = 5, "auto"
     if what == "k":
         k = 6
     elif what == "precision":
         precision = "int8"
-    elif what == "engine":
-        engine = "faiss-ivf"
-    elif what == "exact engine":
-        what = "engine"
     elif what == "patient":
         rows[0] = replace(rows[0], patient="P99")
     elif what == "mpp":
@@ -106,7 +101,7 @@ def test_what_was_made_otherwise_is_refused(
         checkpoint = tmp_path / "other.cmrcnet"
         replace(untrained_checkpoint, card=card).save(checkpoint)
     with pytest.raises(UserError, match=rf"X\.h5ad was made with another {what}; remove it or choose another --out"):
-        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu", precision=precision, engine=engine))
+        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu", precision=precision))
     assert files(tmp_path / "out") == ["X.h5ad"]
     assert (tmp_path / "out" / "X.h5ad").read_bytes() == before
 
@@ -161,14 +156,14 @@ def test_a_worker_stops_when_the_parent_says_so(
 
     monkeypatch.setattr(spread, "_stop", Stop())
     settings = 5, "cpu", "auto", 9, None, 0
-    task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, *settings, "built-in")
+    task = many.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, *settings)
     with pytest.raises(spread.StoppedError):
         spread.run_unit(task)
     assert not task.path.exists()
 
 
 def test_a_checkpoint_replaced_meanwhile(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
-    task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", "auto", 9, None, 0, "built-in")
+    task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", "auto", 9, None, 0)
     assert "was replaced meanwhile" in str(spread.run_unit(task))
 
 

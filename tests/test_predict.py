@@ -323,17 +323,6 @@ def test_progress_is_reported_a_batch_with_its_speed(section: Section, untrained
     assert seen[-1].step == "Retrieving neighbours"
 
 
-def test_an_approximate_search_says_how_much_it_found(section: Section, untrained_checkpoint: Checkpoint) -> None:
-    seen: list[Progress] = []
-    prediction = finish(predict(section, untrained_checkpoint, k=5, device="cpu", engine="faiss-ivf"), seen.append)
-    exact = finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
-    found = np.mean([np.isin(one, other) for one, other in zip(exact.neighbours, prediction.neighbours, strict=True)])
-    assert seen[-1].values["recall"] == pytest.approx(found)
-    note = f"found {found:.2%} of the 5 nearest neighbours, as measured on 36 spots"
-    assert note in prediction.provenance.notes[-1]
-    assert not exact.provenance.notes
-
-
 def test_k_larger_than_the_bank_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:
     with pytest.raises(UserError, match="k is 73, but the checkpoint's bank has 72 spots"):
         next(predict(section, untrained_checkpoint, k=73))

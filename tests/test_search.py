@@ -1,6 +1,5 @@
 """The nearest bank spots are exactly those of a brute-force search in float64, on every machine."""
 
-import sys
 import tracemalloc
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval import faiss_search, rescore, search
+from napari_cmrcnet.retrieval import rescore, search
 from napari_cmrcnet.retrieval.search import nearest
 
 Array = npt.NDArray[np.float32]
@@ -190,42 +188,6 @@ def test_k_must_fit_the_bank(k: int) -> None:
 def test_vectors_must_be_finite() -> None:
     with pytest.raises(ValueError, match="finite"):
         nearest(np.full((1, 4), np.nan, np.float32), np.ones((3, 4), np.float32), 1)
-
-
-@pytest.mark.parametrize("copies", [1, 200], ids=["few ties", "more ties than FAISS is asked for"])
-def test_faiss_finds_the_same_neighbours(copies: int) -> None:
-    rng = np.random.default_rng(copies)
-    queries, bank = vectors(rng, 20), np.repeat(vectors(rng, 400 // copies), copies, axis=0)
-    here = nearest(queries, bank, 25)
-    there = nearest(queries, bank, 25, index=faiss_search.flat_index(bank))
-    np.testing.assert_array_equal(here[0], there[0])
-    np.testing.assert_array_equal(here[1], there[1])
-
-
-def test_faiss_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(UserError, match=r"pip install 'napari-cmrcnet\[faiss\]'"):
-        faiss_search.flat_index(np.ones((3, 4), np.float32))
-
-
-def test_the_approximate_index_says_how_many_neighbours_it_found() -> None:
-    rng = np.random.default_rng(8)
-    bank, queries = vectors(rng, 9000), vectors(rng, 50)
-    index = faiss_search.approximate_index(bank)
-    neighbours, similarity = nearest(queries, bank, 20, index=index)
-    exact, exact_similarity = nearest(queries, bank, 20)
-    recall = faiss_search.recall(neighbours, exact)
-    assert 0.5 < recall < 1
-    shares = [np.isin(one, other).mean() for one, other in zip(exact, neighbours, strict=True)]
-    assert recall == pytest.approx(np.mean(shares))
-    assert (similarity <= exact_similarity).all()
-
-
-def test_a_bank_too_small_for_the_approximate_index_is_searched_exactly() -> None:
-    rng = np.random.default_rng(9)
-    bank, queries = vectors(rng, 100), vectors(rng, 5)
-    here = nearest(queries, bank, 90, index=faiss_search.approximate_index(bank))
-    np.testing.assert_array_equal(here[0], nearest(queries, bank, 90)[0])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -229,12 +229,6 @@ def _add_predict(commands: "Commands") -> None:
         help="of the image encoder; auto: bf16 on a GPU that has it, else fp32; int8: faster on a CPU for a "
         "vision transformer, and changes some neighbours (auto)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=["built-in", "faiss", "faiss-ivf"],
-        default="built-in",
-        help="what searches the bank (built-in); faiss-ivf is approximate, and says how many neighbours it found",
-    )
     parser.add_argument("--workers", type=positive_int, metavar="N", help="slides of a sheet at once (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")
     add_device(parser)

@@ -63,7 +63,6 @@ def _predict_slide(options: argparse.Namespace) -> None:
             precision=options.precision,
             batch_size=options.batch_size,
             panel=panel_named(options.panel),
-            engine=options.engine,
             checks=checks,
         )
         prediction = show_progress(job)
@@ -90,7 +89,6 @@ def _predict_sheet(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         panel=panel_named(options.panel),
         min_umi=options.min_umi,
-        engine=options.engine,
         workers=options.workers or 1,
         scheduler=options.scheduler,
     )

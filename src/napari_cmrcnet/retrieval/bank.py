@@ -16,10 +16,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
-from napari_cmrcnet.retrieval.faiss_search import approximate_index, flat_index
 from napari_cmrcnet.retrieval.fits import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.search import Engine, Index, nearest, norms, unit_length
+from napari_cmrcnet.retrieval.search import nearest, norms, unit_length
 
 if TYPE_CHECKING:
     import torch
@@ -85,35 +84,20 @@ class Bank:
         """Its size and genes."""
         return BankSummary(len(self), self.names)
 
-    def nearest(
-        self, queries: Float32, k: int, device: "str | torch.device" = "cpu", engine: Engine = "built-in"
-    ) -> tuple[Int32, Float32]:
+    def nearest(self, queries: Float32, k: int, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
         """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
-
-        The engine ``"faiss-ivf"`` may miss some; see `faiss_search.recall`.
 
         Raises
         ------
         UserError
-            If k does not fit the bank, or FAISS is asked for and not installed.
+            If k does not fit the bank.
         """
         check_k(k, len(self))
-        index: Index | None = None
-        if engine != "built-in":
-            index = self._exact_index if engine == "faiss" else self._approximate_index
-        return nearest(queries, self.embeddings, k, device=device, index=index, bank_norm=self._norms)
+        return nearest(queries, self.embeddings, k, device=device, bank_norm=self._norms)
 
     @cached_property
     def _norms(self) -> Float64:
         return norms(self.embeddings)
-
-    @cached_property
-    def _exact_index(self) -> Index:
-        return flat_index(self.embeddings)
-
-    @cached_property
-    def _approximate_index(self) -> Index:
-        return approximate_index(self.embeddings)
 
     def mean_expression(self, neighbours: Int32 | Neighbourhoods, genes: Sequence[str]) -> Float32:
         """Average the expression of each spot's neighbours.

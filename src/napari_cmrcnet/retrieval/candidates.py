@@ -33,15 +33,6 @@ class Candidates:
         self.rows = np.zeros((queries, width), np.int32)
         self.count = np.zeros(queries, np.intp)
 
-    @classmethod
-    def of(cls, rows: Int32, scores: Float32) -> "Candidates":
-        """Take the same number of candidates for each query, (n, width), in any order."""
-        held = cls(*rows.shape)
-        order = np.argsort(rows, axis=1)
-        held.rows, held.scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
-        held.count[:] = rows.shape[1]
-        return held
-
     @property
     def used(self) -> int:
         """Candidates of the query that has most."""

@@ -15,7 +15,6 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction_file import read_provenance
 from napari_cmrcnet.retrieval.preflight import preflight
-from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.retrieval.spread import own_device, spread
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import GIVEN
@@ -38,7 +37,6 @@ class Task:
     batch_size: int
     panel: Panel | None
     min_umi: int
-    engine: Engine
 
     @property
     def name(self) -> str:
@@ -64,7 +62,6 @@ class Task:
                 precision=self.precision,
                 batch_size=self.batch_size,
                 panel=self.panel,
-                engine=self.engine,
                 checks=preflight(section, checkpoint.card, checkpoint.bank.summary, self.k),
             )
         prediction.save(self.path)
@@ -81,7 +78,6 @@ def predict_sheet(
     batch_size: int = 64,
     panel: Panel | None = None,
     min_umi: int = 0,
-    engine: Engine = "built-in",
     workers: int = 1,
     scheduler: str | None = None,
 ) -> Job[list[Path]]:
@@ -102,8 +98,6 @@ def predict_sheet(
         As `predict`.
     min_umi : int
         Spots with fewer counts are dropped.
-    engine : {"built-in", "faiss", "faiss-ivf"}
-        What searches the bank.
     workers : int
         Processes of this machine, among which its cores are divided.
     scheduler : str, optional
@@ -130,8 +124,7 @@ def predict_sheet(
     verify(folder, card)
     k = card.query.k_of(read_bank_summary(folder).spots, k)
     tasks = [
-        Task(row, folder, digest, out, k, device, precision, batch_size, panel or card.panel, min_umi, engine)
-        for row in rows
+        Task(row, folder, digest, out, k, device, precision, batch_size, panel or card.panel, min_umi) for row in rows
     ]
     waiting = [task for task in tasks if not _stands(task)]
     yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
@@ -161,7 +154,6 @@ def _stands(task: Task) -> bool:
         "spots": (str(spots.resolve()), made.spots),
         "min-umi": (task.min_umi if row.spots else 0, made.min_umi),  # a grid has no counts
         "precision": (made.precision if task.precision == "auto" else task.precision, made.precision),
-        "engine": (task.engine != "faiss-ivf", made.exact),
         "panel": (task.panel, made.panel),
         "patient": (row.patient or made.patient, made.patient),  # the spots may name one
         "mpp": (row.mpp, made.mpp if made.mpp_source == GIVEN else None),

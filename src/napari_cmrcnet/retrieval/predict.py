@@ -11,21 +11,18 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
-from napari_cmrcnet.retrieval.faiss_search import recall
 from napari_cmrcnet.retrieval.fits import check_fit
 from napari_cmrcnet.retrieval.int8 import linear_layers
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
-from napari_cmrcnet.retrieval.search import Engine
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 
 logger = logging.getLogger(__name__)
 
 QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,000
-SPOTS_MEASURED = 256  # searched for exactly, too, to see what an approximate search misses
 
 
 def predict(
@@ -37,7 +34,6 @@ def predict(
     precision: str = "auto",
     batch_size: int = 64,
     panel: Panel | None = None,
-    engine: Engine = "built-in",
     checks: Sequence[Check] | None = None,
 ) -> Job[Prediction]:
     """Retrieve, for every spot of a section, the k bank spots whose gene embedding is nearest its patch.
@@ -60,9 +56,6 @@ def predict(
         Patches encoded at a time; halved when the device's memory is not enough.
     panel : Panel, optional
         Marker genes to show first; the checkpoint's if not given.
-    engine : {"built-in", "faiss", "faiss-ivf"}
-        What searches the bank. The first two give the same result; ``"faiss-ivf"`` misses some neighbours in a large
-        bank, and how many is measured on some of the spots and noted in the provenance.
     checks : sequence of Check, optional
         What `preflight` found, where it was run before. If not given it is run here, and what it warns of is logged.
         Either way the prediction keeps the warnings, in its provenance.
@@ -96,52 +89,30 @@ def predict(
         for warning in warnings_in(checks):
             logger.warning("%s: %s", section.name, warning)
     embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
-    neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen), engine)
+    neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen))
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
-    missed = (yield from _measure(neighbours, embeddings, bank, str(chosen))) if engine == "faiss-ivf" else ""
-    made_from = _provenance(section, checkpoint, k, panel or card.panel, missed)
-    provenance = replace(
-        made_from,
-        device=str(chosen),
-        precision=precision,
-        exact=engine != "faiss-ivf",
-        warnings=warnings_in(checks),
-    )
+    made_from = _provenance(section, checkpoint, k, panel or card.panel)
+    provenance = replace(made_from, device=str(chosen), precision=precision, warnings=warnings_in(checks))
     return Prediction(
         section.spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes
     )
 
 
-def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str, engine: Engine) -> Job[tuple[Int32, Float32]]:
+def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str) -> Job[tuple[Int32, Float32]]:
     n = len(embeddings)
     neighbours, similarity = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     for start in range(0, n, QUERIES_A_STEP):
         yield Progress("Retrieving neighbours", start, n, "spots")
         step = slice(start, start + QUERIES_A_STEP)
-        neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device, engine)
+        neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device)
     yield Progress("Retrieving neighbours", n, n, "spots")
     return neighbours, similarity
 
 
-def _measure(neighbours: Int32, embeddings: Float32, bank: Bank, device: str) -> Job[str]:
-    """Say how many of the nearest neighbours an approximate search found, by searching for some spots exactly."""
-    n, k = neighbours.shape
-    some = np.linspace(0, n - 1, min(n, SPOTS_MEASURED)).astype(np.intp)
-    step = "Measuring the approximate search"
-    yield Progress(step, 0, len(some), "spots")
-    share = recall(neighbours[some], bank.nearest(embeddings[some], k, device)[0])
-    yield Progress(step, len(some), len(some), "spots", {"recall": share})
-    return (
-        f"The approximate search found {share:.2%} of the {k} nearest neighbours, as measured on {len(some)} spots; "
-        "the built-in engine finds all."
-    )
-
-
-def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None, missed: str) -> Provenance:
+def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None) -> Provenance:
     card, about = checkpoint.card, section.spots.uns["cmrcnet"]
     warned = amber_notes(section)
     notes = [note for note in section.notes if note not in warned]
-    notes += [missed] if missed else []
     unknown = [gene for gene in panel.genes if checkpoint.bank.names.column(gene) is None] if panel else []
     if panel and unknown:
         notes.append(f"The checkpoint lacks {len(unknown)} genes of the panel {panel.name}: {', '.join(unknown)}.")

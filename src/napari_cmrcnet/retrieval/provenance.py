@@ -50,8 +50,6 @@ class Provenance:
     device, precision : str
         What the patches were encoded on (``"cpu"``, ``"cuda:1"``) and in (``"fp32"``, ``"bf16"``, ``"int8"``); ``""``
         where no network encoded them.
-    exact : bool
-        Whether the search was exact, so that the neighbours are the nearest.
     warnings : tuple of str
         What the list before the run had in amber: what makes maps or scores better, worse or less real than they look.
     notes : tuple of str
@@ -83,7 +81,6 @@ class Provenance:
     similarity_floor: float | None = None
     device: str = ""
     precision: str = ""
-    exact: bool = True
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     synthetic: bool = False
@@ -146,7 +143,6 @@ class Provenance:
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             device=check.text("device"),
             precision=check.text("precision"),
-            exact=check.flag("exact"),
             warnings=check.texts("warnings"),
             notes=check.texts("notes"),
             synthetic=check.flag("synthetic"),

@@ -7,7 +7,7 @@ error could change either, as at every tie, the plain way is taken.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +20,6 @@ GATHERED = 512  # bank vectors of a query at a time: a megabyte in float64, whic
 PAIRS = 2048  # pairs of vectors scored in the plain way at a time
 
 
-class Vectors(Protocol):
-    """What vectors are taken from by row: an array (M, d), or shards of one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(M, d)."""
-
-    def __getitem__(self, rows: Any, /) -> Any:
-        """Return rows."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rescorer:
     """Similarities of queries to rows of a bank.
@@ -41,7 +30,7 @@ class Rescorer:
         Of any length.
     query_norm : float64 array, (n,)
         Their lengths.
-    bank : Vectors, (M, d)
+    bank : float array, (M, d)
         Of any length.
     bank_norm : float64 array, (M,)
         Their lengths.
@@ -49,7 +38,7 @@ class Rescorer:
 
     queries: npt.NDArray[np.floating[Any]]
     query_norm: Float64
-    bank: Vectors
+    bank: npt.NDArray[np.floating[Any]]
     bank_norm: Float64
 
     @property
@@ -72,7 +61,7 @@ class Rescorer:
         float64 array, (n, width)
             −∞ beyond the count.
         """
-        bank = np.asarray(self.bank)
+        bank = self.bank
         values = np.full(rows.shape, -np.inf)
         gathered = np.empty((GATHERED, bank.shape[1]), bank.dtype)
         vectors = np.empty(gathered.shape)

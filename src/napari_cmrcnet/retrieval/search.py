@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,6 @@ Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
-Engine = Literal["built-in", "faiss", "faiss-ivf"]
-"""What searches a bank: ourselves, FAISS with the same result, or FAISS approximately."""
 
 QUERY_BLOCK = 512
 QUERIES_AT_A_TIME = 2048  # in all threads together, which takes 100 MB to 150 MB
@@ -52,20 +50,12 @@ Product = Callable[[Float32, Float32, Float32 | None, int, np.float32], tuple[Pl
 column a bank row, and scores of all that may be among the k best."""
 
 
-class Index(Protocol):
-    """Finds candidates in a bank otherwise than by going through all of it."""
-
-    def candidates(self, unit: Float32, k: int) -> Candidates | None:
-        """Return candidates for unit queries (n, d); None where it cannot tell which."""
-
-
 def nearest(
     queries: Floats,
     bank: Floats,
     k: int,
     *,
     device: "str | torch.device" = "cpu",
-    index: Index | None = None,
     bank_norm: Float64 | None = None,
 ) -> tuple[Int32, Float32]:
     """Return the k bank rows of highest cosine similarity to each query.
@@ -80,8 +70,6 @@ def nearest(
         How many, 1 to M.
     device : str or torch.device
         ``"cpu"``: NumPy; otherwise torch on that device. The result is the same.
-    index : Index, optional
-        Of the bank, from `faiss_search`; it then finds the candidates.
     bank_norm : float64 array, (M,), optional
         `norms` of the bank, where it is searched again and again.
 
@@ -101,31 +89,18 @@ def nearest(
         raise ValueError(f"queries {queries.shape} and bank {bank.shape} must be (n, d) and (M, d)")
     if not 1 <= k <= len(bank):
         raise ValueError(f"k must be 1 to {len(bank)}, not {k}")
-    neighbours, similarity = nearest_float64(queries, norms(queries), bank, k, device, index, bank_norm)
-    return neighbours, similarity.astype(np.float32)
-
-
-def nearest_float64(
-    queries: Floats,
-    query_norm: Float64,
-    bank: Floats,
-    k: int,
-    device: "str | torch.device" = "cpu",
-    index: Index | None = None,
-    bank_norm: Float64 | None = None,
-) -> tuple[Int32, Float64]:
-    """Return what `nearest` does before similarities are rounded; see `Rescorer.best`."""
+    query_norm = norms(queries)
     if bank_norm is None:
         bank_norm = norms(bank)
     neighbours = np.empty((len(queries), k), np.int32)
-    similarity = np.empty((len(queries), k))
+    similarity = np.empty((len(queries), k), np.float32)
     on_cpu = str(device) == "cpu"
     product, error = (_numpy_product, IN_FLOAT32) if on_cpu else (_torch_product(device), IN_TF32)
     within = band(bank.shape[1], error)
 
     def search(block: slice) -> None:
         rescorer = Rescorer(queries[block], query_norm[block], bank, bank_norm)
-        neighbours[block], similarity[block] = _Search(rescorer, bank, k, product, within).run(index)
+        neighbours[block], similarity[block] = _Search(rescorer, bank, k, product, within).run()
 
     with _own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
         size = max(1, min(QUERY_BLOCK, QUERIES_AT_A_TIME // threads, -(-len(queries) // threads)))
@@ -166,11 +141,8 @@ class _Search:
     product: Product
     band: np.float32
 
-    def run(self, index: Index | None = None) -> tuple[Int32, Float64]:
-        unit = _unit(self.rescorer.queries, self.rescorer.query_norm)
-        held = None if index is None else index.candidates(unit, self.k)
-        if held is None:
-            held = self._scan(unit)
+    def run(self) -> tuple[Int32, Float64]:
+        held = self._scan(_unit(self.rescorer.queries, self.rescorer.query_norm))
         columns, values = self._best(held)
         return np.take_along_axis(held.rows, columns, 1), values
 
