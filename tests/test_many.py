@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
@@ -88,7 +89,7 @@ def test_what_was_made_otherwise_is_refused(
     if what == "k":
         k = 6
     elif what == "precision":
-        precision = "int8"
+        precision = "bf16"
     elif what == "patient":
         rows[0] = replace(rows[0], patient="P99")
     elif what == "mpp":
@@ -106,9 +107,12 @@ def test_what_was_made_otherwise_is_refused(
     assert (tmp_path / "out" / "X.h5ad").read_bytes() == before
 
 
-def test_the_precision_asked_for_is_that_of_each_slide(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
-    (path,) = run(rows[:1], checkpoint, tmp_path / "out", precision="int8")
-    assert Prediction.load(path).provenance.precision == "int8"
+def test_the_precision_asked_for_is_that_of_each_slide(
+    rows: list[SheetRow], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    (path,) = run(rows[:1], checkpoint, tmp_path / "out", precision="bf16")
+    assert Prediction.load(path).provenance.precision == "bf16"
 
 
 def test_one_bad_slide_does_not_stop_the_others(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:

@@ -375,8 +375,25 @@ def test_precision_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         autocast(CPU, "bf16")
     with pytest.raises(UserError, match="fp16"):
         autocast(CPU, "fp16")
-    with pytest.raises(UserError, match="no precision 'int8'"):
-        autocast(CPU, "int8")
+    with pytest.raises(UserError, match="no precision 'fp8'"):
+        autocast(CPU, "fp8")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     with autocast(CPU, "bf16"):
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+@pytest.mark.parametrize(("asked", "used"), [("auto", "fp32"), ("fp32", "fp32"), ("bf16", "bf16")])
+def test_a_prediction_records_device_and_precision(
+    asked: str, used: str, section: Section, untrained_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    made_from = finish(predict(section, untrained_checkpoint, k=5, device="cpu", precision=asked)).provenance
+    assert (made_from.device, made_from.precision) == ("cpu", used)
+
+
+def test_bf16_without_hardware_is_refused_before_any_work(
+    section: Section, untrained_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    with pytest.raises(UserError, match="no hardware for bf16, and emulating it takes 8 times as long as fp32"):
+        next(predict(section, untrained_checkpoint, k=5, device="cpu", precision="bf16"))

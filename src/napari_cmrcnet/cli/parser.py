@@ -224,10 +224,9 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="(64)")
     parser.add_argument(
         "--precision",
-        choices=["auto", "fp32", "bf16", "int8"],
+        choices=["auto", "fp32", "bf16"],
         default="auto",
-        help="of the image encoder; auto: bf16 on a GPU that has it, else fp32; int8: faster on a CPU for a "
-        "vision transformer, and changes some neighbours (auto)",
+        help="of the image encoder; auto: bf16 on a GPU that has it, else fp32 (auto)",
     )
     parser.add_argument("--workers", type=positive_int, metavar="N", help="slides of a sheet at once (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")

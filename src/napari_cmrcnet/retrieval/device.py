@@ -105,27 +105,8 @@ def _runs(code: str, capability: tuple[int, int]) -> bool:
 
 
 def choose_precision(device: torch.device, precision: str = "auto") -> str:
-    """Return the precision in which a forward pass runs: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where it runs.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
-        ``"auto"`` as in `autocast`. int8 is for prediction on a CPU.
-
-    Raises
-    ------
-    UserError
-        As `autocast`, or if the device cannot run in int8.
-    """
-    if precision != "int8":
-        return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[_dtype(device, precision)]
-    if device.type != "cpu":
-        raise UserError(f"int8 is for the CPU only; choose the precision auto for {device}.")
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        raise UserError("int8 needs oneDNN, which this build of torch lacks; choose the precision fp32.")
-    return "int8"
+    """Return the precision in which a forward pass runs, ``"fp32"``, ``"bf16"`` or ``"fp16"``; see `autocast`."""
+    return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[_dtype(device, precision)]
 
 
 def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:

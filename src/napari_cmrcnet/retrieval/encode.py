@@ -17,7 +17,6 @@ from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
 from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.device import autocast, choose_precision, enough_memory, release_memory
-from napari_cmrcnet.retrieval.int8 import in_int8
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.sections.patches import PatchBatch
 
@@ -96,7 +95,7 @@ def encode_patches(
         As for `to_input`.
     device : torch.device or str
         Where to encode.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
+    precision : {"auto", "fp32", "bf16", "fp16"}
         As for `choose_precision`.
     symmetries : bool
         Average the embeddings of the eight flips and turns of each patch.
@@ -119,9 +118,7 @@ def encode_patches(
     precision = choose_precision(device, precision)
     with enough_memory(device, "the model", "free some, or choose the CPU"):
         model.to(device).eval()
-        if precision == "int8":
-            model, precision = in_int8(model), "fp32"  # which is that of all but its linear layers
-    encoder = _Encoder(model.eval(), mean, std, device, precision, symmetries)
+    encoder = _Encoder(model, mean, std, device, precision, symmetries)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     done, started = 0, time.perf_counter()

@@ -12,7 +12,6 @@ from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
 from napari_cmrcnet.retrieval.fits import check_fit
-from napari_cmrcnet.retrieval.int8 import linear_layers
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
@@ -49,9 +48,8 @@ def predict(
         sets.
     device : str
         As `choose_device`.
-    precision : {"auto", "fp32", "bf16", "int8"}
-        As `choose_precision`: auto is bf16 on a GPU that has it, else fp32. int8 is faster on a CPU and changes
-        some neighbours.
+    precision : {"auto", "fp32", "bf16"}
+        As `choose_precision`: auto is bf16 on a GPU that has it, else fp32.
     batch_size : int
         Patches encoded at a time; halved when the device's memory is not enough.
     panel : Panel, optional
@@ -81,8 +79,6 @@ def predict(
     check_fit(section, bank.names, len(bank), k)
     chosen = choose_device(device)
     precision = choose_precision(chosen, precision)
-    if precision == "int8":
-        linear_layers(checkpoint.model)  # refuses an encoder without them before any work
     if checks is None:
         yield Progress("Checking that section and checkpoint fit", 0, 0)
         checks = preflight(section, card, bank.summary, k)

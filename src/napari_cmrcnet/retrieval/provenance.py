@@ -48,7 +48,7 @@ class Provenance:
     similarity_floor : float or None
         Spots whose best similarity is lower are unlike anything in the bank; None where the checkpoint does not know.
     device, precision : str
-        What the patches were encoded on (``"cpu"``, ``"cuda:1"``) and in (``"fp32"``, ``"bf16"``, ``"int8"``); ``""``
+        What the patches were encoded on (``"cpu"``, ``"cuda:1"``) and in (``"fp32"``, ``"bf16"``); ``""``
         where no network encoded them.
     warnings : tuple of str
         What the list before the run had in amber: what makes maps or scores better, worse or less real than they look.
