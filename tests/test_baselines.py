@@ -31,7 +31,7 @@ from napari_cmrcnet.evaluation.baselines.slide_regression import (
 from napari_cmrcnet.evaluation.baselines.stnet import STNet, STNetwork, stnet_loss
 from napari_cmrcnet.evaluation.baselines.thitogene import THItoGene, squash
 from napari_cmrcnet.evaluation.metrics import gene_sets, mean_pcc, pcc
-from napari_cmrcnet.model.encoders import load_weights
+from napari_cmrcnet.model.weights import load_weights
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.panels import load_panel
 from napari_cmrcnet.sections.patches import PatchSpec

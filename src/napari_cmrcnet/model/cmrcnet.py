@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import ModelConfig
-from napari_cmrcnet.model.encoders import ProjectionHead, build_image_encoder, mismatches
+from napari_cmrcnet.model.encoders import ProjectionHead, build_image_encoder
 from napari_cmrcnet.model.reconstruction import ReconstructionNetwork
+from napari_cmrcnet.model.weights import mismatches
 
 
 class Outputs(NamedTuple):

@@ -1,24 +1,24 @@
 """The two encoders: patches to tokens by a timm model, and the projection head both modalities share in form."""
 
 import difflib
+import inspect
 import os
-import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line, is_out_of_memory
-from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
+from napari_cmrcnet.common.errors import UserError, first_line, is_out_of_memory
+from napari_cmrcnet.model.config import HUB, OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.convnet import ConvNet
+from napari_cmrcnet.model.weights import load_weights, mismatches
 
 # timm's own function for a ViT-B/32; the preset's sizes replace its own, which are those of the paper.
 _VIT = "vit_base_patch32_224"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # Deviations of the initial weights of the released variant: linear layers, patch convolution, class token
 LINEAR_STD, CONVOLUTION_STD, CLASS_TOKEN_STD = 0.01, 0.0016, 0.019
-_HUB = "hf-hub:"
 
 
 class ProjectionHead(nn.Module):
@@ -90,7 +90,7 @@ def build_image_encoder(
     Parameters
     ----------
     config : ModelConfig
-        Names the encoder and, for ``"vit"``, its sizes.
+        Names the encoder and, for ``"vit"``, its sizes; as `resolved` returns it.
     weights : path, optional
         A local weight file, mapped to the model by timm's own filter. A classifier in it is left out;
         everything else has to fit.
@@ -130,113 +130,116 @@ def _start_as_released(backbone: Any) -> None:
     nn.init.normal_(backbone.cls_token, std=CLASS_TOKEN_STD)
 
 
-def mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor], shown: int = 3) -> str:
-    """Say how weights differ in name or shape from a model's own; an empty text if they do not."""
-    differences = [f"{name} is missing" for name in own if name not in state]
-    differences += [f"{name} is unknown" for name in state if name not in own]
-    differences += [
-        f"{name} is {tuple(state[name].shape)} but must be {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    rest = len(differences) - shown
-    return ", ".join(differences[:shown]) + (f" and {rest} more differences" if rest > 0 else "")
+def resolved(config: ModelConfig) -> ModelConfig:
+    """Return a configuration with the architecture of its image encoder, asking the hub where it is the hub's model.
 
-
-def _create(config: ModelConfig, pretrained: bool) -> Any:
-    """Make the timm model, fetching what it needs."""
-    import timm  # here, as it takes two seconds and imports triton
-
-    name = _VIT if config.image_encoder == "vit" else config.image_encoder
-    arguments = _arguments(config)
-    try:
-        return timm.create_model(name, pretrained=pretrained, **arguments)
-    except Exception as error:  # timm's own, the hub's, and those of whichever HTTP library it stands on
-        if is_out_of_memory(error):
-            raise
-        if pretrained or name.startswith(_HUB):
-            raise UserError(
-                f"The image encoder {name!r} could not be fetched ({first_line(error)}); check the network, and "
-                "if the model is gated, accept its terms on its page and log in with `hf auth login`, or give "
-                "its downloaded file as weights."
-            ) from error
-        raise UserError(
-            f"The image encoder {name!r} cannot be built with these settings ({first_line(error)}); leave out "
-            "those that it does not have."
-        ) from error
-
-
-def _arguments(config: ModelConfig) -> dict[str, Any]:
-    """Return what timm needs beside the name."""
-    import timm
-
-    arguments: dict[str, Any] = {"num_classes": 0}
-    if config.layer_scale is not None:
-        arguments["init_values"] = config.layer_scale
-    if config.image_encoder == "vit":
-        arguments |= {"img_size": config.image_size, "patch_size": config.patch_size}
-        arguments |= {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads}
-    elif not config.image_encoder.startswith(_HUB):
-        architecture, _, _ = config.image_encoder.partition(".")
-        if not timm.is_model(architecture):
-            near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-            advice = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() gives their names."
-            raise UserError(f"timm knows no image encoder named {config.image_encoder!r}; {advice}")
-        known = timm.get_pretrained_cfg(architecture)
-        if known is not None and known.fixed_input_size:
-            arguments["img_size"] = config.image_size
-    return arguments
-
-
-def load_weights(backbone: Any, path: Path, name: str) -> None:
-    """Load a weight file into a timm model; every weight of the model has to be in it, a classifier is left out.
-
-    Parameters
-    ----------
-    backbone : timm model
-        Made without a classifier.
-    path : Path
-        Its weights, mapped to it by timm's own filter.
-    name : str
-        What the model is called in an error.
+    Called once, before a training. With the architecture in a checkpoint's card, whoever loads it needs no network.
 
     Raises
     ------
     UserError
-        If the file is missing, unreadable or of another model.
+        If the hub cannot be reached or refuses, or this timm cannot build the model.
     """
-    # timm keeps a family's filter for foreign key names and position grids beside its classes, by this name.
-    to_timm = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    state = _read_weights(path)
+    if not config.image_encoder.startswith(HUB) or config.architecture is not None:
+        return config
+    from timm.models import load_model_config_from_hf
+
     try:
-        state = to_timm(state, backbone) if to_timm is not None else state
-    except Exception as error:  # a filter raises whatever a foreign file meets in it
-        raise cannot_read(path, error, f"{path} holds no weights of {name!r} ({first_line(error)}).") from error
-    classifiers = backbone.pretrained_cfg.get("classifier") or "head"
-    prefixes = tuple(f"{part}." for part in ([classifiers] if isinstance(classifiers, str) else classifiers))
-    own = backbone.state_dict()
-    state = {key: value for key, value in state.items() if key in own or not key.startswith(prefixes)}
-    if differences := mismatches(state, own):
+        known, name, arguments = load_model_config_from_hf(config.image_encoder.removeprefix(HUB))
+    except Exception as error:  # the hub's, and those of whichever HTTP library it stands on
+        raise _not_fetched(config.image_encoder, error) from error
+    architecture = {"model_name": name, **(arguments or {}), "num_classes": 0, "in_chans": 3}
+    if known.get("fixed_input_size"):
+        architecture["img_size"] = config.image_size
+    if config.layer_scale is not None:
+        architecture["init_values"] = config.layer_scale
+    return replace(config, architecture=architecture)
+
+
+def _create(config: ModelConfig, pretrained: bool) -> Any:
+    """Make the timm model; the network is used for pretrained weights alone."""
+    import timm  # here, as it takes two seconds and imports triton
+
+    arguments = _hub_arguments(config) if config.image_encoder.startswith(HUB) else _arguments(config)
+    try:
+        backbone = timm.create_model(**arguments)
+    except Exception as error:  # timm raises whatever the settings meet in the model
+        if is_out_of_memory(error):
+            raise
         raise UserError(
-            f"{path} does not fit the image encoder {name!r}: {differences}; choose the encoder "
-            "that the file was made with."
-        )
-    backbone.load_state_dict(state)
+            f"The image encoder {config.image_encoder!r} cannot be built with these settings ({first_line(error)}); "
+            "leave out those that it does not have."
+        ) from error
+    if pretrained:
+        fetched = _fetched(config.image_encoder, arguments)
+        if differences := mismatches(fetched, backbone.state_dict()):
+            raise UserError(f"The weights of {config.image_encoder!r} at the hub are of another model: {differences}.")
+        backbone.load_state_dict(fetched)
+    return backbone
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights without unpickling anything but tensors."""
-    from timm.models import load_state_dict
+def _fetched(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the pretrained weights of a timm model, fitted by timm to how it is built here."""
+    import timm
 
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give the path of the image encoder's weight file.")
-    if path.suffix not in _SUFFIXES:
-        raise UserError(f"{path} is not a weight file; it must end in {', '.join(_SUFFIXES)}.")
     try:
-        state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # torch and safetensors raise whatever the damaged part meets
-        unreadable = f"{path} is not a readable weight file ({first_line(error)}); download it again."
-        raise cannot_read(path, error, unreadable) from error
-    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-        raise UserError(f"{path} holds more than named weights; save the encoder's state_dict() alone.")
-    return state
+        model: nn.Module = timm.create_model(**{**arguments, "model_name": name}, pretrained=True)
+    except Exception as error:  # timm's own, the hub's, and those of whichever HTTP library it stands on
+        if is_out_of_memory(error):
+            raise
+        raise _not_fetched(name, error) from error
+    return model.state_dict()
+
+
+def _not_fetched(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"The image encoder {name!r} could not be fetched ({first_line(error)}); check the network, and if the model "
+        "is gated, accept its terms on its page and log in with `hf auth login`, or give its downloaded file as "
+        "weights."
+    )
+
+
+def _hub_arguments(config: ModelConfig) -> dict[str, Any]:
+    """Return what timm builds a model of the hub from; nothing that reads a file or asks the network is among it."""
+    import timm
+    from timm.models import build_model_with_cfg
+
+    if config.architecture is None:
+        raise UserError(
+            f"The settings name the image encoder {config.image_encoder!r} without its architecture; get the "
+            "checkpoint again."
+        )
+    steering = {*inspect.signature(timm.create_model).parameters, *inspect.signature(build_model_with_cfg).parameters}
+    steering = (steering | {"features_only", "device", "dtype"}) - {"model_name"}
+    if refused := sorted(steering & set(config.architecture)):
+        raise UserError(
+            f"The architecture of the image encoder {config.image_encoder!r} has {', '.join(refused)}, which is no "
+            "part of a model; get the checkpoint again."
+        )
+    if not timm.is_model(config.architecture["model_name"]):
+        raise UserError(
+            f"timm knows no {config.architecture['model_name']!r}, of which {config.image_encoder!r} is made; update "
+            "timm."
+        )
+    return dict(config.architecture)
+
+
+def _arguments(config: ModelConfig) -> dict[str, Any]:
+    """Return what timm builds the model from."""
+    import timm
+
+    arguments: dict[str, Any] = {"model_name": config.image_encoder, "num_classes": 0}
+    if config.layer_scale is not None:
+        arguments["init_values"] = config.layer_scale
+    if config.image_encoder == "vit":
+        arguments |= {"model_name": _VIT, "img_size": config.image_size, "patch_size": config.patch_size}
+        return arguments | {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads}
+    architecture, _, _ = config.image_encoder.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        advice = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() gives their names."
+        raise UserError(f"timm knows no image encoder named {config.image_encoder!r}; {advice}")
+    known = timm.get_pretrained_cfg(architecture)
+    if known is not None and known.fixed_input_size:
+        arguments["img_size"] = config.image_size
+    return arguments

@@ -14,7 +14,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.floors import training_expression
 from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.regression import apply_in_batches, timm_encoder
-from napari_cmrcnet.model.encoders import load_weights
+from napari_cmrcnet.model.weights import load_weights
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.patches import PatchSpec

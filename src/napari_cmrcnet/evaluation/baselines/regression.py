@@ -17,7 +17,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.model.config import preset
-from napari_cmrcnet.model.encoders import build_image_encoder
+from napari_cmrcnet.model.encoders import build_image_encoder, resolved
 from napari_cmrcnet.retrieval.device import autocast, enough_memory
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
@@ -193,7 +193,8 @@ def timm_encoder(name: str, patch_px: int, weights: Path | None) -> tuple[nn.Mod
         If timm does not know the model, or the file is missing or does not fit it.
     """
     # The other settings are of the rest of CMRCNet, which is not built.
-    encoder = build_image_encoder(preset("tiny", 1, image_encoder=name, image_size=patch_px), weights)
+    config = resolved(preset("tiny", 1, image_encoder=name, image_size=patch_px))
+    encoder = build_image_encoder(config, weights)
     backbone: Any = encoder.backbone
     return backbone, int(backbone.head_hidden_size)
 

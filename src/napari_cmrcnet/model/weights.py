@@ -1,0 +1,79 @@
+"""Weights from a file for an image encoder: read without running anything in it, and fitted by timm's own filter."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor], shown: int = 3) -> str:
+    """Say how weights differ in name or shape from a model's own; an empty text if they do not."""
+    differences = [f"{name} is missing" for name in own if name not in state]
+    differences += [f"{name} is unknown" for name in state if name not in own]
+    differences += [
+        f"{name} is {tuple(state[name].shape)} but must be {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    rest = len(differences) - shown
+    return ", ".join(differences[:shown]) + (f" and {rest} more differences" if rest > 0 else "")
+
+
+def load_weights(backbone: Any, path: Path, name: str) -> None:
+    """Load a weight file into a timm model; every weight of the model has to be in it, a classifier is left out.
+
+    Parameters
+    ----------
+    backbone : timm model
+        Made without a classifier.
+    path : Path
+        Its weights, mapped to it by timm's own filter.
+    name : str
+        What the model is called in an error.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, unreadable or of another model.
+    """
+    # timm keeps a family's filter for foreign key names and position grids beside its classes, by this name.
+    to_timm = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    state = _read_weights(path)
+    try:
+        state = to_timm(state, backbone) if to_timm is not None else state
+    except Exception as error:  # a filter raises whatever a foreign file meets in it
+        raise cannot_read(path, error, f"{path} holds no weights of {name!r} ({first_line(error)}).") from error
+    classifiers = backbone.pretrained_cfg.get("classifier") or "head"
+    prefixes = tuple(f"{part}." for part in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    own = backbone.state_dict()
+    state = {key: value for key, value in state.items() if key in own or not key.startswith(prefixes)}
+    if differences := mismatches(state, own):
+        raise UserError(
+            f"{path} does not fit the image encoder {name!r}: {differences}; choose the encoder "
+            "that the file was made with."
+        )
+    backbone.load_state_dict(state)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights without unpickling anything but tensors."""
+    from timm.models import load_state_dict
+
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give the path of the image encoder's weight file.")
+    if path.suffix not in _SUFFIXES:
+        raise UserError(f"{path} is not a weight file; it must end in {', '.join(_SUFFIXES)}.")
+    try:
+        state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # torch and safetensors raise whatever the damaged part meets
+        unreadable = f"{path} is not a readable weight file ({first_line(error)}); download it again."
+        raise cannot_read(path, error, unreadable) from error
+    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+        raise UserError(f"{path} holds more than named weights; save the encoder's state_dict() alone.")
+    return state
