@@ -20,7 +20,7 @@ from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
 from napari_cmrcnet.sections.slide_planes import UnsupportedError
 from napari_cmrcnet.sections.slide_probe import probe
-from napari_cmrcnet.sections.slide_reader import TileReader
+from napari_cmrcnet.sections.slide_reader import CACHE_BYTES, TileReader
 from napari_cmrcnet.sections.slide_source import Bounds, Level, Pixels, Source, TileError
 from napari_cmrcnet.sections.slide_tiff import TiffSource
 
@@ -102,9 +102,21 @@ class Slide:
         """
         return self._reader.read(level, x, y, width, height, skip_damaged=skip_damaged)
 
-    def tile_reader(self, capacity: int) -> TileReader:
-        """Return a reader that keeps ``capacity`` bytes of tiles for itself, for who reads in an order of their own."""
-        return TileReader(self._source, capacity)
+    def tile_reader(self, capacity: int = CACHE_BYTES, through: Callable[[Pixels], Pixels] | None = None) -> TileReader:
+        """Return a reader with tiles of its own, for who reads in an order of their own, or in other colours.
+
+        Parameters
+        ----------
+        capacity : int
+            Bytes of tiles to keep.
+        through : callable, optional
+            What each tile is passed through when it is decoded.
+        """
+        return TileReader(self._source, capacity, through)
+
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile of the colours as the file has it, empty without one; no reader here applies it."""
+        return self._source.icc_profile()
 
     def level_for(self, scale: float) -> int:
         """Return the smallest level that still has as much detail as one pixel for ``scale`` full-resolution ones."""

@@ -6,6 +6,7 @@ what is asked for.
 """
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
+from PIL import Image
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
@@ -89,6 +91,16 @@ class PictureSource(Source):
         """Return a view of one tile."""
         return self._pixels[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
 
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile as the file has it."""
+        if self._shape[0] * self._shape[1] > (Image.MAX_IMAGE_PIXELS or 0):  # Pillow warns of larger ones
+            return b""
+        try:
+            with Image.open(io.BytesIO(self._data)) as image:
+                return image.info.get("icc_profile") or b""
+        except (OSError, ValueError, SyntaxError):
+            return b""
+
     def close(self) -> None:
         """Let go of the pixels."""
         self.__dict__.pop("_pixels", None)
@@ -131,7 +143,7 @@ class StackedSource(Source):
     """
 
     def __init__(self, sources: list[Source], first: Source) -> None:
-        self._sources = sources
+        self._sources, self._first = sources, first
         sizes = [(source.levels[0].width, source.levels[0].height) for source in sources]
         self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
@@ -141,6 +153,10 @@ class StackedSource(Source):
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3)."""
         return self._sources[level].read_tile(0, row, column)
+
+    def icc_profile(self) -> bytes:
+        """Return the profile of the slide as the user gave it."""
+        return self._first.icc_profile()
 
     def close(self) -> None:
         """Close all files."""

@@ -106,6 +106,14 @@ class OpenSlideSource(Source):
                         "or download it again."
                     ) from error
 
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile as the file has it."""
+        try:
+            profile = self._handle.color_profile
+        except (openslide.OpenSlideError, OSError):  # it is damaged: the pixels are sound all the same
+            return b""
+        return b"" if profile is None else bytes(profile.tobytes())
+
     def close(self) -> None:
         """Close the slide."""
         self._handle.close()

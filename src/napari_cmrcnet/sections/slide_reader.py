@@ -25,10 +25,14 @@ class TileReader:
         The open slide file.
     capacity : int
         Bytes of decoded tiles to keep.
+    through : callable, optional
+        What each tile is passed through when it is decoded.
     """
 
-    def __init__(self, source: Source, capacity: int = CACHE_BYTES) -> None:
-        self.source = source
+    def __init__(
+        self, source: Source, capacity: int = CACHE_BYTES, through: Callable[[Pixels], Pixels] | None = None
+    ) -> None:
+        self.source, self.through = source, through
         self.cache = TileCache(capacity)
 
     def read(
@@ -87,7 +91,7 @@ class TileReader:
                 f"The slide has a damaged tile (level {level}, row {row}, column {column}): it holds {tile.shape[1]} × "
                 f"{tile.shape[0]} pixels, and {width} × {height} belong there; copy or download the slide again."
             )
-        return tile
+        return tile if self.through is None else self.through(tile)
 
 
 class TileCache:

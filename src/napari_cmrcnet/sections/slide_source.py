@@ -126,6 +126,10 @@ class Source(Protocol):
         """Decode one tile, uint8 (height, width, 3); TileError if it cannot be."""
         ...
 
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile of its colours as the file has it, empty without one."""
+        return b""
+
     def close(self) -> None:
         """Let go of the file."""
         ...

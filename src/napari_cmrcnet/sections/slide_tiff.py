@@ -43,6 +43,7 @@ COMPRESSIONS = (1, 5, 8, 32946, 50013, 32773, 34925, 50000, *JPEG, *JPEG2000)
 GREY = (
     "The slide is grey, not in colour: models are trained on the colours of H&E, and predictions from grey mean little."
 )
+ICC_PROFILE = 34675  # TIFF's tag
 MAX_STRIP_PIXELS = 2**30  # 3 GB decoded
 PROBES, PROBE_PX = 3, 16  # places on each side, and their size, at which a page is compared with the level above
 DARK, DARK_PX = 64, 32  # of 255: below it at half of the places, of so many pixels, a picture is no brightfield image
@@ -160,6 +161,12 @@ class TiffSource(Source):
             return np.full((height, width, 3), 255, np.uint8)
         samples = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
         return to_rgb(samples[:height, :width], self._planes[level][0].key, self._shift)
+
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile as the file has it."""
+        with self._lock:
+            profile = self._planes[0][0].key.tags.valueof(ICC_PROFILE)
+        return profile if isinstance(profile, bytes) else b""
 
     def close(self) -> None:
         """Close the file."""

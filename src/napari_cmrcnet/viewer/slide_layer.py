@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.slide_colours import shown_reader
 
 if TYPE_CHECKING:
     import napari
@@ -51,7 +52,8 @@ class SlideLevel:
     ndim = 3
 
     def __init__(self, slide: "Slide", level: int) -> None:
-        self._slide, self._level = slide, level
+        self._slide, self._level = slide, level  # the slide is open as long as somebody holds it
+        self._reader = shown_reader(slide)
         size, tile = slide.levels[level], slide.tile_sizes[level]
         self.shape = (size.height, size.width, 3)
         self.size = size.height * size.width * 3
@@ -62,7 +64,11 @@ class SlideLevel:
         rows, columns, colours = _three(key)
         y, inner_rows = _part(rows, self.shape[0])
         x, inner_columns = _part(columns, self.shape[1])
-        pixels = self._slide.read_level(x.start, y.start, len(x), len(y), self._level, skip_damaged=True)
+        place = x.start, y.start, len(x), len(y)
+        if self._reader is None:
+            pixels = self._slide.read_level(*place, self._level, skip_damaged=True)
+        else:
+            pixels = self._reader.read(self._level, *place, skip_damaged=True)
         return pixels[inner_rows, inner_columns, colours]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -119,7 +125,8 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
     levels: list[Any] = [SlideLevel(slide, level) for level in _shrinking(slide)]
     if max(levels[-1].shape[:2]) > 2 * OVERVIEW:
         if slide not in _overviews:
-            _overviews[slide] = slide.thumbnail(OVERVIEW)
+            overview, reader = slide.thumbnail(OVERVIEW), shown_reader(slide)
+            _overviews[slide] = overview if reader is None or reader.through is None else reader.through(overview)
         levels.append(_overviews[slide])
     settings = {
         "name": name or slide.path.stem,

@@ -1,0 +1,66 @@
+"""Colours of a slide as its scanner meant them: through its ICC profile, to those of a screen (sRGB).
+
+Only for looking at: models read the pixels as they are stored, as they did in training.
+"""
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.sections.slide_reader import TileReader
+    from napari_cmrcnet.sections.slide_source import Pixels
+
+Through = Callable[["Pixels"], "Pixels"]
+
+STEPS = 9  # shades of each colour at which a profile is compared with sRGB
+SEEN = 3  # of 255: what nobody sees
+
+_readers: "WeakKeyDictionary[Slide, TileReader | None]" = WeakKeyDictionary()
+
+
+def shown_reader(slide: "Slide") -> "TileReader | None":
+    """Return a reader of tiles in the colours of a screen, one a slide; None where pixels are in them as they are."""
+    if slide not in _readers:
+        through = through_profile(slide.icc_profile())
+        _readers[slide] = None if through is None else slide.tile_reader(through=through)
+    return _readers[slide]
+
+
+def through_profile(profile: bytes) -> Through | None:
+    """Return what turns pixels into sRGB.
+
+    Parameters
+    ----------
+    profile : bytes
+        An ICC profile, as the file has it.
+
+    Returns
+    -------
+    callable or None
+        Takes and returns uint8 (height, width, 3), from any thread. None where there is no profile, it is damaged or
+        not of RGB, or it changes no colour visibly.
+    """
+    if not profile:
+        return None
+    from PIL import Image, ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+    def through(pixels: "Pixels") -> "Pixels":
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        ImageCms.applyTransform(image, transform, inPlace=True)
+        return np.asarray(image)
+
+    shades = np.linspace(0, 255, STEPS).astype(np.uint8)
+    colours = np.stack(np.meshgrid(shades, shades, shades), axis=-1).reshape(STEPS, -1, 3)
+    changed = np.abs(through(colours).astype(int) - colours).max()
+    return through if changed > SEEN else None
