@@ -1,4 +1,5 @@
 # make demo   see what it does        make test   all checks        make bench   how fast it is (docs/performance.md)
+# make faults   how it bears damaged files (docs/reliability.md); N=1000000 for the long run
 # Each builds .venv and installs what is missing.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
 	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
 
-.PHONY: demo test test-pyside6 test-pyqt6 lint bench sample clean
+.PHONY: demo test test-pyside6 test-pyqt6 lint bench faults sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
@@ -32,6 +33,9 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
 	QT_API=pyside6 $(SCREEN) $(BIN)/python -m benchmarks
+
+faults: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.faults $(N)
 
 sample: $(VENV)/.installed
 	$(BIN)/python sample_data/make_sample.py

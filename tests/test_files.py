@@ -29,7 +29,8 @@ from napari_cmrcnet.common.files import (
     size_text,
     write_json,
 )
-from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad
+from napari_cmrcnet.common.hdf5 import read_h5ad
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.text import parse_json
 
@@ -164,7 +165,7 @@ def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path: Path)
 def test_a_file_that_the_system_refuses_is_not_called_damaged(tmp_path: Path) -> None:
     path = _h5ad(tmp_path / "a.h5ad")
     with h5py.File(path, "r+"):
-        code = f"from napari_cmrcnet.common.hdf5 import check_hdf5; check_hdf5({str(path)!r})"
+        code = f"from napari_cmrcnet.common.hdf5_checks import check_hdf5; check_hdf5({str(path)!r})"
         result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert "a.h5ad is open in another program" in result.stderr
     for number, words in ((errno.EACCES, "check its permissions"), (errno.EIO, "check its disk or share")):

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections import slide_flat
+from napari_cmrcnet.sections import slide_checks, slide_flat
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.sections.slide import TileError, open_slide
 from napari_cmrcnet.sections.slide_reader import TileCache
@@ -233,6 +233,7 @@ def test_no_overview_is_built_of_what_is_not_there(tmp_path: Path, monkeypatch: 
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((2048, 2048, 3), np.uint8), photometric="rgb", tile=(512, 512), compression="zstd")
     monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 2**20)
+    monkeypatch.setattr(slide_checks, "ALWAYS_BELIEVED", 2**20)
     with pytest.raises(UserError, match="which no slide takes") as caught:
         open_slide(path)
     assert one_sentence(caught, path)

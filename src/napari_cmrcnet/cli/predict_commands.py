@@ -118,7 +118,7 @@ def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
     UserError
         Before any work.
     """
-    from napari_cmrcnet.common.hdf5 import check_hdf5
+    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
 
     check_output(out)

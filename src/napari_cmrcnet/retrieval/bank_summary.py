@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.card import BANK
 from napari_cmrcnet.retrieval.genes import GeneNames
 

@@ -17,7 +17,8 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.hdf5 import check_hdf5, read_h5ad, write_h5ad
+from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.entries import Entries
 from napari_cmrcnet.retrieval.prediction import Prediction

@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress
 
 Pixels = NDArray[np.uint8]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.sections.section import Section, open_section
 
@@ -126,6 +127,6 @@ def _pixel_size(where: str, text: str) -> float | None:
 
 def _existing(sheet: Path, where: str, name: str) -> Path:
     file = sheet.parent / name
-    if not file.exists():
+    if not is_there(file):  # it may be a name that no system takes
         raise UserError(f"{where}: {file} does not exist; paths are relative to the sheet.")
     return file

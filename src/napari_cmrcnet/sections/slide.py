@@ -14,12 +14,12 @@ from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections import orientation, slide_openslide
 from napari_cmrcnet.sections.resample import Resampler, axis_parts
-from napari_cmrcnet.sections.slide_checks import open_tiff
+from napari_cmrcnet.sections.slide_checks import check_expansion, open_tiff
 from napari_cmrcnet.sections.slide_dicom import dicom_instance
 from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
 from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
 from napari_cmrcnet.sections.slide_planes import UnsupportedError
-from napari_cmrcnet.sections.slide_probe import probe
+from napari_cmrcnet.sections.slide_probe import files_of, probe
 from napari_cmrcnet.sections.slide_reader import CACHE_BYTES, TileReader
 from napari_cmrcnet.sections.slide_source import Bounds, Level, Pixels, Source, TileError
 from napari_cmrcnet.sections.slide_tiff import TiffSource
@@ -221,7 +221,13 @@ def _open_source(path: Path) -> Source:
 def _openslide(path: Path, note: str = "") -> Source:
     """Open a slide through OpenSlide, once another process has read it."""
     probe(path)
-    return OpenSlideSource(path, note)
+    source = OpenSlideSource(path, note)
+    try:
+        check_expansion(path, source.levels, sum(file.stat().st_size for file in files_of(path)))
+    except BaseException:
+        source.close()
+        raise
+    return source
 
 
 def _open_tiff(path: Path) -> Source:

@@ -7,7 +7,7 @@ from headers alone, and compared with what a slide can be and with the size of t
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,15 @@ import numpy as np
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.sections.slide_source import Level
 
 MAX_PIXELS = 2**40  # of a level: a 1,000,000 × 1,000,000 slide
 MAX_TILE_PIXELS = 2**26  # 8192 × 8192, 200 MB decoded
 MAX_PAGES = 1000  # levels, focal planes, label and macro images
+
+MAX_EXPANSION = 10_000  # decoded bytes for one in the file: a blank slide reaches 400 as JPEG, 1,000 as Deflate
+ALWAYS_BELIEVED = 2**24  # pixels that take no time to read
 
 # Without a handler, tifffile's remarks on a damaged file go to the terminal, beside our one sentence.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -96,6 +101,32 @@ def _check_page(path: Path, page: Any) -> None:
         raise UserError(
             f"{path} is cut short: {beyond} of {len(offsets)} {unit} lie beyond its end; copy or download it again."
         )
+
+
+def check_expansion(path: Path, levels: Iterable[Level], stored: int) -> None:
+    """Refuse a slide that stores so little for its size in pixels that its tiles cannot be a slide's.
+
+    Parameters
+    ----------
+    path : Path
+        The slide.
+    levels : iterable of Level
+        What it claims to hold.
+    stored : int
+        Bytes of its files.
+
+    Raises
+    ------
+    UserError
+        If a level is too large for them.
+    """
+    for level in levels:
+        pixels = level.width * level.height
+        if pixels > ALWAYS_BELIEVED and 3 * pixels > MAX_EXPANSION * stored:
+            raise UserError(
+                f"{path} claims {level.width} × {level.height} pixels in {size_text(stored)}, which no slide takes; it "
+                "is damaged: copy or download it again."
+            )
 
 
 def _segments(page: Any) -> int:

@@ -21,10 +21,10 @@ from PIL import Image
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_folder, size_text
+from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.sections.orientation import exif_orientation
-from napari_cmrcnet.sections.slide_checks import damaged, jpeg_size, open_tiff, png_size
+from napari_cmrcnet.sections.slide_checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.sections.slide_colours import over_white
 from napari_cmrcnet.sections.slide_reader import TileReader
 from napari_cmrcnet.sections.slide_source import Level, Pixels, PixelTag, Source, level_downsample
@@ -34,7 +34,6 @@ SHOWN_PIXELS = 2**24  # 4096 × 4096: what is shown, and kept in memory, without
 MAX_PICTURE_PIXELS = 2**30  # 3 GB decoded, which a JPEG or PNG needs once
 MAX_TILE_PIXELS = 2**22  # of larger ones, such as a picture in a single strip, the full resolution is kept too
 TILE = 256
-MAX_EXPANSION = 10_000  # decoded bytes for one in the file: a blank slide reaches 400 as JPEG, 1,000 as Deflate
 LAST_LEVEL = 1024  # a level is halved until neither side is longer
 
 Report = Callable[[Progress], None]
@@ -189,11 +188,8 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
     size = source.levels[0]
     if len(source.levels) > 1 or size.width * size.height <= SHOWN_PIXELS:
         return source
-    if isinstance(source, TiffSource) and 3 * size.width * size.height > MAX_EXPANSION * path.stat().st_size:
-        raise UserError(
-            f"{path} claims {size.width} × {size.height} pixels in {size_text(path.stat().st_size)}, which no slide "
-            "takes; it is damaged: copy or download it again."
-        )
+    if isinstance(source, TiffSource):
+        check_expansion(path, source.levels, path.stat().st_size)
     tile_height, tile_width = source.tile_sizes[0]
     whole = isinstance(source, PictureSource) or tile_height * tile_width > MAX_TILE_PIXELS
     folder = cache_folder("overviews") / _key(path)

@@ -65,13 +65,13 @@ def _look(path: Path) -> str:
 def _identity(path: Path) -> str:
     """Return a name that another content of the slide's files would not have."""
     text = [f"probe 1 {path.resolve()}"]
-    for file in _files(path):
+    for file in files_of(path):
         facts = file.stat()
         text.append(f"{file.name} {facts.st_size} {facts.st_mtime_ns}")
     return hashlib.sha256("\n".join(text).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _files(path: Path) -> Iterable[Path]:
+def files_of(path: Path) -> Iterable[Path]:
     """Return the files that OpenSlide may read with this one: the instances beside it, the tiles in its folder."""
     folder = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path.parent
     beside = path.suffix.lower() in (".mrxs", ".vms", ".vmu", ".dcm", "")

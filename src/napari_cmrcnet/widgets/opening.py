@@ -81,7 +81,7 @@ def open_in(viewer: Any, path: Path) -> None:
 
 
 def _saved(path: Path) -> "Job[Opened]":
-    from napari_cmrcnet.common.hdf5 import check_hdf5
+    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
 
     check_hdf5(path)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.sections.formats.origin import mapping, number
 from napari_cmrcnet.sections.sheet import SheetRow
 

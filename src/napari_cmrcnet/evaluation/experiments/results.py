@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.hdf5 import check_hdf5, hdf5_file
+from napari_cmrcnet.common.hdf5 import hdf5_file
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.evaluation.counted import MIN_SPOTS, detected_spots, scored_spots, unscored
 from napari_cmrcnet.evaluation.depth import partial_pcc
 from napari_cmrcnet.evaluation.metrics import TOP, dense, heg, hvg, pcc, rmse, spearman

@@ -7,7 +7,7 @@ import h5py
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import cannot_read, first_line
-from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.h5ad import read_library, section_of
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of

@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.hdf5 import check_hdf5
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 
@@ -90,13 +90,13 @@ def _read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
     """Return counts of all features (barcodes × features) and the attributes of the HDF5 file."""
     import scanpy
 
-    attributes: dict[str, Any] = {}
     if path.is_file():
         check_hdf5(path)
-        with h5py.File(path, "r") as file:
-            attributes = {name: value for name, value in file.attrs.items() if np.ndim(value) == 0}
+    attributes: dict[str, Any] = {}
     try:
         if path.is_file():
+            with h5py.File(path, "r") as file:
+                attributes = {name: value for name, value in file.attrs.items() if np.ndim(value) == 0}
             return scanpy.read_10x_h5(path, gex_only=False), attributes
         return scanpy.read_10x_mtx(path, make_unique=False, gex_only=False), attributes
     except Exception as error:  # scanpy raises whatever the damaged part meets

@@ -1,0 +1,193 @@
+"""Every format that is read: a sound base, how it is changed, and the public function that reads it."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from benchmarks.faults import bases
+from benchmarks.faults.binary import change_dicom, change_hdf5, change_jpeg, change_png, change_tiff
+from benchmarks.faults.mutations import (
+    Mutator,
+    change_bytes,
+    change_geojson,
+    change_json,
+    change_safetensors,
+    change_table,
+    packed,
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of input.
+
+    Parameters
+    ----------
+    make : callable
+        Returns sound files.
+    changes : mapping of str to Mutator
+        How a file is changed, by its name; one of them is changed at a time.
+    read : callable
+        Reads what is in a folder, of which the file given was changed, and looks at all of it.
+    share : int
+        Of a hundred inputs, about so many are of this format.
+    """
+
+    make: Callable[[], bases.Files]
+    changes: Mapping[str, Mutator]
+    read: Callable[[Path, str], None]
+    share: int
+
+    def changed(self, files: bases.Files, rng: random.Random) -> tuple[str, bytes]:
+        """Return name and content of the file that is changed."""
+        name = rng.choice(sorted(self.changes))
+        return name, self.changes[name](rng, files[name])
+
+
+def _spots(place: str = "") -> Callable[[Path, str], None]:
+    """Return what opens spots and looks at them: a value that points outside would be found by these sums."""
+
+    def read(folder: Path, _: str) -> None:
+        from napari_cmrcnet.sections.spots import open_spots
+
+        found = open_spots(folder / place)
+        xy = found.obsm["spatial"]
+        assert xy.shape == (found.n_obs, 2), "positions do not fit the spots"
+        assert np.isfinite(xy).all(), "a position is not finite"
+        assert found.obs_names.is_unique, "a spot is there twice"
+        assert found.var_names.is_unique, "a gene is there twice"
+        if found.X is not None:
+            assert sparse.issparse(found.X), "counts are not sparse"
+            assert found.X.shape == (found.n_obs, found.n_vars), "counts do not fit the spots"
+            found.X.check_format()
+            assert not found.X.nnz or found.X.data.min() >= 0, "a count is negative"
+            assert (found.X @ np.ones(found.n_vars)).sum() == found.X.data.sum(dtype=float), "counts are lost"
+
+    return read
+
+
+def _slide(folder: Path, name: str) -> None:
+    from napari_cmrcnet.sections.slide import open_slide
+
+    with open_slide(folder / name) as slide:
+        assert slide.thumbnail(64).dtype == np.uint8
+        for level in range(len(slide.levels)):
+            assert slide.read_level(0, 0, 80, 80, level).shape == (80, 80, 3)
+
+
+def _sheet(folder: Path, name: str) -> None:
+    from napari_cmrcnet.sections.sheet import read_sheet
+
+    assert all(row.section and row.slide.exists() for row in read_sheet(folder / name))
+
+
+def _panel(folder: Path, name: str) -> None:
+    from napari_cmrcnet.sections.panels import load_panel
+
+    assert load_panel(folder / name).genes
+
+
+def _regions(folder: Path, name: str) -> None:
+    from napari_cmrcnet.sections.regions import read_geojson
+
+    for region in read_geojson(folder / name):
+        assert region.geometry.is_valid, "an outline is not valid"
+        assert region.contains([[100.0, 100.0], [0.0, 0.0]]).shape == (2,)
+        assert len(region.shown_colour) == 3
+
+
+def _prediction(folder: Path, name: str) -> None:
+    from napari_cmrcnet.common.hdf5_checks import check_hdf5
+    from napari_cmrcnet.retrieval.describe import describe
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+    check_hdf5(folder / name)
+    found = Prediction.load(folder / name, folder / "m.cmrcnet")
+    assert len(found.confidence()) == len(found) == len(found.xy)
+    assert np.isfinite(found.similarity).all()
+    if found.genes:
+        assert found.expression(found.genes[:2]).shape == (len(found), len(found.genes[:2]))
+    if found.measured_genes:
+        assert found.measured_means().shape == (len(found.measured_genes),)
+        assert found.totals is not None
+    describe(folder / name)
+
+
+def _checkpoint(folder: Path, name: str) -> None:
+    """Load a checkpoint whose card has the right hashes: its files are read, whatever was changed."""
+    from napari_cmrcnet.common.files import sha256
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+
+    card = folder / "m.cmrcnet" / "card.json"
+    changed = Path(name).name
+    if changed != "card.json":
+        about = json.loads(card.read_text("utf-8"))
+        about["files"][changed] = sha256(folder / name)
+        card.write_text(json.dumps(about), "utf-8")
+    loaded = Checkpoint.load(card.parent)
+    bank = loaded.bank
+    neighbours, _ = bank.nearest(bank.embeddings[:2], 1)
+    assert bank.mean_expression(neighbours, bank.genes[:3]).shape == (2, len(bank.genes[:3]))
+    pictures = load_thumbnails(card.parent, loaded.digest)
+    if pictures is not None:
+        pictures.read(range(min(4, len(pictures))))
+
+
+OUTS_H5 = "filtered_feature_bc_matrix.h5"
+OUTS_MTX = "filtered_feature_bc_matrix"
+
+FORMATS = {
+    "h5ad": Format(bases.h5ad, {"s.h5ad": change_hdf5}, _spots("s.h5ad"), 11),
+    "HEST": Format(bases.hest, {"st/s.h5ad": change_hdf5, "metadata/s.json": change_json}, _spots("st/s.h5ad"), 3),
+    "10x h5": Format(bases.space_ranger, {OUTS_H5: change_hdf5}, _spots(), 8),
+    "10x mtx": Format(
+        bases.space_ranger_mtx,
+        {f"{OUTS_MTX}/{name}.gz": packed(change_table) for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")},
+        _spots(),
+        5,
+    ),
+    "Visium positions": Format(
+        bases.space_ranger,
+        {"spatial/tissue_positions.csv": change_table, "spatial/scalefactors_json.json": change_json},
+        _spots(),
+        6,
+    ),
+    "Visium HD positions": Format(
+        bases.visium_hd,
+        {"spatial/tissue_positions.parquet": change_bytes, "spatial/scalefactors_json.json": change_json},
+        _spots(),
+        3,
+    ),
+    "first-generation ST": Format(
+        bases.legacy_st, {"s.tsv": change_table, "s_selection.tsv": change_table}, _spots("s.tsv"), 4
+    ),
+    "sheet": Format(bases.sheet, {"sheet.csv": change_table}, _sheet, 6),
+    "gene list": Format(bases.panels, dict.fromkeys(("genes.txt", "genes.csv", "genes.gmt"), change_table), _panel, 6),
+    "GeoJSON": Format(bases.geojson, {"r.geojson": change_geojson}, _regions, 10),
+    "TIFF": Format(
+        bases.tiff,
+        dict.fromkeys(("pyramid.tif", "strips.tif", "lzw.tif", "slide.ome.tif", "slide.svs"), change_tiff),
+        _slide,
+        13,
+    ),
+    "DICOM": Format(bases.dicom, {"0.dcm": change_dicom, "1.dcm": change_dicom}, _slide, 6),
+    "JPEG": Format(bases.jpeg, {"p.jpg": change_jpeg}, _slide, 8),
+    "PNG": Format(bases.png, {"p.png": change_png, "g.png": change_png}, _slide, 6),
+    "prediction": Format(bases.checkpoint, {"p.h5ad": change_hdf5}, _prediction, 3),
+    "checkpoint": Format(
+        bases.checkpoint,
+        {
+            "m.cmrcnet/card.json": change_json,
+            "m.cmrcnet/bank.h5ad": change_hdf5,
+            "m.cmrcnet/thumbnails.h5": change_hdf5,
+            "m.cmrcnet/model.safetensors": change_safetensors,
+        },
+        _checkpoint,
+        2,
+    ),
+}

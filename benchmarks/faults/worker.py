@@ -1,0 +1,162 @@
+"""A process that reads changed files, many one after another, and says of each what came of it.
+
+It is told ``FORMAT<tab>FIRST<tab>END`` on standard input and answers a line for each input: its number, the outcome,
+and what was said. Whoever started it waits for each line, and ends this process where one does not come. What libraries
+print goes nowhere.
+"""
+
+import faulthandler
+import os
+import pickle
+import random
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+MEMORY = 2 * 2**30  # bytes of memory in use at which an input counts as too large
+ADDRESSES = 24 * 2**30  # bytes of addresses: a guard of this machine
+DUMP = "stacks.txt"
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    work, kept, seed = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    answers = os.fdopen(os.dup(1), "w")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ["CMRCNET_CACHE"] = str(work / "cache")
+    work.mkdir(parents=True, exist_ok=True)
+    stacks = open(work / DUMP, "w")  # noqa: SIM115  open as long as the process
+    faulthandler.enable(stacks)
+    faulthandler.register(signal.SIGUSR1, stacks)
+    _probe_by_fork()
+    for line in sys.stdin:
+        name, first, end = line.rstrip("\n").split("\t")
+        _read_all(name, range(int(first), int(end)), work, kept, seed, answers)
+
+
+def _read_all(name: str, numbers: range, work: Path, kept: Path, seed: str, answers: Any) -> None:
+    from benchmarks.faults.formats import FORMATS
+
+    kind = FORMATS[name]
+    files = pickle.loads((kept / f"{name}.base").read_bytes())  # written by the runner
+    folder = work / "input"
+    shutil.rmtree(folder, ignore_errors=True)
+    for file, content in files.items():
+        _write(folder / file, content)
+    for number in numbers:
+        rng = random.Random(f"{seed} {name} {number}")
+        try:
+            file, content = kind.changed(files, rng)
+        except Exception:  # noqa: BLE001  a change that cannot be made is the runner's own fault
+            print(number, "not made", _short(traceback.format_exc()), sep="\t", file=answers, flush=True)
+            continue
+        before = sorted(path.name for path in folder.iterdir())
+        _write(folder / file, content)
+        outcome, said = _read(lambda: kind.read(folder, file))  # noqa: B023  called here
+        after = sorted(path.name for path in folder.iterdir())
+        if after != before:
+            outcome, said = "left files", " ".join(after)
+        if outcome not in ("read", "refused"):
+            place = kept / "failures" / f"{name} {number}"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(folder, place)
+            (place / "what.txt").write_text(f"{file} of seed {seed}\n{outcome}\n{said}\n", "utf-8", "backslashreplace")
+        print(number, outcome, _short(said), sep="\t", file=answers, flush=True)
+        for extra in set(after) - set(before):
+            (folder / extra).unlink()
+        _write(folder / file, files[file])
+        if "m.cmrcnet/card.json" in files:
+            _write(folder / "m.cmrcnet/card.json", files["m.cmrcnet/card.json"])
+    shutil.rmtree(work / "cache", ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _read(read: Any) -> tuple[str, str]:
+    """Return what came of reading, and what was said."""
+    from napari_cmrcnet.common.errors import UserError
+
+    _forget_peak()
+    try:
+        read()
+        outcome, said = "read", ""
+    except UserError as error:
+        outcome, said = "refused", str(error)
+    except AssertionError:
+        outcome, said = "let in", traceback.format_exc()
+    except BaseException:  # noqa: BLE001  whatever it is, it is what is counted
+        outcome, said = "traceback", traceback.format_exc()
+    peak = _peak()
+    if peak > MEMORY or "does not fit into the memory" in said or "MemoryError" in said:
+        outcome, said = "memory", f"{peak / 1e9:.1f} GB; {said}"
+    return outcome, said
+
+
+def _short(said: str) -> str:
+    """Return what tells one defect from another: the error, and the line of ours in which it came up."""
+    lines = said.strip().splitlines() or [""]
+    places = [line.strip() for line in lines if line.strip().startswith("File ") and "napari_cmrcnet" in line]
+    where = places[-1].rpartition("napari_cmrcnet/")[2].replace('", line ', ":").split(",")[0] if places else ""
+    return f"{where} {lines[-1][:200]}".strip().replace("\t", " ")
+
+
+def _forget_peak() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w") as control:  # 5: forget the largest memory so far (proc(5))
+            control.write("5")
+    except OSError:
+        return
+
+
+def _peak() -> int:
+    """Return the largest memory in use since it was forgotten, in bytes."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _probe_by_fork() -> None:
+    """Let slides be looked at in a copy of this process, in place of a new one that would import everything again."""
+    from napari_cmrcnet.sections import slide_probe
+
+    def look(path: Path) -> str:
+        child = os.fork()
+        if child == 0:
+            faulthandler.disable()
+            code = slide_probe.FAILED
+            try:
+                code = slide_probe.main(str(path))
+            finally:
+                os._exit(code)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                sound = os.WIFEXITED(status) and os.WEXITSTATUS(status) in (0, slide_probe.FAILED)
+                return slide_probe.SOUND if sound else slide_probe.CRASHES
+            time.sleep(0.0005)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return slide_probe.HANGS
+
+    slide_probe._look = look
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""HDF5 files from outside: checked before anything is read from them.
+
+HDF5 can store a dataset's bytes in another file of the machine (external storage, external links, virtual
+datasets), so a hostile file could copy what the user can read into its own content. Such files are refused.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import size_text
+
+MAX_EXPANSION = 2000  # bytes of a dataset for one in the file: the packing that h5ad files use ends at about 1,000
+SMALL = 2**24  # bytes of a dataset that needs no such check
+INDICES_AT_ONCE = 2**23
+HEAP = b"GCOL\x01\0\0\0"  # how a collection of texts begins, which datasets and attributes of text point into
+BLOCK = 2**24  # bytes searched at a time
+
+
+def check_hdf5(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is not HDF5, is cut short, reaches into other files, or whose numbers must not be trusted.
+
+    Compiled code believes the indices of a sparse matrix: one that points outside reads or writes foreign memory. HDF5
+    makes up what a file does not store, so that a few kilobytes may claim to be gigabytes. And where texts are stored,
+    or the kind of an attribute, is damaged, the library itself never ends or ends the process.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, empty, not HDF5, truncated, or has external storage, external links, virtual
+        datasets, datasets that it does not store, or sparse matrices whose indices point outside.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; check the path.")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty; copy or download it again.")
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise cannot_read(path, error, "") from error
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
+    try:
+        _check_heaps(path)
+        with h5py.File(path, "r") as file:
+            _check_group(path, file, set())
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
+        raise cannot_read(path, error, damaged) from error
+
+
+def _check_heaps(path: Path) -> None:
+    """Check that the parts of each collection of texts fill it; HDF5 1.14 loops where one takes no room.
+
+    HDF5 File Format Specification 3.0, section III.E: a head of 16 bytes with the size of all, then objects with a head
+    of 16 bytes each, with number (0 for the free rest) and size, filled up to 8 bytes.
+    """
+    with open(path, "rb") as stream:
+        for start in range(0, path.stat().st_size, BLOCK):
+            stream.seek(start)
+            block = stream.read(BLOCK + len(HEAP) - 1)
+            place = block.find(HEAP)
+            while place >= 0:
+                stream.seek(start + place)
+                if not _is_whole_heap(stream):
+                    raise ValueError(f"the texts at byte {start + place:,} do not follow each other")
+                place = block.find(HEAP, place + 1)
+
+
+def _is_whole_heap(stream: BinaryIO) -> bool:
+    size = int.from_bytes(stream.read(16)[8:], "little")
+    content = stream.read(max(0, size - 16)) if size <= os.fstat(stream.fileno()).st_size else b""
+    if len(content) != size - 16:
+        return False
+    place = 0
+    while place + 16 <= len(content):
+        number, length = int.from_bytes(content[place : place + 2], "little"), content[place + 8 : place + 16]
+        taken = int.from_bytes(length, "little")
+        if number == 0:
+            return place + taken == len(content)
+        place += 16 + -(-taken // 8) * 8
+    return place <= len(content)
+
+
+def _check_kinds(path: Path, item: Any) -> None:
+    """Refuse lists of varying length other than texts: nothing of ours has them, and HDF5 trusts what they claim."""
+    kinds = {name: item.attrs.get_id(name).get_type() for name in item.attrs}
+    if isinstance(item, h5py.Dataset):
+        kinds["values"] = item.id.get_type()
+    for name, kind in kinds.items():
+        if not _is_plain(kind):
+            raise UserError(f"{path} holds lists of varying length ({item.name}, {name}), which are not read here.")
+
+
+def _is_plain(kind: Any) -> bool:
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        return all(_is_plain(kind.get_member_type(index)) for index in range(kind.get_nmembers()))
+    if isinstance(kind, h5py.h5t.TypeArrayID):
+        return _is_plain(kind.get_super())
+    return not isinstance(kind, h5py.h5t.TypeVlenID)
+
+
+def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
+    """Check what a group holds; each object once, as links may lead to one object in ever so many ways."""
+    _check_kinds(path, group)
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise UserError(f"{path} links to other places ({group.name}/{name}), which is not safe to follow.")
+        item = group[name]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        if isinstance(item, h5py.Group):
+            _check_group(path, item, seen)
+            if problem := _sparse_problem(item):
+                raise UserError(f"{path} holds a damaged sparse matrix, {item.name}: {problem}; write it again.")
+        elif isinstance(item, h5py.Dataset):
+            _check_kinds(path, item)
+            if item.external or item.is_virtual:
+                raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
+            claimed, stored = bytes_of(item), item.id.get_storage_size()
+            if claimed > max(SMALL, MAX_EXPANSION * stored):
+                raise UserError(
+                    f"{path} claims {size_text(claimed)} of {item.name}, but stores {stored:,} bytes of it; it is "
+                    "damaged: write it again."
+                )
+
+
+def _sparse_problem(group: h5py.Group) -> str | None:
+    """Say what is wrong with a compressed sparse matrix, as h5ad and 10x files hold it; None for any other group."""
+    parts = [group.get(name) for name in ("indptr", "indices", "data")]
+    stated = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
+    shape = stated if stated is not None else group.get("shape")
+    if shape is None or not all(isinstance(part, h5py.Dataset) for part in parts):
+        return None
+    indptr, indices, data = parts
+    sides = [int(side) for side in shape[:]] if np.ndim(shape) == 1 and len(shape) == 2 else []
+    whole = all(part.ndim == 1 and part.dtype.kind in "iu" for part in (indptr, indices)) and data.ndim == 1
+    if len(sides) != 2 or min(sides) < 0 or not whole:
+        return "it is not made of lists of numbers"
+    by_row = "csr" in str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "csc")))
+    rows, columns = sides if by_row else sides[::-1]
+    if len(indptr) != rows + 1 or len(data) != len(indices):
+        return "its parts are of different lengths"
+    starts = indptr[:].astype(np.int64)
+    if starts[0] != 0 or starts[-1] != len(indices) or (np.diff(starts) < 0).any():
+        return "its rows do not follow each other"
+    for start in range(0, len(indices), INDICES_AT_ONCE):
+        some = indices[start : start + INDICES_AT_ONCE]
+        if not 0 <= int(some.min()) <= int(some.max()) < columns:
+            return "its indices point outside"
+    return None
+
+
+def bytes_of(item: Any) -> int:
+    """Return the bytes of memory that a dataset takes, or all in a group but pictures."""
+    if isinstance(item, h5py.Dataset):
+        return int(item.size or 0) * int(item.dtype.itemsize)
+    return sum(bytes_of(item[name]) for name in item if name != "images")

@@ -1,0 +1,102 @@
+"""Inputs that once ended the program, or kept it busy: the smallest of each that `benchmarks.faults` found."""
+
+import struct
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5_checks import HEAP, check_hdf5
+from napari_cmrcnet.sections.sheet import read_sheet
+from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.sections.spots import open_spots
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
+
+from benchmarks.faults import bases
+
+
+def written(folder: Path, files: bases.Files) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("size", [0, 8, 2**40])
+def test_hdf5_whose_texts_do_not_follow_each_other(tmp_path: Path, size: int) -> None:
+    """HDF5 1.14 never ended: the free rest of a collection takes no room, so that it never came to the end."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["texts"] = ["one", "two"]
+    check_hdf5(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(HEAP) + 16
+    while int.from_bytes(content[place : place + 2], "little"):
+        place += 16 + -(-int.from_bytes(content[place + 8 : place + 16], "little") // 8) * 8
+    content[place + 8 : place + 16] = struct.pack("<Q", size)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.h5 is damaged or cut short \(the texts at byte"):
+        check_hdf5(path)
+
+
+def test_hdf5_with_texts_across_the_blocks_that_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["texts"] = ["one", "two"]
+    place = path.read_bytes().index(HEAP)
+    path.write_bytes(path.read_bytes()[:place] + HEAP + bytes(8) + path.read_bytes()[place + 16 :])
+    for block in range(place - 3, place + 12):
+        monkeypatch.setattr("napari_cmrcnet.common.hdf5_checks.BLOCK", block)
+        with pytest.raises(UserError, match="do not follow each other"):
+            check_hdf5(path)
+
+
+def test_hdf5_with_lists_of_varying_length(tmp_path: Path) -> None:
+    """An attribute that was a text, and by one changed byte a list of numbers, ended the process when it was read."""
+    kind = h5py.vlen_dtype(np.int8)
+    for name in ("of a group", "of a dataset", "values"):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["x"] = [1]
+            if name == "values":
+                file.create_dataset("y", (1,), np.dtype([("n", "i4"), ("v", kind)]))
+            else:
+                item = file if name == "of a group" else file["x"]
+                h5py.h5a.create(
+                    item.id, b"odd", h5py.h5t.py_create(kind, logical=True), h5py.h5s.create(h5py.h5s.SCALAR)
+                )
+        with pytest.raises(UserError, match="lists of varying length"):
+            check_hdf5(tmp_path / "a.h5")
+
+
+def test_a_matrix_of_10x_with_damaged_attributes(tmp_path: Path) -> None:
+    files = bases.space_ranger()
+    name = "filtered_feature_bc_matrix.h5"
+    content = bytearray(files[name])
+    texts = content.index(HEAP)
+    place = content.index(struct.pack("<IQ", len("Visium V4 Slide"), texts))  # length, collection, number
+    content[place + 12 : place + 16] = struct.pack("<I", 2**31)
+    written(tmp_path, files | {name: bytes(content)})
+    with pytest.raises(UserError, match="is not a readable count matrix of Space Ranger"):
+        open_spots(tmp_path)
+
+
+def test_a_sheet_whose_slide_has_a_name_that_no_system_takes(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(f"section,slide,spots,patient\nA,{'ü' * 300},,\n")
+    with pytest.raises(UserError, match="does not exist"):
+        read_sheet(tmp_path / "s.csv")
+
+
+def test_a_dicom_level_that_its_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its overview was put together from four billion empty rows."""
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    files = bases.dicom()
+    rows = struct.pack("<HH2sHI", 0x0048, 0x0007, b"UL", 4, 64)
+    assert rows in files["1.dcm"]
+    files["1.dcm"] = files["1.dcm"].replace(rows, rows[:8] + struct.pack("<I", 2**29))
+    folder = written(tmp_path / "slide", files)
+    with pytest.raises(UserError, match=r"claims 64 × 536870912 pixels in 8 kB, which no slide takes"):
+        open_slide(folder)
