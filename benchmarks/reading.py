@@ -97,7 +97,7 @@ def _drop(rows: Any, pixels: Pixels) -> None:
 
 def _planned(path: Path, corners: np.ndarray, keep: Keep) -> None:
     with open_slide(path) as slide:
-        for batch in read_patches(slide, corners + SIDE / 2, PatchSpec(SIDE, None), None, threads=THREADS):
+        for batch in read_patches(slide, corners + SIDE / 2, PatchSpec(SIDE, 0.5), 0.5, threads=THREADS):
             keep(batch.rows, batch.pixels)
 
 
@@ -157,7 +157,7 @@ def _reading(path: Path, corners: np.ndarray) -> Callable[[], object]:
     slide = open_slide(path)
 
     def read() -> None:
-        for _ in read_patches(slide, corners + SIDE / 2, PatchSpec(SIDE, None), None, threads=THREADS):
+        for _ in read_patches(slide, corners + SIDE / 2, PatchSpec(SIDE, 0.5), 0.5, threads=THREADS):
             pass
 
     return read

@@ -39,7 +39,7 @@ from napari_cmrcnet.sections.section import Section, open_section
 from napari_cmrcnet.training.cache import patch_cache
 
 GENES = tuple(f"GENE{i}" for i in range(24))
-SMALL = PatchSpec(32, None)
+SMALL = PatchSpec(32, 0.5)
 
 # As published but for the sizes, and for learning rates that a few steps are enough for.
 LEARNED: dict[str, dict[str, Any]] = {
@@ -70,7 +70,7 @@ def task(sections: tuple[Section, ...], **settings: Any) -> Task:
 def fitted(
     name: str, sections: tuple[Section, ...], settings: dict[str, Any] | None = None, **of_task: Any
 ) -> Predictor:
-    patch = PatchSpec(88, None) if name == "thitogene" else SMALL  # its convolutions need 88 px
+    patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL  # its convolutions need 88 px
     return finish(METHODS[name](**(settings or LEARNED.get(name, {}))).fit(task(sections, patch=patch, **of_task)))
 
 
@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_prediction(name: str, sections: tuple[Sect
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_training_reports_every_batch_and_can_be_stopped_at_any(name: str, sections: tuple[Section, ...]) -> None:
-    patch = PatchSpec(88, None) if name == "thitogene" else SMALL
+    patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL
     job = METHODS[name](**LEARNED[name]).fit(task(sections, patch=patch, epochs=2))
     seen = [progress for progress in job if progress.unit == "batches" and progress.step.startswith("Training")]
     batches = {"stnet": 8, "bleep": 2}.get(name, 2)  # 128 spots by 16, 102 by 64, else a slide a batch
@@ -244,11 +244,11 @@ def test_the_ceiling_averages_the_spots_around(sections: tuple[Section, ...]) ->
 def test_ridge_reproduces_the_known_floor_on_real_sections(real_data: Path) -> None:
     names = ("C2", "C3", "C4", "C5")
     *training, test = (
-        open_section(real_data / "her2st" / f"{name}.tif", real_data / "her2st" / f"{name}.h5ad", name=name)
-        for name in names
+        open_section(real_data / "her2st" / f"{name}.tif", real_data / "her2st" / f"{name}.h5ad", name=name, mpp=0.5)
+        for name in names  # as if pixels were the patches' own: the script takes them as they are
     )
     genes = shared_genes([*training, test])
-    asked = Task(tuple(training), tuple(genes), PatchSpec(224, None))
+    asked = Task(tuple(training), tuple(genes), PatchSpec(224, 0.5))
     predicted = finish(finish(METHODS["ridge"]().fit(asked)).predict(test))
     truth = expression_of(test.spots, genes).toarray()
     correlation = dict(zip(genes, pcc(truth, predicted), strict=True))

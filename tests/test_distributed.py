@@ -92,7 +92,7 @@ from napari_cmrcnet.training.fit import fit
 
 def train(slide, spots, out, devices=1):
     config = FitConfig(
-        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=devices, patch=PatchSpec(32, None),
+        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=devices, patch=PatchSpec(32, 0.5),
         colour_augmentation=0.2,
         model={"patch_size": 16, "dropout": 0.0, "reconstruction": False},
     )
@@ -145,7 +145,7 @@ def test_an_error_in_a_process_is_the_error_of_the_training(
     monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
     section = open_small(*write_section(tmp_path, "S1"))
     config = FitConfig(
-        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=2, learning_rate=1e30, patch=PatchSpec(32, None),
+        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=2, learning_rate=1e30, patch=PatchSpec(32, 0.5),
         model={"patch_size": 16},
     )  # fmt: skip
     with pytest.raises(UserError, match="not finite"):
@@ -186,7 +186,7 @@ def test_the_gpus_that_torch_can_run_on_train_together(monkeypatch: pytest.Monke
 
 def test_more_processes_than_spots(tmp_path: Path, write_section: Write, open_small: Open) -> None:
     section = open_small(*write_section(tmp_path, "S1", side=3))
-    config = FitConfig(preset="tiny", device="cpu", devices=10, patch=PatchSpec(32, None))
+    config = FitConfig(preset="tiny", device="cpu", devices=10, patch=PatchSpec(32, 0.5))
     with pytest.raises(UserError, match="9 spots cannot be shared by 10 processes; give fewer --devices"):
         finish(fit([section], config, tmp_path / "m.cmrcnet"))
 

@@ -184,7 +184,7 @@ def test_other_weights_of_an_encoder_are_refused(done: Outcome, folder: Path, tm
         ({"epochs": 2}, "epochs was 1, now 2"),
         ({"preset": "small"}, 'preset was "tiny", now "small"'),
         ({"folds": "patient"}, 'folds was "sample", now "patient"'),
-        ({"patch": PatchSpec(32, None)}, "patch was"),
+        ({"patch": PatchSpec(32, 0.25)}, "patch was"),
     ],
 )
 def test_other_settings_are_refused(done: Outcome, folder: Path, changes: dict[str, Any], message: str) -> None:

@@ -101,7 +101,7 @@ def training(name: str, device: torch.device, devices: int = 1) -> FitConfig:
     """Return a training without random numbers that are drawn on the device."""
     return FitConfig(
         preset="tiny", epochs=3, batch_size=12, precision="fp32", device=str(device), devices=devices,
-        patch=PatchSpec(32, None), thumbnails=False, **MODELS[name],
+        patch=PatchSpec(32, 0.5), thumbnails=False, **MODELS[name],
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from napari_cmrcnet.sections.patches import PatchSpec, read_patches
 from napari_cmrcnet.sections.resample import Resampler, axis_weights
 from napari_cmrcnet.sections.slide import Slide, open_slide
 
-OWN = PatchSpec(64, None)
+OWN = PatchSpec(64, 0.5)
 
 
 def scene(height: int = 900, width: int = 1100) -> np.ndarray:
@@ -33,7 +33,7 @@ def slide_path(tmp_path: Path) -> Path:
     return path
 
 
-def patches(slide: Slide, xy: object, spec: PatchSpec, mpp: float | None = None, **options: int) -> np.ndarray:
+def patches(slide: Slide, xy: object, spec: PatchSpec, mpp: float = 0.5, **options: int) -> np.ndarray:
     """Return all patches in the order of the spots."""
     xy = np.asarray(xy, dtype=float)
     out = np.zeros((len(xy), spec.patch_px, spec.patch_px, 3), np.uint8)
@@ -50,17 +50,13 @@ def test_at_scale_one_the_pixels_are_the_slides_own(slide_path: Path) -> None:
     xy = np.array([[300, 200], [300.4, 200.4], [300.5, 200.5], [700.6, 811.2]])
     corners = [(268, 168), (268, 168), (269, 169), (669, 779)]
     with open_slide(slide_path) as slide:
-        for spec, mpp in [(OWN, None), (OWN, 0.3), (PatchSpec(64, 0.5), 0.5)]:
-            for patch, (x, y) in zip(patches(slide, xy, spec, mpp), corners, strict=True):
-                np.testing.assert_array_equal(patch, scene()[y : y + 64, x : x + 64])
+        for patch, (x, y) in zip(patches(slide, xy, OWN), corners, strict=True):
+            np.testing.assert_array_equal(patch, scene()[y : y + 64, x : x + 64])
 
 
 def test_side_follows_the_pixel_size() -> None:
     assert PatchSpec(224, 0.5).side_px(0.25) == 448
-    assert PatchSpec(224, None).side_px(0.25) == 224
-    assert PatchSpec(224, None).side_px(None) == 224
-    with pytest.raises(UserError, match="pixel size"):
-        PatchSpec(224, 0.5).side_px(None)
+    assert PatchSpec(224, 0.5).side_px(0.5) == 224
 
 
 def test_a_coarser_patch_comes_from_the_level_just_above(slide_path: Path) -> None:
@@ -132,14 +128,14 @@ def test_the_result_depends_on_neither_batches_nor_threads(slide_path: Path) -> 
 
 def test_no_spots_and_no_position(slide_path: Path) -> None:
     with open_slide(slide_path) as slide:
-        assert list(read_patches(slide, np.empty((0, 2)), OWN, None)) == []
+        assert list(read_patches(slide, np.empty((0, 2)), OWN, 0.5)) == []
         with pytest.raises(UserError, match="position"):
-            list(read_patches(slide, [[1.0, np.nan]], OWN, None))
+            list(read_patches(slide, [[1.0, np.nan]], OWN, 0.5))
 
 
 def test_closing_the_reading_ends_its_threads(slide_path: Path) -> None:
     with open_slide(slide_path) as slide:
-        batches = read_patches(slide, np.random.default_rng(0).uniform(0, 900, (500, 2)), OWN, None, batch_size=4)
+        batches = read_patches(slide, np.random.default_rng(0).uniform(0, 900, (500, 2)), OWN, 0.5, batch_size=4)
         next(batches)
         batches.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("patches")]

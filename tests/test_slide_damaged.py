@@ -135,7 +135,7 @@ def test_a_damaged_tile_is_told_by_regions_and_patches(tmp_path: Path, compressi
         assert slide.thumbnail(100).shape == (100, 100, 3)
         centres = np.arange(5) * TILE + TILE / 2
         xy = np.stack(np.meshgrid(centres, centres), -1).reshape(-1, 2)
-        batches = list(read_patches(slide, xy, PatchSpec(64, None), None, batch_size=7))
+        batches = list(read_patches(slide, xy, PatchSpec(64, 0.5), 0.5, batch_size=7))
         message = str(unreadable_error(slide, ["s12"], len(xy)))
     assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(25))
     assert np.concatenate([batch.unreadable for batch in batches]).tolist() == [12]

@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, 
 
 def settings(**changes: Any) -> FitConfig:
     model = SMALL | changes.pop("model", {})
-    given = {"preset": "tiny", "epochs": 2, "batch_size": 16, "device": "cpu", "patch": PatchSpec(32, None)}
+    given = {"preset": "tiny", "epochs": 2, "batch_size": 16, "device": "cpu", "patch": PatchSpec(32, 0.5)}
     return FitConfig(**(given | changes), model=model)
 
 

@@ -78,11 +78,6 @@ def positive_float(text: str) -> float:
     return value
 
 
-def model_mpp(text: str) -> float | None:
-    """Parse a pixel size in µm, or ``native`` for full-resolution pixels whatever their size."""
-    return None if text == "native" else positive_float(text)
-
-
 def _add_simulate(commands: "Commands") -> None:
     parser = add_command(commands, "simulate", "make synthetic H&E sections with spots and counts, and their sheet")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write them to")
@@ -273,10 +268,10 @@ def add_patches(parser: "argparse._ActionsContainer") -> None:
     )
     parser.add_argument(
         "--model-mpp",
-        type=model_mpp,
+        type=positive_float,
         default=0.5,
         metavar="MPP",
-        help="µm per pixel of the patches, or 'native' for the slide's own pixels (0.5)",
+        help="µm per pixel of the patches (0.5)",
     )
 
 

@@ -167,8 +167,8 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
     spec = check.mapping("patch")
     check_names(spec, PatchSpec)
     patch = Entries(spec)
-    model_mpp = None if spec["model_mpp"] is None else patch.number("model_mpp")
-    if not 1 <= patch.whole("patch_px") <= 4096 or (model_mpp is not None and not 0.01 <= model_mpp <= 100):
+    model_mpp = patch.number("model_mpp")
+    if not 1 <= patch.whole("patch_px") <= 4096 or not 0.01 <= model_mpp <= 100:
         raise UserError(f"asks for patches of {spec['patch_px']} px at {model_mpp} µm, which is impossible")
     if not check.flag("log"):
         raise UserError("says log: false, but only log-normalised expression is known")

@@ -96,7 +96,6 @@ def _checkpoint(path: Path) -> Description:
     checkpoint = Checkpoint.load(path)
     card, bank = checkpoint.card, checkpoint.bank
     patch = card.preprocessing.patch
-    scale = f"{patch.model_mpp:g} µm/px" if patch.model_mpp else "the slide's own pixels"
     clip = ", CLIP's loss" if card.model.contrast == "clip" else ""
     facts = {
         "model": f"{card.model.image_encoder} ({card.model.variant} variant{clip})",
@@ -107,7 +106,7 @@ def _checkpoint(path: Path) -> Description:
         "validated on": ", ".join(card.validated_on) or "no section held out",
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
         "genes the model reads": f"{len(card.genes):,}",
-        "patches": f"{patch.patch_px} px at {scale}",
+        "patches": f"{patch.patch_px} px at {patch.model_mpp:g} µm/px",
         "colours": "standardised in each section" if card.preprocessing.standardise else "as scanned",
         "asked with": _query(card.query),
         "a value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",

@@ -91,8 +91,6 @@ def amber_notes(section: "Section") -> list[str]:
 
 def _pixel_size(section: "Section", card: Card) -> Check:
     patch, mpp = card.preprocessing.patch, section.mpp
-    if patch.model_mpp is None:
-        return Check(True, f"A pixel is {mpp:.4g} µm; the model takes pixels as they are, {patch.patch_px} to a patch.")
     side = patch.patch_px * patch.model_mpp
     larger = mpp / patch.model_mpp
     if larger > FAR_ENLARGED:

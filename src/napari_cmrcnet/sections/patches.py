@@ -30,35 +30,16 @@ class PatchSpec:
     ----------
     patch_px : int
         Pixels on a side of a patch.
-    model_mpp : float or None
+    model_mpp : float
         µm per pixel of a patch; 224 pixels at 0.5 are 112 µm, as in HEST's patches (Jaume et al., NeurIPS 2024), which
-        the paper's public code reads. None: full-resolution pixels whatever their size.
+        the paper's public code reads.
     """
 
     patch_px: int = 224
-    model_mpp: float | None = 0.5
+    model_mpp: float = 0.5
 
-    def side_px(self, mpp: float | None) -> float:
-        """Return the side of a patch in full-resolution pixels of a slide.
-
-        Parameters
-        ----------
-        mpp : float or None
-            µm per full-resolution pixel.
-
-        Raises
-        ------
-        UserError
-            If the pixel size is needed and not known.
-        """
-        if self.model_mpp is None:
-            return float(self.patch_px)
-        if mpp is None:
-            raise UserError(
-                f"The model needs patches at {self.model_mpp} µm per pixel and the slide's pixel size is not known; "
-                "give it in µm per pixel.",
-                setting="pixel size",
-            )
+    def side_px(self, mpp: float) -> float:
+        """Return the side of a patch in full-resolution pixels of a slide whose pixels are ``mpp`` µm wide."""
         return self.patch_px * self.model_mpp / mpp
 
 
@@ -130,7 +111,7 @@ class _Cutter:
 
 
 def read_patches(
-    slide: Slide, xy: ArrayLike, spec: PatchSpec, mpp: float | None, batch_size: int = 64, threads: int = 2
+    slide: Slide, xy: ArrayLike, spec: PatchSpec, mpp: float, batch_size: int = 64, threads: int = 2
 ) -> Iterator[PatchBatch]:
     """Read the patches of all spots, the next batch while the caller works on this one.
 
@@ -148,8 +129,8 @@ def read_patches(
         Spot centres (x, y) in full-resolution pixels.
     spec : PatchSpec
         Size of the patches.
-    mpp : float or None
-        µm per full-resolution pixel of the slide; not used where ``spec.model_mpp`` is None.
+    mpp : float
+        µm per full-resolution pixel of the slide.
     batch_size : int
         Patches in a batch.
     threads : int
@@ -163,7 +144,7 @@ def read_patches(
     Raises
     ------
     UserError
-        If the pixel size is needed and not known, or a position is not a number.
+        If a position is not a number.
     """
     cutter = _Cutter(slide, xy, spec.patch_px, spec.side_px(mpp))
     order = cutter.order()

@@ -58,9 +58,7 @@ def _slide_files(path: Path) -> Iterable[Path]:
 
 def cache_key(section: Section, spec: PatchSpec) -> str:
     """Return the name under which a section's patches are kept: a hash of all that decides their pixels."""
-    settings = [CACHE_VERSION, slide_digest(section.slide.path), spec.patch_px, spec.model_mpp]
-    if spec.model_mpp is not None:  # else patches are full-resolution pixels whatever the mpp
-        settings.append(section.mpp)
+    settings = [CACHE_VERSION, slide_digest(section.slide.path), spec.patch_px, spec.model_mpp, section.mpp]
     key = hashlib.sha256(json.dumps(settings).encode())
     key.update(np.ascontiguousarray(section.xy, dtype="<f8").tobytes())
     return key.hexdigest()[:32]

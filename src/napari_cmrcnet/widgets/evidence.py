@@ -264,7 +264,7 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
 
 def width_words(patch: "PatchSpec | None") -> str:
     """Return how wide a picture is on the tissue, where that is known."""
-    if patch is None or patch.model_mpp is None:
+    if patch is None:
         return ""
     return f", each {patch.patch_px * patch.model_mpp:.0f} µm wide"
 

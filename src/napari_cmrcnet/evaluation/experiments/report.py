@@ -151,12 +151,11 @@ def _setting(dataset: "Dataset", plan: "Plan", sections: Said, found: Collected)
     kind = "a section" if plan.folds == "sample" else "a patient"
     number = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
     epochs = f"{number}, for all that have epochs" if plan.epochs else "each method's published epochs"
-    mpp = f"{plan.patch.model_mpp} µm/px" if plan.patch.model_mpp else "the slide's own pixels"
     said = [
         f"Folds: {kind} left out in turn, {len(found.folds)} folds of {len(dataset.rows)} sections.",
         f"Seeds: {len(found.seeds)}. Budget: {epochs}.",
-        f"Patches: {plan.patch.patch_px} px at {mpp}, the same for all. CMRCNet: preset {plan.preset}, variant "
-        f"{plan.variant}.",
+        f"Patches: {plan.patch.patch_px} px at {plan.patch.model_mpp} µm/px, the same for all. CMRCNet: preset "
+        f"{plan.preset}, variant {plan.variant}.",
     ]
     said += [
         f"Fold {fold.name}: trained on {', '.join(fold.training)}; tested on {', '.join(fold.test)}; "
