@@ -36,6 +36,7 @@ from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.panels import load_panel
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section, open_section
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 from napari_cmrcnet.training.cache import patch_cache
 
 GENES = tuple(f"GENE{i}" for i in range(24))
@@ -74,8 +75,8 @@ def fitted(
     return finish(METHODS[name](**(settings or LEARNED.get(name, {}))).fit(task(sections, patch=patch, **of_task)))
 
 
-def measured(section: Section) -> np.ndarray:
-    dense: np.ndarray = expression_of(section.spots, GENES).toarray()
+def measured(section: Section, target_sum: TargetSum = TARGET_SUM) -> np.ndarray:
+    dense: np.ndarray = expression_of(section.spots, GENES, target_sum).toarray()
     return dense
 
 
@@ -367,7 +368,7 @@ def test_bleep_averages_in_three_ways(sections: tuple[Section, ...]) -> None:
     patches = finish(patch_cache(sections[1], SMALL))
     with torch.inference_mode():
         image = mean._embed(torch.from_numpy(np.array(patches))).numpy()
-        gene = embed.embed_genes(torch.from_numpy(truth)).numpy()
+        gene = embed.embed_genes(torch.from_numpy(measured(sections[0], "median"))).numpy()
     cosine = image @ gene.T / np.linalg.norm(image, axis=1)[:, None] / np.linalg.norm(gene, axis=1)
     for spot in (0, 40):
         five = np.argsort(-cosine[spot])[:5]
@@ -416,7 +417,7 @@ def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[
     patches = finish(patch_cache(sections[0], SMALL))
     with torch.inference_mode():
         image = kept._embed(torch.from_numpy(patches[held_out]))
-        gene = kept.network.embed_genes(torch.from_numpy(measured(sections[0])[held_out]))
+        gene = kept.network.embed_genes(torch.from_numpy(measured(sections[0], "median")[held_out]))
     assert bleep_loss(image, gene).item() == pytest.approx(min(losses), rel=1e-4)
 
 

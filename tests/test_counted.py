@@ -147,7 +147,7 @@ def test_of_a_real_section(real_data: Path) -> None:
     totals = np.asarray(counts.sum(axis=1)).ravel()
     counted = scored_spots(totals, spots.n_vars)
     assert (counted.sum(), len(counted)) == (179, 181)
-    measured = log_normalise(counts)[counted].toarray()
+    measured = log_normalise(spots)[counted].toarray()
     reasons = dict(
         zip(spots.var_names, unscored(measured, np.random.default_rng(0).random(measured.shape)), strict=True)
     )

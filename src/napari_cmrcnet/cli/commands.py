@@ -55,6 +55,7 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.sheet import read_sheet
+    from napari_cmrcnet.sections.totals import target_from
     from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
     from napari_cmrcnet.training.fit import fit
 
@@ -78,6 +79,7 @@ def train(options: argparse.Namespace) -> None:
         devices=options.devices,
         num_nodes=options.num_nodes,
         n_top_genes=options.genes,
+        target_sum=options.target_sum and target_from(options.target_sum),
         patch=PatchSpec(options.patch_px, options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
         standardise=options.standardise,

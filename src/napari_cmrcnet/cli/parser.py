@@ -145,6 +145,12 @@ def _add_train(commands: "Commands") -> None:
     data.add_argument(
         "--genes", type=positive_int, default=1000, metavar="N", help="highly variable genes a section (1000)"
     )
+    data.add_argument(
+        "--target-sum",
+        metavar="N|median",
+        help="total of a spot's counts after normalisation, as the model reads genes: the median total of each section "
+        "in the published variants, 10000 in the tuned one (default: set by --variant)",
+    )
     add_patches(data)
     data.add_argument(
         "--standardise",

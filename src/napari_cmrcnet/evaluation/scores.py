@@ -17,6 +17,7 @@ from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_bl
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
 from napari_cmrcnet.sections.around import REACH, around
 from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.totals import total_genes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,9 +152,10 @@ def pcc_job(
     panel = panel or prediction.panel
     markers = _by_symbol(prediction, panel.genes) if panel else ()
     scored = counted_spots(prediction, min_umi)
+    least = least_counts(total_genes(prediction.spots), min_umi)
     if not scored.any():
         raise UserError(
-            f"No spot of section {prediction.name} has the {least_counts(prediction.spots.n_vars, min_umi)} counts "
+            f"No spot of section {prediction.name} has the {least} counts "
             "that a spot must have to be scored; its expression says nothing."
         )
     totals = np.asarray(prediction.totals)[scored]
@@ -177,8 +179,8 @@ def pcc_job(
         panel=panel.name if panel else "",
         definition=definition,
         scored=scored,
-        min_umi=least_counts(prediction.spots.n_vars, min_umi),
-        depth=_depth(table, totals, prediction.spots.n_vars),
+        min_umi=least,
+        depth=_depth(table, totals, total_genes(prediction.spots)),
         provenance=prediction.provenance.to_dict(),
     )
 
@@ -190,7 +192,7 @@ def counted_spots(prediction: "Prediction", min_umi: int | None = None) -> NDArr
     """
     if prediction.totals is None:
         return np.ones(prediction.spots.n_obs, bool)
-    return scored_spots(prediction.totals, prediction.spots.n_vars, min_umi)
+    return scored_spots(prediction.totals, total_genes(prediction.spots), min_umi)
 
 
 def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,13 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
-from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
+from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
+from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.fits import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import nearest, norms, unit_length
+from napari_cmrcnet.sections.expression import expression_of, rescaled, shared_genes
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +48,7 @@ class Bank:
     embeddings : float32 array, (M, d)
         Gene embeddings of unit length (or all zero).
     expression : CSC float32 matrix, (M, G)
-        Log-normalised expression. By columns, because one gene of all spots is what is read.
+        Log-normalised expression, of `TARGET_SUM`. By columns, because one gene of all spots is what is read.
     genes : tuple of str
         Gene symbols, unique.
     gene_ids : tuple of str
@@ -82,7 +84,21 @@ class Bank:
     @property
     def summary(self) -> BankSummary:
         """Its size and genes."""
-        return BankSummary(len(self), self.names)
+        return BankSummary(len(self), self.names, self.shares)
+
+    @cached_property
+    def shares(self) -> Float32:
+        """The share that each gene has of a spot's total, the mean over all spots, float32 (G,)."""
+        own = self.expression
+        linear = sparse.csc_matrix((np.expm1(own.data), own.indices, own.indptr), own.shape, copy=False)
+        return weighted_means(linear, np.ones(len(self))) / np.float32(TARGET_SUM)
+
+    def with_totals_over(self, columns: Sequence[int]) -> "Bank":
+        """Return the bank with the totals of its spots taken over some of its genes, given by their places."""
+        some = self.expression[:, columns]
+        sums = np.bincount(some.indices, np.expm1(some.data.astype(np.float64)), minlength=len(self))
+        factors = np.divide(TARGET_SUM, sums, out=np.ones_like(sums), where=sums > 0)
+        return replace(self, expression=rescaled(self.expression, factors))
 
     def nearest(self, queries: Float32, k: int, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
         """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
@@ -149,7 +165,7 @@ class Bank:
         table = AnnData(
             X=self.expression,
             obs=self.obs.set_axis([str(row) for row in range(len(self))], axis=0),
-            var=pd.DataFrame({"gene_ids": list(self.gene_ids)}, index=list(self.genes)),
+            var=pd.DataFrame({"gene_ids": list(self.gene_ids), SHARES: self.shares}, index=list(self.genes)),
             obsm={EMBEDDING: self.embeddings},
         )
         write_h5ad(path, table)
@@ -166,14 +182,16 @@ class Bank:
         table = read_h5ad(path)
         lacking = [f"obs[{name!r}]" for name in OBS_COLUMNS if name not in table.obs]
         lacking += [f"obsm[{EMBEDDING!r}]"] if EMBEDDING not in table.obsm else []
-        lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
+        lacking += [f"var[{name!r}]" for name in ("gene_ids", SHARES) if name not in table.var]
         lacking += ["X in CSC"] if not (sparse.issparse(table.X) and table.X.format == "csc") else []
         if lacking:
             raise UserError(f"{path} is not a bank: it lacks {', '.join(lacking)}; get the checkpoint again.")
         obs = table.obs.loc[:, list(OBS_COLUMNS)].astype({"section": str, "patient": str}).reset_index(drop=True)
         genes, ids = tuple(map(str, table.var_names)), tuple(map(str, table.var["gene_ids"]))
         try:
-            return cls(np.asarray(table.obsm[EMBEDDING]), table.X, genes, ids, obs)
+            bank = cls(np.asarray(table.obsm[EMBEDDING]), table.X, genes, ids, obs)
+            bank.__dict__["shares"] = known_shares(table.var)  # computed, they take a second for 45,000 spots
+            return bank
         except UserError as error:
             raise UserError(f"{Path(path)}: {error}") from error
 
@@ -207,7 +225,11 @@ def _value_problem(bank: Bank) -> str | None:
 
 
 def build_bank(
-    model: "CMRCNet", sections: "Sequence[Section]", model_genes: Sequence[str], device: "str | torch.device" = "cpu"
+    model: "CMRCNet",
+    sections: "Sequence[Section]",
+    model_genes: Sequence[str],
+    device: "str | torch.device" = "cpu",
+    target_sums: Sequence[TargetSum] | None = None,
 ) -> Bank:
     """Embed all spots of the training sections by their genes.
 
@@ -221,6 +243,9 @@ def build_bank(
         Genes that the model reads, in its order.
     device : str or torch.device
         Where to embed.
+    target_sums : sequence of float or "median", optional
+        By section, the total of a spot after normalisation as the model reads it; `TARGET_SUM` if not given. The
+        bank's expression is always of `TARGET_SUM`, so that what is predicted has one unit, whatever the model reads.
 
     Returns
     -------
@@ -232,12 +257,11 @@ def build_bank(
     UserError
         If a section has no counts or lacks a gene of the model.
     """
-    from napari_cmrcnet.sections.expression import expression_of, shared_genes
-
     genes = shared_genes(sections)
+    read_to = target_sums or [TARGET_SUM] * len(sections)
     embeddings, expression, obs = [], [], []
-    for section in sections:
-        embeddings.append(_embed(model, expression_of(section.spots, model_genes), device))
+    for section, target_sum in zip(sections, read_to, strict=True):
+        embeddings.append(_embed(model, expression_of(section.spots, model_genes, target_sum), device))
         expression.append(expression_of(section.spots, genes))
         obs.append(_obs(section))
     named = next((section for section in sections if "gene_ids" in section.spots.var), sections[0])

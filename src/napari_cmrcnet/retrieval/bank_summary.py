@@ -2,19 +2,54 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.card import BANK
 from napari_cmrcnet.retrieval.genes import GeneNames
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARES = "share_of_total"  # its name in var
+
 
 @dataclass(frozen=True, eq=False)
 class BankSummary:
-    """The size of a bank and its genes, without its content."""
+    """What there is to know of a bank without its content.
+
+    Parameters
+    ----------
+    spots : int
+        How many it has.
+    names : GeneNames
+        Its genes.
+    shares : float32 (genes,)
+        The share that each gene has of a spot's total, the mean over its spots; all together less than 1 where totals
+        were taken over more genes than the bank has.
+    """
 
     spots: int
     names: GeneNames
+    shares: npt.NDArray[np.float32]
+
+
+def known_shares(var: "pd.DataFrame") -> npt.NDArray[np.float32]:
+    """Return the shares that a bank's file holds.
+
+    Raises
+    ------
+    UserError
+        If they are not finite numbers.
+    """
+    shares = var[SHARES].to_numpy()
+    if shares.dtype != np.float32 or not np.isfinite(shares).all():
+        raise UserError("The bank has shares of totals that are not finite numbers; build the checkpoint again.")
+    return shares
 
 
 def read_bank_summary(checkpoint: Path) -> BankSummary:
@@ -33,6 +68,7 @@ def read_bank_summary(checkpoint: Path) -> BankSummary:
     try:
         with h5py.File(path, "r") as file:
             rows = int(file["X"].attrs["shape"][0])
-            return BankSummary(rows, GeneNames.of(read_elem(file["var"])))
+            var = read_elem(file["var"])
+            return BankSummary(rows, GeneNames.of(var), known_shares(var))
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise UserError(f"{path} is not a bank ({error}); get the checkpoint again.") from error

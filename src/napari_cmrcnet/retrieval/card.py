@@ -16,6 +16,7 @@ from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.stain import Colour
+from napari_cmrcnet.sections.totals import target_from
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
@@ -60,6 +61,8 @@ class Card:
         it scores.
     section_colours : mapping of str to (float, float, float)
         Mean colour of the tissue of each training section, CIELAB, see `tissue_colour`.
+    total_genes : mapping of str to int
+        Over how many genes the totals of each training section's spots are taken, see `totals_of`.
     synthetic : bool
         Whether the training sections are simulated.
     packages : mapping of str to str
@@ -85,6 +88,7 @@ class Card:
     similarity_floor: float | None = None
     variable_genes: tuple[str, ...] = ()
     section_colours: Mapping[str, Colour] = field(default_factory=dict)
+    total_genes: Mapping[str, int] = field(default_factory=dict)
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
     files: Mapping[str, str] = field(default_factory=dict)
@@ -116,7 +120,7 @@ class Card:
         check_names(values, cls)
         check = Entries(values)
         preprocessing = check.mapping("preprocessing")
-        colours = Entries(check.mapping("section_colours"))
+        colours, totals = Entries(check.mapping("section_colours")), Entries(check.mapping("total_genes"))
         card = cls(
             model=_model(check.mapping("model")),
             genes=check.texts("genes"),
@@ -132,6 +136,7 @@ class Card:
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             variable_genes=check.texts("variable_genes"),
             section_colours={name: colours.colours(name) for name in colours.values},
+            total_genes={name: totals.whole(name) for name in totals.values},
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),
             files=check.text_mapping("files"),
@@ -172,10 +177,10 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
         raise UserError(f"asks for patches of {spec['patch_px']} px at {model_mpp} µm, which is impossible")
     if not check.flag("log"):
         raise UserError("says log: false, but only log-normalised expression is known")
-    if not check.number("target_sum") > 0 or min(check.colours("std")) <= 0:
-        raise UserError("has a target_sum or std that is not above 0")
+    if min(check.colours("std")) <= 0:
+        raise UserError("has a std that is not above 0")
     return Preprocessing(
-        check.number("target_sum"),
+        target_from(values["target_sum"]),
         True,
         PatchSpec(patch.whole("patch_px"), model_mpp),
         check.colours("mean"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.card import CARD
+from napari_cmrcnet.retrieval.card import CARD, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -105,7 +105,8 @@ def _checkpoint(path: Path) -> Description:
         "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
         "validated on": ", ".join(card.validated_on) or "no section held out",
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
-        "genes the model reads": f"{len(card.genes):,}",
+        "genes the model reads": f"{len(card.genes):,}, log-normalised to {_target(card)}",
+        "totals are over": _totals(card),
         "patches": f"{patch.patch_px} px at {patch.model_mpp:g} µm/px",
         "colours": "standardised in each section" if card.preprocessing.standardise else "as scanned",
         "asked with": _query(card.query),
@@ -126,6 +127,15 @@ def _checkpoint(path: Path) -> Description:
     if card.synthetic:
         facts["synthetic"] = "yes: trained on simulated sections"
     return Description("checkpoint", facts, tuple(problems))
+
+
+def _target(card: Card) -> str:
+    target_sum = card.preprocessing.target_sum
+    return "each section's median total" if isinstance(target_sum, str) else f"{target_sum:,.10g} counts a spot"
+
+
+def _totals(card: Card) -> str:
+    return ", ".join(f"{genes:,} genes ({name})" for name, genes in card.total_genes.items()) or "not known"
 
 
 def _query(query: Query) -> str:
@@ -155,6 +165,7 @@ def _prediction(path: Path) -> Description:
         "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",
         "measured": f"{len(prediction.measured_genes):,} genes" if prediction.measured_genes else "no",
         "predicted": f"{len(prediction.genes):,} genes",
+        "totals are over": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
         "panel": made.panel.name if made.panel else "none",
         "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",
         "date": made.date,

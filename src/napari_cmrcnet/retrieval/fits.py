@@ -2,8 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.sections.totals import alike, share_in
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -39,6 +44,24 @@ def check_fit(section: "Section", bank: GeneNames, spots: int, k: int) -> None:
     """
     check_k(k, spots)
     check_genes(section, bank)
+
+
+def totals_in_common(section: "Section", bank: BankSummary) -> npt.NDArray[np.bool_] | None:
+    """Return the genes over which the totals of a section, and of the bank, must be taken to be compared.
+
+    Returns
+    -------
+    bool (genes of the section,) or None
+        Those that the bank has, too; None where totals as they are taken are alike, or nothing was measured.
+    """
+    pairs = GeneNames.of(section.spots.var).in_common(bank.names) if section.measured else []
+    if not pairs:
+        return None
+    here, there = np.array(pairs).T
+    common = np.zeros(section.spots.n_vars, bool)
+    common[here] = True
+    shares = share_in(section.spots, common), float(bank.shares[there].sum(dtype=np.float64))
+    return None if alike(*shares) else common
 
 
 def check_k(k: int, spots: int) -> None:

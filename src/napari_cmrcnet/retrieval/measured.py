@@ -23,7 +23,7 @@ class Measured:
     Parameters
     ----------
     spots : AnnData
-        With counts in ``X``.
+        With counts in ``X``; totals as `totals_of` takes them.
     names : GeneNames
         Genes as they are asked for; the spots' file may call them otherwise.
     target_sum : float
@@ -48,7 +48,7 @@ class Measured:
 
     @cached_property
     def _values(self) -> Any:
-        return log_normalise(self.spots.X, self.target_sum).tocsc()
+        return log_normalise(self.spots, self.target_sum).tocsc()
 
     @cached_property
     def genes(self) -> tuple[str, ...]:

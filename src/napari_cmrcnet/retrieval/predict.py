@@ -11,13 +11,14 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.device import choose_device, choose_precision
-from napari_cmrcnet.retrieval.fits import check_fit
+from napari_cmrcnet.retrieval.fits import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totalled_over
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +88,17 @@ def predict(
     embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
     neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen))
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
-    made_from = _provenance(section, checkpoint, k, panel or card.panel)
-    provenance = replace(made_from, device=str(chosen), precision=precision, warnings=warnings_in(checks))
+    common = totals_in_common(section, bank.summary)
+    spots = section.spots if common is None else totalled_over(section.spots, common)
+    provenance = replace(
+        _provenance(section, checkpoint, k, panel or card.panel),
+        device=str(chosen),
+        precision=precision,
+        total_genes=total_genes(spots) if section.measured else 0,
+        warnings=warnings_in(checks),
+    )
     return Prediction(
-        section.spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes
+        spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes
     )
 
 
@@ -126,7 +134,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         min_umi=int(about.get("min_umi", 0)),
         mpp=section.mpp,
         mpp_source=section.pixel_size.source,
-        target_sum=card.preprocessing.target_sum,
+        target_sum=TARGET_SUM,
         panel=panel,
         weight_temperature=card.weight_temperature,
         similarity_floor=card.similarity_floor,

@@ -20,6 +20,7 @@ from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.whereabouts import Whereabouts
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.totals import IN_TOTAL, totals_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -115,6 +116,8 @@ class Prediction:
     def bank(self) -> Bank | None:
         """The checkpoint's bank, or None if the checkpoint is not where it was.
 
+        Where the totals of the spots are over genes in common (`totals_of`), those of the bank are so, too.
+
         Raises
         ------
         UserError
@@ -126,7 +129,10 @@ class Prediction:
         n = self.neighbours
         if bank is not None and n.size and not 0 <= n.min() <= n.max() < len(bank):
             raise UserError(f"The prediction of {self.name} names spots that its checkpoint has not; predict again.")
-        return bank
+        if bank is None or IN_TOTAL not in self.spots.var:
+            return bank
+        in_total = GeneNames.of(self.spots.var[self.spots.var[IN_TOTAL]])
+        return bank.with_totals_over([column for column, _ in bank.names.in_common(in_total)])
 
     def bank_for(self, purpose: str) -> Bank:
         """Return the bank, which is needed for a purpose.
@@ -271,8 +277,8 @@ class Prediction:
 
     @cached_property
     def totals(self) -> npt.NDArray[np.float64] | None:
-        """Counts of each spot over all measured genes, float64 (n,); None without measurements."""
-        return None if self.spots.X is None else np.asarray(self.spots.X.sum(axis=1, dtype=np.float64)).ravel()
+        """Counts of each spot, as `totals_of` takes them, float64 (n,); None without measurements."""
+        return None if self.spots.X is None else totals_of(self.spots)
 
     def measured_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""

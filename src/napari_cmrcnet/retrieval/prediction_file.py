@@ -23,6 +23,7 @@ from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.entries import Entries
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.totals import IN_TOTAL
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
@@ -249,6 +250,8 @@ def _check_values(path: Path, table: AnnData) -> None:
     predicted = table.layers["predicted"]
     if not isinstance(predicted, np.ndarray) or predicted.dtype.kind != "f":
         raise UserError(f"{path} has predicted values that are not numbers; predict again.")
+    if table.raw is not None and not _known_totals(table.raw.var):
+        raise UserError(f"{path} does not say which genes its totals are over; predict again.")
     if not isinstance(table.uns["spatial"], dict) or len(table.uns["spatial"]) != 1:
         raise UserError(f"{path} does not have one library in uns['spatial']; predict again.")
 
@@ -259,6 +262,11 @@ def _spots(table: AnnData, about: Any) -> AnnData:
     if table.raw is None:
         return AnnData(obs=table.obs, obsm=obsm, uns=uns)
     return AnnData(table.raw.X, obs=table.obs, var=table.raw.var, obsm=obsm, uns=uns)
+
+
+def _known_totals(var: pd.DataFrame) -> bool:
+    """Say whether the genes of the totals, where the file names them, are named by True and False."""
+    return IN_TOTAL not in var or (var[IN_TOTAL].dtype == bool and bool(var[IN_TOTAL].any()))
 
 
 def _places(

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
-from napari_cmrcnet.retrieval.fits import check_fit
+from napari_cmrcnet.retrieval.fits import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
 from napari_cmrcnet.sections.tissue import tissue_mask
+from napari_cmrcnet.sections.totals import total_genes
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -78,6 +79,7 @@ def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tupl
     if section.measured:  # else there will be no score that could be too good
         leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
     checks.append(Check(not leaked, leaked or "Neither the section nor its patient is known from the training."))
+    checks += [check for check in (_totals(section, bank),) if check is not None]
     checks += [check for check in (_stain(section, card),) if check is not None]
     checks += [check for check in (_synthetic(section, card),) if check is not None]
     checks += [Check(False, note) for note in amber_notes(section)]
@@ -145,6 +147,18 @@ def _genes(section: "Section", bank: BankSummary) -> Check:
     if common < IN_COMMON * min(genes, section.spots.n_vars):
         return Check(False, f"{text}, few: are both of one species, and genes named alike?")
     return Check(True, f"{text}.")
+
+
+def _totals(section: "Section", bank: BankSummary) -> Check | None:
+    common = totals_in_common(section, bank)
+    if common is None:
+        return None
+    return Check(
+        False,
+        f"The spots' totals are over {total_genes(section.spots):,} genes, and the bank's over others: measured and "
+        f"predicted values are normalised over the {common.sum():,} genes in common. Do not compare them with those of "
+        "other sections.",
+    )
 
 
 def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.stain import PatchColours
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 
 MOST_CONTEXT = 100
 
@@ -19,8 +20,9 @@ class Preprocessing:
 
     Parameters
     ----------
-    target_sum : float
-        Total of a spot's counts after normalisation.
+    target_sum : float or "median"
+        Total of a spot's counts after normalisation, as the model reads genes; "median" is the median total of each
+        section's spots. Values of the bank, and with them predictions, are always of `TARGET_SUM`.
     log : bool
         Whether log(1 + x) follows; only True is known to this version.
     patch : PatchSpec
@@ -31,7 +33,7 @@ class Preprocessing:
         Shift and scale the pixels of each section by its own `patch_colours` instead.
     """
 
-    target_sum: float = 1e4
+    target_sum: TargetSum = TARGET_SUM
     log: bool = True
     patch: PatchSpec = field(default_factory=PatchSpec)
     mean: tuple[float, float, float] = IMAGENET_MEAN

@@ -42,7 +42,9 @@ class Provenance:
     mpp_source : str
         Where that comes from.
     target_sum : float
-        Total of a spot's counts after normalisation.
+        Total of a spot's counts after normalisation, of predicted and measured values.
+    total_genes : int
+        Over how many measured genes the totals are taken, see `totals_of`; 0 where nothing was measured.
     panel : Panel or None
         Marker genes that are shown first.
     similarity_floor : float or None
@@ -79,6 +81,7 @@ class Provenance:
     panel: Panel | None
     weight_temperature: float | None = None
     similarity_floor: float | None = None
+    total_genes: int = 0
     device: str = ""
     precision: str = ""
     warnings: tuple[str, ...] = ()
@@ -141,6 +144,7 @@ class Provenance:
             panel=panel_from(values["panel"]),
             weight_temperature=_above_zero(check, "weight_temperature"),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
+            total_genes=check.whole("total_genes"),
             device=check.text("device"),
             precision=check.text("precision"),
             warnings=check.texts("warnings"),

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from anndata import AnnData
@@ -10,37 +10,36 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_of, totals_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
 
-TARGET_SUM = 1e4
 PAPER_GENES = 1000
 """Highly variable genes of each training section, as the paper takes them."""
 
 
-def log_normalise(counts: Any, target_sum: float = TARGET_SUM) -> sparse.csr_matrix:
+def log_normalise(spots: AnnData, target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
     """Return ``log(1 + counts / total of the spot · target_sum)``; a spot without counts stays zero.
 
     Parameters
     ----------
-    counts : sparse matrix or array of counts, (n, genes)
-        Counts of all genes: the total is taken over them.
-    target_sum : float
+    spots : AnnData
+        Counts in ``X``; totals as `totals_of` takes them.
+    target_sum : float or "median"
         Total of a spot after normalisation.
 
     Returns
     -------
     csr_matrix of float32, (n, genes)
     """
-    counts = sparse.csr_matrix(counts)
-    return _scaled_log(counts, _totals(counts), target_sum)
+    return _scaled_log(sparse.csr_matrix(spots.X), totals_of(spots), target_of(spots, target_sum))
 
 
-def expression_of(spots: AnnData, genes: Sequence[str], target_sum: float = TARGET_SUM) -> sparse.csr_matrix:
+def expression_of(spots: AnnData, genes: Sequence[str], target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
     """Return log-normalised expression of some genes, in their order.
 
-    Totals are taken over all the section's genes, so the values do not depend on which genes are asked for.
+    Totals are those of `totals_of`, so the values do not depend on which genes are asked for.
 
     Parameters
     ----------
@@ -48,6 +47,8 @@ def expression_of(spots: AnnData, genes: Sequence[str], target_sum: float = TARG
         Spots with counts in ``X``.
     genes : sequence of str
         Gene symbols.
+    target_sum : float or "median"
+        Total of a spot after normalisation.
 
     Returns
     -------
@@ -63,7 +64,17 @@ def expression_of(spots: AnnData, genes: Sequence[str], target_sum: float = TARG
     if missing := [gene for gene, column in zip(genes, columns, strict=True) if column < 0]:
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         raise UserError(f"{_path(spots)} lacks {len(missing)} of {len(columns)} genes ({some}).")
-    return _scaled_log(counts[:, columns], _totals(counts), target_sum)
+    return _scaled_log(counts[:, columns], totals_of(spots), target_of(spots, target_sum))
+
+
+def rescaled(expression: sparse.csc_matrix, factors: np.ndarray) -> sparse.csc_matrix:
+    """Return log-normalised expression, (n, genes), of spots whose totals are divided by factors, (n,).
+
+    What log(1 + c / t · T) becomes for the total t / factor: log(1 + factor · (exp(value) - 1)), in float64 between.
+    """
+    data = np.log1p(np.expm1(expression.data.astype(np.float64)) * factors[expression.indices])
+    parts = data.astype(np.float32), expression.indices, expression.indptr
+    return sparse.csc_matrix(parts, shape=expression.shape, copy=False)
 
 
 def shared_genes(sections: "Sequence[Section]") -> list[str]:
@@ -116,7 +127,7 @@ def _section_hvg(section: "Section", n_top: int) -> list[str]:
     genes = _genes(section.spots)
     if len(genes) <= n_top:
         return genes
-    expression = log_normalise(_counts(section.spots))
+    expression = log_normalise(section.spots)
     seen = np.flatnonzero(expression.getnnz(axis=0))
     if len(seen) <= n_top or section.spots.n_obs < 3:  # too few genes or spots to rank
         return [genes[column] for column in seen]
@@ -146,10 +157,6 @@ def _genes(spots: AnnData) -> list[str]:
 
 def _path(spots: AnnData) -> str:
     return str(spots.uns["cmrcnet"]["path"])
-
-
-def _totals(counts: sparse.csr_matrix) -> np.ndarray:
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
 def _scaled_log(counts: sparse.csr_matrix, totals: np.ndarray, target_sum: float) -> sparse.csr_matrix:

@@ -1,5 +1,6 @@
 """Which gene of one file is which of another: by Ensembl id where both have one, else by symbol."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,9 +11,12 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.sections.gene_aliases import symbol_of
+from napari_cmrcnet.sections.totals import genes_in_common, with_totals_over
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
+
+logger = logging.getLogger(__name__)
 
 
 def match_genes(
@@ -56,6 +60,20 @@ def match_genes(
             places[here] = there
             taken.add(there)
     return places
+
+
+def comparable(sections: "Sequence[Section]") -> "list[Section]":
+    """Let sections be compared gene by gene: one name for a gene, and totals over genes in common where they differ.
+
+    See `with_common_names` and `genes_in_common`. That totals were changed is logged as a warning.
+    """
+    named = with_common_names(sections)
+    if (common := genes_in_common(named)) is None:
+        return named
+    changed = [with_totals_over(section, common) for section in named]
+    for section in changed:
+        logger.warning("%s: %s", section.name, section.notes[-1])
+    return changed
 
 
 def with_common_names(sections: "Sequence[Section]") -> "list[Section]":

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from napari_cmrcnet.sections.counts import as_counts
 from napari_cmrcnet.sections.gene_joining import unversioned
+from napari_cmrcnet.sections.totals import IN_TOTAL
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
 _SYMBOL_COLUMNS = ("feature_name", "gene_name", "gene_names", "gene_symbols", "gene_symbol", "symbol", "SYMBOL")
@@ -68,7 +69,8 @@ def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
         renamed=names.iloc[kept[first]][(names != symbols).to_numpy()[kept[first]] & ~unnamed[kept[first]]].tolist(),
         summed=len(kept) - len(first),
     )
-    var = spots.var.iloc[kept[first]].set_axis(pd.Index(names.iloc[kept[first]], dtype=object, name=None))
+    var = spots.var.drop(columns=IN_TOTAL, errors="ignore")  # of a prediction, whose totals were over some genes
+    var = var.iloc[kept[first]].set_axis(pd.Index(names.iloc[kept[first]], dtype=object, name=None))
     if (ids != "").any() or "gene_ids" in var:
         var["gene_ids"] = _known_ids(ids.to_numpy()[kept], place, first)
     counts = _joined(sparse.csr_matrix(spots.X), kept, place, len(first))

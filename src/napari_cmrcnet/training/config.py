@@ -12,6 +12,7 @@ from napari_cmrcnet.model.config import ModelConfig, preset
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
 
 Schedule = Literal["constant", "cosine"]
 Variant = Literal["paper", "released", "tuned"]
@@ -84,6 +85,9 @@ class FitConfig:
         Highly variable genes of each training section; the model reads their union.
     genes : tuple of str, optional
         The genes that the model reads, in place of those.
+    target_sum : float or "median", optional
+        Total of a spot's counts after normalisation, as the model reads them. By default the median total of each
+        section, as in the published code of CMRCNet and BLEEP; 10,000 in the tuned variant.
     patch : PatchSpec
         Patches cut at the spots.
     validation : None, "section:NAME" or float
@@ -132,6 +136,7 @@ class FitConfig:
     num_nodes: int = 1
     n_top_genes: int = 1000
     genes: tuple[str, ...] | None = None
+    target_sum: TargetSum | None = None
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
     standardise: bool | None = None
@@ -158,6 +163,8 @@ class FitConfig:
                 f"The colour augmentation is {self.colour_augmentation:g}; give a number from 0 to "
                 f"{MOST_COLOUR_AUGMENTATION:g}, such as 0.1."
             )
+        if self.target_sum is not None:
+            target_from(self.target_sum)
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}; give fewer.")
         if isinstance(self.validation, str) and not self.validation.startswith(SECTION):
@@ -195,8 +202,10 @@ class FitConfig:
     @property
     def preprocessing(self) -> Preprocessing:
         """What happens to counts and pixels, the variant's own unless given."""
-        standardise = self.variant == "tuned" if self.standardise is None else self.standardise
-        return Preprocessing(patch=self.patch, standardise=standardise)
+        tuned = self.variant == "tuned"
+        standardise = tuned if self.standardise is None else self.standardise
+        target_sum = self.target_sum or (TARGET_SUM if tuned else MEDIAN)
+        return Preprocessing(target_sum, patch=self.patch, standardise=standardise)
 
     @property
     def asked_with(self) -> Query:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours
+from napari_cmrcnet.sections.totals import target_of
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.distributed import processes_of
 
@@ -25,10 +26,21 @@ READ_AHEAD = 2  # batches
 
 @dataclass(frozen=True)
 class Part:
-    """Some spots of a section, and their rows among all its spots (and patches)."""
+    """Some spots of a section, and their rows among all its spots (and patches).
+
+    Parameters
+    ----------
+    section : Section
+        With these spots alone.
+    rows : int64 (n,)
+        Which they are.
+    target_sum : float
+        Total of a spot after normalisation; the median, where the model reads genes so, is of the whole section.
+    """
 
     section: Section
     rows: Rows
+    target_sum: float
 
 
 def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], list[Part]]:
@@ -54,10 +66,10 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
         if isinstance(share, float | int):
             order = np.random.default_rng([config.seed, i]).permutation(n)
             n_held_out = min(max(1, round(share * n)), n - 1)  # a spot of each section stays to train on
-            validation.append(_part(section, order[:n_held_out]))
-            training.append(_part(section, order[n_held_out:]))
+            validation.append(_part(section, order[:n_held_out], config))
+            training.append(_part(section, order[n_held_out:], config))
         else:
-            (validation if section.name == held_out else training).append(_part(section, np.arange(n)))
+            (validation if section.name == held_out else training).append(_part(section, np.arange(n), config))
     validation = [part for part in validation if len(part.rows)]
     for parts, use in ((training, "train"), (validation, "validate")):
         spots = sum(len(part.rows) for part in parts)
@@ -69,11 +81,12 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
     return training, validation
 
 
-def _part(section: Section, rows: NDArray[Any]) -> Part:
+def _part(section: Section, rows: NDArray[Any], config: FitConfig) -> Part:
     rows = np.sort(rows).astype(np.int64)
-    if len(rows) == len(section.spots):
-        return Part(section, rows)
-    return Part(replace(section, spots=section.spots[rows].copy()), rows)
+    target_sum = target_of(section.spots, config.preprocessing.target_sum)
+    if len(rows) < len(section.spots):
+        section = replace(section, spots=section.spots[rows].copy())
+    return Part(section, rows, target_sum)
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class SpotSet:
     file, row : int64 arrays, (n,)
         Which of the caches a spot's patch is in, and which row of it.
     expression : CSR float32, (n, genes)
-        Log-normalised expression of the model's genes.
+        Log-normalised expression of the genes that the model reads, as it reads them.
     colours : tuple of PatchColours
         By which the pixels of each of the caches are shifted and scaled.
     """

@@ -17,9 +17,10 @@ from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
-from napari_cmrcnet.sections.gene_joining import with_common_names
+from napari_cmrcnet.sections.gene_joining import comparable
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
+from napari_cmrcnet.sections.totals import total_genes
 from napari_cmrcnet.training.cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
@@ -73,7 +74,7 @@ def fit(
     run = RunFolder(Path(out))
     check_sections(sections)
     check_devices(config)
-    sections = with_common_names(sections)
+    sections = comparable(sections)
     with join(config) as process:
         if process.first:
             run.refuse_to_overwrite(resume)
@@ -161,7 +162,9 @@ def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str
     from scipy import sparse
 
     sizes = [len(part.rows) for part in parts]
-    expression = sparse.vstack([expression_of(part.section.spots, genes) for part in parts], format="csr")
+    expression = sparse.vstack(
+        [expression_of(part.section.spots, genes, part.target_sum) for part in parts], format="csr"
+    )
     return SpotSet(
         files=tuple(files[part.section.name] for part in parts),
         file=np.repeat(np.arange(len(parts)), sizes),
@@ -193,7 +196,7 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
     def checkpoint(weights: Tensors, epoch: int) -> Job[Checkpoint]:
         model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
         model.load_inference_state(weights)
-        bank = build_bank(model, sections, work.genes, device)
+        bank = build_bank(model, sections, work.genes, device, [part.target_sum for part in work.training])
         config = work.plan.config
         floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
         pcc = result.history[epoch - 1].validation_pcc
@@ -227,5 +230,6 @@ def _card(work: _Work, epoch: int) -> Card:
         validated_on=tuple(part.section.name for part in work.validation if part.section.name not in names),
         panel=config.panel,
         variable_genes=tuple(work.variable),
+        total_genes={section.name: total_genes(section.spots) for section in sections},
         synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
@@ -27,7 +28,9 @@ from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import MEDIAN
 from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, epoch_batches
 
@@ -49,6 +52,9 @@ class BLEEP:
     are kept. Users found the best epoch between 30 and 38 (issues 6 and 12 of the code, whose own default is 4), so
     that 40 are run. A spot is predicted from the 50 training spots whose gene embedding is most similar
     to its patch's embedding.
+
+    Counts are read as the authors do, scaled to the median total of each section; the values that are averaged are of
+    10,000 counts, as those of all methods here.
 
     Three things differ. Patches are RGB and standardised as ImageNet's, where the first public code left BGR at
     0–255; they are flipped and turned in training alone; and expression is not corrected with Harmony across slides,
@@ -101,7 +107,7 @@ class BLEEP:
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
         network = BLEEPNetwork(self, task)
-        reader = yield from training_spots(task)
+        reader = yield from training_spots(task, MEDIAN)
         network.to(device)
         yield from _Fit(self, task, network, reader, device).run()
         embeddings = _embed_genes(network, reader, device)
@@ -109,7 +115,7 @@ class BLEEP:
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
         notes += scratch_note(self.title, self.encoder, task.weights)
         ks = (self.ks[0], *(k for k in self.ks[1:] if k <= spots))
-        bank = _bank(embeddings, reader, task)
+        bank = _bank(embeddings, task)
         return Retriever(network, bank, embeddings, task, self.average, ks, device, tuple(notes))
 
 
@@ -298,9 +304,9 @@ def _embed_genes(network: BLEEPNetwork, reader: BatchReader, device: torch.devic
     return embeddings
 
 
-def _bank(embeddings: Float32, reader: BatchReader, task: Task) -> Bank:
+def _bank(embeddings: Float32, task: Task) -> Bank:
     obs = pd.concat([_obs(section) for section in task.training], ignore_index=True)
-    expression = reader.spots.expression.tocsc()
+    expression = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training]).tocsc()
     return Bank(unit_length(embeddings), expression, task.genes, ("",) * len(task.genes), obs)
 
 

@@ -16,6 +16,7 @@ from napari_cmrcnet.sections.around import REACH, compact_blocks, spots_around
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import totals_of
 
 SPOTS_A_BLOCK = 256  # the expression of all neighbours of a block is in memory at once
 PARTS = 4  # of a single training section, to choose a penalty on
@@ -167,7 +168,7 @@ class PredictedDepth:
 def log_totals(section: Section) -> NDArray[np.float64]:
     """Return log(1 + total count) of each spot, float64 (n,)."""
     assert section.spots.X is not None  # a Task has none without counts
-    return np.log1p(np.asarray(section.spots.X.sum(axis=1), np.float64).ravel())
+    return np.log1p(totals_of(section.spots))
 
 
 def _parts(training: tuple[Section, ...]) -> list[NDArray[np.int64]]:

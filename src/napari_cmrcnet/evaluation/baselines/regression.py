@@ -21,6 +21,7 @@ from napari_cmrcnet.model.encoders import build_image_encoder, resolved
 from napari_cmrcnet.retrieval.device import autocast, enough_memory
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, SpotSet
 
@@ -31,7 +32,7 @@ B = TypeVar("B")
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
 
 
-def training_spots(task: Task) -> Job[BatchReader]:
+def training_spots(task: Task, target_sum: TargetSum = TARGET_SUM) -> Job[BatchReader]:
     """Cut the patches of the training sections and return a reader of them and of their expression.
 
     Returns
@@ -44,7 +45,9 @@ def training_spots(task: Task) -> Job[BatchReader]:
         patches = yield from patch_cache(section, task.patch)
         files.append(Path(patches.filename))  # type: ignore[attr-defined]
     sizes = [len(section.spots) for section in task.training]
-    expression = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training], format="csr")
+    expression = sparse.vstack(
+        [expression_of(section.spots, task.genes, target_sum) for section in task.training], format="csr"
+    )
     row = np.concatenate([np.arange(size) for size in sizes])
     return BatchReader(
         SpotSet(tuple(files), np.repeat(np.arange(len(sizes)), sizes), row, expression, (IMAGENET,) * len(files))

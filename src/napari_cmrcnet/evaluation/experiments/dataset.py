@@ -6,10 +6,11 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.experiments.hest import on_tissue
-from napari_cmrcnet.sections.gene_joining import renamed, with_common_names
+from napari_cmrcnet.sections.gene_joining import comparable, renamed
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import SheetRow, read_sheet
+from napari_cmrcnet.sections.totals import IN_TOTAL, with_totals_over
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Dataset:
         What a reader of the scores must know.
     gene_names : mapping of str to mapping of str to str
         By section, the names in all sections of genes that its own file calls otherwise.
+    in_total : frozenset of str
+        Genes over which totals are taken; empty: over all that a section has.
     """
 
     name: str
@@ -53,15 +56,19 @@ class Dataset:
     paper_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     gene_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    in_total: frozenset[str] = frozenset()
 
     def joined(self, sections: Sequence[Section]) -> "tuple[Dataset, list[Section]]":
-        """Return the dataset that opens its sections with one name for each gene, and these sections with theirs."""
-        named = with_common_names(sections)
+        """Return the dataset that opens its sections so that they can be compared, and these sections; `comparable`."""
+        named = comparable(sections)
         names = {}
         for before, after in zip(sections, named, strict=True):
             pairs = zip(map(str, before.spots.var_names), map(str, after.spots.var_names), strict=True)
             names[before.name] = {own: common for own, common in pairs if own != common}
-        return replace(self, gene_names=names), named
+        in_total = {
+            name for section in named if IN_TOTAL in (var := section.spots.var) for name in var.index[var[IN_TOTAL]]
+        }
+        return replace(self, gene_names=names, in_total=frozenset(in_total)), named
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -87,9 +94,9 @@ class Dataset:
         section = row.open(min_umi=self.min_umi)
         try:
             section = self._kept(section)
-            if not (names := self.gene_names.get(name)):
-                return section
-            return renamed(section, [names.get(gene, gene) for gene in map(str, section.spots.var_names)])
+            names = self.gene_names.get(name, {})
+            section = renamed(section, [names.get(gene, gene) for gene in map(str, section.spots.var_names)])
+            return with_totals_over(section, self.in_total) if self.in_total else section
         except UserError:
             section.slide.close()
             raise

@@ -19,6 +19,7 @@ from napari_cmrcnet.evaluation.metrics import TOP, dense, heg, hvg, pcc, rmse, s
 from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import total_genes, totals_of
 
 Array = NDArray[np.float64]
 FORMAT = 2
@@ -137,8 +138,8 @@ def spots_that_count(section: Section, min_umi: int | None = None) -> tuple[NDAr
         If fewer than three do.
     """
     assert section.spots.X is not None
-    totals = np.asarray(section.spots.X.sum(axis=1), np.float64).ravel()
-    counted = scored_spots(totals, section.spots.n_vars, min_umi)
+    totals = totals_of(section.spots)
+    counted = scored_spots(totals, total_genes(section.spots), min_umi)
     if counted.sum() < 3:
         raise UserError(
             f"{int(counted.sum())} of {len(counted)} spots of section {section.name} have enough counts to be scored "

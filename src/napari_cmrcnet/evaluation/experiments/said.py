@@ -12,6 +12,7 @@ from napari_cmrcnet.evaluation.depth import Depth, depth_r2
 from napari_cmrcnet.evaluation.experiments.results import spots_that_count
 from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.totals import total_genes
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
@@ -84,7 +85,7 @@ def depth_of(section: "Section", counted: NDArray[np.bool_], totals: NDArray[np.
         explained += float(of_gene[known] @ share[known])
         variance += float(of_gene[known].sum())
     share_of_all = explained / variance if variance else float("nan")
-    return Depth(float(np.median(totals)), share_of_all, section.spots.n_vars)
+    return Depth(float(np.median(totals)), share_of_all, total_genes(section.spots))
 
 
 def _introduced(section: "Section", scored: str, depth: Depth) -> str:

@@ -1,0 +1,124 @@
+"""Totals: what a spot's counts are divided by before they are compared, and the genes that they are taken over.
+
+A spot's total is over all its section's genes. That is no common measure where one section has a whole transcriptome
+and another a panel of 500 genes: a gene of the panel has a far larger share of its total. So sections that differ
+clearly get the column ``var["in_total"]``: True for the genes in common, over which all totals are then taken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+Float64 = npt.NDArray[np.float64]
+TargetSum = float | Literal["median"]
+"""Total of a spot after normalisation; "median" is the median total of its section's spots."""
+
+TARGET_SUM = 1e4
+MEDIAN: Literal["median"] = "median"
+IN_TOTAL = "in_total"
+LEAST_SHARE = 0.95
+"""Share of the counts that the genes in common must have for totals over all genes to be alike.
+
+Log-normalised values then differ by at most -log(0.95) = 0.05, a tenth of the least span of a colour bar.
+"""
+
+
+def totals_of(spots: AnnData) -> Float64:
+    """Return the total count of each spot, float64 (n,), over the genes of ``var["in_total"]``; without it over all."""
+    return _sums(spots, spots.var[IN_TOTAL].to_numpy()) if IN_TOTAL in spots.var else _sums(spots)
+
+
+def total_genes(spots: AnnData) -> int:
+    """Return over how many genes `totals_of` takes them."""
+    return int(spots.var[IN_TOTAL].sum()) if IN_TOTAL in spots.var else int(spots.n_vars)
+
+
+def target_of(spots: AnnData, target_sum: TargetSum) -> float:
+    """Return the total of a spot after normalisation as a number.
+
+    The median is over the spots that have counts, as ``scanpy.pp.normalize_total`` documents it; 1 if none has.
+    """
+    if not isinstance(target_sum, str):
+        return target_sum
+    totals = totals_of(spots)
+    return float(np.median(totals[totals > 0])) if totals.any() else 1.0
+
+
+def target_from(value: object) -> TargetSum:
+    """Read a total after normalisation: a finite number above 0, or "median".
+
+    Raises
+    ------
+    UserError
+        If it is neither.
+    """
+    if value == MEDIAN:
+        return MEDIAN
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number < np.inf:
+        raise UserError(f"The total after normalisation is {value!r}; give a number above 0, such as 10000, or median.")
+    return number
+
+
+def share_in(spots: AnnData, genes: npt.NDArray[np.bool_]) -> float:
+    """Return what share of a spot's total some genes have, bool (genes,): the median over the spots with counts."""
+    totals = totals_of(spots)
+    some = totals > 0
+    return float(np.median(_sums(spots, genes)[some] / totals[some])) if some.any() else 1.0
+
+
+def alike(*shares: float) -> bool:
+    """Say whether totals are alike, given the share of each that the genes in common have."""
+    return all(LEAST_SHARE <= share <= 1 / LEAST_SHARE for share in shares)
+
+
+def totalled_over(spots: AnnData, genes: npt.NDArray[np.bool_]) -> AnnData:
+    """Return spots whose totals are over some of their genes, bool (genes,); the counts are shared."""
+    var = spots.var.assign(**{IN_TOTAL: genes})
+    return AnnData(spots.X, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=dict(spots.uns))
+
+
+def genes_in_common(sections: "Sequence[Section]") -> frozenset[str] | None:
+    """Return the genes that totals of sections must be taken over, by the names that all have for them.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        Measured, with one name for each gene.
+
+    Returns
+    -------
+    frozenset of str or None
+        The genes that all sections have; None where totals over all genes are alike, or there is no gene in common.
+    """
+    common = frozenset.intersection(*(frozenset(section.spots.var_names) for section in sections))
+    shares = [share_in(section.spots, section.spots.var_names.isin(common)) for section in sections]
+    return None if alike(*shares) or not common else common
+
+
+def with_totals_over(section: "Section", genes: frozenset[str]) -> "Section":
+    """Return a section whose totals are over some genes, with a note that says so."""
+    inside = section.spots.var_names.isin(genes)
+    note = (
+        f"Its totals are over the {inside.sum():,} genes that all sections have, not over its {len(inside):,}: the "
+        "sections' genes differ too much to compare counts otherwise."
+    )
+    return replace(section, spots=totalled_over(section.spots, inside), notes=(*section.notes, note))
+
+
+def _sums(spots: AnnData, genes: npt.NDArray[np.bool_] | None = None) -> Float64:
+    """Sum counts over genes as a product: a choice of columns would copy them."""
+    weights = np.ones(spots.n_vars) if genes is None else genes.astype(np.float64)
+    return np.asarray(spots.X @ weights, np.float64).ravel()
