@@ -1,14 +1,17 @@
 """A gene is what its Ensembl id says, in whatever file, under whatever name."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
 import pandas as pd
+import torch
 from anndata import AnnData
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
+from napari_cmrcnet.retrieval.bank import build_bank
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.gene_joining import match_genes, with_common_names
 from napari_cmrcnet.sections.patches import PatchSpec
@@ -107,3 +110,20 @@ def test_a_benchmark_opens_each_section_with_the_common_names() -> None:
     joined, named = dataset.joined([first, second])
     assert list(named[1].spots.var_names) == ["TBCE", "X"]
     assert joined.gene_names == {"S1": {}, "S2": {"OLD": "TBCE"}}
+
+
+def test_a_bank_knows_an_id_that_only_a_later_section_has() -> None:
+    """Else a section that calls the gene otherwise would not find it by its id."""
+
+    class Model(torch.nn.Module):
+        def embed_genes(self, expression: torch.Tensor) -> torch.Tensor:
+            return expression
+
+    def measured(name: str, genes: dict[str, str]) -> SimpleNamespace:
+        found = section(name, genes).spots
+        return SimpleNamespace(name=name, patient="", spots=found, xy=np.zeros((2, 2)))
+
+    first, second = measured("S1", {"TBCE": "", "X": B}), measured("S2", {"TBCE": A, "X": B})
+    bank = build_bank(Model(), [first, second], ["TBCE", "X"])  # type: ignore[arg-type, list-item]
+    assert bank.gene_ids == (A, B)
+    assert GeneNames(("OLD",), (A,)).in_common(bank.names) == [(0, 0)]

@@ -174,3 +174,28 @@ def test_repeated_names_of_a_table_are_added_up(tmp_path: Path):
     opened = open_spots(folder)
     assert list(opened.var_names) == ["CD3E", "EPCAM"]
     assert np.array_equal(opened.X.toarray(), [[5, 0], [0, 200], [6, 7]])
+
+
+@pytest.mark.parametrize("column", ["ensembl_id", "ENSEMBL", "gene_ids-0", "feature_id", "Accession"])
+def test_ids_are_found_by_what_they_are_whatever_their_column_is_called(column):
+    names, ids, *_ = cleaned(
+        ["A", "B", "GFP"], length=[1, 2, 3], biotype=["x", "y", "z"], **{column: [*IDS[:2], "GFP"]}
+    )
+    assert (names, ids) == (["A", "B", "GFP"], [*IDS[:2], ""])
+
+
+def test_a_column_of_few_ids_is_no_column_of_ids():
+    assert cleaned(["A", "B", "C"], note=[IDS[0], "long", "short"])[1] == []
+
+
+@pytest.mark.parametrize(
+    "column", ["hgnc_symbol", "GeneSymbol", "Gene Name", "external_gene_name", "name", "gene_symbols-0"]
+)
+def test_symbols_are_found_as_other_tools_call_their_column(column):
+    assert cleaned(IDS[:2], **{column: ["A", "B"]})[:2] == (["A", "B"], IDS[:2])
+
+
+def test_names_that_are_row_numbers_give_way_to_symbols():
+    names, ids, *_ = cleaned(["0", "1", "2"], gene_symbol=["A", "B", "C"], ensembl=IDS[:3])
+    assert (names, ids) == (["A", "B", "C"], IDS[:3])
+    assert cleaned(["0", "1"])[0] == ["0", "1"]

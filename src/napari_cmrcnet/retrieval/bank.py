@@ -260,16 +260,18 @@ def build_bank(
     genes = shared_genes(sections)
     read_to = target_sums or [TARGET_SUM] * len(sections)
     embeddings, expression, obs = [], [], []
+    ids = pd.Series("", index=genes, dtype=object)
     for section, target_sum in zip(sections, read_to, strict=True):
         embeddings.append(_embed(model, expression_of(section.spots, model_genes, target_sum), device))
         expression.append(expression_of(section.spots, genes))
         obs.append(_obs(section))
-    named = next((section for section in sections if "gene_ids" in section.spots.var), sections[0])
+        if "gene_ids" in section.spots.var:
+            ids = ids.where(ids != "", section.spots.var.loc[genes, "gene_ids"])  # the first that is known
     return Bank(
         np.concatenate(embeddings),
         sparse.vstack(expression).tocsc(),
         tuple(genes),
-        GeneNames.of(named.spots.var.loc[genes]).ids,
+        tuple(ids),
         pd.concat(obs, ignore_index=True),
     )
 

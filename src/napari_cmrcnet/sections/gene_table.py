@@ -15,7 +15,11 @@ from napari_cmrcnet.sections.gene_joining import unversioned
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
-_SYMBOL_COLUMNS = ("feature_name", "gene_name", "gene_names", "gene_symbols", "gene_symbol", "symbol", "SYMBOL")
+# Columns of symbols as CELLxGENE, scanpy, 10x, BioMart, Seurat and others call them, letters alone and in lower case.
+_SYMBOL_COLUMNS = (
+    "featurename", "genename", "genenames", "genesymbol", "genesymbols", "symbol", "symbols", "hgncsymbol",
+    "externalgenename", "geneshortname", "gene", "name",
+)  # fmt: skip
 _TYPE_COLUMNS = ("feature_types", "feature_type")
 _GENE_TYPE = "Gene Expression"
 # Probes and codewords of Xenium, CosMx, MERSCOPE and STARmap that measure background, as the files name them.
@@ -31,8 +35,9 @@ def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
     """Return the spots with one column a gene, and notes of what was changed.
 
     - Controls, and features of another type than gene expression, are dropped.
-    - Where most names are Ensembl ids, symbols come from the column that has them, and the ids become ``gene_ids``. A
-      name that is no Ensembl id, such as that of a reporter gene, stays, without an id.
+    - Ids are those of ``gene_ids``, or of the first other column that holds mostly Ensembl ids, whatever its name.
+    - Where most names are Ensembl ids, or numbers, symbols come from the column that has them, and Ensembl ids among
+      the names become ``gene_ids``. A name that is neither, such as that of a reporter gene, stays, without an id.
     - A gene without a symbol has its id as its name; one without both is dropped.
     - Of genes with one symbol and different ids, that of the lowest id keeps the symbol, and the others have their id
       (without version) added, ``TBCE_ENSG00000284770``, whatever their order in the file.
@@ -103,16 +108,27 @@ def _is_ensembl(names: pd.Series) -> np.ndarray:
 
 def _symbols_and_ids(var: pd.DataFrame, raw_names: pd.Series, genes: np.ndarray) -> tuple[pd.Series, pd.Series]:
     """Return symbols and ids of all columns, ``""`` where there is none."""
-    names = _texts(raw_names)
-    ids = _texts(var["gene_ids"]) if "gene_ids" in var else pd.Series("", index=names.index, dtype=object)
-    ensembl = _is_ensembl(names)
-    if not genes.any() or ensembl[genes].mean() <= 0.5:
+    names, ids = _texts(raw_names), _ids(var, genes)
+    ensembl, number = _is_ensembl(names), names.str.fullmatch(r"\d+").to_numpy(bool)
+    if not genes.any() or (ensembl | number)[genes].mean() <= 0.5:
         return names, ids
     ids = ids.where(_is_ensembl(ids), names.where(ensembl, ""))
-    for column in _SYMBOL_COLUMNS:
-        if column in var:
-            return _texts(var[column]).where(ensembl, names), ids
+    columns = {re.sub("[^a-z]", "", str(column).lower()): column for column in reversed(var.columns)}
+    for column in (columns[name] for name in _SYMBOL_COLUMNS if name in columns):
+        return _texts(var[column]).where(ensembl | number, names), ids
     return names, ids
+
+
+def _ids(var: pd.DataFrame, genes: np.ndarray) -> pd.Series:
+    """Return the ids of all columns: those called so, or of the first column of texts that are mostly Ensembl ids."""
+    if "gene_ids" in var:
+        return _texts(var["gene_ids"])
+    for column in var.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in var.dtypes]]:
+        known = (texts := _texts(var[column]))[genes]
+        known = known[known != ""]
+        if len(known) and _is_ensembl(known).mean() > 0.5:
+            return texts.where(_is_ensembl(texts), "")
+    return pd.Series("", index=range(len(var)), dtype=object)
 
 
 def _distinct(names: pd.Series, ids: pd.Series, kept: np.ndarray) -> pd.Series:
