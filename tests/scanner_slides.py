@@ -1,5 +1,6 @@
 """Slides as scanners write them, made for tests."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +58,62 @@ def write_scn(path: Path, size: tuple[int, int] = (1024, 768), corner: tuple[int
                 software=False,
             )
     return path
+
+
+def write_czi(path: Path, planes: list[np.ndarray], tile: int = 256, mpp: float = 0.5) -> Path:
+    """Write a Zeiss CZI without compression: one level, tiles that meet, and a focal plane for each image.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    planes : list of uint8 (h, w, 3)
+        The focal planes.
+    tile : int
+        Side of its tiles.
+    mpp : float
+        µm per pixel.
+    """
+    height, width, _ = planes[0].shape
+    xml = (
+        "<ImageDocument><Metadata><Information><Image>"
+        f"<PixelType>Bgr24</PixelType><SizeX>{width}</SizeX><SizeY>{height}</SizeY><SizeC>1</SizeC>"
+        f"<SizeZ>{len(planes)}</SizeZ></Image></Information><Scaling><Items>"
+        + "".join(f'<Distance Id="{axis}"><Value>{mpp * 1e-6}</Value></Distance>' for axis in "XY")
+        + "</Items></Scaling></Metadata></ImageDocument>"
+    ).encode()
+    with open(path, "wb") as stream:
+        stream.write(_segment("ZISRAWFILE", bytes(512)))
+        entries = b""
+        for z, plane in enumerate(planes):
+            for y in range(0, height, tile):
+                for x in range(0, width, tile):
+                    pixels = np.ascontiguousarray(plane[y : y + tile, x : x + tile, ::-1])
+                    entry = _entry(stream.tell(), (x, y), pixels.shape, z)
+                    entries += entry
+                    data = pixels.tobytes()
+                    head = (struct.pack("<iiq", 0, 0, len(data)) + entry).ljust(256, b"\0")
+                    stream.write(_segment("ZISRAWSUBBLOCK", head + data))
+        directory = stream.tell()
+        count = len(planes) * -(-height // tile) * -(-width // tile)
+        stream.write(_segment("ZISRAWDIRECTORY", struct.pack("<i124x", count) + entries))
+        metadata = stream.tell()
+        stream.write(_segment("ZISRAWMETADATA", struct.pack("<ii248x", len(xml), 0) + xml))
+        stream.seek(0)
+        about = struct.pack("<iiii16s16siqqiq", 1, 0, 0, 0, bytes(16), bytes(16), 0, directory, metadata, 0, 0)
+        stream.write(_segment("ZISRAWFILE", about.ljust(512, b"\0")))
+    return path
+
+
+def _segment(name: str, data: bytes) -> bytes:
+    padded = data.ljust(-(-len(data) // 32) * 32, b"\0")
+    return struct.pack("<16sqq", name.encode(), len(padded), len(data)) + padded
+
+
+def _entry(position: int, corner: tuple[int, int], shape: tuple[int, ...], z: int) -> bytes:
+    """Return the directory's entry of a tile, of schema DV and pixel type Bgr24."""
+    sizes = {"X": (corner[0], shape[1]), "Y": (corner[1], shape[0]), "C": (0, 1), "Z": (z, 1)}
+    dimensions = (
+        struct.pack("<4siifi", axis.encode(), start, size, float(start), size) for axis, (start, size) in sizes.items()
+    )
+    return struct.pack("<2siqiiB5si", b"DV", 3, position, 0, 0, 0, bytes(5), len(sizes)) + b"".join(dimensions)

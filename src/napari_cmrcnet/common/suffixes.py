@@ -7,8 +7,8 @@ refer to code; a test compares the two.
 from collections.abc import Sequence
 
 SLIDES = (
-    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".czi", ".dcm",
-    ".tif", ".tiff", ".btf", ".tf8", ".qptiff", ".png", ".jpg", ".jpeg",
+    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".czi", ".vsi", ".isyntax", ".i2syntax",
+    ".dcm",    ".tif", ".tiff", ".btf", ".tf8", ".qptiff", ".png", ".jpg", ".jpeg",
 )  # fmt: skip
 NAPARI_READS = (".png", ".jpg", ".jpeg")
 """Pictures that napari opens itself unless it is told otherwise; a slide among them is chosen in the Predict panel."""

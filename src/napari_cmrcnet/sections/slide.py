@@ -9,25 +9,18 @@ from typing import Self
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import cannot_read, first_line
 from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.sections import orientation, slide_openslide
+from napari_cmrcnet.sections import orientation
 from napari_cmrcnet.sections.resample import Resampler, axis_parts
-from napari_cmrcnet.sections.slide_checks import check_expansion, open_tiff
-from napari_cmrcnet.sections.slide_dicom import dicom_instance
-from napari_cmrcnet.sections.slide_flat import PictureSource, with_overview
-from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
-from napari_cmrcnet.sections.slide_planes import UnsupportedError
-from napari_cmrcnet.sections.slide_probe import files_of, probe
+from napari_cmrcnet.sections.slide_flat import with_overview
+from napari_cmrcnet.sections.slide_opening import open_source
 from napari_cmrcnet.sections.slide_reader import CACHE_BYTES, TileReader
 from napari_cmrcnet.sections.slide_source import Bounds, Level, Pixels, Source, TileError
-from napari_cmrcnet.sections.slide_tiff import TiffSource
 
 __all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
 
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 BAND_PIXELS = 2**22  # read at once for a thumbnail
 THUMBNAIL_COLUMNS = 256  # resampled at once
 
@@ -163,7 +156,8 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
     """Open a slide, whatever its format: the content counts, not the file's name.
 
     Scanner formats are read through OpenSlide (SVS, NDPI, MRXS, SCN, BIF, DICOM …), TIFF and SVS with JPEG tiles
-    directly, and PNG and JPEG pictures. Where both can read a TIFF, the one that sees more pyramid levels does.
+    directly, and PNG and JPEG pictures. Where both can read a TIFF, the one that sees more pyramid levels does. What of
+    CZI OpenSlide cannot read, VSI and iSyntax are read through fastslide where it is installed.
 
     Parameters
     ----------
@@ -185,7 +179,7 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
     path = Path(path)
     check_name(path)
     try:
-        source = _open_source(path)
+        source = open_source(path)
     except OSError as error:
         raise cannot_read(path, error, f"{path} cannot be opened ({first_line(error)}).") from error
     try:
@@ -193,89 +187,3 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
     except BaseException:  # a full disk, or cancelled
         source.close()
         raise
-
-
-def _open_source(path: Path) -> Source:
-    if path.is_dir():
-        return _openslide(*dicom_instance(path))
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; check the path.")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty; copy or download it again.")
-    with open(path, "rb") as stream:
-        start = stream.read(4)
-    if start in TIFF_STARTS:
-        return _open_tiff(path)
-    if start.startswith(PICTURE_STARTS):
-        return PictureSource(path, path.read_bytes())
-    if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
-        raise UserError(f"{path} needs the folder {path.with_suffix('').name} with its tiles beside it; copy both.")
-    if slide_openslide.vendor(path) is None:
-        raise UserError(
-            f"{path} is not a slide that can be read (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, PNG, JPEG); "
-            "check that it is the right file, and whole."
-        )
-    return _openslide(path)
-
-
-def _openslide(path: Path, note: str = "") -> Source:
-    """Open a slide through OpenSlide, once another process has read it."""
-    probe(path)
-    source = OpenSlideSource(path, note)
-    try:
-        check_expansion(path, source.levels, sum(file.stat().st_size for file in files_of(path)))
-    except BaseException:
-        source.close()
-        raise
-    return source
-
-
-def _open_tiff(path: Path) -> Source:
-    """Open a TIFF file, once its sizes are checked, with whichever reader serves it best."""
-    tiff = open_tiff(path)
-    keep = False
-    try:
-        vendor = slide_openslide.vendor(path)
-        if vendor not in (None, "generic-tiff", "aperio"):
-            return _openslide(path)
-        try:
-            source = TiffSource(path, tiff)
-        except UnsupportedError as reason:
-            return _openslide_after(path, vendor, reason)
-        if vendor is not None and (better := _openslide_instead(path, vendor, source)) is not None:
-            return better
-        keep = True
-        return source
-    finally:
-        if not keep:
-            tiff.close()
-
-
-def _openslide_after(path: Path, vendor: str | None, reason: UnsupportedError) -> Source:
-    """Open with OpenSlide what is not read here; where that cannot either, say why it is not read here."""
-    refusal = UserError(f"{path} cannot be read: {reason}; {reason.advice}.")
-    if vendor is None or not reason.elsewhere:
-        raise refusal from reason
-    try:
-        other = _openslide(path)
-    except UserError as error:
-        raise refusal from error
-    try:
-        other.read_tile(len(other.levels) - 1, 0, 0)  # it opens what it cannot decode
-    except TileError as error:
-        other.close()
-        raise refusal from error
-    return other
-
-
-def _openslide_instead(path: Path, vendor: str, source: TiffSource) -> Source | None:
-    """Return OpenSlide's view of a TIFF file where it is the fuller one."""
-    try:
-        other = OpenSlideSource(path)
-    except UserError:  # it lacks some of the codecs, and we have opened the file already
-        return None
-    if len(other.levels) > len(source.levels) or (vendor == "aperio" and not source.complete):
-        probe(path)
-        return other
-    other.close()
-    return None

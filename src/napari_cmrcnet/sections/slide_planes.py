@@ -48,6 +48,13 @@ def page_planes(page: Any, key: Any) -> list[Plane]:
     return [Plane(page, key, colour * tiles) for colour in range(colours)]
 
 
+def focal_plane(count: int) -> tuple[int, str]:
+    """Return the focal plane that is read, counted from 0, and a sentence on it where there are others."""
+    middle = count // 2
+    note = f"It has {count} focal planes; the one in the middle, number {middle + 1}, is read."
+    return middle, note if count > 1 else ""
+
+
 def chosen_pages(series: Any) -> tuple[list[int], str]:
     """Choose the pages that are read: of a stack, those of one focal plane.
 
@@ -77,9 +84,9 @@ def chosen_pages(series: Any) -> tuple[list[int], str]:
             channels *= size
             at.append(np.arange(size))
         else:
-            place, what = (size // 2, "focal planes") if axis == "Z" else (0, "images of one size")
-            which = "the one in the middle" if axis == "Z" else "the first"
-            notes.append(f"It has {size} {what}; {which}, number {place + 1}, is read.")
+            first = 0, f"It has {size} images of one size; the first is read."
+            place, note = focal_plane(size) if axis == "Z" else first
+            notes.append(note)
             at.append(np.array([place]))
     if channels not in (1, 3):
         raise UnsupportedError(f"it has {channels} channels, as fluorescence has, not one image in colour", BRIGHTFIELD)

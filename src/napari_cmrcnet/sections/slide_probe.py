@@ -1,8 +1,8 @@
-"""A first look at a slide in a process of its own: what ends OpenSlide must not end napari.
+"""A first look at a slide in a process of its own: what ends OpenSlide or fastslide must not end napari.
 
-OpenSlide decodes in compiled code, which a damaged file can make crash; no exception is raised then. So before a slide
-is read through it for the first time, another process opens it and reads tiles all over each level. The answer is kept
-in the cache folder by the identity of the files, so that a slide is looked at once.
+These decode in compiled code, which a damaged file can make crash; no exception is raised then. So before a slide
+is read through one of them for the first time, another process opens it and reads tiles all over each level. The
+answer is kept in the cache folder by the identity of the files, so that a slide is looked at once.
 """
 
 import hashlib
@@ -13,11 +13,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.sections.slide_source import Level
+from napari_cmrcnet.sections.slide_source import Level, tiles_folder
+
+Reader = Literal["openslide", "fastslide"]
 
 BUDGET_S = 2.0  # of reading; a slide of a few hundred tiles is read whole
 MOST_TILES = 1000  # of a level
@@ -26,25 +29,27 @@ SOUND, CRASHES, HANGS = "sound", "crashes", "hangs"
 FAILED = 1  # exit code where it cannot be opened: who opens it then gets the same error, with its words
 
 
-def probe(path: Path) -> None:
-    """Refuse a slide that OpenSlide cannot read without ending the process.
+def probe(path: Path, reader: Reader = "openslide") -> None:
+    """Refuse a slide that a reader cannot read without ending the process.
 
     Parameters
     ----------
     path : Path
-        The file that OpenSlide opens; for DICOM an instance of the slide.
+        The file that is opened; for DICOM an instance of the slide.
+    reader : "openslide" or "fastslide"
+        What opens it.
 
     Raises
     ------
     UserError
         If another process that read it was ended by the system, or did not end within two minutes.
     """
-    kept = cache_folder("probes") / _identity(path)
+    kept = cache_folder("probes") / _identity(path, reader)
     try:
         answer = kept.read_text("utf-8")
         mark_used(kept)
     except (OSError, ValueError):
-        answer = _look(path)
+        answer = _look(path, reader)
         with atomic_file(kept) as temporary:
             temporary.write_text(answer, "utf-8")
     if answer == CRASHES:
@@ -53,8 +58,8 @@ def probe(path: Path) -> None:
         raise UserError(f"{path} cannot be read within {TIMEOUT_S} s; it is damaged: copy or download it again.")
 
 
-def _look(path: Path) -> str:
-    command = [sys.executable, "-m", __name__, str(path)]
+def _look(path: Path, reader: Reader) -> str:
+    command = [sys.executable, "-m", __name__, reader, str(path)]
     try:
         code = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False).returncode
     except subprocess.TimeoutExpired:
@@ -62,9 +67,9 @@ def _look(path: Path) -> str:
     return SOUND if code in (0, FAILED) else CRASHES
 
 
-def _identity(path: Path) -> str:
+def _identity(path: Path, reader: Reader) -> str:
     """Return a name that another content of the slide's files would not have."""
-    text = [f"probe 1 {path.resolve()}"]
+    text = [f"probe 2 {reader} {path.resolve()}"]
     for file in files_of(path):
         facts = file.stat()
         text.append(f"{file.name} {facts.st_size} {facts.st_mtime_ns}")
@@ -72,18 +77,20 @@ def _identity(path: Path) -> str:
 
 
 def files_of(path: Path) -> Iterable[Path]:
-    """Return the files that OpenSlide may read with this one: the instances beside it, the tiles in its folder."""
-    folder = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path.parent
-    beside = path.suffix.lower() in (".mrxs", ".vms", ".vmu", ".dcm", "")
-    return sorted(file for file in folder.iterdir() if file.is_file()) if beside and folder.is_dir() else [path]
+    """Return the files that are read with this one: the instances beside it, the tiles in its folder."""
+    if (tiles := tiles_folder(path)) is not None:
+        return [path, *sorted(file for file in tiles.rglob("*") if file.is_file())]
+    beside = path.suffix.lower() in (".vms", ".vmu", ".dcm", "")
+    return sorted(file for file in path.parent.iterdir() if file.is_file()) if beside else [path]
 
 
-def main(path: str) -> int:
-    """Read tiles all over each level, as `OpenSlideSource` would; the exit code says whether it could be opened."""
+def main(reader: str, path: str) -> int:
+    """Read tiles all over each level, as the reader's source would; the exit code says whether it could be opened."""
+    from napari_cmrcnet.sections.slide_fastslide import FastSlideSource
     from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
 
     try:
-        source = OpenSlideSource(Path(path))
+        source = FastSlideSource(Path(path)) if reader == "fastslide" else OpenSlideSource(Path(path))
     except UserError:
         return FAILED
     until = time.monotonic() + BUDGET_S
@@ -109,4 +116,4 @@ def _all_over(levels: Sequence[Level], tile_sizes: Sequence[tuple[int, int]]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -133,6 +134,16 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of the file."""
         ...
+
+
+def tiles_folder(path: Path) -> Path | None:
+    """Return the folder beside a file in which its format keeps the tiles, None for formats that do not."""
+    match path.suffix.lower():
+        case ".mrxs":
+            return path.with_suffix("")
+        case ".vsi":
+            return path.with_name(f"_{path.stem}_")
+    return None
 
 
 def level_downsample(full: tuple[int, int], size: tuple[int, int]) -> float:

@@ -17,6 +17,7 @@ from napari_cmrcnet.common.files import atomic_file, sha256
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.slide_source import tiles_folder
 
 # Counted up when the same slide would give other pixels, so that no old cache is taken for a new one.
 CACHE_VERSION = 1
@@ -49,8 +50,8 @@ def _digest_of(file: Path, _size: int, _changed: int) -> str:
 def _slide_files(path: Path) -> Iterable[Path]:
     if path.is_dir():
         return (file for file in path.rglob("*") if file.is_file())
-    if path.suffix.lower() == ".mrxs":
-        return [path, *(file for file in path.with_suffix("").rglob("*") if file.is_file())]
+    if (tiles := tiles_folder(path)) is not None:
+        return [path, *(file for file in tiles.rglob("*") if file.is_file())]
     if path.suffix.lower() == ".dcm":
         return path.parent.glob("*.dcm")
     return [path]
