@@ -140,6 +140,16 @@ def untrained_checkpoint(
 
 
 @pytest.fixture
+def cluster() -> "Iterator[str]":
+    """A dask scheduler and a worker in this process."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=None
+    ) as local:
+        yield local.scheduler_address
+
+
+@pytest.fixture
 def weighted_checkpoint(untrained_checkpoint: "Checkpoint", tmp_path: Path) -> "Checkpoint":
     """The same, but its values are weighted means of 20 neighbours."""
     from napari_cmrcnet.retrieval.protocol import Query

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,16 +169,6 @@ def test_a_worker_stops_when_the_parent_says_so(
 def test_a_checkpoint_replaced_meanwhile(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
     task = many.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", "auto", 9, None, 0)
     assert "was replaced meanwhile" in str(spread.run_unit(task))
-
-
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """A dask scheduler and a worker in this process."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=None
-    ) as local:
-        yield local.scheduler_address
 
 
 def test_a_dask_cluster_gives_the_same(rows: list[SheetRow], checkpoint: Path, tmp_path: Path, cluster: str) -> None:

@@ -62,9 +62,14 @@ def test_a_mouse_section_is_refused_by_the_command_line(
     assert not (tmp_path / "m.h5ad").exists()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("where", ["here", "in processes", "on a cluster"])
 def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
-    human: Checkpoint, mouse: tuple[Path, Path], tmp_path: Path, write_section: Callable[..., Any], workers: int
+    human: Checkpoint,
+    mouse: tuple[Path, Path],
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    request: pytest.FixtureRequest,
+    where: str,
 ) -> None:
     slide, path = write_section(tmp_path / "data", "C", 4)
     spots = anndata.read_h5ad(path)
@@ -72,8 +77,12 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
     spots.write_h5ad(path)
     rows = [SheetRow("M", *mouse, "P8"), SheetRow("C", slide, path, "P1")]
     assert human.path is not None
+    workers = 2 if where == "in processes" else 1
+    scheduler = request.getfixturevalue("cluster") if where == "on a cluster" else None
     with pytest.raises(UserError, match=f"1 of 2 slides could not be predicted: M: .*{REFUSED}"):
-        finish(predict_sheet(rows, human.path, tmp_path / "out", k=5, device="cpu", workers=workers))
+        finish(
+            predict_sheet(rows, human.path, tmp_path / "out", k=5, device="cpu", workers=workers, scheduler=scheduler)
+        )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["C.h5ad"]
     warnings = " ".join(Prediction.load(tmp_path / "out" / "C.h5ad").provenance.warnings)
     assert "C is of patient P1, of whom the checkpoint has seen other sections" in warnings

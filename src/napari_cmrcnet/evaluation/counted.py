@@ -6,15 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_cmrcnet.evaluation.metrics import pcc, undefined
+from napari_cmrcnet.sections.totals import least_counts
 
 NOT_MEASURED = "not measured"
 
 MIN_SPOTS = 10
 """Spots at which a gene must be found to have a score."""
-WHOLE_TRANSCRIPTOME = 1000
-"""Genes from which a section counts as one of the whole transcriptome and not of a panel."""
-MIN_UMI, MIN_UMI_PANEL = 100, 10
-"""Counts that a spot must have to count in a score: of a whole transcriptome, of a panel."""
 
 
 def detected_spots(counts: Any) -> NDArray[np.int64]:
@@ -94,10 +91,3 @@ def scored_spots(totals: ArrayLike, n_genes: int, min_umi: int | None = None) ->
         than 1,000 genes, whose spots hold that much less.
     """
     return np.asarray(np.asarray(totals) >= least_counts(n_genes, min_umi), bool)
-
-
-def least_counts(n_genes: int, min_umi: int | None = None) -> int:
-    """Return how many counts a spot must have to count, see `scored_spots`."""
-    if min_umi is not None:
-        return min_umi
-    return MIN_UMI if n_genes >= WHOLE_TRANSCRIPTOME else MIN_UMI_PANEL

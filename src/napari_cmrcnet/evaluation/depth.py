@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cmrcnet.evaluation.counted import MIN_UMI, MIN_UMI_PANEL, WHOLE_TRANSCRIPTOME
 from napari_cmrcnet.evaluation.metrics import pair, unit
+from napari_cmrcnet.sections.totals import least_counts
 
 Array = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ class Depth:
     @property
     def shallow(self) -> bool:
         """Whether so little was read that depth shapes all expression."""
-        enough = DEEP_COUNTS * (MIN_UMI if self.n_genes >= WHOLE_TRANSCRIPTOME else MIN_UMI_PANEL)
+        enough = DEEP_COUNTS * least_counts(self.n_genes)
         return self.median_total < enough or self.share > SHALLOW_SHARE
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from napari_cmrcnet.retrieval.protocol import Query, average_in_words
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import is_spots, open_spots
+from napari_cmrcnet.sections.totals import least_counts, totals_of
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def _spots(path: Path) -> Description:
         "lattice pitch": f"{lattice.pitch:.1f} px" if lattice.pitch > 0 else "none found",
     }
     if spots.X is not None:
-        totals = spots.X.sum(axis=1)
+        totals, least = totals_of(spots), least_counts(spots.n_vars)
         facts["counts a spot"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
+        facts["not scored"] = f"{(totals < least).sum()} spots, of fewer than {least} counts"
     if about["synthetic"]:
         facts["synthetic"] = "yes: simulated, not measured"
     return Description("spots", facts, tuple(about["notes"]))

@@ -18,7 +18,6 @@ from napari_cmrcnet.sections.formats.spaceranger import outs_folder, read_spacer
 from napari_cmrcnet.sections.gene_table import clean_genes
 from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 
-FEW_COUNTS = 100
 SUPPORTED = "an .h5ad file, a Space Ranger outs folder, or first-generation ST counts with their *_selection.tsv"
 
 
@@ -162,8 +161,6 @@ def _with_genes(path: Path, spots: AnnData, notes: list[str]) -> AnnData:
 
 def _with_enough_counts(path: Path, spots: AnnData, min_umi: int, notes: list[str]) -> AnnData:
     totals = np.asarray(spots.X.sum(axis=1)).ravel()
-    if few := int((totals < FEW_COUNTS).sum()):
-        notes.append(f"{few} of {len(totals)} spots have fewer than {FEW_COUNTS} counts.")
     enough = totals >= min_umi
     if enough.all():
         return spots

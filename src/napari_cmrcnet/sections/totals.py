@@ -31,6 +31,11 @@ LEAST_SHARE = 0.95
 Log-normalised values then differ by at most -log(0.95) = 0.05, a tenth of the least span of a colour bar.
 """
 
+WHOLE_TRANSCRIPTOME = 1000
+"""Genes from which a section counts as one of the whole transcriptome and not of a panel."""
+MIN_UMI, MIN_UMI_PANEL = 100, 10
+"""Counts that a spot must have to count in a score: of a whole transcriptome, of a panel."""
+
 
 def totals_of(spots: AnnData) -> Float64:
     """Return the total count of each spot, float64 (n,), over the genes of ``var["in_total"]``; without it over all."""
@@ -116,6 +121,13 @@ def with_totals_over(section: "Section", genes: frozenset[str]) -> "Section":
         "sections' genes differ too much to compare counts otherwise."
     )
     return replace(section, spots=totalled_over(section.spots, inside), notes=(*section.notes, note))
+
+
+def least_counts(n_genes: int, min_umi: int | None = None) -> int:
+    """Return how many counts a spot must have to count, as a spot of a panel holds that much less."""
+    if min_umi is not None:
+        return min_umi
+    return MIN_UMI if n_genes >= WHOLE_TRANSCRIPTOME else MIN_UMI_PANEL
 
 
 def _sums(spots: AnnData, genes: npt.NDArray[np.bool_] | None = None) -> Float64:
