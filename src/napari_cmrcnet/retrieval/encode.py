@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,12 +14,28 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
 from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.device import autocast, choose_precision, enough_memory, release_memory
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.sections.patches import PatchBatch
+
+
+class ImageEmbedder(Protocol):
+    """What embeds patches: CMRCNet, or a frozen encoder."""
+
+    def to(self, device: torch.device) -> "ImageEmbedder":
+        """Move to a device."""
+        ...
+
+    def eval(self) -> "ImageEmbedder":
+        """Set to evaluation mode."""
+        ...
+
+    def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed patches (b, 3, h, w), shifted and scaled; return (b, d)."""
+        ...
+
 
 READ_AHEAD = 2  # batches; one patch of 224 px is 150 KB
 
@@ -69,7 +86,7 @@ def to_input(
 
 
 def encode_patches(
-    model: CMRCNet,
+    model: ImageEmbedder,
     batches: Iterable[PatchBatch],
     n: int,
     *,
@@ -85,7 +102,7 @@ def encode_patches(
 
     Parameters
     ----------
-    model : CMRCNet
+    model : CMRCNet or another that embeds patches
         Moved to the device and left in evaluation mode.
     batches : iterable of PatchBatch
         Read in a thread, which has ended when this job ends, however it does.
@@ -149,7 +166,7 @@ class _Encoder:
 
     def __init__(
         self,
-        model: CMRCNet,
+        model: ImageEmbedder,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device,

@@ -153,7 +153,7 @@ class PredictedDepth:
         features = np.concatenate(described)
         depth = np.concatenate([log_totals(section) for section in task.training])
         errors = dict.fromkeys(self.penalties, 0.0)
-        parts = _parts(task.training)
+        parts = parts_of(task.training)
         for done, part in enumerate(parts):
             yield Progress("Choosing the penalty", done, len(parts))
             others = np.setdiff1d(np.arange(len(depth)), part)
@@ -171,7 +171,7 @@ def log_totals(section: Section) -> NDArray[np.float64]:
     return np.log1p(totals_of(section.spots))
 
 
-def _parts(training: tuple[Section, ...]) -> list[NDArray[np.int64]]:
+def parts_of(training: tuple[Section, ...]) -> list[NDArray[np.int64]]:
     """Return the rows, among all training spots, of each section; of a single section, of its compact parts."""
     if len(training) == 1:
         parts = compact_blocks(training[0].xy, -(-len(training[0].spots) // PARTS))

@@ -170,6 +170,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "nearest": _made_by("floors", "ColourNearest"),
     "depth": _made_by("floors", "PredictedDepth"),
     "ceiling": _made_by("floors", "NeighbourCeiling"),
+    "frozen": _made_by("frozen", "FrozenRidge"),
     "stnet": _made_by("stnet", "STNet"),
     "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),
     "histogene": _made_by("histogene", "HisToGene"),
