@@ -1,5 +1,5 @@
 # make demo   see what it does        make test   all checks        make bench   how fast it is (docs/performance.md)
-# make faults   how it bears damaged files (docs/reliability.md); N=1000000 for the long run
+# make docs   the guide as a site        make faults   how it bears damaged files (docs/reliability.md); N=1000000 for the long run
 # Each builds .venv and installs what is missing.
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
 	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
 
-.PHONY: demo test test-pyside6 test-pyqt6 lint bench faults sample clean
+.PHONY: demo test test-pyside6 test-pyqt6 window-packages lint docs bench faults sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
@@ -24,11 +24,17 @@ test: $(VENV)/.installed-test lint
 test-pyside6 test-pyqt6: test-%:
 	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10
 
+window-packages:
+	@echo $(WINDOW_PACKAGES)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
@@ -52,4 +58,8 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	touch $@

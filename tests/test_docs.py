@@ -8,9 +8,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES_BESIDE = sorted(ROOT.glob("*.md"))
+PACKAGE = ROOT / "src/napari_cmrcnet"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, *PAGES_BESIDE], ids=lambda page: page.stem)
 def test_links_and_pictures_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
     local = [target.partition("#")[0] for target in targets if "://" not in target]
@@ -21,6 +23,14 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert [page.name for page in PAGES if str(page.relative_to(ROOT / "docs")) not in menu] == []
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_files_that_contributors_are_sent_to_are_there(page: str) -> None:
+    named = set(re.findall(r"`((?:[\w.]+/)+(?:\w+\.(?:py|md))?|\w+\.yaml)`", (ROOT / page).read_text("utf-8")))
+    there = {path for path in named if (PACKAGE / path).exists() or (ROOT / path).exists()}
+    assert there
+    assert sorted(path for path in named - there if "NAME" not in path) == []
 
 
 def test_the_panels_that_the_guide_opens_are_in_the_menu_of_napari() -> None:
