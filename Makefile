@@ -20,6 +20,7 @@ test: $(VENV)/.installed-test lint
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
 	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses logical --maxprocesses 4 --dist loadfile --durations=10
 	$(MAKE) --jobs 2 --output-sync test-pyside6 test-pyqt6
+	$(MAKE) faults
 
 test-pyside6 test-pyqt6: test-%:
 	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10

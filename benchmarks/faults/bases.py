@@ -20,17 +20,17 @@ Files = dict[str, bytes]
 """Content by name within a folder."""
 
 
-def picture(side: int = SIDE) -> np.ndarray:
+def picture(side: int = SIDE, seed: int = 0) -> np.ndarray:
     """Return something like stained tissue, uint8 (side, side, 3)."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
     waves = np.stack([200 + 40 * np.sin(9 * x), 120 + 60 * np.cos(7 * y), 170 + 30 * np.sin(5 * (x + y))], axis=-1)
     return (waves + rng.normal(0, 8, waves.shape)).clip(0, 255).astype(np.uint8)
 
 
-def spots() -> anndata.AnnData:
+def spots(seed: int = 1) -> anndata.AnnData:
     """Return a section with counts and positions on the picture."""
-    counts = np.random.default_rng(1).poisson(5, (SPOTS, GENES)).astype(np.float32)
+    counts = np.random.default_rng(seed).poisson(5, (SPOTS, GENES)).astype(np.float32)
     row, column = np.divmod(np.arange(SPOTS), 4)
     names = [f"SPOT{i}" for i in range(SPOTS)]
     table = anndata.AnnData(
