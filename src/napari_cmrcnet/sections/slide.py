@@ -157,7 +157,7 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
 
     Scanner formats are read through OpenSlide (SVS, NDPI, MRXS, SCN, BIF, DICOM …), TIFF and SVS with JPEG tiles
     directly, and PNG and JPEG pictures. Where both can read a TIFF, the one that sees more pyramid levels does. What of
-    CZI OpenSlide cannot read, VSI and iSyntax are read through fastslide where it is installed.
+    CZI OpenSlide cannot read, VSI and iSyntax are read through fastslide where it is installed; OME-Zarr through zarr.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from napari_cmrcnet.sections.slide_planes import UnsupportedError
 from napari_cmrcnet.sections.slide_probe import files_of, probe
 from napari_cmrcnet.sections.slide_source import Source, TileError, tiles_folder
 from napari_cmrcnet.sections.slide_tiff import TiffSource
+from napari_cmrcnet.sections.slide_zarr import ZarrSource, is_ome_zarr
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
@@ -26,6 +27,8 @@ def open_source(path: Path) -> Source:
     UserError, OSError
         If it cannot be opened.
     """
+    if path.is_dir() and is_ome_zarr(path):
+        return ZarrSource(path)
     if path.is_dir():
         return _openslide(*dicom_instance(path))
     if not path.is_file():

@@ -7,9 +7,13 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from napari_cmrcnet.sections.slide_reader import TileReader
+from napari_cmrcnet.sections.slide_source import Source
+
 IN_COLOUR = (["red", "green", "blue"], ["r", "g", "b"])
 NUMBERED = re.compile(r"(channel|ch|c|band|plane|image|sample)?[\s:_#-]*\d*([\s:_-]*\d+)*", re.IGNORECASE)
 FLUORESCENT = ("Fluor", "EmissionWavelength", "ExcitationWavelength")
+DARK, DARK_PX = 64, 32  # of 255: below it at half of the places, of so many pixels, a picture is no brightfield image
 PICTURE = "save it as an 8-bit RGB TIFF pyramid"
 BRIGHTFIELD = "give the brightfield (H&E) image of the section"
 
@@ -114,7 +118,7 @@ def level_planes(level: Any, pages: list[int]) -> list[Plane]:
 
 
 def check_colours(pixels: Element | None) -> None:
-    """Refuse three channels that OME-XML says are no red, green and blue.
+    """Refuse channels that OME-XML says are no red, green and blue.
 
     Raises
     ------
@@ -122,14 +126,40 @@ def check_colours(pixels: Element | None) -> None:
         If a channel is called otherwise, or has the properties of fluorescence.
     """
     channels = [] if pixels is None else [each for each in pixels if each.tag.rpartition("}")[2] == "Channel"]
-    if len(channels) < 2:
-        return
-    names = [str(channel.get("Name") or "").strip() for channel in channels]
-    unnamed = all(map(NUMBERED.fullmatch, names))
-    other = not unnamed and [name.casefold() for name in names] not in IN_COLOUR
     fluorescent = any(channel.get(name) for channel in channels for name in FLUORESCENT)
-    if other or fluorescent or any(channel.get("ContrastMethod") == "Fluorescence" for channel in channels):
+    fluorescent |= any(channel.get("ContrastMethod") == "Fluorescence" for channel in channels)
+    check_names([str(channel.get("Name") or "").strip() for channel in channels], fluorescent)
+
+
+def check_names(names: list[str], fluorescent: bool = False) -> None:
+    """Refuse channels that are named, and not red, green and blue; or several that are known to be of fluorescence.
+
+    Raises
+    ------
+    UnsupportedError
+        With the names.
+    """
+    unnamed = all(map(NUMBERED.fullmatch, names))
+    if len(names) > 1 and (fluorescent or not (unnamed or [name.casefold() for name in names] in IN_COLOUR)):
         listed = f" ({', '.join(filter(None, names))})" if any(names) else ""
         raise UnsupportedError(
-            f"it has {len(channels)} channels{listed}, as fluorescence has, not one image in colour", BRIGHTFIELD
+            f"it has {len(names)} channels{listed}, as fluorescence has, not one image in colour", BRIGHTFIELD
+        )
+
+
+def check_bright(source: Source) -> None:
+    """Refuse three channels without names that are dark as fluorescence is: glass is bright.
+
+    Raises
+    ------
+    UnsupportedError
+        If most places of the smallest level are dark.
+    """
+    reader, level, side = TileReader(source), len(source.levels) - 1, DARK_PX
+    width, height = source.levels[level].width, source.levels[level].height
+    places = [(width * x // 6 - side // 2, height * y // 6 - side // 2) for x in range(1, 6) for y in range(1, 6)]
+    light = [reader.read(level, *place, side, side, skip_damaged=True).mean(axis=(0, 1)).max() for place in places]
+    if np.median(light) < DARK:
+        raise UnsupportedError(
+            "it has 3 channels that are dark, as fluorescence is, not one image in colour", BRIGHTFIELD
         )

@@ -18,6 +18,7 @@ from napari_cmrcnet.sections.slide_planes import (
     BRIGHTFIELD,
     Plane,
     UnsupportedError,
+    check_bright,
     check_colours,
     chosen_pages,
     level_planes,
@@ -46,7 +47,6 @@ GREY = (
 ICC_PROFILE = 34675  # TIFF's tag
 MAX_STRIP_PIXELS = 2**30  # 3 GB decoded
 PROBES, PROBE_PX = 3, 16  # places on each side, and their size, at which a page is compared with the level above
-DARK, DARK_PX = 64, 32  # of 255: below it at half of the places, of so many pixels, a picture is no brightfield image
 ALIKE = 12.0  # of 255: what resampling and compression change in the mean of such a place; a label differs by far more
 
 
@@ -90,7 +90,7 @@ class TiffSource(Source):
         self._take(pyramid)
         self.notes = tuple(filter(None, (note, GREY if len(pyramid[0]) == 1 and is_grey(pyramid[0][0].key) else "")))
         if _colours_unsaid(pyramid[0]):
-            self._check_bright()
+            check_bright(self)
         if not (tiff.is_svs or tiff.is_ome):  # these say which pages are levels
             self._leave_out_other_pictures()
 
@@ -109,17 +109,6 @@ class TiffSource(Source):
                 kept.append(level)
         if len(kept) < len(self.levels):
             self._take([self._planes[level] for level in kept])
-
-    def _check_bright(self) -> None:
-        """Refuse three channels without names that are dark as fluorescence is: glass is bright."""
-        reader, level, side = TileReader(self), len(self.levels) - 1, DARK_PX
-        width, height = self.levels[level].width, self.levels[level].height
-        places = [(width * x // 6 - side // 2, height * y // 6 - side // 2) for x in range(1, 6) for y in range(1, 6)]
-        light = [reader.read(level, *place, side, side, skip_damaged=True).mean(axis=(0, 1)).max() for place in places]
-        if np.median(light) < DARK:
-            raise UnsupportedError(
-                "it has 3 channels that are dark, as fluorescence is, not one image in colour", BRIGHTFIELD
-            )
 
     def _same_picture(self, above: int, level: int) -> bool:
         reader, size = TileReader(self), self.levels[level]

@@ -42,7 +42,7 @@ def get_slide_reader(path: str | Sequence[str]) -> ReadSlide | None:
     if not isinstance(path, str):
         return None
     if os.path.isdir(path):
-        return read_slide if path.rstrip("/\\").endswith(".cmrcnet") or _has_dicom(path) else None
+        return read_slide if path.rstrip("/\\").endswith(".cmrcnet") or _has_dicom(path) or _is_zarr(path) else None
     return read_slide if ends_in(path, SLIDES) else None
 
 
@@ -51,6 +51,15 @@ def _has_dicom(folder: str) -> bool:
     with os.scandir(folder) as entries:
         names = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
     return any(map(_is_dicom, sorted(names, key=lambda name: not ends_in(name, (".dcm",)))[:FILES_LOOKED_AT]))
+
+
+def _is_zarr(folder: str) -> bool:
+    """Tell whether a folder is an OME-Zarr picture, importing what can tell only where it may be one."""
+    if not any(os.path.isfile(os.path.join(folder, name)) for name in ("zarr.json", ".zattrs")):
+        return False
+    from napari_cmrcnet.sections.slide_zarr import is_ome_zarr
+
+    return is_ome_zarr(Path(folder))
 
 
 def _is_dicom(file: str) -> bool:
