@@ -64,7 +64,7 @@ def test_prediction_whose_checkpoint_is_gone(tmp_path: Path) -> None:
     with section.slide:
         finish(predict(section, checkpoint)).save(tmp_path / "p.h5ad")
     patient, synthetic = describe(tmp_path / "p.h5ad").problems
-    assert patient.startswith("The patient of S4 or of a training section is not known")
+    assert patient.startswith("The patient of S4 is not known")
     assert synthetic == "S4 is synthetic: no score is of real tissue."
     (tmp_path / "moved.cmrcnet").rename(tmp_path / "elsewhere")
     description = describe(tmp_path / "p.h5ad")

@@ -394,7 +394,7 @@ def test_a_copy_under_another_name_is_a_leak_by_its_counts_or_its_slide_alone() 
     assert said.startswith("A has the same content as B and C")
     contents |= {"B": ("x", "y"), "C": ("z", "w")}
     (said,) = with_leaks(fold, {"A": "P", "B": "P", "C": "Q"}, (), contents).leaks
-    assert "A is of patient P, of whom B was trained on" in said
+    assert "A is of the same patient (P) as B, trained on" in said
 
 
 def test_a_leak_is_named(folder: Path, tmp_path: Path, write_section: Write) -> None:
@@ -410,7 +410,7 @@ def test_a_leak_is_named(folder: Path, tmp_path: Path, write_section: Write) -> 
     )
     siblings = finish(benchmark(dataset_in(folder, ("P", "P")), plan(methods=("mean",)), tmp_path / "siblings"))
     assert siblings.warnings[0] == (
-        "S0 is of patient P, of whom S1 was trained on: its scores are optimistic for new patients."
+        "S0 is of the same patient (P) as S1, trained on: its scores are optimistic for new patients."
     )
     assert siblings.warnings[0] in (tmp_path / "siblings" / "report.md").read_text()
     unknown = finish(benchmark(dataset_in(folder, ("P", "")), plan(methods=("mean",)), tmp_path / "unknown"))

@@ -61,8 +61,8 @@ def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
-        ({"patient": "P1"}, "C is of patient P1, of whom the checkpoint has seen other sections"),
-        ({"patient": ""}, "The patient of C or of a training section is not known"),
+        ({"patient": "P1"}, "The checkpoint has seen other sections of the patient that C is from (P1)"),
+        ({"patient": ""}, "Enter the patient in the Predict panel under More settings > Patient"),
         ({"k": 60}, "comes near the mean of the whole bank"),
         ({"mpp": 1.0}, "larger than the model's 0.5 µm"),
     ],

@@ -85,7 +85,7 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
         )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["C.h5ad"]
     warnings = " ".join(Prediction.load(tmp_path / "out" / "C.h5ad").provenance.warnings)
-    assert "C is of patient P1, of whom the checkpoint has seen other sections" in warnings
+    assert "The checkpoint has seen other sections of the patient that C is from (P1)" in warnings
 
 
 def test_a_mouse_section_is_refused_in_python_before_any_work(human: Checkpoint, mouse: tuple[Path, Path]) -> None:
@@ -115,7 +115,7 @@ def test_python_is_warned_and_the_prediction_keeps_it(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         prediction = finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
-    leaked = "C is of patient P1, of whom the checkpoint has seen other sections"
+    leaked = "The checkpoint has seen other sections of the patient that C is from (P1)"
     assert leaked in caplog.text
     assert any(text.startswith(leaked) for text in prediction.provenance.warnings)
     prediction.save(tmp_path / "p.h5ad")
@@ -180,7 +180,7 @@ def test_a_sheet_warns_on_the_command_line_also_where_a_slide_fails(
     sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
     assert main(["predict", str(sheet), "--checkpoint", str(human.path), "--k", "5", "--out", str(tmp_path / "o")]) == 1
     output = capsys.readouterr()
-    assert "! C: C is of patient P1" in output.out
+    assert "! C: The checkpoint has seen other sections of the patient that C is from (P1)" in output.out
     assert REFUSED in " ".join(output.err.split())
 
 

@@ -259,8 +259,8 @@ def test_warnings_of_several_predictions_say_of_which(tmp_path: Path) -> None:
         ({"trained_on": ("B", "T1")}, "trained on a section named T1"),
         ({"validated_on": ("T1",)}, "epoch was chosen by its loss on T1"),
         ({"patient": "PB"}, "serial sections"),
-        ({"patient": ""}, "not known"),
-        ({"patients": ("PB", "")}, "of a training section is not known"),
+        ({"patient": ""}, "The patient of T1 is not known"),
+        ({"patients": ("PB", "")}, "The patient of a training section is not known"),
         ({}, ""),
     ],
 )

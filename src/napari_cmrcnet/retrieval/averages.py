@@ -79,7 +79,7 @@ class Neighbourhoods:
 
     @cached_property
     def _by_bank_spot(self) -> sparse.csr_matrix:
-        """By whom each spot of the bank was retrieved, (M, n)."""
+        """Which spots retrieved each spot of the bank, (M, n)."""
         return self.sums.T.tocsr()
 
     def retrieved(self) -> Float64:

@@ -41,7 +41,7 @@ class Request:
     pitch_um : float
         Distance between the spots of the grid, in µm.
     patient : str
-        Whom the section is from, ``""`` where not said.
+        The patient that the section is from, ``""`` where not said.
     """
 
     slide: Path | None = None

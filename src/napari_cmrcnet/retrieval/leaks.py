@@ -59,23 +59,29 @@ def leak(
         return f"The checkpoint's epoch was chosen by its loss on {section}, so its scores are optimistic."
     if patient and patient in patients:
         return (
-            f"{section} is of patient {patient}, of whom the checkpoint has seen other sections: "
-            "serial sections are nearly copies, so its scores are optimistic for new patients."
+            f"The checkpoint has seen other sections of the patient that {section} is from ({patient}): "
+            f"serial sections are nearly copies, so the scores of {section} are optimistic for new patients."
         )
     return ""
 
 
 def unknown_patient(section: str, patient: str, patients: Sequence[str]) -> str:
-    """Say that a leak cannot be excluded for want of a patient's name, ``""`` where all are known.
+    """Say whose patient's name is missing to exclude a leak, and where to give it; ``""`` where all are known.
 
     Parameters
     ----------
     section, patient, patients
         As of `leak`.
     """
-    if not patient or not patients or "" in patients:
+    if not patient:
         return (
-            f"The patient of {section} or of a training section is not known: if they are of one patient, "
-            "the scores are optimistic."
+            f"The patient of {section} is not known: if the checkpoint has seen sections of this patient, the scores "
+            "are optimistic. Enter the patient in the Predict panel under More settings > Patient, with --patient, or "
+            "in the sheet."
+        )
+    if not patients or "" in patients:
+        return (
+            f"The patient of a training section is not known: if {section} is of the same patient, the scores are "
+            "optimistic."
         )
     return ""

@@ -32,7 +32,7 @@ class Section:
     spots : AnnData
         As `open_spots` gives them.
     patient : str
-        Whom it is from, ``""`` where unknown. Sections of one patient are not independent.
+        The patient that it is from, ``""`` where unknown. Sections of one patient are not independent.
     pixel_size : PixelSize
         µm per full-resolution pixel and its source.
     notes : tuple of str
@@ -84,7 +84,7 @@ def open_section(
     name : str, optional
         The slide's file name without its ending if not given.
     patient : str
-        Whom the section is from; where it is not given, what ``obs["patient"]`` of the spots says.
+        The patient that the section is from; where it is not given, what ``obs["patient"]`` of the spots says.
     mpp : float, optional
         µm per full-resolution pixel; else it is found, see `pixel_size`.
     min_umi : int

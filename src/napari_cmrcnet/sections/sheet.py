@@ -33,7 +33,7 @@ class SheetRow:
     spots : Path, optional
         The spots; None lays a grid over the tissue.
     patient : str
-        Whom it is from, ``""`` where unknown.
+        The patient that it is from, ``""`` where unknown.
     mpp : float, optional
         µm per full-resolution pixel, where the files do not know it or are wrong.
     """

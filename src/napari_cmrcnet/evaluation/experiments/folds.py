@@ -182,7 +182,7 @@ def with_leaks(
             said.append(f"{name} is cut from one block with {_listed(cut)}, trained on: nearly copies.")
         elif siblings:
             said.append(
-                f"{name} is of patient {patients[name]}, of whom {_listed(siblings)} {_were(siblings)} trained on: "
+                f"{name} is of the same patient ({patients[name]}) as {_listed(siblings)}, trained on: "
                 "its scores are optimistic for new patients."
             )
         elif unknown := [other for other in (name, *fold.training) if not patients[other]]:
@@ -191,10 +191,6 @@ def with_leaks(
                 "are optimistic."
             )
     return replace(fold, leaks=tuple(said))
-
-
-def _were(names: Sequence[str]) -> str:
-    return "was" if len(names) == 1 else "were"
 
 
 def _listed(names: Sequence[str]) -> str:

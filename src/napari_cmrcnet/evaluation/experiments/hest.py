@@ -30,7 +30,7 @@ def hest_row(folder: Path, name: str, patient: str = "") -> SheetRow:
     name : str
         HEST's id.
     patient : str
-        Whom it is from, where that is known better than HEST says.
+        The patient that it is from, where that is known better than HEST says.
 
     Raises
     ------

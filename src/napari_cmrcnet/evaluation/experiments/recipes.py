@@ -26,7 +26,7 @@ class Recipe:
     name : str
         As the paper calls it.
     patients : mapping of str to str
-        HEST's id of each section to whom it is from; ``""``: what HEST says.
+        By HEST's id of a section, the patient that it is from; ``""``: what HEST says.
     panel : Panel
         The paper's marker genes.
     ks : tuple of int
