@@ -39,3 +39,11 @@ def test_the_panels_that_the_guide_opens_are_in_the_menu_of_napari() -> None:
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     named = set(re.findall(rf"Plugins > {manifest['display_name']} > (\w+)", text))
     assert named == panels
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    import napari_cmrcnet
+
+    shown = set(re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE))
+    public = {name: getattr(napari_cmrcnet, name) for name in napari_cmrcnet.__all__ if name != "__version__"}
+    assert shown == {f"{one.__module__}.{name}" for name, one in public.items()}
