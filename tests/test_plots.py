@@ -11,9 +11,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation
 from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
-from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, italic, style_on
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, style_on
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 from napari_cmrcnet.evaluation.plots_sets import SetPlot, set_boxplot
@@ -119,11 +120,11 @@ def test_another_kind_of_picture_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_symbols_are_italic_and_strange_names_as_they_are() -> None:
-    assert italic("HLA-A") == r"$\mathit{HLA}$-$\mathit{A}$"
-    assert italic("a b") == "a b"
+    assert figure_gene("HLA-A") == r"$\mathit{HLA}$-$\mathit{A}$"
+    assert figure_gene("a b") == "a b"
     figure = canvas()
     for name in ("-", "a$b$c_^", "=1+1", "-x-", "$"):
-        figure.suptitle(italic(name))
+        figure.suptitle(figure_gene(name))
         figure.canvas.draw()
 
 
@@ -218,9 +219,9 @@ def test_the_shown_gene_is_marked_in_each_of_its_sets() -> None:
     assert plot.gene_at((across, up)) == "B"
     plot.mark("OTHER", -0.1)
     assert len(mark.get_xdata()) == 0
-    assert plot.axis.get_title("right") == f"{italic('OTHER')} -0.10"
+    assert plot.axis.get_title("right") == f"{figure_gene('OTHER')} -0.10"
     plot.mark("FLAT", float("nan"))
-    assert plot.axis.get_title("right") == f"{italic('FLAT')} undefined"
+    assert plot.axis.get_title("right") == f"{figure_gene('FLAT')} undefined"
     draw(plot)
     assert list(plot.axis.get_children()) == artists
 

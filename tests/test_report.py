@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,27 +29,29 @@ from napari_cmrcnet.sections.simulate import write_slide
 GENES = [*(f"G{index}" for index in range(66)), "NKX2-5", "=EVIL", "HLA/A"]
 
 
-def make_prediction(folder: Path, name: str = "T1", seed: int = 0, **about: object) -> Prediction:
+def make_prediction(
+    folder: Path, name: str = "T1", seed: int = 0, genes: Sequence[str] = GENES, **about: object
+) -> Prediction:
     """A prediction of 30 spots from a bank of 40: real classes, no network."""
     rng = np.random.default_rng(seed)
     slide = folder / f"{name}.tif"
     write_slide(slide, rng.integers(180, 250, (600, 700, 3), dtype=np.uint8))
     embeddings = rng.normal(size=(40, 8)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    levels = rng.gamma(2, size=(40, len(GENES))).astype(np.float32)
+    levels = rng.gamma(2, size=(40, len(genes))).astype(np.float32)
     obs = {"section": "B", "patient": "PB", "array_row": -1, "array_col": -1, "x": 0.0, "y": 0.0}
     bank = Bank(
         embeddings,
         sparse.csc_matrix(levels),
-        tuple(GENES),
-        ("",) * len(GENES),
+        tuple(genes),
+        ("",) * len(genes),
         pd.DataFrame([obs] * 40, index=[str(spot) for spot in range(40)]),
     )
     neighbours = rng.integers(0, 40, (30, 5)).astype(np.int32)
     counts = rng.poisson(np.exp(levels[neighbours].mean(axis=1)) * 5)
     counts[:, 4] = 0
     x, y = np.meshgrid(np.arange(60.0, 660, 100), np.arange(60.0, 560, 100))
-    spots = AnnData(sparse.csr_matrix(counts.astype(np.int32)), var=pd.DataFrame(index=GENES))
+    spots = AnnData(sparse.csr_matrix(counts.astype(np.int32)), var=pd.DataFrame(index=genes))
     spots.obsm["spatial"] = np.stack([x.ravel(), y.ravel()], axis=1)
     spots.uns["spatial"] = {name: {"scalefactors": {"spot_diameter_fullres": 55.0}}}
     spots.uns["cmrcnet"] = {"source": "test", "synthetic": False}
@@ -76,7 +80,7 @@ def make_prediction(folder: Path, name: str = "T1", seed: int = 0, **about: obje
         confidence_table(neighbours, similarity, bank, spots.obs_names),
         replace(provenance, **about),
         bank=bank,
-        variable_genes=GENES[::2],
+        variable_genes=genes[::2],
     )
 
 
@@ -358,3 +362,22 @@ def test_the_maps_of_a_report_say_the_warnings(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("napari_cmrcnet.evaluation.pictures.draw_gene", drawn)
     finish(evaluate([make_prediction(tmp_path, warnings=("Pixels are large.", "The stain is far."))], tmp_path / "out"))
     assert set(captions) == {"Pixels are large. The stain is far."}
+
+
+EVIL = ["$x$", "a|b<script>", "\x1b]0;x\x07", "a/b<script>", "\u202ex"]
+
+
+def test_names_that_mean_something_elsewhere_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Also in the title of a figure, where a formula that is none ended the report."""
+    section = "$\\x$ | <b>"
+    prediction = make_prediction(tmp_path, genes=[*EVIL, *GENES[len(EVIL) :]], section=section)
+    report = finish(evaluate([prediction], tmp_path / "out", panel=Panel("<i>mine</i>", (*EVIL, "no|where"))))
+    text = (report.out / "summary.md").read_text("utf-8")
+    assert "<" not in text
+    assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
+    for row in [line for line in text.splitlines() if line.startswith("|")]:
+        assert len(re.findall(r"(?<!\\)\|", row)) in (8, 11)  # of genes, of sets: no name begins a cell
+    assert r"no\|where" in text
+    maps = [path for path in report.files if "_map_" in path.name]
+    assert len({path.name for path in maps}) == len(maps) >= len(EVIL)  # a/b and a|b are two files
+    assert all(path.is_file() for path in maps)

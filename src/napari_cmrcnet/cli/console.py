@@ -1,4 +1,7 @@
-"""What the commands show: progress bars on standard error, tables on standard output."""
+"""What the commands show: progress bars on standard error, tables on standard output.
+
+All of it is plain text: what a name holds neither is read as markup nor reaches the terminal as a control code.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_cmrcnet.common.progress import Job, Progress, T, finish
+from napari_cmrcnet.common.text import printable
 
 MOST_BARS = 15  # on the screen: a job of many steps hides those that were done first
 
@@ -20,19 +24,19 @@ def show_progress(job: Job[T]) -> T:
     """Run a job with one bar for each of its steps, and return its result."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[values]}"),
+        TextColumn("{task.fields[values]}", markup=False),
     )
     with Bars(*columns, console=errors) as bars:
         tasks: dict[str, int] = {}
 
         def report(progress: Progress) -> None:
             if progress.step not in tasks:
-                tasks[progress.step] = bars.add_task(progress.step, unit=progress.unit, values="")
+                tasks[progress.step] = bars.add_task(printable(progress.step), unit=progress.unit, values="")
                 _hide_done(bars)
             values = "  ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
             total = progress.total or None
@@ -50,11 +54,11 @@ def _hide_done(bars: Bars) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; all columns but the first are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(printable(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        table.add_column(Text(printable(column)), justify="left" if i == 0 else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     output.print(table)
 
 
@@ -62,21 +66,21 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
     """Print names and values in two columns under a title."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        table.add_row(Text(name, style="dim"), Text(value))
-    output.print(Text(title, style="bold"))
+        table.add_row(Text(printable(name), style="dim"), Text(printable(value, lines=True)))
+    output.print(Text(printable(title), style="bold"))
     output.print(table)
 
 
 def say(message: str) -> None:
     """Print a line of plain text; nothing in it is read as markup."""
-    output.print(message, markup=False)
+    output.print(printable(message, lines=True), markup=False)
 
 
 def warn(message: str) -> None:
     """Print a line that the user should not miss, in amber."""
-    output.print(f"! {message}", markup=False, style="yellow")
+    output.print(f"! {printable(message, lines=True)}", markup=False, style="yellow")
 
 
 def complain(message: str) -> None:
     """Print one error sentence on standard error."""
-    errors.print(f"error: {message}", markup=False, style="red")
+    errors.print(f"error: {printable(message, lines=True)}", markup=False, style="red")

@@ -1,7 +1,14 @@
-"""Text and JSON from outside, as people, spreadsheets and other programs write them."""
+"""Text and JSON from outside: read as people, spreadsheets and other programs write them, and shown as it is.
+
+Names of genes, sections and files come from anywhere. Wherever they are shown, what they hold must not act: `printable`
+in a terminal, `markdown_text` in a report, `figure_text` and `figure_gene` in a figure, `spreadsheet.safe_text` in a
+table, `html.escape` on a page.
+"""
 
 import codecs
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +49,57 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text whose control characters are written out, such as ``\x1b`` and ``\u202e``.
+
+    As they are, they would drive a terminal, hide or turn round what follows, or end a line; a lone surrogate cannot
+    be written at all.
+
+    Parameters
+    ----------
+    text : str
+        A name, or a sentence with names in it, from a file.
+    lines : bool
+        Whether ends of lines are kept.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n" if lines else ""
+    unseen = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, line and paragraph separator
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in unseen and each not in kept else each
+        for each in text
+    )
+
+
+def markdown_text(text: str) -> str:
+    """Return a text that Markdown shows as it is: in a sentence, a heading, a list or the cell of a table.
+
+    After CommonMark 0.31 (backslash escapes, entities), with the tables, strike-through and formulas of GitHub. A
+    ``_`` within a word means nothing and is left alone.
+    """
+    text = re.sub(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", printable(text))
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    for sign, entity in {"<": "&lt;", ">": "&gt;", "$": "&#36;", "~": "&#126;"}.items():
+        text = text.replace(sign, entity)
+    return re.sub(r"^(\s*)([#+=-]|\d+(?=[.)]))", _first_escaped, text)
+
+
+def _first_escaped(start: re.Match[str]) -> str:
+    """Escape what begins a heading or a list at the start of a line."""
+    space, sign = start.groups()
+    return f"{space}{sign}\\" if sign.isdigit() else f"{space}\\{sign}"
+
+
+def figure_text(text: str) -> str:
+    """Return a text that matplotlib draws as it is: dollar signs are dollar signs, not those of mathtext."""
+    return printable(text, lines=True).replace("$", r"\$")
+
+
+def figure_gene(gene: str) -> str:
+    """Return a gene's symbol in italics for matplotlib, as is usual; one with mathtext's own signs as it is written."""
+    if set(gene) & set("$_^\\{}#%&~ ") or not gene.isprintable():
+        return figure_text(gene)
+    return "-".join(rf"$\mathit{{{part}}}$" if part else "" for part in gene.split("-"))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.text import figure_gene, figure_text, printable
 from napari_cmrcnet.evaluation.colour_limits import Limits, bar_ticks, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line
-from napari_cmrcnet.evaluation.plot_style import UNIT, italic, plain
+from napari_cmrcnet.evaluation.plot_style import UNIT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,12 +108,12 @@ def gene_map(
         drawn += [spots] if spots is not None else []
     if ground.mpp is not None:
         _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{plain(gene)}, {unit}", both)
-    second_line = f"\n{plain(subtitle)}" if subtitle else ""
-    name = italic(gene) if unit == UNIT else plain(gene)
+    _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{figure_text(gene)}, {unit}", both)
+    second_line = f"\n{figure_text(subtitle)}" if subtitle else ""
+    name = figure_gene(gene) if unit == UNIT else figure_text(gene)
     figure.suptitle(headline(name, score) + second_line, fontsize=12)
     if caption:
-        text = fill(caption, int(17 * figure.get_figwidth()))
+        text = fill(printable(caption), int(17 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.25", linespacing=1.4, parse_math=False)
         figure.set_figheight(figure.get_figheight() + 0.17 * (1 + text.count("\n")))
     return figure
@@ -152,7 +153,7 @@ def method_maps(
     panels.append(("measured", measured))
     for method, (values, pcc) in predicted.items():
         score = score_line(True, pcc, flat=hardly_varies(values))
-        panels.append((f"{method}\n{in_lines(score, 30)}", values))
+        panels.append((f"{figure_text(method)}\n{in_lines(score, 30)}", values))
     left, right, top, bottom = _frame(ground)
     rows = -(-len(panels) // 5)
     columns = -(-len(panels) // rows)
@@ -165,8 +166,8 @@ def method_maps(
         axis.set_visible(False)
     if ground.mpp is not None:
         _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    _draw_colour_bar(spots, list(axes), f"{plain(gene)}, {UNIT}", everything)
-    figure.suptitle(f"{italic(gene)}   {plain(subtitle)}", fontsize=12)
+    _draw_colour_bar(spots, list(axes), f"{figure_text(gene)}, {UNIT}", everything)
+    figure.suptitle(f"{figure_gene(gene)}   {figure_text(subtitle)}", fontsize=12)
     return figure
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("png", "svg", "pdf")
+_LONGEST = 80  # letters of a file's name: some systems take no more than 255 bytes
 _NO_DATES = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -57,4 +58,4 @@ def file_names(texts: Sequence[str]) -> list[str]:
 
 def file_name(text: str) -> str:
     """Return a name that every file system takes."""
-    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "unnamed"
+    return re.sub(r"[^\w.\-]+", "_", text).strip("._")[:_LONGEST] or "unnamed"

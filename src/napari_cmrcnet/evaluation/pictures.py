@@ -8,7 +8,7 @@ from napari_cmrcnet.evaluation.counted import spots_in_words
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.metrics import dense
-from napari_cmrcnet.evaluation.picture_file import file_name, save_figure
+from napari_cmrcnet.evaluation.picture_file import file_names, save_figure
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
 from napari_cmrcnet.evaluation.scores import Scores
@@ -21,10 +21,21 @@ _BEST = 4  # maps of the best predicted genes
 _MARKERS = 12  # at most, of a large panel
 
 
-def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterator[Path]:
+def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str) -> Iterator[Path]:
     """Draw a section's maps and its scatter plot.
 
     Maps are of the best predicted genes and of the markers; under each stands what must be known of the prediction.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of a measured section.
+    scored : Scores
+        Its scores.
+    out : Path
+        The folder.
+    name : str
+        What the names of the files begin with.
 
     Yields
     ------
@@ -36,10 +47,9 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path) -> Iterato
     markers = list(scored.table.index[scored.table.markers])[:_MARKERS]
     genes = list(dict.fromkeys(best + markers))
     ground, warnings = ground_of(prediction), " ".join(warnings_of([prediction]))
-    name = file_name(scored.section)
-    for gene in genes:
+    for gene, file in zip(genes, file_names(genes), strict=True):
         figure = draw_gene(prediction, ground, drawn_gene(prediction, scored, gene), caption=warnings)
-        yield save_figure(figure, out / f"{name}_map_{file_name(gene)}.png")
+        yield save_figure(figure, out / f"{name}_map_{file}.png")
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:
         measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_cmrcnet.common.text import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -130,7 +132,7 @@ class Plot:
     def for_print(self, section: str = "") -> None:
         """Take the colours and the size of a saved picture, with the section that it is of below it."""
         if section:
-            self.figure.supxlabel(section, x=0.01, ha="left", fontsize=8, parse_math=False)
+            self.figure.supxlabel(printable(section), x=0.01, ha="left", fontsize=8, parse_math=False)
         self.paint(PRINT)
         width, height = self.print_size()
         self.figure.set_size_inches(width, height)
@@ -166,15 +168,3 @@ def label_beside(label: Any, axis: "Axes", x: float, y: float) -> None:
     label.xy = (x, y)
     label.set_position((7 if across < 0.6 else -7, 7 if up < 0.85 else -7))
     label.set(ha="left" if across < 0.6 else "right", va="bottom" if up < 0.85 else "top")
-
-
-def plain(text: str) -> str:
-    """Return a text in which dollar signs are dollar signs, not those of mathtext."""
-    return text.replace("$", r"\$")
-
-
-def italic(gene: str) -> str:
-    """Return a gene's symbol in italics, as is usual; one with mathtext's own signs as it is written."""
-    if set(gene) & set("$_^\\{}#%&~ "):
-        return plain(gene)
-    return "-".join(rf"$\mathit{{{part}}}$" if part else "" for part in gene.split("-"))

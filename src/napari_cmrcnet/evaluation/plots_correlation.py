@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cmrcnet.common.text import printable
 from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class CorrelationPlot(Plot):
         left_out += f" and {len(result.left_out) - 3} more" if len(result.left_out) > 3 else ""
         alike = "not defined" if np.isnan(result.alike) else f"r = {result.alike:.2f}"
         self.figure.suptitle(
-            f"{name}: {n} genes{left_out}\nhow alike over {result.pairs:,} pairs of genes: {alike}",
+            f"{printable(f'{name}: {n} genes{left_out}')}\nhow alike over {result.pairs:,} pairs of genes: {alike}",
             fontsize=9,
             parse_math=False,
         )
@@ -114,7 +115,8 @@ class CorrelationPlot(Plot):
             for ticks, pitch in ((axis.set_yticks, max(cell, self._row)), (axis.set_xticks, cell)):
                 if len(genes) <= _NAMED and pitch >= 0.9 * _ROW_PX:
                     size = float(np.clip(0.62 * pitch, 6, 8))
-                    ticks(range(len(genes)), genes, fontsize=size, fontstyle="italic", parse_math=False)
+                    names = list(map(printable, genes))
+                    ticks(range(len(genes)), names, fontsize=size, fontstyle="italic", parse_math=False)
                 else:
                     ticks([])
             axis.tick_params(axis="x", rotation=90, length=0, pad=2)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.text import printable
 from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, label_beside, nearest
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class MomentPlot(Plot):
             x, y = self._values[moment]
             self._mark[index].set_data(x[here], y[here])
             seen = here.size and np.isfinite(x[here[0]])
-            self._label[index].set_text(name if seen else "")
+            self._label[index].set_text(printable(name) if seen else "")
             if seen:
                 label_beside(self._label[index], axis, x[here[0]], y[here[0]])
 

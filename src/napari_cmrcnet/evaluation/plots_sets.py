@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, italic, nearest
+from napari_cmrcnet.common.text import figure_gene, printable
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, nearest
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS
 
@@ -46,7 +47,7 @@ class SetPlot(Plot):
         if len(sections) > 1:
             middles = (np.arange(len(sections)) + 0.5) * len(sets) - 0.5
             names = [section.replace(", ", "\n") for section in sections]
-            axis.secondary_xaxis(-0.09).set_xticks(middles, names, fontsize=9, parse_math=False)
+            axis.secondary_xaxis(-0.09).set_xticks(middles, list(map(printable, names)), fontsize=9, parse_math=False)
             for edge in range(1, len(sections)):
                 axis.axvline(edge * len(sets) - 0.5, color="0.85", linewidth=0.8)
         axis.set_ylabel("PCC of a gene over the spots", fontsize=9)
@@ -99,7 +100,7 @@ class SetPlot(Plot):
         self._mark.set_data(self.x[here], self.y[here])
         self._line.set_ydata([pcc, pcc])
         undefined = np.isnan(pcc)
-        self._label.set_text(f"{italic(name)} {'undefined' if undefined else f'{pcc:.2f}'}" if name else "")
+        self._label.set_text(f"{figure_gene(name)} {'undefined' if undefined else f'{pcc:.2f}'}" if name else "")
 
     def gene_at(self, at: tuple[float, float]) -> str | None:
         """Return the gene whose dot is at a place of the canvas, in pixels; None if there is none."""

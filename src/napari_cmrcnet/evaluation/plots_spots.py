@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.text import figure_gene, figure_text
 from napari_cmrcnet.evaluation.colour_limits import least_span
 from napari_cmrcnet.evaluation.metrics import pcc_in_words
-from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, italic, nearest, plain
+from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,7 @@ class SpotPlot(Plot):
         self.axis.set(xlim=bounds, ylim=bounds)
         self.axis.set_xlabel(f"measured, {unit}", fontsize=9)
         self.axis.set_ylabel(f"predicted, {unit}", fontsize=9)
-        self.axis.set_title(f"{italic(name) if unit == UNIT else plain(name)}\n{about}", fontsize=9)
+        self.axis.set_title(f"{figure_gene(name) if unit == UNIT else figure_text(name)}\n{about}", fontsize=9)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Mark spots, by their rows."""
@@ -168,5 +169,5 @@ def scatter(genes: Sequence[str], measured: Array, predicted: Array, pcc: Sequen
         axis.set(xlabel="", ylabel="")
     figure.supxlabel(f"measured, {UNIT}", fontsize=10)
     figure.supylabel(f"predicted, {UNIT}", fontsize=10)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(figure_text(title), fontsize=11)
     return figure

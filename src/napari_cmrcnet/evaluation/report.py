@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, write_json
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.evaluation.picture_file import file_names
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
 from napari_cmrcnet.evaluation.report_text import markdown, summary
 from napari_cmrcnet.evaluation.score_notes import score_notes
@@ -104,9 +105,10 @@ def evaluate(
     if out.is_dir():
         (out / SUMMARY).unlink(missing_ok=True)  # a report that is half replaced must not look complete
     files = [_write_table(out / "scores.csv", scores)]
-    for done, (prediction, scored) in enumerate(zip(predictions, scores, strict=True)):
+    names = file_names([scored.section for scored in scores])
+    for done, (prediction, scored, name) in enumerate(zip(predictions, scores, names, strict=True)):
         yield Progress("Drawing pictures", done, len(scores), "sections")
-        for path in draw_section(prediction, scored, out):
+        for path in draw_section(prediction, scored, out, name):
             files.append(path)
             yield Progress("Drawing pictures", done, len(scores), "sections")
     files += draw_sets(predictions, scores, out)

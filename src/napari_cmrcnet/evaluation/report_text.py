@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.evaluation.counted import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.headline import COVERS
 from napari_cmrcnet.evaluation.resampling import RESAMPLES
@@ -81,9 +82,9 @@ def markdown(
     nan_as_zero: bool,
 ) -> str:
     """Return the text of ``summary.md``."""
-    names = ", ".join(scored.section for scored in scores)
+    names = markdown_text(", ".join(scored.section for scored in scores))
     lines = [f"# Predicted against measured expression: {names}", ""]
-    lines += [f"> **Note.** {warning}" + "\n" for warning in warnings]
+    lines += [f"> **Note.** {markdown_text(warning)}" + "\n" for warning in warnings]
     lines += [
         "Mean Pearson correlation (PCC) of genes over the spots of a section, with 95 % intervals (bootstrap over "
         f"blocks of neighbouring spots). An interval is about the spots: {COVERS}.",
@@ -120,7 +121,9 @@ def _set_table(scores: Sequence[Scores], sets: Mapping[str, SetScore]) -> list[s
     lines += ["|---|---:|---:|---|---:|---|---:|---:|---:|---:|"]
     for scored in scores:
         spots = spots_in_words(scored.spots, len(scored.scored)).removesuffix(" spots")
-        lines += [_row(scored.section, spots, len(scored.table), name, scored.sets[name]) for name in SETS]
+        lines += [
+            _row(markdown_text(scored.section), spots, len(scored.table), name, scored.sets[name]) for name in SETS
+        ]
     if len(scores) > 1:
         total = f"{sum(scored.spots for scored in scores):,}"
         lines += [_row("**mean of all**", total, "", name, sets[name]) for name in SETS]
@@ -151,12 +154,12 @@ def figure(value: float | None) -> str:
 
 
 def _section_text(scored: Scores) -> list[str]:
-    lines = [f"## {scored.section}", "", f"Sequencing depth: {scored.depth}.", ""]
+    lines = [f"## {markdown_text(scored.section)}", "", f"Sequencing depth: {scored.depth}.", ""]
     lines += _structure(scored)
     if scored.panel:
-        lines += [f"Markers: {scored.panel}.", ""]
+        lines += [f"Markers: {markdown_text(scored.panel)}.", ""]
     if scored.missing_markers:
-        lines += [f"Not measured, or not in the checkpoint: {', '.join(scored.missing_markers)}.", ""]
+        lines += [f"Not measured, or not in the checkpoint: {markdown_text(', '.join(scored.missing_markers))}.", ""]
     best = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable").head(10)
     for heading, rows in (("Best predicted", best), ("Markers", scored.table[scored.table.markers])):
         if len(rows):
@@ -168,7 +171,7 @@ def _section_text(scored: Scores) -> list[str]:
     said_above = "warnings"
     simple = {key: value for key, value in known.items() if key != said_above and not isinstance(value, dict)}
     lines += ["What was run on what:", ""]
-    lines += [f"- {key}: {_short(value)}" for key, value in simple.items()] + [""]
+    lines += [f"- {key}: {markdown_text(_short(value))}" for key, value in simple.items()] + [""]
     return lines
 
 
@@ -195,7 +198,7 @@ def structure(scored: Scores) -> dict[str, float | None]:
 def _gene_row(gene: str, row: Mapping[Any, Any]) -> str:
     bounds = "–" if np.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}"
     scores = [row["undefined"] or figure(row["pcc"]), bounds, *(figure(row[of]) for of in ("partial_pcc", "spearman"))]
-    return f"| {gene} | {row['spots_found']} | {' | '.join(scores)} | {row['rmse']:.3f} |"
+    return f"| {markdown_text(gene)} | {row['spots_found']} | {' | '.join(scores)} | {row['rmse']:.3f} |"
 
 
 def _short(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.evaluation.experiments.collected import Collected, Label
 from napari_cmrcnet.evaluation.experiments.paper import paper_genes
 
@@ -69,12 +70,17 @@ def write_csv(path: Path, columns: GeneColumns) -> Path:
 def markdown(columns: GeneColumns, title: str) -> str:
     """Return the table as Markdown; genes that several columns share are bold."""
     names = [gene for genes in columns.values() for gene, _ in genes]
-    lines = [f"### {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = [
+        f"### {markdown_text(title)}",
+        "",
+        f"| {' | '.join(map(markdown_text, columns))} |",
+        "|---" * len(columns) + "|",
+    ]
     for row in range(max(len(genes) for genes in columns.values())):
         cells = []
         for genes in columns.values():
             gene, value = genes[row] if row < len(genes) else ("", 0.0)
-            shown = f"**{gene}**" if names.count(gene) > 1 else gene
+            shown = f"**{markdown_text(gene)}**" if names.count(gene) > 1 else markdown_text(gene)
             cells.append(f"{shown} {value:.3f}" if gene else "")
         lines.append(f"| {' | '.join(cells)} |")
     said = "Genes in bold are in several columns; the picture has colours for them."

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.text import figure_text, printable
 from napari_cmrcnet.evaluation.gene_correlation import clustered, correlations
-from napari_cmrcnet.evaluation.plot_style import PRINT, plain, restyle
+from napari_cmrcnet.evaluation.plot_style import PRINT, restyle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +53,13 @@ def method_boxplot(values: Mapping[str, Mapping[str, Mapping[str, Array]]], colo
             axis.axhline(0, color=PRINT.muted, linewidth=0.8, zorder=0)
             for place, method in enumerate(methods):
                 _box(axis, place, values[name][section].get(method, np.empty(0)), colours[method])
-            axis.set_xticks(range(len(methods)), methods, rotation=90, fontsize=8, parse_math=False)
+            axis.set_xticks(range(len(methods)), map(printable, methods), rotation=90, fontsize=8, parse_math=False)
             axis.set_xlim(-0.7, len(methods) - 0.3)
             axis.tick_params(axis="y", labelsize=8)
             axis.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylabel(f"PCC, {name}", fontsize=9)
     for axis, section in zip(grid[0], sections, strict=True):
-        axis.set_title(plain(section), fontsize=9)
+        axis.set_title(figure_text(section), fontsize=9)
     restyle(figure, PRINT)
     return figure
 
@@ -100,8 +101,8 @@ def method_moments(tables: "Mapping[str, pd.DataFrame]", title: str) -> "Figure"
         for axis, moment in zip(axes, ("mean", "variance"), strict=True):
             _overlaid(axis, table[f"measured_{moment}"], table[f"predicted_{moment}"])
             axis.set_ylabel(f"{moment} over the spots", fontsize=9)
-            axis.set_title(f"{plain(method)}: {moment} of {len(table):,} genes", fontsize=9)
-    figure.suptitle(plain(title), fontsize=10)
+            axis.set_title(f"{figure_text(method)}: {moment} of {len(table):,} genes", fontsize=9)
+    figure.suptitle(figure_text(title), fontsize=10)
     restyle(figure, PRINT)
     return figure
 
@@ -159,9 +160,11 @@ def method_correlations(genes: Sequence[str], measured: Array, predicted: Mappin
     for axis in axes[len(maps) :]:
         axis.set_visible(False)
     if len(names) <= 50:
-        axes[0].set_yticks(range(len(names)), [names[place] for place in order], fontsize=4, parse_math=False)
+        axes[0].set_yticks(
+            range(len(names)), [printable(names[place]) for place in order], fontsize=4, parse_math=False
+        )
     figure.colorbar(image, ax=list(axes), label="correlation of two genes over the spots", fraction=0.03, pad=0.02)
-    figure.suptitle(plain(title), fontsize=10)
+    figure.suptitle(figure_text(title), fontsize=10)
     restyle(figure, PRINT)
     return figure
 
@@ -174,8 +177,8 @@ def _alike(method: str, truth: Array, matrix: Array) -> str:
     pair: Any = np.stack([truth[above], matrix[above]])
     pair = pair[:, ~np.isnan(pair).any(axis=0)]
     if pair.shape[1] < 3 or (np.ptp(pair, axis=1) == 0).any():
-        return f"{plain(method)}\nr undefined"
-    return f"{plain(method)}\nr = {np.corrcoef(pair)[0, 1]:.2f} with measured"
+        return f"{figure_text(method)}\nr undefined"
+    return f"{figure_text(method)}\nr = {np.corrcoef(pair)[0, 1]:.2f} with measured"
 
 
 def gene_table(columns: Mapping[str, Sequence[tuple[str, float]]], shared: Mapping[str, str], title: str) -> "Figure":
@@ -207,12 +210,12 @@ def gene_table(columns: Mapping[str, Sequence[tuple[str, float]]], shared: Mappi
         cell.set(linewidth=0.4, edgecolor=PRINT.muted)
         cell.set_height(2 if row == 0 else 1)  # parts of the whole
         cell.get_text().set_parse_math(False)
-    axis.set_title(plain(title), fontsize=9)
+    axis.set_title(figure_text(title), fontsize=9)
     return figure
 
 
 def _text(genes: Sequence[tuple[str, float]], row: int) -> str:
-    return f"{genes[row][0]}  {genes[row][1]:.3f}" if row < len(genes) else ""
+    return f"{printable(genes[row][0])}  {genes[row][1]:.3f}" if row < len(genes) else ""
 
 
 def _fill(genes: Sequence[tuple[str, float]], row: int, shared: Mapping[str, str]) -> str:

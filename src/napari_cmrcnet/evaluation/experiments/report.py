@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.evaluation.counted import MIN_SPOTS
 from napari_cmrcnet.evaluation.experiments import best_genes, paper
 from napari_cmrcnet.evaluation.experiments.bootstrap import RESAMPLES
@@ -122,7 +123,7 @@ def _text(
     warnings: Sequence[str],
     failed: Mapping[str, UserError],
 ) -> str:
-    parts = [f"# Benchmark of {dataset.name}", _setting(dataset, plan, sections, found)]
+    parts = [f"# Benchmark of {markdown_text(dataset.name)}", _setting(dataset, plan, sections, found)]
     if warnings or dataset.notes:
         parts += ["## To know before reading the figures", _bullets([*warnings, *dataset.notes])]
     if failed:
@@ -220,7 +221,8 @@ def _methods(found: Collected) -> str:
         whole = [run.about for run in runs if not run.about["resumed"]] or [run.about for run in runs]
         wall, cpu = (sum(about[name] for about in whole) / len(whole) for name in ("wall_s", "cpu_s"))
         machines = "; ".join(sorted({str(run.about["machine"]) for run in runs}))
-        lines.append(f"| {title} | {len(runs)} | {_duration(wall)} | {_duration(cpu)} | {machines} |")
+        cells = (markdown_text(title), len(runs), _duration(wall), _duration(cpu), markdown_text(machines))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
         if resumed := sum(run.about["resumed"] for run in runs):
             notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and gone on with.")
         for note in dict.fromkeys(note for run in runs for note in run.about["notes"]):
@@ -235,7 +237,7 @@ def _duration(seconds: float) -> str:
 
 
 def _bullets(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
 
 
 def _write(path: Path, text: str) -> Path:

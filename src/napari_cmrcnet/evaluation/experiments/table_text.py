@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.evaluation.counted import MIN_SPOTS
 from napari_cmrcnet.evaluation.experiments.bootstrap import Estimate
 from napari_cmrcnet.evaluation.experiments.tables import Row, Table
@@ -46,20 +47,20 @@ def markdown(table: Table) -> str:
     """
     best = {name: _best(table, name) for name in table.columns}
     lines = [
-        f"### {table.title}",
+        f"### {markdown_text(table.title)}",
         "",
         f"| method | {' | '.join(table.columns)} |",
         "|---" * (1 + len(table.columns)) + "|",
     ]
     for row in table.rows:
         cells = [_markdown_cell(row, name, best[name]) for name in table.columns]
-        lines.append(f"| {_escaped(row.title)} | {' | '.join(cells)} |")
+        lines.append(f"| {markdown_text(row.title)} | {' | '.join(cells)} |")
     rare = [
         f"{name}: {number} of the sections' genes were found at fewer than {MIN_SPOTS} spots and have no score."
         for name, number in table.too_rare.items()
         if number
     ]
-    return "\n".join([*lines, "", *(f"{note}\n" for note in (*table.notes, *rare))])
+    return "\n".join([*lines, "", *(f"{markdown_text(note)}\n" for note in (*table.notes, *rare))])
 
 
 def _markdown_cell(row: Row, name: str, best: float | None) -> str:
@@ -91,7 +92,3 @@ def _interval(low: float | None, high: float | None, sign: str = "") -> str:
 def _best(table: Table, name: str) -> float | None:
     means = [row.estimates[name].mean for row in table.rows if row.rival and name in row.estimates]
     return max((mean for mean in means if mean is not None), default=None)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
