@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,14 @@ from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.evaluation.experiments.benchmark import _recorded
+from napari_cmrcnet.evaluation.experiments.hest import _metadata
+from napari_cmrcnet.evaluation.experiments.results import load_result
+from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.thumbnails import Thumbnails
+from napari_cmrcnet.training.run_folder import _begun
+from napari_cmrcnet.training.state import load_tensors
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -158,6 +167,11 @@ def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file is no folder"):
         check_output(tmp_path / "file" / "p.h5ad")
+    with pytest.raises(UserError, match="file is no folder that you may write to"):
+        check_output(tmp_path / "file", folder=True)
+    with pytest.raises(UserError, match=r"lies in the checkpoint M\.cmrcnet"):
+        check_output(tmp_path / "M.cmrcnet", folder=True)
+    check_output(tmp_path / "file")  # which is replaced
     with pytest.raises(UserError, match="not UTF-8"):
         check_output(tmp_path / "K\udcf6ln.h5ad")
 
@@ -174,6 +188,45 @@ def test_a_file_that_the_system_refuses_is_not_called_damaged(tmp_path: Path) ->
         assert words in str(cannot_read(path, error, "It is damaged."))
     assert str(cannot_read(path, OSError("bad magic"), "It is damaged.")) == "It is damaged."
     assert "memory" in str(cannot_read(path, MemoryError(), "It is damaged."))
+
+
+def _result(path: Path) -> object:
+    with h5py.File(path, "r+") as file:
+        file.attrs["about"] = "{}"
+    return load_result(path)
+
+
+@pytest.mark.parametrize(
+    ("broken", "name", "load"),
+    [
+        ("retrieval.checkpoint.load_file", "model.safetensors", lambda path: Checkpoint.load(path.parent)),
+        ("retrieval.bank_summary.GeneNames.of", "bank.h5ad", lambda path: read_bank_summary(path.parent)),
+        ("retrieval.thumbnails.h5py.File", "bank.h5ad", Thumbnails.open),
+        ("evaluation.experiments.results.json.loads", "bank.h5ad", _result),
+        ("evaluation.experiments.benchmark.json.loads", "card.json", _recorded),
+        ("evaluation.experiments.hest.json.loads", "card.json", _metadata),
+        ("training.run_folder.parse_json", "card.json", _begun),
+        ("training.state.safe_open", "model.safetensors", load_tensors),
+    ],
+)
+def test_what_the_system_refuses_within_any_file_is_not_called_damaged(
+    broken: str,
+    name: str,
+    load: Callable[[Path], object],
+    untrained_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    assert untrained_checkpoint.path is not None
+    copy = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
+    monkeypatch.setattr(f"napari_cmrcnet.{broken}", fail)
+    if broken.endswith("h5py.File"):
+        monkeypatch.setattr("napari_cmrcnet.retrieval.thumbnails.check_hdf5", lambda _: None)
+    with pytest.raises(UserError, match=rf"{name} could not be read \(Input/output error\); check its disk or share"):
+        load(copy / name)
 
 
 def _sparse(path: Path, parts: dict[str, Any], where: str = "X") -> Path:

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +19,7 @@ import tifffile
 
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.experiments.download import download
 from napari_cmrcnet.evaluation.experiments.folds import make_folds
@@ -170,7 +174,12 @@ def hub(hest: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def infos(_: Any, repository: str, paths: list[str], *, repo_type: str) -> list[Any]:
         assert (repository, repo_type) == ("MahmoodLab/hest", "dataset")
         there = [path for path in paths if (hest / path).is_file() and path != "patches/TENX117.h5"]
-        return [SimpleNamespace(path=path, size=(hest / path).stat().st_size) for path in there]
+        return [
+            SimpleNamespace(
+                path=path, size=(hest / path).stat().st_size, lfs=SimpleNamespace(sha256=sha256(hest / path))
+            )
+            for path in there
+        ]
 
     def fetch(_: str, path: str, *, repo_type: str, local_dir: Path, tqdm_class: Any) -> str:
         (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
@@ -260,3 +269,64 @@ def test_a_download_stops_when_it_is_not_wanted_any_more(
             break
     job.close()
     assert ended == [True]
+
+
+def test_a_file_that_is_not_the_published_one_is_thrown_away(
+    hub: list[str], hest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def another(_: str, path: str, *, local_dir: Path, **__: Any) -> str:
+        content = bytearray((hest / path).read_bytes())
+        content[0] ^= 1  # of the same size
+        (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        (local_dir / path).write_bytes(content)
+        return path
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", another)
+    with pytest.raises(UserError, match=r"TENX115\.json is not the file that HEST published"):
+        finish(download(skcm(), tmp_path / "skcm"))
+    assert not (tmp_path / "skcm" / "metadata" / "TENX115.json").exists()
+
+
+@pytest.mark.parametrize("fault", ["cut", "refused", "file:"])
+def test_a_bad_server_ends_in_a_sentence(
+    fault: str, hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's own client, with a server on this machine that announces a file and does not send it."""
+    import huggingface_hub
+    from huggingface_hub.file_download import hf_hub_download
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+            if fault == "cut":
+                self.wfile.write(b"half")
+
+        def answer(self) -> None:
+            self.send_response({"cut": 200, "refused": 500, "file:": 302}[fault])
+            self.send_header("Content-Length", "0" if fault != "cut" else "1000")
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("ETag", '"0"')
+            if fault == "file:":
+                self.send_header("Location", "file:///etc/passwd")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the client tries again and again
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", partial(hf_hub_download, endpoint=endpoint))
+    try:
+        with pytest.raises(UserError, match=r"could not be downloaded from huggingface\.co|lacks a file"):
+            finish(download(skcm(), tmp_path / "skcm"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not (tmp_path / "skcm" / "metadata" / "TENX115.json").exists()

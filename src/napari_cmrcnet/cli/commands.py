@@ -15,6 +15,8 @@ from napari_cmrcnet.common.files import check_name, check_output
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
 
+_INTO_FOLDERS = ("simulate", "evaluate", "benchmark", "download", "demo")  # whose result is several files
+
 
 def run(options: argparse.Namespace) -> None:
     """Run the parsed command.
@@ -28,8 +30,9 @@ def run(options: argparse.Namespace) -> None:
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, Path):
                 check_name(path)
-    if isinstance(out := getattr(options, "out", None), Path):
-        check_output(out)
+    out = options.folder if options.command == "simulate" else getattr(options, "out", None)
+    if isinstance(out, Path):
+        check_output(out, folder=options.command in _INTO_FOLDERS)
     COMMANDS[options.command](options)
 
 

@@ -8,6 +8,7 @@ from napari_cmrcnet.cli.console import say, show_progress, warn
 from napari_cmrcnet.cli.shared import WrongUseError, introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
+from napari_cmrcnet.common.locks import only_one
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -30,14 +31,20 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def _predict_slide(options: argparse.Namespace) -> None:
+    name = f"{options.slide.stem}_predicted.h5ad"
+    out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
+    _refuse_to_overwrite(out, options.overwrite)
+    with only_one(out):
+        _refuse_to_overwrite(out, options.overwrite)  # what another process may have finished meanwhile
+        _predict_into(out, options)
+
+
+def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict as predict_section
     from napari_cmrcnet.retrieval.preflight import preflight, warnings_in
     from napari_cmrcnet.sections.section import open_section
 
-    name = f"{options.slide.stem}_predicted.h5ad"
-    out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
-    _refuse_to_overwrite(out, options.overwrite)
     checkpoint = Checkpoint.load(options.checkpoint)
     section = open_section(
         options.slide,
@@ -79,6 +86,7 @@ def _predict_sheet(options: argparse.Namespace) -> None:
     from napari_cmrcnet.sections.sheet import read_sheet
 
     rows, out = read_sheet(options.sheet), options.out or Path("predictions")
+    check_output(out, folder=True)
     job = predict_sheet(
         rows,
         options.checkpoint,
@@ -127,7 +135,9 @@ def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
     try:
         check_hdf5(out)
         ours = is_prediction(out)
-    except UserError:  # damaged, or another kind of file
+    except UserError as error:  # damaged, or another kind of file
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+            raise  # it may be ours, but is open elsewhere, or forbidden
         ours = False
     if not ours:
         raise UserError(f"{out} exists and is no prediction, so it is not replaced; choose another name for --out.")

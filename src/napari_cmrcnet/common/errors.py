@@ -58,6 +58,12 @@ def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: s
     return UserError(otherwise)
 
 
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> "UserError":
+    """Return why a file or folder could not be written, and what to do."""
+    reason = error.strerror or first_line(error)
+    return UserError(f"{os.fspath(path)} could not be written ({reason}); free some space or choose another place.")
+
+
 NO_MEMORY = "There is not enough memory; close other programs, run less at once, or use a machine with more."
 
 # In the words of torch's plain errors: CUDA, HIP and MPS; the CPU; cuBLAS, cuSOLVER, cuFFT and cuDNN; one buffer

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_write
 
 ABANDONED = 7 * 86_400  # seconds since another machine last wrote to a temporary
 REPLACED = ".replaced"  # what a folder is called for the moment in which another takes its name
@@ -46,13 +46,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, *, folder: bool = False) -> None:
     """Refuse a place where nothing can be written, before the work whose result would be lost there.
 
     Parameters
     ----------
     path : Path
         The file or folder to be written.
+    folder : bool
+        Whether files are written into it: it must not be a file then, nor a folder that is closed to the user.
 
     Raises
     ------
@@ -60,18 +62,19 @@ def check_output(path: Path) -> None:
         If its name is not UTF-8 or too long, it lies in a checkpoint, or its folder may not be written to.
     """
     check_name(path)
-    for folder in path.absolute().parents:
-        if folder.suffix == ".cmrcnet" and is_there(folder / "card.json"):
-            raise UserError(f"{path} lies in the checkpoint {folder.name}, which it would spoil; choose another place.")
+    inside = path.absolute() / "file" if folder else path.absolute()
+    for parent in inside.parents:
+        if parent.suffix == ".cmrcnet" and is_there(parent / "card.json"):
+            raise UserError(f"{path} lies in the checkpoint {parent.name}, which it would spoil; choose another place.")
     try:
-        folder = path.absolute().parent
+        place = inside.parent
         path.exists()  # raises for a name that is too long
-        while not folder.exists():
-            folder = folder.parent
+        while not place.exists():
+            place = place.parent
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"{path} cannot be written: {folder} is no folder that you may write to; choose another place.")
+        raise cannot_write(path, error) from error
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise UserError(f"{path} cannot be written: {place} is no folder that you may write to; choose another place.")
 
 
 def check_name(path: Path) -> None:
@@ -89,10 +92,15 @@ def check_name(path: Path) -> None:
         raise UserError(f"{shown} has a name that is not UTF-8, as from an old share; rename it.") from error
 
 
+def short_name(path: Path) -> str:
+    """Return so much of a file's name that a name of our own with it in it is not too long for the system."""
+    return path.name.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
 def _temporary(path: Path) -> Path:
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-    stem = path.name.encode()[:NAME_BYTES].decode(errors="ignore")
+    stem = short_name(path)
     with suppress(OSError):
         _clear_leftovers(path.parent, stem)
     return path.with_name(f".{stem}.{_machine()}-{_boot()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
@@ -168,7 +176,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 @contextmanager
@@ -205,10 +213,10 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     except UserError as error:
         if isinstance(error.__cause__, OSError):  # of an atomic_file in it: name the folder that the user knows
-            raise _cannot_write(path, error.__cause__) from error
+            raise cannot_write(path, error.__cause__) from error
         raise
 
 
@@ -251,11 +259,6 @@ def _exchange(one: Path, other: Path) -> bool:
     if hasattr(library, "renameat2"):  # Linux; 2 is RENAME_EXCHANGE of linux/fs.h
         return bool(library.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], 2) == 0)
     return hasattr(library, "renamex_np") and bool(library.renamex_np(*names, 2) == 0)  # macOS; RENAME_SWAP
-
-
-def _cannot_write(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
-    return UserError(f"{path} could not be written ({reason}); free some space or choose another place.")
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

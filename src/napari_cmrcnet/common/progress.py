@@ -4,11 +4,14 @@ The command line draws a bar, a widget a napari progress bar with a Cancel butto
 cancels the job at its next yield, so a job yields at least once a batch and cleans up in ``finally``.
 """
 
+import threading
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
+REPORT = 0.1  # seconds between reports of what is waited for, and until Cancel is noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +66,35 @@ def finish(job: Job[T], report: Callable[[Progress], None] | None = None) -> T:
         return result
     finally:
         job.close()
+
+
+def in_thread(function: Callable[[], T], progress: Progress) -> Job[T]:
+    """Do in a thread what may wait for long and reports nothing, such as asking a server.
+
+    A job that is cancelled does not wait for the thread: it ends by itself, and must leave nothing behind.
+
+    Parameters
+    ----------
+    function : callable
+        What is done.
+    progress : Progress
+        Yielded while it is done.
+
+    Returns
+    -------
+    object
+        What the function returns; what it raises is raised here.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001  raised again where the result is used
+            future.set_exception(error)
+
+    threading.Thread(target=work, name=progress.step, daemon=True).start()
+    while not future.done():
+        wait([future], timeout=REPORT)
+        yield progress
+    return future.result()

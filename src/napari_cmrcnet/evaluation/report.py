@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, write_json
+from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.evaluation.picture_file import file_names
@@ -94,28 +95,29 @@ def evaluate(
     """
     _check(predictions, seed, min_umi)
     out = Path(out)
-    scores = []
-    for prediction in predictions:
-        job = score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
-        scores.append((yield from job))
-    combined = {name: combine(scores, name) for name in SETS}
-    warnings = (*warnings_of(predictions), *score_notes(scores, sets))
-    if nan_as_zero:
-        warnings += ("Undefined PCC are counted as 0, as in published tables.",)
-    if out.is_dir():
-        (out / SUMMARY).unlink(missing_ok=True)  # a report that is half replaced must not look complete
-    files = [_write_table(out / "scores.csv", scores)]
-    names = file_names([scored.section for scored in scores])
-    for done, (prediction, scored, name) in enumerate(zip(predictions, scores, names, strict=True)):
-        yield Progress("Drawing pictures", done, len(scores), "sections")
-        for path in draw_section(prediction, scored, out, name):
-            files.append(path)
+    with only_one(out):
+        scores = []
+        for prediction in predictions:
+            job = score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
+            scores.append((yield from job))
+        combined = {name: combine(scores, name) for name in SETS}
+        warnings = (*warnings_of(predictions), *score_notes(scores, sets))
+        if nan_as_zero:
+            warnings += ("Undefined PCC are counted as 0, as in published tables.",)
+        if out.is_dir():
+            (out / SUMMARY).unlink(missing_ok=True)  # a report that is half replaced must not look complete
+        files = [_write_table(out / "scores.csv", scores)]
+        names = file_names([scored.section for scored in scores])
+        for done, (prediction, scored, name) in enumerate(zip(predictions, scores, names, strict=True)):
             yield Progress("Drawing pictures", done, len(scores), "sections")
-    files += draw_sets(predictions, scores, out)
-    files.append(_write_text(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
-    write_json(out / SUMMARY, summary(scores, combined, warnings, seed))
-    yield Progress("Drawing pictures", len(scores), len(scores), "sections")
-    return Report(out, combined, tuple(scores), warnings, (*files, out / SUMMARY))
+            for path in draw_section(prediction, scored, out, name):
+                files.append(path)
+                yield Progress("Drawing pictures", done, len(scores), "sections")
+        files += draw_sets(predictions, scores, out)
+        files.append(_write_text(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
+        write_json(out / SUMMARY, summary(scores, combined, warnings, seed))
+        yield Progress("Drawing pictures", len(scores), len(scores), "sections")
+        return Report(out, combined, tuple(scores), warnings, (*files, out / SUMMARY))
 
 
 def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.card import BANK
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -70,5 +70,6 @@ def read_bank_summary(checkpoint: Path) -> BankSummary:
             rows = int(file["X"].attrs["shape"][0])
             var = read_elem(file["var"])
             return BankSummary(rows, GeneNames.of(var), known_shares(var))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise UserError(f"{path} is not a bank ({error}); get the checkpoint again.") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
+        no_bank = f"{path} is not a bank ({first_line(error)}); get the checkpoint again."
+        raise cannot_read(path, error, no_bank) from error

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import ModelConfig
@@ -159,8 +158,9 @@ def _load_model(path: Path, config: ModelConfig) -> CMRCNet:
     config = replace(config, reconstruction=False)
     try:
         weights = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({error}); get the checkpoint again.") from error
+    except Exception as error:  # safetensors and torch raise whatever the damaged part meets
+        damaged = f"{path} is not a readable safetensors file ({first_line(error)}); get the checkpoint again."
+        raise cannot_read(path, error, damaged) from error
     with torch.device("meta"):  # shapes only: a card must not ask for memory that its weights do not fill
         expected = {name: tuple(value.shape) for name, value in CMRCNet(config).state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import Setting, UserError
+from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.card import read_card, verify
@@ -126,19 +127,20 @@ def predict_sheet(
     tasks = [
         Task(row, folder, digest, out, k, device, precision, batch_size, panel or card.panel, min_umi) for row in rows
     ]
-    waiting = [task for task in tasks if not _stands(task)]
-    yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
-    try:
-        failed = yield from spread(
-            waiting, step=STEP, kind="slides", total=len(tasks), workers=workers, scheduler=scheduler
-        )
-    finally:
-        _checkpoint_of_this_process.cache_clear()
-    if failed:
-        reasons = "; ".join(f"{section}: {str(reason).rstrip('.')}" for section, reason in failed.items())
-        setting: Setting = next((reason.setting for reason in failed.values() if reason.setting), "")
-        raise UserError(f"{len(failed)} of {len(tasks)} slides could not be predicted: {reasons}.", setting)
-    return [task.path for task in tasks]
+    with only_one(out):
+        waiting = [task for task in tasks if not _stands(task)]
+        yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
+        try:
+            failed = yield from spread(
+                waiting, step=STEP, kind="slides", total=len(tasks), workers=workers, scheduler=scheduler
+            )
+        finally:
+            _checkpoint_of_this_process.cache_clear()
+        if failed:
+            reasons = "; ".join(f"{section}: {str(reason).rstrip('.')}" for section, reason in failed.items())
+            setting: Setting = next((reason.setting for reason in failed.values() if reason.setting), "")
+            raise UserError(f"{len(failed)} of {len(tasks)} slides could not be predicted: {reasons}.", setting)
+        return [task.path for task in tasks]
 
 
 def _stands(task: Task) -> bool:

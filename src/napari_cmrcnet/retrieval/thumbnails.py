@@ -67,7 +67,7 @@ class Thumbnails:
                 bounds: NDArray[np.int64] = offsets[:]
                 end = len(jpeg)
         except (OSError, RuntimeError) as error:
-            raise _no_thumbnails(path) from error
+            raise cannot_read(path, error, str(_no_thumbnails(path))) from error
         if not isinstance(side, np.integer) or not 1 <= side <= LARGEST_SIDE:
             raise _no_thumbnails(path)
         lengths = np.diff(bounds)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, sha256
+from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.sections.section import Section
@@ -96,9 +97,12 @@ def patch_cache(section: Section, spec: PatchSpec, key: str | None = None) -> Jo
     shape = (len(section.xy), spec.patch_px, spec.patch_px, 3)
     patches = _open_cache(path, shape)
     if patches is None:
-        yield from _cut(section, spec, path, shape)
-        trim_cache("patches")
-        patches = _open_cache(path, shape)
+        with (yield from when_free(path)):
+            patches = _open_cache(path, shape)  # another process may have cut them meanwhile
+            if patches is None:
+                yield from _cut(section, spec, path, shape)
+                trim_cache("patches")
+                patches = _open_cache(path, shape)
     if patches is None:
         raise UserError(f"{path} was removed while it was read; start again.")
     mark_used(path)

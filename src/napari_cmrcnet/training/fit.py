@@ -75,7 +75,7 @@ def fit(
     check_sections(sections)
     check_devices(config)
     sections = comparable(sections)
-    with join(config) as process:
+    with join(config) as process, run.alone(process.first):
         if process.first:
             run.refuse_to_overwrite(resume)
             work = yield from _prepare(sections, config, run, resume, process)

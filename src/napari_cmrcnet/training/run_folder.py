@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import write_json
+from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.card import THUMBNAILS
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
@@ -60,6 +63,16 @@ class RunFolder:
         """The folder."""
         return self.out.with_name(self.out.name.removesuffix(".cmrcnet") + ".training")
 
+    def alone(self, process_is_first: bool) -> AbstractContextManager[None]:
+        """Keep the training to these processes, of which the first has the lock.
+
+        Raises
+        ------
+        BusyError
+            On entering, if others train the same.
+        """
+        return only_one(self.path) if process_is_first else nullcontext()
+
     def refuse_to_overwrite(self, resume: bool) -> None:
         """Protect a finished checkpoint and an unfinished training, each hours of work.
 
@@ -88,8 +101,7 @@ class RunFolder:
             If it is not, with what differs.
         """
         if resume and (self.path / RUN).exists():
-            begun = json.loads((self.path / RUN).read_text("utf-8"))
-            if found := differences(begun, description):
+            if found := differences(_begun(self.path / RUN), description):
                 raise UserError(
                     f"{self.path} was begun with other input ({'; '.join(found)}); resume with the same, "
                     "or remove it to train again."
@@ -109,6 +121,16 @@ class RunFolder:
     def remove_last(self) -> None:
         """Remove the last weights of an earlier training."""
         shutil.rmtree(self.path / LAST, ignore_errors=True)
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    try:
+        begun: dict[str, Any] = parse_json(path.read_text("utf-8"))
+        _ = begun["settings"], begun["sections"], begun["genes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        damaged = f"{path} is damaged ({first_line(error)}); remove its folder to train again."
+        raise cannot_read(path, error, damaged) from error
+    return begun
 
 
 def differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

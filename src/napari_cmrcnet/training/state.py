@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from napari_cmrcnet.common.errors import UserError, cannot_read
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.training.log import Epoch
@@ -142,4 +142,6 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensor
             tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise cannot_read(path, error, f"{path} is damaged ({error}); remove its folder to train again.") from error
+        raise cannot_read(
+            path, error, f"{path} is damaged ({first_line(error)}); remove its folder to train again."
+        ) from error

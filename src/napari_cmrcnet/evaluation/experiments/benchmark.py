@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import write_json
+from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
@@ -152,28 +153,31 @@ def benchmark(
         raise UserError("The numbers of neighbours of CMRCNet must be at least one number, each 1 or more.")
     choices = plan.choices
     choose_device(plan.device)
-    dataset, folds, sections = yield from _prepare(dataset, plan, out)
-    units = [
-        Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep, plan.score_min_umi)
-        for seed in range(plan.seeds)
-        for fold in folds
-        for choice in choices
-    ]
-    waiting = [unit for unit in units if not unit.path.exists()]
-    for unit in units:
-        if unit not in waiting:
-            unit.check()
-    yield Progress(STEP, len(units) - len(waiting), len(units), "runs")
-    if waiting:
-        yield from _cut_patches(dataset, plan)
-    failed = yield from spread(waiting, step=STEP, kind="runs", total=len(units), workers=workers, scheduler=scheduler)
-    results = [load_result(unit.path, with_drawn=unit.seed == 0) for unit in units if unit.name not in failed]
-    outcome = yield from write_report(dataset, plan, sections, choices, folds, results, failed, out)
-    if failed:
-        some = [f"{name}: {str(reason).rstrip('.')}" for name, reason in list(failed.items())[:_NAMED]]
-        more = f"; the others' are in {out / 'report.md'}" if len(failed) > _NAMED else ""
-        raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {'; '.join(some)}{more}.")
-    return outcome
+    with only_one(out):
+        dataset, folds, sections = yield from _prepare(dataset, plan, out)
+        units = [
+            Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep, plan.score_min_umi)
+            for seed in range(plan.seeds)
+            for fold in folds
+            for choice in choices
+        ]
+        waiting = [unit for unit in units if not unit.path.exists()]
+        for unit in units:
+            if unit not in waiting:
+                unit.check()
+        yield Progress(STEP, len(units) - len(waiting), len(units), "runs")
+        if waiting:
+            yield from _cut_patches(dataset, plan)
+        failed = yield from spread(
+            waiting, step=STEP, kind="runs", total=len(units), workers=workers, scheduler=scheduler
+        )
+        results = [load_result(unit.path, with_drawn=unit.seed == 0) for unit in units if unit.name not in failed]
+        outcome = yield from write_report(dataset, plan, sections, choices, folds, results, failed, out)
+        if failed:
+            some = [f"{name}: {str(reason).rstrip('.')}" for name, reason in list(failed.items())[:_NAMED]]
+            more = f"; the others' are in {out / 'report.md'}" if len(failed) > _NAMED else ""
+            raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {'; '.join(some)}{more}.")
+        return outcome
 
 
 def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[Dataset, list[Fold], Said]]:
@@ -240,7 +244,7 @@ def _check_same(out: Path, description: dict[str, Any]) -> None:
         begun = json.loads((out / BENCHMARK).read_text("utf-8"))
         found = differences(begun, description)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{out / BENCHMARK} is not readable ({error}); choose another folder.") from error
+        raise _unreadable(out / BENCHMARK, error) from error
     if found:
         raise UserError(
             f"{out} holds a benchmark that was begun with other input ({'; '.join(found)}); go on with the same, or "
@@ -252,7 +256,11 @@ def _recorded(path: Path) -> list[Fold]:
     try:
         return [Fold.from_dict(fold) for fold in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is not readable ({error}); choose another folder.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return cannot_read(path, error, f"{path} is not readable ({first_line(error)}); choose another folder.")
 
 
 def _cut_patches(dataset: Dataset, plan: Plan) -> Job[None]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import size_text
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.files import sha256, size_text
+from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.experiments.recipes import Recipe, write_sheet
 
 REPOSITORY = "MahmoodLab/hest"
@@ -45,27 +46,36 @@ def download(recipe: Recipe, out: Path) -> Job[Path]:
     ------
     UserError
         If HEST's terms were not accepted or no token is there (with both steps), the site cannot be reached, a file
-        is not there, or the disk is too small.
+        is not there, or the disk is too small, or a file is not the published one.
     """
     from huggingface_hub import HfApi
 
     wanted = [path for name in recipe.patients for path in hest_files(name)]
     yield Progress(f"Asking for {recipe.name}", 0, 0)
     try:
-        infos = HfApi().get_paths_info(REPOSITORY, wanted, repo_type="dataset")
+        infos = yield from in_thread(
+            lambda: HfApi().get_paths_info(REPOSITORY, wanted, repo_type="dataset"),
+            Progress(f"Asking for {recipe.name}", 0, 0),
+        )
     except Exception as error:  # of the HTTP library that this version of huggingface_hub uses
         raise _refused(recipe, error) from error
     sizes = {str(info.path): int(getattr(info, "size", 0) or 0) for info in infos}
+    large = {str(info.path): getattr(info, "lfs", None) for info in infos}
+    published = {path: str(lfs.sha256) for path, lfs in large.items() if lfs is not None}
     optional = {path for path in wanted if path.startswith("patches/")}
     if missing := [path for path in wanted if path not in sizes and path not in optional]:
         raise UserError(f"HEST has no {missing[0]} any more; look on {PAGE} under which name it is now.")
     out.mkdir(parents=True, exist_ok=True)
     _check_room(recipe, sizes, out)
     total, before = sum(sizes.values()), 0
-    for path, size in sizes.items():
-        yield from _fetch(recipe, path, out, before, total)
-        before += size
-    return write_sheet(recipe.open_folder(out, all_spots=True), out / "sections.csv")
+    with only_one(out):
+        for path, size in sizes.items():
+            there = _size(out / path) == size
+            yield from _fetch(recipe, path, out, before, total)
+            if not there and path in published:
+                yield from _check(out / path, published[path])
+            before += size
+        return write_sheet(recipe.open_folder(out, all_spots=True), out / "sections.csv")
 
 
 def hest_files(name: str) -> tuple[str, ...]:
@@ -73,9 +83,21 @@ def hest_files(name: str) -> tuple[str, ...]:
     return (f"metadata/{name}.json", f"st/{name}.h5ad", f"patches/{name}.h5", f"wsis/{name}.tif")
 
 
+def _check(path: Path, published: str) -> Job[None]:
+    """Throw away a file that is not the published one."""
+    if (yield from in_thread(lambda: sha256(path), Progress(f"Checking {path.name}", 0, 0))) != published:
+        path.unlink(missing_ok=True)
+        raise UserError(
+            f"{path.name} is not the file that HEST published (its checksum differs), and was thrown away; try again."
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
 def _check_room(recipe: Recipe, sizes: Mapping[str, int], out: Path) -> None:
-    there = {path: (out / path).stat().st_size for path in sizes if (out / path).is_file()}
-    needed = sum(size for path, size in sizes.items() if there.get(path) != size)
+    needed = sum(size for path, size in sizes.items() if _size(out / path) != size)
     free = shutil.disk_usage(out).free
     if needed > free:
         raise UserError(
@@ -148,7 +170,7 @@ def _refused(recipe: Recipe, error: Exception) -> UserError:
         )
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return UserError(f"{PAGE} lacks a file of {recipe.name} ({error}); look there under which name it is now.")
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
         return UserError(f"{error.filename or 'A file'} could not be written ({error.strerror or error}).")
     return UserError(
         f"{recipe.name} could not be downloaded from huggingface.co ({_first_line(error)}); check the "

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.sections.formats.origin import mapping, number
 from napari_cmrcnet.sections.sheet import SheetRow
@@ -86,16 +86,21 @@ def _metadata(path: Path) -> dict[str, Any]:
     try:
         return dict(mapping(json.loads(path.read_text("utf-8-sig"))))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); download it again.") from error
+        unreadable = f"{path} is not readable JSON ({first_line(error)}); download it again."
+        raise cannot_read(path, error, unreadable) from error
 
 
 def _table_row(folder: Path, name: str) -> dict[str, Any]:
     """Return what the table of all sections, which begins with a byte-order mark, says of one; empty without it."""
     for path in sorted(folder.glob("HEST_v*.csv"), reverse=True):
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
-                if row.get("id") == name:
-                    return dict(row)
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    if row.get("id") == name:
+                        return dict(row)
+        except (OSError, UnicodeError, csv.Error) as error:
+            unreadable = f"{path} is not a readable CSV file ({first_line(error)}); download it again."
+            raise cannot_read(path, error, unreadable) from error
     return {}
 
 

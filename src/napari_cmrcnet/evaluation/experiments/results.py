@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.evaluation.counted import MIN_SPOTS, detected_spots, scored_spots, unscored
@@ -252,7 +252,8 @@ def load_result(path: Path, *, with_drawn: bool = True) -> UnitResult:
             fold, method, title = (str(about.pop(name)) for name in ("fold", "method", "title"))
             return UnitResult(fold, method, title, int(about.pop("seed")), sections, about)
     except (KeyError, ValueError, TypeError, OSError) as error:
-        raise UserError(f"{path} is not a result of a benchmark ({error}); remove it to have it made again.") from error
+        no_result = f"{path} is not a result of a benchmark ({first_line(error)}); remove it to have it made again."
+        raise cannot_read(path, error, no_result) from error
 
 
 def _section(name: str, group: Any, with_drawn: bool) -> SectionResult:
