@@ -93,7 +93,6 @@ from napari_cmrcnet.training.fit import fit
 def train(slide, spots, out, devices=1):
     config = FitConfig(
         preset="tiny", epochs=2, batch_size=16, device="cpu", devices=devices, patch=PatchSpec(32, 0.5),
-        colour_augmentation=0.2,
         model={"patch_size": 16, "dropout": 0.0, "reconstruction": False},
     )
     section = open_section(slide, spots, mpp=0.5)

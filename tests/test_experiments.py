@@ -1,7 +1,6 @@
 """The paper's experiments: the same folds, patches and genes for all; what is done is kept, and told as it is."""
 
 import csv
-import itertools
 import json
 import os
 import random
@@ -26,17 +25,15 @@ from napari_cmrcnet.cli.experiment_parser import METHOD_NAMES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.baselines import floors
-from napari_cmrcnet.evaluation.baselines.method import Task
 from napari_cmrcnet.evaluation.experiments.benchmark import Plan, benchmark
 from napari_cmrcnet.evaluation.experiments.best_genes import gene_columns
 from napari_cmrcnet.evaluation.experiments.bootstrap import estimate
-from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetMethod, CMRCNetPredictor
+from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetPredictor
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.evaluation.experiments.folds import Fold, genes_of, make_folds, with_genes, with_leaks
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, STEPS, Choice, choose, known_methods
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, Choice, choose, known_methods
 from napari_cmrcnet.evaluation.experiments.plots import method_moments
-from napari_cmrcnet.evaluation.experiments.readouts import QUERIES, READOUTS, Embedded, read_out
 from napari_cmrcnet.evaluation.experiments.report import Outcome, in_order
 from napari_cmrcnet.evaluation.experiments.results import Output, SectionResult, UnitResult, load_result, save_result
 from napari_cmrcnet.evaluation.experiments.table_text import markdown
@@ -45,7 +42,6 @@ from napari_cmrcnet.evaluation.experiments.unit import Unit
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.protocol import Query
-from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
@@ -317,46 +313,10 @@ def test_each_k_is_what_predict_gives(
 ) -> None:
     section = open_small(*write_section(tmp_path, "Q", 3), name="Q")
     genes = ("GENE5", "GENE2")
-    each = finish(CMRCNetPredictor((untrained_checkpoint,), genes, (5, 20), "cpu").predict_each(section))
+    each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict_each(section))
     for k, values in each.items():
         expected = finish(predict(section, untrained_checkpoint, k=int(k), device="cpu")).expression(genes)
         np.testing.assert_array_equal(values, expected)
-
-
-def test_several_trainings_are_averaged_and_each_has_a_seed_of_its_own(folder: Path, tmp_path: Path) -> None:
-    given = dataset_in(folder)
-    training, test = given.open("S0"), given.open("S1")
-    task = Task((training,), ("GENE5", "GENE2"), PatchSpec(32, 0.5), seed=1, epochs=1, device="cpu")
-    settings: dict[str, Any] = {"preset": "tiny", "ks": (5,), "model": MODEL}
-    both = finish(finish(CMRCNetMethod(tmp_path / "both", members=2, **settings).fit(task)).predict(test))
-    alone = [
-        finish(finish(CMRCNetMethod(tmp_path / str(seed), **settings).fit(replace(task, seed=seed))).predict(test))
-        for seed in (2, 3)
-    ]
-    assert not np.allclose(alone[0], alone[1])
-    np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-6)
-
-
-def test_a_trained_method_is_asked_in_each_way_and_read_in_each(
-    folder: Path, tmp_path: Path, write_section: Write, open_small: Callable[..., Any]
-) -> None:
-    training = open_small(*write_section(tmp_path / "data", "L", seed=7, side=9), name="L")  # 81 spots, more than 50
-    test = dataset_in(folder).open("S1")
-    task = Task((training,), ("GENE5", "GENE2"), PatchSpec(32, 0.5), epochs=1, device="cpu")
-    model = MODEL | {"image_encoder": "vit"}
-    predictor = finish(CMRCNetMethod(tmp_path, "tiny", "tuned", (), model, readouts=True).fit(task))
-    found = finish(predictor.predict_each(test))
-    assert set(found) == {"", *QUERIES, *READOUTS}
-    np.testing.assert_array_equal(found[""], finish(predictor.predict(test)))
-    checkpoint = Checkpoint.load(tmp_path / "cmrcnet.cmrcnet")
-    own = checkpoint.card.query
-    asked_with = {"": own, "plain": Query(), "symmetries": Query(symmetries=True), "context": Query(True, 1.0)}
-    for name, query in asked_with.items():
-        asked = replace(checkpoint, card=replace(checkpoint.card, query=query))
-        expected = finish(predict(test, asked, device="cpu")).expression(("GENE5", "GENE2"))
-        np.testing.assert_array_equal(found[name], expected)
-    assert own.weighted
-    assert all(not np.allclose(found[one], found[other]) for one, other in itertools.combinations(asked_with, 2))
 
 
 def row(name: str, patient: str) -> SheetRow:
@@ -673,8 +633,6 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
     made = []
     for choice in choices:
         ks = [str(k) for k in choice.settings.get("ks", ())] or [""]
-        if choice.settings.get("readouts"):
-            ks += [*QUERIES, *READOUTS]
         outputs = {
             k: Output(
                 dict.fromkeys(("pcc", "partial_pcc", "spearman"), np.full(n_genes, pcc(choice.name, k))),
@@ -734,34 +692,6 @@ def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:
     assert len({choice.name for choice in choices}) == 10
 
 
-def test_steps_lead_from_the_published_method_to_the_tuned_one() -> None:
-    choices = choose(("ridge",), {"ks": (50, 500), "variant": "paper", "model": {"depth": 1}}, steps=True)
-    assert [choice.name for choice in choices[:2]] == ["cmrcnet", "ridge"]
-    assert [choice.name for choice in choices[2:]] == list(dict.fromkeys(step.name for step in STEPS))
-    made = {choice.name: choice.make(Path()) for choice in choices}
-    assert [made[name].title for name in ("cmrcnet-conv", "cmrcnet-readouts")] == ["CMRCNet", "CMRCNet (tuned)"]
-    scores = {"plain": 0.35, "symmetries": 0.38, "context": 0.39, "hubs": 0.36}
-    found = faked(choices, lambda name, output: scores.get(output, 0.4 if name == "cmrcnet-readouts" else 0.3))
-    tables = {table.name: table for table in make_tables(Dataset("mine", (), Panel("p", ("G1",))), found)}
-    assert [row.title for row in tables["table1"].rows] == [
-        "CMRCNet-50",
-        "CMRCNet-500",
-        "Ridge on colour and texture",
-        "CMRCNet (tuned)",
-    ]
-    both = faked(choose(("cmrcnet", "cmrcnet-tuned"), {"ks": (50,)}, steps=True), lambda *_: 0.3)
-    twice = next(table for table in make_tables(Dataset("mine", ()), both) if table.name == "table1")
-    assert [row.title for row in twice.rows] == ["CMRCNet-50", "CMRCNet (tuned)"]
-    assert "cmrcnet-tuned" not in {choice.name for choice in choose((), {"ks": (50,)}, steps=True)}
-    steps = tables["steps"]
-    assert [row.title for row in steps.rows] == ["CMRCNet as published", *(step.title for step in STEPS)]
-    gained = [row.estimates["HEG"].difference for row in steps.rows[3:7]]
-    assert gained == pytest.approx([0.05, 0.08, 0.09, 0.1])
-    read = {row.title: row.estimates["HEG"] for row in tables["readouts"].rows}
-    assert set(read) == {"200 nearest, weighted: tuned", "50 nearest", *(title for title, _ in READOUTS.values())}
-    assert read["50 nearest, hubs corrected"].difference == pytest.approx(-0.04)
-
-
 def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) -> None:
     one, other = (tmp_path / name for name in ("one.pth", "other.pth"))
     for path in (one, other):
@@ -818,56 +748,6 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
     assert "none of the paper's datasets" in capsys.readouterr().err
 
 
-def test_ways_to_read_expression_do_what_they_say() -> None:
-    rng = np.random.default_rng(0)
-    genes, patches = (unit_length(rng.normal(size=(120, 8)).astype(np.float32)) for _ in range(2))
-    queries = unit_length(rng.normal(size=(30, 8)).astype(np.float32))
-    expression = rng.random((120, 5)).astype(np.float32)
-    found = read_out(Embedded(queries, genes, patches, np.repeat([0, 1], 60), expression))
-    assert set(found) == set(READOUTS)
-    cosine = queries.astype(np.float64) @ genes.T.astype(np.float64)
-    weights = np.exp(cosine / 0.1)
-    np.testing.assert_allclose(found["softmax"], weights @ expression / weights.sum(1, keepdims=True), rtol=1e-4)
-    weights = np.maximum(cosine, 0)
-    np.testing.assert_allclose(found["similarity"], weights @ expression / weights.sum(1, keepdims=True), rtol=1e-4)
-    for name, among in (("patches", queries @ patches.T), ("both", queries @ (genes + patches).T)):
-        nearest = np.argsort(-among, axis=1)[:, :50]
-        np.testing.assert_allclose(found[name], expression[nearest].mean(axis=1), rtol=1e-4)
-    hub = genes.copy()
-    hub[7] = unit_length(patches.mean(axis=0, keepdims=True) + queries.mean(axis=0, keepdims=True))[0]
-    among = 2 * queries @ hub.T - np.sort(hub @ patches.T, axis=1)[:, -10:].mean(axis=1)
-    corrected = read_out(Embedded(queries, hub, patches, np.repeat([0, 1], 60), expression))["hubs"]
-    np.testing.assert_allclose(corrected, expression[np.argsort(-among, axis=1)[:, :50]].mean(axis=1), rtol=1e-4)
-    exact = np.linalg.lstsq(patches, expression - expression.mean(0), rcond=None)[0]
-    assert np.corrcoef(found["ridge"].ravel(), (queries @ exact + expression.mean(0)).ravel())[0, 1] > 0.9
-
-
-def test_k_is_the_one_that_predicts_the_training_sections_best() -> None:
-    rng = np.random.default_rng(2)
-    n, section = 300, np.repeat([0, 1, 2], 100)
-    bank = unit_length(rng.normal(size=(n, 3)).astype(np.float32))
-    queries = unit_length(rng.normal(size=(40, 3)).astype(np.float32))
-    axes = rng.normal(size=(3, 4)).astype(np.float32)
-    local = np.sin(5 * bank @ axes)
-    broad = bank @ axes + rng.normal(scale=4, size=local.shape).astype(np.float32)
-    order = np.argsort(-(queries @ bank.T), axis=1)
-    for expression, expected in ((local, (10,)), (broad, (50, 100, 200))):
-        found = read_out(Embedded(queries, bank, bank, section, expression))["chosen"]
-        assert any(np.allclose(found, expression[order[:, :k]].mean(axis=1), atol=1e-4) for k in expected)
-
-
-def test_a_sections_own_mean_is_taken_out_where_sections_are_centred() -> None:
-    rng = np.random.default_rng(1)
-    genes = rng.normal(size=(60, 8)).astype(np.float32)
-    shifted = genes + np.repeat(rng.normal(size=(2, 8)), 30, axis=0).astype(np.float32)
-    queries, expression = rng.normal(size=(20, 8)).astype(np.float32), rng.random((60, 3)).astype(np.float32)
-    one, other = (
-        read_out(Embedded(queries + shift, bank, bank, np.repeat([0, 1], 30), expression))["centred"]
-        for bank, shift in ((genes, 0), (shifted, 3))
-    )
-    np.testing.assert_allclose(one, other, rtol=1e-3)
-
-
 def test_markers_that_the_sections_lack_are_named(folder: Path, tmp_path: Path) -> None:
     unknown = dataset_in(folder, panel=Panel("ids", ("ENSG00000141736", "ENSG00000148773")))
     some = dataset_in(folder, panel=Panel("some", ("GENE3", "ELSEWHERE")))
@@ -901,7 +781,7 @@ def test_a_defect_in_one_run_leaves_the_others_and_the_report(
 def test_weights_of_one_encoder_are_not_given_to_another(tmp_path: Path) -> None:
     file = tmp_path / "vit.safetensors"
     file.write_bytes(b"weights")
-    made = choose(("cmrcnet", "ridge"), {"ks": (50,)}, ablation=True, steps=True, weights={"cmrcnet": file})
+    made = choose(("cmrcnet", "ridge"), {"ks": (50,)}, ablation=True, weights={"cmrcnet": file})
     given = {choice.name for choice in made if choice.weights is not None}
     assert {"cmrcnet", *(row.name for row in ABLATION)} == given
     with pytest.raises(UserError, match="The method histogene has no encoder that takes weights"):

@@ -15,13 +15,11 @@ from safetensors.torch import load_file
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
-from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training import loop
-from napari_cmrcnet.training.colours import draw_variations, vary_colours
 from napari_cmrcnet.training.config import FitConfig, query_of
 from napari_cmrcnet.training.data import epoch_batches, split
 from napari_cmrcnet.training.fit import fit
@@ -125,26 +123,6 @@ def test_the_tuned_variant_is_kept_in_its_checkpoint(sections: Sequence[Section]
         settings(query=Query(context=-1.0))
     with pytest.raises(UserError, match="k is 0; give at least 1 training spot"):
         settings(query=Query(k=0))
-
-
-def test_colour_augmentation_scales_and_shifts_the_colours_of_a_patch(
-    sections: Sequence[Section], tmp_path: Path
-) -> None:
-    rng = np.random.default_rng(0)
-    pixels = torch.from_numpy(rng.integers(0, 256, (5, 8, 8, 3), np.uint8))
-    colours = torch.from_numpy(rng.uniform(0.2, 0.8, (5, 2, 3)).astype(np.float32))
-    stains = draw_variations(rng, 5, 0.2)
-    plain, varied = (to_input(pixels, *given.unbind(1)) for given in (colours, vary_colours(colours, stains)))
-    scale, shift = np.exp(stains[:, 0, :, None, None]), stains[:, 1, :, None, None]
-    np.testing.assert_allclose(varied.numpy(), plain.numpy() * scale + shift, rtol=1e-4, atol=1e-4)
-    assert 0.1 < draw_variations(rng, 1000, 0.2).std() < 0.3
-    weights = []
-    for amount in (0.0, 0.2, 0.2):
-        out = tmp_path / f"{len(weights)}.cmrcnet"
-        checkpoint = finish(fit(sections, settings(epochs=1, colour_augmentation=amount), out))
-        weights.append(next(checkpoint.model.image_encoder.parameters()).detach())
-    assert not torch.equal(weights[0], weights[1])
-    assert torch.equal(weights[1], weights[2])
 
 
 @pytest.mark.parametrize("variant", ["paper", "tuned"])
@@ -313,7 +291,6 @@ def test_validation_pcc_is_that_of_scipy_over_the_genes_that_vary() -> None:
         ({"validation": "section:S9"}, "no section 'S9'"),
         ({"validation": 0.01}, "3 spots are left to validate"),
         ({"model": {"widht": 3}}, "widht"),
-        ({"colour_augmentation": 3.0}, "The colour augmentation is 3; give a number from 0 to 1, such as 0.1"),
         ({"device": "cuda:99"}, "(?i)cuda"),
     ],
 )

@@ -86,7 +86,6 @@ def train(options: argparse.Namespace) -> None:
         patch=PatchSpec(options.patch_px, options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
         standardise=options.standardise,
-        colour_augmentation=options.colour_augmentation,
         query=query_of(
             variant, symmetries=options.symmetries, context=options.context, k=options.k, weighted=options.weighted
         ),

@@ -30,7 +30,6 @@ def benchmark(options: argparse.Namespace) -> None:
         variant=options.variant,
         patch=PatchSpec(options.patch_px, options.model_mpp),
         ablation=options.ablation,
-        steps=options.steps,
         device=options.device,
         weights=_weights(options.weights),
         sets=options.sets,

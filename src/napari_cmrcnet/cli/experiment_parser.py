@@ -52,7 +52,6 @@ def add_benchmark(commands: "Commands") -> None:
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="runs of each method (1)")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="of every method (each its published number)")
     parser.add_argument("--ablation", action="store_true", help="CMRCNet's losses, mask rates and targets, too")
-    parser.add_argument("--steps", action="store_true", help="the steps from the published CMRCNet to the tuned, too")
     parser.add_argument(
         "--weights",
         type=_weights,

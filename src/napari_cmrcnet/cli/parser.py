@@ -157,13 +157,6 @@ def _add_train(commands: "Commands") -> None:
         action=argparse.BooleanOptionalAction,
         help="take out of each section's patches what its stain and scanner add to all (the variant's)",
     )
-    data.add_argument(
-        "--colour-augmentation",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="vary R, G and B of each training patch by such a share of the section's deviation, such as 0.1 (0)",
-    )
     data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
     data.add_argument("--validation", metavar="SECTION|SHARE", help="a section's name, or a share of spots such as 0.2")
     data.add_argument("--panel", metavar="NAME|FILE", help="marker genes that predictions show first")

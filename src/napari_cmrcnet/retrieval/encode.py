@@ -1,10 +1,8 @@
-"""Patches to embeddings: a thread reads the next batches while the model encodes this one."""
+"""Patches to embeddings."""
 
-import queue
-import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,9 +33,6 @@ class ImageEmbedder(Protocol):
     def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embed patches (b, 3, h, w), shifted and scaled; return (b, d)."""
         ...
-
-
-READ_AHEAD = 2  # batches; one patch of 224 px is 150 KB
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +82,7 @@ def to_input(
 
 def encode_patches(
     model: ImageEmbedder,
-    batches: Iterable[PatchBatch],
+    batches: Generator[PatchBatch],
     n: int,
     *,
     mean: Sequence[float] = IMAGENET_MEAN,
@@ -104,8 +99,8 @@ def encode_patches(
     ----------
     model : CMRCNet or another that embeds patches
         Moved to the device and left in evaluation mode.
-    batches : iterable of PatchBatch
-        Read in a thread, which has ended when this job ends, however it does.
+    batches : generator of PatchBatch
+        As `read_patches`, which reads the next while this one is encoded. Closed when this job ends, however it does.
     n : int
         Number of patches.
     mean, std : sequence of 3 float
@@ -140,9 +135,8 @@ def encode_patches(
     unreadable: list[int] = []
     done, started = 0, time.perf_counter()
     yield Progress("Encoding patches", 0, n, "patches")
-    ahead = _read_ahead(batches)
-    try:
-        for batch in ahead:
+    with closing(batches):
+        for batch in batches:
             unreadable += batch.unreadable.tolist()
             if not unreadable:
                 encoded = encoder.encode(batch.pixels)
@@ -152,8 +146,6 @@ def encode_patches(
             done += len(batch.rows)
             speed = done / (time.perf_counter() - started)
             yield Progress("Encoding patches", done, n, "patches", {"patches/s": speed})
-    finally:
-        ahead.close()
     if embeddings is None:
         embeddings = np.empty((n, 0), np.float32)
     if not unreadable and not np.isfinite(embeddings).all():
@@ -202,41 +194,3 @@ class _Encoder:
             embedding = embeddings.reshape(len(self.symmetries), len(pixels), -1).mean(dim=0)
         result: NDArray[np.float32] = embedding.cpu().numpy()
         return result
-
-
-def _read_ahead(batches: Iterable[PatchBatch]) -> Generator[PatchBatch, None, None]:
-    """Yield batches that a thread reads ahead; closing ends the thread, after the batch that it is reading."""
-    ready: queue.Queue[PatchBatch | BaseException | None] = queue.Queue(READ_AHEAD)
-    stop = threading.Event()
-
-    def put(item: PatchBatch | BaseException | None) -> None:
-        placed = False
-        while not placed and not stop.is_set():
-            with suppress(queue.Full):
-                ready.put(item, timeout=0.05)
-                placed = True
-
-    def read() -> None:
-        source = iter(batches)
-        try:
-            for batch in source:
-                put(batch)
-                if stop.is_set():
-                    break
-            put(None)
-        except BaseException as error:  # noqa: BLE001  raised again where the batches are used
-            put(error)
-        finally:
-            if (close := getattr(source, "close", None)) is not None:
-                close()
-
-    reader = threading.Thread(target=read, name="patch reader", daemon=True)
-    reader.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        reader.join()

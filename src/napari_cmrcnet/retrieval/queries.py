@@ -1,7 +1,7 @@
 """From the patches of a section to what the bank is asked with, alike for a new section and for those trained on."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ def queries_of(
 def encode_section(
     model: CMRCNet,
     section: Section,
-    patches: Iterable[PatchBatch],
+    patches: Generator[PatchBatch],
     colours: PatchColours,
     query: Query,
     *,
@@ -106,7 +106,7 @@ def encode_section(
         As `encode_patches` takes it.
     section : Section
         Whose spots the patches are of.
-    patches : iterable of PatchBatch
+    patches : generator of PatchBatch
         All of them.
     colours : PatchColours
         From `section_colours`.

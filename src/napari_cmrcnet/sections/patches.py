@@ -6,7 +6,7 @@ ahead, are kept. On a very wide slide this is done in vertical bands, as wide as
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -112,7 +112,7 @@ class _Cutter:
 
 def read_patches(
     slide: Slide, xy: ArrayLike, spec: PatchSpec, mpp: float, batch_size: int = 64, threads: int = 2
-) -> Iterator[PatchBatch]:
+) -> Generator[PatchBatch]:
     """Read the patches of all spots, the next batch while the caller works on this one.
 
     A patch is the square of side s = ``spec.side_px(mpp)`` around the spot. Positions are continuous: pixel i covers

@@ -22,7 +22,6 @@ TUNED_EPOCHS = 30
 TUNED_MODEL: dict[str, Any] = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
 TUNED_QUERY = Query(symmetries=True, context=1.0, k=200, weighted=True)
 RELEASED_VALIDATION = 0.2
-MOST_COLOUR_AUGMENTATION = 1.0  # at which colours are no longer those of tissue
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
 APART = ("genes",)  # a run's description has the genes by themselves
@@ -96,9 +95,6 @@ class FitConfig:
     standardise : bool, optional
         Take out of the patches of each section what its stain and scanner add to all of them, see `Preprocessing`.
         By default as the variant does: only tuned.
-    colour_augmentation : float
-        How much R, G and B of each training patch are varied anew in each epoch: scaled by the exponential of a normal
-        number of this deviation, and shifted by such a number of the deviations that they are normalised with.
     query : Query, optional
         How the bank is asked and averaged in prediction. By default the variant's own: `TUNED_QUERY` in the tuned one,
         else the published way.
@@ -140,7 +136,6 @@ class FitConfig:
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
     standardise: bool | None = None
-    colour_augmentation: float = 0.0
     query: Query | None = None
     panel: Panel | None = None
     thumbnails: bool = True
@@ -158,11 +153,6 @@ class FitConfig:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
         if not self.learning_rate > 0:
             raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
-        if not 0 <= self.colour_augmentation <= MOST_COLOUR_AUGMENTATION:
-            raise UserError(
-                f"The colour augmentation is {self.colour_augmentation:g}; give a number from 0 to "
-                f"{MOST_COLOUR_AUGMENTATION:g}, such as 0.1."
-            )
         if self.target_sum is not None:
             target_from(self.target_sum)
         if self.warmup_epochs >= self.epochs:

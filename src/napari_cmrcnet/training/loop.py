@@ -18,7 +18,6 @@ from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
 from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.device import autocast, enough_memory
 from napari_cmrcnet.retrieval.encode import to_input
-from napari_cmrcnet.training.colours import draw_variations, vary_colours
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import Process
@@ -127,16 +126,13 @@ class _Loop:
         # Dropout and masks; every process has spots of its own, and so numbers of its own.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, number, rank]).generate_state(1)[0]))
         order = self._order(rng)
-        count, amount = self.process.count, config.colour_augmentation
-        symmetries = [draw_symmetries(rng, batch.size).reshape(-1, count, 3)[:, rank] for batch in order]
-        variations = [draw_variations(rng, batch.size, amount).reshape(-1, count, 2, 3)[:, rank] for batch in order]
+        symmetries = [draw_symmetries(rng, batch.size).reshape(-1, self.process.count, 3)[:, rank] for batch in order]
         self.network.train()
         sums = torch.zeros(3, device=self.process.device)
         values: dict[str, float] = {}
         started = shown = time.perf_counter()
         with closing(self.training.batches([batch[rank] for batch in order])) as reader:
-            for i, (batch, drawn, variation) in enumerate(zip(reader, symmetries, variations, strict=True)):
-                batch = replace(batch, colours=vary_colours(batch.colours, variation))
+            for i, (batch, drawn) in enumerate(zip(reader, symmetries, strict=True)):
                 losses = self._backward(batch, drawn, share=1 / self._batches_of_step(i))
                 if (i + 1) % config.accumulate == 0 or i + 1 == self.n_batches:
                     rate = self._step()

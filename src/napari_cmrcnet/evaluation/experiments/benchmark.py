@@ -59,8 +59,6 @@ class Plan:
         Patches, the same for every method.
     ablation : bool
         Run the rows of Table 5, too.
-    steps : bool
-        Run the steps from the published method to the tuned one, too.
     device : str
         As `choose_device` takes it.
     weights : mapping of str to Path
@@ -88,7 +86,6 @@ class Plan:
     model: Mapping[str, Any] = field(default_factory=dict)
     patch: PatchSpec = field(default_factory=PatchSpec)
     ablation: bool = False
-    steps: bool = False
     device: str = "auto"
     weights: Mapping[str, Path] = field(default_factory=dict)
     sets: Definition = "paper"
@@ -101,7 +98,7 @@ class Plan:
     def choices(self) -> tuple[Choice, ...]:
         """The methods, checked."""
         cmrcnet = {"preset": self.preset, "variant": self.variant, "ks": self.ks, "model": dict(self.model)}
-        return choose(self.methods, cmrcnet, ablation=self.ablation, steps=self.steps, weights=self.weights)
+        return choose(self.methods, cmrcnet, ablation=self.ablation, weights=self.weights)
 
 
 def benchmark(

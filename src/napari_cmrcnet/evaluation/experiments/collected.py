@@ -30,7 +30,7 @@ class Label:
     method : str
         The method's name.
     output : str
-        k as text, one of `QUERIES` or `READOUTS`, ``""`` for a method without.
+        k as text, ``""`` for a method without.
     """
 
     text: str

@@ -92,55 +92,6 @@ ABLATION = _ablation()
 
 _TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}  # with its own number of neighbours
 
-READ = "cmrcnet-readouts"
-"""The tuned method with all ways to ask it and to read expression from it."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step from the method as published to the tuned one.
-
-    Parameters
-    ----------
-    name : str
-        Of the method that gives it.
-    title : str
-        Of its row: what is new.
-    settings : mapping
-        Of `CMRCNetMethod`: all that stand by then, but for what the output is asked with.
-    output : str
-        Which of its outputs: one of `QUERIES`, or ``""`` for its first k or its own.
-    """
-
-    name: str
-    title: str
-    settings: Mapping[str, Any]
-    output: str = ""
-
-
-def _steps() -> tuple[Step, ...]:
-    conv = {"image_encoder": "conv"}
-    clip = {**conv, "contrast": "clip", "temperature": 0.1}
-    read = {**_TUNED, "readouts": True}
-    contrastive, vit = {"reconstruction": False}, {"image_encoder": "vit"}
-    return (
-        Step("cmrcnet-conv", "+ convolutional encoder", {"model": conv}),
-        Step("cmrcnet-clip", "+ CLIP's loss", {"model": clip}),
-        Step(READ, "+ standardised sections", read, "plain"),
-        Step(READ, "+ symmetries", read, "symmetries"),
-        Step(READ, "+ context", read, "context"),
-        Step(READ, "+ more neighbours, weighted: tuned", read),
-        Step("cmrcnet-tuned-contrastive", "tuned, contrastive loss alone", {**_TUNED, "model": contrastive}),
-        Step("cmrcnet-tuned-vit", "tuned, with the ViT", {**_TUNED, "model": vit}),
-        Step("cmrcnet-tuned-colour", "tuned, colours varied", {**_TUNED, "colour_augmentation": 0.1}),
-        Step("cmrcnet-tuned-ensemble", "tuned, mean of three trainings", {**_TUNED, "members": 3}),
-    )
-
-
-STEPS = _steps()
-"""From the published method to the tuned one, each row with all above it; then the tuned one with another part."""
-
-
 DEPTH = "depth"
 """Predicts a spot's log total for every gene: its values are no expression, their correlations count."""
 CEILING = "ceiling"
@@ -157,7 +108,6 @@ def choose(
     cmrcnet: Mapping[str, Any],
     *,
     ablation: bool = False,
-    steps: bool = False,
     weights: Mapping[str, Path] | None = None,
 ) -> tuple[Choice, ...]:
     """Return the methods of a benchmark.
@@ -170,9 +120,6 @@ def choose(
         Settings of `CMRCNetMethod`.
     ablation : bool
         Add the rows of Table 5.
-    steps : bool
-        Add the `STEPS`, among them the tuned method with all ways to read expression from it, which stands for the
-        tuned one where that is not named.
     weights : mapping of str to Path, optional
         Local weights of encoders by method; ``""``: of every method that cannot do without.
 
@@ -193,7 +140,7 @@ def choose(
         if Choice(name, name, _settings(name, cmrcnet)).make(Path()).encoder_weights == "none":
             raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
     choices = []
-    for name in names or (name for name in known_methods() if not (steps and name == TUNED)):
+    for name in names or known_methods():
         choice = Choice(name, name, _settings(name, cmrcnet), weights.get(name))
         if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
             if "" not in weights and names:
@@ -202,47 +149,25 @@ def choose(
                 continue
             choice = replace(choice, weights=weights[""])
         choices.append(choice)
-    changed: dict[str, Mapping[str, Any]] = {}
-    if ablation:
-        changed |= {row.name: {"model": row.model} for row in ABLATION}
-    if steps:
-        changed |= {step.name: step.settings for step in STEPS}
-    return tuple(_with_rows(choices, cmrcnet, changed, weights.get(CMRCNET)) if changed else choices)
+    return tuple(_with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices)
 
 
 def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
     if name == TUNED:
-        return _changed(cmrcnet, _TUNED)
+        return {**cmrcnet, **_TUNED}
     if name == BLEEP:
         return {"ks": cmrcnet["ks"]}
     return cmrcnet if name == CMRCNET else {}
 
 
-def _changed(cmrcnet: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings of CMRCNet but for some, with the first k alone where none are among them."""
-    model = {**cmrcnet.get("model", {}), **settings.get("model", {})}
-    return {**cmrcnet, "ks": tuple(cmrcnet["ks"][:1]), **settings, "model": model}
-
-
-def _keeps_encoder(settings: Mapping[str, Any]) -> bool:
-    return "variant" not in settings and "image_encoder" not in settings.get("model", {})
-
-
-def _with_rows(
-    choices: Sequence[Choice],
-    cmrcnet: Mapping[str, Any],
-    changed: Mapping[str, Mapping[str, Any]],
-    weights: Path | None,
-) -> list[Choice]:
-    """Add CMRCNet with other settings, and as it is, which is one of the rows.
-
-    Weights of its encoder go to the rows that have it.
-    """
+def _with_ablation(choices: Sequence[Choice], cmrcnet: Mapping[str, Any], weights: Path | None) -> list[Choice]:
+    """Add CMRCNet as it is and, with the first k alone, with the settings of the other rows of Table 5."""
     there = {choice.name for choice in choices}
     itself = [] if CMRCNET in there else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
+    first, model = tuple(cmrcnet["ks"][:1]), cmrcnet.get("model", {})
     added = [
-        Choice(name, CMRCNET, _changed(cmrcnet, settings), weights if _keeps_encoder(settings) else None)
-        for name, settings in changed.items()
-        if name not in {*there, CMRCNET}
+        Choice(row.name, CMRCNET, {**cmrcnet, "ks": first, "model": {**model, **row.model}}, weights)
+        for row in ABLATION
+        if row.name != CMRCNET
     ]
     return [*itself, *choices, *added]

@@ -15,7 +15,7 @@ from napari_cmrcnet.evaluation.experiments.bootstrap import RESAMPLES
 from napari_cmrcnet.evaluation.experiments.collected import Collected
 from napari_cmrcnet.evaluation.experiments.draw import draw
 from napari_cmrcnet.evaluation.experiments.folds import N_VARIABLE, Fold
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET, READ, STEPS, Choice
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, CMRCNET, Choice
 from napari_cmrcnet.evaluation.experiments.results import UnitResult
 from napari_cmrcnet.evaluation.experiments.said import Said
 from napari_cmrcnet.evaluation.experiments.table_text import markdown, write_csv
@@ -215,7 +215,6 @@ def _methods(found: Collected) -> str:
     lines = ["| method | runs | wall time a run | CPU time a run | machine |", "|---|---|---|---|---|"]
     notes: list[str] = []
     ablation = {row.name: f"CMRCNet: {row.title}" for row in ABLATION if row.name != CMRCNET}
-    ablation |= {step.name: f"CMRCNet: {step.title}" for step in STEPS} | {READ: "CMRCNet (tuned), all ways to read it"}
     for method, runs in found.runs.items():
         title = ablation.get(method, runs[0].title)
         whole = [run.about for run in runs if not run.about["resumed"]] or [run.about for run in runs]

@@ -14,17 +14,13 @@ from napari_cmrcnet.evaluation.experiments.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.evaluation.experiments.methods import ABLATION, BLEEP, CEILING, CMRCNET, READ, STEPS, TUNED
-from napari_cmrcnet.evaluation.experiments.readouts import READOUTS, K
+from napari_cmrcnet.evaluation.experiments.methods import ABLATION, BLEEP, CEILING, CMRCNET
 from napari_cmrcnet.evaluation.set_scores import Definition
-from napari_cmrcnet.training.config import TUNED_QUERY
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 
 _ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
-_STEP_NAMES = {step.name for step in STEPS}
-_WITHIN = _ABLATION_NAMES | _STEP_NAMES  # CMRCNet with other settings: compared with itself alone
 Sets = Mapping[str, Choose]
 Rows = Mapping[str, Label]
 _MEASURES = ("pcc", "partial_pcc", "spearman")
@@ -191,10 +187,6 @@ def make_tables(
         tables.append(make.table("table4", title, _by_text([*encoder, ours[-1]]), first, ours[-1].text))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
         tables.append(_ablation(make, ours, top))
-    if any(label.method in _STEP_NAMES for label in found.labels):
-        tables.append(_steps(make, ours[:1], top))
-    if any(label.method == READ for label in found.labels):
-        tables.append(_readouts(make, top))
     return tables
 
 
@@ -213,10 +205,7 @@ def compared(found: Collected) -> list[Label]:
     """
     ours, bleep = ([label for label in found.labels if label.method == method] for method in (CMRCNET, BLEEP))
     between = [*ours[1:-1], *bleep[1:]]
-    apart = [label for label in found.labels if label.method in _WITHIN or label in between]
-    if TUNED not in found.runs:  # which is among the steps, then
-        apart = [label for label in apart if label.method != READ or label.output]
-    return [label for label in found.labels if label not in apart]
+    return [label for label in found.labels if label.method not in _ABLATION_NAMES and label not in between]
 
 
 def _wider(make: _Maker, rows: Sequence[Label], ours: Sequence[Label]) -> Table:
@@ -265,25 +254,3 @@ def _ablation(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
     rows = {row.title: labels[row.name] for row in ABLATION if row.name in labels}
     notes = ("The paper's values are means over its six datasets.",) if make.dataset.paper else ()
     return make.table("table5", title, rows, sets, of_method[CMRCNET].title, published, notes)
-
-
-def _steps(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
-    """Return the steps from the published method, k as in Table 1, to the tuned one."""
-    first = "CMRCNet as published"
-    rows = dict(zip([first], ours, strict=False))
-    for step in STEPS:
-        read = [label for label in make.found.labels if label.method == step.name]
-        if label := next((label for label in read if step.output in ("", label.output)), None):
-            rows[step.title] = label
-    notes = ("Unless all have one number of epochs, those from standardised on have the tuned's.",)
-    return make.table("steps", "Steps to the tuned CMRCNet", rows, sets, first if ours else "", notes=notes)
-
-
-def _readouts(make: _Maker, sets: Sets) -> Table:
-    """Return the ways to read expression from the tuned method, beside its own."""
-    titles = {"": f"{TUNED_QUERY.k} nearest, weighted: tuned", "context": f"{K} nearest"}
-    titles |= {name: title for name, (title, _) in READOUTS.items()}
-    read = {label.output: label for label in make.found.labels if label.method == READ}
-    rows = {title: read[name] for name, title in titles.items() if name in read}
-    title = "Ways to read expression from the tuned CMRCNet"
-    return make.table("readouts", title, rows, sets, next(iter(rows)))
