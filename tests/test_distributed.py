@@ -1,6 +1,5 @@
 """Several processes take the same steps as one."""
 
-import dataclasses
 import os
 import socket
 import subprocess
@@ -14,13 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training import distributed
 from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import split
 from napari_cmrcnet.training.distributed import check_devices
-from napari_cmrcnet.training.fit import fit
 
 Write = Callable[..., tuple[Path, Path]]
 Open = Callable[..., Section]
@@ -90,17 +88,15 @@ from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 
-def train(slide, spots, out, devices=1):
+def train(slide, spots, out):
     config = FitConfig(
-        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=devices, patch=PatchSpec(32, 0.5),
+        preset="tiny", epochs=2, batch_size=16, device="cpu", patch=PatchSpec(32, 0.5),
         model={"patch_size": 16, "dropout": 0.0, "reconstruction": False},
     )
     section = open_section(slide, spots, mpp=0.5)
-    progress = []
-    checkpoint = finish(fit([section], config, Path(out)), progress.append)
+    checkpoint = finish(fit([section], config, Path(out)))
     section.slide.close()
     assert checkpoint.card.epochs == 2
-    return [step.done for step in progress if step.step == "Training"]
 
 if __name__ == "__main__":
     train(*sys.argv[1:])
@@ -116,13 +112,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> I
     files = [str(path) for path in write_section(folder, "S1")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(folder / "cache"))
-        steps = names["train"](*files, folder / "one.cmrcnet")
-        assert steps == names["train"](*files, folder / "spawned.cmrcnet", devices=2)
+        names["train"](*files, folder / "one.cmrcnet")
         yield folder, files
-
-
-def test_devices_of_a_machine_come_to_the_weights_of_one(trained: tuple[Path, list[str]]) -> None:
-    check_same_weights(trained[0] / "one.cmrcnet", trained[0] / "spawned.cmrcnet")
 
 
 def test_torchrun_comes_to_the_weights_of_one_process(trained: tuple[Path, list[str]]) -> None:
@@ -138,43 +129,27 @@ def check_same_weights(one: Path, two: Path) -> None:
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-4, msg=name)
 
 
-def test_an_error_in_a_process_is_the_error_of_the_training(
-    tmp_path: Path, write_section: Write, open_small: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
-    section = open_small(*write_section(tmp_path, "S1"))
-    config = FitConfig(
-        preset="tiny", epochs=2, batch_size=16, device="cpu", devices=2, learning_rate=1e30, patch=PatchSpec(32, 0.5),
-        model={"patch_size": 16},
-    )  # fmt: skip
-    with pytest.raises(UserError, match="not finite"):
-        finish(fit([section], config, tmp_path / "m.cmrcnet"))
-
-
 @pytest.mark.parametrize(
-    ("found", "settings", "message"),
+    ("found", "count", "settings", "message"),
     [
-        ("cuda", {"devices": 3}, "3 GPUs are asked for and 2 found; give --devices 2"),
-        ("cuda", {"devices": 2, "device": "cuda:1"}, "cuda:1 is one GPU, and 2 are asked for; give --devices 1, or"),
-        ("mps", {"devices": 2}, "A Mac has one GPU, and 2 processes cannot share it; give --devices 1, or"),
-        ("cpu", {"devices": 5, "batch_size": 4}, "5 processes cannot share a batch of 4 spots; give a --batch-size of"),
+        ("cuda", 3, {}, "3 GPUs are asked for and 2 found; start torchrun with --nproc-per-node 2"),
+        ("cuda", 2, {"device": "cuda:1"}, "cuda:1 is one GPU, and 2 are asked for; start one process, or"),
+        ("mps", 2, {}, "A Mac has one GPU, and 2 processes cannot share it; start one, or"),
+        ("cpu", 5, {"batch_size": 4}, "5 processes cannot share a batch of 4 spots; give a --batch-size of"),
     ],
 )
 def test_devices_that_cannot_train_together(
-    found: str, settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+    found: str, count: int, settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(distributed, "choose_device", lambda name: torch.device(found if name == "auto" else name))
     monkeypatch.setattr(distributed, "cuda_devices", lambda: [0, 1] if found == "cuda" else [])
     config = FitConfig(precision="fp32", **settings)
+    check_devices(config)
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
     with pytest.raises(UserError, match=message):
         check_devices(config)
-    check_devices(dataclasses.replace(config, devices=1))
-    if "cuda" not in config.device:
-        monkeypatch.setenv("WORLD_SIZE", str(config.devices))
-        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(config.devices))
-        with pytest.raises(UserError, match=message):  # torchrun says how many there are
-            check_devices(dataclasses.replace(config, devices=1))
 
 
 def test_the_gpus_that_torch_can_run_on_train_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,14 +158,10 @@ def test_the_gpus_that_torch_can_run_on_train_together(monkeypatch: pytest.Monke
     assert devices == [torch.device("cuda:1"), torch.device("cuda:3")]
 
 
-def test_more_processes_than_spots(tmp_path: Path, write_section: Write, open_small: Open) -> None:
+def test_more_processes_than_spots(
+    tmp_path: Path, write_section: Write, open_small: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     section = open_small(*write_section(tmp_path, "S1", side=3))
-    config = FitConfig(preset="tiny", device="cpu", devices=10, patch=PatchSpec(32, 0.5))
-    with pytest.raises(UserError, match="9 spots cannot be shared by 10 processes; give fewer --devices"):
-        finish(fit([section], config, tmp_path / "m.cmrcnet"))
-
-
-def test_several_machines_need_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(UserError, match="torchrun --nnodes 3 --nproc-per-node 8"):
-        check_devices(FitConfig(num_nodes=3, devices=8))
+    monkeypatch.setenv("WORLD_SIZE", "10")
+    with pytest.raises(UserError, match="9 spots cannot be shared by 10 processes; start fewer"):
+        split([section], FitConfig(preset="tiny", device="cpu", patch=PatchSpec(32, 0.5)))

@@ -3,6 +3,8 @@
 `pytest -m gpu` runs what needs one. Each test is also run on the CPU, so that it is not first found broken on a GPU.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -97,10 +99,10 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def training(name: str, device: torch.device, devices: int = 1) -> FitConfig:
+def training(name: str, device: torch.device) -> FitConfig:
     """Return a training without random numbers that are drawn on the device."""
     return FitConfig(
-        preset="tiny", epochs=3, batch_size=12, precision="fp32", device=str(device), devices=devices,
+        preset="tiny", epochs=3, batch_size=12, precision="fp32", device=str(device),
         patch=PatchSpec(32, 0.5), thumbnails=False, **MODELS[name],
     )  # fmt: skip
 
@@ -132,11 +134,26 @@ def test_training_takes_the_same_steps(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", MODELS)
-def test_two_gpus_take_the_steps_of_one(name: str, on_cpu: Trained, section: Section, tmp_path: Path) -> None:
+def test_two_gpus_take_the_steps_of_one(
+    name: str, on_cpu: Trained, section: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two CUDA GPUs")
-    found = finish(fit([section], training(name, torch.device("cuda"), devices=2), tmp_path / "model.cmrcnet"))
-    check_trained_alike(found, on_cpu(name))
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    script, out = tmp_path / "train.py", tmp_path / "model.cmrcnet"
+    spots = section.spots.uns["cmrcnet"]["path"]
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_gpu as t, torch\nfrom pathlib import Path\n"
+        "from napari_cmrcnet.sections.section import open_section\n"
+        f"section = open_section({str(section.slide.path)!r}, {spots!r}, mpp=0.5, patient='P1')\n"
+        f"t.finish(t.fit([section], t.training({name!r}, torch.device('cuda')), Path({str(out)!r})))\n"
+    )
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
+        check=True,
+    )
+    check_trained_alike(Checkpoint.load(out), on_cpu(name))
 
 
 def check_trained_alike(found: Checkpoint, expected: Checkpoint) -> None:

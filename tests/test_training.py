@@ -337,7 +337,7 @@ def test_a_device_that_is_too_small_is_an_error_that_says_what_to_do(
         raise error
 
     monkeypatch.setattr(loop, "batch_losses", does_not_fit)
-    with pytest.raises(UserError, match="batches of 16 spots; train again with a smaller --batch-size, more --devices"):
+    with pytest.raises(UserError, match="batches of 16 spots; train again with a smaller --batch-size, more processes"):
         finish(fit(sections, settings(), tmp_path / "model.cmrcnet"))
 
 

@@ -79,8 +79,6 @@ def train(options: argparse.Namespace) -> None:
         precision=options.precision,
         seed=options.seed,
         device=options.device,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
         n_top_genes=options.genes,
         target_sum=options.target_sum and target_from(options.target_sum),
         patch=PatchSpec(options.patch_px, options.model_mpp),

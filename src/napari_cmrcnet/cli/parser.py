@@ -195,8 +195,6 @@ def _add_train(commands: "Commands") -> None:
     fit.add_argument("--warmup-epochs", type=int, default=0, metavar="N", help="(0)")
     fit.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto", help="(auto)")
     fit.add_argument("--seed", type=int, default=0, help="(0)")
-    fit.add_argument("--devices", type=positive_int, default=1, metavar="N", help="GPUs a node (1)")
-    fit.add_argument("--num-nodes", type=positive_int, default=1, metavar="N", help="machines (1)")
     add_device(fit)
 
 

@@ -23,7 +23,7 @@ TUNED_MODEL: dict[str, Any] = {"image_encoder": "conv", "contrast": "clip", "tem
 TUNED_QUERY = Query(symmetries=True, context=1.0, k=200, weighted=True)
 RELEASED_VALIDATION = 0.2
 # May change when a training is resumed: where it runs, and what is kept beside its result.
-MAY_CHANGE = ("device", "devices", "num_nodes", "thumbnails")
+MAY_CHANGE = ("device", "thumbnails")
 APART = ("genes",)  # a run's description has the genes by themselves
 
 
@@ -78,8 +78,6 @@ class FitConfig:
         Of the initial weights, the order of spots, the augmentation, dropout and masks.
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
-    devices, num_nodes : int
-        GPUs (on "cpu": processes) a machine, and machines. Several machines are started with torchrun.
     n_top_genes : int
         Highly variable genes of each training section; the model reads their union.
     genes : tuple of str, optional
@@ -128,8 +126,6 @@ class FitConfig:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     device: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
     n_top_genes: int = 1000
     genes: tuple[str, ...] | None = None
     target_sum: TargetSum | None = None
@@ -146,7 +142,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.variant == "released" and self.validation is None:
             object.__setattr__(self, "validation", RELEASED_VALIDATION)
-        least = {"epochs": 1, "batch_size": 4, "accumulate": 1, "devices": 1, "num_nodes": 1, "n_top_genes": 1,
+        least = {"epochs": 1, "batch_size": 4, "accumulate": 1, "n_top_genes": 1,
                  "warmup_epochs": 0, "seed": 0}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:

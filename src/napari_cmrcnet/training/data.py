@@ -16,7 +16,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.sections.totals import target_of
 from napari_cmrcnet.training.config import FitConfig
-from napari_cmrcnet.training.distributed import processes_of
+from napari_cmrcnet.training.distributed import processes
 
 Rows = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
@@ -75,9 +75,9 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
         spots = sum(len(part.rows) for part in parts)
         if spots < LEAST_SPOTS and (parts or use == "train"):
             raise UserError(f"{spots} spots are left to {use} on; at least {LEAST_SPOTS} are needed, and better 1,000.")
-    processes, spots = processes_of(config), sum(len(part.rows) for part in training)
-    if spots < processes:
-        raise UserError(f"{spots} spots cannot be shared by {processes} processes; give fewer --devices.")
+    spots = sum(len(part.rows) for part in training)
+    if spots < (count := processes()):
+        raise UserError(f"{spots} spots cannot be shared by {count} processes; start fewer.")
     return training, validation
 
 

@@ -1,4 +1,4 @@
-"""Several processes, one training: on the GPUs of one machine, or of several through torchrun.
+"""Several processes, one training: on the GPUs of one machine, or of several, each process started by torchrun.
 
 The contrastive loss compares all pairs of a batch, so its meaning hangs on the batch's size. Every process
 therefore computes its share of the embeddings, gathers those of the others with their gradient, and computes
@@ -6,30 +6,20 @@ the loss of the whole batch: one process with 64 spots and two with 32 do the sa
 normalises by the whole batch on GPUs; on CPUs, where torch cannot, each process normalises by its own share.
 """
 
-import multiprocessing
 import os
-import queue
-import signal
-import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.device import autocast, choose_device, cuda_devices
 from napari_cmrcnet.training.config import FitConfig
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.training.loop import Plan
 
 PATIENCE = timedelta(hours=6)  # the others wait while the first process cuts patches or saves
 
@@ -88,48 +78,36 @@ class _GatherRows(torch.autograd.Function):
         return total.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def started_by_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def processes_of(config: FitConfig) -> int:
-    """Return how many processes share a batch, on all machines together."""
-    return int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else config.devices
+def processes() -> int:
+    """Return how many processes share a batch, on all machines together: as many as torchrun started, or one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def check_devices(config: FitConfig) -> None:
-    """Refuse devices that cannot train together, a precision they lack, and several machines without torchrun.
+    """Refuse devices that cannot train together, and a precision they lack.
 
     Raises
     ------
     UserError
-        With the number of devices found, or the command to use.
+        With the number of devices found.
     """
-    if config.num_nodes > 1 and not started_by_torchrun():
-        raise UserError(
-            f"A training on {config.num_nodes} machines is started on each of them by torchrun: "
-            f"torchrun --nnodes {config.num_nodes} --nproc-per-node {config.devices} --rdzv-backend c10d "
-            "--rdzv-endpoint FIRST_MACHINE:29500 -m napari_cmrcnet train …"
-        )
     device = choose_device(config.device)
     autocast(device, config.precision)  # refuses what the device cannot do, before patches are cut
-    if (count := processes_of(config)) == 1:
+    if (count := processes()) == 1:
         return
     if device.type == "mps":
-        raise UserError(f"A Mac has one GPU, and {count} processes cannot share it; give --devices 1, or --device cpu.")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices)) if started_by_torchrun() else config.devices
-    found = len(cuda_devices())
+        raise UserError(f"A Mac has one GPU, and {count} processes cannot share it; start one, or give --device cpu.")
+    here, found = int(os.environ.get("LOCAL_WORLD_SIZE", count)), len(cuda_devices())
     if device.type == "cuda" and here > found:
-        raise UserError(f"{here} GPUs are asked for and {found} found; give --devices {found}.")
+        raise UserError(f"{here} GPUs are asked for and {found} found; start torchrun with --nproc-per-node {found}.")
     if config.device.startswith("cuda:"):
-        raise UserError(f"{config.device} is one GPU, and {count} are asked for; give --devices 1, or --device cuda.")
+        raise UserError(f"{config.device} is one GPU, and {count} are asked for; start one process, or --device cuda.")
     if device.type == "cuda" and not dist.is_nccl_available():
-        raise UserError("Several GPUs need NCCL, which this build of torch lacks; give --devices 1.")
+        raise UserError("Several GPUs need NCCL, which this build of torch lacks; start one process.")
     if count > config.batch_size:
         raise UserError(
             f"{count} processes cannot share a batch of {config.batch_size} spots; give a --batch-size of at least "
-            f"{count}, or fewer --devices."
+            f"{count}, or start fewer processes."
         )
 
 
@@ -137,104 +115,21 @@ def check_devices(config: FitConfig) -> None:
 def join(config: FitConfig) -> Iterator[Process]:
     """Be the process that torchrun started, or the only one."""
     device = choose_device(config.device)
-    if not started_by_torchrun():
+    if processes() == 1:
         yield Process(device)
         return
     rank, count, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    with _group(_local_device(device, local), rank, count, "env://") as process:
-        yield process
-
-
-def _local_device(device: torch.device, i: int) -> torch.device:
-    """Return the device of the i-th process of a machine."""
-    return torch.device("cuda", cuda_devices()[i]) if device.type == "cuda" else device
-
-
-@contextmanager
-def _group(device: torch.device, rank: int, count: int, meeting_point: str) -> Iterator[Process]:
+    device = _local_device(device, local)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=meeting_point, rank=rank, world_size=count, timeout=PATIENCE)
+    dist.init_process_group(backend, init_method="env://", rank=rank, world_size=count, timeout=PATIENCE)
     try:
         yield Process(device, rank, count)
     finally:
         dist.destroy_process_group()
 
 
-def train_in_processes(plan: "Plan") -> Job[None]:
-    """Run a training in ``config.devices`` processes of this machine.
-
-    A script that calls this needs the usual ``if __name__ == "__main__":``, since each process imports it.
-
-    Raises
-    ------
-    UserError
-        The first one raised in a process.
-    RuntimeError
-        If a process ended otherwise.
-    """
-    context = multiprocessing.get_context("spawn")
-    messages: multiprocessing.Queue[Progress | UserError | str | None] = context.Queue()
-    with tempfile.TemporaryDirectory() as folder:
-        meeting_point = (Path(folder) / "processes").as_uri()
-        children = [
-            context.Process(target=_child, args=(plan, rank, meeting_point, messages), daemon=True)
-            for rank in range(plan.config.devices)
-        ]
-        try:
-            for child in children:
-                child.start()
-            while (message := _next_message(messages, children)) is not None:
-                yield message
-            for child in children:
-                child.join()
-        finally:
-            for child in children:
-                if child.is_alive():
-                    child.terminate()
-                    child.join()
-
-
-def _next_message(messages: Any, children: list[Any]) -> Progress | None:
-    while True:
-        ended = [child.exitcode for child in children if child.exitcode]
-        try:
-            message = messages.get(timeout=1)
-        except queue.Empty:
-            if ended:
-                raise UserError(
-                    f"A training process was ended from outside (code {ended[0]}), often for want of memory; resume "
-                    "the training with fewer processes or smaller batches."
-                ) from None
-            continue
-        if isinstance(message, UserError):
-            raise message
-        if isinstance(message, str):
-            raise RuntimeError(f"A training process failed:\n{message}")
-        return cast("Progress | None", message)
-
-
-def _child(plan: "Plan", rank: int, meeting_point: str, messages: Any) -> None:
-    from napari_cmrcnet.training.loop import train
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its children
-    config = plan.config
-    device = _local_device(choose_device(config.device), rank)
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // config.devices))
-    parent = multiprocessing.parent_process()
-    try:
-        with _group(device, rank, config.devices, meeting_point) as process:
-            for progress in train(plan, process):
-                if parent is None or not parent.is_alive():
-                    return  # killed: nothing may write to its folder any more
-                if process.first:
-                    messages.put(progress)
-            process.wait()
-        if rank == 0:
-            messages.put(None)
-    except UserError as error:
-        messages.put(error)
-    except Exception:  # noqa: BLE001  sent to the parent, which raises it
-        messages.put(traceback.format_exc())
+def _local_device(device: torch.device, i: int) -> torch.device:
+    """Return the device of the i-th process of a machine."""
+    return torch.device("cuda", cuda_devices()[i]) if device.type == "cuda" else device

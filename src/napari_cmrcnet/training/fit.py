@@ -24,7 +24,7 @@ from napari_cmrcnet.sections.totals import total_genes
 from napari_cmrcnet.training.cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
-from napari_cmrcnet.training.distributed import Process, check_devices, join, started_by_torchrun, train_in_processes
+from napari_cmrcnet.training.distributed import Process, check_devices, join
 from napari_cmrcnet.training.evidence import training_colours, training_floor, training_thumbnails
 from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
@@ -84,9 +84,7 @@ def fit(
             process.wait()
             work = finish(_prepare(sections, config, run, resume, process))
         if not run.out.exists():
-            if config.devices > 1 and not started_by_torchrun():
-                yield from train_in_processes(work.plan)
-            elif process.first:
+            if process.first:
                 yield from train(work.plan, process)
             else:
                 finish(train(work.plan, process))

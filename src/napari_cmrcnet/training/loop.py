@@ -66,7 +66,7 @@ def train(plan: Plan, process: Process) -> Job[None]:
         If the loss is not finite any more, there is not enough memory on the device, or the disk is full.
     """
     what = f"batches of {plan.config.batch_size} spots"
-    with enough_memory(process.device, what, "train again with a smaller --batch-size, more --devices, or on another"):
+    with enough_memory(process.device, what, "train again with a smaller --batch-size, more processes, or on another"):
         yield from _Loop(plan, process).run()
 
 
