@@ -149,11 +149,12 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path) -> N
     sheet, out, prediction = tmp_path / "sheet.csv", tmp_path / "m.cmrcnet", tmp_path / "p.h5ad"
     sheet.write_text(f"section,slide,spots,patient\nS4,{SAMPLE / 'S4.tif'},{SAMPLE / 'S4.h5ad'},P\n")
     patches = ("--patch-px", "56", "--model-mpp", "2")
-    asked = (*patches, "--k", "30", "--no-weighted")
+    asked = (*patches, "--k", "30", "--no-weighted", "--set", "mask_rate=0.3", "target=expression")
     assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *asked, "--device", "cpu") == 0
     card = Checkpoint.load(out).card
     assert card.preprocessing.patch == PatchSpec(56, 2.0)
     assert (card.query.k, card.query.weighted, card.query.symmetries) == (30, False, True)
+    assert (card.model.mask_rate, card.model.target, card.model.contrast) == (0.3, "expression", "clip")
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     assert run("predict", "--checkpoint", out, *section, "--out", prediction, "--device", "cpu") == 0
     assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (348, 30)

@@ -107,6 +107,26 @@ def test_sheet_with_a_wrong_column(fails: Fails, tmp_path: Path) -> None:
     assert "slide" in sentence
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "mask-rate=0.3",
+            "--set mask-rate=0.3 is no setting of the model; give NAME=VALUE, with NAME one of layer_scale, ",
+        ),
+        ("n_genes=5", "--set n_genes=5 is no setting of the model"),
+        ("mask_rate=3", "mask_rate"),
+        ("contrast=hard", "contrast"),
+        ("reconstruction=no", "reconstruction"),
+        ("temperature=" + "[" * 5000, "temperature"),
+    ],
+)
+def test_a_setting_that_the_model_has_not(fails: Fails, tmp_path: Path, setting: str, said: str) -> None:
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text(f"section,slide,spots,patient\nS4,{SLIDE},{SPOTS},P\n")
+    assert said in fails("train", sheet, "--out", tmp_path / "m.cmrcnet", "--set", setting)
+
+
 def test_sheet_with_a_repeated_section(fails: Fails, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.csv"
     sheet.write_text(f"section,slide,spots,patient\nS4,{SLIDE},{SPOTS},P\nS4,{SLIDE},{SPOTS},P\n")

@@ -1,6 +1,7 @@
 """One function a command: parsed options in, one call into the core, a table or a path out."""
 
 import argparse
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -91,7 +92,7 @@ def train(options: argparse.Namespace) -> None:
         thumbnails=not options.no_thumbnails,
         weights=options.weights,
         pretrained=options.pretrained,
-        model=_model_overrides(options),
+        model=_model_settings(options),
     )
     with ExitStack() as slides:
         sections = []
@@ -115,21 +116,26 @@ def _validation(text: str | None, sections: set[str]) -> str | float | None:
         raise UserError(f"--validation {text} is neither a section of the sheet nor a share such as 0.2.") from error
 
 
-def _model_overrides(options: argparse.Namespace) -> dict[str, object]:
-    overrides: dict[str, object] = {
-        "target": options.target,
-        "reconstruction_loss": options.reconstruction_loss,
-    }
-    if options.no_reconstruction:
-        overrides["reconstruction"] = False
-    if options.mask_rate is not None:
-        overrides["mask_rate"] = options.mask_rate
-    if options.layer_scale is not None:
-        overrides["layer_scale"] = options.layer_scale
-    for name in ("image_encoder", "contrast", "temperature"):
-        if (value := getattr(options, name)) is not None:
-            overrides[name] = value
-    return overrides
+def _model_settings(options: argparse.Namespace) -> dict[str, object]:
+    """Read ``--set NAME=VALUE``; what a value may be, `ModelConfig` checks."""
+    from dataclasses import fields
+
+    from napari_cmrcnet.model.config import ModelConfig
+
+    elsewhere = ("n_genes", "image_size", "image_encoder", "architecture", "variant")  # follow from data and options
+    known = [field.name for field in fields(ModelConfig) if field.name not in elsewhere]
+    settings: dict[str, object] = {"image_encoder": options.image_encoder} if options.image_encoder else {}
+    for text in options.set:
+        name, _, value = text.partition("=")
+        if name not in known:
+            raise UserError(
+                f"--set {text} is no setting of the model; give NAME=VALUE, NAME one of {', '.join(known)}."
+            )
+        try:
+            settings[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            settings[name] = value
+    return settings
 
 
 def evaluate(options: argparse.Namespace) -> None:

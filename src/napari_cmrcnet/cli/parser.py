@@ -117,28 +117,20 @@ def _add_train(commands: "Commands") -> None:
     model.add_argument(
         "--image-encoder", metavar="NAME", help="a timm model or 'conv', a small convolutional network (the variant's)"
     )
-    model.add_argument("--contrast", choices=["soft", "clip"], help="the contrastive loss (the variant's)")
-    model.add_argument("--temperature", type=positive_float, metavar="T", help="of that loss (the variant's)")
     model.add_argument(
         "--weights", type=Path, metavar="FILE", help="local weights of the image encoder (.safetensors, .pth)"
     )
     model.add_argument(
         "--pretrained", action="store_true", help="fetch the weights of --image-encoder from the model hub"
     )
-    model.add_argument("--layer-scale", type=positive_float, metavar="X", help="of a timm ViT that has it (UNI: 1e-5)")
-    model.add_argument("--no-reconstruction", action="store_true", help="contrastive loss alone")
     model.add_argument(
-        "--target",
-        choices=["image", "expression"],
-        default="image",
-        help="what the reconstruction is compared with (image)",
-    )
-    model.add_argument("--reconstruction-loss", choices=["mse", "cosine"], default="mse", help="(mse)")
-    model.add_argument(
-        "--mask-rate",
-        type=float,
-        metavar="R",
-        help="share masked of the features rebuilt; kept, in the released variant (0.5)",
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other settings of the model: contrast=soft or clip (its loss), temperature=T, reconstruction=false (the "
+        "contrastive loss alone), target=image or expression, reconstruction_loss=mse or cosine, mask_rate=R, "
+        "dropout=R, layer_scale=X (UNI: 1e-5)",
     )
 
     data = parser.add_argument_group("data")

@@ -165,7 +165,7 @@ class FitConfig:
         if self.asked_with.weighted and self.model_config(n_genes=1).contrast != "clip":
             raise UserError(
                 "Neighbours are weighted by the probabilities of CLIP's loss, which is not trained; let them all count "
-                "alike (--no-weighted), or train with --contrast clip."
+                "alike (--no-weighted), or train with --set contrast=clip."
             )
 
     @property
