@@ -112,7 +112,7 @@ def test_sheet_with_a_wrong_column(fails: Fails, tmp_path: Path) -> None:
     [
         (
             "mask-rate=0.3",
-            "--set mask-rate=0.3 is no setting of the model; give NAME=VALUE, with NAME one of layer_scale, ",
+            "--set mask-rate=0.3 is no setting of the model; give NAME=VALUE, NAME one of layer_scale, ",
         ),
         ("n_genes=5", "--set n_genes=5 is no setting of the model"),
         ("mask_rate=3", "mask_rate"),

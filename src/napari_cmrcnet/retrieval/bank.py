@@ -262,13 +262,13 @@ def build_bank(
     embeddings, expression, obs = [], [], []
     ids = pd.Series("", index=genes, dtype=object)
     for section, target_sum in zip(sections, read_to, strict=True):
-        embeddings.append(_embed(model, expression_of(section.spots, model_genes, target_sum), device))
+        embeddings.append(gene_embeddings(model, expression_of(section.spots, model_genes, target_sum), device))
         expression.append(expression_of(section.spots, genes))
         obs.append(_obs(section))
         if "gene_ids" in section.spots.var:
             ids = ids.where(ids != "", section.spots.var.loc[genes, "gene_ids"])  # the first that is known
     return Bank(
-        np.concatenate(embeddings),
+        unit_length(np.concatenate(embeddings)),
         sparse.vstack(expression).tocsc(),
         tuple(genes),
         tuple(ids),
@@ -276,8 +276,11 @@ def build_bank(
     )
 
 
-def _embed(model: "CMRCNet", expression: Any, device: "str | torch.device") -> Float32:
-    """Return gene embeddings of unit length, float32 (n, d)."""
+def gene_embeddings(model: Any, expression: Any, device: "str | torch.device") -> Float32:
+    """Return what a network with ``embed_genes`` makes of the rows of a CSR matrix of its genes, float32 (n, d).
+
+    They are of any length. The network is left in evaluation mode and on the device.
+    """
     import torch
 
     from napari_cmrcnet.model.transfer import to_device
@@ -288,7 +291,8 @@ def _embed(model: "CMRCNet", expression: Any, device: "str | torch.device") -> F
         for start in range(0, expression.shape[0], SPOTS_A_PASS):
             block = to_device(expression[start : start + SPOTS_A_PASS].toarray(), device)
             blocks.append(model.embed_genes(block).float().cpu().numpy())
-    return unit_length(np.concatenate(blocks))
+    embeddings: Float32 = np.concatenate(blocks)
+    return embeddings
 
 
 def _obs(section: "Section") -> pd.DataFrame:

@@ -4,11 +4,13 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
@@ -93,7 +95,8 @@ def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence
     path = Path(path)
     wanted = Wanted.of(prediction, genes)
     confidence = prediction.confidence()
-    position = position_columns(prediction)
+    mpp = prediction.provenance.mpp
+    position = position_columns(prediction.xy, (mpp, mpp) if mpp else None)
     section = safe_text(prediction.name)
     names = [safe_text(str(name)) for name in prediction.spots.obs_names]
     numbers = list(zip(*(values.tolist() for values in position.values()), *_texts_of(confidence), strict=True))
@@ -145,30 +148,54 @@ def to_geojson(
     confidence = prediction.confidence()
     keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
     trust = list(zip(*_texts_of(confidence), strict=True))
-    circle = _circle(spot_diameter(prediction)) - corner
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
-        stream.write('{"type": "FeatureCollection", "features": [')
+    xy, diameter = prediction.xy - corner, spot_diameter(prediction)
+    with detections(path) as detect:
 
         def write(row: int, values: list[str]) -> None:
             name = json.dumps(str(prediction.spots.obs_names[row]), ensure_ascii=False)
-            ring = np.round(prediction.xy[row] + circle, 2).tolist()
             measurements = ", ".join(map("{}: {}".format, keys, (*trust[row], *values)))
-            stream.write(
-                (",\n" if row else "\n") + '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": '
-                f'[{[*ring, ring[0]]}]}}, "properties": {{"objectType": "detection", "name": {name}, '
-                f'"measurements": {{{measurements}}}}}}}'
-            )
+            detect(xy[row], diameter, f'"name": {name}, "measurements": {{{measurements}}}')
 
         yield from _write_rows(prediction, wanted, f"Writing {path.name}", write)
-        stream.write("\n]}\n")
     return path
 
 
-def position_columns(prediction: Prediction) -> dict[str, Any]:
-    """Return ``x`` and ``y`` in full-resolution pixels, and ``x_um`` and ``y_um`` where the pixel's size is known."""
-    x, y = prediction.xy.T
-    mpp = prediction.provenance.mpp
-    return {"x": x, "y": y} | ({"x_um": np.round(x * mpp, 6), "y_um": np.round(y * mpp, 6)} if mpp else {})
+Detect = Callable[[npt.NDArray[np.float64], float, str], None]
+
+
+@contextmanager
+def detections(path: Path) -> Iterator[Detect]:
+    """Write a GeoJSON file of detections as QuPath opens them, whole or not at all.
+
+    Gives what writes one: a circle of a centre (x, y) and a diameter, both in pixels, with properties as JSON without
+    its braces.
+    """
+    angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
+    circle = 0.5 * np.column_stack([np.cos(angles), np.sin(angles)])
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        stream.write('{"type": "FeatureCollection", "features": [')
+        before = "\n"
+
+        def detect(centre: npt.NDArray[np.float64], diameter: float, properties: str) -> None:
+            nonlocal before
+            ring = np.round(centre + diameter * circle, 2).tolist()
+            stream.write(
+                f'{before}{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": [{[*ring, ring[0]]}]}}, '
+                f'"properties": {{"objectType": "detection", {properties}}}}}'
+            )
+            before = ",\n"
+
+        yield detect
+        stream.write("\n]}\n")
+
+
+def position_columns(
+    xy: npt.NDArray[np.float64], mpp: tuple[float, float] | None
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return ``x`` and ``y`` in pixels and, where their size in x and y is known, ``x_um`` and ``y_um``."""
+    pixels = dict(zip("xy", xy.T, strict=True))
+    in_um = np.round(xy * mpp, 6).T if mpp else ()
+    return pixels | dict(zip(("x_um", "y_um"), in_um, strict=False))
 
 
 def spot_diameter(prediction: Prediction) -> float:
@@ -247,8 +274,3 @@ def _texts(values: Float32) -> Iterator[list[str]]:
 def _texts_of(table: Any) -> list[list[str]]:
     """Return each column of a table of numbers as text."""
     return [[str(value) for value in table[column].to_numpy()] for column in table.columns]
-
-
-def _circle(diameter: float) -> Any:
-    angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
-    return 0.5 * diameter * np.column_stack([np.cos(angles), np.sin(angles)])

@@ -35,9 +35,6 @@ class Epoch:
         return {name: value for name, value in asdict(self).items() if name in shown and value is not None}
 
 
-History = tuple[Epoch, ...]
-
-
 def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
     """Write the whole log as CSV. It is small, so it is written anew each epoch and is never torn."""
     with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:

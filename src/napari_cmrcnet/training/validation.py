@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.transfer import to_device
-from napari_cmrcnet.retrieval.averages import softmax_weights
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
+from napari_cmrcnet.retrieval.bank import gene_embeddings
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import nearest
@@ -47,7 +48,8 @@ def validate(
         Held-out spots, one reader a section.
     """
     model.eval()
-    bank = _embed_genes(model, training, device)
+    expression = training.spots.expression.T.tocsr().astype(np.float64)  # (genes, M)
+    bank = gene_embeddings(model, training.spots.expression, device)
     losses, weights, pccs = [], [], []
     for section in held_out:
         queries, loss = _embed_patches(model, section, config, device)
@@ -55,20 +57,10 @@ def validate(
         weights.append(len(queries))
         neighbours, similarity = nearest(queries, bank, config.asked_with.k_of(len(bank)), device=device)
         shares = softmax_weights(similarity, model.config.temperature) if config.asked_with.weighted else None
-        predicted = _mean_expression(neighbours, shares, training.spots.expression)
+        predicted = Neighbourhoods.of(neighbours, len(bank), shares).mean(expression)
         pccs.append(mean_pcc(section.spots.expression.toarray(), predicted))
     defined = [pcc for pcc in pccs if pcc is not None]
     return Validation(float(np.average(losses, weights=weights)), float(np.mean(defined)) if defined else None)
-
-
-def _embed_genes(model: CMRCNet, spots: BatchReader, device: torch.device) -> Matrix:
-    expression = spots.spots.expression
-    blocks = []
-    with torch.inference_mode():
-        for start in range(0, len(spots.spots), 1024):
-            block = to_device(expression[start : start + 1024].toarray(), device)
-            blocks.append(model.embed_genes(block).float().cpu().numpy())
-    return np.concatenate(blocks)
 
 
 def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device: torch.device) -> tuple[Matrix, float]:
@@ -88,15 +80,7 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
     return np.concatenate(embeddings), total / n
 
 
-def _mean_expression(neighbours: NDArray[np.int32], weights: Matrix | None, expression: sparse.csr_matrix) -> Matrix:
-    n, k = neighbours.shape
-    shares = np.full(n * k, 1 / k, np.float32) if weights is None else weights.ravel()
-    chosen = sparse.csr_matrix((shares, neighbours.ravel(), np.arange(0, n * k + 1, k)), shape=(n, expression.shape[0]))
-    mean: Matrix = (chosen @ expression).toarray()
-    return mean
-
-
-def mean_pcc(measured: Matrix, predicted: Matrix) -> float | None:
+def mean_pcc(measured: Matrix, predicted: NDArray[np.floating[Any]]) -> float | None:
     """Return the mean over genes of the Pearson correlation over spots, both (spots, genes).
 
     Genes that do not vary, in either, are left out; None if none is left.

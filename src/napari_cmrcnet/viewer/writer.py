@@ -12,11 +12,11 @@ import numpy.typing as npt
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.retrieval.export import detections, position_columns
 from napari_cmrcnet.sections.region_origin import qupath_corner
 from napari_cmrcnet.viewer.boundary import from_napari
 
 MICROMETRE = ("micrometer", "micrometre", "um", "µm")
-CIRCLE_POINTS = 32
 
 
 def write_csv(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
@@ -42,9 +42,7 @@ def write_csv(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
         If the points are not in two dimensions, or the file cannot be written.
     """
     xy = _positions(path, data, attributes)
-    columns = {"x": xy[:, 0], "y": xy[:, 1]}
-    if (mpp := _pixel_size(attributes)) is not None:
-        columns |= {"x_um": np.round(xy[:, 0] * mpp[0], 6), "y_um": np.round(xy[:, 1] * mpp[1], 6)}
+    columns = position_columns(xy, _pixel_size(attributes))
     features = _features(attributes)
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -78,22 +76,13 @@ def write_geojson(path: str, data: Any, attributes: Mapping[str, Any]) -> list[s
     """
     xy = _positions(path, data, attributes)
     features = _features(attributes)
-    radii = np.broadcast_to(np.asarray(attributes.get("size", 10.0), np.float64), len(xy)) / 2
-    angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
-    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    diameters = np.broadcast_to(np.asarray(attributes.get("size", 10.0), np.float64), len(xy))
     ours = attributes.get("metadata", {}).get("cmrcnet")
     xy = xy - qupath_corner(ours.get("bounds") if isinstance(ours, dict) else None)
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
-        stream.write('{"type": "FeatureCollection", "features": [')
-        for row, (centre, radius) in enumerate(zip(xy, radii, strict=True)):
-            ring = np.round(centre + radius * circle, 2).tolist()
-            detection = {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
-                "properties": {"objectType": "detection"} | _properties(features, row),
-            }
-            stream.write((",\n" if row else "\n") + json.dumps(detection, ensure_ascii=False, allow_nan=False))
-        stream.write("\n]}\n")
+    with detections(Path(path)) as detect:
+        for row, (centre, diameter) in enumerate(zip(xy, diameters, strict=True)):
+            properties = json.dumps(_properties(features, row), ensure_ascii=False, allow_nan=False)
+            detect(centre, diameter, properties.removeprefix("{").removesuffix("}"))
     return [path]
 
 

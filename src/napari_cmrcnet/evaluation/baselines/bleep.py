@@ -24,7 +24,7 @@ from napari_cmrcnet.evaluation.baselines.regression import (
 from napari_cmrcnet.model.encoders import ProjectionHead
 from napari_cmrcnet.model.losses import contrastive_loss
 from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
-from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.bank import Bank, gene_embeddings
 from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
@@ -110,7 +110,7 @@ class BLEEP:
         reader = yield from training_spots(task, MEDIAN)
         network.to(device)
         yield from _Fit(self, task, network, reader, device).run()
-        embeddings = _embed_genes(network, reader, device)
+        embeddings = gene_embeddings(network, reader.spots.expression, device)
         spots = len(embeddings)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
         notes += scratch_note(self.title, self.encoder, task.weights)
@@ -293,15 +293,6 @@ class Retriever:
 
     def _embed(self, pixels: Tensor) -> Tensor:
         return self.network.embed_image(to_input(pixels, device=self.device))
-
-
-def _embed_genes(network: BLEEPNetwork, reader: BatchReader, device: torch.device) -> Float32:
-    """Embed all training spots, float32 (M, D)."""
-    expression = torch.from_numpy(reader.spots.expression.toarray())
-    with torch.inference_mode():
-        blocks = [network.embed_genes(block.to(device)).cpu() for block in torch.split(expression, 4096)]
-    embeddings: Float32 = torch.cat(blocks).numpy()
-    return embeddings
 
 
 def _bank(embeddings: Float32, task: Task) -> Bank:
