@@ -14,7 +14,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.baselines import bleep as bleep_module
 from napari_cmrcnet.evaluation.baselines import features as features_module
-from napari_cmrcnet.evaluation.baselines.bleep import BLEEP, bleep_loss, distance_weights
+from napari_cmrcnet.evaluation.baselines.bleep import bleep_loss
 from napari_cmrcnet.evaluation.baselines.ctranspath import CTransPath, FrozenEncoder, ctranspath_network
 from napari_cmrcnet.evaluation.baselines.eggn import EGGN, eggn_loss
 from napari_cmrcnet.evaluation.baselines.eggn_network import mean_of_sources, softmax_mean
@@ -352,18 +352,10 @@ def test_bleep_loss_equals_a_slow_reference(temperature: float) -> None:
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_bleep_weights_worked_by_hand() -> None:
-    keys = np.array([[[1.0, 0.0], [0.0, 2.0]]], np.float32)  # squared distances 1 and 4 of the origin
-    weights = distance_weights(np.zeros((1, 2), np.float32), keys)
-    np.testing.assert_allclose(weights, [[math.exp(-1), math.exp(-4)]])
-
-
-def test_bleep_averages_in_three_ways(sections: tuple[Section, ...]) -> None:
+def test_bleep_averages_the_nearest(sections: tuple[Section, ...]) -> None:
     mean: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": 3, "ks": (5, 9)})
     truth = measured(sections[0])
-    queries: dict[str, np.ndarray] = {}
-    for average in ("average", "simple", "weighted"):
-        queries[average] = finish(replace(mean, average=average).predict(sections[1]))
+    predicted = finish(mean.predict(sections[1]))
     embed = mean.network.eval()
     patches = finish(patch_cache(sections[1], SMALL))
     with torch.inference_mode():
@@ -372,22 +364,17 @@ def test_bleep_averages_in_three_ways(sections: tuple[Section, ...]) -> None:
     cosine = image @ gene.T / np.linalg.norm(image, axis=1)[:, None] / np.linalg.norm(gene, axis=1)
     for spot in (0, 40):
         five = np.argsort(-cosine[spot])[:5]
-        weights = np.exp(-(np.square(gene[five] - image[spot]).sum(axis=1)))
-        np.testing.assert_allclose(queries["average"][spot], truth[five].mean(axis=0), rtol=1e-4)
-        np.testing.assert_allclose(queries["simple"][spot], truth[five[0]], rtol=1e-4)
-        np.testing.assert_allclose(queries["weighted"][spot], weights @ truth[five] / weights.sum(), rtol=1e-3)
+        np.testing.assert_allclose(predicted[spot], truth[five].mean(axis=0), rtol=1e-4)
     each = finish(mean.predict_each(sections[1]))  # one search for all k
     assert list(each) == ["5", "9"]
-    np.testing.assert_array_equal(each["5"], queries["average"])
+    np.testing.assert_array_equal(each["5"], predicted)
     np.testing.assert_array_equal(each["9"], finish(replace(mean, ks=(9,)).predict(sections[1])))
-    with pytest.raises(UserError, match="'median'; choose average, simple, weighted"):
-        BLEEP(average="median")  # type: ignore[arg-type]
 
 
 def test_bleep_keeps_the_epoch_of_least_validation_loss(
     sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def predict(*losses: float) -> np.ndarray:
+    def embedded(*losses: float) -> np.ndarray:
         left = list(losses)
 
         def scripted(*_: object) -> Any:
@@ -395,12 +382,12 @@ def test_bleep_keeps_the_epoch_of_least_validation_loss(
             return left.pop(0)
 
         monkeypatch.setattr(bleep_module._Fit, "_validation_loss", scripted)
-        settings = LEARNED["bleep"] | {"average": "weighted", "epochs": len(losses)}
-        predicted: np.ndarray = finish(fitted("bleep", sections[:1], settings).predict(sections[1]))
-        return predicted
+        kept: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": len(losses)})
+        embeddings: np.ndarray = kept.bank.embeddings
+        return embeddings
 
-    np.testing.assert_array_equal(predict(3, 1, 2), predict(2, 1))
-    assert np.abs(predict(3, 1, 2) - predict(3, 2, 1)).max() > 1e-3
+    np.testing.assert_array_equal(embedded(3, 1, 2), embedded(2, 1))
+    assert np.abs(embedded(3, 1, 2) - embedded(3, 2, 1)).max() > 1e-3
 
 
 def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[Section, ...]) -> None:

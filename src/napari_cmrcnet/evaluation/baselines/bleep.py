@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.baselines.regression import (
@@ -36,9 +35,6 @@ from napari_cmrcnet.training.data import BatchReader, epoch_batches
 
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
-Average = Literal["average", "simple", "weighted"]
-
-AVERAGES = ("average", "simple", "weighted")
 
 
 @dataclass(frozen=True)
@@ -70,15 +66,8 @@ class BLEEP:
         As published.
     validation : float
         Share of spots by whose loss the epoch is chosen; 0 keeps the last.
-    average : {"average", "simple", "weighted"}
-        The mean of the k nearest, the nearest alone, or their mean weighted by `distance_weights`.
     ks : tuple of int
         Spots averaged, an output each; the first stays where there are fewer spots, and is then the mean of all.
-
-    Raises
-    ------
-    UserError
-        If there is no such average.
     """
 
     encoder: str = "resnet50"
@@ -91,16 +80,11 @@ class BLEEP:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     validation: float = 0.2
-    average: Average = "average"
     ks: tuple[int, ...] = (50,)
 
     name: ClassVar[str] = "bleep"
     title: ClassVar[str] = "BLEEP"
     encoder_weights: ClassVar[EncoderWeights] = "optional"
-
-    def __post_init__(self) -> None:
-        if self.average not in AVERAGES:
-            raise UserError(f"BLEEP has no way of averaging {self.average!r}; choose {', '.join(AVERAGES)}.")
 
     def fit(self, task: Task) -> Job["Retriever"]:
         """Train the two encoders and embed the training spots."""
@@ -110,13 +94,12 @@ class BLEEP:
         reader = yield from training_spots(task, MEDIAN)
         network.to(device)
         yield from _Fit(self, task, network, reader, device).run()
-        embeddings = gene_embeddings(network, reader.spots.expression, device)
-        spots = len(embeddings)
+        bank = _bank(gene_embeddings(network, reader.spots.expression, device), task)
+        spots = len(bank)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
         notes += scratch_note(self.title, self.encoder, task.weights)
         ks = (self.ks[0], *(k for k in self.ks[1:] if k <= spots))
-        bank = _bank(embeddings, task)
-        return Retriever(network, bank, embeddings, task, self.average, ks, device, tuple(notes))
+        return Retriever(network, bank, task, ks, device, tuple(notes))
 
 
 class BLEEPNetwork(nn.Module):
@@ -151,26 +134,6 @@ def bleep_loss(image: Tensor, gene: Tensor, temperature: float = 1.0) -> Tensor:
     target of these is sharpened by τ², to come out as that of the embeddings themselves times τ.
     """
     return contrastive_loss(gene / temperature**0.5, image / temperature**0.5, temperature**2) / 2
-
-
-def distance_weights(query: Float32, keys: Float32) -> NDArray[np.float64]:
-    """Return w = exp(-(|k - q|² - d_min + 1)) of each key, of embeddings that are not of unit length.
-
-    Parameters
-    ----------
-    query : (n, D)
-        Embeddings of patches.
-    keys : (n, k, D)
-        Gene embeddings of each patch's neighbours; d_min is the least squared distance among them.
-
-    Returns
-    -------
-    float64 (n, k)
-        Each row's sum is not one.
-    """
-    squared = np.square(keys.astype(np.float64) - query[:, None]).sum(axis=2)
-    weights: NDArray[np.float64] = np.exp(-(squared - squared.min(axis=1, keepdims=True) + 1))
-    return weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,17 +213,13 @@ class Retriever:
     ----------
     bank : Bank
         Training spots with gene embeddings of unit length and the task's genes.
-    embeddings : float32 array, (M, D)
-        The gene embeddings as they are.
     ks : tuple of int
         Spots averaged.
     """
 
     network: BLEEPNetwork
     bank: Bank
-    embeddings: Float32
     task: Task
-    average: Average
     ks: tuple[int, ...]
     device: torch.device
     notes: tuple[str, ...]
@@ -276,20 +235,9 @@ class Retriever:
     def _predict(self, section: Section, ks: tuple[int, ...]) -> Job[dict[str, Float32]]:
         patches = yield from patch_cache(section, self.task.patch)
         queries = yield from apply_in_batches("Encoding patches", self.network, self._embed, patches, self.device)
-        k = 1 if self.average == "simple" else min(max(ks), len(self.embeddings))
-        neighbours, _ = self.bank.nearest(queries, k, self.device)
-        return {str(k): self._averaged(queries, np.ascontiguousarray(neighbours[:, :k])) for k in ks}
-
-    def _averaged(self, queries: Float32, neighbours: NDArray[np.int32]) -> Float32:
-        """Return the mean expression of each patch's neighbours (n, k)."""
-        if self.average != "weighted":
-            return self.bank.mean_expression(neighbours, self.task.genes)
-        predicted = np.empty((len(queries), len(self.task.genes)), np.float32)
-        rows_of_bank = self.bank.expression.tocsr()
-        for i, rows in enumerate(neighbours):
-            weights = distance_weights(queries[i : i + 1], self.embeddings[rows][None])[0]
-            predicted[i] = rows_of_bank[rows].T @ weights / weights.sum()
-        return predicted
+        found, _ = self.bank.nearest(queries, min(max(ks), len(self.bank)), self.device)
+        genes = self.task.genes
+        return {str(k): self.bank.mean_expression(np.ascontiguousarray(found[:, :k]), genes) for k in ks}
 
     def _embed(self, pixels: Tensor) -> Tensor:
         return self.network.embed_image(to_input(pixels, device=self.device))
