@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -158,6 +160,50 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path) -> N
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     assert run("predict", "--checkpoint", out, *section, "--out", prediction, "--device", "cpu") == 0
     assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (348, 30)
+
+
+def test_with_json_a_program_reads_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", lambda *_: iter(()))
+
+    def facts(*arguments: str | Path) -> dict[str, Any]:
+        assert run(*arguments, "--json") == 0
+        said = capsys.readouterr()
+        assert said.err
+        found: dict[str, Any] = json.loads(said.out)
+        return found
+
+    made = facts("predict", SAMPLE / "sections.csv", "--checkpoint", CHECKPOINT, "--out", tmp_path, "--k", "10")
+    (prediction,) = made["predictions"]
+    assert prediction["file"] == str(tmp_path / "S4.h5ad")
+    assert prediction["provenance"]["k"] == 10
+    one = ("--slide", SAMPLE / "S4.tif", "--pitch", "400", "--out", tmp_path / "grid.h5ad")
+    (grid,) = facts("predict", "--checkpoint", CHECKPOINT, *one)["predictions"]
+    assert grid["file"] == str(tmp_path / "grid.h5ad")
+    scores = facts("evaluate", prediction["file"], "--out", tmp_path / "scores")
+    files = scores.pop("files")
+    assert str(tmp_path / "scores" / "scores.csv") in files
+    assert scores == json.loads((tmp_path / "scores" / "summary.json").read_text())
+    slide = facts("info", SAMPLE / "S4.tif")
+    assert (slide["kind"], slide["mpp"], slide["levels"][0]["downsample"]) == ("slide", 0.5, 1)
+    spots = facts("info", SAMPLE / "S4.h5ad")
+    assert (spots["kind"], spots["spots"], spots["synthetic"]) == ("spots", 348, True)
+    assert facts("info", CHECKPOINT)["card"]["genes"] == list(Checkpoint.load(CHECKPOINT).card.genes)
+    assert facts("info", prediction["file"])["provenance"] == prediction["provenance"]
+    assert run("info", tmp_path / "nowhere", "--json") == 1
+    assert capsys.readouterr().out == ""
+    assert run("info", SAMPLE / "S4.tif") == 0
+    assert "0.5 µm/px" in capsys.readouterr().out
+
+
+def test_info_without_a_path_says_what_a_report_of_a_problem_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", "--json") == 0
+    said = capsys.readouterr()
+    about = json.loads(said.out)
+    assert about["packages"]["torch"] in said.err
+    assert about["packages"]["napari-cmrcnet"]
+    assert about["Python"] == platform.python_version()
 
 
 @pytest.mark.parametrize("command", sorted(EXAMPLES))

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli import experiment_commands, predict_commands
-from napari_cmrcnet.cli.console import say, show_facts, show_progress, show_table, warn
+from napari_cmrcnet.cli.console import (
+    keep_output_for_json,
+    say,
+    show_facts,
+    show_json,
+    show_progress,
+    show_table,
+    warn,
+)
 from napari_cmrcnet.cli.shared import introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_name, check_output
@@ -34,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.folder if options.command == "simulate" else getattr(options, "out", None)
     if isinstance(out, Path):
         check_output(out, folder=options.command in _INTO_FOLDERS)
+    keep_output_for_json(getattr(options, "json", False))
     COMMANDS[options.command](options)
 
 
@@ -46,13 +55,19 @@ def simulate(options: argparse.Namespace) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
-    """Describe a file or folder."""
-    from napari_cmrcnet.retrieval.describe import describe
+    """Describe a file or folder, or what is installed."""
+    from napari_cmrcnet.retrieval.describe import describe, describe_installation
 
-    description = describe(options.path)
-    show_facts(f"{options.path}: {description.kind}", description.facts)
+    if options.path is None:
+        description, title = describe_installation(), "napari-cmrcnet on this computer"
+    else:
+        description = describe(options.path)
+        title = f"{options.path}: {description.kind}"
+    show_facts(title, description.facts)
     for problem in description.problems:
         warn(problem)
+    about = {"kind": description.kind, "problems": description.problems, **description.values}
+    show_json(about if options.path is None else {"path": options.path, **about})
 
 
 def train(options: argparse.Namespace) -> None:
@@ -155,7 +170,9 @@ def evaluate(options: argparse.Namespace) -> None:
         min_umi=options.score_min_umi,
         nan_as_zero=options.nan_as_zero,
     )
-    _show_report(show_progress(job))
+    report = show_progress(job)
+    _show_report(report)
+    show_json({**report.summary, "files": report.files})
 
 
 def demo(options: argparse.Namespace) -> None:

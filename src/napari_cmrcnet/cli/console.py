@@ -1,9 +1,13 @@
 """What the commands show: progress bars on standard error, tables on standard output.
 
 All of it is plain text: what a name holds neither is read as markup nor reaches the terminal as a control code.
+
+With ``--json`` standard output is one JSON document (`show_json`), and what is meant for people is on standard error.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -84,3 +88,19 @@ def warn(message: str) -> None:
 def complain(message: str) -> None:
     """Print one error sentence on standard error."""
     errors.print(f"error: {printable(message, lines=True)}", markup=False, style="red")
+
+
+def keep_output_for_json(asked: bool) -> None:
+    """Send what is meant for people to standard error, if a program reads standard output."""
+    output.stderr = asked
+
+
+def show_json(facts: Mapping[str, Any]) -> None:
+    """Print a JSON document on standard output, if one was asked for.
+
+    It is ASCII, so that every console can carry it; numbers that are not finite are null.
+    """
+    from napari_cmrcnet.evaluation.report_text import plain
+
+    if output.stderr:
+        print(json.dumps(plain(facts), indent=2, allow_nan=False))

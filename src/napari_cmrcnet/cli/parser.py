@@ -89,7 +89,10 @@ def _add_info(commands: "Commands") -> None:
     parser = add_command(
         commands, "info", "say what a slide, spots, checkpoint or prediction is, and what is wrong with it"
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
+    parser.add_argument(
+        "path", type=Path, nargs="?", metavar="PATH", help="a file or folder; without one, the versions installed here"
+    )
+    add_json(parser)
 
 
 def _add_train(commands: "Commands") -> None:
@@ -215,6 +218,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--workers", type=positive_int, metavar="N", help="slides of a sheet at once (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run the sheet on")
     add_device(parser)
+    add_json(parser)
 
 
 def _add_evaluate(commands: "Commands") -> None:
@@ -237,6 +241,7 @@ def _add_evaluate(commands: "Commands") -> None:
     )
     parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+    add_json(parser)
 
 
 def _add_demo(commands: "Commands") -> None:
@@ -267,3 +272,8 @@ def add_patches(parser: "argparse._ActionsContainer") -> None:
 def add_device(parser: "argparse._ActionsContainer") -> None:
     """Add ``--device``."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (auto)")
+
+
+def add_json(parser: "argparse._ActionsContainer") -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON, and all other lines to stderr")

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
-from napari_cmrcnet.cli.console import say, show_progress, warn
+from napari_cmrcnet.cli.console import say, show_json, show_progress, warn
 from napari_cmrcnet.cli.shared import WrongUseError, introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
@@ -79,10 +80,12 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     prediction.save(out)
     made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
     say(f"{out}: {made}, each value the {prediction.provenance.average}")
+    show_json({"predictions": [{"file": out, "provenance": asdict(prediction.provenance)}]})
 
 
 def _predict_sheet(options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.many import predict_sheet
+    from napari_cmrcnet.retrieval.prediction_file import read_provenance
     from napari_cmrcnet.sections.sheet import read_sheet
 
     rows, out = read_sheet(options.sheet), options.out or Path("predictions")
@@ -101,10 +104,12 @@ def _predict_sheet(options: argparse.Namespace) -> None:
         scheduler=options.scheduler,
     )
     try:
-        for path in show_progress(job):
+        paths = show_progress(job)
+        for path in paths:
             say(str(path))
     finally:  # the files of the others stand where a slide could not be predicted
         _warn_of_slides(out / f"{row.section}.h5ad" for row in rows)
+    show_json({"predictions": [{"file": path, "provenance": asdict(read_provenance(path))} for path in paths]})
 
 
 def _warn_of_slides(paths: Iterable[Path]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, write_json
@@ -42,6 +42,8 @@ class Report:
         What makes the figures better, or less real, than they look.
     files : tuple of Path
         All that was written; ``summary.json`` last.
+    summary : mapping of str to object
+        What ``summary.json`` holds.
     """
 
     out: Path
@@ -49,6 +51,7 @@ class Report:
     sections: tuple[Scores, ...]
     warnings: tuple[str, ...]
     files: tuple[Path, ...]
+    summary: Mapping[str, Any]
 
 
 def evaluate(
@@ -115,9 +118,10 @@ def evaluate(
                 yield Progress("Drawing pictures", done, len(scores), "sections")
         files += draw_sets(predictions, scores, out)
         files.append(_write_text(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
-        write_json(out / SUMMARY, summary(scores, combined, warnings, seed))
+        found = summary(scores, combined, warnings, seed)
+        write_json(out / SUMMARY, found)
         yield Progress("Drawing pictures", len(scores), len(scores), "sections")
-        return Report(out, combined, tuple(scores), warnings, (*files, out / SUMMARY))
+        return Report(out, combined, tuple(scores), warnings, (*files, out / SUMMARY), found)
 
 
 def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) -> None:

@@ -1,13 +1,18 @@
 """What a file or folder is: a slide, spots, a checkpoint or a prediction, and what is wrong with it."""
 
 import os
-from dataclasses import dataclass
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.card import CARD, Card
+from napari_cmrcnet.retrieval.card import CARD, Card, package_versions
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
@@ -25,16 +30,19 @@ class Description:
     Parameters
     ----------
     kind : str
-        "slide", "spots", "checkpoint" or "prediction".
+        "slide", "spots", "checkpoint", "prediction" or "installation".
     facts : dict of str to str
         What there is to say of it, with units.
     problems : tuple of str
         What is wrong with it or should be known, a sentence each.
+    values : mapping of str to object
+        The facts for programs: numbers, texts, and lists and mappings of these.
     """
 
     kind: str
     facts: dict[str, str]
     problems: tuple[str, ...]
+    values: Mapping[str, Any]
 
 
 def describe(path: str | os.PathLike[str]) -> Description:
@@ -57,6 +65,22 @@ def describe(path: str | os.PathLike[str]) -> Description:
     return _spots(path) if is_spots(path) else _slide(path)
 
 
+EXTRAS = ("napari", "PySide6", "PyQt6", "openslide-bin", "fastslide", "spatialdata", "distributed")
+"""What a report of a problem should name beside `package_versions`, where it is installed."""
+
+
+def describe_installation() -> Description:
+    """Describe what is installed on this machine, as a report of a problem should."""
+    versions = package_versions()
+    for name in EXTRAS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    about = {"Python": platform.python_version(), "system": platform.platform(), "device": str(choose_device())}
+    return Description("installation", {**versions, **about}, (), {"packages": versions, **about})
+
+
 def _slide(path: Path) -> Description:
     with open_slide(path) as slide:
         height, width = slide.shape
@@ -71,7 +95,13 @@ def _slide(path: Path) -> Description:
         problems = [*slide.notes, *([slide.mpp_note] if slide.mpp_note else [])]
         if not slide.mpp:
             problems.append("The slide's own pixel size is not known: predict needs its spots' lattice, or --mpp.")
-    return Description("slide", facts, tuple(problems))
+        values = {
+            "format": slide.format,
+            "levels": [asdict(level) for level in slide.levels],
+            "mpp": slide.mpp,
+            "mpp_source": slide.mpp_source,
+        }
+    return Description("slide", facts, tuple(problems), values)
 
 
 def _spots(path: Path) -> Description:
@@ -91,7 +121,8 @@ def _spots(path: Path) -> Description:
         facts["not scored"] = f"{(totals < least).sum()} spots, of fewer than {least} counts"
     if about["synthetic"]:
         facts["synthetic"] = "yes: simulated, not measured"
-    return Description("spots", facts, tuple(about["notes"]))
+    values = {"spots": spots.n_obs, "genes": spots.n_vars, "pitch_px": lattice.pitch, **about}
+    return Description("spots", facts, tuple(about["notes"]), values)
 
 
 def _checkpoint(path: Path) -> Description:
@@ -128,7 +159,8 @@ def _checkpoint(path: Path) -> Description:
         problems.append(str(error))
     if card.synthetic:
         facts["synthetic"] = "yes: trained on simulated sections"
-    return Description("checkpoint", facts, tuple(problems))
+    values = {"bank_spots": len(bank.obs), "bank_genes": len(bank.genes), "card": card.to_dict()}
+    return Description("checkpoint", facts, tuple(problems), values)
 
 
 def _target(card: Card) -> str:
@@ -172,4 +204,10 @@ def _prediction(path: Path) -> Description:
         "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",
         "date": made.date,
     }
-    return Description("prediction", facts, (*warnings_of([prediction]), *made.notes))
+    values = {
+        "spots": len(prediction),
+        "genes": len(prediction.genes),
+        "measured_genes": len(prediction.measured_genes),
+        "provenance": asdict(made),
+    }
+    return Description("prediction", facts, (*warnings_of([prediction]), *made.notes), values)
