@@ -1,6 +1,7 @@
 """Slides as scanners and people write them: compressions, depths, planes and channels beyond plain RGB."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imagecodecs
@@ -75,6 +76,19 @@ def test_a_tile_that_is_larger_than_it_may_be_is_not_decoded(tmp_path: Path, cod
     )  # fmt: skip
     with open_slide(path) as slide, pytest.raises(TileError, match=r"invalid out\.shape"):
         slide.read_region(0, 0, 64, 64)
+
+
+def test_a_damaged_jpeg_xr_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(imagecodecs.jpegxr_encode(picture(64, 64)))
+    at = int.from_bytes(data[4:8], "little")
+    data[at : at + 2] = b"\xff\xff"
+    key = SimpleNamespace(
+        compression=34934, samplesperpixel=3, planarconfig=1, imagelength=64, imagewidth=64,
+        dtype=np.dtype(np.uint8), tags=SimpleNamespace(valueof=lambda _: None),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="its JPEG XR directory is damaged"):
+        slide_codecs.decode_picture(bytes(data), key, (64, 64))
+    assert capfd.readouterr().err == ""
 
 
 def test_what_cannot_be_read_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ CODECS = {
     34887: "lerc",
 }  # fmt: skip
 LERC_PARAMETERS = 50674  # version, and by what the tile is compressed once more
+JPEGXR_ENTRIES = 50
 INSIDE_LERC = {1: "zlib", 2: "zstd"}
 
 
@@ -48,6 +49,8 @@ def decode_picture(data: bytes, key: Any, tile: tuple[int, int]) -> Any:
     if name == "lerc" and isinstance(parameters, tuple) and len(parameters) > 1 and parameters[1] in INSIDE_LERC:
         most = tile[0] * tile[1] * samples * key.dtype.itemsize + 2**16
         data = getattr(imagecodecs, f"{INSIDE_LERC[parameters[1]]}_decode")(data, out=most)
+    if name == "jpegxr":
+        _check_jpegxr(data)
     decode = getattr(imagecodecs, f"{name}_decode")
     left = key.imagelength % tile[0], key.imagewidth % tile[1]
     sizes = [(height, width) for height in (tile[0], left[0]) for width in (tile[1], left[1]) if height and width]
@@ -60,3 +63,10 @@ def decode_picture(data: bytes, key: Any, tile: tuple[int, int]) -> Any:
             problem = problem or error
     assert problem is not None
     raise problem
+
+
+def _check_jpegxr(data: bytes) -> None:
+    """Refuse a directory with more entries than there are kinds (ITU T.832, annex A): jxrlib prints a line for each."""
+    at = int.from_bytes(data[4:8], "little")
+    if int.from_bytes(data[at : at + 2], "little") > JPEGXR_ENTRIES:
+        raise ValueError("its JPEG XR directory is damaged")
