@@ -1,6 +1,7 @@
 """The guide: what it links to is there, and what it names exists."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_in_the_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text("utf-8")
-    assert [page.name for page in PAGES if str(page.relative_to(ROOT / "docs")) not in menu] == []
+    assert [page.name for page in PAGES if page.relative_to(ROOT / "docs").as_posix() not in menu] == []
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
@@ -47,3 +48,18 @@ def test_every_public_name_is_in_the_reference() -> None:
     shown = set(re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE))
     public = {name: getattr(napari_cmrcnet, name) for name in napari_cmrcnet.__all__ if name != "__version__"}
     assert shown == {f"{one.__module__}.{name}" for name, one in public.items()}
+
+
+def test_the_source_archive_holds_what_its_own_tests_read() -> None:
+    target = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["sdist"]
+    packed = {path.lstrip("/") for path in target["include"]}
+    assert sorted(path for path in packed if not (ROOT / path).exists()) == []
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("*.py"))
+    read = set(re.findall(r'ROOT / "([\w.]+)', tests)) | set(
+        re.findall(r"^ *(?:from|import) (benchmarks)", tests, re.M)
+    )
+    for page in PAGES_BESIDE:
+        targets = re.findall(r"\]\(([\w.]+)[^):]*\)", page.read_text("utf-8"))
+        read |= {page.name, *targets}
+    assert {"src", "docs", "benchmarks"} <= read
+    assert sorted(read - packed - {"pyproject.toml"}) == []  # which every source archive holds
