@@ -1,5 +1,6 @@
 """Inputs that once ended the program, or kept it busy: the smallest of each that `benchmarks.faults` found."""
 
+import json
 import struct
 import sys
 from pathlib import Path
@@ -100,3 +101,13 @@ def test_a_dicom_level_that_its_file_cannot_hold(tmp_path: Path, monkeypatch: py
     folder = written(tmp_path / "slide", files)
     with pytest.raises(UserError, match=r"claims 64 × 536870912 pixels in 8 kB, which no slide takes"):
         open_slide(folder)
+
+
+def test_an_ome_zarr_level_that_its_chunks_cannot_hold(tmp_path: Path) -> None:
+    """What is not stored is made up from nothing, however large."""
+    files = bases.ome_zarr()
+    about = json.loads(files["3.zarr/0/zarr.json"])
+    about["shape"] = [3, 2**19, 2**19]
+    folder = written(tmp_path, files | {"3.zarr/0/zarr.json": json.dumps(about).encode()})
+    with pytest.raises(UserError, match=r"claims 524288 × 524288 pixels in \d+ kB, which no slide takes"):
+        open_slide(folder / "3.zarr")

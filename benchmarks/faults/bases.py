@@ -292,17 +292,44 @@ def _element(group: int, element: int, kind: str, value: str | int) -> bytes:
     return struct.pack("<HH2sH", group, element, kind.encode(), len(content)) + content
 
 
+def ome_zarr() -> Files:
+    """Return a picture as OME-Zarr 0.5 and one as 0.4, of two levels each."""
+    import tempfile
+
+    import zarr
+
+    full = picture(128)
+    with tempfile.TemporaryDirectory() as folder:
+        for version in (2, 3):
+            group = zarr.open_group(Path(folder) / f"{version}.zarr", mode="w", zarr_format=version)
+            for level in range(2):
+                values = full[:: 2**level, :: 2**level].transpose(2, 0, 1)
+                group.create_array(str(level), data=np.ascontiguousarray(values), chunks=(3, 64, 64))
+            sizes = [[{"type": "scale", "scale": [1.0, 0.5 * 2**level, 0.5 * 2**level]}] for level in range(2)]
+            about = {
+                "axes": [
+                    {"name": "c", "type": "channel"},
+                    *({"name": n, "type": "space", "unit": "micrometer"} for n in "yx"),
+                ],
+                "datasets": [{"path": str(i), "coordinateTransformations": size} for i, size in enumerate(sizes)],
+            }
+            group.attrs.update({"multiscales": [about]} if version == 2 else {"ome": {"multiscales": [about]}})
+        return _all_files(Path(folder))
+
+
 def checkpoint() -> Files:
     """Return a checkpoint with random weights and a bank of two sections, with thumbnails, and a prediction of it."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         make_checkpoint(Path(folder))
-        return {
-            str(file.relative_to(folder).as_posix()): file.read_bytes()
-            for file in sorted(Path(folder).rglob("*"))
-            if file.is_file() and file.name not in ("a.tif", "a.h5ad", "t.h5")
-        }
+        inputs = ("a.tif", "a.h5ad", "t.h5")
+        return {name: content for name, content in _all_files(Path(folder)).items() if name not in inputs}
+
+
+def _all_files(folder: Path) -> Files:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 def make_checkpoint(folder: Path) -> None:

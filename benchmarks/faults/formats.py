@@ -176,6 +176,16 @@ FORMATS = {
         13,
     ),
     "DICOM": Format(bases.dicom, {"0.dcm": change_dicom, "1.dcm": change_dicom}, _slide, 6),
+    "OME-Zarr": Format(
+        bases.ome_zarr,
+        {
+            **dict.fromkeys(("2.zarr/.zattrs", "2.zarr/0/.zarray", "2.zarr/1/.zarray"), change_json),
+            **dict.fromkeys(("3.zarr/zarr.json", "3.zarr/0/zarr.json", "3.zarr/1/zarr.json"), change_json),
+            **dict.fromkeys(("2.zarr/0/0.0.0", "3.zarr/0/c/0/0/0"), change_bytes),
+        },
+        lambda folder, name: _slide(folder, name.partition("/")[0]),
+        4,
+    ),
     "JPEG": Format(bases.jpeg, {"p.jpg": change_jpeg}, _slide, 8),
     "PNG": Format(bases.png, {"p.png": change_png, "g.png": change_png}, _slide, 6),
     "prediction": Format(bases.checkpoint, {"p.h5ad": change_hdf5}, _prediction, 3),

@@ -135,13 +135,13 @@ def _probe_by_fork() -> None:
     """Let slides be looked at in a copy of this process, in place of a new one that would import everything again."""
     from napari_cmrcnet.sections import slide_probe
 
-    def look(path: Path) -> str:
+    def look(path: Path, reader: slide_probe.Reader) -> str:
         child = os.fork()
         if child == 0:
             faulthandler.disable()
             code = slide_probe.FAILED
             try:
-                code = slide_probe.main(str(path))
+                code = slide_probe.main(reader, str(path))
             finally:
                 os._exit(code)
         until = time.monotonic() + 4

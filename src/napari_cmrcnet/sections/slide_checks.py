@@ -103,7 +103,7 @@ def _check_page(path: Path, page: Any) -> None:
         )
 
 
-def check_expansion(path: Path, levels: Iterable[Level], stored: int) -> None:
+def check_expansion(path: Path, levels: Iterable[Level], files: Iterable[Path]) -> None:
     """Refuse a slide that stores so little for its size in pixels that its tiles cannot be a slide's.
 
     Parameters
@@ -112,21 +112,27 @@ def check_expansion(path: Path, levels: Iterable[Level], stored: int) -> None:
         The slide.
     levels : iterable of Level
         What it claims to hold.
-    stored : int
-        Bytes of its files.
+    files : iterable of Path
+        Where they are; no more of them are looked at than it takes.
 
     Raises
     ------
     UserError
         If a level is too large for them.
     """
-    for level in levels:
-        pixels = level.width * level.height
-        if pixels > ALWAYS_BELIEVED and 3 * pixels > MAX_EXPANSION * stored:
-            raise UserError(
-                f"{path} claims {level.width} × {level.height} pixels in {size_text(stored)}, which no slide takes; it "
-                "is damaged: copy or download it again."
-            )
+    largest = max(levels, key=lambda level: level.width * level.height)
+    needed = 3 * largest.width * largest.height / MAX_EXPANSION
+    if needed <= 3 * ALWAYS_BELIEVED / MAX_EXPANSION:
+        return
+    stored = 0
+    for file in files:
+        stored += file.stat().st_size
+        if stored >= needed:
+            return
+    raise UserError(
+        f"{path} claims {largest.width} × {largest.height} pixels in {size_text(stored)}, which no slide takes; it is "
+        "damaged: copy or download it again."
+    )
 
 
 def _segments(page: Any) -> int:

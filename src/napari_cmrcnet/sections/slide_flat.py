@@ -189,7 +189,7 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
     if len(source.levels) > 1 or size.width * size.height <= SHOWN_PIXELS:
         return source
     if isinstance(source, TiffSource):
-        check_expansion(path, source.levels, path.stat().st_size)
+        check_expansion(path, source.levels, [path])
     tile_height, tile_width = source.tile_sizes[0]
     whole = isinstance(source, PictureSource) or tile_height * tile_width > MAX_TILE_PIXELS
     folder = cache_folder("overviews") / _key(path)

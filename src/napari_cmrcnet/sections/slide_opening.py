@@ -82,7 +82,7 @@ def _openslide(path: Path, note: str = "") -> Source:
 def _believable(path: Path, source: Source) -> Source:
     """Return a slide whose files can hold the pixels that they claim; close and refuse any other."""
     try:
-        check_expansion(path, source.levels, sum(file.stat().st_size for file in files_of(path)))
+        check_expansion(path, source.levels, files_of(path))
     except BaseException:
         source.close()
         raise

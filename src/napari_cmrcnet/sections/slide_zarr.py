@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, first_line
-from napari_cmrcnet.sections.slide_checks import MAX_PIXELS, MAX_TILE_PIXELS, damaged
+from napari_cmrcnet.sections.slide_checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion, damaged
 from napari_cmrcnet.sections.slide_planes import (
     BRIGHTFIELD,
     UnsupportedError,
@@ -103,6 +103,7 @@ class ZarrSource(Source):
         self._plane, note = focal_plane(first.shape[at["z"]] if "z" in at else 1)
         self.notes = (note,) if note else ()
         self.levels = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
+        check_expansion(self._path, self.levels, (file for file in self._path.rglob("*") if file.is_file()))
         self.tile_sizes = tuple(tuple(_side(each.chunks[at[axis]]) for axis in "yx") for each in self._arrays)  # type: ignore[misc]
         self.tag = judge_mpp(_claims(picture, at))
         check_bright(self)
