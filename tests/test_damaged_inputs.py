@@ -11,6 +11,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import HEAP, check_hdf5
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.sheet import read_sheet
 from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import open_spots
@@ -111,3 +112,31 @@ def test_an_ome_zarr_level_that_its_chunks_cannot_hold(tmp_path: Path) -> None:
     folder = written(tmp_path, files | {"3.zarr/0/zarr.json": json.dumps(about).encode()})
     with pytest.raises(UserError, match=r"claims 524288 × 524288 pixels in \d+ kB, which no slide takes"):
         open_slide(folder / "3.zarr")
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "words"),
+    [
+        ("obsm/spatial", np.full((16, 2), b"x"), "positions that are not two finite numbers a spot"),
+        ("obsm/spatial", np.zeros((16, 3)), "positions that are not two finite numbers a spot"),
+        ("obsm/spatial", np.full((16, 2), np.inf), "positions that are not two finite numbers a spot"),
+        ("raw/X/data", -np.ones(1, np.float32), "its raw holds negative values"),
+    ],
+)
+def test_a_prediction_with_impossible_positions_or_counts(
+    prediction_files: bases.Files, tmp_path: Path, place: str, values: np.ndarray, words: str
+) -> None:
+    folder = written(tmp_path, prediction_files)
+    Prediction.load(folder / "p.h5ad")
+    with h5py.File(folder / "p.h5ad", "r+") as file:
+        attributes, old = dict(file[place].attrs), file[place][()]
+        del file[place]
+        file[place] = values if place != "raw/X/data" else np.where(np.arange(len(old)) == 3, values[0], old)
+        file[place].attrs.update(attributes)
+    with pytest.raises(UserError, match=words):
+        Prediction.load(folder / "p.h5ad")
+
+
+@pytest.fixture(scope="module")
+def prediction_files() -> bases.Files:
+    return bases.checkpoint()

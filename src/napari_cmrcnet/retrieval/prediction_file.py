@@ -23,6 +23,7 @@ from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.entries import Entries
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 if TYPE_CHECKING:
@@ -237,6 +238,12 @@ def _check_parts(path: Path, table: AnnData) -> None:
 
 
 def _check_values(path: Path, table: AnnData) -> None:
+    xy = table.obsm["spatial"]
+    numbers = isinstance(xy, np.ndarray) and xy.dtype.kind in "iuf" and xy.shape == (table.n_obs, 2)
+    if not numbers or not np.isfinite(xy).all():
+        raise UserError(f"{path} has positions that are not two finite numbers a spot; predict again.")
+    if table.raw is not None and (problem := counts_problem(table.raw.X)):
+        raise UserError(f"{path}: its raw {problem}; predict again.")
     neighbours, similarity = table.obsm["neighbours"], table.obsm["similarity"]
     arrays = all(isinstance(each, np.ndarray) for each in (neighbours, similarity))
     if not arrays or neighbours.dtype != np.int32 or neighbours.ndim != 2 or similarity.shape != neighbours.shape:
