@@ -91,7 +91,7 @@ def test_what_is_no_slide_is_refused(tmp_path: Path, name: str, content: bytes, 
 def test_a_missing_path_and_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         open_slide(tmp_path / "absent.svs")
-    with pytest.raises(UserError, match="without DICOM files"):
+    with pytest.raises(UserError, match="is an empty folder"):
         open_slide(tmp_path)
 
 

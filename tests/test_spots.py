@@ -371,8 +371,7 @@ def test_files_that_are_no_spots_are_refused(tmp_path):
         (text, "not an HDF5 file"),
         (table, "counts_selection.tsv"),
         (tmp_path / "image.png", "not a source of spots"),
-        (tmp_path / "filtered_feature_bc_matrix.h5", "give the folder"),
-        (tmp_path, "not a source of spots"),
+        (tmp_path / "filtered_feature_bc_matrix.h5", "no spot positions beside it"),
     ]:
         with pytest.raises(UserError, match=said) as error:
             open_spots(path)

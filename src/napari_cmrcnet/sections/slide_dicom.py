@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.formats.unread import known_folder, unknown_folder
 
 PREAMBLE = 132  # bytes: 128 of anything, then "DICM"
 HEADER = 2**18  # bytes in which the wanted elements lie: they come before the list of tiles
@@ -48,7 +49,7 @@ def dicom_instance(folder: Path) -> tuple[Path, str]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]  # others among them are passed over
     found = [instance for path in files if (instance := _read(path)) is not None]
     if not found:
-        raise UserError(f"{folder} is a folder without DICOM files (.dcm); give the slide file itself.")
+        raise UserError(known_folder(folder) or unknown_folder(folder))
     slides: dict[str, Instance] = {}
     for one in sorted(found, key=lambda one: -one.pixels):  # stable: the first of those that are alike
         if one.pixels or not slides:

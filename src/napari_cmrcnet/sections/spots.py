@@ -14,11 +14,13 @@ from napari_cmrcnet.sections.formats.h5ad import read_plain
 from napari_cmrcnet.sections.formats.hest import is_hest, read_hest
 from napari_cmrcnet.sections.formats.legacy_st import find_pair, read_legacy_st
 from napari_cmrcnet.sections.formats.origin import Origin, Reader
-from napari_cmrcnet.sections.formats.spaceranger import outs_folder, read_spaceranger
+from napari_cmrcnet.sections.formats.spaceranger import read_spaceranger
+from napari_cmrcnet.sections.formats.spaceranger_files import find_output, is_picture
+from napari_cmrcnet.sections.formats.unread import known_folder
 from napari_cmrcnet.sections.gene_table import clean_genes
 from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 
-SUPPORTED = "an .h5ad file, a Space Ranger outs folder, or first-generation ST counts with their *_selection.tsv"
+SUPPORTED = "an .h5ad file, a Space Ranger output, or first-generation ST counts with their *_selection.tsv"
 
 
 def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
@@ -27,8 +29,8 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
     Parameters
     ----------
     path : path
-        h5ad (scanpy/squidpy convention, HEST), a Space Ranger ``outs/`` folder (version 1 to Visium HD), or
-        first-generation ST (folder or counts file with its ``*_selection.tsv``).
+        h5ad (scanpy/squidpy convention, HEST), a Space Ranger output (version 1 to Visium HD; its folder or any file
+        in it), or first-generation ST (folder or counts file with its ``*_selection.tsv``).
     min_umi : int
         Spots with fewer counts are dropped. 0 keeps all.
 
@@ -66,15 +68,16 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
 
 
 def is_spots(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path looks like a source of spots, by its name and the files in it."""
-    return _known_reader(Path(path)) is not None
+    """Say whether a path looks like a source of spots, by its name and the files in it; a picture is a slide."""
+    path = Path(path)
+    return not is_picture(path) and _known_reader(path) is not None
 
 
 def _known_reader(path: Path) -> Reader | None:
-    if path.is_dir() and outs_folder(path) is not None:
-        return read_spaceranger
-    if path.suffix.lower() == ".h5ad":
+    if path.suffix.lower() == ".h5ad" and not path.is_dir():
         return read_hest if is_hest(path) else read_plain
+    if find_output(path) is not None:
+        return read_spaceranger
     return read_legacy_st if find_pair(path) is not None else None
 
 
@@ -84,8 +87,7 @@ def _reader(path: Path) -> Reader:
         raise UserError(f"{path} does not exist; check the path to the spots.")
     reader = _known_reader(path)
     if reader is None:
-        hint = "; give the folder that holds it" if path.name.endswith("_feature_bc_matrix.h5") else ""
-        raise UserError(f"{path} is not a source of spots that is known: {SUPPORTED}{hint}.")
+        raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
     return reader
 
 

@@ -179,7 +179,7 @@ class PredictPanel(QWidget):
             "spots",
             "file",
             dialog_filter("Spots", SPOTS),
-            "An .h5ad file, a file in a Space Ranger outs folder, or first-generation ST counts.",
+            "An .h5ad file, any file of a Space Ranger output, or first-generation ST counts.",
         )
         self.from_file = QRadioButton("from a file")
         self.from_file.setToolTip("The spots at which expression was measured, or their positions alone.")

@@ -1,0 +1,124 @@
+"""The count matrices of 10x Genomics: HDF5, and Matrix Market with barcodes and features beside it."""
+
+import gzip
+from pathlib import Path
+from typing import IO, Any, cast
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
+
+GZIP = b"\x1f\x8b"
+_MTX = "matrix.mtx"
+_SHORTEST_ENTRY = 4  # bytes: "1 1" and the end of its line
+_GZIP_EXPANSION = 1032  # deflate's limit
+
+
+def open_text(path: Path) -> IO[bytes]:
+    """Open a text file that may be packed by gzip, whatever its name says."""
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == GZIP
+    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else open(path, "rb")
+
+
+def read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
+    """Read counts of all features.
+
+    Parameters
+    ----------
+    path : Path
+        ``*_feature_bc_matrix.h5`` or ``matrix.mtx``, packed or not.
+
+    Returns
+    -------
+    AnnData
+        Barcodes × features, CSR; ``var["gene_ids"]``, and ``var["feature_types"]`` where they are told.
+    dict
+        Attributes of the HDF5 file; empty for Matrix Market.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged, or they do not fit each other.
+    """
+    if path.suffix == ".h5":
+        check_hdf5(path)
+    try:
+        return _read_h5(path) if path.suffix == ".h5" else (_read_mtx(path), {})
+    except UserError:
+        raise
+    except Exception as error:  # scanpy, scipy and pandas raise whatever the damaged part meets
+        unreadable = f"{path} is not a readable count matrix of Space Ranger ({first_line(error)})."
+        raise cannot_read(path, error, unreadable) from error
+
+
+def _read_h5(path: Path) -> tuple[AnnData, dict[str, Any]]:
+    import scanpy
+
+    with h5py.File(path, "r") as file:
+        attributes = {name: value for name, value in file.attrs.items() if np.ndim(value) == 0}
+        return scanpy.read_10x_h5(path, gex_only=False), attributes
+
+
+def _read_mtx(path: Path) -> AnnData:
+    from scipy.io import mmread
+
+    barcodes = _table(_beside(path, "barcodes.tsv"))
+    features = _table(_beside(path, "features.tsv", "genes.tsv"))
+    shape = (len(features), len(barcodes))
+    _check_size(path, shape)
+    with open_text(path) as stream:
+        counts = mmread(stream)  # a COO matrix, whose indices scipy compares with its shape
+    var = pd.DataFrame({"gene_ids": features[0].to_numpy()}, index=pd.Index(features[min(1, features.shape[1] - 1)]))
+    if features.shape[1] > 2:
+        var["feature_types"] = features[2].to_numpy()
+    var.index.name = None
+    return AnnData(counts.T.tocsr(), obs=pd.DataFrame(index=pd.Index(barcodes[0], name=None)), var=var)
+
+
+def _beside(matrix: Path, *names: str) -> Path:
+    """Return the file of one of these names, with the matrix's prefix or without, packed or not."""
+    prefix = matrix.name.partition(_MTX)[0]
+    for start in dict.fromkeys((prefix, "")):
+        for name in names:
+            for ending in ("", ".gz"):
+                if (found := matrix.with_name(f"{start}{name}{ending}")).is_file():
+                    return found
+    raise UserError(f"{matrix} needs {prefix}{names[0]} (or .gz) beside it; copy it there.")
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """Return the columns of a list without a header, as texts."""
+    try:
+        with open_text(path) as stream:
+            return pd.read_csv(
+                stream, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3, encoding="utf-8-sig"
+            )
+    except Exception as error:  # pandas and gzip raise whatever the damaged part meets
+        raise cannot_read(
+            path, error, f"{path} is not a readable list ({first_line(error)}); copy it again."
+        ) from error
+
+
+def _check_size(path: Path, shape: tuple[int, int]) -> None:
+    """Compare what the matrix claims with its features, barcodes and bytes, before memory is taken for it."""
+    with open_text(path) as stream:
+        line = stream.readline(1000)
+        if not line.lower().startswith(b"%%matrixmarket matrix coordinate"):
+            raise UserError(f"{path} is not a sparse matrix of the Matrix Market format (.mtx); copy it again.")
+        while line.startswith(b"%") or not line.strip():
+            line = stream.readline(100_000)
+            if not line:
+                raise UserError(f"{path} ends before its first entry; copy it again.")
+    rows, columns, entries = (int(number) for number in line.split())
+    if (rows, columns) != shape:
+        raise UserError(
+            f"{path} has {rows:,} features and {columns:,} barcodes, but the files beside it list {shape[0]:,} and "
+            f"{shape[1]:,}; take all three from one folder."
+        )
+    if not 0 <= entries * _SHORTEST_ENTRY <= path.stat().st_size * _GZIP_EXPANSION:
+        raise UserError(f"{path} claims {entries:,} entries, more than it can hold; copy it again.")
