@@ -7,6 +7,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.sections import public_data
+from napari_cmrcnet.sections import public_data, transfer
 from napari_cmrcnet.sections.public_data import (
     PUBLIC_SECTIONS,
     PublicFile,
@@ -37,6 +38,9 @@ class Site:
         self.refuses = False
         self.says_size = True
         self.silence = 0.0  # seconds before any answer
+        self.redirect = ""  # where each GET is sent
+        self.size: int | None = None  # that it says of each file
+        self.more = b""  # sent after the end
         self.asked: list[tuple[str, str, str | None]] = []
         site = self
 
@@ -56,10 +60,15 @@ class Site:
                 if content is None or site.refuses or "Python" in self.headers["User-Agent"]:
                     self.send_error(403, "Forbidden")
                     return
+                if site.redirect and not head:
+                    self.send_response(302)
+                    self.send_header("Location", site.redirect)
+                    self.end_headers()
+                    return
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and site.ranges else 0
                 self.send_response(206 if start else 200)
                 if site.says_size:
-                    self.send_header("Content-Length", str(len(content) - start))
+                    self.send_header("Content-Length", str(len(content) - start if site.size is None else site.size))
                 self.end_headers()
                 if head:
                     return
@@ -70,6 +79,8 @@ class Site:
                     except OSError:  # the client has gone
                         return
                     time.sleep(site.pause)
+                with suppress(OSError):
+                    self.wfile.write(site.more)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -209,7 +220,7 @@ def test_without_a_network_there_is_one_sentence(cache: Path) -> None:
 
 
 def test_a_site_that_says_nothing_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public_data, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
     section = section_of(site)
     site.silence = 0.6
     with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
@@ -229,8 +240,8 @@ def test_a_site_that_does_not_say_a_size_is_refused(site: Site) -> None:
 
 
 def test_certificates_are_found_where_the_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public_data.ssl.SSLContext, "load_default_certs", lambda *_: None)
-    assert public_data._certificates().cert_store_stats()["x509_ca"] > 100
+    monkeypatch.setattr(transfer.ssl.SSLContext, "load_default_certs", lambda *_: None)
+    assert transfer.certificates().cert_store_stats()["x509_ca"] > 100
 
 
 def test_cancelled_within_a_file_nothing_half_written_is_left(site: Site, cache: Path) -> None:
@@ -244,6 +255,51 @@ def test_cancelled_within_a_file_nothing_half_written_is_left(site: Site, cache:
     assert left(cache) == []
     site.pause = 0.0
     assert finish(download(section)).slide.read_bytes() == PICTURE  # and it can be started again
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1:9/x", "data:,x", "/nowhere", "http://[", ""])
+def test_a_redirect_leads_nowhere_but_to_the_published_file(site: Site, cache: Path, target: str) -> None:
+    site.redirect = target or f"{site.address}/image.tif"  # or in a circle
+    with pytest.raises(UserError, match=r"could not be downloaded from 127\.0\.0\.1"):
+        finish(download(section_of(site)))
+    assert left(cache) == []
+
+
+@pytest.mark.parametrize("size", [10, -1, 10**18])
+def test_a_size_that_is_wrong_is_no_harm(site: Site, cache: Path, size: int) -> None:
+    site.size = size
+    with pytest.raises(UserError, match=r"checksum differs|has room for|does not say how large"):
+        finish(download(section_of(site)))
+    assert left(cache) == []
+
+
+def test_what_is_sent_beyond_the_end_is_not_kept(site: Site) -> None:
+    site.more = b"more" * 50_000
+    assert finish(download(section_of(site))).slide.read_bytes() == PICTURE
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_silent_site_is_left_at_once(site: Site, cache: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = transfer.ask, threading.Event()
+
+    def slowly(url: str, start: int = 0, method: str = "GET") -> object:
+        if method == wanted:
+            answer.wait(10)
+        return asked(url, start, method)
+
+    wanted = method
+    monkeypatch.setattr(transfer, "ask", slowly)
+    monkeypatch.setattr(public_data, "ask", slowly)
+    job, slowest = download(section_of(site)), 0.0
+    for _ in range(12):
+        since = time.monotonic()
+        next(job)
+        slowest = max(slowest, time.monotonic() - since)
+    since = time.monotonic()
+    job.close()
+    assert max(slowest, time.monotonic() - since) < 1
+    answer.set()
+    assert left(cache) == []
 
 
 def test_files_that_were_complete_survive_a_later_failure(site: Site, cache: Path) -> None:

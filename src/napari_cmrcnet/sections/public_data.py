@@ -7,13 +7,11 @@ where a connection broke, and the pictures here have up to two gigabytes.
 
 import hashlib
 import shutil
-import ssl
 import tarfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.error import HTTPError
@@ -22,12 +20,12 @@ from urllib.parse import urlsplit
 from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, size_text
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.locks import when_free
+from napari_cmrcnet.common.progress import REPORT, Job, Progress, in_thread
+from napari_cmrcnet.sections import transfer
+from napari_cmrcnet.sections.transfer import BrokenError, ask, chunks, patiently
 
-TIMEOUT = 20.0  # seconds without an answer
 FAILURES = 4  # after so many in a row without a single new byte, give up
-CHUNK = 2**20
-REPORT = 0.1  # seconds between reports, and until Cancel is noticed
 LEFT_OVER = 24 * 3600.0  # seconds after which an unfinished file is nobody's: its process was killed
 
 
@@ -176,9 +174,15 @@ def download(section: PublicSection) -> Job[PublicPaths]:
         If the network or the site cannot be reached, the disk is full, or a file is not the published one.
     """
     yield Progress(f"Asking for {section.title}", 0, 0)
-    sizes = _sizes(section)
-    total = sum(sizes.values())
     folder = section.folder
+    with (yield from when_free(folder)):
+        yield from _download_missing(section, folder)
+    return section.paths
+
+
+def _download_missing(section: PublicSection, folder: Path) -> Job[None]:
+    sizes = yield from in_thread(lambda: _sizes(section), Progress(f"Asking for {section.title}", 0, 0))
+    total = sum(sizes.values())
     folder.mkdir(parents=True, exist_ok=True)
     _remove_left_over(folder)
     free = shutil.disk_usage(folder).free
@@ -195,7 +199,6 @@ def download(section: PublicSection) -> Job[PublicPaths]:
         if file.place(folder) != folder / file.name:
             yield Progress(f"Unpacking {file.name}", 0, 0)
             _unpack(folder / file.name, file.place(folder))
-    return section.paths
 
 
 def _progress(section: PublicSection, done: int, total: int) -> Progress:
@@ -216,11 +219,16 @@ def _sizes(section: PublicSection) -> dict[PublicFile, int]:
         reason: Exception | None = None
         for url in file.urls:
             try:
-                with _ask(url, method="HEAD") as answer:
-                    sizes[file] = int(answer.headers.get("Content-Length", ""))
+                with ask(url, method="HEAD") as answer:
+                    length = answer.headers.get("Content-Length", "")
+                if not length.isdecimal():
+                    raise ValueError("it does not say how large the file is")
+                sizes[file] = int(length)
                 break
             except (OSError, HTTPException, ValueError) as error:
                 reason = error
+                if isinstance(error, HTTPError):
+                    error.close()
         else:
             raise _unreachable(section, file, reason)
     return sizes
@@ -246,71 +254,27 @@ def _receive(
     failures, said = 0, time.monotonic()
     while (start := stream.tell()) < size:
         try:
-            for chunk in _chunks(file.urls[failures % len(file.urls)], start, size):
-                failures = 0
+            for chunk in patiently(chunks(file.urls[failures % len(file.urls)], start, size)):
+                if chunk:
+                    failures = 0
                 stream.write(chunk)
                 digest.update(chunk)
                 if time.monotonic() - said > REPORT:
                     said = time.monotonic()
                     yield stream.tell()
-        except _BrokenError as broken:
+        except BrokenError as broken:
             failures += 1
             if failures == FAILURES:
                 raise _unreachable(section, file, broken.__cause__) from broken
-
-
-class _BrokenError(Exception):
-    """The connection broke, or the site refused."""
-
-
-def _chunks(url: str, start: int, size: int) -> Iterator[bytes]:
-    """Yield what a site sends of a file of a known size, from a byte on."""
-    try:
-        with _ask(url, start=start) as answer:
-            skip = 0 if answer.status == 206 or not start else start  # it sends all again
-            left = size - start
-            while left > 0 and (chunk := answer.read1(CHUNK)):
-                skipped = min(skip, len(chunk))
-                skip -= skipped
-                part = chunk[skipped : skipped + left]
-                left -= len(part)
-                if part:
-                    yield part
-            if left:
-                raise ConnectionError("the connection was closed before the end of the file")
-    except (OSError, HTTPException) as error:
-        raise _BrokenError from error
-
-
-def _ask(url: str, start: int = 0, method: str = "GET") -> HTTPResponse:
-    headers = {"User-Agent": "napari-cmrcnet"}  # 10x Genomics refuses Python's own
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(url, headers=headers, method=method)
-    answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT, context=_certificates())
-    return answer
-
-
-def _certificates() -> ssl.SSLContext:
-    """Return the system's certificates; Python from python.org has none on macOS."""
-    context = ssl.create_default_context()
-    if not context.cert_store_stats()["x509_ca"]:
-        import certifi
-
-        context.load_verify_locations(certifi.where())
-    return context
 
 
 def _unreachable(section: PublicSection, file: PublicFile, error: BaseException | None) -> UserError:
     hosts = " or ".join(str(urlsplit(url).hostname) for url in file.urls)
     reason = getattr(error, "reason", error)
     if isinstance(error, HTTPError):
-        error.close()
         reason = f"it answers {error.code} {error.reason}"
     elif isinstance(reason, TimeoutError):
-        reason = f"no answer within {TIMEOUT:g} s"
-    elif isinstance(error, ValueError):
-        reason = "it does not say how large the file is"
+        reason = f"no answer within {transfer.TIMEOUT:g} s"
     return UserError(
         f"{section.title} could not be downloaded from {hosts} ({reason}); check the connection to the network, then "
         "try again."
