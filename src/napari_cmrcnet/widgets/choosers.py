@@ -49,6 +49,7 @@ class PathRow(QWidget):
         self.browse.setToolTip(f"Opens a dialog to choose the {what}.")
         self.browse.clicked.connect(self._on_browse)
         self._line = QLabel()
+        self._line.setTextFormat(Qt.TextFormat.PlainText)
         self._line.setWordWrap(True)
         self._line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._line.hide()

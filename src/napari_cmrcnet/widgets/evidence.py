@@ -55,6 +55,7 @@ class EvidencePanel(QWidget):
     def _build(self) -> None:
         self.jobs = JobBar(self)
         self.empty = QLabel()
+        self.empty.setTextFormat(Qt.TextFormat.PlainText)
         self.empty.setWordWrap(True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(24)
@@ -91,6 +92,7 @@ class EvidencePanel(QWidget):
         top.addWidget(self.header, 1)
         self.shares = SharesWidget()
         self.note = QLabel()
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
         self.note.setWordWrap(True)
         self.pictures, self.neighbours = PictureModel(self), NeighbourModel(self)
         self.pictures.failed.connect(self._on_failed)
@@ -110,6 +112,7 @@ class EvidencePanel(QWidget):
 
     def _picture_page(self) -> QWidget:
         self.caption = QLabel()
+        self.caption.setTextFormat(Qt.TextFormat.PlainText)
         self.caption.setWordWrap(True)
         page = QWidget()
         column = QVBoxLayout(page)

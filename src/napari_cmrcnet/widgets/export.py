@@ -277,6 +277,7 @@ class ExportPanel(QWidget):
 
 def _line(text: str = "") -> QLabel:
     line = QLabel(text)
+    line.setTextFormat(Qt.TextFormat.PlainText)
     line.setWordWrap(True)
     line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return line

@@ -66,6 +66,8 @@ class GenesPanel(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(24)
         self.status, self.note, self.message = QLabel(), QLabel(), QLabel()
+        for label in (self.status, self.note, self.message):
+            label.setTextFormat(Qt.TextFormat.PlainText)
         self.compute = QPushButton("Compute scores")
         self.compute.setToolTip("Computes the PCC of every gene and their intervals, which Cancel has stopped.")
         self.panels = PanelRow(self.session)

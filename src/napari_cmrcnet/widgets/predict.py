@@ -149,6 +149,7 @@ class PredictPanel(QWidget):
         self.checks = CheckList()
         column.addWidget(self.checks)
         self.hint = QLabel()
+        self.hint.setTextFormat(Qt.TextFormat.PlainText)
         self.hint.setWordWrap(True)
         column.addWidget(self.hint)
         self.run = QPushButton("Predict")

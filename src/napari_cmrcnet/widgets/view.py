@@ -1,5 +1,6 @@
 """The View panel: what is shown beside what, on which colours, how large and how opaque."""
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,7 +226,7 @@ class ViewPanel(QWidget):
             )
             return
         unlike = prediction.unlike()
-        lines = [f"<b>{shown.title.replace('   ', ' · ')}</b>"]  # a label makes one space of several
+        lines = [f"<b>{escape(shown.title.replace('   ', ' · '))}</b>"]  # a label makes one space of several
         if unlike is not None and np.any(unlike):
             lines.append(f"{int(unlike.sum()):,} spots are unlike anything in the bank.")
         if prediction.provenance.synthetic:
