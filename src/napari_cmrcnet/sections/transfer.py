@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
+from typing import Any
 from urllib.error import HTTPError
 
 from napari_cmrcnet.common.progress import REPORT
@@ -86,8 +87,22 @@ def ask(url: str, start: int = 0, method: str = "GET") -> HTTPResponse:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers, method=method)
-    answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT, context=certificates())
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=certificates()), _Redirects)
+    answer: HTTPResponse = opener.open(request, timeout=TIMEOUT)
     return answer
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows as Python's own does, and closes the connection where it does not follow."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except BaseException:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def certificates() -> ssl.SSLContext:
