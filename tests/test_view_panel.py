@@ -53,6 +53,14 @@ def test_an_empty_panel_says_what_to_do(panel: ViewPanel) -> None:
     assert panel.find_checkpoint.isHidden()
 
 
+def test_names_are_not_read_as_html(panel: ViewPanel, session: Session) -> None:
+    assert session.shown is not None
+    session.shown = replace(session.shown, name="<u>x</u>", section="a|b<script>")
+    session.shown_changed.emit()
+    assert "<u>" not in panel.title.text()
+    assert "a|b&lt;script&gt; · &lt;u&gt;x&lt;/u&gt;" in panel.title.text()
+
+
 def test_controls_change_the_look(panel: ViewPanel, session: Session) -> None:
     assert session.shown is not None
     assert session.shown.title.split("   ") == panel.title.text().partition("</b>")[0].removeprefix("<b>").split(" · ")

@@ -226,7 +226,8 @@ class ViewPanel(QWidget):
             )
             return
         unlike = prediction.unlike()
-        lines = [f"<b>{escape(shown.title.replace('   ', ' · '))}</b>"]  # a label makes one space of several
+        title = shown.title.replace("   ", " · ")  # a label makes one space of several
+        lines = [f"<b>{escape(title, quote=False)}</b>"]
         if unlike is not None and np.any(unlike):
             lines.append(f"{int(unlike.sum()):,} spots are unlike anything in the bank.")
         if prediction.provenance.synthetic:
