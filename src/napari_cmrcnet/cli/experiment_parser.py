@@ -18,6 +18,7 @@ METHOD_NAMES = (
     "nearest",
     "depth",
     "ceiling",
+    "frozen",
     "stnet",
     "stnet-adam",
     "histogene",
