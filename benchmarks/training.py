@@ -26,9 +26,9 @@ from napari_cmrcnet.model.transfer import to_device
 from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
+from napari_cmrcnet.sections.patch_cache import patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec, read_patches
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, Pixels, Rows, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import join

@@ -34,10 +34,10 @@ from napari_cmrcnet.evaluation.metrics import gene_sets, mean_pcc, pcc
 from napari_cmrcnet.model.weights import load_weights
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.panels import load_panel
+from napari_cmrcnet.sections.patch_cache import patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section, open_section
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
-from napari_cmrcnet.training.cache import patch_cache
 
 GENES = tuple(f"GENE{i}" for i in range(24))
 SMALL = PatchSpec(32, 0.5)

@@ -124,7 +124,7 @@ def test_sheet_with_a_wrong_column(fails: Fails, tmp_path: Path) -> None:
 def test_a_setting_that_the_model_has_not(fails: Fails, tmp_path: Path, setting: str, said: str) -> None:
     sheet = tmp_path / "sheet.csv"
     sheet.write_text(f"section,slide,spots,patient\nS4,{SLIDE},{SPOTS},P\n")
-    assert said in fails("train", sheet, "--out", tmp_path / "m.cmrcnet", "--set", setting)
+    assert said in fails("train", sheet, "--out", tmp_path / "m.cmrcnet", "--preset", "tiny", "--set", setting)
 
 
 def test_sheet_with_a_repeated_section(fails: Fails, tmp_path: Path) -> None:

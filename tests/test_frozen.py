@@ -11,18 +11,27 @@ import pytest
 import timm
 import torch
 
+from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.baselines import frozen
-from napari_cmrcnet.evaluation.baselines.frozen import reduced_rank_ridge
 from napari_cmrcnet.evaluation.baselines.method import METHODS, Task
 from napari_cmrcnet.model import pretrained
+from napari_cmrcnet.model.config import FROZEN
+from napari_cmrcnet.retrieval import frozen_features as features
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.describe import describe
+from napari_cmrcnet.retrieval.frozen_features import FIELDS, spot_features
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.around import spots_around
 from napari_cmrcnet.sections.expression import expression_of
-from napari_cmrcnet.sections.patches import read_patches
+from napari_cmrcnet.sections.patches import PatchSpec, read_patches
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training import features
-from napari_cmrcnet.training.features import FIELDS, spot_features
+from napari_cmrcnet.training import frozen as variant
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.fit import fit
+from napari_cmrcnet.training.reduced_rank import reduced_rank_ridge
 
 GENES = tuple(f"GENE{i}" for i in range(24))
 
@@ -155,3 +164,101 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
     both = (np.vstack([of["A"], of["B"]]) for of in (described, expression))
     expected = reduced_rank_ridge(*both, penalty, [rank])[0].predict(described["C"])
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+def solved(sections: list[Section], out: Path, **settings: Any) -> Checkpoint:
+    return finish(fit(sections, FitConfig(variant="frozen", **settings), out / "f.cmrcnet"))
+
+
+def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
+    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))
+    monkeypatch.setattr(variant, "RANKS", (8,))
+    monkeypatch.setattr(variant, "PENALTIES", (1.0,))
+    checkpoint = solved(sections[:2], tmp_path)
+    assert checkpoint.card.query == Query(k=5, weighted=True)
+    assert checkpoint.card.weight_temperature == 0.2
+    found = finish(predict(sections[2], checkpoint, device="cpu"))
+
+    x, new = (np.vstack([finish(spot_features(one)) for one in part]) for part in (sections[:2], sections[2:]))
+    genes = checkpoint.card.genes
+    y = np.vstack([expression_of(one.spots, genes).toarray() for one in sections[:2]])
+    fitted = reduced_rank_ridge(x.astype(np.float64), y.astype(np.float64), 1.0, [8])[0]
+    query, bank = fitted.components(new), fitted.measured(y)
+    cosine = query @ bank.T / np.linalg.norm(query, axis=1)[:, None] / np.linalg.norm(bank, axis=1)
+    for spot in range(16):
+        near = np.argsort(-cosine[spot])[:5]
+        np.testing.assert_array_equal(found.neighbours[spot], near)
+        weight = np.exp((cosine[spot, near] - cosine[spot, near[0]]) / 0.2)
+        np.testing.assert_allclose(found.expression(genes)[spot], weight @ y[near] / weight.sum(), rtol=1e-3, atol=1e-4)
+
+
+def test_what_predicts_left_out_sections_best_is_chosen_and_says_which_spots_are_unlike(
+    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def scored(fitted: Any, held: Any, others: Any, rank: int, penalty: float) -> Any:
+        asked.append((len(held.features), len(others.features), rank, penalty))
+        best = (rank, penalty) == (16, 3.0)
+        return [(variant.Settings(rank, penalty, k, None), best + (k == 4), np.full(3, k, np.float32)) for k in (2, 4)]
+
+    monkeypatch.setattr(variant, "_scored", scored)
+    card = solved(sections, tmp_path).card
+    assert {(held, others) for held, others, *_ in asked} == {(16, 32)}  # each section once, by all others
+    assert len(asked) == 3 * len(variant.RANKS) * len(variant.PENALTIES)
+    assert (card.model.embedding_dim, card.query) == (16, Query(k=4))
+    assert card.similarity_floor == 4.0
+
+
+def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: Path) -> None:
+    checkpoint = solved(sections[:2], tmp_path)
+    facts = describe(tmp_path / "f.cmrcnet").facts
+    assert facts["model"].startswith("linear heads on EfficientNet-Lite0, frozen")
+    assert facts["epochs"] == "solved without epochs (seed 0)"
+    assert facts["asked with"].startswith("112 and 224 µm around the spot")
+    assert facts["thumbnails"].startswith("32 of 64 px")
+    again = Checkpoint.load(tmp_path / "f.cmrcnet")
+    np.testing.assert_array_equal(again.bank.embeddings, checkpoint.bank.embeddings)
+    with pytest.raises(UserError, match="exists; remove it"):
+        solved(sections[:2], tmp_path)
+    config = FitConfig(variant="frozen")
+    assert finish(fit(sections[:2], config, tmp_path / "f.cmrcnet", resume=True)).digest == checkpoint.digest
+
+
+def test_a_single_section_is_enough(sections: list[Section], tmp_path: Path) -> None:
+    """Its parts are left out in turn."""
+    assert solved(sections[:1], tmp_path).card.similarity_floor is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ({"patch": PatchSpec(56, 2.0)}, "--patch-px and --model-mpp"),
+        ({"validation": 0.2}, "--validation"),
+        ({"query": Query(k=7)}, "--k, --weighted"),
+        ({"model": {"width": 96}}, "--image-encoder and --set"),
+        ({"learning_rate": 1e-3}, "--learning-rate"),
+    ],
+)
+def test_settings_that_mean_nothing_to_it_are_refused(setting: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=f"does not take {named}"):
+        FitConfig(variant="frozen", **setting)
+
+
+def test_train_takes_it_by_default_and_a_network_from_scratch_by_its_size(
+    sections: list[Section], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{one.name},{one.slide.path},{one.spots.uns['cmrcnet']['path']},P,0.5" for one in sections[:2]]
+    sheet = tmp_path / "sections.csv"
+    sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
+    out = tmp_path / "default.cmrcnet"
+    assert main(["train", str(sheet), "--out", str(out), "--device", "cpu"]) == 0
+    assert Checkpoint.load(out).card.model.image_encoder == FROZEN
+    assert "solved without epochs" in capsys.readouterr().out
+    assert main(["train", str(sheet), "--out", str(tmp_path / "b.cmrcnet"), "--epochs", "9"]) == 1
+    assert "has no --epochs" in " ".join(capsys.readouterr().err.split())
+    scratch = [*("--preset", "tiny", "--epochs", "1", "--device", "cpu"), *("--batch-size", "8")]
+    assert main(["train", str(sheet), "--out", str(tmp_path / "c.cmrcnet"), *scratch]) == 0
+    assert Checkpoint.load(tmp_path / "c.cmrcnet").card.model.image_encoder == "conv"

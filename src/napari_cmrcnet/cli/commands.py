@@ -72,6 +72,7 @@ def info(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
+    from napari_cmrcnet.retrieval.card import epochs_in_words
     from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.sections.totals import target_from
@@ -82,9 +83,13 @@ def train(options: argparse.Namespace) -> None:
     unknown = set(options.without) - {row.section for row in rows}
     if unknown:
         raise UserError(f"{options.sheet} has no section {', '.join(sorted(unknown))}; check --without.")
-    variant: Variant = options.variant or ("paper" if options.preset == "paper" else "tuned")
+    from_scratch: dict[str | None, Variant] = {None: "frozen", "paper": "paper"}
+    variant = options.variant or from_scratch.get(options.preset, "tuned")
+    if variant == "frozen" and options.epochs:
+        raise UserError("The frozen variant has no --epochs: leave it out, or train from scratch (--preset small).")
+    asked = {name: getattr(options, name) for name in ("symmetries", "context", "k", "weighted")}
     config = FitConfig(
-        preset=options.preset,
+        preset=options.preset or "small",
         variant=variant,
         epochs=options.epochs or epochs_of(variant),
         batch_size=options.batch_size,
@@ -100,9 +105,7 @@ def train(options: argparse.Namespace) -> None:
         patch=PatchSpec(options.patch_px, options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
         standardise=options.standardise,
-        query=query_of(
-            variant, symmetries=options.symmetries, context=options.context, k=options.k, weighted=options.weighted
-        ),
+        query=None if variant == "frozen" and asked == dict.fromkeys(asked) else query_of(variant, **asked),
         panel=panel_named(options.panel),
         thumbnails=not options.no_thumbnails,
         weights=options.weights,
@@ -118,7 +121,7 @@ def train(options: argparse.Namespace) -> None:
                 introduce(sections[-1])
         checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
     bank = checkpoint.bank
-    say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {checkpoint.card.epochs} epochs")
+    say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {epochs_in_words(checkpoint.card)}")
 
 
 def _validation(text: str | None, sections: set[str]) -> str | float | None:

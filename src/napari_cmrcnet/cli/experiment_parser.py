@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 METHOD_NAMES = (
     "cmrcnet",
     "cmrcnet-tuned",
+    "cmrcnet-frozen",
     "mean",
     "ridge",
     "nearest",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 EXAMPLES = {
     "simulate": "napari-cmrcnet simulate synthetic --sections 4 --seed 0",
     "info": "napari-cmrcnet info slide.svs",
-    "train": "napari-cmrcnet train sections.csv --without S4 --out model.cmrcnet --preset small --epochs 60",
+    "train": "napari-cmrcnet train sections.csv --without S4 --out model.cmrcnet --panel idc",
     "predict": "napari-cmrcnet predict --checkpoint model.cmrcnet --slide S4.tif --spots S4.h5ad\n"
     "  napari-cmrcnet predict sections.csv --checkpoint model.cmrcnet --out predictions --workers 2",
     "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
@@ -108,14 +108,15 @@ def _add_train(commands: "Commands") -> None:
     model.add_argument(
         "--preset",
         choices=["paper", "small", "tiny"],
-        default="small",
-        help="paper: ViT-B/32, for a GPU; small: for a laptop; tiny: for tests (small)",
+        help="train a network from scratch, of this size. paper: ViT-B/32, for a GPU; small: for a laptop; tiny: for "
+        "tests",
     )
     model.add_argument(
         "--variant",
-        choices=["tuned", "paper", "released"],
-        help="tuned: chosen on four sections of one patient; paper: as the paper describes it; released: as its "
-        "published code runs it (tuned; paper with --preset paper)",
+        choices=["frozen", "tuned", "paper", "released"],
+        help="frozen: heads on an encoder trained on photographs, solved in seconds. From scratch: tuned, chosen on "
+        "four sections of one patient; paper, as the paper describes it; released, as its published code runs it "
+        "(frozen; with --preset tuned, or paper for its size)",
     )
     model.add_argument(
         "--image-encoder", metavar="NAME", help="a timm model or 'conv', a small convolutional network (the variant's)"

@@ -42,6 +42,8 @@ _CHOICES = {
     "reconstruction_loss": get_args(Distance),
 }
 HUB = "hf-hub:"
+FROZEN = "frozen-efficientnet-lite0"
+"""The image encoder of a `FrozenCMRCNet`: it is no part of the checkpoint, see `pretrained`."""
 OWN_ENCODERS = ("vit", "conv")  # built from the sizes in a configuration; all others have sizes of their own
 
 
@@ -57,6 +59,7 @@ class ModelConfig:
         ``"vit"``, built from the four sizes below; ``"conv"``, a small convolutional network of that ``width`` (see
         `ConvNet`), which learns more from a few hundred spots; or the name of a timm model, which has its own sizes:
         ``"vit_large_patch16_224"``, ``"swin_tiny_patch4_window7_224"``, ``"resnet50"``, ``"hf-hub:ORG/MODEL"``.
+        `FROZEN` is that of a `FrozenCMRCNet`.
     architecture : mapping of str to value, or None
         Of a model of the hub alone: what `timm.create_model` builds it from without asking the hub, its ``model_name``
         among it. `resolved` finds it out before a training.

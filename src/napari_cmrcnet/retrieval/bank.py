@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_cmrcnet.model.cmrcnet import CMRCNet
+    from napari_cmrcnet.model.frozen import FrozenCMRCNet
     from napari_cmrcnet.sections.section import Section
 
 Float32 = npt.NDArray[np.float32]
@@ -225,7 +226,7 @@ def _value_problem(bank: Bank) -> str | None:
 
 
 def build_bank(
-    model: "CMRCNet",
+    model: "CMRCNet | FrozenCMRCNet",
     sections: "Sequence[Section]",
     model_genes: Sequence[str],
     device: "str | torch.device" = "cpu",

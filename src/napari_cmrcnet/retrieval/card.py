@@ -199,6 +199,11 @@ def _query(values: Mapping[str, Any]) -> Query:
     return Query(check.flag("symmetries"), check.number("context"), check.whole("k"), check.flag("weighted"))
 
 
+def epochs_in_words(card: Card) -> str:
+    """Say how long a model was trained."""
+    return f"{card.epochs} epochs" if card.epochs else "solved without epochs"
+
+
 def package_versions() -> dict[str, str]:
     """Return the installed versions of what a result depends on."""
     versions = {}

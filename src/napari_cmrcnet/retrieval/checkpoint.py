@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.config import FROZEN, ModelConfig
+from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, THUMBNAILS, Card, read_card, verify
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
@@ -25,7 +26,7 @@ class Checkpoint:
     ----------
     card : Card
         What the checkpoint is.
-    model : CMRCNet
+    model : CMRCNet or FrozenCMRCNet
         Its network.
     bank : Bank
         Its training spots.
@@ -38,7 +39,7 @@ class Checkpoint:
     """
 
     card: Card
-    model: CMRCNet
+    model: CMRCNet | FrozenCMRCNet
     bank: Bank
     path: Path | None = None
     digest: str = ""
@@ -153,7 +154,11 @@ def load_thumbnails(path: str | os.PathLike[str], digest: str) -> Thumbnails | N
     return Thumbnails.open(folder / THUMBNAILS)
 
 
-def _load_model(path: Path, config: ModelConfig) -> CMRCNet:
+def _network(config: ModelConfig) -> CMRCNet | FrozenCMRCNet:
+    return FrozenCMRCNet(config) if config.image_encoder == FROZEN else CMRCNet(config)
+
+
+def _load_model(path: Path, config: ModelConfig) -> CMRCNet | FrozenCMRCNet:
     """Build the network and fill in its weights. The part that only training needs is left out."""
     config = replace(config, reconstruction=False)
     try:
@@ -162,7 +167,7 @@ def _load_model(path: Path, config: ModelConfig) -> CMRCNet:
         damaged = f"{path} is not a readable safetensors file ({first_line(error)}); get the checkpoint again."
         raise cannot_read(path, error, damaged) from error
     with torch.device("meta"):  # shapes only: a card must not ask for memory that its weights do not fill
-        expected = {name: tuple(value.shape) for name, value in CMRCNet(config).state_dict().items()}
+        expected = {name: tuple(value.shape) for name, value in _network(config).state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if found != expected:
         name = min(set(found.items()) ^ set(expected.items()))[0]
@@ -171,6 +176,6 @@ def _load_model(path: Path, config: ModelConfig) -> CMRCNet:
             f"expected {expected.get(name, 'not there')}; get the checkpoint again."
         )
     with torch.random.fork_rng(devices=[]):  # the initial weights are replaced: leave the caller's numbers alone
-        model = CMRCNet(config)
+        model = _network(config)
     model.load_inference_state(weights)
     return model

@@ -10,13 +10,14 @@ from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.card import CARD, Card, package_versions
+from napari_cmrcnet.model.config import FROZEN
+from napari_cmrcnet.retrieval.card import CARD, Card, epochs_in_words, package_versions
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
-from napari_cmrcnet.retrieval.protocol import Query, average_in_words
+from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import is_spots, open_spots
@@ -129,20 +130,19 @@ def _checkpoint(path: Path) -> Description:
     checkpoint = Checkpoint.load(path)
     card, bank = checkpoint.card, checkpoint.bank
     patch = card.preprocessing.patch
-    clip = ", CLIP's loss" if card.model.contrast == "clip" else ""
     facts = {
-        "model": f"{card.model.image_encoder} ({card.model.variant} variant{clip})",
+        "model": _model(card),
         "trained on": ", ".join(card.sections),
         "patients": ", ".join(patient for patient in card.patients if patient) or "not named",
-        "epochs": f"{card.epochs} (seed {card.seed})",
+        "epochs": f"{epochs_in_words(card)} (seed {card.seed})",
         "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
         "validated on": ", ".join(card.validated_on) or "no section held out",
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
         "genes the model reads": f"{len(card.genes):,}, log-normalised to {_target(card)}",
         "totals are over": _totals(card),
         "patches": f"{patch.patch_px} px at {patch.model_mpp:g} µm/px",
-        "colours": "standardised in each section" if card.preprocessing.standardise else "as scanned",
-        "asked with": _query(card.query),
+        "colours": _colours(card),
+        "asked with": _query(card),
         "a value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
         "panel": card.panel.name if card.panel else "none",
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
@@ -163,6 +163,13 @@ def _checkpoint(path: Path) -> Description:
     return Description("checkpoint", facts, tuple(problems), values)
 
 
+def _model(card: Card) -> str:
+    if card.model.image_encoder == FROZEN:
+        return "linear heads on EfficientNet-Lite0, frozen, with weights of ImageNet (Apache-2.0)"
+    clip = ", CLIP's loss" if card.model.contrast == "clip" else ""
+    return f"{card.model.image_encoder} ({card.model.variant} variant{clip})"
+
+
 def _target(card: Card) -> str:
     target_sum = card.preprocessing.target_sum
     return "each section's median total" if isinstance(target_sum, str) else f"{target_sum:,.10g} counts a spot"
@@ -172,9 +179,18 @@ def _totals(card: Card) -> str:
     return ", ".join(f"{genes:,} genes ({name})" for name, genes in card.total_genes.items()) or "not known"
 
 
-def _query(query: Query) -> str:
+def _query(card: Card) -> str:
+    if card.model.image_encoder == FROZEN:
+        return "112 and 224 µm around the spot, and the 112 µm of the spots around it"
+    query = card.query
     parts = ["the mean of a patch's eight flips and turns" if query.symmetries else "the patch at the spot"]
     return " and ".join([*parts, f"{query.context:g} times the spots around it"] if query.context else parts)
+
+
+def _colours(card: Card) -> str:
+    if card.model.image_encoder == FROZEN:
+        return "as scanned; what the encoder sees is standardised in each section"
+    return "standardised in each section" if card.preprocessing.standardise else "as scanned"
 
 
 def _thumbnails(checkpoint: Checkpoint) -> str:

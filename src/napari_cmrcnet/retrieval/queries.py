@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
+from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.around import spots_around
@@ -74,6 +76,10 @@ def queries_of(
     UserError
         If patches cannot be read (which, and how many) or there is not enough memory.
     """
+    if isinstance(checkpoint.model, FrozenCMRCNet):
+        features = yield from spot_features(section, device)
+        with torch.inference_mode():
+            return checkpoint.model.cpu().embed_features(torch.from_numpy(features)).numpy()
     card = checkpoint.card
     threads = 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
     batch_size = max(1, batch_size // len(SYMMETRIES)) if card.query.symmetries else batch_size

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.model.config import ModelConfig, preset
+from napari_cmrcnet.model.config import FROZEN, ModelConfig, preset
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
 
 Schedule = Literal["constant", "cosine"]
-Variant = Literal["paper", "released", "tuned"]
+Variant = Literal["paper", "released", "tuned", "frozen"]
 SECTION = "section:"
 # Chosen on four sections of one patient, without pretrained weights; docs/results.md says how far that carries.
 TUNED_EPOCHS = 30
@@ -24,6 +24,22 @@ TUNED_QUERY = Query(symmetries=True, context=1.0, k=200, weighted=True)
 RELEASED_VALIDATION = 0.2
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "thumbnails")
+# Settings that the frozen variant does not have, and the options that set them
+NOT_FROZEN = {
+    "patch": "--patch-px and --model-mpp",
+    "validation": "--validation",
+    "standardise": "--standardise",
+    "query": "--k, --weighted, --symmetries and --context",
+    "weights": "--weights",
+    "pretrained": "--pretrained",
+    "model": "--image-encoder and --set",
+    "batch_size": "--batch-size",
+    "accumulate": "--accumulate",
+    "learning_rate": "--learning-rate",
+    "schedule": "--schedule",
+    "warmup_epochs": "--warmup-epochs",
+    "precision": "--precision",
+}
 APART = ("genes",)  # a run's description has the genes by themselves
 
 
@@ -53,10 +69,11 @@ class FitConfig:
     ----------
     preset : {"paper", "small", "tiny"}
         Size of the model.
-    variant : {"paper", "released", "tuned"}
+    variant : {"paper", "released", "tuned", "frozen"}
         The paper's equations, or those of its published code; or what did better on the four sections it was chosen on:
         the paper's with a convolutional encoder, CLIP's loss, standardised sections, symmetries, context, and more
-        neighbours that are weighted.
+        neighbours that are weighted; or linear heads on the features of a frozen encoder, see `fit_frozen`, for which
+        most other settings have no meaning and must be left alone.
     epochs : int
         Passes over the training spots.
     batch_size : int
@@ -147,6 +164,8 @@ class FitConfig:
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
+        if self.variant == "frozen":
+            self._check_frozen()
         if not self.learning_rate > 0:
             raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
         if self.target_sum is not None:
@@ -166,6 +185,15 @@ class FitConfig:
             raise UserError(
                 "Neighbours are weighted by the probabilities of CLIP's loss, which is not trained; let them all count "
                 "alike (--no-weighted), or train with --set contrast=clip."
+            )
+
+    def _check_frozen(self) -> None:
+        """Refuse settings that the frozen variant does not have: it chooses its own inside the training sections."""
+        own = FitConfig()
+        if changed := [said for name, said in NOT_FROZEN.items() if getattr(self, name) != getattr(own, name)]:
+            raise UserError(
+                f"The frozen variant does not take {', '.join(changed)}: its encoder is fixed, and the rest is chosen "
+                "inside the training sections. Leave them out, or train from scratch (--preset small)."
             )
 
     @property
@@ -190,7 +218,7 @@ class FitConfig:
         """What happens to counts and pixels, the variant's own unless given."""
         tuned = self.variant == "tuned"
         standardise = tuned if self.standardise is None else self.standardise
-        target_sum = self.target_sum or (TARGET_SUM if tuned else MEDIAN)
+        target_sum = self.target_sum or (MEDIAN if self.variant in ("paper", "released") else TARGET_SUM)
         return Preprocessing(target_sum, patch=self.patch, standardise=standardise)
 
     @property
@@ -200,6 +228,8 @@ class FitConfig:
 
     def model_config(self, n_genes: int) -> ModelConfig:
         """Return the settings of the network for a number of genes."""
+        if self.variant == "frozen":
+            return preset("tiny", n_genes, image_encoder=FROZEN, contrast="clip", reconstruction=False)
         tuned = self.variant == "tuned"
         settings: dict[str, Any] = {"variant": "paper", **TUNED_MODEL} if tuned else {"variant": self.variant}
         settings |= {"image_size": self.patch.patch_px, **self.model}

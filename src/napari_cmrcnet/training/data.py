@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.around import compact_blocks
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.sections.totals import target_of
@@ -20,6 +21,7 @@ from napari_cmrcnet.training.distributed import processes
 
 Rows = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
+PARTS = 4  # of a single training section, to choose a setting on
 LEAST_SPOTS = 4  # a contrastive loss of fewer spots compares next to nothing
 READ_AHEAD = 2  # batches
 
@@ -79,6 +81,21 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
     if spots < (count := processes()):
         raise UserError(f"{spots} spots cannot be shared by {count} processes; start fewer.")
     return training, validation
+
+
+def left_out_parts(training: Sequence[Section]) -> list[Rows]:
+    """Return what is left out in turn to choose a setting inside the training sections.
+
+    Returns
+    -------
+    list of int64 arrays
+        The rows, among all training spots, of each section; of a single section, of its compact parts.
+    """
+    if len(training) == 1:
+        parts = compact_blocks(training[0].xy, -(-len(training[0].spots) // PARTS))
+        return parts if len(parts) > 1 else []  # a single spot
+    ends = np.cumsum([len(section.spots) for section in training])
+    return [np.arange(end - len(section.spots), end) for end, section in zip(ends, training, strict=True)]
 
 
 def _part(section: Section, rows: NDArray[Any], config: FitConfig) -> Part:

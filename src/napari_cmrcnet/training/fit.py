@@ -18,14 +18,15 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
 from napari_cmrcnet.sections.gene_joining import comparable
+from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.sections.totals import total_genes
-from napari_cmrcnet.training.cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join
 from napari_cmrcnet.training.evidence import training_colours, training_floor, training_thumbnails
+from napari_cmrcnet.training.frozen import fit_frozen
 from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
 from napari_cmrcnet.training.state import Tensors, load_result, load_tensors
@@ -75,6 +76,9 @@ def fit(
     check_sections(sections)
     check_devices(config)
     sections = comparable(sections)
+    if config.variant == "frozen":
+        with run.alone(True):
+            return (yield from fit_frozen(sections, config, run, resume))
     with join(config) as process, run.alone(process.first):
         if process.first:
             run.refuse_to_overwrite(resume)

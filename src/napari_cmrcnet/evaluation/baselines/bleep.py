@@ -28,9 +28,9 @@ from napari_cmrcnet.retrieval.device import autocast, choose_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.patch_cache import patch_cache
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import MEDIAN
-from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, epoch_batches
 
 Float32 = NDArray[np.float32]

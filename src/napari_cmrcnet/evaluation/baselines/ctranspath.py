@@ -17,9 +17,9 @@ from napari_cmrcnet.evaluation.baselines.regression import apply_in_batches, tim
 from napari_cmrcnet.model.weights import load_weights
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.sections.patch_cache import patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.cache import patch_cache
 
 Float32 = NDArray[np.float32]
 

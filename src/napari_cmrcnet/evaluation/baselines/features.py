@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.cache import cache_key, patch_cache
 
 Array = NDArray[np.float64]
 

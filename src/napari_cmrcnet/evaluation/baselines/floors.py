@@ -12,14 +12,14 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.baselines.features import standardised_features
 from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
-from napari_cmrcnet.sections.around import REACH, compact_blocks, spots_around
+from napari_cmrcnet.sections.around import REACH, spots_around
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import totals_of
+from napari_cmrcnet.training.data import left_out_parts
 
 SPOTS_A_BLOCK = 256  # the expression of all neighbours of a block is in memory at once
-PARTS = 4  # of a single training section, to choose a penalty on
 
 Float32 = NDArray[np.float32]
 
@@ -153,7 +153,7 @@ class PredictedDepth:
         features = np.concatenate(described)
         depth = np.concatenate([log_totals(section) for section in task.training])
         errors = dict.fromkeys(self.penalties, 0.0)
-        parts = parts_of(task.training)
+        parts = left_out_parts(task.training)
         for done, part in enumerate(parts):
             yield Progress("Choosing the penalty", done, len(parts))
             others = np.setdiff1d(np.arange(len(depth)), part)
@@ -169,15 +169,6 @@ def log_totals(section: Section) -> NDArray[np.float64]:
     """Return log(1 + total count) of each spot, float64 (n,)."""
     assert section.spots.X is not None  # a Task has none without counts
     return np.log1p(totals_of(section.spots))
-
-
-def parts_of(training: tuple[Section, ...]) -> list[NDArray[np.int64]]:
-    """Return the rows, among all training spots, of each section; of a single section, of its compact parts."""
-    if len(training) == 1:
-        parts = compact_blocks(training[0].xy, -(-len(training[0].spots) // PARTS))
-        return parts if len(parts) > 1 else []  # a single spot
-    ends = np.cumsum([len(section.spots) for section in training])
-    return [np.arange(end - len(section.spots), end) for end, section in zip(ends, training, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,20 +1,21 @@
 """Frozen features of a network trained on photographs, and reduced-rank ridge regression on them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.baselines.floors import parts_of, training_expression
+from napari_cmrcnet.evaluation.baselines.floors import training_expression
 from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.metrics import TOP, heg, hvg, pcc
 from napari_cmrcnet.retrieval.device import choose_device
+from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.features import spot_features
+from napari_cmrcnet.training.data import left_out_parts
+from napari_cmrcnet.training.reduced_rank import ReducedRank, reduced_rank_ridge
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -52,7 +53,7 @@ class FrozenRidge:
         features = np.concatenate(blocks).astype(np.float64)
         expression = training_expression(task).astype(np.float64)
         scores = np.zeros((len(self.penalties), len(self.ranks)))
-        parts = parts_of(task.training)
+        parts = left_out_parts(task.training)
         for done, part in enumerate(parts):
             yield Progress("Choosing rank and penalty", done, len(parts))
             scores += self._scores(features, expression, part, task)
@@ -77,64 +78,6 @@ class FrozenRidge:
                 found = np.nan_to_num(pcc(truth, one.predict(features[part])))
                 scores[row, column] = np.mean([found[chosen].mean() for chosen in sets])
         return scores
-
-
-@dataclass(frozen=True, eq=False)
-class ReducedRank:
-    """A linear map: (x - centre) @ into @ out + mean, of features (n, f) to genes (n, g) by few components."""
-
-    centre: Array
-    into: Array
-    out: Array
-    mean: Array
-
-    def predict(self, features: NDArray[np.floating[Any]]) -> Array:
-        """Return the predicted expression, float64 (n, g)."""
-        predicted: Array = (features - self.centre) @ self.into @ self.out + self.mean
-        return predicted
-
-
-def reduced_rank_ridge(
-    features: Array, expression: Array, penalty: float, ranks: Sequence[int], seed: int = 0
-) -> list[ReducedRank]:
-    """Fit ridge regression, and keep the first principal components of the fitted values.
-
-    With X and Y centred, B = (XᵀX + λ f I)⁻¹ XᵀY for f features; with V the first right singular vectors of X B, the
-    coefficients of rank r are B V Vᵀ. Where there are fewer spots than features B comes from its dual,
-    Xᵀ (X Xᵀ + λ f I)⁻¹ Y.
-
-    Parameters
-    ----------
-    features : float64 (n, f)
-        Of the training spots.
-    expression : float64 (n, g)
-        Their log-normalised expression.
-    penalty : float
-        λ.
-    ranks : sequence of int
-        One fit each; where there are fewer components all are kept.
-    seed : int
-        Of the random start from which the components are found.
-
-    Returns
-    -------
-    list of ReducedRank
-        In the order of the ranks.
-    """
-    from scipy import linalg
-    from sklearn.utils.extmath import randomized_svd
-
-    n, f = features.shape
-    centre, mean = features.mean(axis=0), expression.mean(axis=0)
-    x, y = features - centre, expression - mean
-    if n < f:
-        coefficients = x.T @ linalg.solve(x @ x.T + penalty * f * np.eye(n), y, assume_a="pos")
-    else:
-        coefficients = linalg.solve(x.T @ x + penalty * f * np.eye(f), x.T @ y, assume_a="pos")
-    most = min(max(ranks), *expression.shape)
-    components = randomized_svd(x @ coefficients, most, random_state=seed)[2]  # (most, g)
-    into = coefficients @ components.T  # (f, most)
-    return [ReducedRank(centre, into[:, :rank], components[:rank], mean) for rank in ranks]
 
 
 @dataclass(frozen=True, eq=False)

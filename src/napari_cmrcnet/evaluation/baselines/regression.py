@@ -21,8 +21,8 @@ from napari_cmrcnet.model.encoders import build_image_encoder, resolved
 from napari_cmrcnet.retrieval.device import autocast, enough_memory
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.patch_cache import patch_cache
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
-from napari_cmrcnet.training.cache import patch_cache
 from napari_cmrcnet.training.data import BatchReader, SpotSet
 
 Float32 = NDArray[np.float32]

@@ -15,10 +15,10 @@ from napari_cmrcnet.evaluation.baselines.regression import Training
 from napari_cmrcnet.retrieval.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.sections.around import compact_blocks
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.patch_cache import patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.cache import patch_cache
 
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]

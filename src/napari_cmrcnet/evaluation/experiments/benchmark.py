@@ -22,9 +22,10 @@ from napari_cmrcnet.evaluation.experiments.unit import Unit
 from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.spread import spread
+from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec
-from napari_cmrcnet.training.cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY, FitConfig, Variant
+from napari_cmrcnet.training.frozen import CHOICES as FROZEN_CHOICES
 from napari_cmrcnet.training.run_folder import describe, differences
 
 if TYPE_CHECKING:
@@ -231,7 +232,9 @@ def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> di
         "ks": list(plan.ks),
         "markers": list(dataset.markers),
         "map_genes": list(dataset.map_genes),
-        "tuned": TUNED_MODEL | asdict(TUNED_QUERY),  # which another version of this software may have otherwise
+        # Which another version of this software may have otherwise.
+        "tuned": TUNED_MODEL | asdict(TUNED_QUERY),
+        "frozen": FROZEN_CHOICES,
     }
     return description | {"settings": settings}
 

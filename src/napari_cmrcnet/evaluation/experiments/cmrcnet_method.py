@@ -14,6 +14,7 @@ from napari_cmrcnet.evaluation.baselines.method import EncoderWeights, Task
 from napari_cmrcnet.evaluation.experiments.methods import CMRCNET, KS
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of
 from napari_cmrcnet.training.fit import fit
@@ -31,7 +32,7 @@ class CMRCNetMethod:
         Where the training lives; a stopped one goes on there.
     preset : {"paper", "small", "tiny"}
         Size of the model.
-    variant : {"paper", "released", "tuned"}
+    variant : {"paper", "released", "tuned", "frozen"}
         As `FitConfig` takes it.
     ks : tuple of int
         Neighbours behind a value, all counting alike, an output each; none: one output, as the checkpoint has it.
@@ -52,7 +53,7 @@ class CMRCNetMethod:
     @property
     def title(self) -> str:
         """In tables."""
-        return "CMRCNet (tuned)" if self.variant == "tuned" else "CMRCNet"
+        return f"CMRCNet ({self.variant})" if self.variant in ("tuned", "frozen") else "CMRCNet"
 
     def fit(self, task: Task) -> Job["CMRCNetPredictor"]:
         """Train on the task's sections and genes; a training that stands is loaded."""
@@ -68,7 +69,7 @@ class CMRCNetMethod:
             epochs=task.epochs or epochs_of(self.variant),
             seed=task.seed,
             device=task.device,
-            patch=task.patch,
+            patch=PatchSpec() if self.variant == "frozen" else task.patch,
             genes=task.genes,
             thumbnails=False,
             weights=task.weights,

@@ -13,7 +13,7 @@ from napari_cmrcnet.evaluation.baselines.method import METHODS, Method
 _sha256 = lru_cache(sha256)  # of a file that many runs start from
 
 CMRCNET = "cmrcnet"
-TUNED = "cmrcnet-tuned"
+TUNED, FROZEN = "cmrcnet-tuned", "cmrcnet-frozen"
 BLEEP = "bleep"
 """It retrieves, too, and is asked with the same numbers of neighbours."""
 KS = (50, 250, 500)
@@ -48,7 +48,7 @@ class Choice:
 
     def make(self, folder: Path) -> Method:
         """Return the method; a training that can be resumed lives in the folder."""
-        if self.method in (CMRCNET, TUNED):
+        if self.method in (CMRCNET, TUNED, FROZEN):
             from napari_cmrcnet.evaluation.experiments.cmrcnet_method import CMRCNetMethod
 
             return CMRCNetMethod(folder, name=self.name, **self.settings)
@@ -90,7 +90,9 @@ ABLATION = _ablation()
 """Table 5, in its order. The method itself is the row of MSE, half masked, the image's embedding as target."""
 
 
-_TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}  # with its own number of neighbours
+# With their own number of neighbours.
+_TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}
+_FROZEN: Mapping[str, Any] = {"variant": "frozen", "ks": ()}
 
 DEPTH = "depth"
 """Predicts a spot's log total for every gene: its values are no expression, their correlations count."""
@@ -100,7 +102,7 @@ CEILING = "ceiling"
 
 def known_methods() -> tuple[str, ...]:
     """Return the names of all methods."""
-    return (CMRCNET, TUNED, *METHODS)
+    return (CMRCNET, TUNED, FROZEN, *METHODS)
 
 
 def choose(
@@ -155,6 +157,8 @@ def choose(
 def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
     if name == TUNED:
         return {**cmrcnet, **_TUNED}
+    if name == FROZEN:
+        return {**cmrcnet, **_FROZEN, "model": {}}
     if name == BLEEP:
         return {"ks": cmrcnet["ks"]}
     return cmrcnet if name == CMRCNET else {}
