@@ -129,10 +129,15 @@ class Plot:
         """Return width and height of a saved picture in inches."""
         return 4.4, 4.6
 
+    def name_section(self, section: str) -> None:
+        """Write below it which section it is of, after `evaluation.headline.section_words`."""
+        if section:
+            colour = self.style.foreground
+            self.figure.supxlabel(printable(section), x=0.01, ha="left", fontsize=8, parse_math=False, color=colour)
+
     def for_print(self, section: str = "") -> None:
         """Take the colours and the size of a saved picture, with the section that it is of below it."""
-        if section:
-            self.figure.supxlabel(printable(section), x=0.01, ha="left", fontsize=8, parse_math=False)
+        self.name_section(section)
         self.paint(PRINT)
         width, height = self.print_size()
         self.figure.set_size_inches(width, height)

@@ -76,6 +76,7 @@ class PlotCanvas(QWidget):
         """Bring the plot up to date; the picture follows when genes have stopped changing."""
         source = self.plot.source
         self._view.draw(self.plot)
+        self.plot.name_section(self._view.section)
         if self.plot.source is not source:
             self._arrange()
         self._rest.start()

@@ -50,6 +50,13 @@ class PlotView(ABC):
             return NO_PREDICTION
         return NOTHING_MEASURED if self.session.prediction.spots.X is None else ""
 
+    @property
+    def section(self) -> str:
+        """Which section it is of, as figures say it."""
+        from napari_cmrcnet.evaluation.headline import section_of
+
+        return "" if self.session.prediction is None else section_of(self.session.prediction)
+
     @abstractmethod
     def make(self, figure: "Figure") -> Any:
         """Return the plot, in an empty figure."""

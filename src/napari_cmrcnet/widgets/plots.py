@@ -147,13 +147,11 @@ class PlotsPanel(QWidget):
     def _save(self, path: Path) -> None:
         from matplotlib.figure import Figure
 
-        from napari_cmrcnet.evaluation.headline import section_of
         from napari_cmrcnet.evaluation.picture_file import save_figure
 
-        assert self.session.prediction is not None
         plot = self.view.make(Figure(dpi=_DPI))
         self.view.draw(plot)
-        plot.for_print(section_of(self.session.prediction))
+        plot.for_print(self.view.section)
         save_figure(plot.figure, path)
         self.jobs.message(f"Saved {path}.")
 
