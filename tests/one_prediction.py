@@ -56,7 +56,7 @@ def check(viewer: Any) -> None:
                 assert shown.name in layer.name
     for layer in viewer.layers:
         ours = any(layer == one for one in (*layers.points.values(), *layers.slides.values()))
-        if layer.name.startswith("H&E") or ours:
+        if layer.name.startswith("H&E") or "view" in layer.metadata.get("cmrcnet", {}) or ours:
             assert ours, f"{layer.name} is of another prediction"
         if slide_path(layer) is not None:
             assert not layer.visible
@@ -69,6 +69,34 @@ def check(viewer: Any) -> None:
     seen = [view for view in layers.shown_views if any(one.visible for one in layers._ours(view))]
     grid = viewer.canvas.grid
     assert grid.enabled == (session.look.layout == "side by side" and len(seen) > 1)
+
+
+def check_panels(viewer: Any, panels: dict[str, Any]) -> None:
+    """Assert that the panels are of the session's prediction."""
+    session, genes = session_of(viewer), panels["Genes"].model.genes
+    prediction, shown = session.prediction, session.shown
+    if prediction is None or shown is None:
+        assert genes is None
+        assert "nothing to look at" in panels["View"].title.text()
+        return
+    assert genes.any_measured == (prediction.name == "C")
+    np.testing.assert_array_equal(genes.predicted, prediction.predicted_means())
+    assert panels["View"].title.text().startswith(f"<b>{shown.section} · {shown.name}")
+    scores = panels["Regions"]._scores
+    assert all(score.n <= len(prediction) for score in scores)
+    assert bool(scores) == bool(session.regions)
+    assert panels["Export"].default_name().startswith(f"{prediction.name}_")
+
+
+def seen(viewer: Any) -> set[Any]:
+    """Return which layers can be seen: ours by view and kind, others' as they are."""
+    layers = layers_of(viewer)
+    ours = {("spots", view): layer for view, layer in layers.points.items()}
+    ours |= {("slide", view): layer for view, layer in layers.slides.items()}
+    visible = [layer for layer in viewer.layers if layer.visible and layer.name != PREVIEW and len(layer.data)]
+    names = {what for what, layer in ours.items() for one in visible if one == layer}
+    others = [layer for layer in visible if not any(layer == one for one in ours.values())]
+    return names | {layer.name if layer.name.startswith(REGIONS) else layer for layer in others}
 
 
 def region_edges(viewer: Any) -> list[float]:

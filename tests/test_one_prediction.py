@@ -15,7 +15,7 @@ from napari_cmrcnet.viewer.preview import PREVIEW, show_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
-from one_prediction import Known, check, set_prediction
+from one_prediction import Known, check, seen, set_prediction
 
 
 @pytest.fixture
@@ -92,6 +92,64 @@ def test_what_cannot_be_shown_leaves_what_was_there(
     check(viewer)
     set_prediction(viewer, known["D"])
     check(viewer)
+
+
+def test_what_cannot_be_shown_leaves_layers_as_visible_as_they_were(
+    viewer: ViewerModel, known: dict[str, Known], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Today's eyes, of spots, slides, regions and another slide, are those from before."""
+    session, layers = session_of(viewer), layers_of(viewer)
+    levels, settings, _ = slide_layer(known["D"].section.slide, 0.5)
+    other = viewer.add_image(levels, **settings)
+    session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
+    layers.regions.draw(session.regions, 0.5)
+    other.visible = True
+    layers.points["measured"].visible = layers.slides["predicted"].visible = viewer.layers[REGIONS].visible = False
+    before = seen(viewer)
+    assert before == {("spots", "predicted"), ("slide", "measured"), other}
+    original, broken = drawing.colour, []
+
+    def fails(layer: Any, view: Any, shown: Any, *others: Any) -> None:
+        if shown.section in broken or shown.name in broken:
+            broken.clear()
+            raise MemoryError
+        original(layer, view, shown, *others)
+
+    monkeypatch.setattr(drawing, "colour", fails)
+    broken.append("D")
+    with pytest.raises(UserError, match="C is shown as before"):
+        set_prediction(viewer, known["D"])
+    assert seen(viewer) == before
+    broken.append("GENE8")
+    with pytest.raises(UserError, match="C is shown as before"):
+        session.show("GENE8")
+    assert seen(viewer) == before
+    set_prediction(viewer, known["D"])
+    assert other not in viewer.layers
+    assert seen(viewer) == {("spots", "predicted"), ("slide", "predicted")}  # another section begins with all of it
+
+
+def test_a_view_opened_by_its_eye_stays_open_until_others_are_chosen(viewer: ViewerModel) -> None:
+    session, layers = session_of(viewer), layers_of(viewer)
+    session.set_look(layout="overlaid", front="predicted")
+    layers.points["measured"].visible = True
+    viewer.add_points([[1, 1]], name="mine")
+    assert layers.points["measured"].visible
+    session.flip()
+    session.flip()
+    assert not layers.points["measured"].visible
+
+
+def test_regions_are_hidden_by_one_eye_in_every_view(viewer: ViewerModel) -> None:
+    session, layers = session_of(viewer), layers_of(viewer)
+    session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
+    layers.regions.draw(session.regions, 0.5)
+    shapes = [layer for layer in viewer.layers if layer.name.startswith(REGIONS)]
+    assert [layer.visible for layer in shapes] == [True, True]
+    viewer.layers[REGIONS].visible = False
+    assert [layer.visible for layer in shapes] == [False, False]
+    viewer.layers[REGIONS].visible = True
+    assert [layer.visible for layer in shapes] == [True, True]
 
 
 def test_one_who_cannot_follow_does_not_leave_the_others_on_another_prediction(

@@ -20,7 +20,7 @@ from napari_cmrcnet.viewer.layers import SectionLayers
 from napari_cmrcnet.viewer.look import LAYOUTS, VIEWS
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from one_prediction import Known, check, set_prediction
+from one_prediction import Known, check, check_panels, seen, set_prediction
 
 STEPS = 350  # of each of the seeds
 MAY_FAIL = ("spot_settings", "slide_layer", "colour", "set_cells", "show_legends", "in_lines")
@@ -69,7 +69,7 @@ class User:
 
     def fail(self) -> None:
         """Show another prediction, of which something cannot be drawn."""
-        before, shown = self.session.prediction, self.session.shown
+        before, shown, visible = self.session.prediction, self.session.shown, seen(self.viewer)
         name, place, calls = self.pick(MAY_FAIL), self.rng.integers(3), 0
         original = getattr(drawing, name)
 
@@ -86,6 +86,7 @@ class User:
         except UserError:
             self.refused += 1
             assert (self.session.prediction, self.session.shown) in ((before, shown), (None, None))
+            assert self.session.prediction is None or seen(self.viewer) == visible
         finally:
             setattr(drawing, name, original)
 
@@ -201,24 +202,7 @@ def test_so_it_is_with_a_window_and_its_panels(
         QApplication.processEvents()
         try:
             check(viewer)
-            check_panels(user, panels)
+            check_panels(viewer, panels)
         except AssertionError as error:
             raise AssertionError(f"after {done}: {error}") from error
     user.session.set_prediction(None)
-
-
-def check_panels(user: User, panels: dict[str, Any]) -> None:
-    """Assert that the panels are of the session's prediction."""
-    session, genes = user.session, panels["Genes"].model.genes
-    prediction, shown = session.prediction, session.shown
-    if prediction is None or shown is None:
-        assert genes is None
-        assert "nothing to look at" in panels["View"].title.text()
-        return
-    assert genes.any_measured == (prediction.name == "C")
-    np.testing.assert_array_equal(genes.predicted, prediction.predicted_means())
-    assert panels["View"].title.text().startswith(f"<b>{shown.section} · {shown.name}")
-    scores = panels["Regions"]._scores
-    assert all(score.n <= len(prediction) for score in scores)
-    assert bool(scores) == bool(session.regions)
-    assert panels["Export"].default_name().startswith(f"{prediction.name}_")

@@ -6,6 +6,8 @@ hidden, so that going from side by side to overlaid changes what is visible and 
 group that lacks one would shift all cells.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.evaluation.headline import in_lines
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.viewer.session import Session
 
+REGIONS_EYE = ("", "regions")  # of the drawn regions, among the session's eyes
+
 
 class SectionLayers:
     """Draws a session into a viewer, and hears its clicks.
@@ -47,13 +51,13 @@ class SectionLayers:
         self.slides: dict[View, Image] = {}
         self.regions = RegionLayer(viewer)
         self.mirrors = RegionMirrors(viewer)
-        self._others = OtherSlides(viewer)
+        self._others = OtherSlides(viewer, session)
         self._drawing = False
         self._fit_next = False
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
-        self._hidden: list[Any] = []  # our layers that the user has hidden by their eye
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
-        session.leaving.connect(self.read_regions)
+        session.leaving.connect(self._on_leaving)
+        session.arrived.connect(self._others.put_aside)
         session.prediction_changed.connect(self._on_prediction)
         session.shown_changed.connect(self.draw)
         session.look_changed.connect(self._on_look)
@@ -77,18 +81,18 @@ class SectionLayers:
         """Bring the visible layers up to date: groups, cells, colours and title."""
         if self.session.prediction is None or self.session.shown is None or self._drawing:
             return
-        self._drawing = True
-        try:
+        with self._by_us():
             views = self.shown_views
-            changed = [view for view in views if self._lacks(view)]
+            if self._arranged and views != self._arranged:  # what was opened beside other views is closed
+                self.session.eyes = {eye: False for eye, is_open in self.session.eyes.items() if not is_open}
+            opened = {view for (view, _), is_open in self.session.eyes.items() if is_open}
+            changed = [view for view in VIEWS if view in opened.union(views) and self._lacks(view)]
             for view in changed:
                 self._add(view)
             if changed or views != self._arranged:
                 self._arrange(views)
             self._colour()
             self.viewer.canvas.overlays.text.text = self.title
-        finally:
-            self._drawing = False
 
     @property
     def title(self) -> str:
@@ -109,22 +113,24 @@ class SectionLayers:
         if regions != self.session.regions:
             self.session.set_regions(regions)
 
+    def _on_leaving(self) -> None:
+        """Note what is of the prediction that is shown: its regions, and whether they are hidden."""
+        self.read_regions()
+        layer = self.regions.layer
+        self.session.eyes = {**self.session.eyes, REGIONS_EYE: layer is None or bool(layer.visible)}
+
     def _on_prediction(self) -> None:
         """Remove all that was drawn of another prediction; what there is of this one is drawn when it is shown."""
-        self._drawing = True  # nothing of what follows is the user's doing
-        try:
+        with self._by_us():
             self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
             remove_preview(self.viewer)
             for layer in [*self.points.values(), *self.slides.values()]:
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
-            for kept in (self.points, self.slides, self._drawn, self._hidden, self.mirrors):
+            for kept in (self.points, self.slides, self._drawn, self.mirrors):
                 kept.clear()
             self._arranged = ()
             self._draw_regions()
-            self._others.put_aside(self.session)
-        finally:
-            self._drawing = False
         overlays = self.viewer.canvas.overlays
         overlays.text.visible = self.session.prediction is not None
         overlays.text.text = ""
@@ -142,6 +148,17 @@ class SectionLayers:
             prediction = self.session.prediction
             mpp = prediction.provenance.mpp or None if prediction is not None else None
             self.regions.draw(self.session.regions, mpp, line_width(prediction))
+            if self.regions.layer is not None:
+                self.regions.layer.visible = self.session.eyes.get(REGIONS_EYE, True)
+
+    @contextmanager
+    def _by_us(self) -> Iterator[None]:
+        """Let nothing that is done meanwhile be taken for the user's doing."""
+        self._drawing = True
+        try:
+            yield
+        finally:
+            self._drawing = False
 
     def _lacks(self, view: View) -> bool:
         return view not in self.points or (self.session.slide is not None and view not in self.slides)
@@ -158,13 +175,12 @@ class SectionLayers:
             return
         settings = spot_settings(prediction, view, self.session.look)
         settings["metadata"][KEY]["bounds"] = None if slide is None else slide.bounds
-        layer = self.viewer.add_points(**settings)
+        layer = self.points[view] = self.viewer.add_points(**settings)
         layer.locked = True
         layer.editable = False  # spots are data: they are neither moved nor deleted
         layer.events.visible.connect(self._on_eye)
         show_legends(layer)
         layer.selected_data = set(self.session.selected.tolist())
-        self.points[view] = layer
         self._drawn.pop(view, None)
 
     def _colour(self) -> None:
@@ -186,13 +202,9 @@ class SectionLayers:
             here = self.viewer.layers.index(layer)
             if here != index:
                 self.viewer.layers.move(here, index)
-        regions = self.mirrors.source
-        for view, group in groups.items():
-            for layer in group:
-                if layer in self._ours(view):
-                    layer.visible = view in views and layer not in self._hidden
-                elif layer != regions:  # that one is the user's to hide
-                    layer.visible = view in views and regions is not None and regions.visible
+        for (view, kind), layer in self._by_eye().items():
+            layer.visible = self.session.eyes.get((view, kind), view in views)
+        self.mirrors.show_in(views)
         self._arranged = views
         self._fill_cells()
         front = self.points[views[-1]]
@@ -218,6 +230,11 @@ class SectionLayers:
     def _ours(self, view: View) -> list[Any]:
         return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
 
+    def _by_eye(self) -> dict[tuple[str, str], Any]:
+        """Return our layers, called as in `Session.eyes`."""
+        kinds = {"spots": self.points, "slide": self.slides}
+        return {(view, kind): layer for kind, layers in kinds.items() for view, layer in layers.items()}
+
     def _on_look(self, new: Look, old: Look) -> None:
         for layer in self.points.values():
             if new.opacity != old.opacity:
@@ -235,6 +252,9 @@ class SectionLayers:
 
     def _on_removed(self, event: Any) -> None:
         """Forget a layer that was unlocked and deleted; it comes back when its view is asked for again."""
+        if not self._drawing:
+            eyes, gone = self.session.eyes, [eye for eye, layer in self._by_eye().items() if layer == event.value]
+            self.session.eyes = {eye: eyes[eye] for eye in eyes if eye not in gone}
         for kept in (self.points, self.slides):
             for view in [view for view, layer in kept.items() if layer is event.value or layer == event.value]:
                 del kept[view]
@@ -245,7 +265,7 @@ class SectionLayers:
     def _on_inserted(self, event: Any) -> None:
         """Keep our groups at the bottom, where the grid counts from; no other slide lies over the one that is shown."""
         if not self._drawing:
-            self._others.opened(event.value, self.session)
+            self._others.opened(event.value)
         self._rearrange()
 
     def _on_eye(self, event: Any) -> None:
@@ -253,27 +273,21 @@ class SectionLayers:
         layer = event.source
         if self._drawing or self.session.shown is None:
             return
-        self._hidden = [hidden for hidden in self._hidden if hidden != layer]  # napari hands out proxies
-        if not layer.visible:
-            self._hidden.append(layer)
-        self._drawing = True
-        try:
+        for eye, one in self._by_eye().items():
+            if one == layer:  # not the same: napari hands out proxies
+                self.session.eyes = {**self.session.eyes, eye: bool(layer.visible)}
+        with self._by_us():
             self._colour()
             if self._arranged:
                 self._fill_cells()
-        finally:
-            self._drawing = False
 
     def _rearrange(self) -> None:
         views = tuple(view for view in self.shown_views if view in self.points)
         if self._drawing or not views:
             return
-        self._drawing = True
-        try:
+        with self._by_us():
             self._arrange(views)
             self._colour()
-        finally:
-            self._drawing = False
 
 
 def _quietly(act: Any) -> Any:

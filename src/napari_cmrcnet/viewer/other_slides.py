@@ -17,35 +17,30 @@ class OtherSlides:
     ----------
     viewer : napari.viewer.Viewer
         Whose layers they are.
+    session : Session
+        What it shows.
     """
 
-    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
-        self.viewer = viewer
-        self._taken: list[Any] = []  # in whose place ours are
+    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session") -> None:
+        self.viewer, self.session = viewer, session
 
-    def put_aside(self, session: "Session") -> None:
-        """Take away the layers of the slide that is shown, which each view has already, and hide those of others.
-
-        What was taken away comes back where no prediction is shown, as after a first one that could not be.
-        """
-        taken, self._taken = self._taken, []
-        slide = session.slide
-        if session.prediction is None:
-            for layer in taken:
-                self.viewer.add_layer(layer)
+    def put_aside(self) -> None:
+        """Take away the layers of the slide that is shown, which each view has already, and hide those of others."""
+        slide = self.session.slide
+        if self.session.prediction is None:
             return
         for layer in list(self.viewer.layers):
             path = slide_path(layer)
             if slide is not None and path == slide.path.absolute():
                 self.viewer.layers.remove(layer)
-                self._taken.append(layer)
             elif path is not None:
                 layer.visible = False
 
-    def opened(self, layer: Any, session: "Session") -> None:
+    def opened(self, layer: Any) -> None:
         """Hide the layer of a slide that was opened while a prediction is shown, and say where it is."""
         from napari.utils.notifications import show_info
 
+        session = self.session
         if session.prediction is None:
             paths = [path for one in self.viewer.layers if (path := slide_path(one)) is not None]
             session.open_slide = str(paths[0].resolve()) if paths else ""

@@ -1,5 +1,6 @@
 """Copies of the regions for the cells of the canvas that the layer they are drawn in is not in."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.viewer.boundary import placement_of
@@ -25,6 +26,7 @@ class RegionMirrors:
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         self.viewer = viewer
         self._copies: dict[View, Shapes] = {}
+        self._views: Sequence[View] = ()
         self._source: Shapes | None = None
 
     @property
@@ -34,8 +36,9 @@ class RegionMirrors:
         if found != self._source:
             self._source = found
             if found is not None:
-                for event in (found.events.data, found.events.edge_color, found.events.visible, found.events.features):
+                for event in (found.events.data, found.events.edge_color, found.events.features):
                     event.connect(self._copy)
+                found.events.visible.connect(self._follow_eye)
         return found
 
     def of(self, view: View, first: View) -> "list[Shapes]":
@@ -56,6 +59,15 @@ class RegionMirrors:
             self._copies[view].locked = True
             self._fill(self._copies[view])
         return [self._copies[view]]
+
+    def show_in(self, views: "Sequence[View]") -> None:
+        """Let the copies in these views be seen, while the layer that regions are drawn in is."""
+        self._views = views
+        self._follow_eye()
+
+    def _follow_eye(self, _event: Any = None) -> None:
+        for view, copy in self._copies.items():
+            copy.visible = view in self._views and self._source is not None and bool(self._source.visible)
 
     def clear(self) -> None:
         """Remove all copies."""

@@ -1,6 +1,6 @@
 """Session: what is looked at. Panels and layers are drawn from it and change it; it knows neither napari nor Qt."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.slide import Slide
 
 
-STATE = ("prediction", "slide", "scores", "scoring", "shown", "look", "selected", "panels", "regions", "listed")
+STATE = ("prediction", "slide", "scores", "scoring", "shown", "look", "eyes", "selected", "panels", "regions", "listed")
 """What belongs to one prediction, and is changed with it or not at all."""
 
-NOTHING = {**dict.fromkeys(("prediction", "slide", "scores", "shown")), "scoring": False, "listed": ()}
+NOTHING = {**dict.fromkeys(("prediction", "slide", "scores", "shown")), "scoring": False, "eyes": {}, "listed": ()}
 
 
 class Session:
@@ -45,6 +45,8 @@ class Session:
         The gene or panel score that the views show.
     look : Look
         How it is drawn.
+    eyes : mapping of (str, str) to bool
+        What the user has opened (True) or closed against the look, by view and kind of layer.
     selected : int64 array
         Rows of the selected spots, ascending.
     panels : mapping of str to Panel
@@ -64,11 +66,13 @@ class Session:
     all may be another:
 
     ``leaving``, before another prediction is shown: what is not yet in the session, such as regions that were just
-    drawn, is to be put there; ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``;
-    ``look_changed(new, old)``; ``selection_changed``; ``panels_changed``; ``regions_changed``.
+    drawn, is to be put there; ``arrived``, once it is shown wholly: what is done then is not undone;
+    ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``look_changed(new, old)``;
+    ``selection_changed``; ``panels_changed``; ``regions_changed``.
     """
 
     leaving = Signal()
+    arrived = Signal()
     prediction_changed = Signal()
     scores_changed = Signal()
     scoring_changed = Signal()
@@ -87,6 +91,7 @@ class Session:
         self.scoring = False
         self.shown: Shown | None = None
         self.look = Look()
+        self.eyes: Mapping[tuple[str, str], bool] = {}
         self.selected: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self.panels: dict[str, Panel] = {panel.name: panel for panel in PANELS.values()}
         self.regions: tuple[Region, ...] = ()
@@ -128,12 +133,14 @@ class Session:
                 scoring=self.scoring and not another,
                 shown=None,
                 look=look,
+                eyes={} if another else self.eyes,
                 selected=np.empty(0, np.int64),
                 panels=panels,
                 regions=regions,
                 listed=() if prediction is None else prediction.genes,
             )
             self._tell_of_prediction(shown, before["look"])
+        self.arrived.emit()
 
     def _tell_of_prediction(self, shown: Shown | None, look: Look) -> None:
         """Tell of another prediction; what of it is shown comes last, so that it is drawn once."""

@@ -69,6 +69,7 @@ class PredictPanel(QWidget):
         self.inspection: Inspection | None = None
         self._inspected_again = False
         self._predicting = False
+        self._last_slide: Path | None = None
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -167,6 +168,7 @@ class PredictPanel(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self.run)
         layout.addWidget(self.jobs)
+        self.slide.changed.connect(self._on_slide)
         for row in (self.slide, self.spots, self.checkpoint):
             row.changed.connect(self._changed)
         for box in (self.k, self.mpp, self.pitch):
@@ -220,7 +222,7 @@ class PredictPanel(QWidget):
         self.mpp.setToolTip("The size of a full-resolution pixel, where the files do not know it or are wrong.")
         self.patient = QLineEdit()
         self.patient.setPlaceholderText("name or number, optional")
-        self.patient.setToolTip("Whom the section is from: it is compared with the patients of the training sections.")
+        self.patient.setToolTip("The patient that the slide is from. It is compared with the patients of the training sections.")
         body = QWidget()
         form = QFormLayout(body)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -245,6 +247,16 @@ class PredictPanel(QWidget):
         self.from_grid.setChecked(grid)
         for row in (self.slide, self.spots, self.checkpoint):
             row.recall()
+
+    def _on_slide(self) -> None:
+        """Forget what was typed of another slide: its patient and the size of its pixels are not this one's."""
+        path = self.slide.path
+        if path is None:
+            return
+        if self._last_slide not in (None, path):
+            self.patient.clear()
+            self.mpp.setValue(0)
+        self._last_slide = path
 
     def _changed(self, *_: Any) -> None:
         remember(
