@@ -127,7 +127,8 @@ def test_the_first_stands_wholly_where_the_other_cannot_be_shown(
     assert "C is shown as before" in window.panel.jobs.text
     assert window.session.shown is shown
     window.check("C")
-    assert seen(window.viewer) == before == {("spots", "measured"), ("slide", "predicted"), REGIONS, f"{REGIONS} (copy)"}
+    assert seen(window.viewer) == before
+    assert before == {("spots", "measured"), ("slide", "predicted"), REGIONS, f"{REGIONS} (copy)"}
     window.predict()
     window.check("D")
     window.session.set_prediction(None)

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 STATE = ("prediction", "slide", "scores", "scoring", "shown", "look", "eyes", "selected", "panels", "regions", "listed")
 """What belongs to one prediction, and is changed with it or not at all."""
 
-NOTHING = {**dict.fromkeys(("prediction", "slide", "scores", "shown")), "scoring": False, "eyes": {}, "listed": ()}
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("prediction", "slide", "scores", "shown")),
+    "scoring": False,
+    "eyes": {},
+    "listed": (),
+}
 
 
 class Session:

@@ -222,7 +222,7 @@ class PredictPanel(QWidget):
         self.mpp.setToolTip("The size of a full-resolution pixel, where the files do not know it or are wrong.")
         self.patient = QLineEdit()
         self.patient.setPlaceholderText("name or number, optional")
-        self.patient.setToolTip("The patient that the slide is from. It is compared with the patients of the training sections.")
+        self.patient.setToolTip("The patient that the slide is from, to compare with those of the training sections.")
         body = QWidget()
         form = QFormLayout(body)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
