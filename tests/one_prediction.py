@@ -6,13 +6,20 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.evaluation.headline import in_lines
+from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.viewer.boundary import to_napari
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.shown import panel_genes
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets.evidence import header_words
+from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
+from napari_cmrcnet.widgets.plot_correlation import CorrelationView
+from napari_cmrcnet.widgets.plot_views import SpotView
 
 
 @dataclass
@@ -86,6 +93,54 @@ def check_panels(viewer: Any, panels: dict[str, Any]) -> None:
     assert all(score.n <= len(prediction) for score in scores)
     assert bool(scores) == bool(session.regions)
     assert panels["Export"].default_name().startswith(f"{prediction.name}_")
+    for name, check_panel in (("Plots", check_plot), ("Evidence", check_evidence)):
+        if name in panels:
+            assert panels[name].isVisible()  # else it waits until it is
+            check_panel(session, panels[name])
+
+
+def check_plot(session: Session, panel: Any) -> None:
+    """Assert that the plot that is seen is of the prediction and the gene, or says why there is none."""
+    prediction, shown = session.prediction, session.shown
+    assert prediction is not None
+    assert shown is not None
+    (canvas,) = [one for one in panel.canvases.values() if not one.isHidden()] or [None]
+    assert (canvas is None) == bool(panel.empty.text())
+    if canvas is None and panel.view is panel.correlation:
+        return  # its reasons are many
+    if canvas is None:
+        assert "measured" in panel.empty.text() or (session.scores is None and "scores" in panel.empty.text())
+        return
+    assert shown.measured is not None
+    plot = canvas.plot
+    assert shown.section in [text.get_text() for text in plot.figure.texts]
+    match panel.view:
+        case SpotView():
+            np.testing.assert_array_equal(plot.x, shown.measured)
+            np.testing.assert_array_equal(plot.y, shown.predicted)
+            assert shown.score in " ".join(text.get_text() for text in (plot.axis.title, *plot.axis.texts))
+        case CorrelationView() as view:
+            assert view._of == (prediction, session.scores)
+            assert plot.source in view._results.values()
+        case _:
+            assert plot.source is session.scores
+
+
+def check_evidence(session: Session, panel: Any) -> None:
+    """Assert that the evidence is of the selected spot, if it is one."""
+    prediction, shown = session.prediction, session.shown
+    assert prediction is not None
+    assert shown is not None
+    assert panel.content.isHidden() == (len(session.selected) != 1)
+    if panel.content.isHidden():
+        return
+    (spot,) = session.selected.tolist()
+    genes = [shown.name] if shown.kind == "gene" else panel_genes(prediction, session.panels[shown.name])
+    found = evidence(prediction, spot, genes)
+    assert panel.header.text() == header_words(prediction, shown, found)
+    assert panel.neighbours._rows == panel.pictures._neighbours == list(found.neighbours)
+    pixels = patch_of(prediction, session.slide, spot)  # type: ignore[arg-type]
+    assert panel.own._pixmap.toImage() == pixmap_of(pixels).toImage()
 
 
 def seen(viewer: Any) -> set[Any]:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.plot_canvas import style_of
 from napari_cmrcnet.widgets.plots import PlotsPanel
+from one_prediction import Known
 
 pytestmark = pytest.mark.qt
 
@@ -113,6 +116,19 @@ def filled(window: Window, predicted: Prediction, scores: Scores) -> Window:
     window.session.set_scores(scores)
     window.settle()
     return window
+
+
+def test_every_plot_names_section_and_patient(filled: Window, known: dict[str, Known], scores: Scores) -> None:
+    texts = {which: filled.choose(which).plot.figure.texts for which in range(4)}
+    assert all("C, patient P3" in [text.get_text() for text in found] for found in texts.values())
+    other = copy(known["C"].prediction)
+    other.provenance = replace(other.provenance, patient="P$4")
+    filled.session.set_prediction(other)
+    filled.session.set_scores(scores)
+    for which in range(4):
+        named = [text for text in filled.choose(which).plot.figure.texts if "patient" in text.get_text()]
+        assert [text.get_text() for text in named] == ["C, patient P$4"]
+        assert named[0].get_color() == filled.panel.canvases[filled.panel.view].plot.style.foreground
 
 
 def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 from shapely.geometry import box
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.scores import Scores, score
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer import layers as drawing
@@ -34,6 +35,8 @@ class User:
         self.rng = np.random.default_rng(seed)
         self.session, self.layers = session_of(viewer), layers_of(viewer)
         self.refused = 0
+        self.panels: dict[str, Any] = {}
+        self.scores: dict[str, Scores] = {}
 
     def pick(self, things: Any) -> Any:
         things = list(things)
@@ -46,6 +49,7 @@ class User:
             self.show, self.step, self.panel, self.flip, self.layout, self.views, self.colours, self.eye, self.delete,
             self.delete_all, self.select, self.draw_region, self.remove_regions, self.open_slide, self.own_layer,
         ]  # fmt: skip
+        looking += [self.choose_plot, self.score] if self.panels else []
         chosen = self.pick(always if self.session.prediction is None else [*always, *always, *looking])
         chosen()
         return str(chosen.__name__)
@@ -162,6 +166,16 @@ class User:
     def own_layer(self) -> None:
         self.viewer.add_points([[1, 1]], name="mine", scale=(0.5, 0.5), units=("um", "um"))
 
+    def choose_plot(self) -> None:
+        which = self.panels["Plots"].which
+        which.setCurrentIndex(self.rng.integers(which.count()))
+
+    def score(self) -> None:
+        """Let the scores of the prediction be done."""
+        scores = self.scores.get(self.session.prediction.name)  # type: ignore[union-attr]
+        if scores is not None:
+            self.session.set_scores(scores)
+
 
 def ours(layers: SectionLayers, layer: Any) -> bool:
     return any(layer == one for one in (*layers.points.values(), *layers.slides.values()))
@@ -192,10 +206,11 @@ def test_so_it_is_with_a_window_and_its_panels(
     PluginManager.instance().discover()  # a test may have put another plugin manager in place
     viewer = make_napari_viewer_proxy(show=True)
     panels = {
-        name: viewer.window.add_plugin_dock_widget("napari-cmrcnet", name, tabify=True)[1]
-        for name in ("Genes", "View", "Regions", "Export")
+        name: viewer.window.add_plugin_dock_widget("napari-cmrcnet", name, tabify=name not in ("Plots", "Evidence"))[1]
+        for name in ("Plots", "Evidence", "Genes", "View", "Regions", "Export")
     }
     user = User(viewer, known, 99)
+    user.panels, user.scores = panels, {"C": score(known["C"].prediction)}
     user.predict()
     for _ in range(40):
         done = user.act()
