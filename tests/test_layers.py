@@ -17,6 +17,7 @@ from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.look import VIEWS
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session
@@ -57,6 +58,21 @@ def test_measured_and_predicted_are_side_by_side_over_the_slide(viewer: ViewerMo
     assert right == ["H&E [1]", "GENE3 predicted, log-norm."]
     assert viewer.canvas.overlays.text.text.startswith(in_lines(session_of(viewer).shown.title))  # type: ignore[union-attr]
     assert viewer.canvas.overlays.scale_bar.visible
+
+
+def test_texts_and_colour_bars_are_small_where_views_are(viewer: ViewerModel, session: Session) -> None:
+    bar = layers_of(viewer).points["predicted"].face_colorbar
+    for views, canvas, text, height in (
+        (VIEWS[:2], (800, 900), 9, 140),
+        (VIEWS, (1000, 900), 9, 125),
+        (VIEWS, (600, 900), 7, 75),
+        (VIEWS[:2], (600, 400), 7, 140),
+        (("predicted",), (600, 400), 9, 140),
+    ):
+        session.set_look(views=views)
+        viewer.canvas.size = canvas
+        assert (bar.font_size, bar.size[1]) == (text, height)
+        assert viewer.canvas.overlays.text.font_size == text + 1
 
 
 def test_every_layer_is_in_micrometres_at_the_spots_place(viewer: ViewerModel, session: Session) -> None:

@@ -15,6 +15,7 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.cells import set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.legends import Legends
 from napari_cmrcnet.viewer.look import VIEWS, Look, View
 from napari_cmrcnet.viewer.other_slides import OtherSlides
 from napari_cmrcnet.viewer.preview import remove_preview
@@ -51,7 +52,7 @@ class SectionLayers:
         self.slides: dict[View, Image] = {}
         self.regions = RegionLayer(viewer)
         self.mirrors = RegionMirrors(viewer)
-        self._others = OtherSlides(viewer, session)
+        self._others, self._legends = OtherSlides(viewer, session), Legends(viewer, self.points)
         self._drawing = False
         self._fit_next = False
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
@@ -136,7 +137,7 @@ class SectionLayers:
         overlays.text.text = ""
         if self.session.prediction is None:
             return
-        overlays.text.position, overlays.text.font_size, overlays.text.box = "top_center", 10, True
+        overlays.text.position, overlays.text.box = "top_center", True
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
         self._fit_next = True
@@ -217,6 +218,7 @@ class SectionLayers:
         seen = [view for view in self._arranged if any(layer.visible for layer in self._ours(view))]
         several = self.session.look.layout == "side by side" and len(seen) > 1
         wider = set_cells(self.viewer, stride, len(seen) if several else 1)
+        self._legends.fit()
         if self._fit_next:
             self._fit_next = False
             self.fit()
@@ -273,9 +275,8 @@ class SectionLayers:
         layer = event.source
         if self._drawing or self.session.shown is None:
             return
-        for eye, one in self._by_eye().items():
-            if one == layer:  # not the same: napari hands out proxies
-                self.session.eyes = {**self.session.eyes, eye: bool(layer.visible)}
+        changed = {eye: bool(layer.visible) for eye, one in self._by_eye().items() if one == layer}
+        self.session.eyes = {**self.session.eyes, **changed}
         with self._by_us():
             self._colour()
             if self._arranged:

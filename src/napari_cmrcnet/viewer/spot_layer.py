@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.viewer.shown import Shown
 
-COLOR_BAR_PX = (16, 140)  # width and height on the screen
-
 
 def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str, Any]:
     """Return what ``viewer.add_points`` takes to show a view's spots, white until `colour` is called.
@@ -44,11 +42,10 @@ def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str,
 
 
 def show_legends(layer: "Points") -> None:
-    """Show a layer's colour bar, and its name beside it."""
+    """Show a layer's colour bar, and its name beside it; `legends` gives them their size."""
     number_the_ends()
     for overlay in (layer.face_colorbar, layer.name_overlay):
-        overlay.visible, overlay.position, overlay.box, overlay.font_size = True, "bottom_right", True, 9
-    layer.face_colorbar.size = COLOR_BAR_PX
+        overlay.visible, overlay.position, overlay.box = True, "bottom_right", True
 
 
 def symbols(prediction: "Prediction", look: Look) -> Any:

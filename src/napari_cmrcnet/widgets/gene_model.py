@@ -238,7 +238,7 @@ def _extra(genes: GeneList, gene: int, column: int, role: int) -> str | None:
     if role == REASON and column == Column.INTERVAL:
         return genes.reason(gene)
     if role == INITIALS and column == Column.SETS:
-        return " ".join(_INITIALS.get(name, "P") for name in genes.sets_of(gene))
+        return "".join(_INITIALS.get(name, "P") for name in genes.sets_of(gene))
     return None
 
 

@@ -21,7 +21,7 @@ from napari_cmrcnet.widgets.remember import recall, remember
 
 _SAMPLES = (
     "",
-    "MMMMMM",
+    "MMMMM",
     "−0.00",
     "−0.00…−0.00",
     "−0.00",
@@ -29,7 +29,7 @@ _SAMPLES = (
     "Spots▾",
     "Meas▾",
     "Pred▾",
-    "E V",
+    "EVMP",
 )  # text of the usual width
 _PADDING = 8
 _BOX = 12.0  # pixels of a tick box
