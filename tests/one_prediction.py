@@ -34,8 +34,8 @@ def set_prediction(viewer: Any, which: Known) -> None:
     session_of(viewer).set_prediction(which.prediction, which.section.slide)
 
 
-def check(viewer: Any) -> None:
-    """Assert that all that is drawn is of the session's prediction."""
+def check(viewer: Any, previewed: int | None = None) -> None:
+    """Assert that all that is drawn is of the session's prediction, a preview with as many spots if not said."""
     session, layers = session_of(viewer), layers_of(viewer)
     prediction, shown = session.prediction, session.shown
     text = viewer.canvas.overlays.text
@@ -68,7 +68,7 @@ def check(viewer: Any) -> None:
         if slide_path(layer) is not None:
             assert not layer.visible
         if layer.name == PREVIEW:
-            assert len(layer.data) == len(prediction)
+            assert len(layer.data) == (len(prediction) if previewed is None else previewed)
     for layer in layers.slides.values():
         assert getattr(layer, "__wrapped__", layer).data[0]._slide is session.slide
     for left in region_edges(viewer):
@@ -144,14 +144,15 @@ def check_evidence(session: Session, panel: Any) -> None:
 
 
 def seen(viewer: Any) -> set[Any]:
-    """Return which layers can be seen: ours by view and kind, others' as they are."""
+    """Return which layers can be seen: ours by view and kind, others' as they are; the regions' copies follow them."""
     layers = layers_of(viewer)
     ours = {("spots", view): layer for view, layer in layers.points.items()}
     ours |= {("slide", view): layer for view, layer in layers.slides.items()}
     visible = [layer for layer in viewer.layers if layer.visible and layer.name != PREVIEW and len(layer.data)]
     names = {what for what, layer in ours.items() for one in visible if one == layer}
     others = [layer for layer in visible if not any(layer == one for one in ours.values())]
-    return names | {layer.name if layer.name.startswith(REGIONS) else layer for layer in others}
+    copies = [layer for layer in others if layer.name.startswith(f"{REGIONS} (copy)")]
+    return names | {REGIONS if layer.name == REGIONS else layer for layer in others if layer not in copies}
 
 
 def region_edges(viewer: Any) -> list[float]:

@@ -55,6 +55,7 @@ class RegionMirrors:
                 name=f"{REGIONS} (copy)",
                 **placement_of(source),
                 metadata={KEY: {"copy": True}},
+                opacity=1.0,
             )
             self._copies[view].locked = True
             self._fill(self._copies[view])

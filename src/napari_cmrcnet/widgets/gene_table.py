@@ -29,7 +29,7 @@ _SAMPLES = (
     "Spots▾",
     "Meas▾",
     "Pred▾",
-    "EVMP",
+    "EVM",
 )  # text of the usual width
 _PADDING = 8
 _BOX = 12.0  # pixels of a tick box
