@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pytest
 
@@ -174,6 +175,20 @@ def test_what_did_not_change_is_not_opened_again(look: Callable[..., Inspection]
     assert second.section.spots is first.section.spots
     assert second.section.patient == "P1"
     assert look(second, mpp=0.6).section.mpp == 0.6  # type: ignore[union-attr]
+
+
+def test_one_of_several_sections_in_a_file_is_looked_at_by_its_name(look: Callable[..., Inspection]) -> None:
+    spots = look().request.spots
+    assert spots is not None
+    both = anndata.read_h5ad(spots)
+    both.obs["sample"] = np.where(np.arange(both.n_obs) % 2 == 0, "A", "B")
+    both.write_h5ad(spots)
+    first = look(library="A")
+    assert first.section.spots.n_obs == 128
+    other = look(first, library="B")
+    assert other.slide is first.slide
+    assert other.section.spots.obs["sample"].tolist() == ["B"] * 128
+    assert "holds no section C, but A, B" in str(look(other, library="C").problems["spots"])
 
 
 def test_nothing_chosen_is_no_problem() -> None:

@@ -33,6 +33,14 @@ def test_paths_are_relative_to_the_sheet_and_spots_and_patient_may_be_empty(fold
     ]
 
 
+def test_a_column_may_name_the_section_of_a_file_that_holds_several(folder):
+    path = sheet(folder, f"{HEADER},library", "A,data/a.tif,data/a.h5ad,P1,left", "B,data/b.tif,,,")
+    rows = read_sheet(path)
+    assert [row.library for row in rows] == ["left", ""]
+    with pytest.raises(UserError, match="line 2: the library 'left' needs the spots"):
+        read_sheet(sheet(folder, f"{HEADER},library", "A,data/a.tif,,P1,left"))
+
+
 def test_columns_may_come_in_any_order_and_paths_may_be_absolute(folder):
     path = sheet(folder, "patient,section,spots,slide", f'P,"A, left",,{folder / "data" / "a.tif"}')
     assert read_sheet(path) == [SheetRow("A, left", folder / "data" / "a.tif", None, "P")]

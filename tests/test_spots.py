@@ -14,6 +14,7 @@ from anndata import AnnData
 from scipy import io, sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.spots import open_spots
 
 BARCODES = ["AAAC-1", "AAAG-1", "AAAT-1", "AACA-1"]
@@ -502,3 +503,78 @@ def test_a_flag_beside_the_library_is_no_section(tmp_path: Path) -> None:
     one.uns["spatial"] = {"is_single": True, "A": one.uns["spatial"]["A"]}
     one.write_h5ad(tmp_path / "cellxgene.h5ad")
     assert list(open_spots(tmp_path / "cellxgene.h5ad").uns["spatial"]) == ["A"]
+
+
+@pytest.mark.parametrize("label", ["library_id", "sample", "anything"])
+@pytest.mark.parametrize("merge", [None, "unique", "first"])
+def test_one_of_several_sections_is_read_by_its_name(tmp_path: Path, label: str, merge: Any) -> None:
+    both = _joined(label, uns_merge=merge)
+    path = saved(both, tmp_path / "joined.h5ad")
+    for name in "AB":
+        spots = open_spots(path, library=name)
+        part = both[both.obs[label] == name]
+        assert list(spots.obs_names) == list(part.obs_names)
+        assert np.array_equal(spots.X.toarray(), part.X)
+        assert list(spots.uns["spatial"]) == [name]
+        own = name in both.uns.get("spatial", {})  # the size of another section's spots is not taken
+        diameter = spots.uns["spatial"][name]["scalefactors"]["spot_diameter_fullres"]
+        assert diameter == pytest.approx(50 if own else 0.5 * spots_lattice(spots).pitch)
+        assert spots.uns["cmrcnet"]["library"] == name
+    with pytest.raises(UserError, match="holds no section C, but A, B; choose another"):
+        open_spots(path, library="C")
+
+
+def test_a_section_is_not_chosen_where_nothing_says_what_is_of_it(tmp_path: Path) -> None:
+    both = _joined("sample", uns_merge="unique")
+    one = saved(both[both.obs["sample"] == "A"].copy(), tmp_path / "one.h5ad")
+    assert open_spots(one, library="A").n_obs == 36
+    both.obs["tissue"] = ["tumour", "stroma"] * 36
+    with pytest.raises(UserError, match="holds no section tumour, but A, B"):
+        open_spots(saved(both, tmp_path / "both.h5ad"), library="tumour")
+    del both.obs["sample"]
+    with pytest.raises(UserError, match="does not say which of its spots are of A"):
+        open_spots(saved(both, tmp_path / "both.h5ad"), library="A")
+    with pytest.raises(UserError, match="holds one section"):
+        open_spots(make_st(tmp_path / "st"), library="A")
+
+
+@pytest.mark.parametrize(
+    "columns", [["x", "y"], ["pxl_col_in_fullres", "pxl_row_in_fullres"], ["pixel_x", "pixel_y"], ["a", "b"]]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_positions_in_a_table_are_told_apart_by_the_names_of_its_columns(tmp_path, columns, turned) -> None:
+    spots = make_spots()
+    table = pd.DataFrame(XY, columns=columns, index=spots.obs_names)
+    named = columns != ["a", "b"]
+    spots.obsm["spatial"] = table[columns[::-1]].assign(other=1) if turned and named else table
+    opened = open_spots(saved(spots, tmp_path / "a.h5ad"))
+    check_convention(opened)
+    assert np.array_equal(opened.obsm["spatial"], XY)
+
+
+def test_positions_elsewhere_in_a_file_are_found(tmp_path: Path) -> None:
+    spots = make_spots()
+    spots.obsm["X_spatial"] = spots.obsm.pop("spatial")
+    assert np.array_equal(open_spots(saved(spots, tmp_path / "a.h5ad")).obsm["spatial"], XY)
+    del spots.obsm["X_spatial"]
+    spots.obs["pxl_row_in_fullres"], spots.obs["pxl_col_in_fullres"] = XY[:, 1], XY[:, 0]
+    assert np.array_equal(open_spots(saved(spots, tmp_path / "b.h5ad")).obsm["spatial"], XY)
+    spots.obs["pxl_row_in_fullres"] = "?"
+    with pytest.raises(UserError, match="does not hold numbers"):
+        open_spots(saved(spots, tmp_path / "c.h5ad"))
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_first_generation_st_named_by_where_a_spot_lies(tmp_path: Path, printed: bool) -> None:
+    folder = make_st(tmp_path / "st1")
+    with gzip.open(folder / "B1.tsv.gz", "wt") as stream:
+        stream.write("\tCD3E\tEPCAM\n10.02x21.01\t1\t0\n10.02x22.010\t0\t200\n11.02x21.01\t5\t7\n")
+    if not printed:  # the real places stand in x and y
+        table = pd.read_csv(folder / "B1_selection.tsv", sep="\t")
+        table = table.drop(columns=["x", "y"]).rename(columns={"new_x": "x", "new_y": "y"})
+        table.to_csv(folder / "B1_selection.tsv", sep="\t", index=False)
+    opened = open_spots(folder)
+    assert list(opened.obs_names) == ["10.02x21.01", "10.02x22.010", "11.02x21.01"]
+    assert np.array_equal(opened.obsm["spatial"], [[2500.0, 5801.5], [2501.0, 6090.0], [2800.5, 5800.0]])
+    assert list(opened.obs["array_col"]) == [10, 10, 11]
+    assert list(opened.obs["array_row"]) == [21, 22, 21]

@@ -17,6 +17,7 @@ OPTIONS: "dict[Setting, str]" = {
     "device": "--device",
     "checkpoint": "--checkpoint",
     "spots": "--spots",
+    "library": "--library, or the column library of a sheet",
 }
 """What mends an error of the core."""
 

@@ -61,7 +61,7 @@ def info(options: argparse.Namespace) -> None:
     if options.path is None:
         description, title = describe_installation(), "napari-cmrcnet on this computer"
     else:
-        description = describe(options.path)
+        description = describe(options.path, library=options.library or "")
         title = f"{options.path}: {description.kind}"
     show_facts(title, description.facts)
     for problem in description.problems:

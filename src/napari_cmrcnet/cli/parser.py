@@ -92,6 +92,7 @@ def _add_info(commands: "Commands") -> None:
     parser.add_argument(
         "path", type=Path, nargs="?", metavar="PATH", help="a file or folder; without one, the versions installed here"
     )
+    parser.add_argument("--library", metavar="NAME", help="of spots: one of several sections in an h5ad file")
     add_json(parser)
 
 
@@ -200,6 +201,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="M.cmrcnet", help="the trained model")
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, in place of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="its spots; without, a grid over the tissue")
+    parser.add_argument("--library", metavar="NAME", help="which section of P, where it is an h5ad file of several")
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="a file (one slide only) or a folder")
     parser.add_argument("--overwrite", action="store_true", help="replace a prediction of that name (one slide only)")
     parser.add_argument("--k", type=positive_int, metavar="N", help="training spots behind a value (the checkpoint's)")

@@ -46,8 +46,8 @@ class Description:
     values: Mapping[str, Any]
 
 
-def describe(path: str | os.PathLike[str]) -> Description:
-    """Open a path as what it is and describe it.
+def describe(path: str | os.PathLike[str], *, library: str = "") -> Description:
+    """Open a path as what it is and describe it; of spots the section of that name, see `open_spots`.
 
     Raises
     ------
@@ -58,12 +58,16 @@ def describe(path: str | os.PathLike[str]) -> Description:
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path.")
     if path.suffix == ".cmrcnet" or (path / CARD).is_file():
+        if library:
+            raise UserError(f"{path} is a checkpoint, which holds no sections to choose from.", "library")
         return _checkpoint(path)
     if path.suffix.lower() == ".h5ad":
         check_hdf5(path)
-        if is_prediction(path):
+        if is_prediction(path) and not library:
             return _prediction(path)
-    return _spots(path) if is_spots(path) else _slide(path)
+    if library or is_spots(path):
+        return _spots(path, library)
+    return _slide(path)
 
 
 EXTRAS = ("napari", "PySide6", "PyQt6", "openslide-bin", "fastslide", "spatialdata", "distributed")
@@ -105,8 +109,8 @@ def _slide(path: Path) -> Description:
     return Description("slide", facts, tuple(problems), values)
 
 
-def _spots(path: Path) -> Description:
-    spots = open_spots(path)
+def _spots(path: Path, library: str) -> Description:
+    spots = open_spots(path, library=library)
     about = spots.uns["cmrcnet"]
     lattice = spots_lattice(spots)
     facts = {

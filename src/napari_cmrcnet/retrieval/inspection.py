@@ -51,6 +51,7 @@ class Request:
     mpp: float | None = None
     pitch_um: float = 100.0
     patient: str = ""
+    library: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +164,18 @@ def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Se
 
     if before is not None and before.section is not None and before.slide is slide:
         known = before.request
-        same = (known.spots, known.mpp) == (request.spots, request.mpp)
+        same = (known.spots, known.library, known.mpp) == (request.spots, request.library, request.mpp)
         if same and (request.spots is not None or known.pitch_um == request.pitch_um):
             patient = request.patient or (before.section.patient if not known.patient else "")
             return replace(before.section, patient=patient)
-    return open_section(slide, request.spots, patient=request.patient, mpp=request.mpp, pitch_um=request.pitch_um)
+    return open_section(
+        slide,
+        request.spots,
+        patient=request.patient,
+        mpp=request.mpp,
+        pitch_um=request.pitch_um,
+        library=request.library,
+    )
 
 
 def _misfits(section: "Section", bank: BankSummary, k: int) -> dict[Part, UserError]:

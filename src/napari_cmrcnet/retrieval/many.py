@@ -154,6 +154,7 @@ def _stands(task: Task) -> bool:
         "k": (task.k, made.k),
         "slide": (str(row.slide.resolve()), made.slide),
         "spots": (str(spots.resolve()), made.spots),
+        "library": (row.library, made.library),
         "min-umi": (task.min_umi if row.spots else 0, made.min_umi),  # a grid has no counts
         "precision": (made.precision if task.precision == "auto" else task.precision, made.precision),
         "panel": (task.panel, made.panel),

@@ -132,6 +132,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         spots=str(Path(about["path"]).resolve()),
         k=k,
         min_umi=int(about.get("min_umi", 0)),
+        library=str(about.get("library", "")),
         mpp=section.mpp,
         mpp_source=section.pixel_size.source,
         target_sum=TARGET_SUM,

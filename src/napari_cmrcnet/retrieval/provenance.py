@@ -37,6 +37,8 @@ class Provenance:
         By what similarities are divided before the softmax that weighs the neighbours; None where all count alike.
     min_umi : int
         Spots with fewer counts were left out.
+    library : str
+        Which section of the spots' file was read, where it was chosen.
     mpp : float
         µm per full-resolution pixel.
     mpp_source : str
@@ -79,6 +81,7 @@ class Provenance:
     mpp_source: str
     target_sum: float
     panel: Panel | None
+    library: str = ""
     weight_temperature: float | None = None
     similarity_floor: float | None = None
     total_genes: int = 0
@@ -138,6 +141,7 @@ class Provenance:
             spots=check.text("spots"),
             k=check.whole("k"),
             min_umi=check.whole("min_umi"),
+            library=check.text("library"),
             mpp=check.number("mpp"),
             mpp_source=check.text("mpp_source"),
             target_sum=check.number("target_sum"),

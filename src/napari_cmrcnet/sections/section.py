@@ -72,6 +72,7 @@ def open_section(
     min_umi: int = 0,
     pitch_um: float = 100.0,
     lattice: Literal["hex", "square"] = "hex",
+    library: str = "",
 ) -> Section:
     """Open a slide with its spots, or with a grid of spots over its tissue.
 
@@ -93,6 +94,8 @@ def open_section(
         Distance between neighbouring spots of the grid, in µm.
     lattice : "hex" or "square"
         Pattern of the grid.
+    library : str
+        Which section of the spots' file to read, see `open_spots`.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def open_section(
             table = spot_grid(opened, size.um, pitch_um, lattice)
             notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
         else:
-            table = open_spots(spots, min_umi=min_umi)
+            table = open_spots(spots, min_umi=min_umi, library=library)
             turned = _turn_back(table, opened)
             notes = [*table.uns["cmrcnet"]["notes"], *turned, *_check_spots_on_slide(table, opened)]
             size = pixel_size(table, opened, mpp)

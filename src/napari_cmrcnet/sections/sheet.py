@@ -14,7 +14,7 @@ from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.sections.section import Section, open_section
 
 COLUMNS = ("section", "slide", "spots", "patient")
-PIXEL_SIZE = "mpp"  # a column that may be left out
+PIXEL_SIZE, LIBRARY = "mpp", "library"  # columns that may be left out
 LONGEST_NAME = 150  # bytes of a section's name: systems take 255 for a file, which adds to it
 # What Windows keeps for devices, with any ending
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{number}" for device in ("COM", "LPT") for number in range(1, 10))}
@@ -36,6 +36,8 @@ class SheetRow:
         The patient that it is from, ``""`` where unknown.
     mpp : float, optional
         µm per full-resolution pixel, where the files do not know it or are wrong.
+    library : str
+        Which section of the spots' file, see `open_spots`; ``""`` where it holds one.
     """
 
     section: str
@@ -43,10 +45,19 @@ class SheetRow:
     spots: Path | None
     patient: str
     mpp: float | None = None
+    library: str = ""
 
     def open(self, **kwargs: Any) -> Section:
         """Open the section; keyword arguments go to `open_section`."""
-        return open_section(self.slide, self.spots, name=self.section, patient=self.patient, mpp=self.mpp, **kwargs)
+        return open_section(
+            self.slide,
+            self.spots,
+            name=self.section,
+            patient=self.patient,
+            mpp=self.mpp,
+            library=self.library,
+            **kwargs,
+        )
 
 
 def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
@@ -56,7 +67,7 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     ----------
     path : path
         CSV with the columns section, slide, spots and patient, in any order; the last two may be empty, and so may
-        a fifth, mpp. Paths are relative to the sheet.
+        two more, mpp and library. Paths are relative to the sheet.
 
     Raises
     ------
@@ -69,7 +80,7 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     if not filled:
         raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")
     header_line, header = filled[0][0], [name.casefold() for name in filled[0][1]]
-    if sorted({*header} - {PIXEL_SIZE}) != sorted(COLUMNS) or len(set(header)) != len(header):
+    if sorted({*header} - {PIXEL_SIZE, LIBRARY}) != sorted(COLUMNS) or len(set(header)) != len(header):
         raise UserError(f"{path}, line {header_line}: the columns are {','.join(header)}, not {','.join(COLUMNS)}.")
     if len(filled) == 1:
         raise UserError(f"{path} lists no section; add a line for each below the columns.")
@@ -108,7 +119,10 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
         raise UserError(f"{where}: the section {section} repeats that of line {first}; give each its own name.")
     slide = _existing(path, where, row["slide"])
     spots = _existing(path, where, row["spots"]) if row["spots"] else None
-    return SheetRow(section, slide, spots, row["patient"], _pixel_size(where, row.get(PIXEL_SIZE, "")))
+    mpp, library = _pixel_size(where, row.get(PIXEL_SIZE, "")), row.get(LIBRARY, "")
+    if library and spots is None:
+        raise UserError(f"{where}: the library {library!a} needs the spots that it is one of; fill them in.")
+    return SheetRow(section, slide, spots, row["patient"], mpp, library)
 
 
 def _can_name_a_file(section: str) -> bool:

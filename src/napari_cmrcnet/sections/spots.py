@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 SUPPORTED = "an .h5ad file, a Space Ranger output, or first-generation ST counts with their *_selection.tsv"
 
 
-def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
+def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str = "") -> AnnData:
     """Open the spots of one section.
 
     Parameters
@@ -33,6 +34,9 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
         in it), or first-generation ST (folder or counts file with its ``*_selection.tsv``).
     min_umi : int
         Spots with fewer counts are dropped. 0 keeps all.
+    library : str
+        Which section to read of an h5ad file that holds several: its name in ``uns["spatial"]``, or in the column of
+        ``obs`` that tells them apart. ``""`` where there is one.
 
     Returns
     -------
@@ -41,8 +45,8 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
         gives them, Ensembl ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y)
         in full-resolution pixels; ``obs["in_tissue"]`` bool;
         ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``; ``uns["cmrcnet"]``: source, path,
-        platform, pitch_um, given_mpp, given_mpp_source, synthetic, min_umi and
-        notes (0 and "" mean not known).
+        platform, pitch_um, given_mpp, given_mpp_source, synthetic, min_umi,
+        library and notes (0 and "" mean not known).
 
     Raises
     ------
@@ -52,7 +56,7 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
     path = Path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old formats and repeated names: what matters of them becomes a note
-        spots, origin = _reader(path)(path)
+        spots, origin = _reader(path, library)(path)
         notes = [*origin.notes, *_make_spot_names_unique(spots)]
         if spots.X is not None:
             spots = _with_genes(path, spots, notes)
@@ -64,6 +68,7 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0) -> AnnData:
     if spots.X is not None:
         spots = _with_enough_counts(path, spots, min_umi, notes)
     _describe(spots, origin, min_umi, notes)
+    spots.uns["cmrcnet"]["library"] = library
     return spots
 
 
@@ -81,14 +86,18 @@ def _known_reader(path: Path) -> Reader | None:
     return read_legacy_st if find_pair(path) is not None else None
 
 
-def _reader(path: Path) -> Reader:
-    """Return what reads this path."""
+def _reader(path: Path, library: str) -> Reader:
+    """Return what reads this path, or the section of that name in it."""
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path to the spots.")
     reader = _known_reader(path)
     if reader is None:
         raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
-    return reader
+    if not library:
+        return reader
+    if reader not in (read_plain, read_hest):
+        raise UserError(f"{path} holds one section; a choice of one is for h5ad files of several.", "library")
+    return partial(reader, library=library)
 
 
 def _check_positions(path: Path, spots: AnnData) -> None:

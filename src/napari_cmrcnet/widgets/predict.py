@@ -94,6 +94,7 @@ class PredictPanel(QWidget):
             mpp=self.mpp.value() or None,
             pitch_um=self.pitch.value(),
             patient=self.patient.text().strip(),
+            library=self.library.text().strip(),
         )
 
     def choose(self, slide: Path, spots: Path | None) -> None:
@@ -175,6 +176,7 @@ class PredictPanel(QWidget):
             box.valueChanged.connect(self._changed)
         self.device.currentTextChanged.connect(self._changed)
         self.patient.editingFinished.connect(self._changed)
+        self.library.editingFinished.connect(self._changed)
         self.from_file.toggled.connect(self._changed)
 
     def _spots_box(self) -> QGroupBox:
@@ -220,6 +222,9 @@ class PredictPanel(QWidget):
         self.mpp.setSpecialValueText("found automatically")
         self.mpp.setSuffix(" µm per pixel")
         self.mpp.setToolTip("The size of a full-resolution pixel, where the files do not know it or are wrong.")
+        self.library = QLineEdit()
+        self.library.setPlaceholderText("where the spots' file holds several")
+        self.library.setToolTip("The name of the section to read, of an h5ad file that holds several.")
         self.patient = QLineEdit()
         self.patient.setPlaceholderText("name or number, optional")
         self.patient.setToolTip("The patient that the slide is from, to compare with those of the training sections.")
@@ -232,6 +237,7 @@ class PredictPanel(QWidget):
             ("Device", self.device),
             ("Pixel size", self.mpp),
             ("Patient", self.patient),
+            ("Section in the file", self.library),
         ):
             form.addRow(name, widget)
         more = QCollapsible("More settings")

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
@@ -13,11 +15,13 @@ from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, plat
 
 SECTION_COLUMNS = ("library_id", "sample", "sample_id", "batch", "section", "slide")
 MOST_SECTIONS = 200  # values of a column that names sections
+# Columns of tables that hold spot centres, x first: of Space Ranger, of first-generation ST, of others.
+POSITION_COLUMNS = (("pxl_col_in_fullres", "pxl_row_in_fullres"), ("pixel_x", "pixel_y"), ("x", "y"), ("X", "Y"))
 TAKEN_AGAIN = 0.2  # share of spots whose place on the array another has, too, where sections were joined
 
 
-def read_plain(path: Path) -> tuple[AnnData, Origin]:
-    """Read an h5ad file with ``obsm["spatial"]`` in full-resolution pixels.
+def read_plain(path: Path, library: str = "") -> tuple[AnnData, Origin]:
+    """Read an h5ad file with ``obsm["spatial"]`` in full-resolution pixels; of several sections the one called library.
 
     Counts come from ``layers["counts"]``, ``X`` or ``raw``: of those that hold counts, the one of most genes, so that
     totals are not those of chosen genes. The pixel size and the
@@ -28,7 +32,7 @@ def read_plain(path: Path) -> tuple[AnnData, Origin]:
     UserError
         If there are no positions, no counts among the matrices, or several sections.
     """
-    spots, library, entry, notes = read_library(path)
+    spots, library, entry, notes = read_library(path, library)
     metadata = mapping(entry.get("metadata"))
     own = mapping(spots.uns.get("cmrcnet"))  # written by this software
     hd_mpp = number(mapping(entry.get("scalefactors")).get("microns_per_pixel"))
@@ -46,15 +50,54 @@ def read_plain(path: Path) -> tuple[AnnData, Origin]:
     return section_of(spots, library, entry), origin
 
 
-def read_library(path: Path) -> tuple[AnnData, str, Mapping[str, Any], tuple[str, ...]]:
-    """Return the AnnData with counts in ``X`` (or no ``X``), name and content of its one library, and notes."""
+def read_library(path: Path, chosen: str = "") -> tuple[AnnData, str, Mapping[str, Any], tuple[str, ...]]:
+    """Return the AnnData with counts in ``X`` (or no ``X``), name and content of its one library, and notes.
+
+    Where a section is chosen by name, the others are left out.
+    """
     spots = read_h5ad(path)
-    if "spatial" not in spots.obsm:
-        raise UserError(
-            f"{path} has no obsm['spatial']; spot centres (x, y) in full-resolution pixels are needed there."
-        )
+    _set_positions(path, spots)
+    library, entry = "", None
+    if chosen:
+        spots, entry = _chosen(path, spots, chosen)
+        library = chosen
+        _check_one_array(path, spots)
     counted, notes = _with_counts(path, spots)
-    return counted, *_library(path, spots), notes
+    return counted, *((library, entry) if entry is not None else _library(path, spots)), notes
+
+
+def _set_positions(path: Path, spots: AnnData) -> None:
+    """Put spot centres into ``obsm["spatial"]`` from wherever the file keeps them; a table's columns tell x from y."""
+    kept = next((spots.obsm[name] for name in ("spatial", "X_spatial") if name in spots.obsm), None)
+    if kept is None:
+        names = next((names for names in POSITION_COLUMNS[:1] if {*names} <= {*spots.obs.columns}), None)
+        if names is None:
+            raise UserError(
+                f"{path} has no obsm['spatial']; spot centres (x, y) in full-resolution pixels are needed there."
+            )
+        kept = spots.obs[list(names)]
+    if isinstance(kept, pd.DataFrame):
+        names = next((names for names in POSITION_COLUMNS if {*names} <= {*kept.columns}), None)
+        kept = (kept if names is None else kept[list(names)]).astype(object).to_numpy()
+    spots.obsm["spatial"] = np.asarray(kept)
+
+
+def _chosen(path: Path, spots: AnnData, name: str) -> tuple[AnnData, Mapping[str, Any]]:
+    """Return the spots of the section that is called so, and the content of its library, where it has one."""
+    libraries = _libraries(spots)
+    known: set[str] = set()
+    for column in _text_columns(spots):
+        parts = spots.obs[column].astype(str)
+        if column in SECTION_COLUMNS or set(parts) <= set(libraries) or _splits_array(spots, parts):
+            if (parts == name).any():
+                return spots[(parts == name).to_numpy()].copy(), libraries.get(name, {})
+            known |= set(parts) if parts.nunique() <= MOST_SECTIONS else set()
+    if list(libraries) == [name]:
+        return spots, libraries[name]
+    if name in libraries:
+        raise UserError(f"{path} does not say which of its spots are of {name}: no column of obs names its sections.")
+    held = ", ".join(sorted(known | set(libraries))) or "one that has no name"
+    raise UserError(f"{path} holds no section {name}, but {held}; choose another.", "library")
 
 
 def section_of(spots: AnnData, library: str, entry: Mapping[str, Any]) -> AnnData:
@@ -66,7 +109,7 @@ def section_of(spots: AnnData, library: str, entry: Mapping[str, Any]) -> AnnDat
 
 def _library(path: Path, spots: AnnData) -> tuple[str, Mapping[str, Any]]:
     """Return name and content of the one section's library; what is no mapping, as CELLxGENE's flags, is none."""
-    libraries = {str(name): entry for name, entry in mapping(spots.uns.get("spatial")).items() if _is_mapping(entry)}
+    libraries = _libraries(spots)
     if len(libraries) > 1:
         named = (set(spots.obs[column].astype(str).unique()) for column in _text_columns(spots))
         used: set[str] = next((names for names in named if names <= set(libraries)), set(libraries))
@@ -79,23 +122,32 @@ def _library(path: Path, spots: AnnData) -> tuple[str, Mapping[str, Any]]:
     return path.stem, {}
 
 
+def _libraries(spots: AnnData) -> dict[str, Mapping[str, Any]]:
+    return {str(name): entry for name, entry in mapping(spots.uns.get("spatial")).items() if _is_mapping(entry)}
+
+
 def _check_one_array(path: Path, spots: AnnData) -> None:
     """Refuse sections joined into one table: many places on the array are taken again, but in each section once."""
-    place = ["array_row", "array_col"]
-    if not set(place) <= set(spots.obs.columns) or spots.obs.duplicated(place, keep=False).mean() < TAKEN_AGAIN:
-        return
     for column in _text_columns(spots):
         parts = spots.obs[column].astype(str)
-        if (
-            1 < parts.nunique() <= MOST_SECTIONS
-            and not spots.obs[place].assign(part=parts.to_numpy()).duplicated().any()
-        ):
+        if _splits_array(spots, parts):
             raise _several(path, f"{column} ", parts.unique())
+
+
+def _splits_array(spots: AnnData, parts: pd.Series) -> bool:
+    """Whether a column divides spots whose places on the array are taken again into parts that have each once."""
+    place = ["array_row", "array_col"]
+    if not set(place) <= set(spots.obs.columns) or spots.obs.duplicated(place, keep=False).mean() < TAKEN_AGAIN:
+        return False
+    if not 1 < parts.nunique() <= MOST_SECTIONS:
+        return False
+    return not spots.obs[place].assign(part=parts.to_numpy()).duplicated().any()
 
 
 def _several(path: Path, column: str, names: Iterable[str]) -> UserError:
     shown = ", ".join(sorted(names))
-    return UserError(f"{path} holds several sections ({column}{shown}); write one h5ad file for each.")
+    said = f"{path} holds several sections ({column}{shown}); write one h5ad file for each, or choose one."
+    return UserError(said, "library")
 
 
 def _text_columns(spots: AnnData) -> list[str]:

@@ -22,12 +22,12 @@ def is_hest(path: Path) -> bool:
         return "uns/spatial/ST/images/downscaled_fullres" in file
 
 
-def read_hest(path: Path) -> tuple[AnnData, Origin]:
+def read_hest(path: Path, library: str = "") -> tuple[AnnData, Origin]:
     """Read a section of HEST with the pixel size that HEST estimated.
 
     Its ``in_tissue`` is unreliable (HEST issue 47), so all spots are kept.
     """
-    spots, library, entry, notes = read_library(path)
+    spots, library, entry, notes = read_library(path, library)
     metadata_path = _metadata_path(path)
     about = _metadata(metadata_path)
     if not about:

@@ -1,9 +1,9 @@
 """First-generation Spatial Transcriptomics: a table of counts and a ``*_selection.tsv`` of spot positions.
 
 As the HER2+ breast study distributes it (Andersson et al. 2021, github.com/almaan/her2st): rows of the counts are
-named ``10x21`` after array column and row, and the selection has ``x y new_x new_y pixel_x pixel_y selected``. ``x, y``
-are the printed spot's array indices, ``new_x, new_y`` where it really lies in array units, ``pixel_x, pixel_y`` the
-same in pixels of the full-resolution image.
+named ``10x21`` after array column and row (others: ``10.03x12.96``, where the spot really lies), and the selection has
+``x y new_x new_y pixel_x pixel_y selected``. ``x, y`` are the printed spot's array indices, ``new_x, new_y`` where it
+really lies in array units, ``pixel_x, pixel_y`` the same in pixels of the full-resolution image.
 """
 
 from pathlib import Path
@@ -17,6 +17,7 @@ from napari_cmrcnet.sections.formats.origin import Origin
 
 COUNT_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
 _SELECTION = "_selection.tsv"
+_ARRAY = {"array_row": "y", "array_col": "x"}
 # Beside each other, or in the study's own folders.
 _SELECTION_FOLDERS = (".", "../ST-spotfiles")
 _COUNT_FOLDERS = (".", "../ST-cnts")
@@ -69,18 +70,21 @@ def read_legacy_st(path: Path) -> tuple[AnnData, Origin]:
     assert pair is not None, "the caller asked find_pair"
     counts_path, selection_path = pair
     counts, selection = _read_counts(counts_path), _read_selection(selection_path)
-    found = counts.index.intersection(selection.index, sort=False)
-    if found.empty:
+    places = counts.index.map(_place)
+    selection = _named(selection, places, selection_path)
+    found = places.isin(selection.index)
+    if not found.any():
         raise UserError(
             f"{counts_path} and {selection_path} do not match: no spot is in both; take both from one section."
         )
     notes = []
-    if dropped := len(counts) - len(found):
+    if dropped := int((~found).sum()):
         notes.append(f"{dropped} of {len(counts)} spots were dropped: not selected in {selection_path.name}.")
-    if missing := len(selection) - len(found):
+    if missing := len(selection) - int(found.sum()):
         notes.append(f"{missing} spots of {selection_path.name} have no counts and were left out.")
-    counts, selection = counts.loc[found], selection.loc[found]
-    obs = pd.DataFrame({"in_tissue": True, "array_row": selection["y"], "array_col": selection["x"]}, index=found)
+    counts, selection = counts[found], selection.loc[places[found]]
+    array = {name: selection[axis].round().astype(int).to_numpy() for name, axis in _ARRAY.items()}
+    obs = pd.DataFrame({"in_tissue": True, **array}, index=counts.index)
     spots = AnnData(
         X=sparse.csr_matrix(counts.to_numpy()),
         obs=obs,
@@ -111,16 +115,34 @@ def _read_counts(path: Path) -> pd.DataFrame:
 
 
 def _read_selection(path: Path) -> pd.DataFrame:
-    """Return the selected spots, indexed by name (``10x21``)."""
+    """Return the selected spots."""
     try:
         table = pd.read_csv(path, sep="\t")
         if "selected" in table:
             table = table[table["selected"] == 1]
-        table = table.astype({"x": int, "y": int, "pixel_x": float, "pixel_y": float})
+        table = table.astype({"x": float, "y": float, "pixel_x": float, "pixel_y": float})
+        if not (table[["x", "y"]].abs() < 2**31).all(axis=None):
+            raise ValueError("an array position is missing or impossible")
     except Exception as error:  # pandas raises whatever the damaged part meets
         no_table = f"{path} is not a table of spots with x, y, pixel_x and pixel_y ({first_line(error)})."
         raise cannot_read(path, error, no_table) from error
-    table.index = table["x"].astype(str) + "x" + table["y"].astype(str)
-    if not table.index.is_unique:
-        raise UserError(f"{path} has a spot twice ({table.index[table.index.duplicated()][0]}).")
     return table
+
+
+def _place(name: str) -> str:
+    """Return a spot's name with its numbers written alike, ``10.00x21.00`` for ``10x21``; any other as it is."""
+    try:
+        column, row = (float(part) for part in name.split("x"))
+    except ValueError:
+        return name
+    return f"{column:.2f}x{row:.2f}"
+
+
+def _named(table: pd.DataFrame, places: pd.Index, path: Path) -> pd.DataFrame:
+    """Index the selected spots by the columns, printed or real, after which the counts name more of them."""
+    pairs = [pair for pair in (("x", "y"), ("new_x", "new_y")) if {*pair} <= {*table.columns}]
+    indices = [(table[x].astype(str) + "x" + table[y].astype(str)).map(_place) for x, y in pairs]
+    index = pd.Index(max(indices, key=lambda names: int(names.isin(places).sum())))
+    if not index.is_unique:
+        raise UserError(f"{path} has a spot twice ({index[index.duplicated()][0]}).")
+    return table.set_axis(index)
