@@ -21,7 +21,7 @@ def stand_in(measured: Any, predicted: Any, unmeasured: Sequence[str] = ()) -> A
     return SimpleNamespace(
         genes=genes,
         totals=np.full(len(measured), 1000.0),
-        spots=SimpleNamespace(n_obs=len(measured), n_vars=len(genes)),
+        spots=SimpleNamespace(n_obs=len(measured), n_vars=len(genes), var=()),
         names=names,
         measured_set=frozenset(genes) - set(unmeasured),
         measured=lambda wanted: measured[:, columns(wanted)].astype(np.float32),

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_cmrcnet.training.cache import cache_key, patch_cache
 
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
@@ -20,6 +19,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.report import evaluate
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.many import predict_sheet
+from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit

@@ -228,8 +228,8 @@ class ViewPanel(QWidget):
         unlike = prediction.unlike()
         title = shown.title.replace("   ", " · ")  # a label makes one space of several
         lines = [f"<b>{escape(title, quote=False)}</b>"]
-        if unlike is not None and np.any(unlike):
-            lines.append(f"{int(unlike.sum()):,} spots are unlike anything in the bank.")
+        if unlike is not None and (n := np.count_nonzero(unlike)):
+            lines.append(f"{n:,} spot{'s are' if n > 1 else ' is'} unlike anything in the bank.")
         if prediction.provenance.synthetic:
             lines.append("Synthetic: not real tissue.")
         self.title.setText("<br>".join(lines))
