@@ -64,7 +64,7 @@ def test_a_cancelled_export_leaves_nothing(capsys: pytest.CaptureFixture[str], m
     cancels.main(["4", "--jobs", "CSV", "h5ad"])
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith(("| CSV", "| h5ad"))]
     assert [line[-1] for line in lines] == ["0 |", "0 |"]
-    assert all(int(line[1]) > 2 for line in lines)
+    assert all(int(line[1]) >= 2 for line in lines)
 
 
 @pytest.mark.parametrize(
