@@ -1,0 +1,134 @@
+"""The Predict panel in a real window: a second section is shown wholly in place of the first, or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from npe2 import PluginManager
+from shapely.geometry import box
+
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer import layers as drawing
+from napari_cmrcnet.viewer.preview import PREVIEW
+from napari_cmrcnet.viewer.region_layer import REGIONS
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from one_prediction import check, check_panels, seen
+
+pytestmark = pytest.mark.qt
+
+SLOW = 60_000  # ms: the machine may be busy
+
+
+class Window:
+    """A window with the panels, as a user drives it."""
+
+    def __init__(self, viewer: Any, qtbot: Any) -> None:
+        PluginManager.instance().discover()  # a test may have put another plugin manager in place
+        self.viewer, self.qtbot, self.session = viewer, qtbot, session_of(viewer)
+        self.panels = {
+            name: viewer.window.add_plugin_dock_widget("napari-cmrcnet", name, tabify=True)[1]
+            for name in ("Genes", "View", "Regions", "Export", "Predict")
+        }
+        self.panel = self.panels["Predict"]
+
+    def settle(self) -> None:
+        """Wait until the panel has looked at what is chosen, and nothing is scored any more."""
+        panel = self.panel
+        self.qtbot.waitUntil(
+            lambda: panel.inspection is not None and panel.inspection.request == panel.request(), timeout=SLOW
+        )
+        self.qtbot.waitUntil(lambda: not panel.jobs.busy and not self.session.scoring, timeout=SLOW)
+
+    def predict(self) -> None:
+        """Press Predict, and wait for how it ends."""
+        self.settle()
+        assert self.panel.run.isEnabled()
+        self.panel.run.click()
+        self.qtbot.waitUntil(lambda: self.panel.jobs.busy, timeout=SLOW)
+        self.settle()
+
+    def check(self, section: str) -> None:
+        """Assert that all that is seen is of this section."""
+        assert self.session.prediction is not None
+        assert self.session.prediction.name == section
+        check(self.viewer)
+        check_panels(self.viewer, self.panels)
+
+
+@pytest.fixture
+def window(
+    make_napari_viewer_proxy: Callable[..., Any],
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    untrained_checkpoint: Checkpoint,
+) -> Window:
+    """A window in which the measured section C was predicted, with a region, and a grid previewed over it."""
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    window = Window(make_napari_viewer_proxy(show=True), qtbot)
+    panel, session = window.panel, window.session
+    panel.choose(*write_section(tmp_path, "C", 3, side=16))
+    panel.checkpoint.set_path(untrained_checkpoint.path)
+    panel.mpp.setValue(0.5)
+    panel.k.setValue(6)
+    panel.pitch.setValue(50)
+    panel.patient.setText("P3")
+    panel.patient.editingFinished.emit()
+    window.predict()
+    window.check("C")
+    assert window.viewer.canvas.grid.enabled  # measured and predicted are side by side
+    session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
+    layers_of(window.viewer).regions.draw(session.regions, 0.5)
+    panel.from_grid.setChecked(True)
+    window.settle()
+    assert PREVIEW in window.viewer.layers
+    check(window.viewer, previewed=len(panel.inspection.section.xy))
+    panel.slide.set_path(write_section(tmp_path, "D", 3, side=16)[0])
+    assert PREVIEW not in window.viewer.layers
+    assert panel.patient.text() == ""  # that of C is not D's
+    assert panel.mpp.value() == 0
+    panel.mpp.setValue(0.5)
+    window.settle()
+    assert "the window shows C" in panel.jobs.text
+    window.check("C")
+    return window
+
+
+def test_another_slide_is_shown_wholly_after_a_grid_was_previewed_over_the_first(window: Window) -> None:
+    window.predict()
+    window.check("D")
+    assert REGIONS not in window.viewer.layers
+    assert PREVIEW not in window.viewer.layers
+    assert "patient" not in window.viewer.canvas.overlays.text.text
+    window.session.set_prediction(None)
+
+
+@pytest.mark.parametrize("step", ["slide_layer", "colour", "set_cells"])
+def test_the_first_stands_wholly_where_the_other_cannot_be_shown(
+    window: Window, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    layers, original, failed = layers_of(window.viewer), getattr(drawing, step), []
+
+    def fails(*arguments: Any, **settings: Any) -> Any:
+        if not failed:
+            failed.append(step)
+            raise TypeError("cannot unpack non-iterable NoneType object")
+        return original(*arguments, **settings)
+
+    layers.slides["measured"].visible = layers.points["predicted"].visible = False
+    shown, before = window.session.shown, seen(window.viewer)
+    monkeypatch.setattr(drawing, step, fails)
+    window.predict()
+    assert failed
+    assert "D could not be shown" in window.panel.jobs.text
+    assert "C is shown as before" in window.panel.jobs.text
+    assert window.session.shown is shown
+    window.check("C")
+    assert seen(window.viewer) == before
+    assert before == {("spots", "measured"), ("slide", "predicted"), REGIONS}
+    window.predict()
+    window.check("D")
+    window.session.set_prediction(None)
