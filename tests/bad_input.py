@@ -192,6 +192,12 @@ def changed_byte(name: str) -> Callable[[Path], None]:
     return change
 
 
+def changed_value(folder: Path) -> None:
+    """Change a value of the bank, and nothing of the file's structure, which is looked at before a run."""
+    with h5py.File(folder / "bank.h5ad", "r+") as file:
+        file["X/data"][0] += 1
+
+
 def newer_version(checkpoint: Path) -> None:
     card = json.loads((checkpoint / "card.json").read_text())
     card["format_version"] += 1
@@ -217,7 +223,7 @@ CASES: dict[str, Case] = {
     "impossible pixel size": Case(same_input, "The given pixel size is 9 µm", "pixel size", {"mpp": 9}),
     "k above the bank": Case(same_input, r"k is 100000, but .* has \d+ spots", "k", {"k": 100_000}),
     "changed model": Case(checkpoint_with(changed_byte("model.safetensors")), r"model\.safetensors was changed"),
-    "changed bank": Case(checkpoint_with(changed_byte("bank.h5ad")), r"bank\.h5ad was changed"),
+    "changed bank": Case(checkpoint_with(changed_value), r"bank\.h5ad was changed"),
     "no card": Case(checkpoint_with(lambda folder: (folder / "card.json").unlink()), r"copy\.cmrcnet holds no card"),
     "no model": Case(
         checkpoint_with(lambda folder: (folder / "model.safetensors").unlink()), r"model\.safetensors is missing"
