@@ -7,7 +7,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
+from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import HEAP, check_hdf5
@@ -15,6 +18,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.sheet import read_sheet
 from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import open_spots
+from napari_cmrcnet.sections.totals import totals_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
 
@@ -140,3 +144,27 @@ def test_a_prediction_with_impossible_positions_or_counts(
 @pytest.fixture(scope="module")
 def prediction_files() -> bases.Files:
     return bases.checkpoint()
+
+
+@pytest.mark.parametrize(("indices", "indptr"), [(np.uint64, np.int32), (np.int64, np.int32), (np.uint32, np.uint32)])
+def test_indices_of_other_kinds_than_scipys_are_read(tmp_path: Path, indices: type, indptr: type) -> None:
+    """SciPy takes no product with them."""
+    counts = sparse.csr_matrix(np.arange(12).reshape(4, 3))
+    path = tmp_path / "s.h5ad"
+    AnnData(counts.astype(np.float32), obsm={"spatial": np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])}).write(
+        path
+    )
+    with h5py.File(path, "r+") as file:
+        for name, kind in (("indices", indices), ("indptr", indptr)):
+            values = file[f"X/{name}"][()]
+            del file[f"X/{name}"]
+            file["X"].create_dataset(name, data=values.astype(kind))
+    np.testing.assert_array_equal(totals_of(open_spots(path)), counts.toarray().sum(axis=1))
+
+
+def test_a_category_without_kinds_tells_no_sections_apart(tmp_path: Path) -> None:
+    """As of a damaged column: pandas makes no texts of it."""
+    obs = pd.DataFrame({"batch": pd.Categorical([None] * 4, categories=[])}, index=list("abcd"))
+    xy = np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])
+    AnnData(sparse.csr_matrix(np.ones((4, 3), np.float32)), obs=obs, obsm={"spatial": xy}).write(tmp_path / "s.h5ad")
+    assert open_spots(tmp_path / "s.h5ad").n_obs == 4

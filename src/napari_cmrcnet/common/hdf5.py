@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file, size_text
@@ -57,11 +58,29 @@ def _read_parts(path: Path, file: h5py.File) -> "AnnData":
             f"{path} takes {size_text(needed)} of memory, and this machine has {size_text(memory)}; open it on a "
             "larger one, or leave spots or genes out."
         )
-    table = AnnData(**{name: read_elem(file[name]) for name in names})
+    table = AnnData(**{name: _with_scipys_indices(read_elem(file[name])) for name in names})
     for name in USED_UNS:
         if name in uns:
             table.uns[name] = _without_images(uns[name])
     return table
+
+
+def _with_scipys_indices(item: Any) -> Any:
+    """Return a part of an AnnData with the indices of its sparse matrices as SciPy has them.
+
+    Other languages write unsigned or mixed ones. They are read, and no product can then be taken.
+    """
+    from scipy import sparse
+
+    if isinstance(item, dict):
+        return {name: _with_scipys_indices(part) for name, part in item.items()}
+    if not sparse.issparse(item) or item.format not in ("csr", "csc"):
+        return item
+    if item.indices.dtype == item.indptr.dtype and item.indices.dtype.kind == "i":
+        return item
+    small = max(item.nnz, *item.shape) <= np.iinfo(np.int32).max
+    parts = (part.astype(np.int32 if small else np.int64) for part in (item.indices, item.indptr))
+    return type(item)((item.data, *parts), shape=item.shape)
 
 
 def _without_images(item: Any) -> Any:

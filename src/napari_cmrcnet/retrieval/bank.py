@@ -187,8 +187,13 @@ class Bank:
         lacking += ["X in CSC"] if not (sparse.issparse(table.X) and table.X.format == "csc") else []
         if lacking:
             raise UserError(f"{path} is not a bank: it lacks {', '.join(lacking)}; get the checkpoint again.")
-        obs = table.obs.loc[:, list(OBS_COLUMNS)].astype({"section": str, "patient": str}).reset_index(drop=True)
         genes, ids = tuple(map(str, table.var_names)), tuple(map(str, table.var["gene_ids"]))
+        try:
+            obs = table.obs.loc[:, list(OBS_COLUMNS)].astype({"section": object, "patient": object})
+            obs = obs.astype({"section": str, "patient": str}).reset_index(drop=True)
+        except (TypeError, ValueError) as error:  # kinds that pandas cannot hold
+            damaged = f"{path} is not a bank: its spots are damaged ({error}); get the checkpoint again."
+            raise UserError(damaged) from error
         try:
             bank = cls(np.asarray(table.obsm[EMBEDDING]), table.X, genes, ids, obs)
             bank.__dict__["shares"] = known_shares(table.var)  # computed, they take a second for 45,000 spots

@@ -147,7 +147,7 @@ def _in_tissue(spots: AnnData, origin: Origin, notes: list[str]) -> AnnData:
 
 def _as_bool(column: pd.Series) -> np.ndarray:
     """Return a flag column that may be bool, 0/1 or text."""
-    return column.astype(str).str.casefold().isin(["true", "1", "1.0"]).to_numpy()
+    return column.astype(object).astype(str).str.casefold().isin(["true", "1", "1.0"]).to_numpy()
 
 
 def _make_spot_names_unique(spots: AnnData) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file
@@ -97,11 +97,9 @@ def save_tensors(path: str | os.PathLike[str], tensors: Tensors, header: dict[st
     """Write tensors as safetensors, whole or not at all."""
     # Clones, because safetensors refuses modules that share their weights.
     on_cpu = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    with atomic_file(path) as temporary:
-        try:
-            save_file(on_cpu, temporary, header)
-        except SafetensorError as error:  # a full disk
-            raise OSError(str(error)) from error
+    content = save(on_cpu, header)
+    with atomic_file(path) as temporary:  # not save_file(), which makes a temporary of its own that a kill leaves
+        temporary.write_bytes(content)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _chosen(path: Path, spots: AnnData, name: str) -> tuple[AnnData, Mapping[str
     libraries = _libraries(spots)
     known: set[str] = set()
     for column in _text_columns(spots):
-        parts = spots.obs[column].astype(str)
+        parts = _texts(spots.obs[column])
         if column in SECTION_COLUMNS or set(parts) <= set(libraries) or _splits_array(spots, parts):
             if (parts == name).any():
                 return spots[(parts == name).to_numpy()].copy(), libraries.get(name, {})
@@ -111,7 +111,7 @@ def _library(path: Path, spots: AnnData) -> tuple[str, Mapping[str, Any]]:
     """Return name and content of the one section's library; what is no mapping, as CELLxGENE's flags, is none."""
     libraries = _libraries(spots)
     if len(libraries) > 1:
-        named = (set(spots.obs[column].astype(str).unique()) for column in _text_columns(spots))
+        named = (set(_texts(spots.obs[column]).unique()) for column in _text_columns(spots))
         used: set[str] = next((names for names in named if names <= set(libraries)), set(libraries))
         libraries = {name: entry for name, entry in libraries.items() if name in used}
     if len(libraries) > 1:
@@ -126,10 +126,15 @@ def _libraries(spots: AnnData) -> dict[str, Mapping[str, Any]]:
     return {str(name): entry for name, entry in mapping(spots.uns.get("spatial")).items() if _is_mapping(entry)}
 
 
+def _texts(column: pd.Series) -> pd.Series:
+    """Return a column as texts; pandas makes none of a category that has no kinds."""
+    return column.astype(object).astype(str)
+
+
 def _check_one_array(path: Path, spots: AnnData) -> None:
     """Refuse sections joined into one table: many places on the array are taken again, but in each section once."""
     for column in _text_columns(spots):
-        parts = spots.obs[column].astype(str)
+        parts = _texts(spots.obs[column])
         if _splits_array(spots, parts):
             raise _several(path, f"{column} ", parts.unique())
 

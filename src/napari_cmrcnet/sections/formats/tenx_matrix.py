@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
@@ -65,19 +66,36 @@ def _read_h5(path: Path) -> tuple[AnnData, dict[str, Any]]:
 
 
 def _read_mtx(path: Path) -> AnnData:
-    from scipy.io import mmread
-
     barcodes = _table(_beside(path, "barcodes.tsv"))
     features = _table(_beside(path, "features.tsv", "genes.tsv"))
     shape = (len(features), len(barcodes))
     _check_size(path, shape)
-    with open_text(path) as stream:
-        counts = mmread(stream)  # a COO matrix, whose indices scipy compares with its shape
+    counts = _entries(path, shape)
     var = pd.DataFrame({"gene_ids": features[0].to_numpy()}, index=pd.Index(features[min(1, features.shape[1] - 1)]))
     if features.shape[1] > 2:
         var["feature_types"] = features[2].to_numpy()
     var.index.name = None
-    return AnnData(counts.T.tocsr(), obs=pd.DataFrame(index=pd.Index(barcodes[0], name=None)), var=var)
+    return AnnData(counts, obs=pd.DataFrame(index=pd.Index(barcodes[0], name=None)), var=var)
+
+
+def _entries(path: Path, shape: tuple[int, int]) -> sparse.csr_matrix:
+    """Read the entries of a matrix, features × barcodes, into barcodes × features.
+
+    By pandas: the parser of ``scipy.io.mmread`` (1.16) ends the process on some damaged files.
+    """
+    with open_text(path) as stream:
+        table = pd.read_csv(
+            stream, sep=r"\s+", comment="%", header=None, names=["row", "column", "count"], dtype=np.float64
+        )
+    values = table.to_numpy()
+    (_, _, entries), (rows, columns, counts) = values[0], values[1:].T  # after the line of sizes
+    if len(counts) != entries:
+        raise UserError(f"{path} has {len(counts):,} of {entries:,.0f} entries; copy it again.")
+    inside = (rows >= 1) & (rows <= shape[0]) & (columns >= 1) & (columns <= shape[1])
+    if not inside.all() or not np.isfinite(counts).all() or (rows % 1).any() or (columns % 1).any():
+        raise UserError(f"{path} has entries outside the matrix, or that are no numbers; copy it again.")
+    places = columns.astype(np.int64) - 1, rows.astype(np.int64) - 1
+    return sparse.csr_matrix((counts, places), shape=shape[::-1])
 
 
 def _beside(matrix: Path, *names: str) -> Path:
