@@ -162,9 +162,16 @@ def test_indices_of_other_kinds_than_scipys_are_read(tmp_path: Path, indices: ty
     np.testing.assert_array_equal(totals_of(open_spots(path)), counts.toarray().sum(axis=1))
 
 
-def test_a_category_without_kinds_tells_no_sections_apart(tmp_path: Path) -> None:
+def test_a_category_of_pairs_tells_no_sections_apart(tmp_path: Path) -> None:
     """As of a damaged column: pandas makes no texts of it."""
-    obs = pd.DataFrame({"batch": pd.Categorical([None] * 4, categories=[])}, index=list("abcd"))
+    obs = pd.DataFrame({"batch": pd.Categorical(["x"] * 4)}, index=list("abcd"))
     xy = np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])
-    AnnData(sparse.csr_matrix(np.ones((4, 3), np.float32)), obs=obs, obsm={"spatial": xy}).write(tmp_path / "s.h5ad")
-    assert open_spots(tmp_path / "s.h5ad").n_obs == 4
+    path = tmp_path / "s.h5ad"
+    AnnData(sparse.csr_matrix(np.ones((4, 3), np.float32)), obs=obs, obsm={"spatial": xy}).write(path)
+    with h5py.File(path, "r+") as file:
+        kinds = file["obs/batch/categories"]
+        about = dict(kinds.attrs)
+        del file["obs/batch/categories"]
+        pairs = file["obs/batch"].create_dataset("categories", data=[["", ""]], dtype=h5py.string_dtype())
+        pairs.attrs.update(about)
+    assert open_spots(path).n_obs == 4

@@ -127,7 +127,7 @@ def _libraries(spots: AnnData) -> dict[str, Mapping[str, Any]]:
 
 
 def _texts(column: pd.Series) -> pd.Series:
-    """Return a column as texts; pandas makes none of a category that has no kinds."""
+    """Return a column as texts, also of a category that is none of texts or numbers."""
     return column.astype(object).astype(str)
 
 
