@@ -13,6 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import HEAP, check_hdf5
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.sheet import read_sheet
@@ -151,14 +152,17 @@ def test_indices_of_other_kinds_than_scipys_are_read(tmp_path: Path, indices: ty
     """SciPy takes no product with them."""
     counts = sparse.csr_matrix(np.arange(12).reshape(4, 3))
     path = tmp_path / "s.h5ad"
-    AnnData(counts.astype(np.float32), obsm={"spatial": np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])}).write(
-        path
-    )
+    table = AnnData(counts.astype(np.float32), obsm={"spatial": np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])})
+    table.raw = table.copy()
+    table.write(path)
     with h5py.File(path, "r+") as file:
-        for name, kind in (("indices", indices), ("indptr", indptr)):
-            values = file[f"X/{name}"][()]
-            del file[f"X/{name}"]
-            file["X"].create_dataset(name, data=values.astype(kind))
+        for matrix in (file["X"], file["raw/X"]):
+            for name, kind in (("indices", indices), ("indptr", indptr)):
+                values = matrix[name][()]
+                del matrix[name]
+                matrix.create_dataset(name, data=values.astype(kind))
+    assert read_h5ad(path).raw.X.sum() == counts.sum()
+    assert (read_h5ad(path).raw.X @ np.ones(3)).sum() == counts.sum()
     np.testing.assert_array_equal(totals_of(open_spots(path)), counts.toarray().sum(axis=1))
 
 

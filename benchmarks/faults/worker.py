@@ -27,7 +27,7 @@ DUMP = "stacks.txt"
 def main() -> None:
     """Answer until standard input ends."""
     work, kept, seed = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")  # a file may name half a letter
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -70,8 +70,12 @@ def _with_scipys_indices(item: Any) -> Any:
 
     Other languages write unsigned or mixed ones. They are read, and no product can then be taken.
     """
+    from anndata import AnnData
     from scipy import sparse
 
+    if isinstance(item, AnnData):  # raw
+        item.X = _with_scipys_indices(item.X)
+        return item
     if isinstance(item, dict):
         return {name: _with_scipys_indices(part) for name, part in item.items()}
     if not sparse.issparse(item) or item.format not in ("csr", "csc"):
