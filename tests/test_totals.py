@@ -88,6 +88,7 @@ def test_published_variants_read_the_median_and_the_tuned_one_ten_thousand() -> 
     of = {variant: FitConfig(variant=variant).preprocessing.target_sum for variant in ("paper", "released", "tuned")}  # type: ignore[arg-type]
     assert of == {"paper": "median", "released": "median", "tuned": 1e4}
     assert FitConfig(target_sum=5e3).preprocessing.target_sum == 5e3
+    assert FitConfig(target_sum="5000").preprocessing.target_sum == 5e3  # type: ignore[arg-type]
     with pytest.raises(UserError, match="total after normalisation"):
         FitConfig(target_sum=-1.0)
 

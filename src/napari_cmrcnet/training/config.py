@@ -169,7 +169,7 @@ class FitConfig:
         if not self.learning_rate > 0:
             raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
         if self.target_sum is not None:
-            target_from(self.target_sum)
+            object.__setattr__(self, "target_sum", target_from(self.target_sum))
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}; give fewer.")
         if isinstance(self.validation, str) and not self.validation.startswith(SECTION):
