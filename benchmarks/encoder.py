@@ -13,7 +13,7 @@ from benchmarks.harness import Row, Way, at_most, identical, interleave, main
 from benchmarks.untrained import untrained_checkpoint
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.encode import encode_patches, to_input
-from napari_cmrcnet.sections.patches import PatchBatch
+from napari_cmrcnet.slides.patches import PatchBatch
 
 BATCH = 32
 CPU = torch.device("cpu")

@@ -22,9 +22,9 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.sections.patches import read_patches
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.patches import read_patches
+from napari_cmrcnet.slides.slide import open_slide
 
 K = 50
 BATCH = 32

@@ -21,8 +21,8 @@ import zarr
 
 from benchmarks.harness import Row, Way, at_least, extra_memory, identical, interleave, main
 from benchmarks.slides import TILE, Pixels, jpeg_slide, lzw_slide
-from napari_cmrcnet.sections.patches import PatchSpec, read_patches
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches
+from napari_cmrcnet.slides.slide import open_slide
 
 SIDE = 224
 THREADS = 2

@@ -20,15 +20,15 @@ import torch
 from benchmarks.harness import Row, Way, at_least, interleave, main
 from benchmarks.slides import Pixels, jpeg_slide
 from benchmarks.untrained import opened, untrained_checkpoint
+from napari_cmrcnet.common.device import autocast
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.sections.patches import read_patches
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.patches import read_patches
+from napari_cmrcnet.slides.slide import open_slide
 
 K = 50
 BATCH = 32

@@ -114,7 +114,7 @@ def untrained_checkpoint(
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.protocol import Preprocessing
     from napari_cmrcnet.sections.panels import Panel
-    from napari_cmrcnet.sections.patches import PatchSpec
+    from napari_cmrcnet.slides.patches import PatchSpec
 
     folder = tmp_path_factory.mktemp("untrained")
     sections = [

@@ -11,10 +11,10 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.sections import patch_cache as cache
-from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache, slide_digest
-from napari_cmrcnet.sections.patches import PatchBatch, PatchSpec, read_patches
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides import patch_cache as cache
+from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache, slide_digest
+from napari_cmrcnet.slides.patches import PatchBatch, PatchSpec, read_patches
 
 Write = Callable[..., tuple[Path, Path]]
 Open = Callable[..., Section]

@@ -20,8 +20,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.sections.patches import PatchSpec
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.patches import PatchSpec
+from napari_cmrcnet.slides.slide import open_slide
 
 SAMPLE = sample_folder()
 CHECKPOINT = str(SAMPLE / "sample.cmrcnet")

@@ -17,9 +17,9 @@ from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import HEAP, check_hdf5
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.sheet import read_sheet
-from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.sections.totals import totals_of
+from napari_cmrcnet.slides.slide import open_slide
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
 

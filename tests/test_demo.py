@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.demo import sample_folder
-from napari_cmrcnet.evaluation.metrics import pcc
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.section import open_section

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from napari_cmrcnet.common import device
+from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.model.convnet import SEEN_PX, shrink
-from napari_cmrcnet.model.transfer import to_device
-from napari_cmrcnet.retrieval import device
-from napari_cmrcnet.retrieval.device import choose_device
+from napari_cmrcnet.model.to_device import to_device
 
 CPU = torch.device("cpu")
 

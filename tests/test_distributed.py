@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training import distributed
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import split
@@ -83,7 +83,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit

@@ -16,7 +16,7 @@ from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.slide import open_slide
 
 SIDE = 32
 

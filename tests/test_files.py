@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from napari_cmrcnet.benchmark.hest_folder import _metadata
+from napari_cmrcnet.benchmark.results import load_result
+from napari_cmrcnet.benchmark.run import _recorded
 from napari_cmrcnet.common import hdf5
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError, cannot_read
@@ -34,9 +37,6 @@ from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.evaluation.experiments.benchmark import _recorded
-from napari_cmrcnet.evaluation.experiments.hest import _metadata
-from napari_cmrcnet.evaluation.experiments.results import load_result
 from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
@@ -202,9 +202,9 @@ def _result(path: Path) -> object:
         ("retrieval.checkpoint.load_file", "model.safetensors", lambda path: Checkpoint.load(path.parent)),
         ("retrieval.bank_summary.GeneNames.of", "bank.h5ad", lambda path: read_bank_summary(path.parent)),
         ("retrieval.thumbnails.h5py.File", "bank.h5ad", Thumbnails.open),
-        ("evaluation.experiments.results.json.loads", "bank.h5ad", _result),
-        ("evaluation.experiments.benchmark.json.loads", "card.json", _recorded),
-        ("evaluation.experiments.hest.json.loads", "card.json", _metadata),
+        ("benchmark.results.json.loads", "bank.h5ad", _result),
+        ("benchmark.run.json.loads", "card.json", _recorded),
+        ("benchmark.hest_folder.json.loads", "card.json", _metadata),
         ("training.run_folder.parse_json", "card.json", _begun),
         ("training.state.safe_open", "model.safetensors", load_tensors),
     ],

@@ -11,11 +11,11 @@ import pytest
 import timm
 import torch
 
+from napari_cmrcnet.benchmark.methods import frozen_ridge
+from napari_cmrcnet.benchmark.methods.method import METHODS, Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.evaluation.baselines import frozen
-from napari_cmrcnet.evaluation.baselines.method import METHODS, Task
 from napari_cmrcnet.model import pretrained
 from napari_cmrcnet.model.config import FROZEN
 from napari_cmrcnet.retrieval import frozen_features as features
@@ -24,11 +24,11 @@ from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.frozen_features import FIELDS, spot_features
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.protocol import Query
-from napari_cmrcnet.sections.around import spots_around
 from napari_cmrcnet.sections.expression import expression_of
-from napari_cmrcnet.sections.patches import PatchSpec, read_patches
+from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training import frozen as variant
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches
+from napari_cmrcnet.training import fit_frozen as variant
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.reduced_rank import reduced_rank_ridge
@@ -145,7 +145,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
         yield Progress("Encoding", 1, 1)
         return described[section.name]
 
-    monkeypatch.setattr(frozen, "spot_features", stand_in)
+    monkeypatch.setattr(frozen_ridge, "spot_features", stand_in)
     expression = {section.name: expression_of(section.spots, GENES).toarray() for section in sections}
     scores = {}
     for penalty in (0.01, 1.0, 100.0):

@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
+from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.experiments.dataset import Dataset
 from napari_cmrcnet.retrieval.bank import build_bank
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.gene_joining import match_genes, with_common_names
-from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 

@@ -22,13 +22,13 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.convnet import shrink
-from napari_cmrcnet.model.transfer import to_device
+from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import encode_patches
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.search import nearest
-from napari_cmrcnet.sections.patches import PatchBatch, PatchSpec
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patches import PatchBatch, PatchSpec
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.step import batch_losses

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_cmrcnet.benchmark.download import download
+from napari_cmrcnet.benchmark.folds import make_folds
+from napari_cmrcnet.benchmark.hest_folder import hest_row, on_tissue
+from napari_cmrcnet.benchmark.recipes import Recipe, find_recipe, recipes
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.experiments.download import download
-from napari_cmrcnet.evaluation.experiments.folds import make_folds
-from napari_cmrcnet.evaluation.experiments.hest import hest_row, on_tissue
-from napari_cmrcnet.evaluation.experiments.recipes import Recipe, find_recipe, recipes
 from napari_cmrcnet.sections.sheet import read_sheet
 
 Write = Callable[..., tuple[Path, Path]]

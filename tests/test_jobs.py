@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.widgets.jobs import JobBar, run_in_window
-from napari_cmrcnet.widgets.words import progress_text
+from napari_cmrcnet.widgets.messages import progress_text
 
 pytestmark = pytest.mark.qt
 

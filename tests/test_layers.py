@@ -17,7 +17,7 @@ from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.viewer.look import VIEWS
+from napari_cmrcnet.viewer.display_settings import VIEWS
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session

@@ -18,9 +18,9 @@ from napari_cmrcnet.common.locks import BusyError, only_one, when_free
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.report import evaluate
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.many import predict_sheet
-from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache
-from napari_cmrcnet.sections.patches import PatchSpec
+from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
+from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 

@@ -10,10 +10,9 @@ from scipy import sparse
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr, spearmanr
 
+from napari_cmrcnet.common import metrics
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation import metrics
-from napari_cmrcnet.evaluation.metrics import (
+from napari_cmrcnet.common.metrics import (
     heg,
     hvg,
     mean_pcc,
@@ -24,6 +23,7 @@ from napari_cmrcnet.evaluation.metrics import (
     spearman,
     undefined,
 )
+from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 from napari_cmrcnet.evaluation.scores import interval_job, pcc_job, score
 from napari_cmrcnet.evaluation.set_scores import combine

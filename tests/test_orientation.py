@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from napari_cmrcnet.sections.orientation import as_stored, exif_orientation
 from napari_cmrcnet.sections.section import open_section
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.orientation import as_stored, exif_orientation
+from napari_cmrcnet.slides.slide import open_slide
 
 
 def save(path: Path, pixels: np.ndarray, orientation: int) -> Path:

@@ -15,8 +15,8 @@ from napari_cmrcnet.viewer.reader import read_slide
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.export import ExportPanel
 from napari_cmrcnet.widgets.export_formats import FORMATS
+from napari_cmrcnet.widgets.messages import CONTROLS
 from napari_cmrcnet.widgets.predict import PredictPanel
-from napari_cmrcnet.widgets.words import CONTROLS
 
 pytestmark = pytest.mark.qt
 

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.patches import PatchSpec, read_patches
-from napari_cmrcnet.sections.resample import Resampler, axis_weights
-from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches
+from napari_cmrcnet.slides.resample import Resampler, axis_weights
+from napari_cmrcnet.slides.slide import Slide, open_slide
 
 OWN = PatchSpec(64, 0.5)
 

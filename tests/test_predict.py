@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cmrcnet.common.device import autocast
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.device import autocast
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, to_input
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.protocol import Query
-from napari_cmrcnet.sections.patches import PatchBatch, read_patches
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import patch_colours
+from napari_cmrcnet.slides.patches import PatchBatch, read_patches
 
 CPU = torch.device("cpu")
 

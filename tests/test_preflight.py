@@ -16,8 +16,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.leaks import warnings_of
-from napari_cmrcnet.retrieval.many import predict_sheet
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.preflight import preflight
 from napari_cmrcnet.sections.section import Section, open_section

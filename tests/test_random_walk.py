@@ -17,8 +17,8 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer import layers as drawing
 from napari_cmrcnet.viewer.boundary import to_napari
+from napari_cmrcnet.viewer.display_settings import LAYOUTS, VIEWS
 from napari_cmrcnet.viewer.layers import SectionLayers
-from napari_cmrcnet.viewer.look import LAYOUTS, VIEWS
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import Known, check, check_panels, seen, set_prediction

@@ -8,7 +8,7 @@ from shapely.geometry import box
 
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
 from napari_cmrcnet.sections.regions import Region, read_geojson, write_geojson
-from napari_cmrcnet.sections.slide import Bounds, open_slide
+from napari_cmrcnet.slides.slide import Bounds, open_slide
 from scanner_slides import write_scn
 
 PART = Bounds(300, 200, 500, 400)

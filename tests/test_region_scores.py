@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
-from napari_cmrcnet.evaluation.metrics import pcc
+from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.evaluation.region_scores import RegionScore, groups, region_table, table_text
 from napari_cmrcnet.sections.regions import Region
 

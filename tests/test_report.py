@@ -15,16 +15,16 @@ from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.gene_figure import draw_gene
-from napari_cmrcnet.evaluation.metrics import pcc
 from napari_cmrcnet.evaluation.report import Report, evaluate
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.simulate import write_slide
+from napari_cmrcnet.synthetic.simulate import write_slide
 
 GENES = [*(f"G{index}" for index in range(66)), "NKX2-5", "=EVIL", "HLA/A"]
 

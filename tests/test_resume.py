@@ -15,8 +15,8 @@ import torch
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training import loop
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit

@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import open_section
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.slide import open_slide
 
 WIDTH, HEIGHT = 900, 500
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.gene_figure import Drawn, caption, draw_gene, ground_of
-from napari_cmrcnet.evaluation.metrics import pcc
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.coloring import expression_limits, label, limits, values
-from napari_cmrcnet.viewer.look import Look
+from napari_cmrcnet.viewer.display_settings import Look
 from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
 from napari_cmrcnet.viewer.session import Session
 

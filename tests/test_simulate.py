@@ -11,8 +11,8 @@ import tifffile
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.panels import PANELS
-from napari_cmrcnet.sections.simulate import MPP, simulate
-from napari_cmrcnet.sections.simulate_genes import CELL_TYPES, draw_counts, signatures
+from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
+from napari_cmrcnet.synthetic.simulate import MPP, simulate
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ import tifffile
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections import slide_flat
-from napari_cmrcnet.sections.resample import axis_weights
-from napari_cmrcnet.sections.slide import Level, Slide, open_slide
-from napari_cmrcnet.sections.slide_source import judge_mpp, level_downsample
+from napari_cmrcnet.slides import flat_source
+from napari_cmrcnet.slides.resample import axis_weights
+from napari_cmrcnet.slides.slide import Level, Slide, open_slide
+from napari_cmrcnet.slides.source import judge_mpp, level_downsample
 
 
 @pytest.fixture(autouse=True)
@@ -373,9 +373,9 @@ def test_a_slide_is_not_pickled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["flat.png", "tiled.tif", "strips.tif", "one_strip.tif"])
 def test_a_large_flat_picture_gets_levels_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 500_000)
-    monkeypatch.setattr(slide_flat, "LAST_LEVEL", 250)
-    monkeypatch.setattr(slide_flat, "MAX_TILE_PIXELS", 300_000)
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 500_000)
+    monkeypatch.setattr(flat_source, "LAST_LEVEL", 250)
+    monkeypatch.setattr(flat_source, "MAX_TILE_PIXELS", 300_000)
     full, path = picture(701, 901), tmp_path / name
     layout = {
         "tiled.tif": {"tile": (128, 128)},
@@ -404,7 +404,7 @@ def test_a_large_flat_picture_gets_levels_once(tmp_path: Path, monkeypatch: pyte
 
 
 def test_cancelling_an_overview_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 500_000)
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 500_000)
     path = tmp_path / "flat.png"
     Image.fromarray(picture()).save(path)
 
@@ -417,8 +417,8 @@ def test_cancelling_an_overview_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_damaged_overview_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 500_000)
-    monkeypatch.setattr(slide_flat, "LAST_LEVEL", 250)
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 500_000)
+    monkeypatch.setattr(flat_source, "LAST_LEVEL", 250)
     path = tmp_path / "flat.png"
     Image.fromarray(picture()).save(path)
     open_slide(path).close()

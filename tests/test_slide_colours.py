@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from napari_cmrcnet.sections import slide_flat
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides import flat_source
+from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.viewer import slide_layer
 from napari_cmrcnet.viewer.slide_colours import through_profile
 from napari_cmrcnet.viewer.slide_layer import SlideLevel
@@ -45,8 +45,8 @@ def test_shown_through_the_profile_and_read_as_stored(
                 tiff.write(pixels, subfiletype=level, **settings)
     else:
         if kind == "large png":
-            monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 1000)
-            monkeypatch.setattr(slide_flat, "LAST_LEVEL", 200)
+            monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 1000)
+            monkeypatch.setattr(flat_source, "LAST_LEVEL", 200)
         Image.fromarray(picture()).save(path, icc_profile=red_for_green())
     monkeypatch.setattr(slide_layer, "OVERVIEW", 50)  # one more level is made
     with open_slide(path) as slide:

@@ -13,10 +13,10 @@ import tifffile
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections import slide_checks, slide_flat
-from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
-from napari_cmrcnet.sections.slide import TileError, open_slide
-from napari_cmrcnet.sections.slide_reader import TileCache
+from napari_cmrcnet.slides import checks, flat_source
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
+from napari_cmrcnet.slides.slide import TileError, open_slide
+from napari_cmrcnet.slides.tile_reader import TileCache
 
 TILE = 128
 
@@ -99,7 +99,7 @@ def test_a_hostile_tiff_does_not_end_the_process(tmp_path: Path) -> None:
     path = tmp_path / "hostile.tif"
     path.write_bytes(hostile_tiff(2**30))
     code = (
-        "import sys; from napari_cmrcnet.sections.slide import open_slide\n"
+        "import sys; from napari_cmrcnet.slides.slide import open_slide\n"
         "try: open_slide(sys.argv[1])\n"
         "except Exception as error: print(type(error).__name__)"
     )
@@ -153,7 +153,7 @@ def test_a_damaged_tile_of_openslide_does_not_spoil_the_others(real_data: Path, 
         page = tiff.pages[0]
         offset, length = page.dataoffsets[11], page.databytecounts[11]  # row 1, column 1
     overwrite(path, offset, bytes(length))
-    from napari_cmrcnet.sections.slide_openslide import OpenSlideSource
+    from napari_cmrcnet.slides.openslide_source import OpenSlideSource
 
     damaged, whole = OpenSlideSource(path), OpenSlideSource(source)
     for _ in range(2):
@@ -232,8 +232,8 @@ def test_a_header_that_claims_more_pixels_than_there_are_tiles(
 def test_no_overview_is_built_of_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((2048, 2048, 3), np.uint8), photometric="rgb", tile=(512, 512), compression="zstd")
-    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 2**20)
-    monkeypatch.setattr(slide_checks, "ALWAYS_BELIEVED", 2**20)
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 2**20)
+    monkeypatch.setattr(checks, "ALWAYS_BELIEVED", 2**20)
     with pytest.raises(UserError, match="which no slide takes") as caught:
         open_slide(path)
     assert one_sentence(caught, path)

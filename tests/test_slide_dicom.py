@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_cmrcnet.sections.slide import open_slide
-from napari_cmrcnet.sections.slide_dicom import dicom_instance
+from napari_cmrcnet.slides.dicom_folder import dicom_instance
+from napari_cmrcnet.slides.slide import open_slide
 
 SERIES, COLUMNS = b"\x20\x00\x0e\x00UI", b"\x48\x00\x06\x00UL\x04\x00"
 

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections import slide_fastslide
-from napari_cmrcnet.sections.slide import open_slide
-from napari_cmrcnet.sections.slide_fastslide import FastSlideSource
+from napari_cmrcnet.slides import fastslide_source
+from napari_cmrcnet.slides.fastslide_source import FastSlideSource
+from napari_cmrcnet.slides.slide import open_slide
 from scanner_slides import write_czi
 
 
@@ -65,7 +65,7 @@ def test_what_is_damaged_ends_in_a_sentence(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.czi", "a.vsi", "a.isyntax", "A.I2SYNTAX"])
 def test_without_the_package_it_is_named(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slide_fastslide, "find_spec", lambda _: None)
+    monkeypatch.setattr(fastslide_source, "find_spec", lambda _: None)
     (tmp_path / "_a_").mkdir()
     (tmp_path / name).write_bytes(b"II*\0 a slide")
     with pytest.raises(

@@ -11,9 +11,9 @@ import tifffile
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.describe import describe
-from napari_cmrcnet.sections import slide_codecs
-from napari_cmrcnet.sections.slide import Slide, open_slide
-from napari_cmrcnet.sections.slide_source import TileError
+from napari_cmrcnet.slides import codecs
+from napari_cmrcnet.slides.slide import Slide, open_slide
+from napari_cmrcnet.slides.source import TileError
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_a_tile_that_is_larger_than_it_may_be_is_not_decoded(tmp_path: Path, cod
     """A few kilobytes may claim many megabytes."""
     large = getattr(imagecodecs, f"{codec}_encode")(np.zeros((2000, 2000, 3), np.uint8))
     path = tmp_path / "slide.tif"
-    number = next(number for number, name in slide_codecs.CODECS.items() if name == codec)
+    number = next(number for number, name in codecs.CODECS.items() if name == codec)
     tifffile.imwrite(
         path, iter([large]), shape=(256, 256, 3), dtype=np.uint8, photometric="rgb", tile=(256, 256), metadata=None,
         compression=number,
@@ -87,7 +87,7 @@ def test_a_damaged_jpeg_xr_prints_nothing(capfd: pytest.CaptureFixture[str]) -> 
         dtype=np.dtype(np.uint8), tags=SimpleNamespace(valueof=lambda _: None),
     )  # fmt: skip
     with pytest.raises(ValueError, match="its JPEG XR directory is damaged"):
-        slide_codecs.decode_picture(bytes(data), key, (64, 64))
+        codecs.decode_picture(bytes(data), key, (64, 64))
     assert capfd.readouterr().err == ""
 
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_called_by_its_name(tmp_path: Path, monkeypatch: 
     """Also where OpenSlide, which is asked next, would call it damaged."""
     path = tmp_path / "slide.tif"
     tifffile.imwrite(path, picture(), photometric="rgb", tile=(128, 128), compression="webp", metadata=None)
-    monkeypatch.setattr(slide_codecs, "CODECS", {})
+    monkeypatch.setattr(codecs, "CODECS", {})
     with pytest.raises(UserError, match=r"its compression \(WEBP\) is not read here; save it as"):
         open_slide(path)
     for kind in (np.float32, np.int16, np.uint32):

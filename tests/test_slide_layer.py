@@ -17,7 +17,7 @@ import yaml
 from napari.components import ViewerModel
 
 from napari_cmrcnet.common import suffixes
-from napari_cmrcnet.sections.slide import Slide, open_slide
+from napari_cmrcnet.slides.slide import Slide, open_slide
 from napari_cmrcnet.viewer import reader, slide_layer
 from napari_cmrcnet.viewer.slide_layer import SlideLevel, slide_path
 
@@ -275,12 +275,12 @@ def test_a_large_picture_shows_progress_and_can_be_cancelled(
 ) -> None:
     from napari.utils.progress import cancelable_progress, progress
 
-    from napari_cmrcnet.sections import slide_flat
+    from napari_cmrcnet.slides import flat_source
 
-    monkeypatch.setattr(slide_flat, "SHOWN_PIXELS", 1000)
-    monkeypatch.setattr(slide_flat, "LAST_LEVEL", 64)
-    slow = slide_flat._halved
-    monkeypatch.setattr(slide_flat, "_halved", lambda *arguments: (time.sleep(0.05), slow(*arguments))[1])
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 1000)
+    monkeypatch.setattr(flat_source, "LAST_LEVEL", 64)
+    slow = flat_source._halved
+    monkeypatch.setattr(flat_source, "_halved", lambda *arguments: (time.sleep(0.05), slow(*arguments))[1])
     tifffile.imwrite(tmp_path / "flat.tif", picture(1200, 1400), photometric="rgb", tile=(256, 256), metadata=None)
     seen: list[cancelable_progress] = []
     monkeypatch.setattr(reader, "TICK", 0.01)

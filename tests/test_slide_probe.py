@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections import slide_probe
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides import probe
+from napari_cmrcnet.slides.slide import open_slide
 
 # Bytes of one instance whose change lets OpenSlide 4.0 read beyond its memory.
 INSTANCE = "1.2.826.0.1.3680043.8.498.58740178995208579534253317996600852419.dcm"
@@ -59,16 +59,16 @@ def test_a_sound_slide_is_looked_at_once_and_again_when_a_file_of_it_changes(
 
 def test_one_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.scn").write_bytes(bytes(9))
-    monkeypatch.setattr(slide_probe, "TIMEOUT_S", 0.01)
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.01)
     with pytest.raises(UserError, match=r"a\.scn cannot be read within"):
-        slide_probe.probe(tmp_path / "a.scn")
+        probe.probe(tmp_path / "a.scn")
 
 
 def test_tiles_are_looked_at_all_over(tmp_path: Path) -> None:
-    levels = (slide_probe.Level(1000, 500, 1.0), slide_probe.Level(100, 50, 10.0))
-    tiles = list(slide_probe._all_over(levels, ((100, 100), (100, 100))))
+    levels = (probe.Level(1000, 500, 1.0), probe.Level(100, 50, 10.0))
+    tiles = list(probe._all_over(levels, ((100, 100), (100, 100))))
     assert sorted(tiles) == [(0, row, column) for row in range(5) for column in range(10)] + [(1, 0, 0)]
     assert (1, 0, 0) in tiles[:2]
-    some = np.array(list(slide_probe._all_over((slide_probe.Level(10**6, 10**6, 1.0),), ((100, 100),))))
-    assert len(some) == slide_probe.MOST_TILES
+    some = np.array(list(probe._all_over((probe.Level(10**6, 10**6, 1.0),), ((100, 100),))))
+    assert len(some) == probe.MOST_TILES
     assert some[:100, 1].min() < 2000 < 8000 < some[:100, 1].max()

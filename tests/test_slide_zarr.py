@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.slide import open_slide
+from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.viewer import reader
 
 

@@ -11,8 +11,8 @@ from scipy import io, sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.describe import describe
-from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import is_spots, open_spots
+from napari_cmrcnet.slides.slide import open_slide
 from test_spots import BARCODES, COUNTS, XY, check_convention, make_outs, position_table, write_10x_h5
 
 

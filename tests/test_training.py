@@ -17,8 +17,8 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.protocol import Query
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training import loop
 from napari_cmrcnet.training.config import FitConfig, query_of
 from napari_cmrcnet.training.data import epoch_batches, split

@@ -126,7 +126,7 @@ def test_a_moved_slide_can_be_found(
     slide = Path(prediction.provenance.slide)
     session.set_prediction(prediction, None)
     assert not panel.find_slide.isHidden()
-    monkeypatch.setattr("napari_cmrcnet.widgets.questions.choose_slide", lambda *_: slide)
+    monkeypatch.setattr("napari_cmrcnet.widgets.dialogs.choose_slide", lambda *_: slide)
     panel.find_slide.click()
     qtbot.waitUntil(lambda: session.slide is not None)
     assert panel.find_slide.isHidden()

@@ -102,7 +102,7 @@ def test_opening_the_sample_needs_no_torch_in_the_window() -> None:
     """Its slide is shown at once; torch comes with the worker that predicts."""
     code = (
         "import sys; from napari_cmrcnet.viewer.sample_data import synthetic_paths; synthetic_paths(); "
-        "import napari_cmrcnet.widgets.opening; print(*{m.split('.')[0] for m in sys.modules})"
+        "import napari_cmrcnet.widgets.open_files; print(*{m.split('.')[0] for m in sys.modules})"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "timm", "scanpy"} & set(loaded)

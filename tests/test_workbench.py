@@ -244,7 +244,7 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
 def test_correlations_are_shown_before_their_intervals(window: Window) -> None:
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.evaluation.demo import predict_sample
-    from napari_cmrcnet.widgets.opening import show_prediction
+    from napari_cmrcnet.widgets.open_files import show_prediction
 
     seen = []
     window.session.scores_changed.connect(lambda: seen.append(window.session.scores))

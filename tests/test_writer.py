@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Points
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.slide import Bounds
+from napari_cmrcnet.slides.slide import Bounds
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.writer import write_csv, write_geojson
 

@@ -346,8 +346,8 @@ def make_checkpoint(folder: Path) -> None:
     from napari_cmrcnet.retrieval.protocol import Preprocessing
     from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
     from napari_cmrcnet.sections.panels import Panel
-    from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.section import open_section
+    from napari_cmrcnet.slides.patches import PatchSpec
 
     tifffile.imwrite(folder / "a.tif", picture(), tile=(64, 64), photometric="rgb", compression="zlib")
     spots().write_h5ad(folder / "a.h5ad")

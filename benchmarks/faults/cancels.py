@@ -69,10 +69,10 @@ def _jobs(sample: Sample) -> dict[str, Callable[[Path], Job[Any]]]:
     from napari_cmrcnet.evaluation.report import evaluate
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
-    from napari_cmrcnet.retrieval.many import predict_sheet
     from napari_cmrcnet.retrieval.predict import predict
-    from napari_cmrcnet.sections.patches import PatchSpec
-    from napari_cmrcnet.sections.simulate import simulate
+    from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
+    from napari_cmrcnet.slides.patches import PatchSpec
+    from napari_cmrcnet.synthetic.simulate import simulate
     from napari_cmrcnet.training.config import FitConfig
     from napari_cmrcnet.training.fit import fit
 

@@ -72,7 +72,7 @@ def _spots(place: str = "") -> Callable[[Path, str], None]:
 
 
 def _slide(folder: Path, name: str) -> None:
-    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.slides.slide import open_slide
 
     with open_slide(folder / name) as slide:
         assert slide.thumbnail(64).dtype == np.uint8

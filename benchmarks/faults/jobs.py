@@ -141,11 +141,11 @@ def _replace_checkpoint(epochs: int, folder: Path) -> int:
 
 def _open_large(folder: Path) -> int:
     """Open a picture so large that its lower levels are built in the cache."""
-    from napari_cmrcnet.sections import slide_flat
-    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.slides import flat_source
+    from napari_cmrcnet.slides.slide import open_slide
 
-    slide_flat.SHOWN_PIXELS = 2**14
-    slide_flat.LAST_LEVEL = 64
+    flat_source.SHOWN_PIXELS = 2**14
+    flat_source.LAST_LEVEL = 64
     with open_slide(folder / "b.tif") as slide:
         assert len(slide.levels) == 3
         slide.thumbnail(64)

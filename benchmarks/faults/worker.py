@@ -133,29 +133,29 @@ def _peak() -> int:
 
 def _probe_by_fork() -> None:
     """Let slides be looked at in a copy of this process, in place of a new one that would import everything again."""
-    from napari_cmrcnet.sections import slide_probe
+    from napari_cmrcnet.slides import probe
 
-    def look(path: Path, reader: slide_probe.Reader) -> str:
+    def look(path: Path, reader: probe.Reader) -> str:
         child = os.fork()
         if child == 0:
             faulthandler.disable()
-            code = slide_probe.FAILED
+            code = probe.FAILED
             try:
-                code = slide_probe.main(reader, str(path))
+                code = probe.main(reader, str(path))
             finally:
                 os._exit(code)
         until = time.monotonic() + 4
         while time.monotonic() < until:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
-                sound = os.WIFEXITED(status) and os.WEXITSTATUS(status) in (0, slide_probe.FAILED)
-                return slide_probe.SOUND if sound else slide_probe.CRASHES
+                sound = os.WIFEXITED(status) and os.WEXITSTATUS(status) in (0, probe.FAILED)
+                return probe.SOUND if sound else probe.CRASHES
             time.sleep(0.0005)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        return slide_probe.HANGS
+        return probe.HANGS
 
-    slide_probe._look = look
+    probe._look = look
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ _PUBLIC = {
     "Prediction": "retrieval.prediction",
     "Progress": "common.progress",
     "Section": "sections.section",
-    "Slide": "sections.slide",
+    "Slide": "slides.slide",
     "UserError": "common.errors",
     "evaluate": "evaluation.report",
     "finish": "common.progress",
     "fit": "training.fit",
     "load_panel": "sections.panels",
     "open_section": "sections.section",
-    "open_slide": "sections.slide",
+    "open_slide": "slides.slide",
     "open_spots": "sections.spots",
     "predict": "retrieval.predict",
     "read_sheet": "sections.sheet",
-    "simulate": "sections.simulate",
+    "simulate": "synthetic.simulate",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

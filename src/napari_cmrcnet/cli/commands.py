@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
 
 def simulate(options: argparse.Namespace) -> None:
     """Make synthetic sections."""
-    from napari_cmrcnet.sections.simulate import simulate as make_sections
+    from napari_cmrcnet.synthetic.simulate import simulate as make_sections
 
     sheet = show_progress(make_sections(options.folder, n_sections=options.sections, seed=options.seed))
     say(f"{options.sections} synthetic sections, listed in {sheet}")
@@ -73,9 +73,9 @@ def info(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.retrieval.card import epochs_in_words
-    from napari_cmrcnet.sections.patches import PatchSpec
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.sections.totals import target_from
+    from napari_cmrcnet.slides.patches import PatchSpec
     from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
     from napari_cmrcnet.training.fit import fit
 
@@ -187,9 +187,9 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def _show_report(report: "Report") -> None:
-    from napari_cmrcnet.evaluation.counted import spots_in_words
     from napari_cmrcnet.evaluation.headline import COVERS
     from napari_cmrcnet.evaluation.report_text import figure
+    from napari_cmrcnet.evaluation.score_filter import spots_in_words
     from napari_cmrcnet.evaluation.score_notes import sets_in_words
     from napari_cmrcnet.evaluation.set_scores import between
 

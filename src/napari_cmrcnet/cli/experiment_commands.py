@@ -9,15 +9,15 @@ from napari_cmrcnet.cli.console import say, show_progress, show_table, warn
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.experiments.dataset import Dataset
-    from napari_cmrcnet.evaluation.experiments.tables import Row, Table
+    from napari_cmrcnet.benchmark.dataset import Dataset
+    from napari_cmrcnet.benchmark.tables import Row, Table
 
 
 def benchmark(options: argparse.Namespace) -> None:
     """Compare methods on the folds of a sheet or dataset."""
-    from napari_cmrcnet.evaluation.experiments.benchmark import Plan
-    from napari_cmrcnet.evaluation.experiments.benchmark import benchmark as compare
-    from napari_cmrcnet.sections.patches import PatchSpec
+    from napari_cmrcnet.benchmark.run import Plan
+    from napari_cmrcnet.benchmark.run import benchmark as compare
+    from napari_cmrcnet.slides.patches import PatchSpec
 
     dataset, ks = _dataset(options)
     plan = Plan(
@@ -49,9 +49,9 @@ def benchmark(options: argparse.Namespace) -> None:
 
 def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
     """Return one of the paper's datasets by its name, or the sections of a sheet; and the numbers of neighbours."""
-    from napari_cmrcnet.evaluation.experiments.dataset import from_sheet
-    from napari_cmrcnet.evaluation.experiments.methods import KS
-    from napari_cmrcnet.evaluation.experiments.recipes import find_recipe, recipes
+    from napari_cmrcnet.benchmark.dataset import from_sheet
+    from napari_cmrcnet.benchmark.method_list import KS
+    from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
     from napari_cmrcnet.sections.panels import load_panel
 
     panel = None if options.panel is None else load_panel(options.panel)
@@ -79,8 +79,8 @@ def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
 
 def download(options: argparse.Namespace) -> None:
     """Download one of the paper's datasets."""
-    from napari_cmrcnet.evaluation.experiments.download import download as fetch
-    from napari_cmrcnet.evaluation.experiments.recipes import find_recipe, recipes
+    from napari_cmrcnet.benchmark.download import download as fetch
+    from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
 
     recipe = find_recipe(options.dataset)
     if recipe is None:

@@ -87,7 +87,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
 
 
 def _predict_sheet(options: argparse.Namespace) -> None:
-    from napari_cmrcnet.retrieval.many import predict_sheet
+    from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
     from napari_cmrcnet.retrieval.prediction_file import read_provenance
     from napari_cmrcnet.sections.sheet import read_sheet
 

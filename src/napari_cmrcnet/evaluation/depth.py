@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cmrcnet.evaluation.metrics import pair, unit
+from napari_cmrcnet.common.metrics import pair, unit
 from napari_cmrcnet.sections.totals import least_counts
 
 Array = NDArray[np.float64]

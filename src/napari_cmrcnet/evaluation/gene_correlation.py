@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.counted import unscored
+from napari_cmrcnet.evaluation.score_filter import unscored
 from napari_cmrcnet.evaluation.scores import counted_spots
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def clustered(correlation: Array) -> list[int]:
 
 
 def _alike(measured: Array, predicted: Array) -> float:
-    from napari_cmrcnet.evaluation.metrics import pcc
+    from napari_cmrcnet.common.metrics import pcc
 
     above = np.triu_indices(len(measured), k=1)
     return float(pcc(measured[above][:, None], predicted[above][:, None])[0])

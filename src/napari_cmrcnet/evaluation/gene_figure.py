@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.common.metrics import pcc_in_words
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
-from napari_cmrcnet.evaluation.counted import spots_in_words
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
-from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.plot_style import UNIT
+from napari_cmrcnet.evaluation.score_filter import spots_in_words
 from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> G
 
 def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
     """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
-    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.slides.slide import open_slide
 
     if not path or not is_there(path):
         return None, 1.0

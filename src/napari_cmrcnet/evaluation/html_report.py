@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.counted import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
@@ -20,6 +19,7 @@ from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
 from napari_cmrcnet.evaluation.report_text import PARTIAL
+from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.score_notes import score_notes, sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores, counted_spots, score_job
 from napari_cmrcnet.evaluation.set_scores import SETS

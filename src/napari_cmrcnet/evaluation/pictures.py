@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.evaluation.counted import spots_in_words
+from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
-from napari_cmrcnet.evaluation.metrics import dense
 from napari_cmrcnet.evaluation.picture_file import file_names, save_figure
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
+from napari_cmrcnet.evaluation.score_filter import spots_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.retrieval.leaks import warnings_of
 

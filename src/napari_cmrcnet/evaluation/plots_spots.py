@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.metrics import pcc_in_words
 from napari_cmrcnet.common.text import figure_gene, figure_text
 from napari_cmrcnet.evaluation.colour_limits import least_span
-from napari_cmrcnet.evaluation.metrics import pcc_in_words
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, nearest
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.evaluation.counted import one_pcc
+from napari_cmrcnet.evaluation.score_filter import one_pcc
 from napari_cmrcnet.sections.regions import Region
 
 FEW = 30

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.common.text import markdown_text
-from napari_cmrcnet.evaluation.counted import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.headline import COVERS
 from napari_cmrcnet.evaluation.resampling import RESAMPLES
+from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.score_notes import sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cmrcnet.evaluation.metrics import pair, unit
-from napari_cmrcnet.sections.around import compact_blocks
+from napari_cmrcnet.common.metrics import pair, unit
+from napari_cmrcnet.sections.nearby_spots import compact_blocks
 
 Array = NDArray[np.float64]
 

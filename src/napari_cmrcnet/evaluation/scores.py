@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.evaluation.counted import detected_spots, scored_spots, unscored
 from napari_cmrcnet.evaluation.depth import Depth, depth_r2, partial_pcc
-from napari_cmrcnet.evaluation.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
+from napari_cmrcnet.evaluation.score_filter import detected_spots, scored_spots, unscored
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
-from napari_cmrcnet.sections.around import REACH, around
+from napari_cmrcnet.sections.nearby_spots import REACH, around
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.totals import least_counts, total_genes
 

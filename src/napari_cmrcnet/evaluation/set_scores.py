@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.evaluation.metrics import mean_pcc
+from napari_cmrcnet.common.metrics import mean_pcc
 from napari_cmrcnet.evaluation.resampling import interval
 
 if TYPE_CHECKING:

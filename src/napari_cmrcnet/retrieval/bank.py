@@ -16,7 +16,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
 from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
-from napari_cmrcnet.retrieval.fits import check_k
+from napari_cmrcnet.retrieval.compatibility import check_k
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import nearest, norms, unit_length
 from napari_cmrcnet.sections.expression import expression_of, rescaled, shared_genes
@@ -289,7 +289,7 @@ def gene_embeddings(model: Any, expression: Any, device: "str | torch.device") -
     """
     import torch
 
-    from napari_cmrcnet.model.transfer import to_device
+    from napari_cmrcnet.model.to_device import to_device
 
     model.to(device).eval()
     blocks = []

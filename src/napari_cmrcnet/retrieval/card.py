@@ -9,14 +9,14 @@ from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import finish_swap, sha256
+from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.model.config import ModelConfig
-from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.stain import Colour
 from napari_cmrcnet.sections.totals import target_from
+from napari_cmrcnet.slides.patches import PatchSpec
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"

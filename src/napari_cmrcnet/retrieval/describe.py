@@ -8,20 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.model.config import FROZEN
 from napari_cmrcnet.retrieval.card import CARD, Card, epochs_in_words, package_versions
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
-from napari_cmrcnet.retrieval.device import choose_device
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
 from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.pixel_size import spots_lattice
-from napari_cmrcnet.sections.slide import open_slide
 from napari_cmrcnet.sections.spots import is_spots, open_spots
 from napari_cmrcnet.sections.totals import least_counts, totals_of
+from napari_cmrcnet.slides.slide import open_slide
 
 
 @dataclass(frozen=True)

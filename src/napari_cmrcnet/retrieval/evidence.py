@@ -12,13 +12,13 @@ import pandas as pd
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.averages import dense_columns
-from napari_cmrcnet.sections.patches import read_patches
+from napari_cmrcnet.slides.patches import read_patches
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.pretrained import PIXEL_MEAN, PIXEL_STD, WEIGHTS_SHA256, efficientnet_lite0
 from napari_cmrcnet.retrieval.encode import encode_patches
-from napari_cmrcnet.sections.around import spots_around
-from napari_cmrcnet.sections.patch_cache import cache_key
-from napari_cmrcnet.sections.patches import PatchSpec, read_patches, unreadable_error
+from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patch_cache import cache_key
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
 
 Float32 = NDArray[np.float32]
 

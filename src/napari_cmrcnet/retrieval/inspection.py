@@ -12,12 +12,12 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank_summary import BankSummary, read_bank_summary
 from napari_cmrcnet.retrieval.card import Card, check_files, read_card
-from napari_cmrcnet.retrieval.fits import check_genes, check_k
+from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
 from napari_cmrcnet.retrieval.preflight import Check, preflight
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 Part = Literal["slide", "spots", "checkpoint"]
 
@@ -150,7 +150,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
 
 
 def _slide(path: Path, before: Inspection | None) -> "Slide":
-    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.slides.slide import open_slide
 
     if before is not None and before.slide is not None and before.request.slide == path:
         return before.slide

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_cmrcnet.common.device import choose_device, choose_precision
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.device import choose_device, choose_precision
-from napari_cmrcnet.retrieval.fits import check_fit, totals_in_common
+from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance

@@ -14,13 +14,13 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.retrieval.whereabouts import Whereabouts
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.totals import IN_TOTAL, totals_of
+from napari_cmrcnet.slides.patches import PatchSpec
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint

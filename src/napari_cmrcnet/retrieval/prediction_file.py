@@ -19,8 +19,8 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
+from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.retrieval.entries import Entries
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.counts import counts_problem

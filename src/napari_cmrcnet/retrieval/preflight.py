@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
-from napari_cmrcnet.retrieval.fits import check_fit, totals_in_common
+from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement

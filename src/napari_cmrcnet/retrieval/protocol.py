@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
+from napari_cmrcnet.slides.patches import PatchSpec
 
 MOST_CONTEXT = 100
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.retrieval.card import package_versions, panel_from
-from napari_cmrcnet.retrieval.entries import Entries, check_names
 from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.panels import Panel
 

@@ -16,10 +16,10 @@ from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
 from napari_cmrcnet.retrieval.search import unit_length
-from napari_cmrcnet.sections.around import spots_around
-from napari_cmrcnet.sections.patches import PatchBatch, read_patches, unreadable_error
+from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
+from napari_cmrcnet.slides.patches import PatchBatch, read_patches, unreadable_error
 
 Float32 = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from napari_cmrcnet.sections.formats.origin import number
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 SMALLEST_UM, LARGEST_UM = 0.05, 5.0  # no microscope makes smaller pixels, no model sees cells in larger ones
 AGREEMENT = 0.05

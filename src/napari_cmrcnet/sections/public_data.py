@@ -17,13 +17,13 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from napari_cmrcnet.common import downloads
 from napari_cmrcnet.common.cache import cache_folder
+from napari_cmrcnet.common.downloads import BrokenError, ask, chunks, patiently
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, size_text
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import REPORT, Job, Progress, in_thread
-from napari_cmrcnet.sections import transfer
-from napari_cmrcnet.sections.transfer import BrokenError, ask, chunks, patiently
 
 FAILURES = 4  # after so many in a row without a single new byte, give up
 LEFT_OVER = 24 * 3600.0  # seconds after which an unfinished file is nobody's: its process was killed
@@ -274,7 +274,7 @@ def _unreachable(section: PublicSection, file: PublicFile, error: BaseException 
     if isinstance(error, HTTPError):
         reason = f"it answers {error.code} {error.reason}"
     elif isinstance(reason, TimeoutError):
-        reason = f"no answer within {transfer.TIMEOUT:g} s"
+        reason = f"no answer within {downloads.TIMEOUT:g} s"
     return UserError(
         f"{section.title} could not be downloaded from {hosts} ({reason}); check the connection to the network, then "
         "try again."

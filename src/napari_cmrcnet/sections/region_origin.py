@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.sections.slide_source import Bounds
+from napari_cmrcnet.slides.source import Bounds
 
 SLACK_PX = 2.0  # an outline drawn along the edge may lie a little beyond it
 

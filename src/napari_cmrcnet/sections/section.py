@@ -10,11 +10,11 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.orientation import STORED, as_stored
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, spots_lattice
-from napari_cmrcnet.sections.slide import Slide, open_slide
 from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.sections.tissue import spot_grid
+from napari_cmrcnet.slides.orientation import STORED, as_stored
+from napari_cmrcnet.slides.slide import Slide, open_slide
 
 FITS = 0.95  # share of the spots on the slide
 

@@ -10,14 +10,14 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.folders import known_folder
+from napari_cmrcnet.common.spaceranger_files import find_output, is_picture
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.h5ad import read_plain
 from napari_cmrcnet.sections.formats.hest import is_hest, read_hest
 from napari_cmrcnet.sections.formats.legacy_st import find_pair, read_legacy_st
 from napari_cmrcnet.sections.formats.origin import Origin, Reader
 from napari_cmrcnet.sections.formats.spaceranger import read_spaceranger
-from napari_cmrcnet.sections.formats.spaceranger_files import find_output, is_picture
-from napari_cmrcnet.sections.formats.unread import known_folder
 from napari_cmrcnet.sections.gene_table import clean_genes
 from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 OVERVIEW_PX = 2048
 DEBRIS_UM2 = 50_000.0  # a square of 224 µm: less than two patches

@@ -11,8 +11,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import FROZEN, ModelConfig, preset
 from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.patches import PatchSpec
 from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
+from napari_cmrcnet.slides.patches import PatchSpec
 
 Schedule = Literal["constant", "cosine"]
 Variant = Literal["paper", "released", "tuned", "frozen"]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.around import compact_blocks
+from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.sections.totals import target_of

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from napari_cmrcnet.common.device import autocast, choose_device, cuda_devices
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.device import autocast, choose_device, cuda_devices
 from napari_cmrcnet.training.config import FitConfig
 
 PATIENCE = timedelta(hours=6)  # the others wait while the first process cuts patches or saves

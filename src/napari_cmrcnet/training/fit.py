@@ -18,15 +18,15 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
 from napari_cmrcnet.sections.gene_joining import comparable
-from napari_cmrcnet.sections.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.sections.totals import total_genes
+from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
+from napari_cmrcnet.training.bank_evidence import training_colours, training_floor, training_thumbnails
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join
-from napari_cmrcnet.training.evidence import training_colours, training_floor, training_thumbnails
-from napari_cmrcnet.training.frozen import fit_frozen
+from napari_cmrcnet.training.fit_frozen import fit_frozen
 from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
 from napari_cmrcnet.training.state import Tensors, load_result, load_tensors

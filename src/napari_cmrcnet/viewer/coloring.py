@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, difference_limits
-from napari_cmrcnet.viewer.look import Confidence, Look, View
+from napari_cmrcnet.viewer.display_settings import Confidence, Look, View
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction

@@ -167,7 +167,7 @@ class GeneList:
         """Take correlations, intervals and sets."""
         import pandas as pd
 
-        from napari_cmrcnet.evaluation.counted import spots_in_words
+        from napari_cmrcnet.evaluation.score_filter import spots_in_words
         from napari_cmrcnet.evaluation.score_notes import score_notes
         from napari_cmrcnet.evaluation.set_scores import AMONG
 

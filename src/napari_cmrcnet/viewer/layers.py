@@ -15,8 +15,8 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.cells import set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.display_settings import VIEWS, Look, View
 from napari_cmrcnet.viewer.legends import Legends
-from napari_cmrcnet.viewer.look import VIEWS, Look, View
 from napari_cmrcnet.viewer.other_slides import OtherSlides
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer

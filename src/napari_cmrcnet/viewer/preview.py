@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_cmrcnet.sections.section import Section
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 PREVIEW = "Spot grid (preview)"
 

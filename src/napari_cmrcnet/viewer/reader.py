@@ -14,7 +14,7 @@ from napari_cmrcnet.common.suffixes import SLIDES, ends_in
 
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Progress
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
     from napari_cmrcnet.viewer.slide_layer import LayerData
 
 DICOM_START = 132  # bytes: 128 of anything, then "DICM"
@@ -57,7 +57,7 @@ def _is_zarr(folder: str) -> bool:
     """Tell whether a folder is an OME-Zarr picture, importing what can tell only where it may be one."""
     if not any(os.path.isfile(os.path.join(folder, name)) for name in ("zarr.json", ".zattrs")):
         return False
-    from napari_cmrcnet.sections.slide_zarr import is_ome_zarr
+    from napari_cmrcnet.slides.zarr_source import is_ome_zarr
 
     return is_ome_zarr(Path(folder))
 
@@ -136,7 +136,7 @@ def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
 
 
 def _open(path: str, report: "Callable[[Progress], None]") -> "tuple[Slide, LayerData]":
-    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.slides.slide import open_slide
     from napari_cmrcnet.viewer.slide_layer import slide_layer
 
     slide = open_slide(path, report)

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def slide_of(prediction: "Prediction", path: Path) -> "Slide":
     UserError
         If it cannot be opened, or most spots lie outside it, so that it is another one.
     """
-    from napari_cmrcnet.sections.slide import open_slide
+    from napari_cmrcnet.slides.slide import open_slide
 
     slide = open_slide(path)
     height, width = slide.shape

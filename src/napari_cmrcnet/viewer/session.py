@@ -10,8 +10,8 @@ import numpy.typing as npt
 from psygnal import EmitLoopError, Signal
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.display_settings import Look, View
 from napari_cmrcnet.viewer.kept_regions import KeptRegions
-from napari_cmrcnet.viewer.look import Look, View
 from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, of_scores, panel_shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.regions import Region
-    from napari_cmrcnet.sections.slide import Slide
+    from napari_cmrcnet.slides.slide import Slide
 
 
 STATE = ("prediction", "slide", "scores", "scoring", "shown", "look", "eyes", "selected", "panels", "regions", "listed")

@@ -78,8 +78,8 @@ class Shown:
     @property
     def title(self) -> str:
         """Section, name, score and number of spots, in one line."""
-        from napari_cmrcnet.evaluation.counted import spots_in_words
         from napari_cmrcnet.evaluation.headline import headline
+        from napari_cmrcnet.evaluation.score_filter import spots_in_words
 
         n = f"n = {spots_in_words(self.spots, len(self.predicted))}"
         return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
@@ -127,8 +127,8 @@ def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
     UserError
         If the prediction has none of its genes.
     """
+    from napari_cmrcnet.common.metrics import mean_z
     from napari_cmrcnet.evaluation.colour_limits import hardly_varies
-    from napari_cmrcnet.evaluation.metrics import mean_z
     from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
     genes = panel_genes(prediction, panel)
@@ -162,8 +162,8 @@ def _scored(
     measured: Float32 | None,
     flat: bool,
 ) -> Shown:
-    from napari_cmrcnet.evaluation.counted import one_pcc
     from napari_cmrcnet.evaluation.headline import section_of
+    from napari_cmrcnet.evaluation.score_filter import one_pcc
     from napari_cmrcnet.evaluation.scores import counted_spots
 
     counted = counted_spots(prediction)

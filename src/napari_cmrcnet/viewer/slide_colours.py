@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.sections.slide import Slide
-    from napari_cmrcnet.sections.slide_reader import TileReader
-    from napari_cmrcnet.sections.slide_source import Pixels
+    from napari_cmrcnet.slides.slide import Slide
+    from napari_cmrcnet.slides.source import Pixels
+    from napari_cmrcnet.slides.tile_reader import TileReader
 
 Through = Callable[["Pixels"], "Pixels"]
 

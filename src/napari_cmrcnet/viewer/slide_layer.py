@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-    from napari_cmrcnet.sections.slide import Bounds, Slide
+    from napari_cmrcnet.slides.slide import Bounds, Slide
     from napari_cmrcnet.viewer.session import Session
 
 OVERVIEW = 2048  # longer side, in pixels, of a level made for slides whose own coarsest is over twice as large

@@ -8,7 +8,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
-from napari_cmrcnet.viewer.look import Look, View
+from napari_cmrcnet.viewer.display_settings import Look, View
 
 if TYPE_CHECKING:
     from napari.layers import Points

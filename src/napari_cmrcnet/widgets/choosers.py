@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushBut
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.preflight import Check

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import expression_limits
-from napari_cmrcnet.viewer.look import COLORMAPS, Look
+from napari_cmrcnet.viewer.display_settings import COLORMAPS, Look
 
 if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session

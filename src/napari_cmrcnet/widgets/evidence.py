@@ -15,9 +15,9 @@ from napari_cmrcnet.viewer.shown import Shown, panel_genes
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
 from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.opening import find_checkpoint
+from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.open_files import find_checkpoint
 from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
-from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
     import napari
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.evidence import Evidence
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
-    from napari_cmrcnet.sections.patches import PatchSpec
+    from napari_cmrcnet.slides.patches import PatchSpec
 
 OWN_SIDE = 96  # of the picture of the spot itself
 CLICK = "Click a spot in the canvas to see the training spots behind its value."

@@ -23,6 +23,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.sections.region_origin import said_of
 from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.export_formats import (
     ALL,
     FORMATS,
@@ -34,7 +35,6 @@ from napari_cmrcnet.widgets.export_formats import (
     missing_package,
 )
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.widgets.questions import ask_where_to_save
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save
+from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.words import in_panel_words
 
 _FOLDER = "panels/folder"  # under which the last folder is remembered
 

@@ -14,8 +14,8 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.gene_model import Column, GeneModel
 from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
 from napari_cmrcnet.widgets.gene_table import GeneTable
-from napari_cmrcnet.widgets.opening import start_scoring
-from napari_cmrcnet.widgets.words import in_panel_words
+from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.open_files import start_scoring
 
 if TYPE_CHECKING:
     import napari

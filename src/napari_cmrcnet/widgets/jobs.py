@@ -12,7 +12,7 @@ from superqt.utils import create_worker
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.viewer.runtime import guard_triton
-from napari_cmrcnet.widgets.words import failure, in_panel_words, progress_text
+from napari_cmrcnet.widgets.messages import failure, in_panel_words, progress_text
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.plot_views import PlotView, no_scores
-from napari_cmrcnet.widgets.words import in_panel_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

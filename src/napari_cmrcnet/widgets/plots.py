@@ -20,11 +20,11 @@ from qtpy.QtWidgets import (
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
-from napari_cmrcnet.widgets.questions import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:

@@ -30,10 +30,10 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
-from napari_cmrcnet.widgets import questions
+from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.opening import show_prediction
+from napari_cmrcnet.widgets.open_files import show_prediction
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class PredictPanel(QWidget):
             self._show_state()
             return
         doubts = [check.text for check in inspection.checks if check.asks]
-        if doubts and not questions.ask_to_predict(self, " ".join(doubts)):
+        if doubts and not dialogs.ask_to_predict(self, " ".join(doubts)):
             return
         device = DEVICES[self.device.currentText()]
         viewer, slide = self.viewer, inspection.slide

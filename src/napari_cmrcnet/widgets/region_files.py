@@ -11,7 +11,7 @@ from napari_cmrcnet.evaluation.region_scores import table_text, write_table
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
 from napari_cmrcnet.sections.regions import reading_geojson, write_geojson
 from napari_cmrcnet.viewer.slide_layer import scanned_part
-from napari_cmrcnet.widgets.questions import ask_where_to_save
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
-from napari_cmrcnet.viewer.look import CONFIDENCES, VIEWS, Look
+from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, Look
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.colour_box import ColourBox
-from napari_cmrcnet.widgets.opening import find_checkpoint, find_slide
+from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.warning_line import WarningLine
 

@@ -7,9 +7,9 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.spaceranger_files import Output, find_output
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
-from napari_cmrcnet.sections.formats.spaceranger_files import Output, find_output
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
 
 _COLUMNS = {

@@ -1,0 +1,89 @@
+"""Table 3: the genes that each method predicts best."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cmrcnet.benchmark.collected import Collected, Label
+from napari_cmrcnet.benchmark.paper import paper_genes
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.text import markdown_text
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.benchmark.dataset import Dataset
+
+GeneColumns = Mapping[str, Sequence[tuple[str, float]]]
+TOP = 5  # as in the paper
+PUBLISHED = "paper, CMRCNet-50"
+
+
+def title_of(dataset: "Dataset", found: Collected) -> str:
+    """Return what stands above Table 3, written or drawn."""
+    return f"Table 3. Genes predicted best, mean PCC over {len(found.sections)} sections, {dataset.name}"
+
+
+def gene_columns(dataset: "Dataset", found: Collected, labels: Sequence[Label]) -> GeneColumns:
+    """Return the best predicted genes of each method, and the paper's where it has some for the dataset."""
+    columns = {label.text: best_genes(mean_pcc_by_gene(found, label)) for label in labels}
+    columns = {method: genes for method, genes in columns.items() if genes}
+    if published := paper_genes(dataset.paper):
+        columns[PUBLISHED] = published
+    return columns
+
+
+def mean_pcc_by_gene(found: Collected, label: Label) -> dict[str, float]:
+    """Return the mean PCC over test sections and seeds of the genes that have one in all of them."""
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    rows = 0
+    for fold, name in found.sections:
+        for seed in found.seeds:
+            one = found.section(label, fold, seed, name)
+            rows += 1
+            for gene, value in zip(one.genes, one.outputs[label.output].table["pcc"].tolist(), strict=True):
+                if not np.isnan(value):
+                    sums[gene] = sums.get(gene, 0.0) + value
+                    counts[gene] = counts.get(gene, 0) + 1
+    return {gene: total / rows for gene, total in sums.items() if counts[gene] == rows}
+
+
+def best_genes(means: Mapping[str, float], n: int = TOP) -> list[tuple[str, float]]:
+    """Return the n genes of the highest mean PCC, the best first."""
+    return sorted(means.items(), key=lambda item: (-item[1], item[0]))[:n]
+
+
+def write_csv(path: Path, columns: GeneColumns) -> Path:
+    """Write the table, a line a method and rank."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        lines = csv.writer(stream, lineterminator="\n")
+        lines.writerow(["method", "rank", "gene", "pcc"])
+        for method, genes in columns.items():
+            for rank, (gene, value) in enumerate(genes, start=1):
+                lines.writerow([safe_text(method), rank, safe_text(gene), f"{value:.6f}"])
+    return path
+
+
+def markdown(columns: GeneColumns, title: str) -> str:
+    """Return the table as Markdown; genes that several columns share are bold."""
+    names = [gene for genes in columns.values() for gene, _ in genes]
+    lines = [
+        f"### {markdown_text(title)}",
+        "",
+        f"| {' | '.join(map(markdown_text, columns))} |",
+        "|---" * len(columns) + "|",
+    ]
+    for row in range(max(len(genes) for genes in columns.values())):
+        cells = []
+        for genes in columns.values():
+            gene, value = genes[row] if row < len(genes) else ("", 0.0)
+            shown = f"**{markdown_text(gene)}**" if names.count(gene) > 1 else markdown_text(gene)
+            cells.append(f"{shown} {value:.3f}" if gene else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    said = "Genes in bold are in several columns; the picture has colours for them."
+    if PUBLISHED in columns:
+        said += " The paper's Table 3 has STNet, HisToGene and BLEEP, too: these columns are not stored here."
+    return "\n".join([*lines, "", said, ""])

@@ -1,0 +1,113 @@
+"""CMRCNet as a compared method: its predictions retrieved with several k."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.benchmark.method_list import CMRCNET, KS
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patches import PatchSpec
+from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of
+from napari_cmrcnet.training.fit import fit
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CMRCNetMethod:
+    """Train with `fit`, predict with `predict`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the training lives; a stopped one goes on there.
+    preset : {"paper", "small", "tiny"}
+        Size of the model.
+    variant : {"paper", "released", "tuned", "frozen"}
+        As `FitConfig` takes it.
+    ks : tuple of int
+        Neighbours behind a value, all counting alike, an output each; none: one output, as the checkpoint has it.
+    model : mapping
+        Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
+    name, title : str
+        As of every method.
+    """
+
+    folder: Path
+    preset: Literal["paper", "small", "tiny"] = "paper"
+    variant: Variant = "paper"
+    ks: tuple[int, ...] = KS
+    model: Mapping[str, Any] = field(default_factory=dict)
+    name: str = CMRCNET
+    encoder_weights: EncoderWeights = "optional"
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return f"CMRCNet ({self.variant})" if self.variant in ("tuned", "frozen") else "CMRCNet"
+
+    def fit(self, task: Task) -> Job["CMRCNetPredictor"]:
+        """Train on the task's sections and genes; a training that stands is loaded."""
+        spots = sum(section.spots.n_obs for section in task.training)
+        ks = tuple(k for k in self.ks if k <= spots)
+        if self.ks and not ks:
+            raise UserError(
+                f"{self.title} averages {min(self.ks)} training spots, and there are {spots}; give more sections."
+            )
+        config = FitConfig(
+            preset=self.preset,
+            variant=self.variant,
+            epochs=task.epochs or epochs_of(self.variant),
+            seed=task.seed,
+            device=task.device,
+            patch=PatchSpec() if self.variant == "frozen" else task.patch,
+            genes=task.genes,
+            thumbnails=False,
+            weights=task.weights,
+            model=self.model,
+        )
+        checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
+        notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
+        return CMRCNetPredictor(checkpoint, task.genes, ks, task.device, tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class CMRCNetPredictor:
+    """A trained CMRCNet and the genes asked for."""
+
+    checkpoint: Checkpoint
+    genes: Sequence[str]
+    ks: tuple[int, ...]
+    device: str
+    notes: tuple[str, ...] = ()
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Predict with the first k, or as the checkpoint has it."""
+        return next(iter((yield from self._retrieved(section, self.ks[:1])).values()))
+
+    def predict_each(self, section: Section) -> Job[dict[str, Float32]]:
+        """Predict with each k from one search: the nearest of many are the nearest of few.
+
+        Returns
+        -------
+        dict of str to float32 (n, len(genes))
+            By k, or ``""`` without any.
+        """
+        return (yield from self._retrieved(section, self.ks))
+
+    def _retrieved(self, section: Section, ks: Sequence[int]) -> Job[dict[str, Float32]]:
+        """Return the mean of the k nearest for each k, or what the checkpoint makes of its own number of them."""
+        found = yield from predict(section, self.checkpoint, k=max(ks, default=None), device=self.device, checks=())
+        if not ks:
+            return {"": found.expression(self.genes)}
+        nearest, bank = found.neighbours, self.checkpoint.bank
+        return {str(k): bank.mean_expression(np.ascontiguousarray(nearest[:, :k]), self.genes) for k in ks}

@@ -1,0 +1,138 @@
+"""All results of a benchmark, by label of a prediction: what tables and figures are made of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.benchmark.bootstrap import Names, Values
+from napari_cmrcnet.benchmark.folds import Fold
+from napari_cmrcnet.benchmark.method_list import CMRCNET, Choice
+from napari_cmrcnet.benchmark.results import Output, SectionResult, UnitResult
+from napari_cmrcnet.evaluation.set_scores import Definition
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.benchmark.dataset import Dataset
+
+Choose = Callable[[SectionResult], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One prediction that tables compare: a method, and for CMRCNet its k.
+
+    Parameters
+    ----------
+    text : str
+        ``CMRCNet-50``, ``ST-Net``.
+    method : str
+        The method's name.
+    output : str
+        k as text, ``""`` for a method without.
+    """
+
+    text: str
+    method: str
+    output: str
+
+    @property
+    def paper(self) -> str:
+        """What the data file of the paper's figures calls it."""
+        return f"{self.method}-{self.output}" if self.method == CMRCNET else self.method
+
+
+class Collected:
+    """Results in the order of folds, test sections and seeds; only of methods that are complete.
+
+    Parameters
+    ----------
+    choices : sequence of Choice
+        The methods, in the order of the tables.
+    folds : sequence of Fold
+        The folds.
+    results : sequence of UnitResult
+        What was done.
+    """
+
+    def __init__(self, choices: Sequence[Choice], folds: Sequence[Fold], results: Sequence[UnitResult]) -> None:
+        self.folds = tuple(folds)
+        by_key = {(one.method, one.fold, one.seed): one for one in results}
+        self.seeds = tuple(sorted({one.seed for one in results}))
+        self.runs: dict[str, list[UnitResult]] = {}
+        self.labels: list[Label] = []
+        for choice in choices:
+            runs = [by_key.get((choice.name, fold.name, seed)) for fold in folds for seed in self.seeds]
+            complete = [run for run in runs if run is not None]
+            if len(complete) < len(runs) or not complete:
+                continue
+            self.runs[choice.name] = complete
+            outputs = set.intersection(*(set(one.outputs) for run in complete for one in run.sections))
+            for output in sorted(outputs, key=_order):
+                self.labels.append(Label(complete[0].label(output), choice.name, output))
+        self._by_key = by_key
+
+    def section(self, label: Label, fold: Fold, seed: int, name: str) -> SectionResult:
+        """Return a test section's result."""
+        run = self._by_key[label.method, fold.name, seed]
+        return next(one for one in run.sections if one.section == name)
+
+    def output(self, label: Label, fold: Fold, seed: int, name: str) -> Output:
+        """Return the prediction of a test section."""
+        return self.section(label, fold, seed, name).outputs[label.output]
+
+    @property
+    def sections(self) -> list[tuple[Fold, str]]:
+        """Every test section, with its fold."""
+        return [(fold, name) for fold in self.folds for name in fold.test]
+
+    def values(self, label: Label, genes: Choose, measure: str = "pcc") -> Values:
+        """Return a measure of some genes of each section, by fold and section, (seeds, genes)."""
+        return [[self.scores(label, fold, name, genes, measure) for name in fold.test] for fold in self.folds]
+
+    def names(self, genes: Choose) -> Names:
+        """Return the names of some genes of each section, by fold and section; they are the same for all methods.
+
+        Genes that have no score, since they were found at too few spots, are left out, here and in `values`.
+        """
+        return [[one.found_enough(genes(one)) for one in self.any_of(fold)] for fold in self.folds]
+
+    def too_rare(self, genes: Choose) -> int:
+        """Return how many genes, over all sections, are left out since they were found at too few spots."""
+        chosen = [(one, genes(one)) for fold in self.folds for one in self.any_of(fold)]
+        return sum(len(names) - len(one.found_enough(names)) for one, names in chosen)
+
+    def any_of(self, fold: Fold) -> list[SectionResult]:
+        """Return a result of each test section: what is measured is the same in all."""
+        return [self.section(self.labels[0], fold, self.seeds[0], name) for name in fold.test]
+
+    def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> NDArray[np.float64]:
+        """Return a measure (a column of `Output.table`) of some genes of a section, (seeds, genes)."""
+        rows = []
+        for seed in self.seeds:
+            one = self.section(label, fold, seed, name)
+            places = {gene: place for place, gene in enumerate(one.genes)}
+            chosen = [places[gene] for gene in one.found_enough(genes(one))]
+            rows.append(one.outputs[label.output].table[measure][chosen])
+        return np.array(rows)
+
+
+def _order(output: str) -> tuple[bool, int, str]:
+    """Put k before other outputs, the smallest first."""
+    return not output.isdigit(), int(output) if output.isdigit() else 0, output
+
+
+def most_expressed(n: int, sets: Definition) -> Choose:
+    """Return what chooses a section's HEG: the n of the highest measured mean, among the genes that `sets` says."""
+    return lambda one: one.ranked("mean", n, sets)
+
+
+def most_variable(n: int, sets: Definition) -> Choose:
+    """Return what chooses a section's HVG: the n of the highest measured variance, as `most_expressed`."""
+    return lambda one: one.ranked("variance", n, sets)
+
+
+def markers_of(dataset: "Dataset") -> Choose:
+    """Return what chooses the dataset's markers that a section has."""
+    return lambda one: [gene for gene in dataset.markers if gene in set(one.genes)]

@@ -1,0 +1,182 @@
+"""download(): one of the paper's datasets from HEST, which asks its users to accept its terms."""
+
+import queue
+import shutil
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from napari_cmrcnet.benchmark.recipes import Recipe, write_sheet
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import sha256, size_text
+from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
+
+REPOSITORY = "MahmoodLab/hest"
+PAGE = "https://huggingface.co/datasets/MahmoodLab/hest"
+TOKENS = "https://huggingface.co/settings/tokens"
+_REPORT = 0.2  # seconds between reports
+
+
+def download(recipe: Recipe, out: Path) -> Job[Path]:
+    """Download slides, counts, metadata and patches of a dataset, in HEST's own layout.
+
+    What is complete is not downloaded again; a file that was cut short goes on where it was.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The dataset.
+    out : Path
+        The folder.
+
+    Yields
+    ------
+    Progress
+        Several times a second.
+
+    Returns
+    -------
+    Path
+        A sheet of the sections, for commands that take one.
+
+    Raises
+    ------
+    UserError
+        If HEST's terms were not accepted or no token is there (with both steps), the site cannot be reached, a file
+        is not there, or the disk is too small, or a file is not the published one.
+    """
+    from huggingface_hub import HfApi
+
+    wanted = [path for name in recipe.patients for path in hest_files(name)]
+    yield Progress(f"Asking for {recipe.name}", 0, 0)
+    try:
+        infos = yield from in_thread(
+            lambda: HfApi().get_paths_info(REPOSITORY, wanted, repo_type="dataset"),
+            Progress(f"Asking for {recipe.name}", 0, 0),
+        )
+    except Exception as error:  # of the HTTP library that this version of huggingface_hub uses
+        raise _refused(recipe, error) from error
+    sizes = {str(info.path): int(getattr(info, "size", 0) or 0) for info in infos}
+    large = {str(info.path): getattr(info, "lfs", None) for info in infos}
+    published = {path: str(lfs.sha256) for path, lfs in large.items() if lfs is not None}
+    optional = {path for path in wanted if path.startswith("patches/")}
+    if missing := [path for path in wanted if path not in sizes and path not in optional]:
+        raise UserError(f"HEST has no {missing[0]} any more; look on {PAGE} under which name it is now.")
+    out.mkdir(parents=True, exist_ok=True)
+    _check_room(recipe, sizes, out)
+    total, before = sum(sizes.values()), 0
+    with only_one(out):
+        for path, size in sizes.items():
+            there = _size(out / path) == size
+            yield from _fetch(recipe, path, out, before, total)
+            if not there and path in published:
+                yield from _check(out / path, published[path])
+            before += size
+        return write_sheet(recipe.open_folder(out, all_spots=True), out / "sections.csv")
+
+
+def hest_files(name: str) -> tuple[str, ...]:
+    """Return the files of a section in HEST's layout, the smallest first."""
+    return (f"metadata/{name}.json", f"st/{name}.h5ad", f"patches/{name}.h5", f"wsis/{name}.tif")
+
+
+def _check(path: Path, published: str) -> Job[None]:
+    """Throw away a file that is not the published one."""
+    if (yield from in_thread(lambda: sha256(path), Progress(f"Checking {path.name}", 0, 0))) != published:
+        path.unlink(missing_ok=True)
+        raise UserError(
+            f"{path.name} is not the file that HEST published (its checksum differs), and was thrown away; try again."
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _check_room(recipe: Recipe, sizes: Mapping[str, int], out: Path) -> None:
+    needed = sum(size for path, size in sizes.items() if _size(out / path) != size)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise UserError(
+            f"{recipe.name} has {size_text(needed)} to download, but {out} has room for {size_text(free)}; free some "
+            "space or choose another folder."
+        )
+
+
+class _StoppedError(Exception):
+    """The download is not wanted any more."""
+
+
+def _fetch(recipe: Recipe, path: str, out: Path, before: int, total: int) -> Job[None]:
+    """Download one file in a thread, and say how far it is."""
+    from huggingface_hub import hf_hub_download
+
+    received: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stop = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="download") as pool:
+        future: Future[str] = pool.submit(
+            hf_hub_download,
+            REPOSITORY,
+            path,
+            repo_type="dataset",
+            local_dir=out,
+            tqdm_class=_counter(received, stop),
+        )
+        try:
+            done = 0
+            while not future.done():
+                try:
+                    done += received.get(timeout=_REPORT)
+                    while True:
+                        done += received.get_nowait()
+                except queue.Empty:
+                    pass
+                yield Progress(f"Downloading {recipe.name}", (before + done) // 10**6, total // 10**6, "MB")
+            future.result()
+        except Exception as error:
+            raise _refused(recipe, error) from error
+        finally:
+            stop.set()
+
+
+def _counter(received: "queue.SimpleQueue[int]", stop: threading.Event) -> Any:
+    """Return a progress bar that draws nothing, but counts what was received and can end the download."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class Counter(tqdm):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings | {"disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            received.put(int(n or 0))
+
+    return Counter
+
+
+def _refused(recipe: Recipe, error: Exception) -> UserError:
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, GatedRepoError) or status in (401, 403):
+        return UserError(
+            f"HEST, which {recipe.name} is from, is open only to those who accepted its terms. Two steps, once: "
+            f"(1) log in at {PAGE} and accept the terms there; (2) make a token of the kind 'read' at {TOKENS}, run "
+            "'hf auth login' and paste it. Then give this command again."
+        )
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return UserError(f"{PAGE} lacks a file of {recipe.name} ({error}); look there under which name it is now.")
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        return UserError(f"{error.filename or 'A file'} could not be written ({error.strerror or error}).")
+    return UserError(
+        f"{recipe.name} could not be downloaded from huggingface.co ({_first_line(error)}); check the "
+        "connection to the network, then try again: what is complete is kept."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")

@@ -1,0 +1,192 @@
+"""The paper's figures from the results of a benchmark, as PNG and SVG."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cmrcnet.benchmark.best_genes import GeneColumns, best_genes, mean_pcc_by_gene, title_of
+from napari_cmrcnet.benchmark.collected import Choose, Collected, Label, most_expressed, most_variable
+from napari_cmrcnet.benchmark.folds import Fold
+from napari_cmrcnet.benchmark.method_list import DEPTH
+from napari_cmrcnet.benchmark.plots import (
+    gene_table,
+    method_boxplot,
+    method_colours,
+    method_correlations,
+    method_moments,
+    shared_colours,
+)
+from napari_cmrcnet.common.metrics import TOP, dense
+from napari_cmrcnet.evaluation.figures import Ground, method_maps
+from napari_cmrcnet.evaluation.headline import section_words
+from napari_cmrcnet.evaluation.picture_file import file_name, file_names, save_figure
+from napari_cmrcnet.evaluation.set_scores import Definition
+from napari_cmrcnet.sections.expression import expression_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_cmrcnet.benchmark.dataset import Dataset
+    from napari_cmrcnet.benchmark.results import SectionResult
+    from napari_cmrcnet.sections.section import Section
+
+Array = NDArray[np.float64]
+
+_KINDS = ("png", "svg")
+_MAPS = 3  # genes drawn as maps where the dataset names none
+_THUMBNAIL_PX = 1200
+_SETS: dict[str, Callable[[int, Definition], Choose]] = {"HEG": most_expressed, "HVG": most_variable}
+
+
+def draw(
+    dataset: "Dataset", found: Collected, labels: Sequence[Label], genes: GeneColumns, sets: Definition, out: Path
+) -> Iterator[Path]:
+    """Draw figures 2 to 7 and Table 3.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The sections.
+    found : Collected
+        The results.
+    labels : sequence of Label
+        The methods to draw; those that are constant everywhere are left out where nothing could be seen.
+    genes : mapping
+        Table 3.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked.
+    out : Path
+        Folder for the files.
+
+    Yields
+    ------
+    Path
+        Each file when it is written.
+    """
+    expressed = [label for label in labels if label.method != DEPTH]  # its values are no expression
+    varying = [label for label in expressed if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
+    yield from _save(
+        method_boxplot(_pcc(found, labels, sets), method_colours([label.text for label in labels])), out / "figure2"
+    )
+    if genes:
+        yield from _save(gene_table(genes, shared_colours(genes), title_of(dataset, found)), out / "table3")
+    for fold, name in found.sections:
+        section = dataset.open(name)
+        with section.slide:
+            yield from _draw_section(section, fold, dataset, found, expressed, varying, sets, out)
+
+
+def _draw_section(
+    section: "Section",
+    fold: Fold,
+    dataset: "Dataset",
+    found: Collected,
+    labels: Sequence[Label],
+    varying: Sequence[Label],
+    sets: Definition,
+    out: Path,
+) -> Iterator[Path]:
+    """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
+    names = [name for _, name in found.sections]
+    seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
+    tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
+    where = section_words(section.name, section.patient)
+    if tables:
+        yield from _save(method_moments(tables, where), out / f"figure3_{safe}")
+    if not varying:
+        return
+    one = found.section(varying[0], fold, seed, section.name)
+    for name, choose in _SETS.items():
+        genes = one.found_enough(choose(TOP, sets)(one))
+        predicted = {label.text: _drawn(found, label, fold, section.name, genes)[one.counted] for label in varying}
+        title = f"{where}, {len(genes)} {name}"
+        figure = method_correlations(genes, _measured(section, genes)[one.counted], predicted, title)
+        yield from _save(figure, out / f"figure4_{safe}_{name}")
+    ground = _ground(section)
+    for gene in _map_genes(dataset, found, varying, one):
+        maps = {label.text: _map(found, label, fold, section.name, gene) for label in varying}
+        figure = method_maps(ground, _measured(section, [gene])[:, 0], maps, gene, subtitle=where)
+        yield from _save(figure, out / f"map_{file_name(gene)}_{safe}")
+
+
+def _save(figure: "Figure", stem: Path) -> Iterator[Path]:
+    for kind in _KINDS:
+        yield save_figure(figure, stem.with_name(f"{stem.name}.{kind}"))
+        figure.set_layout_engine("none")  # as it is laid out now: finding room takes longer than drawing
+
+
+def _all_pcc(found: Collected, label: Label) -> Iterator[Array]:
+    for fold, name in found.sections:
+        yield from found.scores(label, fold, name, lambda one: one.genes)
+
+
+def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[str, dict[str, dict[str, Array]]]:
+    """Return the PCC of each set, section and method, (g,), means over the seeds."""
+    return {
+        set_name: {
+            name: {label.text: _mean_over_seeds(found.scores(label, fold, name, choose(TOP, sets))) for label in labels}
+            for fold, name in found.sections
+        }
+        for set_name, choose in _SETS.items()
+    }
+
+
+def _mean_over_seeds(pcc: Array) -> Array:
+    known = ~np.isnan(pcc)
+    count = known.sum(axis=0)
+    mean: Array = np.divide(
+        np.where(known, pcc, 0).sum(axis=0), count, out=np.full(pcc.shape[1], np.nan), where=count > 0
+    )
+    return mean
+
+
+def _moments(one: "SectionResult", label: Label) -> pd.DataFrame:
+    table = one.outputs[label.output].table
+    columns = {
+        "measured_mean": one.mean,
+        "measured_variance": one.variance,
+        "predicted_mean": table["predicted_mean"],
+        "predicted_variance": table["predicted_variance"],
+    }
+    return pd.DataFrame(columns, index=list(one.genes))
+
+
+def _measured(section: "Section", genes: Sequence[str]) -> Array:
+    return dense(expression_of(section.spots, genes))
+
+
+def _drawn(found: Collected, label: Label, fold: Fold, name: str, genes: Sequence[str]) -> Array:
+    one = found.section(label, fold, found.seeds[0], name)
+    places = {gene: place for place, gene in enumerate(one.drawn)}
+    return one.outputs[label.output].drawn[:, [places[gene] for gene in genes]].astype(np.float64)
+
+
+def _map(found: Collected, label: Label, fold: Fold, name: str, gene: str) -> tuple[Array, float]:
+    one = found.section(label, fold, found.seeds[0], name)
+    pcc = one.outputs[label.output].table["pcc"][one.genes.index(gene)]
+    return _drawn(found, label, fold, name, [gene])[:, 0], float(pcc)
+
+
+def _map_genes(dataset: "Dataset", found: Collected, labels: Sequence[Label], one: "SectionResult") -> list[str]:
+    """Return the dataset's genes for maps, or what is predicted best of the genes that every section keeps."""
+    if named := [gene for gene in dataset.map_genes if gene in one.drawn]:
+        return named
+    kept = set(one.drawn)
+    for fold, name in found.sections:
+        kept &= set(found.section(labels[0], fold, found.seeds[0], name).drawn)
+    ours = next((label for label in labels if label.method == "cmrcnet"), labels[0])
+    means = {gene: value for gene, value in mean_pcc_by_gene(found, ours).items() if gene in kept}
+    markers = [gene for gene in dataset.markers if gene in means]
+    best = [gene for gene, _ in best_genes(means, _MAPS)]
+    return list(dict.fromkeys([*markers[: _MAPS - 1], *best]))[:_MAPS]
+
+
+def _ground(section: "Section") -> Ground:
+    (library,) = section.spots.uns["spatial"].values()
+    image = section.slide.thumbnail(_THUMBNAIL_PX)
+    diameter = float(library["scalefactors"]["spot_diameter_fullres"])
+    return Ground(section.xy, diameter, section.mpp, image, section.slide.shape[1] / image.shape[1])

@@ -1,0 +1,177 @@
+"""The methods of a benchmark: CMRCNet, what it is compared with, and its ablation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from napari_cmrcnet.benchmark.methods.method import METHODS, Method
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import sha256
+
+_sha256 = lru_cache(sha256)  # of a file that many runs start from
+
+CMRCNET = "cmrcnet"
+TUNED, FROZEN = "cmrcnet-tuned", "cmrcnet-frozen"
+BLEEP = "bleep"
+"""It retrieves, too, and is asked with the same numbers of neighbours."""
+KS = (50, 250, 500)
+"""Neighbours behind a value: the paper's for Table 1 and, of wider sets, for 150 and 250 genes."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method of a benchmark, as settings from which any process makes it.
+
+    Parameters
+    ----------
+    name : str
+        Of its files; of the command line's methods, or a row of the ablation.
+    method : str
+        ``"cmrcnet"`` or a key of `METHODS`.
+    settings : mapping
+        In place of the method's own.
+    weights : Path, optional
+        Of the method's image encoder.
+    """
+
+    name: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the weights."""
+        return None if self.weights is None else _sha256(self.weights)
+
+    def make(self, folder: Path) -> Method:
+        """Return the method; a training that can be resumed lives in the folder."""
+        if self.method in (CMRCNET, TUNED, FROZEN):
+            from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetMethod
+
+            return CMRCNetMethod(folder, name=self.name, **self.settings)
+        return METHODS[self.method](**self.settings)
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """A row and column of the paper's Table 5."""
+
+    name: str
+    loss: str
+    mask: float | None
+    target: str
+    model: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What the row is called; the paper's "spatial transcription" is the expression's embedding."""
+        if self.mask is None:
+            return "contrastive loss alone"
+        target = "image" if self.target == "image" else "spatial transcription"
+        return f"{self.loss.replace('mse', 'MSE')}, mask {self.mask:g}, {target}"
+
+
+def _ablation() -> tuple[AblationRow, ...]:
+    rows = [AblationRow("cmrcnet-contrastive", "contrastive alone", None, "none", {"reconstruction": False})]
+    for loss in ("cosine", "mse"):
+        for target, masks in (("image", (0.3, 0.5, 0.7)), ("expression", (0.5,))):
+            for mask in masks:
+                model = {"reconstruction_loss": loss, "mask_rate": mask, "target": target}
+                default = model == {"reconstruction_loss": "mse", "mask_rate": 0.5, "target": "image"}
+                name = CMRCNET if default else f"cmrcnet-{loss}-{target}-mask-{mask:g}"
+                rows.append(AblationRow(name, loss, mask, target, {} if default else model))
+    return tuple(rows)
+
+
+ABLATION = _ablation()
+"""Table 5, in its order. The method itself is the row of MSE, half masked, the image's embedding as target."""
+
+
+# With their own number of neighbours.
+_TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}
+_FROZEN: Mapping[str, Any] = {"variant": "frozen", "ks": ()}
+
+DEPTH = "depth"
+"""Predicts a spot's log total for every gene: its values are no expression, their correlations count."""
+CEILING = "ceiling"
+"""Reads the test section's own measurements: no rival, but what is left to gain."""
+
+
+def known_methods() -> tuple[str, ...]:
+    """Return the names of all methods."""
+    return (CMRCNET, TUNED, FROZEN, *METHODS)
+
+
+def choose(
+    names: Sequence[str],
+    cmrcnet: Mapping[str, Any],
+    *,
+    ablation: bool = False,
+    weights: Mapping[str, Path] | None = None,
+) -> tuple[Choice, ...]:
+    """Return the methods of a benchmark.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `known_methods`; none: all that can be run with the weights there are.
+    cmrcnet : mapping
+        Settings of `CMRCNetMethod`.
+    ablation : bool
+        Add the rows of Table 5.
+    weights : mapping of str to Path, optional
+        Local weights of encoders by method; ``""``: of every method that cannot do without.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown or repeated, a file does not exist, a method needs weights and there are none, or has no
+        use for those that are given.
+    """
+    weights = weights or {}
+    if unknown := [name for name in (*names, *filter(None, weights)) if name not in known_methods()]:
+        raise UserError(f"There is no method {unknown[0]!r}; choose among {', '.join(known_methods())}.")
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise UserError(f"The method {repeated[0]} is there twice; name it once.")
+    if missing := [path for path in weights.values() if not path.is_file()]:
+        raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
+    for name in filter(None, weights):
+        if Choice(name, name, _settings(name, cmrcnet)).make(Path()).encoder_weights == "none":
+            raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
+    choices = []
+    for name in names or known_methods():
+        choice = Choice(name, name, _settings(name, cmrcnet), weights.get(name))
+        if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
+            if "" not in weights and names:
+                raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
+            if "" not in weights:
+                continue
+            choice = replace(choice, weights=weights[""])
+        choices.append(choice)
+    return tuple(_with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices)
+
+
+def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
+    if name == TUNED:
+        return {**cmrcnet, **_TUNED}
+    if name == FROZEN:
+        return {**cmrcnet, **_FROZEN, "model": {}}
+    if name == BLEEP:
+        return {"ks": cmrcnet["ks"]}
+    return cmrcnet if name == CMRCNET else {}
+
+
+def _with_ablation(choices: Sequence[Choice], cmrcnet: Mapping[str, Any], weights: Path | None) -> list[Choice]:
+    """Add CMRCNet as it is and, with the first k alone, with the settings of the other rows of Table 5."""
+    there = {choice.name for choice in choices}
+    itself = [] if CMRCNET in there else [Choice(CMRCNET, CMRCNET, cmrcnet, weights)]
+    first, model = tuple(cmrcnet["ks"][:1]), cmrcnet.get("model", {})
+    added = [
+        Choice(row.name, CMRCNET, {**cmrcnet, "ks": first, "model": {**model, **row.model}}, weights)
+        for row in ABLATION
+        if row.name != CMRCNET
+    ]
+    return [*itself, *choices, *added]

@@ -1,0 +1,264 @@
+"""Floors: what any method must beat, and what the measured spots themselves would give."""
+
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from napari_cmrcnet.benchmark.methods.features import standardised_features
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.nearby_spots import REACH, spots_around
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import totals_of
+from napari_cmrcnet.slides.patches import PatchSpec
+from napari_cmrcnet.training.data import left_out_parts
+
+SPOTS_A_BLOCK = 256  # the expression of all neighbours of a block is in memory at once
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingMean:
+    """Every spot is predicted as the mean of all training spots.
+
+    Its PCC is undefined, since it does not vary; its RMSE is what a method must be below.
+    """
+
+    name: ClassVar[str] = "mean"
+    title: ClassVar[str] = "Training mean"
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    def fit(self, task: Task) -> Job["Constant"]:
+        """Average the training spots."""
+        yield Progress("Averaging training spots", 0, 1)
+        mean = training_expression(task).mean(axis=0)
+        yield Progress("Averaging training spots", 1, 1)
+        return Constant(mean.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """Predicts the same values, float32 (genes,), at every spot."""
+
+    values: Float32
+    notes: ClassVar[tuple[str, ...]] = ("The training mean is the same at every spot, so its PCC is undefined.",)
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Repeat the values for every spot."""
+        n = len(section.spots)
+        yield Progress("Predicting", n, n, "spots")
+        return np.tile(self.values, (n, 1))
+
+
+@dataclass(frozen=True)
+class ColourRidge:
+    """Ridge regression on 23 colour and texture features, standardised in each section (`features`).
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of the penalty.
+    """
+
+    alpha: float = 10.0
+
+    name: ClassVar[str] = "ridge"
+    title: ClassVar[str] = "Ridge on colour and texture"
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    def fit(self, task: Task) -> Job["FeatureRegressor"]:
+        """Solve the regression."""
+        from sklearn.linear_model import Ridge
+
+        return (yield from _fit_on_features(Ridge(alpha=self.alpha), task))
+
+
+@dataclass(frozen=True)
+class ColourNearest:
+    """The mean expression of the training spots nearest in 23 colour and texture features (`features`).
+
+    It retrieves as CMRCNet and BLEEP do, without learning what to compare.
+
+    Parameters
+    ----------
+    k : int
+        Spots averaged, 50 as in the paper; all there are, if fewer.
+    """
+
+    k: int = 50
+
+    name: ClassVar[str] = "nearest"
+    title: ClassVar[str] = "Nearest in colour and texture"
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    def fit(self, task: Task) -> Job["FeatureRegressor"]:
+        """Keep the training spots."""
+        from sklearn.neighbors import KNeighborsRegressor
+
+        spots = sum(len(section.spots) for section in task.training)
+        return (yield from _fit_on_features(KNeighborsRegressor(min(self.k, spots)), task))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRegressor:
+    """A fitted scikit-learn regressor on `standardised_features`."""
+
+    regressor: Any
+    patch: PatchSpec
+    notes: ClassVar[tuple[str, ...]] = ()
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Describe the patches and predict from that."""
+        features = yield from standardised_features(section, self.patch)
+        blocks = [features[start : start + SPOTS_A_BLOCK] for start in range(0, len(features), SPOTS_A_BLOCK)]
+        return np.concatenate([np.asarray(self.regressor.predict(block), np.float32) for block in blocks])
+
+
+@dataclass(frozen=True)
+class PredictedDepth:
+    """The log of a spot's total count, predicted from its patch, for every gene.
+
+    A spot's total is written all over its log-normalised expression, so that on a shallow section a prediction of the
+    total alone correlates with many genes. A method that is not above this row may have learned no more than
+    where much was counted. The total, log(1 + counts), is predicted by ridge regression on the features of
+    `ColourRidge`.
+
+    Parameters
+    ----------
+    penalties : tuple of float
+        Weights of the penalty to choose from: the one of least squared error, each section's mean error taken out, when
+        each training section is left out in turn; of a single section, each of some compact parts of it.
+    """
+
+    penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+
+    name: ClassVar[str] = "depth"
+    title: ClassVar[str] = "Predicted depth"
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    def fit(self, task: Task) -> Job["DepthPredictor"]:
+        """Choose the penalty on the training sections alone, and fit."""
+        from sklearn.linear_model import Ridge
+
+        described = []
+        for section in task.training:
+            described.append((yield from standardised_features(section, task.patch)))
+        features = np.concatenate(described)
+        depth = np.concatenate([log_totals(section) for section in task.training])
+        errors = dict.fromkeys(self.penalties, 0.0)
+        parts = left_out_parts(task.training)
+        for done, part in enumerate(parts):
+            yield Progress("Choosing the penalty", done, len(parts))
+            others = np.setdiff1d(np.arange(len(depth)), part)
+            for penalty in self.penalties:
+                guess = Ridge(alpha=penalty).fit(features[others], depth[others]).predict(features[part])
+                errors[penalty] += float(np.var(depth[part] - guess)) * len(part)
+        best = min(errors, key=errors.__getitem__)
+        yield Progress("Choosing the penalty", len(parts), len(parts))
+        return DepthPredictor(Ridge(alpha=best).fit(features, depth), task.patch, len(task.genes))
+
+
+def log_totals(section: Section) -> NDArray[np.float64]:
+    """Return log(1 + total count) of each spot, float64 (n,)."""
+    assert section.spots.X is not None  # a Task has none without counts
+    return np.log1p(totals_of(section.spots))
+
+
+@dataclass(frozen=True, eq=False)
+class DepthPredictor:
+    """A regressor of the log total on `standardised_features`, and how many genes get its value."""
+
+    regressor: Any
+    patch: PatchSpec
+    n_genes: int
+    notes: ClassVar[tuple[str, ...]] = (
+        "Predicted depth gives every gene one value, the log of the total that it predicts for the spot: its "
+        "correlations count, its RMSE says nothing.",
+    )
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Describe the patches and predict the log total from that, the same for every gene."""
+        features = yield from standardised_features(section, self.patch)
+        depth = np.asarray(self.regressor.predict(features), np.float32)
+        return np.repeat(depth[:, None], self.n_genes, axis=1)
+
+
+@dataclass(frozen=True)
+class NeighbourCeiling:
+    """Each spot is predicted as the mean of the spots around it, measured in the test section itself.
+
+    It shows how much of a gene's variation is smooth enough to be told from next door, above the noise of counting.
+    Where few transcripts are counted that noise is in the neighbours too, and a method that has learned from
+    many spots can be above it: it is a ceiling for smooth genes only.
+
+    Parameters
+    ----------
+    reach : float
+        Spots count as around up to this many times the distance of neighbours: within 1.5 lie six in a hexagonal and
+        eight in a square array. A spot with none takes the nearest.
+    """
+
+    reach: float = REACH
+
+    name: ClassVar[str] = "ceiling"
+    title: ClassVar[str] = "Measured neighbours"
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    def fit(self, task: Task) -> Job["NeighbourMean"]:
+        """Note the genes: there is nothing to learn."""
+        yield Progress("Nothing to fit", 1, 1)
+        return NeighbourMean(task.genes, self.reach)
+
+
+@dataclass(frozen=True)
+class NeighbourMean:
+    """Averages the measured expression around each spot."""
+
+    genes: tuple[str, ...]
+    reach: float
+    notes: ClassVar[tuple[str, ...]] = (
+        "Measured neighbours reads the expression of the test section's other spots: it is no prediction from images.",
+    )
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Average the measured spots around each spot; NaN for genes that the section does not have.
+
+        Raises
+        ------
+        UserError
+            If the section has no counts, or a single spot.
+        """
+        n = len(section.spots)
+        if n < 2:
+            raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
+        yield Progress("Averaging neighbours", 0, n, "spots")
+        around = spots_around(section, self.reach)
+        measured = section.spots.var_names.get_indexer(list(self.genes)) >= 0
+        expression = expression_of(section.spots, list(compress(self.genes, measured)))
+        mean: Float32 = np.full((n, len(self.genes)), np.nan, np.float32)
+        mean[:, measured] = (around @ expression).toarray() / np.asarray(around.sum(axis=1), np.float32)
+        yield Progress("Averaging neighbours", n, n, "spots")
+        return mean
+
+
+def training_expression(task: Task) -> Float32:
+    """Return the log-normalised expression of all training spots, section after section, float32 (n, genes)."""
+    dense: Float32 = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training]).toarray()
+    return dense
+
+
+def _fit_on_features(regressor: Any, task: Task) -> Job[FeatureRegressor]:
+    features = []
+    for section in task.training:
+        features.append((yield from standardised_features(section, task.patch)))
+    yield Progress("Fitting", 0, 1)
+    regressor.fit(np.concatenate(features), training_expression(task))
+    yield Progress("Fitting", 1, 1)
+    return FeatureRegressor(regressor, task.patch)

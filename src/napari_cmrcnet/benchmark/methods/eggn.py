@@ -1,0 +1,256 @@
+"""EGGN: a graph of a slide's patches and the training patches most like them (Yang et al., Pattern Recognit 2024)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_cmrcnet.benchmark.methods.ctranspath import FrozenEncoder
+from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
+from napari_cmrcnet.benchmark.methods.features import standardised_features
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.regression import Training
+from napari_cmrcnet.benchmark.methods.slide_regression import nearest_neighbours, without_self
+from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.section import Section
+
+Float32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+SPOTS_AROUND, REACH = 5, 1.5  # up to five spots, within the diagonal of a square array
+EXEMPLARS_AROUND = 3
+QUERY_BLOCK, BANK_BLOCK = 256, 4096
+
+
+@dataclass(frozen=True)
+class EGGN:
+    """EGGN with its published settings (the paper, and the README of its authors' public code).
+
+    A frozen encoder describes every patch. Each spot is joined to its neighbours on the slide and to the `exemplars`
+    training spots of other sections whose features are nearest in the L1 distance, and these to one another; four
+    layers of graph convolution pass features along these edges, and the exemplars' expression with them; attention
+    over a spot's exemplars and a linear layer predict its expression, scaled to 0–1 gene by gene. The loss is the
+    mean squared error plus half of 1 - PCC, the mean over genes (`eggn_loss`); AdamW, 300 epochs of one slide a batch.
+
+    The public code differs from the paper where it reads the exemplars' expression from features already mixed,
+    applies the activation to it after every layer, and changes the messages by an activation done in place. Here the
+    paper is followed. The last epoch is taken, where the code keeps the one that correlates most with the sections
+    tested on. Expression is log-normalised, where the code has log10(1 + count). Features are standardised as
+    ImageNet's, where the code takes 0.5 for mean and deviation. Spots are joined by their distance, where the code
+    counts it in squares of 256 pixels.
+
+    Parameters
+    ----------
+    encoder : str
+        timm model whose features are used where weights are given, a ResNet-18 in the public code. Without
+        weights the 23 colour and texture features (`features`) take its place, which need no training.
+    exemplars : int
+        Training spots joined to each spot.
+    dim, depth : int
+        Features of a node, and layers.
+    epochs, learning_rate, weight_decay : int, float, float
+        Of the training, as the README gives them; the code's own default is 30 epochs.
+    """
+
+    encoder: str = "resnet18"
+    exemplars: int = 6
+    dim: int = 512
+    depth: int = 4
+    epochs: int = 300
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-4
+
+    name: ClassVar[str] = "eggn"
+    title: ClassVar[str] = "EGGN"
+    encoder_weights: ClassVar[EncoderWeights] = "optional"
+
+    def fit(self, task: Task) -> Job["EGGNPredictor"]:
+        """Describe the training patches, find their exemplars and train the network."""
+        device = choose_device(task.device)
+        describe = _Describer(self, task, device)
+        sections = []
+        for section in task.training:
+            features = yield from describe.features(section)
+            sections.append(_Described(features, expression_of(section.spots, task.genes).toarray()))
+        scale = _Scale.of(sections)
+        bank = _ExemplarBank(tuple(replace(one, expression=scale.down(one.expression)) for one in sections), device)
+        graphs = []
+        for i, section in enumerate(task.training):
+            graphs.append((yield from bank.graph(section, sections[i].features, self.exemplars, training=i)))
+        targets = [torch.from_numpy(one.expression) for one in bank.sections]
+        torch.manual_seed(task.seed)
+        n_features, n_genes = sections[0].features.shape[1], len(task.genes)
+        network = EGGNetwork(n_features, n_genes, self.dim, self.depth).to(device)
+
+        def loss(slide: int, _: np.random.Generator) -> Tensor:
+            return eggn_loss(network(graphs[slide].to(device)).float(), targets[slide].to(device))
+
+        yield from Training(
+            title=self.title,
+            network=network,
+            optimiser=torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay),
+            batches=lambda rng: rng.permutation(len(graphs)).tolist(),
+            loss=loss,
+            epochs=task.epochs or self.epochs,
+            seed=task.seed,
+            device=device,
+        ).run()
+        return EGGNPredictor(network, describe, bank, scale, self.exemplars, device, describe.notes)
+
+
+def eggn_loss(predicted: Tensor, measured: Tensor) -> Tensor:
+    """Return the mean squared error plus (1 - PCC) / 2, of the PCC over spots averaged over genes; both (n, G).
+
+    A gene that is constant in either counts as PCC 0.
+    """
+    a, b = predicted - predicted.mean(dim=0), measured - measured.mean(dim=0)
+    length = a.square().sum(dim=0) * b.square().sum(dim=0)
+    correlation = (a * b).sum(dim=0) / (length + 1e-12).sqrt()
+    return nn.functional.mse_loss(predicted, measured) + (1 - correlation.mean()) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class EGGNPredictor:
+    """The trained network, and the training spots that exemplars are drawn from."""
+
+    network: EGGNetwork
+    describe: "_Describer"
+    bank: "_ExemplarBank"
+    scale: "_Scale"
+    exemplars: int
+    device: torch.device
+    notes: tuple[str, ...]
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Build the section's graph and predict every spot at once."""
+        features = yield from self.describe.features(section)
+        graph = yield from self.bank.graph(section, features, self.exemplars)
+        yield Progress("Predicting", 0, 1)
+        self.network.eval()
+        with enough_memory(self.device, "a slide"), torch.inference_mode(), autocast(self.device):
+            predicted = self.network(graph.to(self.device)).float().cpu().numpy()
+        yield Progress("Predicting", 1, 1)
+        return self.scale.up(predicted)
+
+
+class _Describer:
+    """Features of patches: of the frozen encoder, or of colour and texture."""
+
+    def __init__(self, settings: EGGN, task: Task, device: torch.device) -> None:
+        self.patch = task.patch
+        self.notes: tuple[str, ...] = ()
+        self.encoder: FrozenEncoder | None = None
+        if task.weights is not None:
+            self.encoder = FrozenEncoder(settings.encoder, task.patch, task.weights, device)
+        else:
+            self.notes = (
+                f"{settings.title} got 23 colour and texture features in place of those of a pretrained "
+                f"{settings.encoder}.",
+            )
+
+    def features(self, section: Section) -> Job[Float32]:
+        """Describe a section's patches, float32 (n, features)."""
+        if self.encoder is not None:
+            encoded: Float32 = yield from self.encoder.encode(section)
+            return encoded
+        return (yield from standardised_features(section, self.patch)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Described:
+    """Features (n, f) and expression (n, genes) of a section's spots."""
+
+    features: Float32
+    expression: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class _Scale:
+    """Least and largest training value of each gene, between which expression is scaled to 0–1."""
+
+    least: Float32
+    span: Float32
+
+    @classmethod
+    def of(cls, sections: Sequence[_Described]) -> "_Scale":
+        least = np.min([one.expression.min(axis=0) for one in sections], axis=0)
+        largest = np.max([one.expression.max(axis=0) for one in sections], axis=0)
+        return cls(least, np.where(largest > least, largest - least, np.float32(1)))
+
+    def down(self, expression: Float32) -> Float32:
+        scaled: Float32 = (expression - self.least) / self.span
+        return scaled
+
+    def up(self, scaled: Float32) -> Float32:
+        expression: Float32 = scaled * self.span + self.least
+        return expression
+
+
+@dataclass(frozen=True, eq=False)
+class _ExemplarBank:
+    """The described training sections, expression scaled."""
+
+    sections: tuple[_Described, ...]
+    device: torch.device
+
+    def graph(self, section: Section, features: Float32, k: int, training: int | None = None) -> Job[SlideGraph]:
+        """Join a section's spots to each other and to their exemplars.
+
+        Parameters
+        ----------
+        training : int, optional
+            Which of the training sections it is: it takes no exemplars from itself or, if it is the only one, no spot
+            takes itself.
+        """
+        alone = training is not None and len(self.sections) == 1
+        used = [one for i, one in enumerate(self.sections) if alone or i != training]
+        bank_features = np.concatenate([one.features for one in used])
+        bank_expression = np.concatenate([one.expression for one in used])
+        found = yield from self._nearest(features, bank_features, k, 1, itself=alone)
+        exemplars, column = np.unique(found, return_inverse=True)
+        refer = np.stack([column.ravel(), np.repeat(np.arange(len(features)), found.shape[1])])
+        of_exemplars = np.concatenate([bank_features[exemplars], bank_expression[exemplars]], axis=1)
+        close = yield from self._nearest(of_exemplars, of_exemplars, EXEMPLARS_AROUND, 2, itself=True)
+        return SlideGraph(
+            torch.from_numpy(features),
+            torch.from_numpy(bank_features[exemplars]),
+            torch.from_numpy(bank_expression[exemplars]),
+            torch.from_numpy(_spot_edges(section)),
+            torch.from_numpy(_edges(close)),
+            torch.from_numpy(refer),
+        )
+
+    def _nearest(self, features: Float32, bank: Float32, k: int, norm: int, itself: bool) -> Job[Rows]:
+        """Return the k rows of the bank nearest to each of the features, int64 (n, k); less, if there are less.
+
+        Where the features are the bank, ``itself`` is true and no row is near itself.
+        """
+        k = min(k + itself, len(bank))
+        on_device = torch.from_numpy(bank).to(self.device)
+        found = np.empty((len(features), k), np.int64)
+        for start in range(0, len(features), QUERY_BLOCK):
+            yield Progress("Finding exemplars", start, len(features), "spots")
+            block = torch.from_numpy(features[start : start + QUERY_BLOCK]).to(self.device)
+            distances = torch.cat([torch.cdist(block, part, p=norm) for part in torch.split(on_device, BANK_BLOCK)], 1)
+            found[start : start + QUERY_BLOCK] = distances.topk(k, largest=False).indices.cpu().numpy()
+        return without_self(found) if itself else found
+
+
+def _spot_edges(section: Section) -> Rows:
+    """Return edges (2, e) to each spot from those around it on the slide."""
+    neighbours = nearest_neighbours(section.xy, SPOTS_AROUND)
+    distance = np.linalg.norm(section.xy[neighbours] - section.xy[:, None], axis=2)
+    edges = _edges(neighbours)
+    return edges[:, (distance <= REACH * spots_lattice(section.spots).pitch).ravel()]
+
+
+def _edges(neighbours: Rows) -> Rows:
+    """Return edges (2, n · k) from neighbours (n, k) to their spot."""
+    return np.stack([neighbours.ravel(), np.repeat(np.arange(len(neighbours)), neighbours.shape[1])])

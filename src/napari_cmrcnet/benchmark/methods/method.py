@@ -1,0 +1,182 @@
+"""What a compared method is: it is fitted to a task and then predicts sections."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patches import PatchSpec
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of every method alike.
+
+    Parameters
+    ----------
+    training : tuple of Section
+        Measured sections, each with a name of its own, whose slides are open.
+    genes : tuple of str
+        Genes to predict, in the order of a prediction's columns. Choose them on the training sections only
+        (`highly_variable_genes`); every training section has to have them.
+    patch : PatchSpec
+        Patches to read at the spots.
+    seed : int
+        Of all that is random. On the CPU the same seed gives the same prediction.
+    epochs : int, optional
+        Passes over the training spots; by default the method's published number. Methods that solve
+        an equation have no use for it.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    weights : Path, optional
+        Local weights of the method's image encoder. Methods whose `encoder_weights` are needed refuse to start without;
+        the others train from scratch without, or say that they take none.
+
+    Raises
+    ------
+    UserError
+        If there is no section or gene, a section has no counts or lacks a gene, or a name is there twice.
+    """
+
+    training: tuple[Section, ...]
+    genes: tuple[str, ...]
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    seed: int = 0
+    epochs: int | None = None
+    device: str = "auto"
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.training or not self.genes:
+            raise UserError("A method needs at least one training section and one gene to predict.")
+        for what, names in (("section", [section.name for section in self.training]), ("gene", list(self.genes))):
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise UserError(f"The {what} {repeated[0]} is there twice; leave one out or name it otherwise.")
+        for section in self.training:
+            there = set(section.spots.var_names) if section.measured else set()
+            if missing := [gene for gene in self.genes if gene not in there]:
+                some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+                raise UserError(f"The training section {section.name} lacks {len(missing)} genes ({some}).")
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"epochs is {self.epochs}; give at least 1.")
+
+
+class Predictor(Protocol):
+    """A fitted method."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the scores must know, a sentence each: trained from scratch, windows in place of slides.
+
+        Complete after the last `predict`, which may add to it.
+        """
+
+    def predict(self, section: Section) -> Job[NDArray[np.float32]]:
+        """Predict the expression at a section's spots.
+
+        Parameters
+        ----------
+        section : Section
+            Slide and spots. Its counts are read by the measured-neighbour ceiling alone.
+
+        Yields
+        ------
+        Progress
+            At least once a batch.
+
+        Returns
+        -------
+        float32 array, (n, len(task.genes))
+            Log-normalised expression, as `expression_of` gives the measured one; the spots and genes in the order of
+            the section and the task.
+
+        Raises
+        ------
+        UserError
+            If patches cannot be read or there is not enough memory on the device.
+        """
+
+
+EncoderWeights = Literal["none", "optional", "needed"]
+
+
+class Method(Protocol):
+    """A way to predict expression from patches, with its published settings unless others are given.
+
+    Attributes
+    ----------
+    name : str
+        On the command line: a key of `METHODS`.
+    title : str
+        In tables and figures: "ST-Net".
+    encoder_weights : {"none", "optional", "needed"}
+        Whether `Task.weights` may or must be given.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102  described above
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def encoder_weights(self) -> EncoderWeights: ...  # noqa: D102
+
+    def fit(self, task: Task) -> Job[Predictor]:
+        """Fit the method to the training sections.
+
+        Nothing is kept on the disk but patches and features that any method may use again: a fit that is stopped
+        is done again from its start.
+
+        Parameters
+        ----------
+        task : Task
+            Sections, genes, patches and seed.
+
+        Yields
+        ------
+        Progress
+            At least once a batch; close the job to stop it.
+
+        Returns
+        -------
+        Predictor
+
+        Raises
+        ------
+        UserError
+            If patches cannot be read, weights are missing or do not fit, or the loss is not finite.
+        """
+
+
+def _made_by(module: str, name: str, **own: Any) -> Callable[..., Method]:
+    """Return a function that imports the method's module when it is called: torch takes seconds."""
+
+    def make(**settings: Any) -> Method:
+        method: Method = getattr(importlib.import_module(f"{__package__}.{module}"), name)(**(own | settings))
+        return method
+
+    return make
+
+
+METHODS: Mapping[str, Callable[..., Method]] = {
+    "mean": _made_by("floors", "TrainingMean"),
+    "ridge": _made_by("floors", "ColourRidge"),
+    "nearest": _made_by("floors", "ColourNearest"),
+    "depth": _made_by("floors", "PredictedDepth"),
+    "ceiling": _made_by("floors", "NeighbourCeiling"),
+    "frozen": _made_by("frozen", "FrozenRidge"),
+    "stnet": _made_by("stnet", "STNet"),
+    "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),
+    "histogene": _made_by("histogene", "HisToGene"),
+    "bleep": _made_by("bleep", "BLEEP"),
+    "ctranspath": _made_by("ctranspath", "CTransPath"),
+    "eggn": _made_by("eggn", "EGGN"),
+    "thitogene": _made_by("thitogene", "THItoGene"),
+}
+"""Makes a method, by its name on the command line; settings given by name replace the published ones."""

@@ -1,0 +1,209 @@
+"""What the learned methods share: their spots, one training loop, and how patches are encoded in batches."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.common.device import autocast, enough_memory
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.config import preset
+from napari_cmrcnet.model.encoders import build_image_encoder, resolved
+from napari_cmrcnet.retrieval.protocol import IMAGENET
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
+from napari_cmrcnet.slides.patch_cache import patch_cache
+from napari_cmrcnet.training.data import BatchReader, SpotSet
+
+Float32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
+B = TypeVar("B")
+
+SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
+
+
+def training_spots(task: Task, target_sum: TargetSum = TARGET_SUM) -> Job[BatchReader]:
+    """Cut the patches of the training sections and return a reader of them and of their expression.
+
+    Returns
+    -------
+    BatchReader
+        Of all training spots, section after section, with log-normalised expression of the task's genes.
+    """
+    files = []
+    for section in task.training:
+        patches = yield from patch_cache(section, task.patch)
+        files.append(Path(patches.filename))  # type: ignore[attr-defined]
+    sizes = [len(section.spots) for section in task.training]
+    expression = sparse.vstack(
+        [expression_of(section.spots, task.genes, target_sum) for section in task.training], format="csr"
+    )
+    row = np.concatenate([np.arange(size) for size in sizes])
+    return BatchReader(
+        SpotSet(tuple(files), np.repeat(np.arange(len(sizes)), sizes), row, expression, (IMAGENET,) * len(files))
+    )
+
+
+@dataclass(frozen=True)
+class Training(Generic[B]):
+    """A training on one device: which batches an epoch has, and what a batch costs.
+
+    Parameters
+    ----------
+    title : str
+        Of the method, for the progress.
+    network : nn.Module
+        On its device.
+    optimiser : torch.optim.Optimizer
+        Of the network's parameters.
+    batches : callable
+        Given an epoch's random numbers, returns its batches; every epoch has as many.
+    loss : callable
+        Given a batch and the epoch's random numbers, returns the loss to descend, a scalar tensor.
+    epochs, seed : int
+        How many epochs, and the start of their random numbers.
+    device : torch.device
+        Where the network is.
+    accumulate : int
+        Batches whose mean gradient makes a step; the last step of an epoch may have fewer.
+    after_epoch : callable, optional
+        Called after each epoch, with the network in evaluation mode; a job that returns figures for the progress.
+    """
+
+    title: str
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    batches: Callable[[np.random.Generator], Sequence[B]]
+    loss: Callable[[B, np.random.Generator], Tensor]
+    epochs: int
+    seed: int
+    device: torch.device
+    accumulate: int = 1
+    after_epoch: Callable[[], Job[Mapping[str, float]]] | None = None
+
+    def run(self) -> Job[None]:
+        """Train, and leave the network in evaluation mode.
+
+        Yields
+        ------
+        Progress
+            Once a batch, counted over all epochs.
+
+        Raises
+        ------
+        UserError
+            If the loss is not finite, or there is not enough memory.
+        """
+        with enough_memory(self.device, f"the training of {self.title}"):
+            for epoch in range(1, self.epochs + 1):
+                n_batches = yield from self._epoch(epoch)
+                self.network.eval()
+                if self.after_epoch is not None:
+                    figures = yield from self.after_epoch()
+                    yield self._progress(epoch, n_batches, n_batches, figures)
+
+    def _epoch(self, epoch: int) -> Job[int]:
+        """Run one epoch and return its number of batches."""
+        rng = np.random.default_rng([self.seed, epoch])
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))  # dropout
+        self.network.train()
+        batches = self.batches(rng)
+        total = torch.zeros((), device=self.device)
+        values: dict[str, float] = {}
+        shown = time.perf_counter()
+        for i, batch in enumerate(batches):
+            first = i - i % self.accumulate
+            with autocast(self.device):
+                loss = self.loss(batch, rng)
+            (loss / min(self.accumulate, len(batches) - first)).backward()  # type: ignore[no-untyped-call]
+            if (i + 1) % self.accumulate == 0 or i + 1 == len(batches):
+                self.optimiser.step()
+                self.optimiser.zero_grad(set_to_none=True)
+            total += loss.detach()
+            if time.perf_counter() - shown > SECONDS_BETWEEN_FIGURES:
+                shown, values = time.perf_counter(), {"loss": float(loss.detach())}
+            yield self._progress(epoch, i + 1, len(batches), values)
+        if not math.isfinite(float(total)):
+            raise UserError(f"The loss of {self.title} is not finite in epoch {epoch}; give a lower learning rate.")
+        return len(batches)
+
+    def _progress(self, epoch: int, batch: int, of: int, values: Mapping[str, float]) -> Progress:
+        done, total = (epoch - 1) * of + batch, self.epochs * of
+        return Progress(f"Training {self.title}", done, total, "batches", {"epoch": epoch, **values})
+
+
+def apply_in_batches(
+    title: str,
+    network: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    patches: NDArray[np.uint8],
+    device: torch.device,
+    batch_size: int = 64,
+) -> Job[Float32]:
+    """Apply a network, in evaluation mode, to patches batch by batch.
+
+    Parameters
+    ----------
+    title : str
+        Of what is being done, for the progress.
+    network : nn.Module
+        On its device.
+    forward : callable
+        Patches, uint8 tensor (b, side, side, 3) on the device, to (b, d).
+    patches : uint8 array, (n, side, side, 3)
+        All patches.
+
+    Returns
+    -------
+    float32 array, (n, d)
+    """
+    network.eval()
+    blocks = []
+    for start in range(0, len(patches), batch_size):
+        yield Progress(title, start, len(patches), "patches")
+        pixels = torch.from_numpy(np.array(patches[start : start + batch_size])).to(device)
+        # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
+        with enough_memory(device, "a batch"), torch.inference_mode(), autocast(device):
+            blocks.append(forward(pixels).float().cpu().numpy())
+    yield Progress(title, len(patches), len(patches), "patches")
+    result: Float32 = np.concatenate(blocks)
+    return result
+
+
+def timm_encoder(name: str, patch_px: int, weights: Path | None) -> tuple[nn.Module, int]:
+    """Build a timm model without its classifier; with weights from a file, or random.
+
+    Returns
+    -------
+    encoder : nn.Module
+        Patches (b, 3, side, side) to features (b, width), pooled as the model does.
+    width : int
+        Length of the features.
+
+    Raises
+    ------
+    UserError
+        If timm does not know the model, or the file is missing or does not fit it.
+    """
+    # The other settings are of the rest of CMRCNet, which is not built.
+    config = resolved(preset("tiny", 1, image_encoder=name, image_size=patch_px))
+    encoder = build_image_encoder(config, weights)
+    backbone: Any = encoder.backbone
+    return backbone, int(backbone.head_hidden_size)
+
+
+def scratch_note(title: str, encoder: str, weights: Path | None) -> tuple[str, ...]:
+    """Say that an encoder whose published start is ImageNet had none, if it had none."""
+    if weights is not None:
+        return ()
+    return (f"{title} was trained from scratch: its {encoder} starts from ImageNet where it was published.",)

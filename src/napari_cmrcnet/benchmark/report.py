@@ -1,0 +1,245 @@
+"""The report of a benchmark: its tables, its figures, and what a reader must know of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.benchmark import best_genes, paper
+from napari_cmrcnet.benchmark.bootstrap import RESAMPLES
+from napari_cmrcnet.benchmark.collected import Collected
+from napari_cmrcnet.benchmark.draw import draw
+from napari_cmrcnet.benchmark.folds import N_VARIABLE, Fold
+from napari_cmrcnet.benchmark.method_list import ABLATION, CMRCNET, Choice
+from napari_cmrcnet.benchmark.results import UnitResult
+from napari_cmrcnet.benchmark.section_notes import Said
+from napari_cmrcnet.benchmark.table_text import markdown, write_csv
+from napari_cmrcnet.benchmark.tables import Table, compared, make_tables
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import markdown_text
+from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS
+from napari_cmrcnet.evaluation.set_scores import AMONG
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.benchmark.dataset import Dataset
+    from napari_cmrcnet.benchmark.run import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a benchmark found and wrote.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    tables : tuple of Table
+        1, 2 and, where there are results for them, 4 and 5.
+    warnings : tuple of str
+        What makes the figures better, or less real, than they look.
+    files : tuple of Path
+        All that the report is made of; ``report.md`` last.
+    """
+
+    out: Path
+    tables: tuple[Table, ...]
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def write_report(
+    dataset: "Dataset",
+    plan: "Plan",
+    sections: Said,
+    choices: Sequence[Choice],
+    folds: Sequence[Fold],
+    results: Sequence[UnitResult],
+    failed: Mapping[str, UserError],
+    out: Path,
+) -> Job[Outcome]:
+    """Write tables, figures and ``report.md`` of all methods whose results are complete.
+
+    Parameters
+    ----------
+    dataset, plan, choices, folds
+        What was asked for.
+    sections : Said
+        What is to be said of the sections.
+    results : sequence of UnitResult
+        What was done.
+    failed : mapping of str to UserError
+        What could not be done, and why.
+    out : Path
+        The benchmark's folder.
+
+    Yields
+    ------
+    Progress
+        Once a table or picture.
+    """
+    yield Progress("Writing the report", 0, 0)
+    found = Collected(choices, folds, results)
+    files: list[Path] = []
+    tables: tuple[Table, ...] = ()
+    third = ""
+    if found.labels:
+        tables = tuple(make_tables(dataset, found, sets=plan.sets, nan_as_zero=plan.nan_as_zero))
+        for table in tables:
+            files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
+            files.append(_write(out / "tables" / f"{table.name}.md", markdown(table)))
+        labels = compared(found)
+        genes = best_genes.gene_columns(dataset, found, labels)
+        if genes:
+            third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
+            files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
+            files.append(_write(out / "tables" / "table3.md", third))
+        for path in draw(dataset, found, labels, genes, plan.sets, out / "figures") if plan.figures and labels else ():
+            files.append(path)
+            yield Progress("Drawing figures", len(files), 0, "files")
+    leaks = (said for fold in folds for said in fold.leaks)
+    warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
+    pictures = [path for path in files if path.suffix == ".png"]
+    text = _text(dataset, plan, sections, found, in_order(tables, third), pictures, warnings, failed)
+    files.append(_write(out / "report.md", text))
+    return Outcome(out, tables, warnings, tuple(files))
+
+
+def in_order(tables: Sequence[Table], third: str) -> list[str]:
+    """Return the tables as Markdown in the order of the paper; third is its Table 3, ``""`` where there is none."""
+    written = [markdown(table) for table in tables]
+    written.insert(sum(table.name in ("table1", "table2") for table in tables), third)
+    return [text for text in written if text]
+
+
+def _text(
+    dataset: "Dataset",
+    plan: "Plan",
+    sections: Said,
+    found: Collected,
+    tables: Sequence[str],
+    pictures: Sequence[Path],
+    warnings: Sequence[str],
+    failed: Mapping[str, UserError],
+) -> str:
+    parts = [f"# Benchmark of {markdown_text(dataset.name)}", _setting(dataset, plan, sections, found)]
+    if warnings or dataset.notes:
+        parts += ["## To know before reading the figures", _bullets([*warnings, *dataset.notes])]
+    if failed:
+        said = [f"{name}: {reason}" for name, reason in failed.items()]
+        parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(said)]
+    parts += ["## Tables", _explained(dataset, plan), *tables]
+    if pictures:
+        parts += ["## Figures", _figures(pictures)]
+    parts += ["## Methods", _methods(found), "## Sections", _bullets(sections.each)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _versions(results: Sequence[UnitResult]) -> list[str]:
+    """Say which packages were of several versions, as where a benchmark went on after an upgrade."""
+    there: dict[str, set[str]] = {}
+    for one in results:
+        for name, version in one.about.get("packages", {}).items():
+            there.setdefault(name, set()).add(version)
+    several = [f"{name} {' and '.join(sorted(found))}" for name, found in there.items() if len(found) > 1]
+    if not several:
+        return []
+    return [f"The runs were made with several versions of {', '.join(several)}: differences may be of these."]
+
+
+def _setting(dataset: "Dataset", plan: "Plan", sections: Said, found: Collected) -> str:
+    kind = "a section" if plan.folds == "sample" else "a patient"
+    number = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
+    epochs = f"{number}, for all that have epochs" if plan.epochs else "each method's published epochs"
+    said = [
+        f"Folds: {kind} left out in turn, {len(found.folds)} folds of {len(dataset.rows)} sections.",
+        f"Seeds: {len(found.seeds)}. Budget: {epochs}.",
+        f"Patches: {plan.patch.patch_px} px at {plan.patch.model_mpp} µm/px, the same for all. CMRCNet: preset "
+        f"{plan.preset}, variant {plan.variant}.",
+    ]
+    said += [
+        f"Fold {fold.name}: trained on {', '.join(fold.training)}; tested on {', '.join(fold.test)}; "
+        f"{len(fold.genes):,} genes, chosen on the training sections, of which {len(fold.variable):,} are the union of "
+        f"each one's {N_VARIABLE:,} most variable."
+        for fold in found.folds
+    ]
+    if dataset.paper_size:
+        spots, genes = dataset.paper_size
+        numbers = sorted(len(fold.variable) for fold in found.folds)
+        said.append(
+            f"The paper has {spots:,} spots and {genes:,} genes of {dataset.name}; here are {sections.spots:,} spots "
+            f"and, by fold, {numbers[0]:,} to {numbers[-1]:,} variable genes, chosen without the test section."
+        )
+    return _bullets(said)
+
+
+def _figures(pictures: Sequence[Path]) -> str:
+    """Link every picture; the box plot is shown."""
+    said = (
+        "Each is beside its SVG. Figure 2: PCC of the genes of each set, a dot a gene, means over seeds. The others "
+        "are of seed 0. Figure 3: mean and variance of every gene, predicted over measured. Figure 4: gene-gene "
+        "correlation, in the order of the measured clustering. "
+        "Maps, the paper's figures 5 to 7: measured beside each method, on its colour scale."
+    )
+    links = [f"- [{path.stem}](figures/{path.name})" for path in pictures]
+    shown = [f"![{path.stem}](figures/{path.name})" for path in pictures if path.stem == "figure2"]
+    return "\n\n".join([said, *shown, "\n".join(links)])
+
+
+def _explained(dataset: "Dataset", plan: "Plan") -> str:
+    undefined = "counted as 0" if plan.nan_as_zero else "left out of the mean and counted in the CSV files"
+    least = "a spot with fewer than 100 counts (10 in panels under 1,000 genes)"
+    if plan.score_min_umi is not None:
+        least = f"a spot with fewer than {plan.score_min_umi} counts"
+    said = (
+        "Mean PCC over the genes of a set, then over seeds and test sections. HEG and HVG are the genes of the highest "
+        f"mean and variance in the test section, {AMONG[plan.sets]}. What has no say in a score: {least}, and a gene "
+        f"found at fewer than {MIN_SPOTS} of the other spots. An undefined PCC (a constant gene) is "
+        f"{undefined}.\n\n"
+        f"In parentheses the 95 % interval of {RESAMPLES:,} resamples of folds and genes: it covers which of these "
+        "genes and which of these sections were taken, and is rough for few sections. It does not cover how far new "
+        "patients differ, nor other spots of the same sections, nor another training. "
+        "Δ is the difference to CMRCNet over the genes that both have, in the same resamples, below 0 where CMRCNet is "
+        "better. 'sections' is the range of the sections' own means. 'given depth' is the partial correlation given a "
+        "spot's log total and its square: what is left of a score once sequencing depth is taken out of both sides."
+    )
+    if dataset.paper:
+        others = " Its HEG and HVG are other genes: their values are left out." if plan.sets == "all" else ""
+        folds = "" if plan.folds == "sample" else " The folds here are others: by patient."
+        return f"{said} Beside it the paper's value ({paper.source()}).{others}{folds}"
+    return f"{said} The paper has no values for these sections."
+
+
+def _methods(found: Collected) -> str:
+    lines = ["| method | runs | wall time a run | CPU time a run | machine |", "|---|---|---|---|---|"]
+    notes: list[str] = []
+    ablation = {row.name: f"CMRCNet: {row.title}" for row in ABLATION if row.name != CMRCNET}
+    for method, runs in found.runs.items():
+        title = ablation.get(method, runs[0].title)
+        whole = [run.about for run in runs if not run.about["resumed"]] or [run.about for run in runs]
+        wall, cpu = (sum(about[name] for about in whole) / len(whole) for name in ("wall_s", "cpu_s"))
+        machines = "; ".join(sorted({str(run.about["machine"]) for run in runs}))
+        cells = (markdown_text(title), len(runs), _duration(wall), _duration(cpu), markdown_text(machines))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+        if resumed := sum(run.about["resumed"] for run in runs):
+            notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and gone on with.")
+        for note in dict.fromkeys(note for run in runs for note in run.about["notes"]):
+            notes.append(note if note.startswith(title) else f"{title}: {note}")
+    return "\n".join([*lines, "", _bullets(notes)])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
+
+
+def _write(path: Path, text: str) -> Path:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, "utf-8")
+    return path

@@ -1,0 +1,267 @@
+"""The result of one fold, method and seed: one file, written whole when it is done."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.hdf5 import hdf5_file
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
+from napari_cmrcnet.common.metrics import TOP, dense, heg, hvg, pcc, rmse, spearman
+from napari_cmrcnet.evaluation.depth import partial_pcc
+from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, detected_spots, scored_spots, unscored
+from napari_cmrcnet.evaluation.set_scores import Definition
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import total_genes, totals_of
+
+Array = NDArray[np.float64]
+FORMAT = 2
+_OF_A_GENE = ("pcc", "partial_pcc", "spearman", "rmse", "predicted_mean", "predicted_variance")
+_OF_A_SECTION = ("mean", "variance", "found", "variable", "counted")
+_DEFINITIONS: tuple[Definition, ...] = ("paper", "all")
+_RANKED_BY: tuple[Literal["mean", "variance"], ...] = ("mean", "variance")
+_BLOCK = 256  # genes scored at a time: memory does not grow with their number
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One prediction of a section: several of CMRCNet, one a k; one of the other methods.
+
+    Parameters
+    ----------
+    table : mapping of str to float64 (g,)
+        ``pcc``, ``partial_pcc`` (given the log total and its square), ``spearman``, ``rmse``, ``predicted_mean`` and
+        ``predicted_variance`` of each gene over the spots that count. The correlations are NaN where a gene has no
+        score.
+    drawn : float32 (n, d)
+        Predicted expression of the genes that figures show, at all spots.
+    """
+
+    table: Mapping[str, Array]
+    drawn: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SectionResult:
+    """A test section.
+
+    Parameters
+    ----------
+    section : str
+        Its name.
+    genes : tuple of str
+        Those that are predicted and measured.
+    mean, variance : float64 (g,)
+        Of the measured expression over the spots that count.
+    found : int64 (g,)
+        At how many of these spots a gene was found; at fewer than `MIN_SPOTS` it has no score.
+    variable : bool (g,)
+        Whether it is one of the training sections' highly variable genes, among which the paper ranks.
+    counted : bool (n,)
+        Spots that count: those with enough transcripts.
+    drawn : tuple of str
+        Genes whose predicted expression is kept.
+    outputs : mapping of str to Output
+        By k, or ``""``.
+    """
+
+    section: str
+    genes: tuple[str, ...]
+    mean: Array
+    variance: Array
+    found: NDArray[np.int64]
+    variable: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+    drawn: tuple[str, ...]
+    outputs: Mapping[str, Output]
+
+    def ranked(self, by: Literal["mean", "variance"], n: int, sets: Definition) -> tuple[str, ...]:
+        """Return the n genes of the highest mean (HEG) or variance (HVG), with those that have no score."""
+        rows = np.flatnonzero(self.variable) if sets == "paper" else np.arange(len(self.genes))
+        names = [self.genes[row] for row in rows]
+        return heg(self.mean[rows], names, n) if by == "mean" else hvg(self.variance[rows], names, n)
+
+    def found_enough(self, genes: Sequence[str]) -> list[str]:
+        """Return those of some genes that were found at enough spots to have a score."""
+        enough = {gene for gene, found in zip(self.genes, self.found.tolist(), strict=True) if found >= MIN_SPOTS}
+        return [gene for gene in genes if gene in enough]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitResult:
+    """What one fold, method and seed gave.
+
+    Parameters
+    ----------
+    fold, method, title : str
+        Which.
+    seed : int
+        Of all that is random.
+    sections : tuple of SectionResult
+        The fold's test sections.
+    about : mapping
+        ``settings``, ``wall_s``, ``cpu_s``, ``resumed``, ``machine``, ``packages``, ``notes``.
+    """
+
+    fold: str
+    method: str
+    title: str
+    seed: int
+    sections: tuple[SectionResult, ...]
+    about: Mapping[str, Any]
+
+    def label(self, output: str) -> str:
+        """Return what tables call an output: ``CMRCNet-50``, ``ST-Net``."""
+        return f"{self.title}-{output}" if output else self.title
+
+
+def spots_that_count(section: Section, min_umi: int | None = None) -> tuple[NDArray[np.bool_], Array]:
+    """Return which spots of a measured section count in scores, bool (n,), and the total count of each, float64 (n,).
+
+    Parameters
+    ----------
+    section : Section
+        With counts.
+    min_umi : int, optional
+        Spots with fewer counts do not; see `scored_spots`.
+
+    Raises
+    ------
+    UserError
+        If fewer than three do.
+    """
+    assert section.spots.X is not None
+    totals = totals_of(section.spots)
+    counted = scored_spots(totals, total_genes(section.spots), min_umi)
+    if counted.sum() < 3:
+        raise UserError(
+            f"{int(counted.sum())} of {len(counted)} spots of section {section.name} have enough counts to be scored "
+            f"(most: {totals.max(initial=0):g}); lower --score-min-umi or leave the section out."
+        )
+    return counted, totals
+
+
+def score_section(
+    section: Section,
+    genes: Sequence[str],
+    predicted: Mapping[str, NDArray[np.float32]],
+    *,
+    variable: Collection[str],
+    shown: Sequence[str],
+    min_umi: int | None = None,
+) -> SectionResult:
+    """Score the predictions of a section.
+
+    Parameters
+    ----------
+    section : Section
+        Measured.
+    genes : sequence of str
+        The columns of the predictions, all measured.
+    predicted : mapping of str to (n, g)
+        Predictions.
+    variable : collection of str
+        The training sections' highly variable genes.
+    shown : sequence of str
+        Genes to keep the predicted expression of, besides the top 50.
+    min_umi : int, optional
+        Spots with fewer counts do not count; see `scored_spots`.
+    """
+    counted, totals = spots_that_count(section, min_umi)
+    measured = dense(expression_of(section.spots, genes))[counted]
+    chosen = set(variable)
+    bare = SectionResult(
+        section.name, tuple(genes), measured.mean(axis=0), measured.var(axis=0), detected_spots(measured),
+        np.array([gene in chosen for gene in genes], bool), counted, (), {},
+    )  # fmt: skip
+    known = {gene: column for column, gene in enumerate(genes)}
+    tops = [gene for sets in _DEFINITIONS for by in _RANKED_BY for gene in bare.ranked(by, TOP, sets)]
+    kept = tuple(dict.fromkeys([*tops, *(gene for gene in shown if gene in known)]))
+    columns = [known[gene] for gene in kept]
+    outputs = {
+        name: Output(_scored(measured, values, counted, totals[counted]), np.asarray(values[:, columns], np.float32))
+        for name, values in predicted.items()
+    }
+    return replace(bare, drawn=kept, outputs=outputs)
+
+
+def _scored(
+    measured: Array, predicted: NDArray[np.float32], counted: NDArray[np.bool_], totals: Array
+) -> dict[str, Array]:
+    """Return the scores of each gene over the spots that count."""
+    parts = []
+    for start in range(0, measured.shape[1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        truth, guess = measured[:, block], np.asarray(predicted[counted, block], np.float64)
+        correlations = np.array([pcc(truth, guess), partial_pcc(truth, guess, totals), spearman(truth, guess)])
+        correlations[:, np.array(unscored(truth, guess)) != ""] = np.nan
+        parts.append([*correlations, rmse(truth, guess), guess.mean(axis=0), guess.var(axis=0)])
+    return dict(zip(_OF_A_GENE, np.hstack(parts), strict=True))
+
+
+def save_result(path: Path, result: UnitResult) -> None:
+    """Write a result, whole or not at all."""
+    about = {"format": FORMAT, "fold": result.fold, "method": result.method, "title": result.title,
+             "seed": result.seed, **result.about}  # fmt: skip
+    text = h5py.string_dtype()
+    with hdf5_file(path) as (file, check):
+        file.attrs["about"] = json.dumps(about)
+        for one in result.sections:
+            group = file.create_group(one.section)
+            group.create_dataset("genes", data=list(one.genes), dtype=text)
+            group.create_dataset("drawn", data=list(one.drawn), dtype=text)
+            for column in _OF_A_SECTION:
+                group[column] = getattr(one, column)
+            for name, output in one.outputs.items():
+                part = group.create_group(f"outputs/k{name}")
+                for column in _OF_A_GENE:
+                    part[column] = output.table[column]
+                part.create_dataset("drawn", data=output.drawn, compression="gzip")
+        check()
+
+
+def load_result(path: Path, *, with_drawn: bool = True) -> UnitResult:
+    """Read a result.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    with_drawn : bool
+        Read the predicted expression that figures show; tables do without.
+
+    Raises
+    ------
+    UserError
+        If the file is not one, or of a newer version.
+    """
+    check_hdf5(path)
+    try:
+        with h5py.File(path, "r") as file:
+            about = json.loads(file.attrs["about"])
+            if about.pop("format") != FORMAT:
+                raise UserError(f"{path} was written by another version; remove it to have it made again.")
+            sections = tuple(_section(name, group, with_drawn) for name, group in file.items())
+            fold, method, title = (str(about.pop(name)) for name in ("fold", "method", "title"))
+            return UnitResult(fold, method, title, int(about.pop("seed")), sections, about)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        no_result = f"{path} is not a result of a benchmark ({first_line(error)}); remove it to have it made again."
+        raise cannot_read(path, error, no_result) from error
+
+
+def _section(name: str, group: Any, with_drawn: bool) -> SectionResult:
+    outputs = {}
+    for key, part in group["outputs"].items():
+        table = {column: np.asarray(part[column], np.float64) for column in _OF_A_GENE}
+        drawn = part["drawn"][:] if with_drawn else np.empty((0, part["drawn"].shape[1]), np.float32)
+        outputs[key[1:]] = Output(table, drawn)
+    genes, shown = (tuple(group[of].asstr()[:].tolist()) for of in ("genes", "drawn"))
+    stored = {column: np.asarray(group[column]) for column in _OF_A_SECTION}
+    return SectionResult(name, genes, **stored, drawn=shown, outputs=outputs)

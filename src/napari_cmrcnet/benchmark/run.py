@@ -1,0 +1,271 @@
+"""benchmark(): every method on the same folds, patches and genes, one result at a time."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_cmrcnet.benchmark.dataset import Dataset
+from napari_cmrcnet.benchmark.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
+from napari_cmrcnet.benchmark.method_list import CMRCNET, KS, Choice, choose
+from napari_cmrcnet.benchmark.report import Outcome, write_report
+from napari_cmrcnet.benchmark.results import FORMAT, load_result
+from napari_cmrcnet.benchmark.section_notes import Said, say_of
+from napari_cmrcnet.benchmark.unit import Unit
+from napari_cmrcnet.common.device import choose_device
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import write_json
+from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.parallel import spread
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.set_scores import Definition
+from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
+from napari_cmrcnet.slides.patches import PatchSpec
+from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY, FitConfig, Variant
+from napari_cmrcnet.training.fit_frozen import CHOICES as FROZEN_CHOICES
+from napari_cmrcnet.training.run_folder import describe, differences
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+STEP = "Benchmark"
+BENCHMARK, FOLDS = "benchmark.json", "folds.json"
+_NAMED = 3  # failed runs whose reasons one sentence can hold
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared, and how.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        Of `known_methods`; none: all that can be run.
+    folds : {"sample", "patient"}
+        What is left out in turn.
+    seeds : int
+        How often each method is run, from seed 0.
+    epochs : int, optional
+        The same for every method that has some; else each method's own.
+    preset, variant : str
+        Of CMRCNet.
+    ks : tuple of int
+        Neighbours behind a value of CMRCNet: the first for Table 1 and the ablation, the others for wider gene sets.
+    model : mapping
+        Settings of CMRCNet in place of the preset's.
+    patch : PatchSpec
+        Patches, the same for every method.
+    ablation : bool
+        Run the rows of Table 5, too.
+    device : str
+        As `choose_device` takes it.
+    weights : mapping of str to Path
+        Local weights of encoders by method; ``""``: of every method that cannot do without.
+    sets : {"paper", "all"}
+        Among which genes HEG and HVG are ranked: the training sections' highly variable ones, or all that are
+        predicted. Only the report differs: the same runs give both.
+    score_min_umi : int, optional
+        Spots with fewer counts do not count in scores; see `scored_spots`.
+    nan_as_zero : bool
+        Count undefined PCC as 0, as published tables do.
+    figures : bool
+        Draw the paper's figures.
+    keep : bool
+        Keep the checkpoints of CMRCNet.
+    """
+
+    methods: tuple[str, ...] = ()
+    folds: Kind = "sample"
+    seeds: int = 1
+    epochs: int | None = None
+    preset: Literal["paper", "small", "tiny"] = "paper"
+    variant: Variant = "paper"
+    ks: tuple[int, ...] = KS
+    model: Mapping[str, Any] = field(default_factory=dict)
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    ablation: bool = False
+    device: str = "auto"
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    sets: Definition = "paper"
+    score_min_umi: int | None = None
+    nan_as_zero: bool = False
+    figures: bool = True
+    keep: bool = False
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The methods, checked."""
+        cmrcnet = {"preset": self.preset, "variant": self.variant, "ks": self.ks, "model": dict(self.model)}
+        return choose(self.methods, cmrcnet, ablation=self.ablation, weights=self.weights)
+
+
+def benchmark(
+    dataset: Dataset,
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> Job[Outcome]:
+    """Run every method on every fold and seed, and write the paper's tables and figures.
+
+    The folds with their genes are written first. The result of each fold, method and seed is one file that stands
+    when it is done, so a benchmark that was stopped goes on when it is started again. More methods or seeds may be
+    asked for then; other folds, sections or settings are refused.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Measured sections.
+    plan : Plan
+        What is compared.
+    out : path
+        The folder for everything.
+    workers : int
+        Processes of this machine, among which its cores and GPUs are divided.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, to run on its workers instead. They must see the same paths.
+
+    Yields
+    ------
+    Progress
+        Once a fold, method and seed; with one process also what these yield.
+
+    Returns
+    -------
+    Outcome
+        The estimates and the files.
+
+    Raises
+    ------
+    UserError
+        Before any training: if the sections do not serve, a method is unknown or lacks its weights, or the folder
+        holds a benchmark with other settings. At the end, with the reason for each fold and method that could not be
+        done; the report is then of the others.
+    """
+    out = Path(out).resolve()
+    if not plan.ks or min(plan.ks) < 1:
+        raise UserError("The numbers of neighbours of CMRCNet must be at least one number, each 1 or more.")
+    choices = plan.choices
+    choose_device(plan.device)
+    with only_one(out):
+        dataset, folds, sections = yield from _prepare(dataset, plan, out)
+        units = [
+            Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep, plan.score_min_umi)
+            for seed in range(plan.seeds)
+            for fold in folds
+            for choice in choices
+        ]
+        waiting = [unit for unit in units if not unit.path.exists()]
+        for unit in units:
+            if unit not in waiting:
+                unit.check()
+        yield Progress(STEP, len(units) - len(waiting), len(units), "runs")
+        if waiting:
+            yield from _cut_patches(dataset, plan)
+        failed = yield from spread(
+            waiting, step=STEP, kind="runs", total=len(units), workers=workers, scheduler=scheduler
+        )
+        results = [load_result(unit.path, with_drawn=unit.seed == 0) for unit in units if unit.name not in failed]
+        outcome = yield from write_report(dataset, plan, sections, choices, folds, results, failed, out)
+        if failed:
+            some = [f"{name}: {str(reason).rstrip('.')}" for name, reason in list(failed.items())[:_NAMED]]
+            more = f"; the others' are in {out / 'report.md'}" if len(failed) > _NAMED else ""
+            raise UserError(f"{len(failed)} of {len(units)} runs could not be done: {'; '.join(some)}{more}.")
+        return outcome
+
+
+def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[Dataset, list[Fold], Said]]:
+    """Return the dataset with common names of genes, the folds as they are on record, and what is said of each section.
+
+    Folds are recorded here, or found to be those of this benchmark.
+    """
+    make_folds(dataset.rows, "sample")  # refuses too few sections before they are opened
+    with ExitStack() as slides:
+        sections = []
+        for done, row in enumerate(dataset.rows):
+            yield Progress("Opening sections", done, len(dataset.rows), "sections")
+            sections.append(dataset.open(row.section))
+            slides.enter_context(sections[-1].slide)
+        yield Progress("Opening sections", len(dataset.rows), len(dataset.rows), "sections")
+        dataset, sections = dataset.joined(sections)
+        patients = {section.name: section.patient for section in sections}  # which the spots may name
+        rows = [replace(row, patient=patients[row.section]) for row in dataset.rows]
+        folds = make_folds(rows, plan.folds)
+        said = say_of(dataset, sections, plan.score_min_umi)
+        description = _describe(dataset, plan, sections)
+        if (out / BENCHMARK).exists():
+            _check_same(out, description)
+            if (out / FOLDS).exists():
+                return dataset, _recorded(out / FOLDS), said
+        contents = {name: (about["patches"], about["counts"]) for name, about in description["sections"].items()}
+        chosen = {}
+        for done, section in enumerate(sections):
+            yield Progress("Choosing genes", done, len(sections), "sections")
+            chosen[section.name] = genes_of(section)
+        yield Progress("Choosing genes", len(sections), len(sections), "sections")
+        named = {section.name: section for section in sections}
+        complete = [
+            with_leaks(with_genes(fold, named, chosen, dataset.markers), patients, dataset.replicates, contents)
+            for fold in folds
+        ]
+    write_json(out / BENCHMARK, description)
+    write_json(out / FOLDS, [fold.to_dict() for fold in complete])
+    return dataset, complete, said
+
+
+def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> dict[str, Any]:
+    """Return all that decides the results but what may be added to: methods and seeds."""
+    config = FitConfig(preset=plan.preset, variant=plan.variant, patch=plan.patch, model=plan.model)
+    if any(choice.method == CMRCNET for choice in plan.choices):
+        config.model_config(n_genes=1)  # refuses patches that its encoder cannot read
+    description = describe(sections, config, [cache_key(section, plan.patch) for section in sections], [])
+    settings = {name: description["settings"][name] for name in ("preset", "variant", "patch", "model")}
+    settings |= {
+        "format": FORMAT,
+        "folds": plan.folds,
+        "score_min_umi": plan.score_min_umi,
+        "epochs": plan.epochs,
+        "ks": list(plan.ks),
+        "markers": list(dataset.markers),
+        "map_genes": list(dataset.map_genes),
+        # Which another version of this software may have otherwise.
+        "tuned": TUNED_MODEL | asdict(TUNED_QUERY),
+        "frozen": FROZEN_CHOICES,
+    }
+    return description | {"settings": settings}
+
+
+def _check_same(out: Path, description: dict[str, Any]) -> None:
+    try:
+        begun = json.loads((out / BENCHMARK).read_text("utf-8"))
+        found = differences(begun, description)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(out / BENCHMARK, error) from error
+    if found:
+        raise UserError(
+            f"{out} holds a benchmark that was begun with other input ({'; '.join(found)}); go on with the same, or "
+            "choose another folder."
+        )
+
+
+def _recorded(path: Path) -> list[Fold]:
+    try:
+        return [Fold.from_dict(fold) for fold in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return cannot_read(path, error, f"{path} is not readable ({first_line(error)}); choose another folder.")
+
+
+def _cut_patches(dataset: Dataset, plan: Plan) -> Job[None]:
+    """Cut all patches once, before several processes would cut them at the same time."""
+    for row in dataset.rows:
+        section = dataset.open(row.section)
+        with section.slide:
+            yield from patch_cache(section, plan.patch)

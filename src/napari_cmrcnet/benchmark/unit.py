@@ -1,0 +1,170 @@
+"""One fold, method and seed: the unit of a benchmark that is done, kept and gone on from."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.benchmark.dataset import Dataset
+from napari_cmrcnet.benchmark.folds import Fold
+from napari_cmrcnet.benchmark.machine import machine
+from napari_cmrcnet.benchmark.method_list import Choice
+from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.results import (
+    SectionResult,
+    UnitResult,
+    load_result,
+    save_result,
+    score_section,
+)
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.parallel import own_device
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.retrieval.card import package_versions
+from napari_cmrcnet.slides.patches import PatchSpec
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.benchmark.methods.method import Predictor
+    from napari_cmrcnet.sections.section import Section
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker is sent.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The sections.
+    fold : Fold
+        Which are trained on, and the genes.
+    choice : Choice
+        The method.
+    seed : int
+        Of all that is random.
+    patch : PatchSpec
+        Patches, the same for every method.
+    epochs : int, optional
+        The same for every method that has some.
+    device : str
+        As `choose_device` takes it.
+    out : Path
+        The benchmark's folder.
+    keep : bool
+        Whether checkpoints are kept when the result stands.
+    score_min_umi : int, optional
+        Spots with fewer counts do not count in scores; see `scored_spots`.
+    """
+
+    dataset: Dataset
+    fold: Fold
+    choice: Choice
+    seed: int
+    patch: PatchSpec
+    epochs: int | None
+    device: str
+    out: Path
+    keep: bool = False
+    score_min_umi: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.fold.name}, {self.choice.name}, seed {self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """The result."""
+        return self.out / "results" / self.fold.name / f"{self.choice.name}_seed{self.seed}.h5"
+
+    @property
+    def work(self) -> Path:
+        """Where a training lives that can be gone on with."""
+        return self.out / "trainings" / self.fold.name / f"seed{self.seed}" / self.choice.name
+
+    def run(self) -> Job[None]:
+        """Fit, predict, score, and write the result."""
+        resumed = self.work.exists()
+        wall, cpu = time.perf_counter(), time.process_time()
+        device = own_device(self.device)
+        with ExitStack() as slides:
+            training = tuple(self._open(name, slides) for name in self.fold.training)
+            task = Task(training, self.fold.genes, self.patch, self.seed, self.epochs, device, self.choice.weights)
+            method = self.choice.make(self.work)
+            predictor = yield from method.fit(task)
+            sections = []
+            for name in self.fold.test:
+                sections.append((yield from self._score(predictor, self._open(name, slides))))
+        about = {
+            "settings": {
+                "epochs": self.epochs,
+                "device": device,
+                "weights": self.choice.digest,
+                **_plain(self.choice.settings),
+            },
+            "wall_s": time.perf_counter() - wall,
+            "cpu_s": time.process_time() - cpu,
+            "resumed": resumed,
+            "machine": machine(device),
+            "packages": package_versions(),
+            "notes": list(predictor.notes),
+            "kept": self.keep,
+        }
+        result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
+        save_result(self.path, result)
+        self.tidy()
+
+    def check(self) -> None:
+        """Refuse a result that stands and was made with other weights; all else is on record for the whole benchmark.
+
+        What its training left is removed, as by `tidy`, unless it was kept when it was made.
+
+        Raises
+        ------
+        UserError
+            With the file.
+        """
+        about = load_result(self.path, with_drawn=False).about
+        made, now = about["settings"].get("weights"), self.choice.digest
+        if made != now:
+            raise UserError(
+                f"{self.path} was made {'with other' if made else 'without'} weights of the encoder; give the same "
+                "again, or choose another folder."
+            )
+        if not about["kept"]:
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the training of a result that stands, unless it is to be kept."""
+        if not self.keep and self.work.exists():
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _open(self, name: str, slides: ExitStack) -> "Section":
+        section = self.dataset.open(name)
+        slides.enter_context(section.slide)
+        return section
+
+    def _score(self, predictor: "Predictor", section: "Section") -> Job[SectionResult]:
+        each: Callable[..., Job[Any]] | None = getattr(predictor, "predict_each", None)
+        predicted = (yield from each(section)) if each else {"": (yield from predictor.predict(section))}
+        columns = [column for column, gene in enumerate(self.fold.genes) if gene in section.spots.var_names]
+        genes = [self.fold.genes[column] for column in columns]
+        scored = {name: np.asarray(values)[:, columns] for name, values in predicted.items()}
+        return score_section(
+            section,
+            genes,
+            scored,
+            variable=self.fold.variable,
+            shown=self.dataset.shown,
+            min_umi=self.score_min_umi,
+        )
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    return {name: value if isinstance(value, str | int | float | bool | list | dict) else str(value)
+            for name, value in settings.items()}  # fmt: skip

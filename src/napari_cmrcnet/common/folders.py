@@ -1,0 +1,82 @@
+"""What a folder is that is not read here, so that the sentence which refuses it can say so."""
+
+import json
+from pathlib import Path
+
+from napari_cmrcnet.common.errors import cannot_read
+from napari_cmrcnet.common.spaceranger_files import holds_output
+
+_SHOWN = 4  # names in a sentence
+_CELLS = "bin its transcripts to spots, and give those as h5ad with obsm['spatial'] in pixels of the slide"
+
+# A file that only its output has, and what that is.
+_PLATFORMS = (
+    ("experiment.xenium", "the output of Xenium"),
+    ("transcripts.parquet", "the output of Xenium"),
+    ("*_exprMat_file.csv*", "the output of CosMx"),
+    ("cell_by_gene.csv*", "the output of MERSCOPE"),
+)
+
+
+def known_folder(path: Path) -> str | None:
+    """Return a sentence that says what a folder is and what to do, if it is known and not read as a slide; else None.
+
+    Raises
+    ------
+    UserError
+        If the system does not let it be looked into.
+    """
+    if not path.is_dir():
+        return None
+    try:
+        found = next((said for look in (_zarr, _platform, _output, _several) if (said := look(path))), None)
+    except OSError as error:
+        raise cannot_read(path, error, "") from error
+    return found and f"{path} {found}."
+
+
+def unknown_folder(path: Path) -> str:
+    """Return a sentence that says what lies in a folder that is nothing known."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    if not names:
+        return f"{path} is an empty folder; give the slide or the spots."
+    return f"{path} is neither a DICOM slide nor an output of Space Ranger (it holds {_some(names)}); give one of them."
+
+
+def _zarr(path: Path) -> str | None:
+    attributes: dict[str, object] = {}
+    for name in (".zattrs", "zarr.json"):
+        if (path / name).is_file():
+            try:
+                content = json.loads((path / name).read_text("utf-8-sig"))
+                attributes |= content.get("attributes", content)
+            except (ValueError, AttributeError, TypeError, RecursionError):
+                continue
+    if "spatialdata_attrs" in attributes or ((path / "tables").is_dir() and (path / "shapes").is_dir()):
+        return "is a SpatialData store; write its table of counts as h5ad, with obsm['spatial'], and give that"
+    if attributes.get("encoding-type") == "anndata":
+        return "is an AnnData zarr store; write it as h5ad (AnnData.write_h5ad), and give that"
+    return None
+
+
+def _platform(path: Path) -> str | None:
+    name = next((name for pattern, name in _PLATFORMS if next(path.glob(pattern), None)), None)
+    return name and f"is {name}, which measures molecules in cells instead of spots; {_CELLS}"
+
+
+def _output(path: Path) -> str | None:
+    if not holds_output(path):
+        return None
+    return "is an output of Space Ranger; give it as the spots, and the full-resolution image as the slide"
+
+
+def _several(path: Path) -> str | None:
+    """Name the folders in it that are outputs themselves."""
+    names = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and holds_output(folder)]
+    if not names:
+        return None
+    return f"holds outputs of Space Ranger in its folders ({_some(names)}); give the folder of one"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

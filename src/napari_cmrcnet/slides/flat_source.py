@@ -1,0 +1,284 @@
+"""Pictures without a pyramid: PNG and JPEG in memory, and lower levels for what is too large to show at once.
+
+The lower levels are built once, in the cache folder, one tiled TIFF file a level, without loss. They are keyed by the
+slide's path, size and time of change, not by its content: hashing 10 GB at every opening would cost more than reading
+what is asked for.
+"""
+
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_folder
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.slides.checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
+from napari_cmrcnet.slides.colours import over_white
+from napari_cmrcnet.slides.orientation import exif_orientation
+from napari_cmrcnet.slides.source import Level, Pixels, PixelTag, Source, level_downsample
+from napari_cmrcnet.slides.tiff_source import TiffSource
+from napari_cmrcnet.slides.tile_reader import TileReader
+
+SHOWN_PIXELS = 2**24  # 4096 × 4096: what is shown, and kept in memory, without a pyramid
+MAX_PICTURE_PIXELS = 2**30  # 3 GB decoded, which a JPEG or PNG needs once
+MAX_TILE_PIXELS = 2**22  # of larger ones, such as a picture in a single strip, the full resolution is kept too
+TILE = 256
+LAST_LEVEL = 1024  # a level is halved until neither side is longer
+
+Report = Callable[[Progress], None]
+
+
+class PictureSource(Source):
+    """A PNG or JPEG picture, decoded into memory. Its resolution tag is not used: it is the printer's.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : bytes
+        Its content.
+
+    Raises
+    ------
+    UserError
+        If it is damaged, cut short, larger than 2^30 pixels, or in the colours of a printer (CMYK).
+    """
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path, self._data = path, data
+        try:
+            self.format, width, height = _header(path, data)
+        except ValueError as error:
+            raise damaged(path, error) from error
+        if width * height > MAX_PICTURE_PIXELS:
+            raise UserError(
+                f"{path} has {width} × {height} pixels, too many for a {self.format} file; save it as a tiled TIFF "
+                "pyramid."
+            )
+        self._shape = (height, width, 3)
+        self.orientation = exif_orientation(data)
+        if width * height <= SHOWN_PIXELS:
+            _ = self._pixels  # damage is told at once; a larger one is decoded only to build its pyramid
+        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
+        self.tile_sizes: tuple[tuple[int, int], ...] = ((TILE, TILE),)
+        self.tag = PixelTag(note=f"a {self.format} file's resolution tag is the printer's and is not used")
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        try:
+            decode = imagecodecs.png_decode if self.format == "PNG" else imagecodecs.jpeg_decode
+            pixels = _picture_rgb(decode(self._data))
+            if pixels.shape != self._shape:
+                (height, width, _), (rows, columns, _) = self._shape, pixels.shape
+                raise ValueError(f"its header claims {width} × {height} pixels, but it holds {columns} × {rows}")
+        except Exception as error:  # codecs raise whatever the damaged bytes meet
+            raise damaged(self._path, error) from error
+        return pixels
+
+    def read_tile(self, level: int, row: int, column: int) -> Pixels:  # noqa: ARG002  it has one level
+        """Return a view of one tile."""
+        return self._pixels[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile as the file has it."""
+        if self._shape[0] * self._shape[1] > (Image.MAX_IMAGE_PIXELS or 0):  # Pillow warns of larger ones
+            return b""
+        try:
+            with Image.open(io.BytesIO(self._data)) as image:
+                return image.info.get("icc_profile") or b""
+        except (OSError, ValueError, SyntaxError):
+            return b""
+
+    def close(self) -> None:
+        """Let go of the pixels."""
+        self.__dict__.pop("_pixels", None)
+
+
+def _header(path: Path, data: bytes) -> tuple[str, int, int]:
+    """Return format, width and height of a picture, from its header."""
+    if data[:4] == b"\x89PNG":
+        return "PNG", *png_size(data)
+    width, height, components, scan = jpeg_size(data)
+    if components not in (1, 3):
+        raise UserError(f"{path} has {components} colours as for a printer (CMYK); save it again in RGB.")
+    if data.find(b"\xff\xd9", scan) < 0:
+        raise ValueError("its end is missing")
+    return "JPEG", width, height
+
+
+def _picture_rgb(samples: Any) -> Pixels:
+    """Turn a decoded picture, grey or RGB with or without transparency, into 8-bit RGB."""
+    if samples.dtype == np.uint16:
+        samples = (samples >> 8).astype(np.uint8)
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    colours = 1 if samples.shape[2] < 3 else 3
+    rgb = np.broadcast_to(samples[..., :colours], (*samples.shape[:2], 3))
+    if samples.shape[2] > colours:
+        return over_white(rgb, samples[..., colours:])
+    return np.ascontiguousarray(rgb)
+
+
+class StackedSource(Source):
+    """Sources of one level each, as the levels of one slide.
+
+    Parameters
+    ----------
+    sources : list of Source
+        The full resolution first; format and pixel size are the ones of ``first``.
+    first : Source
+        The slide as the user gave it.
+    """
+
+    def __init__(self, sources: list[Source], first: Source) -> None:
+        self._sources, self._first = sources, first
+        sizes = [(source.levels[0].width, source.levels[0].height) for source in sources]
+        self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
+        self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
+        self.format, self.tag, self.bounds = first.format, first.tag, first.bounds
+        self.orientation, self.notes = first.orientation, first.notes
+
+    def read_tile(self, level: int, row: int, column: int) -> Pixels:
+        """Decode one tile, uint8 (height, width, 3)."""
+        return self._sources[level].read_tile(0, row, column)
+
+    def icc_profile(self) -> bytes:
+        """Return the profile of the slide as the user gave it."""
+        return self._first.icc_profile()
+
+    def close(self) -> None:
+        """Close all files."""
+        for source in self._sources:
+            source.close()
+
+
+def with_overview(path: Path, source: Source, report: Report | None = None) -> Source:
+    """Give a slide of one level the lower levels that it lacks, from the cache or built now.
+
+    Parameters
+    ----------
+    path : Path
+        The slide.
+    source : Source
+        The same, open. It is closed, and its pixels are freed, where the cache holds the full resolution too.
+    report : callable, optional
+        Called with the progress of building; an error it raises ends the building, and nothing is left.
+
+    Returns
+    -------
+    Source
+        The slide as given where it is small or has levels already.
+
+    Raises
+    ------
+    UserError
+        If a TIFF file holds so little for its size in pixels that its tiles cannot be a slide's.
+    """
+    size = source.levels[0]
+    if len(source.levels) > 1 or size.width * size.height <= SHOWN_PIXELS:
+        return source
+    if isinstance(source, TiffSource):
+        check_expansion(path, source.levels, [path])
+    tile_height, tile_width = source.tile_sizes[0]
+    whole = isinstance(source, PictureSource) or tile_height * tile_width > MAX_TILE_PIXELS
+    folder = cache_folder("overviews") / _key(path)
+    try:
+        levels = _open_levels(folder)
+    except (UserError, OSError):  # none yet, or damaged since
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic_folder(folder) as temporary:
+            _build(temporary, source, whole, report)
+        trim_cache("overviews")
+        levels = _open_levels(folder)
+    mark_used(folder)
+    if whole:
+        source.close()
+        return StackedSource(levels, source)
+    return StackedSource([source, *levels], source)
+
+
+def _key(path: Path) -> str:
+    facts = path.stat()
+    text = f"overview 1\n{path.resolve()}\n{facts.st_size}\n{facts.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _open_levels(folder: Path) -> list[Source]:
+    with ExitStack() as opened:
+        levels: list[Source] = []
+        for file in sorted(folder.iterdir()):
+            tiff = open_tiff(file)
+            opened.callback(tiff.close)
+            levels.append(TiffSource(file, tiff))
+        opened.pop_all()
+        return levels
+
+
+def _build(folder: Path, source: Source, whole: bool, report: Report | None) -> None:
+    """Write the levels, each from the one before: ``00.tif``, a copy, where asked; ``01.tif`` and so on."""
+    with ExitStack() as opened:
+        if whole:
+            source = _write_level(folder / "00.tif", source, 1, report)
+            opened.callback(source.close)
+        number = 0
+        while max(source.levels[0].width, source.levels[0].height) > LAST_LEVEL:
+            number += 1
+            source = _write_level(folder / f"{number:02}.tif", source, 2, report)
+            opened.callback(source.close)
+
+
+def _write_level(file: Path, source: Source, shrink: int, report: Report | None) -> Source:
+    """Write one level of a source, made ``shrink`` times smaller, and open it."""
+    size = source.levels[0]
+    shape = (-(-size.height // shrink), -(-size.width // shrink), 3)
+    tifffile.imwrite(
+        file,
+        _shrunken_tiles(source, shape, shrink, report),
+        shape=shape,
+        dtype=np.uint8,
+        photometric="rgb",
+        tile=(TILE, TILE),
+        compression="zstd",
+        compressionargs={"level": 1},
+        predictor=True,
+        bigtiff=True,
+        metadata=None,
+        maxworkers=1,
+    )
+    return TiffSource(file, open_tiff(file))
+
+
+def _shrunken_tiles(
+    source: Source, shape: tuple[int, int, int], shrink: int, report: Report | None
+) -> Iterator[Pixels]:
+    """Yield the tiles of the next level in file order; a damaged tile is white in the copies made from it."""
+    reader = TileReader(source)
+    side = TILE * shrink
+    size = source.levels[0]
+    for y in range(0, shape[0], TILE):
+        if report is not None:
+            report(Progress("Building the overview", y, shape[0], "rows"))
+        for x in range(0, shape[1], TILE):
+            region = reader.read(0, x * shrink, y * shrink, side, side, skip_damaged=shrink > 1)
+            yield region if shrink == 1 else _halved(region, size.width - x * shrink, size.height - y * shrink)
+
+
+def _halved(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Average 2 × 2 pixels; of an odd image, the last column and row (at ``width``, ``height``) count twice."""
+    if 0 < width < pixels.shape[1]:
+        pixels[:, width] = pixels[:, width - 1]
+    if 0 < height < pixels.shape[0]:
+        pixels[height] = pixels[height - 1]
+    quads = pixels.reshape(pixels.shape[0] // 2, 2, pixels.shape[1] // 2, 2, 3)
+    return np.asarray((quads.sum(axis=(1, 3), dtype=np.uint16) + 2) >> 2, dtype=np.uint8)

@@ -1,0 +1,141 @@
+"""Patches cut once and kept: training reads them sixty times, and must not decode a slide each time."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file, sha256
+from napari_cmrcnet.common.locks import when_free
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
+from napari_cmrcnet.slides.source import tiles_folder
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
+
+# Counted up when the same slide would give other pixels, so that no old cache is taken for a new one.
+CACHE_VERSION = 1
+
+
+def slide_digest(path: str | os.PathLike[str]) -> str:
+    """Return a SHA-256 of all files that make up a slide.
+
+    A folder, the data folder beside an MRXS file and the instances beside a DICOM file belong to the slide.
+    """
+    path = Path(path)
+    files = sorted(_slide_files(path))
+    if files == [path]:
+        return _digest(path)
+    manifest = [(file.relative_to(path.parent).as_posix(), _digest(file)) for file in files]
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    """Return a file's hash, read once in a process as long as the file stays as it is: a slide has gigabytes."""
+    about = file.stat()
+    return _digest_of(file, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(file: Path, _size: int, _changed: int) -> str:
+    return sha256(file)
+
+
+def _slide_files(path: Path) -> Iterable[Path]:
+    if path.is_dir():
+        return (file for file in path.rglob("*") if file.is_file())
+    if (tiles := tiles_folder(path)) is not None:
+        return [path, *(file for file in tiles.rglob("*") if file.is_file())]
+    if path.suffix.lower() == ".dcm":
+        return path.parent.glob("*.dcm")
+    return [path]
+
+
+def cache_key(section: "Section", spec: PatchSpec) -> str:
+    """Return the name under which a section's patches are kept: a hash of all that decides their pixels."""
+    settings = [CACHE_VERSION, slide_digest(section.slide.path), spec.patch_px, spec.model_mpp, section.mpp]
+    key = hashlib.sha256(json.dumps(settings).encode())
+    key.update(np.ascontiguousarray(section.xy, dtype="<f8").tobytes())
+    return key.hexdigest()[:32]
+
+
+def patch_cache(section: "Section", spec: PatchSpec, key: str | None = None) -> Job[NDArray[np.uint8]]:
+    """Cut the patches at a section's spots, or find them where they were cut before.
+
+    Parameters
+    ----------
+    section : Section
+        Slide and spots.
+    spec : PatchSpec
+        Size and resolution of a patch.
+    key : str, optional
+        From `cache_key`, where it is known already: the hash reads the whole slide file.
+
+    Yields
+    ------
+    Progress
+        Once a batch of patches.
+
+    Returns
+    -------
+    read-only memory map, uint8 (n, patch_px, patch_px, 3)
+        Patches in the order of the spots; its ``filename`` is the cache file.
+
+    Raises
+    ------
+    UserError
+        If patches cannot be read from the slide (which, and how many), or the disk is full. No file is left.
+    """
+    path = cache_folder("patches") / f"{key or cache_key(section, spec)}.npy"
+    shape = (len(section.xy), spec.patch_px, spec.patch_px, 3)
+    patches = _open_cache(path, shape)
+    if patches is None:
+        with (yield from when_free(path)):
+            patches = _open_cache(path, shape)  # another process may have cut them meanwhile
+            if patches is None:
+                yield from _cut(section, spec, path, shape)
+                trim_cache("patches")
+                patches = _open_cache(path, shape)
+    if patches is None:
+        raise UserError(f"{path} was removed while it was read; start again.")
+    mark_used(path)
+    return patches
+
+
+def _open_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    try:
+        patches: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):  # absent, or not what was written: cut again
+        return None
+    return patches if patches.shape == shape and patches.dtype == np.uint8 else None
+
+
+def _cut(section: "Section", spec: PatchSpec, path: Path, shape: tuple[int, ...]) -> Job[None]:
+    step = f"Cutting patches of {section.name}"
+    unreadable: list[int] = []
+    done = 0
+    yield Progress(step, 0, shape[0], "patches")
+    with atomic_file(path) as temporary, open(temporary, "wb") as stream:
+        # Written, not memory-mapped: a full disk is then an error, where a map would end the process.
+        npy.write_array_header_2_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        start = stream.tell()
+        for batch in read_patches(section.slide, section.xy, spec, section.mpp):
+            for row, pixels in zip(batch.rows.tolist(), batch.pixels, strict=True):
+                stream.seek(start + row * pixels.nbytes)
+                stream.write(np.ascontiguousarray(pixels).data)
+            unreadable += batch.unreadable.tolist()
+            done += len(batch.rows)
+            yield Progress(step, done, shape[0], "patches")
+        if unreadable:
+            names = section.spots.obs_names[sorted(unreadable)]
+            raise unreadable_error(section.slide, names.tolist(), shape[0])

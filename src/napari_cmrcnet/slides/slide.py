@@ -1,0 +1,189 @@
+"""A Slide: a lazily read pyramid with its pixel size, whatever file it comes from."""
+
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import cannot_read, first_line
+from napari_cmrcnet.common.files import check_name
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.slides import orientation
+from napari_cmrcnet.slides.choose_reader import open_source
+from napari_cmrcnet.slides.flat_source import with_overview
+from napari_cmrcnet.slides.resample import Resampler, axis_parts
+from napari_cmrcnet.slides.source import Bounds, Level, Pixels, Source, TileError
+from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, TileReader
+
+__all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
+
+BAND_PIXELS = 2**22  # read at once for a thumbnail
+THUMBNAIL_COLUMNS = 256  # resampled at once
+
+
+class Slide:
+    """An open slide. Made by `open_slide`; a context manager; read from any thread; not picklable (reopen by path).
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of a DICOM slide.
+    source : Source
+        The same, open.
+
+    Attributes
+    ----------
+    levels : tuple of Level
+        The pyramid, full resolution first.
+    shape : (int, int)
+        Height and width of the full resolution.
+    mpp : float or None
+        µm per pixel by the slide's own tag; None where there is none, or none that is plausible (0.1–2.0).
+    mpp_source, mpp_note : str
+        Which tag, ``"none"`` without; what other tags said and why they are not believed.
+    bounds : Bounds or None
+        The scanned part, where the image is larger than that; None where it is all of it.
+    orientation : int
+        How it asks to be shown, of TIFF's tag Orientation: 1 to 8; it is not turned, see `orientation`.
+    notes : tuple of str
+        What should be known of how it is read: which focal plane, that it is grey; a sentence each.
+    format : str
+        ``"Aperio SVS"``, ``"tiled TIFF"``, ``"DICOM"``, ``"JPEG"`` …
+    tile_sizes : tuple of (int, int)
+        Height and width of the tiles of each level.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        self.path = path
+        self.levels = source.levels
+        self.tile_sizes = source.tile_sizes
+        self.shape = (source.levels[0].height, source.levels[0].width)
+        self.format, self.bounds, self.orientation = source.format, source.bounds, source.orientation
+        self.notes = (*source.notes, *filter(None, [orientation.said_of(source.orientation)]))
+        self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
+        self._source = source
+        self._reader = TileReader(source)
+        # Closed with the last who holds it, too: that may be a layer, and nothing tells us when it is removed.
+        self._close = weakref.finalize(self, source.close)
+
+    def read_region(self, x: int, y: int, width: int, height: int, level: int = 0) -> Pixels:
+        """Return a rectangle, uint8 (height, width, 3), white outside the slide.
+
+        Parameters
+        ----------
+        x, y : int
+            Top-left corner in full-resolution pixels.
+        width, height, level : int
+            Size in pixels of that level.
+
+        Raises
+        ------
+        TileError
+            If a tile in it is damaged.
+        """
+        downsample = self.levels[level].downsample
+        return self.read_level(round(x / downsample), round(y / downsample), width, height, level)
+
+    def read_level(self, x: int, y: int, width: int, height: int, level: int, *, skip_damaged: bool = False) -> Pixels:
+        """Return a rectangle as `read_region` does, its corner too in pixels of the level.
+
+        With ``skip_damaged``, tiles that cannot be decoded are white, as where a slide is only looked at.
+        """
+        return self._reader.read(level, x, y, width, height, skip_damaged=skip_damaged)
+
+    def tile_reader(self, capacity: int = CACHE_BYTES, through: Callable[[Pixels], Pixels] | None = None) -> TileReader:
+        """Return a reader with tiles of its own, for who reads in an order of their own, or in other colours.
+
+        Parameters
+        ----------
+        capacity : int
+            Bytes of tiles to keep.
+        through : callable, optional
+            What each tile is passed through when it is decoded.
+        """
+        return TileReader(self._source, capacity, through)
+
+    def icc_profile(self) -> bytes:
+        """Return the ICC profile of the colours as the file has it, empty without one; no reader here applies it."""
+        return self._source.icc_profile()
+
+    def level_for(self, scale: float) -> int:
+        """Return the smallest level that still has as much detail as one pixel for ``scale`` full-resolution ones."""
+        detailed = [i for i, level in enumerate(self.levels) if level.downsample <= scale * (1 + 1e-6)]
+        return max(detailed, key=lambda i: self.levels[i].downsample, default=0)
+
+    def thumbnail(self, max_px: int) -> Pixels:
+        """Return the whole slide, at most ``max_px`` on its longer side, uint8 (h, w, 3).
+
+        Area averaged from the nearest level above; damaged tiles are white.
+        """
+        height, width = self.shape
+        scale = max(1.0, max(height, width) / max_px)
+        index = self.level_for(scale)
+        level = self.levels[index]
+        out = np.empty((max(1, round(height / scale)), max(1, round(width / scale)), 3), np.uint8)
+        columns = list(axis_parts(level.width, out.shape[1], THUMBNAIL_COLUMNS))
+        band = max(1, int(BAND_PIXELS / level.width * out.shape[0] / level.height))
+        for rows in axis_parts(level.height, out.shape[0], band):
+            top, bottom = rows.input.start, rows.input.stop
+            pixels = self._reader.read(index, 0, top, level.width, bottom - top, skip_damaged=True)
+            for part in columns:
+                out[rows.output, part.output] = Resampler(rows.weights, part.weights)(pixels[:, part.input])
+        return out
+
+    def close(self) -> None:
+        """Close the file and forget its tiles."""
+        self._reader.cache.clear()
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Slide({str(self.path)!r}, {self.format}, {self.shape[1]} × {self.shape[0]})"
+
+
+def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] | None = None) -> Slide:
+    """Open a slide, whatever its format: the content counts, not the file's name.
+
+    Scanner formats are read through OpenSlide (SVS, NDPI, MRXS, SCN, BIF, DICOM …), TIFF and SVS with JPEG tiles
+    directly, and PNG and JPEG pictures. Where both can read a TIFF, the one that sees more pyramid levels does. What of
+    CZI OpenSlide cannot read, VSI and iSyntax are read through fastslide where it is installed; OME-Zarr through zarr.
+
+    Parameters
+    ----------
+    path : path
+        The file; for DICOM any instance of the slide, or the folder with all of them.
+    report : callable, optional
+        Called with the progress where a large picture without a pyramid gets one, once, in the cache folder.
+
+    Returns
+    -------
+    Slide
+        To be closed, or used in a ``with`` block.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, empty, cut short, damaged, unsafe to decode, or no slide.
+    """
+    path = Path(path)
+    check_name(path)
+    try:
+        source = open_source(path)
+    except OSError as error:
+        raise cannot_read(path, error, f"{path} cannot be opened ({first_line(error)}).") from error
+    try:
+        return Slide(path, with_overview(path, source, report))
+    except BaseException:  # a full disk, or cancelled
+        source.close()
+        raise

@@ -1,0 +1,147 @@
+"""OME-Zarr pictures (https://ngff.openmicroscopy.org, 0.4 and 0.5), read by chunks through the zarr that is there."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.slides.checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion, damaged
+from napari_cmrcnet.slides.planes import (
+    BRIGHTFIELD,
+    UnsupportedError,
+    check_bright,
+    check_names,
+    focal_plane,
+)
+from napari_cmrcnet.slides.source import Level, Pixels, Source, TileError, judge_mpp, level_downsample
+
+BLOCK = 256  # smallest side that is read at once, in whole chunks
+LARGEST_TEXT = 2**22  # bytes of attributes
+MICROMETRES = {
+    "meter": 1e6,
+    "millimeter": 1e3,
+    "micrometer": 1.0,
+    "nanometer": 1e-3,
+    "angstrom": 1e-4,
+    "inch": 25_400.0,
+}
+
+
+def is_ome_zarr(folder: Path) -> bool:
+    """Tell whether a folder is an OME-Zarr picture, from its attributes alone."""
+    attributes = _attributes(folder)
+    return "multiscales" in attributes or "bioformats2raw.layout" in attributes
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """Return a group's attributes of OME, of version 0.5 (zarr 3) or before (zarr 2); empty where there are none."""
+    for name, within in (("zarr.json", ("attributes", "ome")), (".zattrs", ())):
+        with suppress(OSError, ValueError, RecursionError):
+            with open(folder / name, "rb") as stream:
+                found = json.loads(stream.read(LARGEST_TEXT))
+            for part in within:
+                found = found.get(part, {}) if isinstance(found, dict) else {}
+            if isinstance(found, dict):
+                return found
+    return {}
+
+
+class ZarrSource(Source):
+    """An OME-Zarr picture: arrays of one picture at several sizes, in colour.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; of one that bioformats2raw has written, its first picture is read.
+
+    Raises
+    ------
+    UserError
+        If zarr is not installed, the folder is damaged, or the picture is not in colour with 8 or 16 bits.
+    """
+
+    format = "OME-Zarr"
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import zarr
+        except ImportError as error:
+            raise UserError(f"{path} needs one more package to be read: pip install zarr") from error
+        self._path = path
+        attributes = _attributes(path)
+        folder = path if "multiscales" in attributes else path / "0"
+        attributes = attributes if folder == path else _attributes(folder)
+        try:
+            picture = attributes["multiscales"][0]
+            group = zarr.open_group(str(folder), mode="r")
+            self._arrays: list[Any] = [group[each["path"]] for each in picture["datasets"]]
+            self._axes = [axis["name"] if isinstance(axis, dict) else str(axis) for axis in picture["axes"]]
+            self._take(picture, attributes)
+        except (UnsupportedError, UserError) as error:
+            advice = f"; {error.advice}" if isinstance(error, UnsupportedError) else ""
+            raise UserError(f"{path} cannot be read: {error}{advice}.") from error if advice else None
+        except Exception as error:  # whatever the damaged part makes zarr raise, and metadata of odd kinds
+            raise damaged(path, error) from error
+
+    def _take(self, picture: dict[str, Any], attributes: dict[str, Any]) -> None:
+        first, at = self._arrays[0], {name: self._axes.index(name) for name in self._axes}
+        sizes = [(each.shape[at["x"]], each.shape[at["y"]]) for each in self._arrays]
+        colours = first.shape[at["c"]] if "c" in at else 1
+        if colours != 3 or first.dtype not in (np.uint8, np.uint16):
+            raise UnsupportedError(
+                f"it has {colours} channel{'s' * (colours != 1)} of {first.dtype}, not one image in colour", BRIGHTFIELD
+            )
+        check_names([str(each.get("label") or "") for each in attributes.get("omero", {}).get("channels", [])])
+        for each, size in zip(self._arrays, sizes, strict=True):
+            if np.prod(each.chunks) > MAX_TILE_PIXELS or not 0 < size[0] * size[1] <= MAX_PIXELS:
+                raise UnsupportedError(
+                    f"it has chunks of {each.chunks} in {each.shape} pixels", "save it in smaller ones"
+                )
+        self._plane, note = focal_plane(first.shape[at["z"]] if "z" in at else 1)
+        self.notes = (note,) if note else ()
+        self.levels = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
+        check_expansion(self._path, self.levels, (file for file in self._path.rglob("*") if file.is_file()))
+        self.tile_sizes = tuple(tuple(_side(each.chunks[at[axis]]) for axis in "yx") for each in self._arrays)  # type: ignore[misc]
+        self.tag = judge_mpp(_claims(picture, at))
+        check_bright(self)
+
+    def read_tile(self, level: int, row: int, column: int) -> Pixels:
+        """Decode the chunks of one tile, uint8 (height, width, 3)."""
+        height, width = self.tile_sizes[level]
+        part = {"y": slice(row * height, (row + 1) * height), "x": slice(column * width, (column + 1) * width)}
+        part |= {"c": slice(None), "z": self._plane}  # type: ignore[dict-item]
+        try:
+            pixels = np.asarray(self._arrays[level][tuple(part.get(axis, 0) for axis in self._axes)])
+        except Exception as error:  # codecs raise whatever the damaged bytes meet
+            raise TileError(
+                f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {first_line(error)}); "
+                "copy or download it again."
+            ) from error
+        pixels = pixels.transpose([[axis for axis in self._axes if axis in "cyx"].index(axis) for axis in "yxc"])
+        return np.ascontiguousarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+def _side(chunk: int) -> int:
+    """Return the side of a tile: of whole chunks."""
+    return chunk * max(1, -(-BLOCK // chunk))
+
+
+def _claims(picture: dict[str, Any], at: dict[str, int]) -> list[tuple[str, float, float]]:
+    """Return the pixel size that the scales of picture and full resolution make, where both axes have a unit."""
+    sizes = []
+    for axis in "xy":
+        about = picture["axes"][at[axis]]
+        unit = MICROMETRES.get(str(about.get("unit"))) if isinstance(about, dict) else None
+        if unit is None:
+            return []
+        for each in (picture["datasets"][0], picture):
+            for step in each.get("coordinateTransformations", []):
+                unit *= float(step["scale"][at[axis]]) if step.get("type") == "scale" else 1.0
+        sizes.append(unit)
+    return [("OME-Zarr scale", sizes[0], sizes[1])]

@@ -1,0 +1,1 @@
+"""Synthetic sections, for the sample, the tests and a first try."""

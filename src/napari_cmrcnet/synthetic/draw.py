@@ -1,0 +1,172 @@
+"""The synthetic tissue drawn as haematoxylin and eosin.
+
+Amounts of the two stains are painted first; light is absorbed by the Beer–Lambert law, with stain vectors
+that differ a little from section to section as they do from laboratory to laboratory.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.special import expit
+
+from napari_cmrcnet.synthetic.genes import CELL_TYPES
+from napari_cmrcnet.synthetic.nuclei import lay_nuclei
+from napari_cmrcnet.synthetic.regions import (
+    ADIPOSE,
+    GLAND,
+    GLASS,
+    IMMUNE,
+    INFLAMED,
+    MUSCLE,
+    NECROSIS,
+    STROMA,
+    TUMOUR_HIGH,
+    TUMOUR_LOW,
+    smooth_noise,
+)
+from napari_cmrcnet.synthetic.tissue import Tissue
+
+Field = NDArray[np.float32]
+
+MPP = 0.5  # the full resolution of a synthetic slide, µm per pixel
+
+# Optical density of a unit of stain in red, green and blue (Macenko et al. 2009, the usual reference).
+_HAEMATOXYLIN = np.array([0.5626, 0.7201, 0.4062])
+_EOSIN = np.array([0.2159, 0.8012, 0.5581])
+
+# Ground of each compartment: eosin, haematoxylin, contrast of its fibres.
+_GROUND = {
+    STROMA: (0.42, 0.05, 0.17),
+    INFLAMED: (0.32, 0.08, 0.10),
+    TUMOUR_HIGH: (0.30, 0.30, 0.02),
+    TUMOUR_LOW: (0.46, 0.07, 0.02),
+    IMMUNE: (0.20, 0.18, 0.02),
+    NECROSIS: (0.62, 0.07, 0.05),
+    GLAND: (0.44, 0.16, 0.02),
+    MUSCLE: (0.72, 0.07, 0.15),
+    ADIPOSE: (0.42, 0.08, 0.00),
+}
+# Cytoplasm of cells that show one: radius in µm, eosin, haematoxylin.
+_CYTOPLASM = {
+    "tumour_high": (11.0, 0.34, 0.33),
+    "tumour_low": (8.0, 0.50, 0.07),
+    "epithelial": (8.0, 0.48, 0.16),
+    "plasma": (6.5, 0.34, 0.42),
+    "macrophage": (9.0, 0.24, 0.06),
+}
+
+
+def render(tissue: Tissue, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw a section.
+
+    Parameters
+    ----------
+    tissue : Tissue
+        The plan, on a grid of 1 µm.
+    rng : numpy.random.Generator
+        Source of chance, also of the section's stain and scanner.
+
+    Returns
+    -------
+    uint8 (2 side, 2 side, 3)
+        RGB at `MPP` µm per pixel.
+    """
+    eosin, haematoxylin = _ground(tissue, rng)
+    _paint_cytoplasm(tissue, eosin, haematoxylin, rng)
+    solid = gaussian_filter((tissue.compartment != GLASS).astype(np.float32), 0.7)
+    eosin *= solid
+    haematoxylin *= solid
+    _paint_blood(tissue, eosin, rng)
+    side = round(len(eosin) / MPP)
+    full_eosin, full_haematoxylin = (_enlarge(field, side) for field in (eosin, haematoxylin))
+    lay_nuclei(full_haematoxylin, full_eosin, tissue.xy / MPP, tissue.kind, tissue.angle, MPP, rng)
+    thickness = np.exp(0.05 * smooth_noise(rng, side, side / 9))
+    return _stain(full_haematoxylin * thickness, full_eosin * thickness, rng)
+
+
+def _enlarge(field: Field, side: int) -> Field:
+    return np.array(Image.fromarray(field).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _fibres(tissue: Tissue, rng: np.random.Generator, thin: float, long: float) -> Field:
+    """Noise of variance 1, drawn out along the level lines of the tissue's flow."""
+    tile = gaussian_filter(rng.standard_normal((1024, 1024)).astype(np.float32), (thin, long), mode="wrap")
+    tile /= tile.std()
+    side = len(tissue.flow)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    # Any second coordinate that is not the flow itself will do along the fibres.
+    along = (y - x) * np.float32(0.7) + 20 * smooth_noise(rng, side, 130)
+    return np.asarray(map_coordinates(tile, [tissue.flow, along], order=1, mode="grid-wrap"))
+
+
+def _ground(tissue: Tissue, rng: np.random.Generator) -> tuple[Field, Field]:
+    """Eosin and haematoxylin of what lies between the cells, on the grid of 1 µm."""
+    table = np.zeros((3, len(_GROUND) + 1), np.float32)
+    for place, values in _GROUND.items():
+        table[:, place] = values
+    eosin, haematoxylin, contrast = table[:, tissue.compartment]
+    side = len(eosin)
+    coarse, fine = _fibres(tissue, rng, 3.0, 28.0), _fibres(tissue, rng, 1.0, 12.0)
+    eosin += contrast * (0.75 * coarse + 0.55 * fine)
+    clefts = _fibres(tissue, rng, 2.2, 14.0) > 1.75  # collagen bundles part when the section is cut
+    cleft = clefts & np.isin(tissue.compartment, (STROMA, MUSCLE))
+    eosin *= 1 - 0.85 * gaussian_filter(cleft.astype(np.float32), 0.8)
+    grain = gaussian_filter(rng.standard_normal((side, side)).astype(np.float32), 1.3) * 4.6
+    granular = np.isin(tissue.compartment, (NECROSIS,)) * np.float32(0.13) + np.float32(0.035)
+    eosin += granular * grain * (tissue.compartment != GLASS)
+    eosin *= 1 + 0.08 * smooth_noise(rng, side, 60)
+    return np.clip(eosin, 0, None), haematoxylin
+
+
+def _paint_cytoplasm(tissue: Tissue, eosin: Field, haematoxylin: Field, rng: np.random.Generator) -> None:
+    """Give each cell that shows one its cytoplasm: all points nearer to it than to any other, up to a radius."""
+    table = np.zeros((3, len(CELL_TYPES)), np.float32)
+    for name, values in _CYTOPLASM.items():
+        table[:, CELL_TYPES.index(name)] = values
+    shown = np.flatnonzero(table[0, tissue.kind])
+    column, row = tissue.xy[shown].astype(np.int64).T
+    centre = np.full(eosin.shape, -1, np.int32)
+    centre[row, column] = np.arange(len(shown))
+    distance, nearest = distance_transform_edt(centre < 0, return_indices=True)
+    owner = centre[tuple(nearest)]
+    radius, own_eosin, own_haematoxylin = table[:, tissue.kind[shown]]
+    shade = np.exp(rng.normal(0, 0.12, len(shown))).astype(np.float32)
+    cover = expit((radius[owner] - distance.astype(np.float32)) / 0.8)
+    border = np.zeros(eosin.shape, bool)
+    for axis in (0, 1):
+        border |= owner != np.roll(owner, 1, axis)
+    pale = 1 - 0.30 * gaussian_filter(border.astype(np.float32), 0.6)
+    eosin += cover * ((own_eosin * shade)[owner] * pale - eosin)
+    haematoxylin += cover * ((own_haematoxylin * shade)[owner] * pale - haematoxylin)
+
+
+def _paint_blood(tissue: Tissue, eosin: Field, rng: np.random.Generator) -> None:
+    """Red cells, bright discs of 6.5 µm, in the vessels that are not empty."""
+    y, x = np.mgrid[-4:5, -4:5]
+    disc = expit((3.1 - np.hypot(x, y)) / 0.35).astype(np.float32)
+    for centre_x, centre_y, radius in tissue.vessels[rng.random(len(tissue.vessels)) < 0.75]:
+        for _ in range(int(0.045 * np.pi * radius**2 * rng.uniform(0.3, 0.9))):
+            distance, angle = radius * 0.6 * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
+            column = int(centre_x + distance * np.cos(angle)) - 4
+            row = int(centre_y + distance * np.sin(angle)) - 4
+            window = (slice(max(row, 0), row + 9), slice(max(column, 0), column + 9))
+            part = eosin[window]
+            np.maximum(part, 0.95 * disc[: part.shape[0], : part.shape[1]], out=part)
+
+
+def _stain(haematoxylin: Field, eosin: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Turn amounts of stain into RGB with this section's stain vectors, strengths, light and noise."""
+    vectors = []
+    for vector, strength in ((_HAEMATOXYLIN, rng.uniform(0.88, 1.12)), (_EOSIN, rng.uniform(0.82, 1.15))):
+        shifted = np.clip(vector + rng.normal(0, 0.025, 3), 0.05, None)
+        vectors.append(strength * shifted / np.linalg.norm(shifted))
+    light = 255 * np.array([0.955, 0.945, 0.955]) * np.exp(rng.normal(0, 0.008, 3))
+    noise = gaussian_filter(rng.standard_normal((512, 512)).astype(np.float32), 0.7, mode="wrap") * 2.2
+    tiles = -(-len(eosin) // 512)
+    noise = np.tile(noise, (tiles, tiles))[: len(eosin), : len(eosin)]
+    image = np.empty((*eosin.shape, 3), np.uint8)
+    for channel in range(3):
+        density = np.float32(vectors[0][channel]) * haematoxylin + np.float32(vectors[1][channel]) * eosin
+        image[..., channel] = np.clip(np.float32(light[channel]) * np.exp(-density) + noise, 0, 255)
+    return image

@@ -1,0 +1,194 @@
+"""Synthetic H&E sections with spots and counts, for the sample, the tests and a first try.
+
+Nothing in them is real but the names of the genes, and every file says so. What a network can learn from them
+is known: the spots' counts follow the cells that are drawn, except for genes with ``var["driven"]`` False.
+"""
+
+import csv
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.hdf5 import write_h5ad
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.synthetic.draw import MPP, render
+from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
+from napari_cmrcnet.synthetic.regions import REGIONS
+from napari_cmrcnet.synthetic.tissue import Tissue, composition, make_tissue
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+PITCH_UM, SPOT_UM = 100.0, 55.0
+DESCRIPTION = "SYNTHETIC H&E section drawn by napari-cmrcnet: not tissue of any patient"
+_TISSUE_SHARE = 0.8  # of a slide's area, about
+_LEVELS = 4
+_TILE = 256
+_QUALITY = 64
+
+
+def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int = 0, spots: int = 350) -> Job[Path]:
+    """Make synthetic sections: slides, spots with counts, and the sheet that lists them.
+
+    Writes ``S1.tif`` (tiled pyramid, 0.5 µm/px), ``S1.h5ad`` (spots on a Visium lattice), ... and
+    ``sections.csv``. The same seed makes the same sections, whatever their number.
+
+    Parameters
+    ----------
+    folder : path
+        Where to write; made if missing.
+    n_sections : int
+        How many sections, each of a patient of its own.
+    seed : int
+        Start of the random numbers.
+    spots : int
+        About how many spots a section has; the slide is as large as they need.
+
+    Returns
+    -------
+    Path
+        The sheet.
+
+    Raises
+    ------
+    UserError
+        If a number is impossible, a file is there already or cannot be written.
+    """
+    if n_sections < 1:
+        raise UserError(f"{n_sections} sections cannot be made; ask for 1 or more.")
+    if not 20 <= spots <= 1500:
+        raise UserError(f"A synthetic section has 20 to 1,500 spots, not {spots}.")
+    if seed < 0:
+        raise UserError(f"The seed is {seed}; give 0 or more.")
+    folder = Path(folder)
+    side = round(np.sqrt(spots * PITCH_UM**2 * np.sqrt(3) / 2 / _TISSUE_SHARE))
+    names = [f"S{number}" for number in range(1, n_sections + 1)]
+    targets = [folder / f"{name}{suffix}" for name in names for suffix in (".tif", ".h5ad")] + [folder / "sections.csv"]
+    if present := [path for path in targets if path.exists()]:
+        raise UserError(f"{present[0]} exists already; choose a new folder, so that nothing is overwritten.")
+    for done, name in enumerate(names):
+        yield Progress("Drawing synthetic sections", done, n_sections, "sections")
+        rng = np.random.default_rng([seed, done])
+        tissue = make_tissue(side, rng)
+        write_slide(folder / f"{name}.tif", render(tissue, rng))
+        write_h5ad(folder / f"{name}.h5ad", measure(tissue, name, rng))
+    sheet = folder / "sections.csv"
+    with atomic_file(sheet) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["section", "slide", "spots", "patient"])
+        writer.writerows(
+            [name, f"{name}.tif", f"{name}.h5ad", f"synthetic {number}"] for number, name in enumerate(names, 1)
+        )
+    yield Progress("Drawing synthetic sections", n_sections, n_sections, "sections")
+    return sheet
+
+
+def write_slide(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write RGB (h, w, 3) at `MPP` µm per pixel as a tiled JPEG pyramid that OpenSlide and tifffile read."""
+    import tifffile
+
+    with atomic_file(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
+        level = Image.fromarray(image)
+        for number in range(_LEVELS):
+            per_cm = 1e4 / (MPP * 2**number)
+            tiff.write(
+                np.asarray(level),
+                photometric="rgb",
+                tile=(_TILE, _TILE),
+                compression="jpeg",
+                compressionargs={"level": _QUALITY},
+                subsampling=(2, 2),
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                subfiletype=int(number > 0),
+                description=DESCRIPTION if number == 0 else None,
+                metadata=None,
+                software=False,
+            )
+            level = level.reduce(2)
+
+
+def measure(tissue: Tissue, name: str, rng: np.random.Generator) -> "AnnData":
+    """Lay a Visium lattice over the tissue and count what its cells express.
+
+    Returns
+    -------
+    AnnData
+        Spots in the project's convention, with the truth beside them: ``obs["region"]`` and
+        ``obsm["cell_types"]`` (fractions, in the order of ``uns["cell_types"]``), ``var["driven"]``.
+    """
+    import anndata
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+    xy, row, column = _lattice(tissue)
+    fractions = composition(tissue, xy)
+    known = signatures()
+    counts = draw_counts(fractions, known, rng)
+    region = _regions_under(tissue, xy)
+    obs = pd.DataFrame(
+        {
+            "in_tissue": np.ones(len(xy), bool),
+            "array_row": row,
+            "array_col": column,
+            "region": pd.Categorical([REGIONS[index] for index in region], categories=list(REGIONS[1:])),
+        },
+        index=[f"{name}_{r}x{c}" for r, c in zip(row, column, strict=True)],
+    )
+    spots = anndata.AnnData(
+        csr_matrix(counts), obs=obs, var=pd.DataFrame({"driven": known.driven}, index=list(known.genes))
+    )
+    spots.obsm["spatial"] = xy / MPP
+    spots.obsm["cell_types"] = fractions
+    spots.uns["cell_types"] = list(CELL_TYPES)
+    spots.uns["spatial"] = {
+        name: {
+            "scalefactors": {"spot_diameter_fullres": SPOT_UM / MPP},
+            "metadata": {
+                "synthetic": True,
+                "description": DESCRIPTION,
+                "pixel_size_um": MPP,
+                "spot_pitch_um": PITCH_UM,
+            },
+        }
+    }
+    return spots
+
+
+def _lattice(tissue: Tissue) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return centres (n, 2) in µm, array rows and columns of the spots that lie on tissue, Visium's numbering."""
+    side = len(tissue.region)
+    rows = np.arange(int(side / (PITCH_UM * np.sqrt(3) / 2)))
+    columns = np.arange(2 * int(side / PITCH_UM))
+    row, column = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
+    used = (row + column) % 2 == 0
+    row, column = row[used], column[used]
+    xy = np.stack([(column + 0.5) * PITCH_UM / 2, (row + 0.5) * PITCH_UM * np.sqrt(3) / 2], axis=1)
+    on_tissue = _under(tissue, xy).astype(bool).mean(axis=1) > 0.5
+    return xy[on_tissue], row[on_tissue], column[on_tissue]
+
+
+def _under(tissue: Tissue, xy: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the regions of all points (n, p) under each spot."""
+    reach = int(SPOT_UM / 2)
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.hypot(dx, dy) <= reach
+    last = len(tissue.region) - 1
+    column = np.clip(xy[:, :1] + dx[disc], 0, last).astype(np.int64)
+    row = np.clip(xy[:, 1:] + dy[disc], 0, last).astype(np.int64)
+    below: NDArray[np.uint8] = tissue.region[row, column]
+    return below
+
+
+def _regions_under(tissue: Tissue, xy: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the tissue region that most of each spot lies on."""
+    below = _under(tissue, xy)
+    shares = np.stack([(below == region).sum(axis=1) for region in range(1, len(REGIONS))], axis=1)
+    most: NDArray[np.int64] = shares.argmax(axis=1) + 1
+    return most

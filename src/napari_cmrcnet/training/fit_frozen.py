@@ -1,0 +1,237 @@
+"""fit_frozen(): CMRCNet's two heads on the features of a frozen encoder, solved instead of trained step by step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.device import choose_device
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.frozen import FrozenCMRCNet
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
+from napari_cmrcnet.retrieval.bank import build_bank
+from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.frozen_features import FIELDS, spot_features
+from napari_cmrcnet.retrieval.protocol import Query
+from napari_cmrcnet.retrieval.search import nearest
+from napari_cmrcnet.retrieval.similarity_floor import PERCENTILE
+from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
+from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import target_of, total_genes
+from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
+from napari_cmrcnet.training.bank_evidence import training_colours
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import LEAST_SPOTS, Rows, left_out_parts
+from napari_cmrcnet.training.reduced_rank import ReducedRank, reduced_rank_ridge
+from napari_cmrcnet.training.run_folder import RunFolder, describe
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+RANKS = (8, 16, 32)
+PENALTIES = (0.3, 1.0, 3.0)
+ASKED = ((50, None), (200, 0.1), (200, 0.2), (500, 0.2))
+"""Neighbours behind a value and the temperature of their weights; without one all count alike."""
+CHOICES = {"ranks": list(RANKS), "penalties": list(PENALTIES), "asked": [list(one) for one in ASKED]}
+TOP = 50  # highest in mean and in variance, by which settings are chosen
+THUMBNAILS_A_STEP = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is chosen inside the training sections.
+
+    Parameters
+    ----------
+    rank : int
+        Components of the space in which patches and genes meet.
+    penalty : float
+        Of the ridge regression, a feature.
+    k : int
+        Neighbours behind a value.
+    temperature : float or None
+        Of their weights; None where all count alike.
+    """
+
+    rank: int = RANKS[0]
+    penalty: float = PENALTIES[1]
+    k: int = ASKED[0][0]
+    temperature: float | None = None
+
+
+def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, resume: bool) -> Job[Checkpoint]:
+    """Solve for the two heads of `FrozenCMRCNet`, and write a checkpoint.
+
+    Patches and genes meet in the space of a reduced-rank ridge regression of expression on features: the image head
+    predicts a spot's components, the gene head projects its measured expression on them. A prediction is a retrieval as
+    ever: the patch finds the training spots whose gene embedding is most similar. Rank, penalty, k and the weights of
+    neighbours are chosen by leaving out each training section in turn.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        As `fit` takes them, with one name for each gene.
+    config : FitConfig
+        Of the variant ``"frozen"``.
+    run : RunFolder
+        Where the checkpoint goes.
+    resume : bool
+        Return a finished checkpoint as it is.
+
+    Yields
+    ------
+    Progress
+        Once a batch of patches encoded, and once a section left out.
+
+    Raises
+    ------
+    UserError
+        As `fit`.
+    """
+    run.refuse_to_overwrite(resume)
+    spots = sum(len(section.spots) for section in sections)
+    if spots < LEAST_SPOTS:
+        raise UserError(f"{spots} spots are left to train on; at least {LEAST_SPOTS} are needed, and better 1,000.")
+    variable = highly_variable_genes(sections)
+    other = config.n_top_genes != PAPER_GENES
+    genes = config.genes or tuple(highly_variable_genes(sections, config.n_top_genes) if other else variable)
+    run.begin(describe(sections, config, [cache_key(section, FIELDS[0]) for section in sections], genes), resume)
+    if not run.out.exists():
+        targets = [target_of(section.spots, config.preprocessing.target_sum) for section in sections]
+        training = yield from _training(sections, genes, targets, config.device)
+        settings, floor = yield from _chosen(training, left_out_parts(sections), config.seed)
+        yield Progress("Solving", 0, 1)
+        model = _model(training.fitted(settings, config.seed), settings, config, len(genes))
+        yield Progress("Solving", 1, 1)
+        thumbnails = run.path / THUMBNAILS if config.thumbnails else None
+        if thumbnails is not None:
+            yield from _write_thumbnails(sections, thumbnails)
+        card = Card(
+            model=model.config,
+            genes=tuple(genes),
+            sections=tuple(section.name for section in sections),
+            patients=tuple(dict.fromkeys(section.patient for section in sections)),
+            seed=config.seed,
+            epochs=0,
+            preprocessing=config.preprocessing,
+            query=Query(k=settings.k, weighted=settings.temperature is not None),
+            panel=config.panel,
+            similarity_floor=floor,
+            variable_genes=tuple(variable),
+            total_genes={section.name: total_genes(section.spots) for section in sections},
+            section_colours=(yield from training_colours(sections)),
+            synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
+        )
+        bank = build_bank(model, sections, genes, target_sums=targets)
+        Checkpoint(card, model, bank, thumbnails=thumbnails).save(run.out)
+    run.tidy()
+    return Checkpoint.load(run.out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """All training spots, section after section: features (n, f) and expression (n, g)."""
+
+    features: Array
+    expression: Array
+
+    def of(self, rows: Rows) -> "_Training":
+        return _Training(self.features[rows], self.expression[rows])
+
+    def fitted(self, settings: Settings, seed: int) -> ReducedRank:
+        return reduced_rank_ridge(self.features, self.expression, settings.penalty, [settings.rank], seed)[0]
+
+
+def _training(
+    sections: Sequence[Section], genes: Sequence[str], targets: Sequence[float], device: str
+) -> Job[_Training]:
+    features, chosen = [], choose_device(device)
+    for section in sections:
+        features.append((yield from spot_features(section, chosen)))
+    expression = [
+        expression_of(section.spots, genes, target).toarray() for section, target in zip(sections, targets, strict=True)
+    ]
+    return _Training(np.concatenate(features).astype(np.float64), np.concatenate(expression).astype(np.float64))
+
+
+def _chosen(training: _Training, parts: Sequence[Rows], seed: int) -> Job[tuple[Settings, float | None]]:
+    """Choose settings by the mean PCC of left-out parts, and the similarity below which a spot is unlike the bank.
+
+    That is the first percentile of the best similarity of left-out spots to the others' bank, see `similarity_floor`.
+    """
+    step = "Choosing on left-out sections"
+    scores: dict[Settings, float] = {}
+    best: dict[Settings, list[Float32]] = {}
+    for done, part in enumerate(parts):
+        yield Progress(step, done, len(parts))
+        held, others = training.of(part), training.of(np.setdiff1d(np.arange(len(training.features)), part))
+        for penalty in PENALTIES:
+            fits = reduced_rank_ridge(others.features, others.expression, penalty, RANKS, seed)
+            for rank, fitted in zip(RANKS, fits, strict=True):
+                for settings, score, similarity in _scored(fitted, held, others, rank, penalty):
+                    scores[settings] = scores.get(settings, 0.0) + score
+                    best.setdefault(settings, []).append(similarity)
+    yield Progress(step, len(parts), len(parts))
+    if not scores:
+        return Settings(), None
+    settings = max(scores, key=scores.__getitem__)
+    return settings, float(np.percentile(np.concatenate(best[settings]), PERCENTILE))
+
+
+def _scored(
+    fitted: ReducedRank, held: _Training, others: _Training, rank: int, penalty: float
+) -> list[tuple[Settings, float, Float32]]:
+    """Return, for each way to ask, the score of a part that was left out, and its spots' best similarity."""
+    queries = fitted.components(held.features).astype(np.float32)
+    bank = fitted.measured(others.expression).astype(np.float32)
+    neighbours, similarity = nearest(queries, bank, min(len(bank), max(k for k, _ in ASKED)))
+    found = []
+    for k, temperature in ASKED:
+        near, alike = np.ascontiguousarray(neighbours[:, :k]), np.ascontiguousarray(similarity[:, :k])
+        weighted = Neighbourhoods.of(near, len(bank), neighbour_weights(alike, temperature))
+        score = _mean_pcc(held.expression, weighted.mean(others.expression))
+        found.append((Settings(rank, penalty, k, temperature), score, similarity[:, 0]))
+    return found
+
+
+def _mean_pcc(truth: Array, guess: Array) -> float:
+    """Return the mean PCC of the genes highest in mean and of those highest in variance, 0 where it is undefined."""
+    a, b = truth - truth.mean(axis=0), guess - guess.mean(axis=0)
+    length = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
+    correlations = np.divide((a * b).sum(axis=0), length, out=np.zeros_like(length), where=length > 0)
+    sets = (np.argsort(-values, kind="stable")[:TOP] for values in (truth.mean(axis=0), truth.var(axis=0)))
+    return float(np.mean([correlations[chosen].mean() for chosen in sets]))
+
+
+def _model(fitted: ReducedRank, settings: Settings, config: FitConfig, n_genes: int) -> FrozenCMRCNet:
+    """Return the heads, filled up with components of zero to the length that an embedding must have."""
+    dim = settings.rank
+    sizes = config.model_config(n_genes)
+    temperature = sizes.temperature if settings.temperature is None else settings.temperature
+    model = FrozenCMRCNet(replace(sizes, embedding_dim=dim, temperature=temperature))
+    into, out = np.zeros((dim, fitted.into.shape[0])), np.zeros((dim, fitted.out.shape[1]))
+    into[: fitted.into.shape[1]], out[: len(fitted.out)] = fitted.into.T, fitted.out
+    image, gene = (
+        (torch.from_numpy(centre).float(), torch.from_numpy(weight).float())
+        for centre, weight in ((fitted.centre, into), (fitted.mean, out))
+    )
+    model.set_heads(image, gene)
+    return model.eval()
+
+
+def _write_thumbnails(sections: Sequence[Section], path: Path) -> Job[None]:
+    patches = []
+    for section in sections:
+        patches.append((yield from patch_cache(section, FIELDS[0])))
+    blocks = (
+        np.array(of_section[start : start + THUMBNAILS_A_STEP])
+        for of_section in patches
+        for start in range(0, len(of_section), THUMBNAILS_A_STEP)
+    )
+    yield from write_thumbnails(path, blocks, sum(map(len, patches)))

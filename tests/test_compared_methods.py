@@ -1,0 +1,643 @@
+"""Each compared method has its published loss and start, learns what a patch shows, and predicts the same quantity."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_cmrcnet.benchmark.methods import bleep as bleep_module
+from napari_cmrcnet.benchmark.methods import features as features_module
+from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
+from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, FrozenEncoder, ctranspath_network
+from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss
+from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
+from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
+from napari_cmrcnet.benchmark.methods.histogene import HisToGene
+from napari_cmrcnet.benchmark.methods.method import METHODS, Method, Predictor, Task
+from napari_cmrcnet.benchmark.methods.slide_regression import (
+    SlideRecipe,
+    array_positions,
+    fit_slides,
+    nearest_neighbours,
+    windows,
+)
+from napari_cmrcnet.benchmark.methods.stnet import STNet, STNetwork, stnet_loss
+from napari_cmrcnet.benchmark.methods.thitogene import THItoGene, squash
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.metrics import gene_sets, mean_pcc, pcc
+from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.model.weights import load_weights
+from napari_cmrcnet.sections.expression import expression_of, shared_genes
+from napari_cmrcnet.sections.panels import load_panel
+from napari_cmrcnet.sections.section import Section, open_section
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
+from napari_cmrcnet.slides.patch_cache import patch_cache
+from napari_cmrcnet.slides.patches import PatchSpec
+
+GENES = tuple(f"GENE{i}" for i in range(24))
+SMALL = PatchSpec(32, 0.5)
+
+# As published but for the sizes, and for learning rates that a few steps are enough for.
+LEARNED: dict[str, dict[str, Any]] = {
+    "stnet": {"encoder": "test_resnet", "batch_size": 16, "optimiser": "adam", "learning_rate": 3e-3, "epochs": 12},
+    "histogene": {
+        "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64, "dropout": 0.0, "learning_rate": 3e-3, "epochs": 200,
+    },
+    "bleep": {"encoder": "test_resnet", "dim": 32, "batch_size": 64, "accumulate": 1, "epochs": 20, "ks": (2,)},
+    "eggn": {"dim": 32, "depth": 2, "learning_rate": 5e-3, "epochs": 40},
+    "thitogene": {
+        "capsules": 4, "capsule_dim": 16, "depth": 1, "heads": 2, "mlp_dim": 64, "graph_heads": 2, "graph_dim": 32,
+        "graph_out": 64, "dropout": 0.0, "learning_rate": 3e-3, "epochs": 120,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sections(tmp_path_factory: pytest.TempPathFactory, write_section: Any, open_small: Any) -> tuple[Section, ...]:
+    """Two sections of 64 spots, whose colour follows from their genes."""
+    folder = tmp_path_factory.mktemp("baselines")
+    return tuple(open_small(*write_section(folder, name, seed, side=8), name=name) for seed, name in enumerate("AB"))
+
+
+def task(sections: tuple[Section, ...], **settings: Any) -> Task:
+    return Task(sections, GENES, **({"patch": SMALL, "device": "cpu"} | settings))
+
+
+def fitted(
+    name: str, sections: tuple[Section, ...], settings: dict[str, Any] | None = None, **of_task: Any
+) -> Predictor:
+    patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL  # its convolutions need 88 px
+    return finish(METHODS[name](**(settings or LEARNED.get(name, {}))).fit(task(sections, patch=patch, **of_task)))
+
+
+def measured(section: Section, target_sum: TargetSum = TARGET_SUM) -> np.ndarray:
+    dense: np.ndarray = expression_of(section.spots, GENES, target_sum).toarray()
+    return dense
+
+
+def score(section: Section, predicted: np.ndarray) -> float:
+    return mean_pcc(pcc(measured(section), predicted))
+
+
+# --- what all have in common
+
+
+@pytest.mark.parametrize("name", ["mean", "ridge", "nearest", "ceiling", *LEARNED])
+def test_a_method_predicts_log_normalised_expression_of_every_spot_and_gene(
+    name: str, sections: tuple[Section, ...]
+) -> None:
+    settings = LEARNED.get(name, {}) | ({"epochs": 1} if name in LEARNED else {})
+    predictor = fitted(name, sections[:1], settings)
+    predicted = finish(predictor.predict(sections[1]))
+    assert predicted.shape == (64, 24)
+    assert predicted.dtype == np.float32
+    assert np.isfinite(predicted).all()
+    assert all(note.endswith(".") for note in predictor.notes)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_method_overfits_64_spots(name: str, sections: tuple[Section, ...]) -> None:
+    settings = LEARNED[name] | ({"validation": 0} if name == "bleep" else {})
+    predicted = finish(fitted(name, sections[:1], settings).predict(sections[0]))
+    assert score(sections[0], predicted) > 0.8
+    if name != "bleep":  # whose loss is none of expression
+        truth = measured(sections[0])
+        assert np.square(predicted - truth).mean() < 0.5 * truth.var(axis=0).mean()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_same_seed_gives_the_same_prediction(name: str, sections: tuple[Section, ...]) -> None:
+    settings = LEARNED[name] | {"epochs": 2}
+    first, again, other = (
+        finish(fitted(name, sections[:1], settings, seed=seed).predict(sections[1])) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_training_reports_every_batch_and_can_be_stopped_at_any(name: str, sections: tuple[Section, ...]) -> None:
+    patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL
+    job = METHODS[name](**LEARNED[name]).fit(task(sections, patch=patch, epochs=2))
+    seen = [progress for progress in job if progress.unit == "batches" and progress.step.startswith("Training")]
+    batches = {"stnet": 8, "bleep": 2}.get(name, 2)  # 128 spots by 16, 102 by 64, else a slide a batch
+    assert {(progress.done, progress.total) for progress in seen} == {
+        (i, 2 * batches) for i in range(1, 2 * batches + 1)
+    }
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+    job = METHODS[name](**LEARNED[name]).fit(task(sections, patch=patch))
+    for progress in job:
+        if progress.step.startswith("Training"):
+            break
+    job.close()
+
+
+def test_methods_are_named_as_they_are_asked_for() -> None:
+    methods: dict[str, Method] = {name: make() for name, make in METHODS.items()}
+    assert all(method.name == name for name, method in methods.items())
+    assert len({method.title for method in methods.values()}) == len(methods)
+    assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == ["ctranspath"]
+
+
+def test_a_task_that_no_method_can_do_is_refused(sections: tuple[Section, ...]) -> None:
+    with pytest.raises(UserError, match="at least one training section"):
+        Task((), GENES)
+    with pytest.raises(UserError, match="section A is there twice"):
+        Task((sections[0], sections[0]), GENES)
+    with pytest.raises(UserError, match="gene GENE3 is there twice"):
+        Task(sections, ("GENE3", "GENE3"))
+    with pytest.raises(UserError, match="section A lacks 1 genes \\(GENE99\\)"):
+        Task(sections, (*GENES, "GENE99"))
+    with pytest.raises(UserError, match="epochs is 0"):
+        task(sections, epochs=0)
+
+
+def test_a_method_says_when_its_encoder_was_not_pretrained(sections: tuple[Section, ...], tmp_path: Path) -> None:
+    import timm
+
+    for name in ("stnet", "bleep"):
+        (note,) = fitted(name, sections[:1], LEARNED[name] | {"epochs": 1}).notes
+        assert "trained from scratch: its test_resnet starts from ImageNet" in note
+    (note,) = fitted("eggn", sections[:1], LEARNED["eggn"] | {"epochs": 1}).notes
+    assert "colour and texture features in place of those of a pretrained resnet18" in note
+    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
+    for name in ("stnet", "bleep", "eggn"):
+        settings = LEARNED[name] | {"epochs": 1, "encoder": "test_resnet"}
+        assert fitted(name, sections[:1], settings, weights=tmp_path / "weights.pth").notes == ()
+
+
+# --- floors
+
+
+def test_the_training_mean_is_the_mean_of_all_training_spots(sections: tuple[Section, ...]) -> None:
+    predicted = finish(fitted("mean", sections).predict(sections[0]))
+    expected = np.concatenate([measured(section) for section in sections]).mean(axis=0)
+    np.testing.assert_allclose(predicted, np.tile(expected, (64, 1)), rtol=1e-6)
+    assert np.isnan(pcc(measured(sections[0]), predicted)).all()
+
+
+def test_features_of_a_patch_worked_by_hand() -> None:
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None, None], (64, 64, 3)).copy()  # row r has the grey r
+    found = describe_patch(ramp)
+    assert found.shape == (23,)
+    np.testing.assert_allclose(found[:3], 31.5 / 255)
+    np.testing.assert_allclose(found[3:6], np.arange(64).std() / 255)
+    assert found[21:].tolist() == [1, 8]  # one grey value a row, eight every eighth row
+    red = describe_patch(np.full((64, 64, 3), (200, 10, 10), np.uint8))
+    np.testing.assert_allclose(red[:6], [200 / 255, 10 / 255, 10 / 255, 0, 0, 0], atol=1e-12)
+    assert (red[6:9] == red[18:21]).all()  # of one colour, all percentiles are one
+    assert red[21:].tolist() == [0, 0]
+
+
+def test_features_are_standardised_in_each_section_and_described_once(
+    sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finish(standardised_features(sections[0], SMALL))
+    varying = first.std(axis=0) > 0
+    assert varying.sum() >= 20
+    np.testing.assert_allclose(first.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(first[:, varying].std(axis=0), 1)
+
+    def not_again(_: object) -> None:
+        raise AssertionError("described again")
+
+    monkeypatch.setattr(features_module, "describe_patch", not_again)
+    np.testing.assert_array_equal(finish(standardised_features(sections[0], SMALL)), first)
+
+
+def test_ridge_is_the_solution_of_its_equation(sections: tuple[Section, ...]) -> None:
+    predicted = finish(fitted("ridge", sections[:1], {"alpha": 3.0}).predict(sections[1]))
+    x, y = finish(standardised_features(sections[0], SMALL)), measured(sections[0])
+    weights = np.linalg.solve(x.T @ x + 3 * np.eye(23), x.T @ (y - y.mean(axis=0)))  # x is centred
+    expected = finish(standardised_features(sections[1], SMALL)) @ weights + y.mean(axis=0)
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
+    assert score(sections[1], predicted) > 0.7  # colour follows from the genes
+
+
+def test_nearest_averages_the_training_spots_of_most_similar_features(sections: tuple[Section, ...]) -> None:
+    itself = finish(fitted("nearest", sections, {"k": 1}).predict(sections[1]))
+    np.testing.assert_allclose(itself, measured(sections[1]), rtol=1e-6)
+    predicted = finish(fitted("nearest", sections[:1], {"k": 2}).predict(sections[1]))
+    bank, query = (finish(standardised_features(section, SMALL)) for section in sections)
+    for spot in (0, 30, 63):
+        order = np.argsort(((bank - query[spot]) ** 2).sum(axis=1))
+        np.testing.assert_allclose(predicted[spot], measured(sections[0])[order[:2]].mean(axis=0), rtol=1e-5)
+    everything = finish(fitted("nearest", sections[:1], {"k": 1000}).predict(sections[1]))
+    np.testing.assert_allclose(everything[7], measured(sections[0]).mean(axis=0), rtol=1e-5)
+
+
+def test_the_ceiling_averages_the_spots_around(sections: tuple[Section, ...]) -> None:
+    predicted = finish(fitted("ceiling", sections).predict(sections[0]))
+    truth = measured(sections[0])  # on a square of 8 × 8
+    np.testing.assert_allclose(predicted[0], truth[[1, 8, 9]].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(predicted[9], truth[[0, 1, 2, 8, 10, 16, 17, 18]].mean(axis=0), rtol=1e-5)
+    some = [0, 1, 2, 8, 9, 10, 63]  # the last has none around; the nearest is spot 10
+    fewer = replace(sections[0], spots=sections[0].spots[some].copy())
+    alone = finish(fitted("ceiling", sections).predict(fewer))[-1]
+    np.testing.assert_allclose(alone, truth[10], rtol=1e-6)
+
+
+def test_ridge_reproduces_the_known_floor_on_real_sections(real_data: Path) -> None:
+    names = ("C2", "C3", "C4", "C5")
+    *training, test = (
+        open_section(real_data / "her2st" / f"{name}.tif", real_data / "her2st" / f"{name}.h5ad", name=name, mpp=0.5)
+        for name in names  # as if pixels were the patches' own: the script takes them as they are
+    )
+    genes = shared_genes([*training, test])
+    asked = Task(tuple(training), tuple(genes), PatchSpec(224, 0.5))
+    predicted = finish(finish(METHODS["ridge"]().fit(asked)).predict(test))
+    truth = expression_of(test.spots, genes).toarray()
+    correlation = dict(zip(genes, pcc(truth, predicted), strict=True))
+    sets = gene_sets(truth.mean(axis=0), truth.var(axis=0), genes, load_panel("idc").genes)
+    scores = [mean_pcc([correlation[gene] for gene in chosen]) for chosen in sets.values()]
+    # Of the script beside the data; its padding and rounding of the patches' corners differ a little.
+    assert scores == pytest.approx([0.251, 0.333, 0.150], abs=0.003)
+    for section in (*training, test):
+        section.slide.close()
+
+
+# --- ST-Net
+
+
+def test_stnet_loss_sums_over_spots_and_averages_over_genes() -> None:
+    predicted, truth = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.0, 2.0], [1.0, 1.0]])
+    assert stnet_loss(predicted, truth).item() == (1 + 0 + 4 + 9) / 2
+
+
+def test_stnet_starts_at_the_training_mean(sections: tuple[Section, ...]) -> None:
+    network = STNetwork("test_resnet", task(sections)).eval()
+    mean = torch.linspace(0, 3, 24)
+    network.start_at(mean)
+    predicted = network(torch.randn(5, 3, 32, 32))
+    torch.testing.assert_close(predicted, mean.expand(5, 24))
+    # With the published rate, 64 spots hardly move it from there.
+    settings = {"encoder": "test_resnet", "epochs": 1}
+    predicted_late = finish(fitted("stnet", sections[:1], settings).predict(sections[1]))
+    assert np.abs(predicted_late - measured(sections[0]).mean(axis=0)).max() < 0.05
+
+
+def test_predicted_depth_is_a_ridge_on_log_totals_chosen_within_training(sections: tuple[Section, ...]) -> None:
+    from sklearn.linear_model import Ridge
+
+    changed = []
+    for seed, section in enumerate(sections):
+        latent = np.random.default_rng(seed).random(64)  # what `write_section` colours the spots by
+        spots = section.spots.copy()
+        counts = np.random.default_rng(9).poisson(np.exp(2 + 2 * latent)[:, None] / 5, spots.shape)
+        spots.X = type(spots.X)(counts.astype(np.float32))
+        changed.append(replace(section, spots=spots))
+    depth = [np.log1p(section.spots.X.toarray().sum(axis=1)) for section in changed]
+    features = [finish(standardised_features(section, SMALL)) for section in changed]
+    penalties = (1e-3, 30.0, 1e6)
+    predictor: Any = finish(METHODS["depth"](penalties=penalties).fit(task(tuple(changed))))
+    errors = {}
+    for penalty in penalties:  # each training section is left out in turn
+        rest = [
+            depth[out] - Ridge(alpha=penalty).fit(features[1 - out], depth[1 - out]).predict(features[out])
+            for out in (0, 1)
+        ]
+        errors[penalty] = sum(np.square(one - one.mean()).sum() for one in rest)
+    best = min(errors, key=lambda penalty: errors[penalty])
+    assert best == 30.0  # no end of the list
+    expected = Ridge(alpha=best).fit(np.concatenate(features), np.concatenate(depth)).predict(features[1])
+    unmeasured = changed[1].spots.copy()
+    unmeasured.X = None  # what is predicted is read from the picture alone
+    predicted = finish(predictor.predict(replace(changed[1], spots=unmeasured)))
+    np.testing.assert_allclose(predicted, np.repeat(expected[:, None], len(GENES), axis=1), rtol=1e-5)
+    assert np.corrcoef(predicted[:, 0], depth[1])[0, 1] > 0.8
+    alone = finish(METHODS["depth"]().fit(task(tuple(changed[:1]))))  # its parts are left out in turn
+    assert finish(alone.predict(changed[1])).shape == (64, 24)
+
+
+def test_stnet_averages_over_the_symmetries_of_a_patch(sections: tuple[Section, ...]) -> None:
+    predictor: Any = fitted("stnet", sections[:1], LEARNED["stnet"] | {"epochs": 1})
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
+    turned = pixels.transpose(1, 2).flip(2)
+    with torch.inference_mode():
+        torch.testing.assert_close(predictor._forward(pixels), predictor._forward(turned))
+        once = replace(predictor, average=False)
+        assert (once._forward(pixels) - once._forward(turned)).abs().max() > 1e-4
+
+
+# --- BLEEP
+
+
+def test_bleep_loss_worked_by_hand() -> None:
+    # I = (1, 0)ᵀ, S = (0, 1)ᵀ: (I Iᵀ + S Sᵀ) / 2 = [[.5, 0], [0, .5]], so that the target is [[a, b], [b, a]] with
+    # b = 1 / (e^.5 + 1). S Iᵀ = [[0, 0], [1, 0]]: CE = (log 2, log(1 + e) - b); I Sᵀ = [[0, 1], [0, 0]] the other way.
+    image, gene = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [1.0]])
+    uneven = math.log(1 + math.e) - 1 / (math.exp(0.5) + 1)
+    assert bleep_loss(image, gene).item() == pytest.approx((uneven + math.log(2)) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_bleep_loss_equals_a_slow_reference(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    image, gene = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
+
+    def log_softmax(row: np.ndarray) -> np.ndarray:
+        return row - math.log(sum(math.exp(value) for value in row))
+
+    logits = gene @ image.T / temperature
+    target = np.array([np.exp(log_softmax(row)) for row in (image @ image.T + gene @ gene.T) / 2 * temperature])
+    spots = [-(target[i] * log_softmax(logits[i])).sum() for i in range(5)]
+    images = [-(target.T[i] * log_softmax(logits.T[i])).sum() for i in range(5)]
+    expected = (np.mean(spots) + np.mean(images)) / 2
+    found = bleep_loss(torch.tensor(image), torch.tensor(gene), temperature).item()
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_bleep_averages_the_nearest(sections: tuple[Section, ...]) -> None:
+    mean: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": 3, "ks": (5, 9)})
+    truth = measured(sections[0])
+    predicted = finish(mean.predict(sections[1]))
+    embed = mean.network.eval()
+    patches = finish(patch_cache(sections[1], SMALL))
+    with torch.inference_mode():
+        image = mean._embed(torch.from_numpy(np.array(patches))).numpy()
+        gene = embed.embed_genes(torch.from_numpy(measured(sections[0], "median"))).numpy()
+    cosine = image @ gene.T / np.linalg.norm(image, axis=1)[:, None] / np.linalg.norm(gene, axis=1)
+    for spot in (0, 40):
+        five = np.argsort(-cosine[spot])[:5]
+        np.testing.assert_allclose(predicted[spot], truth[five].mean(axis=0), rtol=1e-4)
+    each = finish(mean.predict_each(sections[1]))  # one search for all k
+    assert list(each) == ["5", "9"]
+    np.testing.assert_array_equal(each["5"], predicted)
+    np.testing.assert_array_equal(each["9"], finish(replace(mean, ks=(9,)).predict(sections[1])))
+
+
+def test_bleep_keeps_the_epoch_of_least_validation_loss(
+    sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embedded(*losses: float) -> np.ndarray:
+        left = list(losses)
+
+        def scripted(*_: object) -> Any:
+            yield Progress("Validating", 0, 1)
+            return left.pop(0)
+
+        monkeypatch.setattr(bleep_module._Fit, "_validation_loss", scripted)
+        kept: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": len(losses)})
+        embeddings: np.ndarray = kept.bank.embeddings
+        return embeddings
+
+    np.testing.assert_array_equal(embedded(3, 1, 2), embedded(2, 1))
+    assert np.abs(embedded(3, 1, 2) - embedded(3, 2, 1)).max() > 1e-3
+
+
+def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[Section, ...]) -> None:
+    losses: list[float] = []
+    job = METHODS["bleep"](**LEARNED["bleep"] | {"epochs": 2}).fit(task(sections[:1]))
+
+    def note(progress: Progress) -> None:
+        if "validation loss" in progress.values:
+            losses.append(progress.values["validation loss"])
+
+    kept: Any = finish(job, note)
+    assert len(losses) == 2
+    held_out = np.sort(np.random.default_rng(0).permutation(64)[:13])
+    patches = finish(patch_cache(sections[0], SMALL))
+    with torch.inference_mode():
+        image = kept._embed(torch.from_numpy(patches[held_out]))
+        gene = kept.network.embed_genes(torch.from_numpy(measured(sections[0], "median")[held_out]))
+    assert bleep_loss(image, gene).item() == pytest.approx(min(losses), rel=1e-4)
+
+
+# --- HisToGene and THItoGene
+
+
+class Constant(nn.Module):
+    """Predicts the same for every spot: its best is the mean of the target."""
+
+    def __init__(self, n_genes: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(n_genes))
+
+    def forward(self, patches: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return self.values.expand(len(patches), -1)
+
+
+def test_slides_are_regressed_to_log10_and_predicted_as_natural_logarithms(sections: tuple[Section, ...]) -> None:
+    network = Constant(24)
+    recipe = SlideRecipe("Constant", lambda *_: network, 200, 0.05, 128, 5000)
+    predictor = finish(fit_slides(task(sections[:1]), recipe))
+    share = np.expm1(measured(sections[0]))  # counts of 10,000
+    expected = np.log10(1 + share).mean(axis=0)
+    np.testing.assert_allclose(network.values.detach().numpy(), expected, atol=1e-3)
+    np.testing.assert_allclose(finish(predictor.predict(sections[1]))[5], expected * np.log(10), atol=3e-3)
+
+
+def test_a_window_that_covers_the_slide_is_full_attention(sections: tuple[Section, ...]) -> None:
+    settings = LEARNED["histogene"] | {"epochs": 2}
+    full = fitted("histogene", sections[:1], settings)
+    covering = fitted("histogene", sections[:1], settings | {"window": 64, "full_attention": 10})
+    divided = fitted("histogene", sections[:1], settings | {"window": 16, "full_attention": 10})
+    predicted = [finish(predictor.predict(sections[1])) for predictor in (full, covering, divided)]
+    np.testing.assert_array_equal(predicted[0], predicted[1])
+    assert np.abs(predicted[0] - predicted[2]).max() > 1e-3
+    assert full.notes == ()
+    assert [note.split(":")[0] for note in divided.notes] == [
+        "HisToGene read A in windows of at most 16 neighbouring spots",
+        "HisToGene read B in windows of at most 16 neighbouring spots",
+    ]
+
+
+def test_windows_are_compact_and_hold_every_spot_once() -> None:
+    rows, columns = np.divmod(np.arange(400), 20)
+    xy = np.stack([columns, rows], axis=1) * 10.0
+    parts = windows(xy, 50, full=399)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(400))
+    assert all(25 <= len(part) <= 50 for part in parts)
+    assert all(np.ptp(xy[part], axis=0).max() <= 90 for part in parts)
+    assert len(windows(xy, 50, full=400)) == 1
+
+
+def test_array_positions_come_from_the_array_or_from_the_lattice(sections: tuple[Section, ...]) -> None:
+    counted = array_positions(sections[0])
+    assert counted[:3].tolist() == [[0, 0], [1, 0], [2, 0]]
+    assert counted[-1].tolist() == [7, 7]
+    spots = sections[0].spots.copy()
+    spots.obs["array_row"], spots.obs["array_col"] = np.arange(64) + 3, 100
+    assert array_positions(replace(sections[0], spots=spots))[2].tolist() == [100, 5]
+
+
+def test_positions_beyond_those_learned_are_said(sections: tuple[Section, ...]) -> None:
+    spots = sections[1].spots.copy()
+    spots.obs["array_row"], spots.obs["array_col"] = np.arange(64) + 10, 5
+    predictor = fitted("histogene", sections[:1], LEARNED["histogene"] | {"epochs": 1})
+    assert np.isfinite(finish(predictor.predict(replace(sections[1], spots=spots)))).all()
+    assert "10 spots of B lie beyond the array positions" in predictor.notes[0]
+
+
+def test_histogene_reads_raw_values_of_the_middle_of_a_patch(sections: tuple[Section, ...]) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Spy(Constant):
+        def forward(self, patches: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+            seen.append(patches)
+            return super().forward(patches, *rest)
+
+    recipe = SlideRecipe("Spy", lambda n, *_: Spy(n), 1, 0.1, 128, 5000)
+    finish(fit_slides(task(sections[:1]), recipe))
+    patches = finish(patch_cache(sections[0], SMALL))
+    expected = np.array(patches[:, 8:24, 8:24]).transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_array_equal(seen[0].numpy(), expected)
+
+
+def test_the_published_sizes_are_those_of_the_authors() -> None:
+    with torch.device("meta"):
+        network = THItoGene().build(1000, 64, 112)
+        histogene = HisToGene().build(785, 64, 112)
+
+    def parameters(*modules: nn.Module) -> int:
+        return sum(weights.numel() for module in modules for weights in module.parameters())
+
+    # as their log prints them: 3.8 K, 317 K, twice 4.1 K, 46.2 M, 15.7 M and 1.6 M
+    assert parameters(network.patch[0]) == 3815
+    assert parameters(network.patch[2]) == pytest.approx(317_000, rel=0.002)
+    assert parameters(network.position) == 2 * 4096
+    assert parameters(network.transformer) == pytest.approx(46.2e6, rel=0.002)
+    assert parameters(network.graph, network.graph_out) == pytest.approx(15.7e6, rel=0.004)
+    assert parameters(network.head) == pytest.approx(1.6e6, rel=0.05)
+    assert histogene.patch.weight.shape == (1024, 37632)
+    assert len(histogene.transformer) == 8
+
+
+def test_squash_worked_by_hand() -> None:
+    short = squash(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(short, [[0.6 * (1 - math.exp(-5)), 0.8 * (1 - math.exp(-5))], [0, 0]], rtol=1e-6)
+
+
+def test_neighbours_leave_the_spot_itself_out() -> None:
+    xy = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 0.0], [3.0, 0.0]])
+    assert nearest_neighbours(xy, 1).ravel().tolist() == [1, 0, 3, 2]
+    assert sorted(nearest_neighbours(xy, 9)[0].tolist()) == [1, 2, 3]
+    assert nearest_neighbours(xy[:1], 4).tolist() == [[0]]
+
+
+def test_thitogene_refuses_patches_that_its_convolutions_use_up(sections: tuple[Section, ...]) -> None:
+    with pytest.raises(UserError, match="at least 88 px, not 32"):
+        finish(THItoGene().fit(task(sections)))
+
+
+# --- EGGN
+
+
+def test_eggn_loss_worked_by_hand() -> None:
+    truth = torch.tensor([[0.0], [1.0]])
+    assert eggn_loss(truth, truth).item() == pytest.approx(0, abs=1e-5)
+    assert eggn_loss(1 - truth, truth).item() == pytest.approx(1 + (1 + 1) / 2, abs=1e-5)
+    constant = torch.tensor([[0.5], [0.5]])
+    assert eggn_loss(constant, truth).item() == pytest.approx(0.25 + 1 / 2, abs=1e-5)
+
+
+def test_messages_are_averaged_by_node() -> None:
+    messages = torch.tensor([[1.0], [3.0], [7.0]])
+    target = torch.tensor([0, 0, 2])
+    assert mean_of_sources(messages, target, 3).ravel().tolist() == [2, 0, 7]
+    scores = torch.tensor([[0.0], [math.log(3)], [100.0]])
+    np.testing.assert_allclose(softmax_mean(messages, scores, target, 3).ravel(), [(1 + 3 * 3) / 4, 0, 7], rtol=1e-6)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_exemplars_never_hold_the_spot_that_is_learned(sections: tuple[Section, ...], alone: bool) -> None:
+    training = sections[:1] if alone else sections
+    predictor: Any = fitted("eggn", training, LEARNED["eggn"] | {"epochs": 1, "exemplars": 3})
+    features = finish(standardised_features(sections[0], SMALL)).astype(np.float32)
+    graph = finish(predictor.bank.graph(sections[0], features, 3, training=0))
+    exemplar, spot = graph.refer
+    assert torch.bincount(spot).tolist() == [3] * 64
+    same = (graph.exemplars[exemplar] == graph.spots[spot]).all(dim=1)
+    assert not same.any()
+    if not alone:  # of the other section
+        other = finish(standardised_features(sections[1], SMALL)).astype(np.float32)
+        nearest = np.argsort(np.abs(other - features[5]).sum(axis=1))[:3]
+        np.testing.assert_array_equal(
+            np.sort(graph.exemplars[exemplar[spot == 5]].numpy()[:, 0]), np.sort(other[nearest, 0])
+        )
+    around = graph.near[0][graph.near[1] == 0]
+    assert sorted(around.tolist()) == [1, 8, 9]
+
+
+def test_eggn_has_the_settings_of_its_readme() -> None:
+    eggn = EGGN()
+    assert (eggn.epochs, eggn.learning_rate, eggn.weight_decay) == (300, 5e-4, 1e-4)
+    assert (eggn.dim, eggn.exemplars, eggn.depth) == (512, 6, 4)
+
+
+# --- cTransPath
+
+
+def test_ctranspath_weights_of_the_old_timm_fit_the_new(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = ctranspath_network(embed_dim=24).eval()
+    for value in source.state_dict().values():
+        if value.is_floating_point():
+            value.add_(0.01 * torch.randn_like(value).abs())
+    old: dict[str, torch.Tensor] = {}
+    for name, value in source.state_dict().items():
+        parts = name.split(".")
+        if parts[0] == "layers" and parts[2] == "downsample":  # at the end of a stage, not at the start of the next
+            parts[1] = str(int(parts[1]) - 1)
+        old[".".join(parts)] = value
+    assert "layers.0.downsample.reduction.weight" in old
+    old["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.int64)
+    torch.save({"model": old}, tmp_path / "ctranspath.pth")
+    network = ctranspath_network(embed_dim=24).eval()
+    load_weights(network, tmp_path / "ctranspath.pth", "ctranspath")
+    pixels = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pixels), source(pixels))
+    assert network(pixels).shape == (1, 192)
+    del old["patch_embed.proj.6.weight"]
+    torch.save({"model": old}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"does not fit the image encoder 'ctranspath'.*proj\.6\.weight is missing"):
+        load_weights(network, tmp_path / "other.pth", "ctranspath")
+
+
+def test_any_encoder_with_local_weights_takes_ctranspaths_place(sections: tuple[Section, ...], tmp_path: Path) -> None:
+    import timm
+    from sklearn.decomposition import PCA
+
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
+    asked = task(sections[:1], weights=tmp_path / "weights.pth")
+    predictor = finish(CTransPath("test_resnet", components=10).fit(asked))
+    predicted = finish(predictor.predict(sections[1]))
+    encoder = FrozenEncoder("test_resnet", SMALL, tmp_path / "weights.pth", torch.device("cpu"))
+    train, test = (finish(encoder.encode(section)).astype(np.float64) for section in sections)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation[deviation == 0] = 1
+    components = PCA(10, random_state=0).fit((train - mean) / deviation)
+    x, y = components.transform((train - mean) / deviation), measured(sections[0])
+    weights = np.linalg.solve(x.T @ x + 100 / (10 * 24) * np.eye(10), x.T @ y)  # hest-bench's, without an intercept
+    expected = components.transform((test - mean) / deviation) @ weights + y.mean(axis=0)
+    np.testing.assert_allclose(predicted, expected, atol=0.02)
+    assert score(sections[1], predicted) > 0.6
+
+
+def test_ctranspath_asks_for_its_weights(sections: tuple[Section, ...], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cTransPath is a pretrained encoder: give the file"):
+        finish(CTransPath().fit(task(sections)))
+    with pytest.raises(UserError, match=r"none\.pth does not exist"):
+        finish(CTransPath().fit(task(sections, weights=tmp_path / "none.pth")))
+    assert CTransPath("uni").title == "uni"
+
+
+def test_stnet_knows_two_optimisers() -> None:
+    assert METHODS["stnet"]().title == "ST-Net"
+    assert METHODS["stnet-adam"]().title == "ST-Net (Adam)"
+    with pytest.raises(UserError, match="no optimiser 'lion'; choose sgd or adam"):
+        STNet(optimiser="lion")  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(sections: tuple[Section, ...]) -> None:
+    settings = LEARNED["stnet"] | {"optimiser": "sgd", "learning_rate": 1e20}
+    with pytest.raises(UserError, match="loss of ST-Net is not finite in epoch 1"):
+        fitted("stnet", sections[:1], settings)
