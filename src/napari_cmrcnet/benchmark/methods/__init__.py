@@ -1,1 +1,1 @@
-"""The methods that CMRCNet is compared with, and floors that any method must beat: one `fit`, one `predict`."""
+"""The methods that CMRCNet is compared with, and baselines that any method must beat: one `fit`, one `predict`."""

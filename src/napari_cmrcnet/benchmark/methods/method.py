@@ -165,12 +165,12 @@ def _made_by(module: str, name: str, **own: Any) -> Callable[..., Method]:
 
 
 METHODS: Mapping[str, Callable[..., Method]] = {
-    "mean": _made_by("floors", "TrainingMean"),
-    "ridge": _made_by("floors", "ColourRidge"),
-    "nearest": _made_by("floors", "ColourNearest"),
-    "depth": _made_by("floors", "PredictedDepth"),
-    "ceiling": _made_by("floors", "NeighbourCeiling"),
-    "frozen": _made_by("frozen", "FrozenRidge"),
+    "mean": _made_by("baselines", "TrainingMean"),
+    "ridge": _made_by("baselines", "ColourRidge"),
+    "nearest": _made_by("baselines", "ColourNearest"),
+    "depth": _made_by("baselines", "PredictedDepth"),
+    "ceiling": _made_by("baselines", "NeighbourCeiling"),
+    "frozen": _made_by("frozen_ridge", "FrozenRidge"),
     "stnet": _made_by("stnet", "STNet"),
     "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),
     "histogene": _made_by("histogene", "HisToGene"),
