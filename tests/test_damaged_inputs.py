@@ -14,7 +14,8 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
-from napari_cmrcnet.common.hdf5_checks import HEAP, check_hdf5
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
+from napari_cmrcnet.common.hdf5_texts import HEAP, check_texts, longest_text
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.sheet import read_sheet
 from napari_cmrcnet.sections.spots import open_spots
@@ -57,9 +58,47 @@ def test_hdf5_with_texts_across_the_blocks_that_are_searched(tmp_path: Path, mon
     place = path.read_bytes().index(HEAP)
     path.write_bytes(path.read_bytes()[:place] + HEAP + bytes(8) + path.read_bytes()[place + 16 :])
     for block in range(place - 3, place + 12):
-        monkeypatch.setattr("napari_cmrcnet.common.hdf5_checks.BLOCK", block)
+        monkeypatch.setattr("napari_cmrcnet.common.hdf5_texts.BLOCK", block)
         with pytest.raises(UserError, match="do not follow each other"):
             check_hdf5(path)
+
+
+PACKED = {"chunks": (2,), "compression": "gzip", "shuffle": True}
+
+
+@pytest.mark.parametrize("version", ["earliest", "v110"])
+@pytest.mark.parametrize("block", [0, 512])
+@pytest.mark.parametrize("packing", [{}, {"chunks": (2,)}, PACKED])
+@pytest.mark.parametrize(("texts", "attribute"), [("ten letter", "one"), ("one", "ten letter")])
+def test_the_longest_text_of_an_hdf5_object_is_found(
+    tmp_path: Path, texts: str, attribute: str, packing: dict[str, object], block: int, version: str
+) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", userblock_size=block, libver=(version, "v110")) as file:
+        dataset = file.create_dataset("g/texts", data=["two", "two", texts], **packing)
+        for index in range(6):  # so that the header is continued elsewhere
+            dataset.attrs[f"n{index}"] = np.arange(9)
+        dataset.attrs["names"] = ["two", attribute]
+    assert longest_text(path) == 10
+    with h5py.File(path) as file, open(path, "rb") as stream:
+        check_texts(stream, file["g/texts"], 10)
+        with pytest.raises(ValueError, match="/g/texts claims a text of 10 bytes"):
+            check_texts(stream, file["g/texts"], 9)
+
+
+@pytest.mark.parametrize("damaged", ["a text", "an attribute"])
+def test_hdf5_with_a_text_that_claims_to_be_longer_than_any(tmp_path: Path, damaged: str) -> None:
+    """HDF5 took what one claims, up to 4 GB, before it looked for the text."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+        file["texts"] = ["a text"]
+        file["texts"].attrs["a"] = "an attribute"
+    check_hdf5(path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<IQ", len(damaged), content.index(HEAP)))
+    path.write_bytes(content[:place] + struct.pack("<I", 2**31) + content[place + 4 :])
+    with pytest.raises(UserError, match=r"a\.h5 is damaged or cut short \(/texts claims a text of 2,147,483,648 bytes"):
+        check_hdf5(path)
 
 
 def test_hdf5_with_lists_of_varying_length(tmp_path: Path) -> None:

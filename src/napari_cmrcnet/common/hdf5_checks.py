@@ -5,20 +5,20 @@ datasets), so a hostile file could copy what the user can read into its own cont
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.hdf5_texts import check_texts, longest_text
 
 MAX_EXPANSION = 2000  # bytes of a dataset for one in the file: the packing that h5ad files use ends at about 1,000
 SMALL = 2**24  # bytes of a dataset that needs no such check
 INDICES_AT_ONCE = 2**23
-HEAP = b"GCOL\x01\0\0\0"  # how a collection of texts begins, which datasets and attributes of text point into
-BLOCK = 2**24  # bytes searched at a time
 
 
 def check_hdf5(path: str | os.PathLike[str]) -> None:
@@ -52,45 +52,18 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
     if not h5py.is_hdf5(path):
         raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
     try:
-        _check_heaps(path)
-        with h5py.File(path, "r") as file:
-            _check_group(path, file, set())
+        longest = longest_text(path)
+        with h5py.File(path, "r") as file, open(path, "rb") as stream:
+
+            def check(item: Any) -> None:
+                _check_kinds(path, item)
+                check_texts(stream, item, longest)
+
+            check(file)
+            _check_group(path, file, set(), check)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
         raise cannot_read(path, error, damaged) from error
-
-
-def _check_heaps(path: Path) -> None:
-    """Check that the parts of each collection of texts fill it; HDF5 1.14 loops where one takes no room.
-
-    HDF5 File Format Specification 3.0, section III.E: a head of 16 bytes with the size of all, then objects with a head
-    of 16 bytes each, with number (0 for the free rest) and size, filled up to 8 bytes.
-    """
-    with open(path, "rb") as stream:
-        for start in range(0, path.stat().st_size, BLOCK):
-            stream.seek(start)
-            block = stream.read(BLOCK + len(HEAP) - 1)
-            place = block.find(HEAP)
-            while place >= 0:
-                stream.seek(start + place)
-                if not _is_whole_heap(stream):
-                    raise ValueError(f"the texts at byte {start + place:,} do not follow each other")
-                place = block.find(HEAP, place + 1)
-
-
-def _is_whole_heap(stream: BinaryIO) -> bool:
-    size = int.from_bytes(stream.read(16)[8:], "little")
-    content = stream.read(max(0, size - 16)) if size <= os.fstat(stream.fileno()).st_size else b""
-    if len(content) != size - 16:
-        return False
-    place = 0
-    while place + 16 <= len(content):
-        number, length = int.from_bytes(content[place : place + 2], "little"), content[place + 8 : place + 16]
-        taken = int.from_bytes(length, "little")
-        if number == 0:
-            return place + taken == len(content)
-        place += 16 + -(-taken // 8) * 8
-    return place <= len(content)
 
 
 def _check_kinds(path: Path, item: Any) -> None:
@@ -111,9 +84,8 @@ def _is_plain(kind: Any) -> bool:
     return not isinstance(kind, h5py.h5t.TypeVlenID)
 
 
-def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
+def _check_group(path: Path, group: h5py.Group, seen: set[int], check: Callable[[Any], None]) -> None:
     """Check what a group holds; each object once, as links may lead to one object in ever so many ways."""
-    _check_kinds(path, group)
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
@@ -123,20 +95,24 @@ def _check_group(path: Path, group: h5py.Group, seen: set[int]) -> None:
         if address in seen:
             continue
         seen.add(address)
+        if isinstance(item, h5py.Dataset):
+            _check_stored(path, item)
+        check(item)
         if isinstance(item, h5py.Group):
-            _check_group(path, item, seen)
+            _check_group(path, item, seen, check)
             if problem := _sparse_problem(item):
                 raise UserError(f"{path} holds a damaged sparse matrix, {item.name}: {problem}; write it again.")
-        elif isinstance(item, h5py.Dataset):
-            _check_kinds(path, item)
-            if item.external or item.is_virtual:
-                raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
-            claimed, stored = bytes_of(item), item.id.get_storage_size()
-            if claimed > max(SMALL, MAX_EXPANSION * stored):
-                raise UserError(
-                    f"{path} claims {size_text(claimed)} of {item.name}, but stores {stored:,} bytes of it; it is "
-                    "damaged: write it again."
-                )
+
+
+def _check_stored(path: Path, item: h5py.Dataset) -> None:
+    if item.external or item.is_virtual:
+        raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
+    claimed, stored = bytes_of(item), item.id.get_storage_size()
+    if claimed > max(SMALL, MAX_EXPANSION * stored):
+        raise UserError(
+            f"{path} claims {size_text(claimed)} of {item.name}, but stores {stored:,} bytes of it; it is damaged: "
+            "write it again."
+        )
 
 
 def _sparse_problem(group: h5py.Group) -> str | None:
