@@ -87,7 +87,7 @@ def test_only_cuda_is_copied_to_in_the_background() -> None:
     assert asked == [("mps", {}), ("cpu", {}), ("pin_memory", {}), ("cuda", {"non_blocking": True})]
     package = Path(device.__file__).parents[1]
     users = [file.name for file in package.rglob("*.py") if "non_blocking" in file.read_text("utf-8")]
-    assert users == ["transfer.py"]
+    assert users == ["to_device.py"]
 
 
 def test_choosing_a_device() -> None:
