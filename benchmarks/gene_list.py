@@ -27,8 +27,8 @@ KNOWN = ("ERBB2", "CTNNB1", *(f"KRT{i}" for i in range(1, 21)))
 
 def random_scores(genes: tuple[str, ...], n: int) -> Any:
     """Return random scores of genes."""
-    from napari_cmrcnet.evaluation.depth import Depth
     from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.sections.depth import Depth
 
     rng = np.random.default_rng(0)
     pcc = rng.normal(0.2, 0.2, len(genes)).clip(-1, 1)

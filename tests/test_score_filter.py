@@ -9,10 +9,10 @@ from scipy import sparse
 from scipy.stats import pearsonr
 
 from napari_cmrcnet.common.metrics import gene_sets, morans_i
-from napari_cmrcnet.evaluation.depth import Depth, depth_r2, depth_terms, partial_pcc
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval
-from napari_cmrcnet.evaluation.score_filter import detected_spots, scored_spots, unscored
+from napari_cmrcnet.sections.depth import Depth, depth_r2, depth_terms, partial_pcc
 from napari_cmrcnet.sections.expression import log_normalise
+from napari_cmrcnet.sections.score_filter import detected_spots, scored_spots, unscored
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import markdown_text
-from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS
 from napari_cmrcnet.evaluation.set_scores import AMONG
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset

@@ -14,10 +14,10 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.metrics import TOP, dense, heg, hvg, pcc, rmse, spearman
-from napari_cmrcnet.evaluation.depth import partial_pcc
-from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, detected_spots, scored_spots, unscored
 from napari_cmrcnet.evaluation.set_scores import Definition
+from napari_cmrcnet.sections.depth import partial_pcc
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS, detected_spots, scored_spots, unscored
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import total_genes, totals_of
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.results import spots_that_count
 from napari_cmrcnet.common.metrics import dense
-from napari_cmrcnet.evaluation.depth import Depth, depth_r2
-from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, detected_spots, spots_in_words
+from napari_cmrcnet.sections.depth import Depth, depth_r2
 from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS, detected_spots, spots_in_words
 from napari_cmrcnet.sections.totals import total_genes
 
 if TYPE_CHECKING:

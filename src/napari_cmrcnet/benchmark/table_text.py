@@ -9,7 +9,7 @@ from napari_cmrcnet.benchmark.tables import Row, Table
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.common.text import markdown_text
-from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
 _GIVEN_DEPTH = ("mean", "low", "high", "difference", "difference_low", "difference_high")
 

@@ -189,9 +189,9 @@ def demo(options: argparse.Namespace) -> None:
 def _show_report(report: "Report") -> None:
     from napari_cmrcnet.evaluation.headline import COVERS
     from napari_cmrcnet.evaluation.report_text import figure
-    from napari_cmrcnet.evaluation.score_filter import spots_in_words
     from napari_cmrcnet.evaluation.score_notes import sets_in_words
     from napari_cmrcnet.evaluation.set_scores import between
+    from napari_cmrcnet.sections.score_filter import spots_in_words
 
     rows = [
         (

@@ -27,7 +27,7 @@ def pcc_in_words(pcc: float, low: float = np.nan, high: float = np.nan) -> str:
 def undefined(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     """Say for each gene why its correlation is undefined, ``""`` where it is defined.
 
-    A gene that is merely rare has a correlation, and no score: see `counted.unscored`.
+    A gene that is merely rare has a correlation, and no score: see `score_filter.unscored`.
 
     Parameters
     ----------

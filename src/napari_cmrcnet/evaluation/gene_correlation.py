@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.score_filter import unscored
 from napari_cmrcnet.evaluation.scores import counted_spots
+from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction

@@ -17,8 +17,8 @@ from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.plot_style import UNIT
-from napari_cmrcnet.evaluation.score_filter import spots_in_words
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.sections.score_filter import spots_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

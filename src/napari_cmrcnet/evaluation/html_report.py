@@ -19,11 +19,11 @@ from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
 from napari_cmrcnet.evaluation.report_text import PARTIAL
-from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.score_notes import score_notes, sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores, counted_spots, score_job
 from napari_cmrcnet.evaluation.set_scores import SETS
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS, spots_in_words
 
 if TYPE_CHECKING:
     import pandas as pd

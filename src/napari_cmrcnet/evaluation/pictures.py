@@ -10,9 +10,9 @@ from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.picture_file import file_names, save_figure
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
-from napari_cmrcnet.evaluation.score_filter import spots_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.sections.score_filter import spots_in_words
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction

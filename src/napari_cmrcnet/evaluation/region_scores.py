@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.evaluation.score_filter import one_pcc
 from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.sections.score_filter import one_pcc
 
 FEW = 30
 """Spots below which a correlation says little."""

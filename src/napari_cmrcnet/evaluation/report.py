@@ -82,7 +82,7 @@ def evaluate(
     sets : {"paper", "all"}
         Among which genes HEG and HVG are ranked, see `score_job`.
     min_umi : int, optional
-        Spots with fewer counts are left out of the scores, not of the maps; see `counted.scored_spots`.
+        Spots with fewer counts are left out of the scores, not of the maps; see `score_filter.scored_spots`.
     nan_as_zero : bool
         Count undefined PCC as 0 in the means of sets, as published tables do.
 

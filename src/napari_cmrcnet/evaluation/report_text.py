@@ -10,10 +10,10 @@ import numpy as np
 from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.evaluation.headline import COVERS
 from napari_cmrcnet.evaluation.resampling import RESAMPLES
-from napari_cmrcnet.evaluation.score_filter import MIN_SPOTS, spots_in_words
 from napari_cmrcnet.evaluation.score_notes import sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS, spots_in_words
 
 PARTIAL = (
     "The partial PCC is what is left of a correlation once the log of a spot's total counts, and its square, are taken "

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.evaluation.depth import Depth, depth_r2, partial_pcc
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
-from napari_cmrcnet.evaluation.score_filter import detected_spots, scored_spots, unscored
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
+from napari_cmrcnet.sections.depth import Depth, depth_r2, partial_pcc
 from napari_cmrcnet.sections.nearby_spots import REACH, around
 from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.score_filter import detected_spots, scored_spots, unscored
 from napari_cmrcnet.sections.totals import least_counts, total_genes
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def score_job(
         Among which genes HEG and HVG are ranked: the training sections' highly variable ones, or all. A prediction
         that does not know the former is ranked among all.
     min_umi : int, optional
-        Spots with fewer counts do not count; see `counted.scored_spots`.
+        Spots with fewer counts do not count; see `score_filter.scored_spots`.
     nan_as_zero : bool
         Count undefined PCC as 0 in the means of sets, as published tables do.
 

@@ -167,9 +167,9 @@ class GeneList:
         """Take correlations, intervals and sets."""
         import pandas as pd
 
-        from napari_cmrcnet.evaluation.score_filter import spots_in_words
         from napari_cmrcnet.evaluation.score_notes import score_notes
         from napari_cmrcnet.evaluation.set_scores import AMONG
+        from napari_cmrcnet.sections.score_filter import spots_in_words
 
         rows = scores.table.index.get_indexer(pd.Index(self.names.symbols))
         columns = np.flatnonzero(rows >= 0)

@@ -79,7 +79,7 @@ class Shown:
     def title(self) -> str:
         """Section, name, score and number of spots, in one line."""
         from napari_cmrcnet.evaluation.headline import headline
-        from napari_cmrcnet.evaluation.score_filter import spots_in_words
+        from napari_cmrcnet.sections.score_filter import spots_in_words
 
         n = f"n = {spots_in_words(self.spots, len(self.predicted))}"
         return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
@@ -163,8 +163,8 @@ def _scored(
     flat: bool,
 ) -> Shown:
     from napari_cmrcnet.evaluation.headline import section_of
-    from napari_cmrcnet.evaluation.score_filter import one_pcc
     from napari_cmrcnet.evaluation.scores import counted_spots
+    from napari_cmrcnet.sections.score_filter import one_pcc
 
     counted = counted_spots(prediction)
     correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
