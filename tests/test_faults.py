@@ -1,6 +1,5 @@
 """Changed inputs of every format are read or refused in a sentence; the runner sees what is neither."""
 
-import pickle
 import random
 import sys
 from pathlib import Path
@@ -98,7 +97,7 @@ worker.main()
 def test_each_outcome_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
     """The third of four inputs ends so; the others are read, if need be by a process that takes its place."""
     monkeypatch.setattr(inputs, "HANG_S", 0.5)
-    (tmp_path / "odd.base").write_bytes(pickle.dumps({"a": b"a"}))
+    inputs.write_base(tmp_path / "odd.zip", {"a": b"a"})
     (tmp_path / "odd.py").write_text(ODD.format(root=str(ROOT), outcome=outcome))
     reader = inputs.Worker(tmp_path / "work", tmp_path, "1", (sys.executable, str(tmp_path / "odd.py")))
     try:

@@ -1,12 +1,12 @@
 """Read damaged files of every format, and count what comes of them.
 
-usage: python -m benchmarks.faults [N] [--seed S] [--jobs J] [--out FOLDER] [--formats NAME …]
+usage: python -m benchmarks.faults [N] [--seed S] [--jobs J] [--out FOLDER] [--formats NAME …] [--resume]
 
 N inputs (20,000 if not given) are made by changing the structure of sound files, and read by the package's public
 functions in processes of their own. Each may be read or be refused in a sentence. Anything else is a defect: a
 traceback, the end of the process, ten seconds of computing, 2 GB of memory. It is counted, its files are kept in
 FOLDER/failures, and the run ends with status 1. A run that was stopped goes on where it was, unless the code was
-changed; the same seed makes the same inputs.
+changed (with --resume, then too); the same seed makes the same inputs.
 """
 
 import argparse
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("--out", type=Path, default=inputs.ROOT / "build" / "faults")
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
+    parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -33,7 +34,13 @@ def main() -> None:
         print(f"\r{line}", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
     tally = inputs.run(
-        options.number, options.out, seed=options.seed, jobs=options.jobs, formats=options.formats, report=report
+        options.number,
+        options.out,
+        seed=options.seed,
+        jobs=options.jobs,
+        formats=options.formats,
+        resume=options.resume,
+        report=report,
     )
     print("", *tally.lines(), sep="\n")
     if tally.bad:

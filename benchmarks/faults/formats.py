@@ -35,13 +35,16 @@ class Format:
     read : callable
         Reads what is in a folder, of which the file given was changed, and looks at all of it.
     share : int
-        Of a hundred inputs, about so many are of this format.
+        Of a hundred inputs of a short run, about so many are of this format.
+    further : int
+        Of a thousand beyond a short run, so many: what is read in less time is read more often.
     """
 
     make: Callable[[], bases.Files]
     changes: Mapping[str, Mutator]
     read: Callable[[Path, str], None]
     share: int
+    further: int = 1
 
     def changed(self, files: bases.Files, rng: random.Random) -> tuple[str, bytes]:
         """Return name and content of the file that is changed."""
@@ -142,40 +145,46 @@ OUTS_H5 = "filtered_feature_bc_matrix.h5"
 OUTS_MTX = "filtered_feature_bc_matrix"
 
 FORMATS = {
-    "h5ad": Format(bases.h5ad, {"s.h5ad": change_hdf5}, _spots("s.h5ad"), 11),
-    "HEST": Format(bases.hest, {"st/s.h5ad": change_hdf5, "metadata/s.json": change_json}, _spots("st/s.h5ad"), 3),
-    "10x h5": Format(bases.space_ranger, {OUTS_H5: change_hdf5}, _spots(), 8),
+    "h5ad": Format(bases.h5ad, {"s.h5ad": change_hdf5}, _spots("s.h5ad"), 11, 14),
+    "HEST": Format(bases.hest, {"st/s.h5ad": change_hdf5, "metadata/s.json": change_json}, _spots("st/s.h5ad"), 3, 5),
+    "10x h5": Format(bases.space_ranger, {OUTS_H5: change_hdf5}, _spots(), 8, 26),
     "10x mtx": Format(
         bases.space_ranger_mtx,
         {f"{OUTS_MTX}/{name}.gz": packed(change_table) for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")},
         _spots(),
         5,
+        28,
     ),
     "Visium positions": Format(
         bases.space_ranger,
         {"spatial/tissue_positions.csv": change_table, "spatial/scalefactors_json.json": change_json},
         _spots(),
         6,
+        28,
     ),
     "Visium HD positions": Format(
         bases.visium_hd,
         {"spatial/tissue_positions.parquet": change_bytes, "spatial/scalefactors_json.json": change_json},
         _spots(),
         3,
+        14,
     ),
     "first-generation ST": Format(
-        bases.legacy_st, {"s.tsv": change_table, "s_selection.tsv": change_table}, _spots("s.tsv"), 4
+        bases.legacy_st, {"s.tsv": change_table, "s_selection.tsv": change_table}, _spots("s.tsv"), 4, 30
     ),
-    "sheet": Format(bases.sheet, {"sheet.csv": change_table}, _sheet, 6),
-    "gene list": Format(bases.panels, dict.fromkeys(("genes.txt", "genes.csv", "genes.gmt"), change_table), _panel, 6),
-    "GeoJSON": Format(bases.geojson, {"r.geojson": change_geojson}, _regions, 10),
+    "sheet": Format(bases.sheet, {"sheet.csv": change_table}, _sheet, 6, 150),
+    "gene list": Format(
+        bases.panels, dict.fromkeys(("genes.txt", "genes.csv", "genes.gmt"), change_table), _panel, 6, 140
+    ),
+    "GeoJSON": Format(bases.geojson, {"r.geojson": change_geojson}, _regions, 10, 50),
     "TIFF": Format(
         bases.tiff,
         dict.fromkeys(("pyramid.tif", "strips.tif", "lzw.tif", "slide.ome.tif", "slide.svs"), change_tiff),
         _slide,
         13,
+        60,
     ),
-    "DICOM": Format(bases.dicom, {"0.dcm": change_dicom, "1.dcm": change_dicom}, _slide, 6),
+    "DICOM": Format(bases.dicom, {"0.dcm": change_dicom, "1.dcm": change_dicom}, _slide, 6, 52),
     "OME-Zarr": Format(
         bases.ome_zarr,
         {
@@ -185,10 +194,11 @@ FORMATS = {
         },
         lambda folder, name: _slide(folder, name.partition("/")[0]),
         4,
+        50,
     ),
-    "JPEG": Format(bases.jpeg, {"p.jpg": change_jpeg}, _slide, 8),
-    "PNG": Format(bases.png, {"p.png": change_png, "g.png": change_png}, _slide, 6),
-    "prediction": Format(bases.checkpoint, {"p.h5ad": change_hdf5}, _prediction, 3),
+    "JPEG": Format(bases.jpeg, {"p.jpg": change_jpeg}, _slide, 8, 174),
+    "PNG": Format(bases.png, {"p.png": change_png, "g.png": change_png}, _slide, 6, 174),
+    "prediction": Format(bases.checkpoint, {"p.h5ad": change_hdf5}, _prediction, 3, 3),
     "checkpoint": Format(
         bases.checkpoint,
         {
@@ -198,6 +208,7 @@ FORMATS = {
             "m.cmrcnet/model.safetensors": change_safetensors,
         },
         _checkpoint,
+        2,
         2,
     ),
 }

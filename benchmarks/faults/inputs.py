@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pickle
 import queue
 import select
 import shutil
@@ -14,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import napari_cmrcnet
 from benchmarks.faults.formats import FORMATS
 from benchmarks.faults.worker import DUMP
 
+SHORT = 20_000  # inputs of a run in CI; what a longer one reads beyond is shared out otherwise
 CHUNK = 250  # inputs after which the result is written down
 HANG_S = 10.0  # of computing for one input
 WAIT_S = 60.0  # for an answer, on a machine that does other things too
@@ -36,13 +37,17 @@ Chunk = tuple[str, int, int]
 
 
 def chunks_of(total: int, formats: list[str]) -> list[Chunk]:
-    """Share a number of inputs out among formats, in parts that are the same for any larger number."""
-    shares = sum(FORMATS[name].share for name in formats)
+    """Share a number of inputs out among formats, in parts that are the same for any larger number.
+
+    The parts of all come by turns, so that what a run has read when it is stopped is shared out as the whole is.
+    """
+    short, shares = min(total, SHORT), sum(FORMATS[name].share for name in formats)
+    further, parts = total - short, sum(FORMATS[name].further for name in formats)
     found = []
     for name in formats:
-        count = -(-total * FORMATS[name].share // shares)
-        found += [(name, first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    return sorted(found, key=lambda chunk: (chunk[1], chunk[0]))
+        count = -(-short * FORMATS[name].share // shares) + -(-further * FORMATS[name].further // parts)
+        found += [(first / count, (name, first, min(first + CHUNK, count))) for first in range(0, count, CHUNK)]
+    return [chunk for _, chunk in sorted(found)]
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Worker:
     def _answer(self, process: "subprocess.Popen[str]", patience: float) -> str | None:
         """Return the next line, or None where the process ended or does not answer."""
         assert process.stdout is not None
-        since, computed = time.monotonic(), _computed(process.pid)
+        since, computed = time.monotonic(), None
         while "\n" not in self._buffer:
             if select.select([process.stdout], [], [], 0.5)[0]:
                 got = os.read(process.stdout.fileno(), 2**16).decode("utf-8", "replace")
@@ -98,6 +103,8 @@ class Worker:
                     process.wait()
                     return None
                 self._buffer += got
+            elif computed is None:
+                computed = _computed(process.pid)
             elif _computed(process.pid) - computed > patience or time.monotonic() - since > max(WAIT_S, patience):
                 return None
         line, _, self._buffer = self._buffer.partition("\n")
@@ -171,22 +178,31 @@ class Tally:
             yield f"{len(numbers):6} × {name}: {outcome}: {said} (first: {name} {min(numbers)})"
 
 
-def _begin(out: Path) -> None:
-    """Make the folder, emptied of what other code has read."""
+def _begin(out: Path, resume: bool) -> None:
+    """Make the folder, emptied of what other code has read unless that is to count too."""
     digest = hashlib.sha256()
     for folder in (Path(napari_cmrcnet.__file__).parent, Path(__file__).parent):
         for file in sorted(folder.rglob("*.py")):
             digest.update(file.read_bytes())
     code = out / "code.txt"
-    if not code.exists() or code.read_text() != digest.hexdigest():
-        for path in (*out.glob("*.base"), out / "results.jsonl", code):
+    if not resume and (not code.exists() or code.read_text() != digest.hexdigest()):
+        for path in (*out.glob("*.zip"), out / "results.jsonl"):
             path.unlink(missing_ok=True)
         shutil.rmtree(out / "failures", ignore_errors=True)
-        out.mkdir(parents=True, exist_ok=True)
-        code.write_text(digest.hexdigest())
+    out.mkdir(parents=True, exist_ok=True)
+    code.write_text(digest.hexdigest())
 
 
-def run(total: int, out: Path, *, seed: str, jobs: int, formats: list[str], report: Any = print) -> Tally:
+def write_base(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write the sound files that are changed."""
+    with zipfile.ZipFile(path, "w") as base:
+        for name, content in files.items():
+            base.writestr(name, content)
+
+
+def run(
+    total: int, out: Path, *, seed: str, jobs: int, formats: list[str], resume: bool = False, report: Any = print
+) -> Tally:
     """Read inputs that are not read yet, and return the tally of all.
 
     Parameters
@@ -201,13 +217,15 @@ def run(total: int, out: Path, *, seed: str, jobs: int, formats: list[str], repo
         Processes beside each other.
     formats : list of str
         Which.
+    resume : bool
+        Count what other code has read there, too, and go on.
     report : callable
         Called with a line from time to time.
     """
-    _begin(out)
+    _begin(out, resume)
     for name in formats:
-        if not (out / f"{name}.base").exists():
-            (out / f"{name}.base").write_bytes(pickle.dumps(FORMATS[name].make()))
+        if not (out / f"{name}.zip").exists():
+            write_base(out / f"{name}.zip", FORMATS[name].make())
     tally, results = Tally(), out / "results.jsonl"
     wanted, done = chunks_of(total, formats), set()
     for line in results.read_text("utf-8").splitlines() if results.exists() else ():

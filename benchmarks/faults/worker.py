@@ -5,23 +5,28 @@ and what was said. Whoever started it waits for each line, and ends this process
 print goes nowhere.
 """
 
+import contextlib
+import ctypes
 import faulthandler
 import os
-import pickle
 import random
 import resource
+import select
 import shutil
 import signal
 import sys
 import time
 import traceback
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 MEMORY = 2 * 2**30  # bytes of memory in use at which an input counts as too large
 ADDRESSES = 24 * 2**30  # bytes of addresses: a guard of this machine
 DUMP = "stacks.txt"
+PROBED_S = 4.0
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -39,7 +44,7 @@ def main() -> None:
     stacks = open(work / DUMP, "w")  # noqa: SIM115  open as long as the process
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)
-    _probe_by_fork()
+    _probe_in_one_process()
     for line in sys.stdin:
         name, first, end = line.rstrip("\n").split("\t")
         _read_all(name, range(int(first), int(end)), work, kept, seed, answers)
@@ -49,7 +54,8 @@ def _read_all(name: str, numbers: range, work: Path, kept: Path, seed: str, answ
     from benchmarks.faults.formats import FORMATS
 
     kind = FORMATS[name]
-    files = pickle.loads((kept / f"{name}.base").read_bytes())  # written by the runner
+    with zipfile.ZipFile(kept / f"{name}.zip") as base:
+        files = {file: base.read(file) for file in base.namelist()}
     folder = work / "input"
     shutil.rmtree(folder, ignore_errors=True)
     for file, content in files.items():
@@ -131,31 +137,81 @@ def _peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _probe_by_fork() -> None:
-    """Let slides be looked at in a copy of this process, in place of a new one that would import everything again."""
+def _probe_in_one_process() -> None:
+    """Let slides be looked at by one process, replaced where it ends, in place of a new one for each."""
     from napari_cmrcnet.slides import probe
 
+    prober = _Prober()
+
     def look(path: Path, reader: probe.Reader) -> str:
-        child = os.fork()
-        if child == 0:
-            faulthandler.disable()
-            code = probe.FAILED
-            try:
-                code = probe.main(reader, str(path))
-            finally:
-                os._exit(code)
-        until = time.monotonic() + 4
-        while time.monotonic() < until:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                sound = os.WIFEXITED(status) and os.WEXITSTATUS(status) in (0, probe.FAILED)
-                return probe.SOUND if sound else probe.CRASHES
-            time.sleep(0.0005)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return probe.HANGS
+        code = prober.code(reader, path)
+        if code is None:
+            return probe.HANGS
+        return probe.SOUND if code in (0, probe.FAILED) else probe.CRASHES
 
     probe._look = look
+
+
+class _Prober:
+    """A copy of this process that looks at slides."""
+
+    def __init__(self) -> None:
+        self.process = 0
+
+    def code(self, reader: str, path: Path) -> int | None:
+        """Return the exit code that a process of its own would have had, None if it did not end."""
+        if not self.process:
+            self._start()
+        os.write(self.asks, f"{reader}\t{path}\n".encode())
+        if not select.select([self.answers], [], [], PROBED_S)[0]:
+            self._end()
+            return None
+        answer = os.read(self.answers, 1)
+        if not answer:
+            return self._end()
+        return answer[0]
+
+    def _start(self) -> None:
+        asked, self.asks = os.pipe()
+        self.answers, answered = os.pipe()
+        self.process = os.fork()
+        if self.process == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive this one
+            faulthandler.disable()
+            os.close(self.asks)
+            try:
+                _look_at_slides(asked, answered)
+            finally:
+                os._exit(0)
+        os.close(asked)
+        os.close(answered)
+
+    def _end(self) -> int:
+        """End the process, and return why it ended if it had."""
+        os.close(self.asks)
+        os.close(self.answers)
+        until = time.monotonic() + 1  # one whose pipe is closed may still be ending
+        ended, status = os.waitpid(self.process, os.WNOHANG)
+        while not ended and time.monotonic() < until:
+            time.sleep(0.001)
+            ended, status = os.waitpid(self.process, os.WNOHANG)
+        if not ended:
+            os.kill(self.process, signal.SIGKILL)
+            status = os.waitpid(self.process, 0)[1]
+        self.process = 0
+        return os.waitstatus_to_exitcode(status)
+
+
+def _look_at_slides(asked: int, answered: int) -> None:
+    from napari_cmrcnet.slides import probe
+
+    with os.fdopen(asked, encoding="utf-8") as lines:
+        for line in lines:
+            reader, path = line.rstrip("\n").split("\t")
+            code = probe.FAILED  # as Python ends where there is an exception
+            with contextlib.suppress(Exception):
+                code = probe.main(reader, path)
+            os.write(answered, bytes([code]))
 
 
 if __name__ == "__main__":

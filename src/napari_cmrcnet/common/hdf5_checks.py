@@ -54,13 +54,15 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
     try:
         longest = longest_text(path)
         with h5py.File(path, "r") as file, open(path, "rb") as stream:
+            base = file.userblock_size
 
             def check(item: Any) -> None:
                 _check_kinds(path, item)
-                check_texts(stream, item, longest)
+                check_texts(stream, item, longest, base)
 
             check(file)
-            _check_group(path, file, set(), check)
+            root = h5py.h5o.get_info(file.id).addr
+            _check_group(path, file, {root}, {root}, check)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
         raise cannot_read(path, error, damaged) from error
@@ -84,7 +86,7 @@ def _is_plain(kind: Any) -> bool:
     return not isinstance(kind, h5py.h5t.TypeVlenID)
 
 
-def _check_group(path: Path, group: h5py.Group, seen: set[int], check: Callable[[Any], None]) -> None:
+def _check_group(path: Path, group: h5py.Group, above: set[int], seen: set[int], check: Callable[[Any], None]) -> None:
     """Check what a group holds; each object once, as links may lead to one object in ever so many ways."""
     for name in group:
         link = group.get(name, getlink=True)
@@ -92,6 +94,8 @@ def _check_group(path: Path, group: h5py.Group, seen: set[int], check: Callable[
             raise UserError(f"{path} links to other places ({group.name}/{name}), which is not safe to follow.")
         item = group[name]
         address = h5py.h5o.get_info(item.id).addr
+        if address in above:
+            raise UserError(f"{path} holds {group.name} in itself ({item.name}), so that reading it would not end.")
         if address in seen:
             continue
         seen.add(address)
@@ -99,7 +103,7 @@ def _check_group(path: Path, group: h5py.Group, seen: set[int], check: Callable[
             _check_stored(path, item)
         check(item)
         if isinstance(item, h5py.Group):
-            _check_group(path, item, seen, check)
+            _check_group(path, item, above | {address}, seen, check)
             if problem := _sparse_problem(item):
                 raise UserError(f"{path} holds a damaged sparse matrix, {item.name}: {problem}; write it again.")
 

@@ -66,7 +66,7 @@ def _longest_of(stream: BinaryIO) -> int | None:
     return longest if place <= len(content) else None
 
 
-def check_texts(stream: BinaryIO, item: Any, longest: int) -> None:
+def check_texts(stream: BinaryIO, item: Any, longest: int, base: int) -> None:
     """Refuse a dataset or group of which a value or attribute claims to be a longer text than the file holds.
 
     Not looked at, as nothing here reads them: texts within records, and attributes beyond the eighth of an object.
@@ -79,13 +79,14 @@ def check_texts(stream: BinaryIO, item: Any, longest: int) -> None:
         One of its objects.
     longest : int
         What `longest_text` found, in bytes.
+    base : int
+        Where addresses are counted from: the bytes before the file begins, its user block.
 
     Raises
     ------
     ValueError
         If it does.
     """
-    base = item.file.userblock_size
     parts = _attribute_texts(stream, base, h5py.h5o.get_info(item.id).addr)
     for part in (*parts, *(_dataset_texts(stream, item) if isinstance(item, h5py.Dataset) else ())):
         references = np.frombuffer(part[: len(part) // REFERENCE.itemsize * REFERENCE.itemsize], REFERENCE)
