@@ -22,6 +22,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import read_patches
 from napari_cmrcnet.slides.slide import open_slide
@@ -50,7 +51,9 @@ def _overhead(section: Section, checkpoint: Checkpoint, device: str, rounds: int
     def whole(_: int) -> np.ndarray:
         with open_slide(section.slide.path) as slide:  # newly, so that no tile is decoded already
             job = predict(
-                replace(section, slide=slide), checkpoint, k=K, device=device, precision=precision, batch_size=BATCH
+                replace(section, slide=slide),
+                checkpoint,
+                PredictConfig(k=K, device=device, precision=precision, batch_size=BATCH),
             )
             return finish(job).neighbours
 
@@ -103,7 +106,7 @@ def _predicting(path: Path, spots: int) -> Callable[[], object]:
     def run() -> None:
         with opened(path, spots, pitch_um=370.0) as section:
             assert len(section.xy) == spots
-            finish(predict(section, checkpoint, k=K, device="cpu", batch_size=BATCH))
+            finish(predict(section, checkpoint, PredictConfig(k=K, device="cpu", batch_size=BATCH)))
 
     return run
 

@@ -26,6 +26,7 @@ from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import read_patches
 from napari_cmrcnet.slides.slide import open_slide
@@ -64,7 +65,7 @@ def _row(section: Section, checkpoint: Checkpoint, device: Literal["cpu", "cuda"
     def ours(_: int) -> np.ndarray:
         with open_slide(section.slide.path) as slide:  # newly, so that no tile is decoded already
             prediction = finish(
-                predict(replace(section, slide=slide), checkpoint, k=K, device=device, batch_size=BATCH)
+                predict(replace(section, slide=slide), checkpoint, PredictConfig(k=K, device=device, batch_size=BATCH))
             )
         return prediction.expression(prediction.genes)
 

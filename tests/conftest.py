@@ -225,6 +225,7 @@ def known(
 
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.retrieval.predict import predict
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from one_prediction import Known
 
     folder = tmp_path_factory.mktemp("sections")
@@ -233,6 +234,6 @@ def known(
     spots = small.spots
     bare = replace(small, spots=AnnData(obs=spots.obs, obsm=dict(spots.obsm), uns=spots.uns))
     return {
-        section.name: Known(section, finish(predict(section, untrained_checkpoint, k=6, device="cpu")))
+        section.name: Known(section, finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
         for section in (full, bare)
     }

@@ -41,6 +41,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
@@ -315,7 +316,9 @@ def test_each_k_is_what_predict_gives(
     genes = ("GENE5", "GENE2")
     each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict_each(section))
     for k, values in each.items():
-        expected = finish(predict(section, untrained_checkpoint, k=int(k), device="cpu")).expression(genes)
+        expected = finish(predict(section, untrained_checkpoint, PredictConfig(k=int(k), device="cpu"))).expression(
+            genes
+        )
         np.testing.assert_array_equal(values, expected)
 
 

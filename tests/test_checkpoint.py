@@ -19,6 +19,7 @@ from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.card import Card, read_card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_bank, load_thumbnails
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 
 
@@ -59,9 +60,9 @@ def test_predicts_bit_identically_after_saving_and_loading(
     untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Any, open_small: Any
 ) -> None:
     section = open_small(*write_section(tmp_path, "C", 3))
-    before = finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
+    before = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu")))
     untrained_checkpoint.save(tmp_path / "again.cmrcnet")
-    after = finish(predict(section, Checkpoint.load(tmp_path / "again.cmrcnet"), k=5, device="cpu"))
+    after = finish(predict(section, Checkpoint.load(tmp_path / "again.cmrcnet"), PredictConfig(k=5, device="cpu")))
     np.testing.assert_array_equal(after.neighbours, before.neighbours)
     np.testing.assert_array_equal(after.similarity, before.similarity)
     np.testing.assert_array_equal(after.expression(after.genes), before.expression(before.genes))

@@ -13,6 +13,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import open_section
 
 SAMPLE = sample_folder()
@@ -36,7 +37,7 @@ def test_driven_genes_are_predicted_on_a_new_section_and_others_are_not() -> Non
     checkpoint = Checkpoint.load(SAMPLE / "sample.cmrcnet")
     assert section.name not in checkpoint.card.sections
     with section.slide:
-        prediction = finish(predict(section, checkpoint, device="cpu"))
+        prediction = finish(predict(section, checkpoint, PredictConfig(device="cpu")))
     genes = list(prediction.genes)
     values = pcc(prediction.measured(genes), prediction.expression(genes))
     driven = anndata.read_h5ad(SAMPLE / "S4.h5ad").var.loc[genes, "driven"].to_numpy(bool)

@@ -17,6 +17,7 @@ from napari_cmrcnet.evaluation import scores
 from napari_cmrcnet.evaluation.scores import pcc_job
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
@@ -72,7 +73,7 @@ def good(tmp_path: Path, write_section: Callable[..., Any], untrained_checkpoint
 def saved(good: Input, open_small: Callable[..., Any]) -> Path:
     """A prediction of section C."""
     section = open_small(good.slide, good.spots)
-    prediction = finish(predict(section, Checkpoint.load(good.checkpoint), k=6, device="cpu"))
+    prediction = finish(predict(section, Checkpoint.load(good.checkpoint), PredictConfig(k=6, device="cpu")))
     path = good.slide.with_name("C_predicted.h5ad")
     prediction.save(path)
     return path

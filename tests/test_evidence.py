@@ -14,6 +14,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 from napari_cmrcnet.slides.slide import open_slide
@@ -39,7 +40,7 @@ def prediction(
     illustrated: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
 ) -> Prediction:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
-    return finish(predict(section, illustrated, k=12, device="cpu"))
+    return finish(predict(section, illustrated, PredictConfig(k=12, device="cpu")))
 
 
 def test_the_neighbours_make_up_the_value(prediction: Prediction) -> None:
@@ -79,7 +80,7 @@ def test_neighbours_that_weigh_more_make_up_more_of_the_value(
     weighted_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
 ) -> None:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
-    prediction = finish(predict(section, weighted_checkpoint, device="cpu"))
+    prediction = finish(predict(section, weighted_checkpoint, PredictConfig(device="cpu")))
     found = evidence(prediction, 7, "GENE5")
     table = found.table
     assert found.weighted

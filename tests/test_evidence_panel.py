@@ -17,6 +17,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.evidence import evidence
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails, write_thumbnails
 from napari_cmrcnet.sections.panels import Panel
@@ -43,7 +44,7 @@ def prediction(
     checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
 ) -> Prediction:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
-    return finish(predict(section, checkpoint, k=K, device="cpu"))
+    return finish(predict(section, checkpoint, PredictConfig(k=K, device="cpu")))
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_it_says_how_much_each_neighbour_weighs(
     open_small: Callable[..., Any],
 ) -> None:
     section = open_small(*write_section(tmp_path / "weighted", "C", 3), name="C")
-    prediction = finish(predict(section, weighted_checkpoint, device="cpu"))
+    prediction = finish(predict(section, weighted_checkpoint, PredictConfig(device="cpu")))
     panel.session.set_prediction(prediction)
     panel.session.show("GENE5")
     select(qtbot, panel, 7)

@@ -19,6 +19,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.export import to_csv, to_geojson
 from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 
 FILES = [to_csv, to_geojson, to_h5ad]
@@ -39,7 +40,7 @@ def prediction(
     monkeypatch.setattr(export, "TEXTS_A_PASS", 100)
     monkeypatch.setattr(export_tables, "GENES_A_PASS", 7)
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
-    done = finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    done = finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
     done.spots = done.spots[:, [gene for gene in done.spots.var_names if gene != "GENE3"]].copy()
     return done
 

@@ -19,6 +19,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval import export
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.region_layer import REGIONS
@@ -46,7 +47,9 @@ def session(
     """Shows GENE5 of section C."""
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     session = session_of(viewer)
-    session.set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    session.set_prediction(
+        finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide
+    )
     session.show("GENE5")
     return session
 

@@ -23,6 +23,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.frozen_features import FIELDS, spot_features
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.nearby_spots import spots_around
@@ -179,7 +180,7 @@ def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     checkpoint = solved(sections[:2], tmp_path)
     assert checkpoint.card.query == Query(k=5, weighted=True)
     assert checkpoint.card.weight_temperature == 0.2
-    found = finish(predict(sections[2], checkpoint, device="cpu"))
+    found = finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
 
     x, new = (np.vstack([finish(spot_features(one)) for one in part]) for part in (sections[:2], sections[2:]))
     genes = checkpoint.card.genes

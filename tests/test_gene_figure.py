@@ -14,6 +14,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.gene_figure import Drawn, caption, write_gene_figure
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 
 
@@ -25,7 +26,7 @@ def prediction(
     open_small: Callable[..., Any],
 ) -> Prediction:
     section = open_small(*write_section(tmp_path_factory.mktemp("data"), "C", 3), name="C")
-    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.scores import Scores, pcc_job, score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel, load_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
@@ -38,7 +39,7 @@ def original(
     open_small: Callable[..., Any],
 ) -> Prediction:
     section = open_small(*write_section(tmp_path_factory.mktemp("genes"), "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture(scope="module")
@@ -425,7 +426,7 @@ def test_without_its_checkpoint_only_the_stored_genes_are_listed(
     monkeypatch.setattr("napari_cmrcnet.retrieval.prediction_file.GENES_PER_SET", 4)
     checkpoint = untrained_checkpoint.save(tmp_path / "M.cmrcnet")
     section = open_small(*write_section(tmp_path, "D", 4), name="D")
-    finish(predict(section, checkpoint, k=6, device="cpu")).save(tmp_path / "D.predicted.h5ad")
+    finish(predict(section, checkpoint, PredictConfig(k=6, device="cpu"))).save(tmp_path / "D.predicted.h5ad")
     shutil.rmtree(tmp_path / "M.cmrcnet")
     opened = Prediction.load(tmp_path / "D.predicted.h5ad")
     panel.session.set_prediction(opened)

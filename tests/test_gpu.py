@@ -26,6 +26,7 @@ from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import encode_patches
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchBatch, PatchSpec
@@ -185,8 +186,8 @@ def test_predicting(
 ) -> None:
     """Rounding to TF32 moves similarities by up to 4.5e-5 and no neighbour, to bf16 by 2.8e-4 and 0.6 % of them."""
     trained = on_cpu(name)
-    expected = finish(predict(section, trained, k=10, device="cpu", precision="fp32"))
-    found = finish(predict(section, trained, k=10, device=str(device), precision=asked))
+    expected = finish(predict(section, trained, PredictConfig(k=10, device="cpu", precision="fp32")))
+    found = finish(predict(section, trained, PredictConfig(k=10, device=str(device), precision=asked)))
     np.testing.assert_allclose(found.similarity, expected.similarity, rtol=0, atol=apart)
     same = [np.isin(one, other).mean() for one, other in zip(found.neighbours, expected.neighbours, strict=True)]
     assert np.mean(same) >= shared
@@ -231,7 +232,7 @@ def test_training_and_predicting_need_no_float64(name: str, section: Section, tm
     config = replace(training(name, torch.device("cpu")), epochs=1, validation=0.2)
     with NoFloat64():
         trained = finish(fit([section], config, tmp_path / "model.cmrcnet"))
-        finish(predict(section, trained, k=5, device="cpu"))
+        finish(predict(section, trained, PredictConfig(k=5, device="cpu")))
         with pytest.raises(AssertionError, match="float64"):
             torch.ones(3).double()
 

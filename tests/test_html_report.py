@@ -20,6 +20,7 @@ from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 
@@ -82,7 +83,7 @@ def prediction(
 ) -> Prediction:
     """Of its 24 genes, GENE0 was not measured and GENE1 is called a script."""
     section = open_small(*write_section(tmp_path_factory.mktemp("data"), "C", 3), name="C <b>", patient="P3")
-    plain = finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    plain = finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
     assert plain.bank is not None
     names = {"GENE1": EVIL}
     spots = plain.spots[:, 1:].copy()

@@ -16,6 +16,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.display_settings import VIEWS
 from napari_cmrcnet.viewer.region_layer import REGIONS
@@ -31,7 +32,9 @@ def viewer(
     """A viewer (without a window) that shows section C."""
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     viewer = ViewerModel()
-    session_of(viewer).set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    session_of(viewer).set_prediction(
+        finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide
+    )
     return viewer
 
 
@@ -279,7 +282,7 @@ def test_an_unmeasured_section_shows_the_prediction_alone(
     section = open_small(*write_section(tmp_path / "bare", "D", 4), name="D")
     spots = section.spots
     bare = replace(section, spots=AnnData(obs=spots.obs, obsm=dict(spots.obsm), uns=spots.uns))
-    session.set_prediction(finish(predict(bare, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    session.set_prediction(finish(predict(bare, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide)
     assert cells(viewer) == [["H&E", "GENE3 predicted, log-norm."]]
     session.flip()
     assert cells(viewer) == [["H&E", "GENE3 predicted, log-norm."]]

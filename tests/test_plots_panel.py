@@ -20,6 +20,7 @@ from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.scores import Scores, score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.registry import session_of
@@ -41,7 +42,7 @@ def predicted(
     open_small: Callable[..., Any],
 ) -> Prediction:
     section = open_small(*write_section(tmp_path_factory.mktemp("plots"), "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, to_input
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.section import Section
@@ -216,7 +217,7 @@ def test_an_error_while_reading_reaches_the_user() -> None:
 
 
 def test_prediction_is_the_method_step_by_step(section: Section, untrained_checkpoint: Checkpoint) -> None:
-    prediction = finish(predict(section, untrained_checkpoint, k=7, device="cpu", batch_size=5))
+    prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=7, device="cpu", batch_size=5)))
     card, bank, model = untrained_checkpoint.card, untrained_checkpoint.bank, untrained_checkpoint.model
     pixels = np.empty((36, 32, 32, 3), np.uint8)
     for batch in read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp):
@@ -235,7 +236,7 @@ def test_prediction_is_the_method_step_by_step(section: Section, untrained_check
 def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
     section: Section, weighted_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    prediction = finish(predict(section, weighted_checkpoint, device="cpu"))
+    prediction = finish(predict(section, weighted_checkpoint, PredictConfig(device="cpu")))
     assert prediction.neighbours.shape == (36, 20)
     assert prediction.provenance.average == "weighted mean of the 20 most similar training spots"
     weights = np.exp(prediction.similarity.astype(np.float64) / 0.1)
@@ -253,11 +254,11 @@ def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
     prediction.save(tmp_path / "p.h5ad")
     again = Prediction.load(tmp_path / "p.h5ad")
     np.testing.assert_array_equal(again.gene("GENE7"), prediction.gene("GENE7"))
-    fewer = finish(predict(section, weighted_checkpoint, k=5, device="cpu"))
+    fewer = finish(predict(section, weighted_checkpoint, PredictConfig(k=5, device="cpu")))
     assert fewer.neighbours.shape == (36, 5)
     assert fewer.weights is not None
     larger = replace(weighted_checkpoint, card=replace(weighted_checkpoint.card, query=Query(k=1000)))
-    every = finish(predict(section, larger, device="cpu"))
+    every = finish(predict(section, larger, PredictConfig(device="cpu")))
     assert every.provenance.average == "mean of the 72 most similar training spots"  # all that there are
 
 
@@ -265,7 +266,7 @@ def test_symmetries_context_and_colours_are_what_they_say(section: Section, untr
     card, bank, model = untrained_checkpoint.card, untrained_checkpoint.bank, untrained_checkpoint.model
     asked = replace(card, query=Query(symmetries=True, context=0.5))
     asked = replace(asked, preprocessing=replace(card.preprocessing, standardise=True))
-    prediction = finish(predict(section, Checkpoint(asked, model, bank), k=7, device="cpu"))
+    prediction = finish(predict(section, Checkpoint(asked, model, bank), PredictConfig(k=7, device="cpu")))
     pixels = np.empty((36, 32, 32, 3), np.uint8)
     for batch in read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp):
         pixels[batch.rows] = batch.pixels
@@ -293,14 +294,14 @@ def test_what_the_encoder_reads_is_the_same_in_another_stain() -> None:
 
 
 def test_the_size_of_a_batch_does_not_matter(section: Section, untrained_checkpoint: Checkpoint) -> None:
-    first = finish(predict(section, untrained_checkpoint, k=5, device="cpu", batch_size=36))
-    second = finish(predict(section, untrained_checkpoint, k=5, device="cpu", batch_size=7))
+    first = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu", batch_size=36)))
+    second = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu", batch_size=7)))
     np.testing.assert_allclose(first.similarity, second.similarity, atol=1e-6)
 
 
 def test_progress_is_reported_a_batch_with_its_speed(section: Section, untrained_checkpoint: Checkpoint) -> None:
     seen: list[Progress] = []
-    finish(predict(section, untrained_checkpoint, k=5, device="cpu", batch_size=9), seen.append)
+    finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu", batch_size=9)), seen.append)
     encoding = [progress for progress in seen if progress.step == "Encoding patches"]
     assert [progress.done for progress in encoding] == [0, 9, 18, 27, 36]
     assert encoding[-1].values["patches/s"] > 0
@@ -309,21 +310,21 @@ def test_progress_is_reported_a_batch_with_its_speed(section: Section, untrained
 
 def test_k_larger_than_the_bank_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:
     with pytest.raises(UserError, match="k is 73, but the checkpoint's bank has 72 spots"):
-        next(predict(section, untrained_checkpoint, k=73))
+        next(predict(section, untrained_checkpoint, PredictConfig(k=73)))
 
 
 def test_no_gene_in_common_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:
     spots = section.spots.copy()
     spots.var_names = [f"mouse{i}" for i in range(24)]
     with pytest.raises(UserError, match=r"C\.h5ad and the checkpoint have no gene in common \(mouse0"):
-        next(predict(replace(section, spots=spots), untrained_checkpoint, k=5))
+        next(predict(replace(section, spots=spots), untrained_checkpoint, PredictConfig(k=5)))
 
 
 def test_a_slide_without_counts_is_predicted(section: Section, untrained_checkpoint: Checkpoint) -> None:
     from anndata import AnnData
 
     spots = AnnData(obs=section.spots.obs, obsm=dict(section.spots.obsm), uns=section.spots.uns)
-    prediction = finish(predict(replace(section, spots=spots), untrained_checkpoint, k=5, device="cpu"))
+    prediction = finish(predict(replace(section, spots=spots), untrained_checkpoint, PredictConfig(k=5, device="cpu")))
     assert prediction.measured(["GENE1"]) is None
     assert prediction.measured_genes == ()
     assert len(prediction.gene("GENE1")) == 36
@@ -337,11 +338,20 @@ def test_unreadable_patches_are_named(
 
     monkeypatch.setattr("napari_cmrcnet.retrieval.queries.read_patches", damaged)
     with pytest.raises(UserError, match=r"2 of 36 patches .*C-4, C-20"):
-        finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
+        finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu")))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [({"k": 0}, "k is 0; give at least 1 training spot"), ({"batch_size": 0}, "batch_size is 0; give at least 1")],
+)
+def test_impossible_settings_are_refused_where_they_are_given(wrong: dict[str, int], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        PredictConfig(**wrong)  # type: ignore[arg-type]
 
 
 def test_what_it_was_made_from_is_recorded(section: Section, untrained_checkpoint: Checkpoint) -> None:
-    made = finish(predict(section, untrained_checkpoint, k=5, device="cpu")).provenance
+    made = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu"))).provenance
     assert made.checkpoint == str(untrained_checkpoint.path)
     assert made.checkpoint_digest == untrained_checkpoint.digest
     assert (made.section, made.patient, made.k, made.mpp) == ("C", "P3", 5, 0.5)
@@ -371,7 +381,9 @@ def test_a_prediction_records_device_and_precision(
     asked: str, used: str, section: Section, untrained_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    made_from = finish(predict(section, untrained_checkpoint, k=5, device="cpu", precision=asked)).provenance
+    made_from = finish(
+        predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu", precision=asked))
+    ).provenance
     assert (made_from.device, made_from.precision) == ("cpu", used)
 
 
@@ -380,4 +392,4 @@ def test_bf16_without_hardware_is_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     with pytest.raises(UserError, match="no hardware for bf16, and emulating it takes 8 times as long as fp32"):
-        next(predict(section, untrained_checkpoint, k=5, device="cpu", precision="bf16"))
+        next(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu", precision="bf16")))

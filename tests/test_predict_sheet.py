@@ -17,6 +17,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval import predict_sheet as module
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.sheet import SheetRow
@@ -48,8 +49,9 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def run(rows: list[SheetRow], checkpoint: Path, out: Path, **settings: Any) -> list[Path]:
-    return finish(predict_sheet(rows, checkpoint, out, k=5, device="cpu", **settings))
+def run(rows: list[SheetRow], checkpoint: Path, out: Path, precision: Any = "auto", **settings: Any) -> list[Path]:
+    config = PredictConfig(k=5, device="cpu", precision=precision)
+    return finish(predict_sheet(rows, checkpoint, out, config, **settings))
 
 
 def test_each_slide_has_its_file(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
@@ -64,11 +66,11 @@ def test_the_checkpoints_own_number_of_neighbours_is_taken_and_recognised(
 ) -> None:
     folder = weighted_checkpoint.path
     assert folder is not None
-    (path,) = finish(predict_sheet(rows[:1], folder, tmp_path / "out", device="cpu"))
+    (path,) = finish(predict_sheet(rows[:1], folder, tmp_path / "out", PredictConfig(device="cpu")))
     assert Prediction.load(path).provenance.k == 20
     before = path.stat().st_mtime_ns
     for k in (None, 20):
-        finish(predict_sheet(rows[:1], folder, tmp_path / "out", k=k, device="cpu"))
+        finish(predict_sheet(rows[:1], folder, tmp_path / "out", PredictConfig(k=k, device="cpu")))
         assert path.stat().st_mtime_ns == before
 
 
@@ -84,7 +86,7 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
-    finish(predict_sheet(rows[:1], checkpoint, tmp_path / "out", k=5, device="cpu"))
+    finish(predict_sheet(rows[:1], checkpoint, tmp_path / "out", PredictConfig(k=5, device="cpu")))
     before = (tmp_path / "out" / "X.h5ad").read_bytes()
     k, precision = 5, "auto"
     if what == "k":
@@ -105,7 +107,7 @@ def test_what_was_made_otherwise_is_refused(
         checkpoint = tmp_path / "other.cmrcnet"
         replace(untrained_checkpoint, card=card).save(checkpoint)
     with pytest.raises(UserError, match=rf"X\.h5ad was made with another {what}; remove it or choose another --out"):
-        finish(predict_sheet(rows, checkpoint, tmp_path / "out", k=k, device="cpu", precision=precision))
+        finish(predict_sheet(rows, checkpoint, tmp_path / "out", PredictConfig(k=k, device="cpu", precision=precision)))
     assert files(tmp_path / "out") == ["X.h5ad"]
     assert (tmp_path / "out" / "X.h5ad").read_bytes() == before
 
@@ -133,7 +135,7 @@ def test_a_bad_checkpoint_is_said_once_and_before_any_work(rows: list[SheetRow],
 
 
 def test_cancelling_leaves_no_half_file(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
-    job = predict_sheet(rows, checkpoint, tmp_path / "out", k=5, device="cpu", batch_size=9)
+    job = predict_sheet(rows, checkpoint, tmp_path / "out", PredictConfig(k=5, device="cpu", batch_size=9))
     for progress in job:
         if progress.step == "Encoding patches of Y":
             job.close()
@@ -162,7 +164,7 @@ def test_a_worker_stops_when_the_parent_says_so(
             return True
 
     monkeypatch.setattr(parallel, "_stop", Stop())
-    settings = 5, "cpu", "auto", 9, None, 0
+    settings = PredictConfig(k=5, device="cpu", batch_size=9), 0
     task = module.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, *settings)
     with pytest.raises(parallel.StoppedError):
         parallel.run_unit(task)
@@ -170,7 +172,7 @@ def test_a_worker_stops_when_the_parent_says_so(
 
 
 def test_a_checkpoint_replaced_meanwhile(rows: list[SheetRow], checkpoint: Path, tmp_path: Path) -> None:
-    task = module.Task(rows[0], checkpoint, "another", tmp_path, 5, "cpu", "auto", 9, None, 0)
+    task = module.Task(rows[0], checkpoint, "another", tmp_path, PredictConfig(k=5, device="cpu"), 0)
     assert "was replaced meanwhile" in str(parallel.run_unit(task))
 
 

@@ -16,6 +16,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import read_provenance
 from napari_cmrcnet.sections.expression import expression_of
@@ -32,7 +33,7 @@ def prediction(
     checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
 ) -> Prediction:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
-    return finish(predict(section, checkpoint, k=6, device="cpu"))
+    return finish(predict(section, checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture

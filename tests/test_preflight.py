@@ -17,6 +17,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.preflight import preflight
@@ -81,7 +82,14 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
     scheduler = request.getfixturevalue("cluster") if where == "on a cluster" else None
     with pytest.raises(UserError, match=f"1 of 2 slides could not be predicted: M: .*{REFUSED}"):
         finish(
-            predict_sheet(rows, human.path, tmp_path / "out", k=5, device="cpu", workers=workers, scheduler=scheduler)
+            predict_sheet(
+                rows,
+                human.path,
+                tmp_path / "out",
+                PredictConfig(k=5, device="cpu"),
+                workers=workers,
+                scheduler=scheduler,
+            )
         )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["C.h5ad"]
     warnings = " ".join(Prediction.load(tmp_path / "out" / "C.h5ad").provenance.warnings)
@@ -91,7 +99,7 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
 def test_a_mouse_section_is_refused_in_python_before_any_work(human: Checkpoint, mouse: tuple[Path, Path]) -> None:
     section = open_section(*mouse)
     with section.slide, pytest.raises(UserError, match=REFUSED):
-        next(predict(section, human, k=5))
+        next(predict(section, human, PredictConfig(k=5)))
 
 
 def test_small_panels_share_what_they_share(human: Checkpoint, mouse: tuple[Path, Path]) -> None:
@@ -114,7 +122,7 @@ def test_python_is_warned_and_the_prediction_keeps_it(
     section: Section, untrained_checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        prediction = finish(predict(section, untrained_checkpoint, k=5, device="cpu"))
+        prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu")))
     leaked = "The checkpoint has seen other sections of the patient that C is from (P1)"
     assert leaked in caplog.text
     assert any(text.startswith(leaked) for text in prediction.provenance.warnings)
@@ -136,7 +144,7 @@ def test_what_was_checked_before_is_neither_checked_nor_logged_again(
         raise AssertionError
 
     monkeypatch.setattr("napari_cmrcnet.retrieval.predict.preflight", again)
-    prediction = finish(predict(section, untrained_checkpoint, k=5, device="cpu", checks=checks))
+    prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu"), checks=checks))
     assert prediction.provenance.warnings == tuple(check.text for check in checks if not check.ok)
     assert prediction.provenance.warnings
     assert not caplog.text

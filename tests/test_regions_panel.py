@@ -19,6 +19,7 @@ from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.regions import Region, read_geojson, write_geojson
 from napari_cmrcnet.slides.slide import open_slide
@@ -43,7 +44,7 @@ def prediction(
     open_small: Callable[..., Any],
 ) -> Prediction:
     section = open_small(*write_section(tmp_path_factory.mktemp("regions"), "C", 3), name="C")
-    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture
@@ -344,7 +345,7 @@ def test_regions_of_another_section_are_put_away_and_come_back_with_it(
 ) -> None:
     session.set_regions(regions())
     section = open_small(*write_section(tmp_path, "D", 4), name="D")
-    session.set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")))
+    session.set_prediction(finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
     assert cells(panel) == []
     assert panel.empty.isVisible()
     assert REGIONS not in panel.region_layer.viewer.layers

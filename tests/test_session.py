@@ -16,6 +16,7 @@ from napari_cmrcnet.evaluation.gene_figure import Drawn, caption, draw_gene, gro
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.coloring import expression_limits, label, limits, values
@@ -29,7 +30,7 @@ def prediction(
     untrained_checkpoint: Checkpoint, tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Any]
 ) -> Prediction:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, k=6, device="cpu"))
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_gene_that_was_not_measured_says_so(
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
     fewer = replace(section, spots=section.spots[:, [f"GENE{i}" for i in range(20)]].copy())
     session = Session()
-    session.set_prediction(finish(predict(fewer, untrained_checkpoint, k=6, device="cpu")))
+    session.set_prediction(finish(predict(fewer, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
     session.show("GENE22")
     assert session.shown is not None
     assert session.shown.measured is None

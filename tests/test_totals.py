@@ -19,6 +19,7 @@ from napari_cmrcnet.evaluation.scores import score_job
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.expression import expression_of, log_normalise
 from napari_cmrcnet.sections.gene_joining import comparable
@@ -136,8 +137,8 @@ def test_measured_and_predicted_of_a_panel_are_in_one_measure(
 ) -> None:
     """Without it a gene of a panel has several times the value that is predicted for it."""
     few = panel_of(whole)
-    same = finish(predict(whole, untrained_checkpoint, k=5, device="cpu"))
-    made = finish(predict(few, untrained_checkpoint, k=5, device="cpu"))
+    same = finish(predict(whole, untrained_checkpoint, PredictConfig(k=5, device="cpu")))
+    made = finish(predict(few, untrained_checkpoint, PredictConfig(k=5, device="cpu")))
     assert same.provenance.total_genes == GENES
     assert not any("totals" in warning for warning in same.provenance.warnings)
     assert made.provenance.total_genes == len(FEW)
@@ -167,7 +168,7 @@ def test_a_whole_transcriptome_for_a_bank_of_few_genes(untrained_checkpoint: Che
     """The bank's own spots had only these genes: the section's other counts are no part of its totals."""
     bank = untrained_checkpoint.bank.with_totals_over(range(6))
     small = replace(bank, genes=bank.genes[:6], gene_ids=bank.gene_ids[:6], expression=bank.expression[:, :6].tocsc())
-    made = finish(predict(whole, replace(untrained_checkpoint, bank=small), k=5, device="cpu"))
+    made = finish(predict(whole, replace(untrained_checkpoint, bank=small), PredictConfig(k=5, device="cpu")))
     assert made.provenance.total_genes == 6
     np.testing.assert_array_equal(made.totals, whole.spots.X.toarray()[:, :6].sum(axis=1))
     measured = made.measured(FEW)
@@ -176,7 +177,7 @@ def test_a_whole_transcriptome_for_a_bank_of_few_genes(untrained_checkpoint: Che
 
 
 def test_a_panels_scores_take_spots_by_its_own_counts(untrained_checkpoint: Checkpoint, whole: Section) -> None:
-    made = finish(predict(panel_of(whole), untrained_checkpoint, k=5, device="cpu"))
+    made = finish(predict(panel_of(whole), untrained_checkpoint, PredictConfig(k=5, device="cpu")))
     scores = finish(score_job(made))
     assert scores.depth.n_genes == 6
     assert scores.depth.median_total == np.median(panel_of(whole).spots.X.toarray().sum(axis=1))
@@ -185,13 +186,13 @@ def test_a_panels_scores_take_spots_by_its_own_counts(untrained_checkpoint: Chec
 def test_info_says_what_totals_are_over(
     untrained_checkpoint: Checkpoint, whole: Section, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finish(predict(panel_of(whole), untrained_checkpoint, k=5, device="cpu")).save(tmp_path / "few.h5ad")
+    finish(predict(panel_of(whole), untrained_checkpoint, PredictConfig(k=5, device="cpu"))).save(tmp_path / "few.h5ad")
     assert main(["info", str(tmp_path / "few.h5ad")]) == 0
     assert "6 measured genes" in capsys.readouterr().out
 
 
 def test_a_damaged_mark_is_refused(untrained_checkpoint: Checkpoint, whole: Section, tmp_path: Path) -> None:
-    made = finish(predict(panel_of(whole), untrained_checkpoint, k=5, device="cpu"))
+    made = finish(predict(panel_of(whole), untrained_checkpoint, PredictConfig(k=5, device="cpu")))
     made.spots.var[IN_TOTAL] = 2.0
     made.spots.var["kept"] = "x"
     path = tmp_path / "few.h5ad"

@@ -16,6 +16,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -87,7 +88,7 @@ def test_a_training_leaves_a_checkpoint_a_log_and_a_plot(sections: Sequence[Sect
 def test_a_checkpoint_can_show_and_judge_what_is_retrieved_from_it(sections: Sequence[Section], tmp_path: Path) -> None:
     out = tmp_path / "model.cmrcnet"
     checkpoint = finish(fit(sections, settings(validation=0.25), out))
-    own = {section.name: finish(predict(section, checkpoint, k=2, device="cpu")) for section in sections}
+    own = {section.name: finish(predict(section, checkpoint, PredictConfig(k=2, device="cpu"))) for section in sections}
     best = []
     for row, name, x, y in checkpoint.bank.obs[["section", "x", "y"]].itertuples():
         prediction = own[name]
@@ -133,7 +134,7 @@ def test_a_checkpoint_judges_training_spots_as_it_does_new_ones(
     checkpoint = finish(fit(sections[:2], settings(variant=variant, model={"width": 48}), out))
     best = []
     for section in sections[:2]:
-        found = finish(predict(section, checkpoint, k=2, device="cpu"))
+        found = finish(predict(section, checkpoint, PredictConfig(k=2, device="cpu")))
         own = checkpoint.bank.obs.index[checkpoint.bank.obs["section"] == section.name].to_numpy()
         best += np.where(found.neighbours[:, 0] == own, found.similarity[:, 1], found.similarity[:, 0]).tolist()
     assert checkpoint.card.similarity_floor == pytest.approx(np.percentile(best, 1), abs=1e-4)

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.remember import recall
@@ -43,7 +44,9 @@ def session(
 ) -> Session:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     session = session_of(viewer)
-    session.set_prediction(finish(predict(section, untrained_checkpoint, k=6, device="cpu")), section.slide)
+    session.set_prediction(
+        finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide
+    )
     return session
 
 

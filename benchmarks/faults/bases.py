@@ -343,6 +343,7 @@ def make_checkpoint(folder: Path) -> None:
     from napari_cmrcnet.retrieval.card import Card
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from napari_cmrcnet.retrieval.protocol import Preprocessing
     from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
     from napari_cmrcnet.sections.panels import Panel
@@ -374,4 +375,4 @@ def make_checkpoint(folder: Path) -> None:
         finish(write_thumbnails(folder / "t.h5", patches, SPOTS))
         bank = build_bank(model, [section], genes)
         made = Checkpoint(card, model, bank, thumbnails=folder / "t.h5").save(folder / "m.cmrcnet")
-        finish(predict(section, made, k=3, device="cpu")).save(folder / "p.h5ad")
+        finish(predict(section, made, PredictConfig(k=3, device="cpu"))).save(folder / "p.h5ad")

@@ -54,13 +54,14 @@ class Sample:
         from napari_cmrcnet.common.progress import finish
         from napari_cmrcnet.retrieval.checkpoint import Checkpoint
         from napari_cmrcnet.retrieval.predict import predict
+        from napari_cmrcnet.retrieval.predict_config import PredictConfig
         from napari_cmrcnet.sections.sheet import read_sheet
 
         self.rows = read_sheet(sample_folder() / "sections.csv")
         self.path = sample_folder() / "sample.cmrcnet"
         self.checkpoint = Checkpoint.load(self.path)
         self.section = self.rows[0].open()
-        self.prediction = finish(predict(self.section, self.checkpoint, device="cpu"))
+        self.prediction = finish(predict(self.section, self.checkpoint, PredictConfig(device="cpu")))
         self.prediction.save(folder / "p.h5ad")
 
 
@@ -70,17 +71,18 @@ def _jobs(sample: Sample) -> dict[str, Callable[[Path], Job[Any]]]:
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
     from napari_cmrcnet.retrieval.predict import predict
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
     from napari_cmrcnet.slides.patches import PatchSpec
     from napari_cmrcnet.synthetic.simulate import simulate
     from napari_cmrcnet.training.config import FitConfig
     from napari_cmrcnet.training.fit import fit
 
-    prediction = sample.prediction
+    prediction, on_cpu = sample.prediction, PredictConfig(device="cpu")
     tiny = FitConfig(preset="tiny", epochs=1, device="cpu", patch=PatchSpec(64, 0.5))
     return {
-        "predict": lambda _: predict(sample.section, sample.checkpoint, device="cpu"),
-        "predict a sheet": lambda out: predict_sheet(sample.rows, sample.path, out / "sheet", device="cpu"),
+        "predict": lambda _: predict(sample.section, sample.checkpoint, on_cpu),
+        "predict a sheet": lambda out: predict_sheet(sample.rows, sample.path, out / "sheet", on_cpu),
         "evaluate": lambda out: evaluate([prediction], out / "report"),
         "train": lambda out: fit([sample.section], tiny, out / "t.cmrcnet"),
         "CSV": lambda out: to_csv(prediction, out / "e.csv"),

@@ -5,6 +5,7 @@ from typing import Any
 _PUBLIC = {
     "Checkpoint": "retrieval.checkpoint",
     "FitConfig": "training.config",
+    "PredictConfig": "retrieval.predict_config",
     "Prediction": "retrieval.prediction",
     "Progress": "common.progress",
     "Section": "sections.section",

@@ -14,6 +14,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of
@@ -106,7 +107,9 @@ class CMRCNetPredictor:
 
     def _retrieved(self, section: Section, ks: Sequence[int]) -> Job[dict[str, Float32]]:
         """Return the mean of the k nearest for each k, or what the checkpoint makes of its own number of them."""
-        found = yield from predict(section, self.checkpoint, k=max(ks, default=None), device=self.device, checks=())
+        found = yield from predict(
+            section, self.checkpoint, PredictConfig(k=max(ks, default=None), device=self.device), checks=()
+        )
         if not ks:
             return {"": found.expression(self.genes)}
         nearest, bank = found.neighbours, self.checkpoint.bank

@@ -17,7 +17,7 @@ from napari_cmrcnet.cli.console import (
     show_table,
     warn,
 )
-from napari_cmrcnet.cli.shared import introduce, panel_named
+from napari_cmrcnet.cli.shared import config_from, introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_name, check_output
 
@@ -74,7 +74,6 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.retrieval.card import epochs_in_words
     from napari_cmrcnet.sections.sheet import read_sheet
-    from napari_cmrcnet.sections.totals import target_from
     from napari_cmrcnet.slides.patches import PatchSpec
     from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
     from napari_cmrcnet.training.fit import fit
@@ -88,28 +87,16 @@ def train(options: argparse.Namespace) -> None:
     if variant == "frozen" and options.epochs:
         raise UserError("The frozen variant has no --epochs: leave it out, or train from scratch (--preset small).")
     asked = {name: getattr(options, name) for name in ("symmetries", "context", "k", "weighted")}
-    config = FitConfig(
+    config = config_from(
+        options,
+        FitConfig,
         preset=options.preset or "small",
         variant=variant,
         epochs=options.epochs or epochs_of(variant),
-        batch_size=options.batch_size,
-        accumulate=options.accumulate,
-        learning_rate=options.learning_rate,
-        schedule=options.schedule,
-        warmup_epochs=options.warmup_epochs,
-        precision=options.precision,
-        seed=options.seed,
-        device=options.device,
-        n_top_genes=options.genes,
-        target_sum=options.target_sum and target_from(options.target_sum),
         patch=PatchSpec(options.patch_px, options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
-        standardise=options.standardise,
         query=None if variant == "frozen" and asked == dict.fromkeys(asked) else query_of(variant, **asked),
         panel=panel_named(options.panel),
-        thumbnails=not options.no_thumbnails,
-        weights=options.weights,
-        pretrained=options.pretrained,
         model=_model_settings(options),
     )
     with ExitStack() as slides:

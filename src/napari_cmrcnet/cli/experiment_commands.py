@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli.console import say, show_progress, show_table, warn
+from napari_cmrcnet.cli.shared import config_from
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,24 +21,8 @@ def benchmark(options: argparse.Namespace) -> None:
     from napari_cmrcnet.slides.patches import PatchSpec
 
     dataset, ks = _dataset(options)
-    plan = Plan(
-        methods=options.methods,
-        folds=options.folds,
-        seeds=options.seeds,
-        epochs=options.epochs,
-        preset=options.preset,
-        ks=ks,
-        variant=options.variant,
-        patch=PatchSpec(options.patch_px, options.model_mpp),
-        ablation=options.ablation,
-        device=options.device,
-        weights=_weights(options.weights),
-        sets=options.sets,
-        score_min_umi=options.score_min_umi,
-        nan_as_zero=options.nan_as_zero,
-        figures=not options.no_figures,
-        keep=options.keep_checkpoints,
-    )
+    patch, weights = PatchSpec(options.patch_px, options.model_mpp), _weights(options.weights)
+    plan = config_from(options, Plan, ks=ks, patch=patch, weights=weights)
     job = compare(dataset, plan, options.out, workers=options.workers, scheduler=options.scheduler)
     outcome = show_progress(job)
     for table in outcome.tables:

@@ -75,7 +75,7 @@ def add_benchmark(commands: "Commands") -> None:
         help="spots with fewer counts do not count in scores (100; 10 for panels under 1,000 genes)",
     )
     parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
-    parser.add_argument("--no-figures", action="store_true", help="write tables and report alone")
+    parser.add_argument("--no-figures", dest="figures", action="store_false", help="write tables and report alone")
 
     data = parser.add_argument_group("data")
     data.add_argument("--data", type=Path, metavar="DIR", help="where 'download' put the DATASET (its name)")
@@ -87,7 +87,7 @@ def add_benchmark(commands: "Commands") -> None:
     model = parser.add_argument_group("CMRCNet")
     model.add_argument("--preset", choices=["paper", "small", "tiny"], default="small", help="its size (small)")
     model.add_argument("--variant", choices=["paper", "released"], default="paper", help="whose equations (paper)")
-    model.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoint of every fold")
+    model.add_argument("--keep-checkpoints", dest="keep", action="store_true", help="keep the checkpoint of every fold")
 
     where = parser.add_argument_group("where it runs")
     where.add_argument("--workers", type=positive_int, default=1, metavar="N", help="folds and methods at once (1)")

@@ -140,7 +140,12 @@ def _add_train(commands: "Commands") -> None:
 
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--genes", type=positive_int, default=1000, metavar="N", help="highly variable genes a section (1000)"
+        "--genes",
+        dest="n_top_genes",
+        type=positive_int,
+        default=1000,
+        metavar="N",
+        help="highly variable genes a section (1000)",
     )
     data.add_argument(
         "--target-sum",
@@ -159,7 +164,8 @@ def _add_train(commands: "Commands") -> None:
     data.add_argument("--panel", metavar="NAME|FILE", help="marker genes that predictions show first")
     data.add_argument(
         "--no-thumbnails",
-        action="store_true",
+        dest="thumbnails",
+        action="store_false",
         help="store no small pictures of the training patches; with them, tissue of the training patients goes "
         "wherever the checkpoint goes",
     )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from napari_cmrcnet.cli.console import say, show_json, show_progress, warn
-from napari_cmrcnet.cli.shared import WrongUseError, introduce, panel_named
+from napari_cmrcnet.cli.shared import WrongUseError, config_from, introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
 from napari_cmrcnet.common.locks import only_one
@@ -45,9 +45,11 @@ def _predict_slide(options: argparse.Namespace) -> None:
 def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict as predict_section
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from napari_cmrcnet.retrieval.preflight import preflight, warnings_in
     from napari_cmrcnet.sections.section import open_section
 
+    config = config_from(options, PredictConfig, panel=panel_named(options.panel))
     checkpoint = Checkpoint.load(options.checkpoint)
     section = open_section(
         options.slide,
@@ -61,22 +63,11 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     )
     with section.slide:
         introduce(section)
-        bank = checkpoint.bank.summary
-        checks = preflight(section, checkpoint.card, bank, checkpoint.card.query.k_of(bank.spots, options.k))
+        checks = preflight(section, checkpoint.card, checkpoint.bank.summary, config.k)
         for warning in warnings_in(checks):
             if warning not in section.notes:
                 warn(f"{section.name}: {warning}")
-        job = predict_section(
-            section,
-            checkpoint,
-            k=options.k,
-            device=options.device,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            panel=panel_named(options.panel),
-            checks=checks,
-        )
-        prediction = show_progress(job)
+        prediction = show_progress(predict_section(section, checkpoint, config, checks=checks))
     for note in prediction.provenance.notes:
         if note not in section.notes:
             warn(f"{section.name}: {note}")
@@ -87,6 +78,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
 
 
 def _predict_sheet(options: argparse.Namespace) -> None:
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
     from napari_cmrcnet.retrieval.prediction_file import read_provenance
     from napari_cmrcnet.sections.sheet import read_sheet
@@ -97,11 +89,7 @@ def _predict_sheet(options: argparse.Namespace) -> None:
         rows,
         options.checkpoint,
         out,
-        k=options.k,
-        device=options.device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        panel=panel_named(options.panel),
+        config_from(options, PredictConfig, panel=panel_named(options.panel)),
         min_umi=options.min_umi,
         workers=options.workers or 1,
         scheduler=options.scheduler,

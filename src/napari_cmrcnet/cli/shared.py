@@ -1,16 +1,35 @@
 """What several commands need."""
 
-from typing import TYPE_CHECKING
+import argparse
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_cmrcnet.cli.console import say, warn
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.section import Section
 
 
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
+
+
 class WrongUseError(Exception):
     """The options do not fit together; shown with the command's usage, exit code 2."""
+
+
+def config_from(options: argparse.Namespace, kind: type[ConfigT], **given: Any) -> ConfigT:
+    """Make a configuration from the options that are called as its fields, and what is given in place of an option.
+
+    Raises
+    ------
+    UserError
+        If the configuration refuses a value.
+    """
+    named = {field.name: getattr(options, field.name) for field in fields(kind) if hasattr(options, field.name)}
+    return kind(**{**named, **given})
 
 
 def introduce(section: "Section") -> None:

@@ -12,6 +12,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
@@ -28,12 +29,8 @@ QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,00
 def predict(
     section: Section,
     checkpoint: Checkpoint,
+    config: PredictConfig | None = None,
     *,
-    k: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int = 64,
-    panel: Panel | None = None,
     checks: Sequence[Check] | None = None,
 ) -> Job[Prediction]:
     """Retrieve, for every spot of a section, the k bank spots whose gene embedding is nearest its patch.
@@ -44,17 +41,8 @@ def predict(
         Slide and spots; counts are not used, only kept to compare with.
     checkpoint : Checkpoint
         Its model is moved to the device.
-    k : int, optional
-        Neighbours behind a value; the checkpoint's own if not given. The paper takes 50, and 250 to 500 for wider gene
-        sets.
-    device : str
-        As `choose_device`.
-    precision : {"auto", "fp32", "bf16"}
-        As `choose_precision`: auto is bf16 on a GPU that has it, else fp32.
-    batch_size : int
-        Patches encoded at a time; halved when the device's memory is not enough.
-    panel : Panel, optional
-        Marker genes to show first; the checkpoint's if not given.
+    config : PredictConfig, optional
+        How to predict; its defaults if not given.
     checks : sequence of Check, optional
         What `preflight` found, where it was run before. If not given it is run here, and what it warns of is logged.
         Either way the prediction keeps the warnings, in its provenance.
@@ -75,24 +63,27 @@ def predict(
         the precision is not there.
         Later: if patches cannot be read (which, and how many) or there is not enough memory.
     """
+    config = config or PredictConfig()
     bank, card = checkpoint.bank, checkpoint.card
-    k = card.query.k_of(len(bank), k)
+    k = card.query.k_of(len(bank), config.k)
     check_fit(section, bank.names, len(bank), k)
-    chosen = choose_device(device)
-    precision = choose_precision(chosen, precision)
+    device = choose_device(config.device)
+    precision = choose_precision(device, config.precision)
     if checks is None:
         yield Progress("Checking that section and checkpoint fit", 0, 0)
         checks = preflight(section, card, bank.summary, k)
         for warning in warnings_in(checks):
             logger.warning("%s: %s", section.name, warning)
-    embeddings = yield from queries_of(section, checkpoint, device=chosen, precision=precision, batch_size=batch_size)
-    neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(chosen))
+    embeddings = yield from queries_of(
+        section, checkpoint, device=device, precision=precision, batch_size=config.batch_size
+    )
+    neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(device))
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     common = totals_in_common(section, bank.summary)
     spots = section.spots if common is None else totalled_over(section.spots, common)
     provenance = replace(
-        _provenance(section, checkpoint, k, panel or card.panel),
-        device=str(chosen),
+        _provenance(section, checkpoint, k, config.panel or card.panel),
+        device=str(device),
         precision=precision,
         total_genes=total_genes(spots) if section.measured else 0,
         warnings=warnings_in(checks),

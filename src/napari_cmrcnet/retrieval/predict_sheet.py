@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.card import read_card, verify
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction_file import read_provenance
 from napari_cmrcnet.retrieval.preflight import preflight
-from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import GIVEN
 from napari_cmrcnet.sections.sheet import SheetRow
 
@@ -32,11 +32,7 @@ class Task:
     checkpoint: Path
     digest: str
     out: Path
-    k: int
-    device: str
-    precision: str
-    batch_size: int
-    panel: Panel | None
+    config: PredictConfig  # of the k and panel that the checkpoint gives where none was asked for
     min_umi: int
 
     @property
@@ -58,12 +54,8 @@ class Task:
             prediction = yield from predict(
                 section,
                 checkpoint,
-                k=self.k,
-                device=own_device(self.device),
-                precision=self.precision,
-                batch_size=self.batch_size,
-                panel=self.panel,
-                checks=preflight(section, checkpoint.card, checkpoint.bank.summary, self.k),
+                replace(self.config, device=own_device(self.config.device)),
+                checks=preflight(section, checkpoint.card, checkpoint.bank.summary, self.config.k),
             )
         prediction.save(self.path)
 
@@ -72,12 +64,8 @@ def predict_sheet(
     rows: Sequence[SheetRow],
     checkpoint: str | os.PathLike[str],
     out: str | os.PathLike[str],
+    config: PredictConfig | None = None,
     *,
-    k: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int = 64,
-    panel: Panel | None = None,
     min_umi: int = 0,
     workers: int = 1,
     scheduler: str | None = None,
@@ -95,8 +83,8 @@ def predict_sheet(
         The trained model.
     out : path
         Folder for the results, ``SECTION.h5ad``.
-    k, device, precision, batch_size, panel
-        As `predict`.
+    config : PredictConfig, optional
+        How to predict; its defaults if not given.
     min_umi : int
         Spots with fewer counts are dropped.
     workers : int
@@ -120,13 +108,12 @@ def predict_sheet(
         Before any work, or at the end with the reason for each slide that could not be predicted. The files of the
         others stand.
     """
-    folder, out = Path(checkpoint).resolve(), Path(out).resolve()
+    folder, out, config = Path(checkpoint).resolve(), Path(out).resolve(), config or PredictConfig()
     card, digest = read_card(folder)
     verify(folder, card)
-    k = card.query.k_of(read_bank_summary(folder).spots, k)
-    tasks = [
-        Task(row, folder, digest, out, k, device, precision, batch_size, panel or card.panel, min_umi) for row in rows
-    ]
+    k = card.query.k_of(read_bank_summary(folder).spots, config.k)
+    config = replace(config, k=k, panel=config.panel or card.panel)
+    tasks = [Task(row, folder, digest, out, config, min_umi) for row in rows]
     with only_one(out):
         waiting = [task for task in tasks if not _stands(task)]
         yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")
@@ -148,16 +135,16 @@ def _stands(task: Task) -> bool:
     if not task.path.exists():
         return False
     made = read_provenance(task.path)
-    row, spots = task.row, task.row.spots or task.row.slide
+    row, config, spots = task.row, task.config, task.row.spots or task.row.slide
     now_and_then = {
         "checkpoint": (task.digest, made.checkpoint_digest),
-        "k": (task.k, made.k),
+        "k": (config.k, made.k),
         "slide": (str(row.slide.resolve()), made.slide),
         "spots": (str(spots.resolve()), made.spots),
         "library": (row.library, made.library),
         "min-umi": (task.min_umi if row.spots else 0, made.min_umi),  # a grid has no counts
-        "precision": (made.precision if task.precision == "auto" else task.precision, made.precision),
-        "panel": (task.panel, made.panel),
+        "precision": (made.precision if config.precision == "auto" else config.precision, made.precision),
+        "panel": (config.panel, made.panel),
         "patient": (row.patient or made.patient, made.patient),  # the spots may name one
         "mpp": (row.mpp, made.mpp if made.mpp_source == GIVEN else None),
     }

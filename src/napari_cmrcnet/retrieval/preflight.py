@@ -51,7 +51,7 @@ def warnings_in(checks: Iterable[Check]) -> tuple[str, ...]:
     return tuple(check.text for check in checks if not check.ok)
 
 
-def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tuple[Check, ...]:
+def preflight(section: "Section", card: Card, bank: BankSummary, k: int | None = None) -> tuple[Check, ...]:
     """Check that a section fits a checkpoint.
 
     Pixel size, spots on tissue, genes in common, training sections and patients, stain, k, simulated data. What the
@@ -65,14 +65,15 @@ def preflight(section: "Section", card: Card, bank: BankSummary, k: int) -> tupl
         The checkpoint's.
     bank : BankSummary
         Its bank.
-    k : int
-        Neighbours behind a value.
+    k : int, optional
+        Neighbours behind a value; the checkpoint's own if not given.
 
     Raises
     ------
     UserError
         If the run is impossible, as `check_fit`; or an overview of the slide cannot be read.
     """
+    k = card.query.k_of(bank.spots, k)
     check_fit(section, bank.names, bank.spots, k)
     checks = [_pixel_size(section, card), _on_tissue(section), _genes(section, bank), _neighbours(card, bank, k)]
     leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)

@@ -387,12 +387,13 @@ def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
     import_torch()
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
 
     path = inspection.request.checkpoint
     assert isinstance(path, Path)
     assert inspection.section is not None
     checkpoint = Checkpoint.load(path)
     section, k, checks = inspection.section, inspection.request.k, inspection.checks
-    prediction = yield from predict(section, checkpoint, k=k, device=device, checks=checks)
+    prediction = yield from predict(section, checkpoint, PredictConfig(k=k, device=device), checks=checks)
     make_ready(prediction)
     return prediction

@@ -1,0 +1,45 @@
+"""What a prediction is asked to do."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.panels import Panel
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """How to predict. The defaults are what the checkpoint was trained for, on the best device that is there.
+
+    Parameters
+    ----------
+    k : int, optional
+        Neighbours behind a value; the checkpoint's own if not given. The paper takes 50, and 250 to 500 for wider gene
+        sets.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps", see `choose_device`.
+    precision : {"auto", "fp32", "bf16"}
+        Of the image encoder; auto is bf16 on a GPU that has it, else fp32.
+    batch_size : int
+        Patches encoded at a time; halved when the device's memory is not enough.
+    panel : Panel, optional
+        Marker genes to show first; the checkpoint's if not given.
+
+    Raises
+    ------
+    UserError
+        If a number is below 1. Whether the device is there, and the bank has k spots, is checked by `predict` before
+        any work.
+    """
+
+    k: int | None = None
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    batch_size: int = 64
+    panel: Panel | None = None
+
+    def __post_init__(self) -> None:
+        if self.k is not None and self.k < 1:
+            raise UserError(f"k is {self.k}; give at least 1 training spot behind a value, such as 50.", setting="k")
+        if self.batch_size < 1:
+            raise UserError(f"batch_size is {self.batch_size}; give at least 1 patch.")
