@@ -1,5 +1,6 @@
 """Prediction: the steps of the method in order, out-of-memory, unreadable patches, cancelling, wrong requests."""
 
+import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -306,6 +307,22 @@ def test_progress_is_reported_a_batch_with_its_speed(section: Section, untrained
     assert [progress.done for progress in encoding] == [0, 9, 18, 27, 36]
     assert encoding[-1].values["patches/s"] > 0
     assert seen[-1].step == "Retrieving neighbours"
+
+
+def test_the_public_call_returns_the_prediction_and_tells_its_progress(
+    section: Section, untrained_checkpoint: Checkpoint
+) -> None:
+    import napari_cmrcnet
+
+    config, seen = PredictConfig(k=5, device="cpu"), list[Progress]()
+    found = napari_cmrcnet.predict(section, untrained_checkpoint, config, progress=seen.append)
+    assert isinstance(found, Prediction)
+    jobs_own = finish(predict(section, untrained_checkpoint, config))
+    np.testing.assert_array_equal(found.neighbours, jobs_own.neighbours)
+    assert seen[-1].step == "Retrieving neighbours"
+    signature = inspect.signature(napari_cmrcnet.predict)
+    assert signature.return_annotation is Prediction
+    assert list(signature.parameters) == ["section", "checkpoint", "config", "checks", "progress"]
 
 
 def test_k_larger_than_the_bank_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-_PUBLIC = {
+# Where the public names are. Within the package long work is a generator of `Progress`; here it is run to its end.
+_JOBS = {
+    "evaluate": "evaluation.report",
+    "fit": "training.fit",
+    "predict": "retrieval.predict",
+    "simulate": "synthetic.simulate",
+}
+_NAMES = {
     "Checkpoint": "retrieval.checkpoint",
     "FitConfig": "training.config",
     "PredictConfig": "retrieval.predict_config",
@@ -11,19 +18,14 @@ _PUBLIC = {
     "Section": "sections.section",
     "Slide": "slides.slide",
     "UserError": "common.errors",
-    "evaluate": "evaluation.report",
-    "finish": "common.progress",
-    "fit": "training.fit",
     "load_panel": "sections.panels",
     "open_section": "sections.section",
     "open_slide": "slides.slide",
     "open_spots": "sections.spots",
-    "predict": "retrieval.predict",
     "read_sheet": "sections.sheet",
-    "simulate": "synthetic.simulate",
 }
 
-__all__ = [*_PUBLIC, "__version__"]
+__all__ = [*_JOBS, *_NAMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,10 +34,16 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("napari-cmrcnet")
-    if name in _PUBLIC:
+    if place := _JOBS.get(name) or _NAMES.get(name):
         from importlib import import_module
 
-        return getattr(import_module(f"napari_cmrcnet.{_PUBLIC[name]}"), name)
+        found = getattr(import_module(f"napari_cmrcnet.{place}"), name)
+        if name in _JOBS:
+            from napari_cmrcnet.common.progress import to_the_end
+
+            found = to_the_end(found)
+        globals()[name] = found  # the same one whenever it is asked for
+        return found
     raise AttributeError(f"module 'napari_cmrcnet' has no attribute {name!r}")
 
 

@@ -4,11 +4,13 @@ The command line draws a bar, a widget a napari progress bar with a Cancel butto
 cancels the job at its next yield, so a job yields at least once a batch and cleans up in ``finally``.
 """
 
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 T = TypeVar("T")
 REPORT = 0.1  # seconds between reports of what is waited for, and until Cancel is noticed
@@ -66,6 +68,33 @@ def finish(job: Job[T], report: Callable[[Progress], None] | None = None) -> T:
         return result
     finally:
         job.close()
+
+
+def to_the_end(job: Callable[..., Job[T]]) -> Callable[..., T]:
+    """Turn a function that gives a job into one that runs the job and returns its result.
+
+    Parameters
+    ----------
+    job : callable
+        Such as a generator function.
+
+    Returns
+    -------
+    callable
+        It takes what the job takes, and ``progress``, a callable that is called with each `Progress`. If that raises,
+        the job is cancelled.
+    """
+
+    @functools.wraps(job)
+    def run(*args: Any, progress: Callable[[Progress], None] | None = None, **kwargs: Any) -> T:
+        return finish(job(*args, **kwargs), progress)
+
+    own, keyword = inspect.signature(job), inspect.Parameter.KEYWORD_ONLY
+    progress = inspect.Parameter("progress", keyword, default=None, annotation=Callable[[Progress], None] | None)
+    returned = get_args(own.return_annotation)[-1]  # of Generator[Progress, None, T]
+    parameters = [*own.parameters.values(), progress]
+    run.__signature__ = own.replace(parameters=parameters, return_annotation=returned)  # type: ignore[attr-defined]
+    return run
 
 
 def in_thread(function: Callable[[], T], progress: Progress) -> Job[T]:

@@ -47,11 +47,6 @@ def predict(
         What `preflight` found, where it was run before. If not given it is run here, and what it warns of is logged.
         Either way the prediction keeps the warnings, in its provenance.
 
-    Yields
-    ------
-    Progress
-        Once a batch.
-
     Returns
     -------
     Prediction

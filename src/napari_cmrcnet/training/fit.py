@@ -41,8 +41,9 @@ def fit(
     checkpoint stands, the state after the last epoch. On the CPU the same seed gives the same weights, with
     or without a stop in between.
 
-    Under torchrun every process calls this; the folder of ``out`` must be one that all machines share. Only
-    the first yields progress.
+    Progress comes once a batch of patches cut or trained on, and after each epoch with its losses. Under torchrun
+    every process calls this, and only the first tells its progress; the folder of ``out`` must be one that all
+    machines share.
 
     Parameters
     ----------
@@ -54,11 +55,6 @@ def fit(
         The checkpoint to write.
     resume : bool
         Go on with a stopped training, begin where there is none, and return a finished one as it is.
-
-    Yields
-    ------
-    Progress
-        Once a batch of patches cut or trained on; after each epoch with its losses.
 
     Returns
     -------
