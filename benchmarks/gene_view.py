@@ -36,7 +36,7 @@ class Ours:
         self.viewer, self.names = napari.Viewer(), prediction.genes
         self.session, self.layers = session_of(self.viewer), layers_of(self.viewer)
         self.session.set_prediction(prediction)
-        self.session.set_look(views=VIEWS)
+        self.session.set_display(views=VIEWS)
 
     def values(self, gene: int) -> dict[str, dict[str, np.ndarray]]:
         """Return the features of each layer for a gene, taken while it is shown."""
@@ -109,16 +109,16 @@ def own_work(prediction: "Prediction", rounds: int, goal_ms: float) -> Row:
 
     session = Session()
     session.set_prediction(prediction)
-    look = session.look
-    maps = {view: ensure_colormap(colormap(view, look)) for view in VIEWS}
+    display = session.display
+    maps = {view: ensure_colormap(colormap(view, display)) for view in VIEWS}
 
     def switch(turn: int) -> str:
         session.show(prediction.genes[turn + 1])
         shown = session.shown
         for view in VIEWS:
-            coloured = values(view, shown, prediction, look)
-            colours(coloured, limits(view, coloured, shown, look), maps[view])
-            label(view, shown, look)
+            coloured = values(view, shown, prediction, display)
+            colours(coloured, limits(view, coloured, shown, display), maps[view])
+            label(view, shown, display)
         return shown.title
 
     taken = interleave({"ours": switch}, rounds)

@@ -72,9 +72,9 @@ class Guide:
         self.settle()
         return panel
 
-    def show(self, **look: Any) -> None:
-        """Change the look, and zoom to the whole section."""
-        self.session.set_look(**look)
+    def show(self, **display: Any) -> None:
+        """Change how expression is drawn, and zoom to the whole section."""
+        self.session.set_display(**display)
         self.settle()
         self.layers.fit()
         self.settle()

@@ -75,7 +75,7 @@ def check(viewer: Any, previewed: int | None = None) -> None:
         assert (left < 95) == (prediction.name == "C")
     seen = [view for view in layers.shown_views if any(one.visible for one in layers._ours(view))]
     grid = viewer.canvas.grid
-    assert grid.enabled == (session.look.layout == "side by side" and len(seen) > 1)
+    assert grid.enabled == (session.display.layout == "side by side" and len(seen) > 1)
 
 
 def check_panels(viewer: Any, panels: dict[str, Any]) -> None:

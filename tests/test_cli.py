@@ -155,7 +155,7 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path) -> N
     assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *asked, "--device", "cpu") == 0
     card = Checkpoint.load(out).card
     assert card.preprocessing.patch == PatchSpec(56, 2.0)
-    assert (card.query.k, card.query.weighted, card.query.symmetries) == (30, False, True)
+    assert (card.query.k, card.query.weighted, card.query.test_time_augmentation) == (30, False, True)
     assert (card.model.mask_rate, card.model.target, card.model.contrast) == (0.3, "expression", "clip")
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     assert run("predict", "--checkpoint", out, *section, "--out", prediction, "--device", "cpu") == 0

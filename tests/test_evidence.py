@@ -174,6 +174,6 @@ def test_spots_unlike_the_bank(prediction: Prediction) -> None:
     best = prediction.similarity[:, 0]
     floor = float(np.median(best))
     prediction.provenance = replace(prediction.provenance, similarity_floor=floor)
-    np.testing.assert_array_equal(prediction.unlike(), best < floor)
+    np.testing.assert_array_equal(prediction.out_of_distribution(), best < floor)
     prediction.provenance = replace(prediction.provenance, similarity_floor=None)
-    assert prediction.unlike() is None
+    assert prediction.out_of_distribution() is None

@@ -141,7 +141,7 @@ def test_a_figure_has_the_colours_of_the_window(
     seen = []
     draw = gene_figure.draw_gene
     monkeypatch.setattr(gene_figure, "draw_gene", lambda *args, **more: seen.append(args[2]) or draw(*args, **more))
-    session.set_look(limits=(0.5, 2.5), colormap="magma")
+    session.set_display(limits=(0.5, 2.5), colormap="magma")
     path = export_as(qtbot, panel, kind, tmp_path / f"F.{kind}")
     assert path.stat().st_size > 10_000
     if kind == "png":
@@ -167,13 +167,13 @@ def test_a_report(
 
 
 def test_a_saved_prediction_opens_as_it_was(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
-    session.set_look(colormap="magma")
+    session.set_display(colormap="magma")
     again = Prediction.load(export_as(qtbot, panel, "prediction", tmp_path / "S.h5ad"))
     reopened = Session()
     reopened.set_prediction(again)
     assert reopened.shown is not None
     assert reopened.shown.name == "GENE5"
-    assert reopened.look.colormap == "magma"
+    assert reopened.display.colormap == "magma"
 
 
 def test_the_file_gets_the_ending_of_its_format(

@@ -72,7 +72,7 @@ def test_texts_and_colour_bars_are_small_where_views_are(viewer: ViewerModel, se
         (VIEWS[:2], (600, 400), 7, 140),
         (("predicted",), (600, 400), 9, 140),
     ):
-        session.set_look(views=views)
+        session.set_display(views=views)
         viewer.canvas.size = canvas
         assert (bar.font_size, bar.size[1]) == (text, height)
         assert viewer.canvas.overlays.text.font_size == text + 1
@@ -103,15 +103,15 @@ def test_a_gene_switch_recolours_all_visible_views_on_one_scale(viewer: ViewerMo
 
 
 def test_spots_have_the_colours_that_napari_gives_to_their_values(viewer: ViewerModel, session: Session) -> None:
-    session.set_look(views=("measured", "predicted", "difference", "confidence"))
-    for change in (lambda: session.show("GENE8"), lambda: session.set_look(colormap="magma", percentiles=(10, 90))):
+    session.set_display(views=("measured", "predicted", "difference", "confidence"))
+    for change in (lambda: session.show("GENE8"), lambda: session.set_display(colormap="magma", percentiles=(10, 90))):
         change()
         for view, layer in layers_of(viewer).points.items():
             plain = Points(
                 layer.data,
                 features=layer.features,
                 face_color="value",
-                face_colormap="coolwarm" if view == "difference" else session.look.colormap,
+                face_colormap="coolwarm" if view == "difference" else session.display.colormap,
                 face_contrast_limits=layer.face_contrast_limits,
             )
             assert layer.face_colormap == plain.face_colormap  # of the colour bar
@@ -138,16 +138,16 @@ def test_a_gene_switch_draws_anew_all_that_is_seen(
 
 
 def test_views_appear_in_cells_of_their_own_and_hidden_ones_leave_none(viewer: ViewerModel, session: Session) -> None:
-    session.set_look(views=("measured", "predicted", "difference", "confidence"))
+    session.set_display(views=("measured", "predicted", "difference", "confidence"))
     assert [names[-1].split(",")[0] for names in cells(viewer)] == [
         "GENE3 measured",
         "GENE3 predicted",
         "GENE3 difference",
         "mean cosine similarity",
     ]
-    session.set_look(views=("predicted", "confidence"))
+    session.set_display(views=("predicted", "confidence"))
     assert [names[-1].split(",")[0] for names in cells(viewer)] == ["GENE3 predicted", "mean cosine similarity"]
-    session.set_look(layout="overlaid", front="difference")
+    session.set_display(layout="overlaid", front="difference")
     assert [name.split(",")[0] for name in cells(viewer)[0]] == ["H&E [2]", "GENE3 difference"]
 
 
@@ -159,7 +159,7 @@ def test_flipping_shows_measured_and_predicted_in_one_place(viewer: ViewerModel,
 
 
 def test_a_hidden_view_is_up_to_date_when_it_is_seen_again(viewer: ViewerModel, session: Session) -> None:
-    session.set_look(layout="overlaid", front="predicted")
+    session.set_display(layout="overlaid", front="predicted")
     session.show("GENE12")
     session.flip()
     measured = layers_of(viewer).points["measured"]
@@ -169,7 +169,7 @@ def test_a_hidden_view_is_up_to_date_when_it_is_seen_again(viewer: ViewerModel, 
 
 
 def test_a_view_without_values_is_empty_and_says_why(viewer: ViewerModel, session: Session) -> None:
-    session.set_look(views=("predicted", "confidence"), confidence="spread")
+    session.set_display(views=("predicted", "confidence"), confidence="spread")
     confidence = layers_of(viewer).points["confidence"]
     assert confidence.shown.all()
     session.show_panel(Panel("mine", ("GENE1", "GENE2")))
@@ -182,7 +182,7 @@ def test_a_view_without_values_is_empty_and_says_why(viewer: ViewerModel, sessio
 
 def test_opacity_and_size_are_of_all_views(viewer: ViewerModel, session: Session) -> None:
     before = {view: layer.size.copy() for view, layer in layers_of(viewer).points.items()}
-    session.set_look(opacity=0.4, spot_size=2.0)
+    session.set_display(opacity=0.4, spot_size=2.0)
     for view, layer in layers_of(viewer).points.items():
         assert layer.opacity == 0.4
         np.testing.assert_allclose(layer.size, 2 * before[view])
@@ -291,11 +291,11 @@ def test_an_unmeasured_section_shows_the_prediction_alone(
 def test_spots_unlike_the_bank_are_rings(viewer: ViewerModel, session: Session, monkeypatch: Any) -> None:
     unlike = np.zeros(36, bool)
     unlike[[3, 5]] = True
-    monkeypatch.setattr(type(session.prediction), "unlike", lambda _self: unlike)
+    monkeypatch.setattr(type(session.prediction), "out_of_distribution", lambda _self: unlike)
     session.set_prediction(session.prediction, session.slide)
     symbols = layers_of(viewer).points["predicted"].symbol
     assert [str(symbol) for symbol in symbols[[2, 3, 5]]] == ["disc", "ring", "ring"]
-    session.set_look(mark_unlike=False)
+    session.set_display(mark_out_of_distribution=False)
     assert {str(symbol) for symbol in layers_of(viewer).points["predicted"].symbol} == {"disc"}
 
 

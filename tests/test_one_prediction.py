@@ -131,7 +131,7 @@ def test_what_cannot_be_shown_leaves_layers_as_visible_as_they_were(
 
 def test_a_view_opened_by_its_eye_stays_open_until_others_are_chosen(viewer: ViewerModel) -> None:
     session, layers = session_of(viewer), layers_of(viewer)
-    session.set_look(layout="overlaid", front="predicted")
+    session.set_display(layout="overlaid", front="predicted")
     layers.points["measured"].visible = True
     viewer.add_points([[1, 1]], name="mine")
     assert layers.points["measured"].visible
@@ -215,7 +215,7 @@ def test_a_gene_that_cannot_be_drawn_leaves_the_one_before(
 
 def test_a_layer_that_is_made_visible_shows_the_gene_of_the_title(viewer: ViewerModel) -> None:
     session, points = session_of(viewer), layers_of(viewer).points
-    session.set_look(layout="overlaid", front="predicted")
+    session.set_display(layout="overlaid", front="predicted")
     session.show("GENE9")
     points["measured"].visible = True  # by its eye
     check(viewer)
@@ -227,10 +227,10 @@ def test_a_view_that_is_hidden_by_its_eye_stays_hidden(viewer: ViewerModel) -> N
     points["predicted"].visible = False
     for change in (
         lambda: session.show("GENE9"),
-        lambda: session.set_look(views=("measured", "predicted", "difference")),
+        lambda: session.set_display(views=("measured", "predicted", "difference")),
         session.flip,
         session.flip,
-        lambda: session.set_look(layout="side by side", colormap="magma"),
+        lambda: session.set_display(layout="side by side", colormap="magma"),
     ):
         change()
         assert not points["predicted"].visible
@@ -246,9 +246,9 @@ def test_measured_and_predicted_are_side_by_side_after_any_other_layout(
 ) -> None:
     session = session_of(viewer)
     set_prediction(viewer, known["D"])
-    session.set_look(layout="overlaid", views=("predicted", "confidence"), front="confidence", colormap="magma")
+    session.set_display(layout="overlaid", views=("predicted", "confidence"), front="confidence", colormap="magma")
     set_prediction(viewer, known["C"])
-    assert session.look.colormap == "magma"
+    assert session.display.colormap == "magma"
     assert layers_of(viewer).shown_views == ("measured", "predicted")
     assert viewer.canvas.grid.enabled
     known["D"].prediction.view = {"layout": "overlaid", "front": "confidence", "shown": "GENE5", "kind": "gene"}

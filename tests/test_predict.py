@@ -265,8 +265,8 @@ def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
 
 def test_symmetries_context_and_colours_are_what_they_say(section: Section, untrained_checkpoint: Checkpoint) -> None:
     card, bank, model = untrained_checkpoint.card, untrained_checkpoint.bank, untrained_checkpoint.model
-    asked = replace(card, query=Query(symmetries=True, context=0.5))
-    asked = replace(asked, preprocessing=replace(card.preprocessing, standardise=True))
+    asked = replace(card, query=Query(test_time_augmentation=True, neighbourhood_smoothing=0.5))
+    asked = replace(asked, preprocessing=replace(card.preprocessing, colour_normalisation=True))
     prediction = finish(predict(section, Checkpoint(asked, model, bank), PredictConfig(k=7, device="cpu")))
     pixels = np.empty((36, 32, 32, 3), np.uint8)
     for batch in read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp):

@@ -109,15 +109,15 @@ class User:
         self.session.flip()
 
     def layout(self) -> None:
-        self.session.set_look(layout=self.pick(LAYOUTS), front=self.pick(VIEWS))
+        self.session.set_display(layout=self.pick(LAYOUTS), front=self.pick(VIEWS))
 
     def views(self) -> None:
         chosen = tuple(view for view in VIEWS if self.rng.random() < 0.5)
-        self.session.set_look(views=chosen or ("predicted",))
+        self.session.set_display(views=chosen or ("predicted",))
 
     def colours(self) -> None:
         limits = self.pick((None, (0.0, 2.0)))
-        self.session.set_look(limits=limits, opacity=self.pick((0.5, 0.9)), spot_size=self.pick((0.5, 1.0, 2.0)))
+        self.session.set_display(limits=limits, opacity=self.pick((0.5, 0.9)), spot_size=self.pick((0.5, 1.0, 2.0)))
 
     def eye(self) -> None:
         layer = self.pick(self.viewer.layers) if len(self.viewer.layers) else None

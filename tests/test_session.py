@@ -20,7 +20,7 @@ from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.coloring import expression_limits, label, limits, values
-from napari_cmrcnet.viewer.display_settings import Look
+from napari_cmrcnet.viewer.display_settings import DisplaySettings
 from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
 from napari_cmrcnet.viewer.session import Session
 
@@ -163,10 +163,10 @@ def test_steps_walk_through_the_list_and_stop_at_its_ends(session: Session) -> N
 
 
 def test_a_look_that_changes_nothing_is_not_told(session: Session) -> None:
-    said = heard(session.look_changed)
-    session.set_look(colormap="viridis")
+    said = heard(session.display_changed)
+    session.set_display(colormap="viridis")
     assert said == []
-    session.set_look(colormap="magma")
+    session.set_display(colormap="magma")
     assert [(new.colormap, old.colormap) for new, old in said] == [("magma", "viridis")]
 
 
@@ -174,25 +174,25 @@ def test_flipping_goes_back_and_forth_between_predicted_and_measured(session: Se
     fronts = []
     for _ in range(3):
         session.flip()
-        fronts.append((session.look.layout, session.look.front))
+        fronts.append((session.display.layout, session.display.front))
     assert fronts == [("overlaid", "measured"), ("overlaid", "predicted"), ("overlaid", "measured")]
 
 
 def test_measured_and_predicted_share_their_limits(session: Session, prediction: Prediction) -> None:
-    shown, look = session.shown, session.look
+    shown, display = session.shown, session.display
     assert shown is not None
     assert shown.measured is not None
-    assert limits("predicted", shown.predicted, shown, replace(look, from_zero=True))[0] == 0
+    assert limits("predicted", shown.predicted, shown, replace(display, from_zero=True))[0] == 0
     both = np.concatenate([shown.measured, shown.predicted])
     expected = tuple(np.percentile(both, [1, 99]))
     for view, own in (("measured", shown.measured), ("predicted", shown.predicted)):
-        np.testing.assert_allclose(limits(view, own, shown, look), expected, rtol=1e-6)
-    by_hand = Look(limits=(0.5, 2.0))
+        np.testing.assert_allclose(limits(view, own, shown, display), expected, rtol=1e-6)
+    by_hand = DisplaySettings(limits=(0.5, 2.0))
     assert limits("measured", shown.measured, shown, by_hand) == (0.5, 2.0)
-    difference = values("difference", shown, prediction, look)
-    low, high = limits("difference", difference, shown, look)
+    difference = values("difference", shown, prediction, display)
+    low, high = limits("difference", difference, shown, display)
     assert low == -high < 0
-    assert label("measured", shown, look) == "GENE3 measured, log-norm."
+    assert label("measured", shown, display) == "GENE3 measured, log-norm."
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -202,7 +202,7 @@ def test_window_figure_and_report_have_the_same_limits(session: Session, predict
     predicted = np.linspace(0, 0.04 if flat else 3, len(prediction), dtype=np.float32)
     session.shown = replace(session.shown, predicted=predicted, measured=np.zeros_like(predicted), flat=flat)
     drawn = Drawn(session.shown.name, predicted, session.shown.measured, 0.1)
-    in_window = limits("predicted", predicted, session.shown, session.look)
+    in_window = limits("predicted", predicted, session.shown, session.display)
     figure = draw_gene(prediction, ground_of(prediction), drawn, caption=caption(prediction, drawn))
     maps = [axis.collections[0] for axis in figure.axes if axis.get_title() in ("measured", "predicted")]
     assert [spots.get_clim() for spots in maps] == [in_window] * 2
@@ -217,23 +217,23 @@ def test_limits_of_a_constant_or_empty_gene_are_apart(session: Session) -> None:
     shown = session.shown
     assert shown is not None
     flat = replace(shown, predicted=np.ones(5, np.float32), measured=None)
-    assert expression_limits(flat, Look()) == (0.75, 1.25)
+    assert expression_limits(flat, DisplaySettings()) == (0.75, 1.25)
     empty = replace(shown, predicted=np.empty(0, np.float32), measured=None)
-    assert expression_limits(empty, Look()) == (0.0, 0.5)
+    assert expression_limits(empty, DisplaySettings()) == (0.0, 0.5)
 
 
 def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction: Prediction, tmp_path: Path) -> None:
     session.show("GENE11")
-    session.set_look(limits=(0.25, 1.5), from_zero=True, colormap="cividis", layout="overlaid", front="difference")
+    session.set_display(limits=(0.25, 1.5), from_zero=True, colormap="cividis", layout="overlaid", front="difference")
     prediction.view = session.view_record()
     prediction.save(tmp_path / "C.h5ad")
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     again = Session()
-    told = heard(again.look_changed)
+    told = heard(again.display_changed)
     again.set_prediction(opened.prediction, opened.slide)
     assert opened.slide is not None
     opened.slide.close()
-    assert again.look == session.look
+    assert again.display == session.display
     assert len(told) == 1  # panels that are open follow
     assert again.shown is not None
     assert again.shown.name == "GENE11"
@@ -241,7 +241,7 @@ def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction:
 
 def test_what_a_file_says_of_the_look_is_checked(session: Session) -> None:
     odd = {"layout": "upside down", "opacity": 7, "limits": [3, 1], "views": [], "colormap": "jet", "from_zero": 1}
-    assert Look.from_dict(odd) == Look()
+    assert DisplaySettings.from_dict(odd) == DisplaySettings()
 
 
 def test_a_moved_slide_is_told_and_another_slide_is_refused(

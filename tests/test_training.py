@@ -112,16 +112,16 @@ def test_the_tuned_variant_is_kept_in_its_checkpoint(sections: Sequence[Section]
     finish(fit(sections, settings(variant="tuned", model={"width": 48}), out))
     card = Checkpoint.load(out).card
     assert (card.model.image_encoder, card.model.contrast, card.model.temperature) == ("conv", "clip", 0.1)
-    assert card.preprocessing.standardise
-    assert card.query == Query(symmetries=True, context=1.0, k=200, weighted=True)
+    assert card.preprocessing.colour_normalisation
+    assert card.query == Query(test_time_augmentation=True, neighbourhood_smoothing=1.0, k=200, weighted=True)
     assert card.weight_temperature == 0.1
-    single = query_of("tuned", symmetries=False, k=50)
-    assert single == Query(symmetries=False, context=1.0, k=50, weighted=True)
+    single = query_of("tuned", test_time_augmentation=False, k=50)
+    assert single == Query(test_time_augmentation=False, neighbourhood_smoothing=1.0, k=50, weighted=True)
     with pytest.raises(UserError, match="--no-weighted"):
         settings(variant="tuned", model={"width": 48, "contrast": "soft"})
     settings(variant="tuned", model={"width": 48, "contrast": "soft"}, query=query_of("tuned", weighted=False))
-    with pytest.raises(UserError, match="The context is -1; give a weight from 0 to 100"):
-        settings(query=Query(context=-1.0))
+    with pytest.raises(UserError, match="Neighbourhood smoothing is -1; give a weight from 0 to 100"):
+        settings(query=Query(neighbourhood_smoothing=-1.0))
     with pytest.raises(UserError, match="k is 0; give at least 1 training spot"):
         settings(query=Query(k=0))
 

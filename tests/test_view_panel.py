@@ -68,23 +68,23 @@ def test_controls_change_the_look(panel: ViewPanel, session: Session) -> None:
     assert session.shown is not None
     assert session.shown.title.split("   ") == panel.title.text().partition("</b>")[0].removeprefix("<b>").split(" · ")
     panel.ticks["difference"].click()
-    assert session.look.views == ("measured", "predicted", "difference")
+    assert session.display.views == ("measured", "predicted", "difference")
     panel.colours.colormap.setCurrentText("magma")
     panel.opacity.setValue(0.5)
     panel.size.setValue(1.5)
-    assert (session.look.colormap, session.look.opacity, session.look.spot_size) == ("magma", 0.5, 1.5)
+    assert (session.display.colormap, session.display.opacity, session.display.spot_size) == ("magma", 0.5, 1.5)
     panel.overlaid.click()
     panel.fronts["measured"].click()
-    assert (session.look.layout, session.look.front) == ("overlaid", "measured")
+    assert (session.display.layout, session.display.front) == ("overlaid", "measured")
     panel.flip.click()
-    assert session.look.front == "predicted"
+    assert session.display.front == "predicted"
     assert panel.fronts["predicted"].isChecked()
 
 
 def test_one_view_is_always_left(panel: ViewPanel, session: Session) -> None:
     panel.ticks["measured"].click()
     panel.ticks["predicted"].click()
-    assert session.look.views == ("predicted",)
+    assert session.display.views == ("predicted",)
     assert panel.ticks["predicted"].isChecked()
 
 
@@ -92,29 +92,29 @@ def test_limits_by_hand_start_where_the_percentiles_were_and_stay(
     viewer: ViewerModel, panel: ViewPanel, session: Session
 ) -> None:
     panel.colours.by_hand.click()
-    limits = session.look.limits
+    limits = session.display.limits
     assert limits is not None
     assert limits[0] < limits[1]
     panel.colours.high.setValue(9.5)
     session.show("GENE9")
-    assert session.look.limits == (limits[0], 9.5)
+    assert session.display.limits == (limits[0], 9.5)
     panel.colours.low.setValue(20)  # above the upper one: refused, and put back
-    assert session.look.limits == (limits[0], 9.5)
+    assert session.display.limits == (limits[0], 9.5)
     assert panel.colours.low.value() == limits[0]
     assert not panel.colours.from_zero.isEnabled()
     panel.colours.by_percentile.click()
-    assert session.look.limits is None
+    assert session.display.limits is None
     panel.colours.from_zero.click()
-    assert session.look.from_zero
+    assert session.display.from_zero
     assert layers_of(viewer).points["predicted"].face_contrast_limits[0] == 0
-    assert recall("look/from_zero", False) is True
+    assert recall("display/from_zero", False) is True
     assert (panel.colours.low.value(), panel.colours.high.value()) == (1, 99)
     panel.colours.high.setValue(95)
-    assert session.look.percentiles == (1, 95)
+    assert session.display.percentiles == (1, 95)
 
 
 def test_the_panel_follows_the_session(panel: ViewPanel, session: Session) -> None:
-    session.set_look(layout="overlaid", front="confidence", confidence="spread", mark_unlike=False)
+    session.set_display(layout="overlaid", front="confidence", confidence="spread", mark_out_of_distribution=False)
     assert panel.overlaid.isChecked()
     assert panel.fronts["confidence"].isChecked()
     assert panel.confidence.currentText() == "spread"
@@ -138,13 +138,13 @@ def test_a_moved_slide_can_be_found(
 
 
 def test_colours_and_sizes_are_remembered(qtbot: Any, panel: ViewPanel, session: Session) -> None:
-    session.set_look(colormap="plasma", opacity=0.3)
+    session.set_display(colormap="plasma", opacity=0.3)
     again = session_of(ViewerModel())
-    assert (again.look.colormap, again.look.opacity) == ("viridis", 0.9)
+    assert (again.display.colormap, again.display.opacity) == ("viridis", 0.9)
     other = ViewerModel()
     second = ViewPanel(other)
     qtbot.addWidget(second)
-    assert (session_of(other).look.colormap, session_of(other).look.opacity) == ("plasma", 0.3)
+    assert (session_of(other).display.colormap, session_of(other).display.opacity) == ("plasma", 0.3)
 
 
 def test_the_warnings_of_a_prediction_are_a_line_that_lists_them(panel: ViewPanel, session: Session) -> None:

@@ -101,14 +101,14 @@ def walk(window: Window) -> None:
 
 def flip(window: Window) -> None:
     """Flip measured and predicted on the canvas."""
-    before = window.session.look.layout
+    before = window.session.display.layout
     button = window.panel("View").flip
     window.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    assert window.session.look.front == "measured"
+    assert window.session.display.front == "measured"
     assert not window.viewer.canvas.grid.enabled
     window.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    assert window.session.look.front == "predicted"
-    window.session.set_look(layout=before)
+    assert window.session.display.front == "predicted"
+    window.session.set_display(layout=before)
 
 
 def click_a_spot(window: Window) -> None:
@@ -225,7 +225,7 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
     section.slide.close()
     window.session.set_prediction(prediction)
     window.session.show(prediction.genes[3])
-    window.session.set_look(limits=(0.5, 2.5), colormap="magma")
+    window.session.set_display(limits=(0.5, 2.5), colormap="magma")
     prediction.view = window.session.view_record()
     prediction.save(tmp_path / "S4.h5ad")
     window.session.set_prediction(None)
@@ -233,7 +233,7 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
     window.wait(lambda: window.session.prediction is not None)
     assert window.session.shown is not None
     assert window.session.shown.name == prediction.genes[3]
-    assert window.session.look.limits == (0.5, 2.5)
+    assert window.session.display.limits == (0.5, 2.5)
     assert window.layers.points["measured"].face_contrast_limits == (0.5, 2.5)
     assert window.session.slide is not None
     window.wait(lambda: whole_section_in_sight(window))

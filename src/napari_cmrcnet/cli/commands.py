@@ -86,7 +86,9 @@ def train(options: argparse.Namespace) -> None:
     variant = options.variant or from_scratch.get(options.preset, "tuned")
     if variant == "frozen" and options.epochs:
         raise UserError("The frozen variant has no --epochs: leave it out, or train from scratch (--preset small).")
-    asked = {name: getattr(options, name) for name in ("symmetries", "context", "k", "weighted")}
+    asked = {
+        name: getattr(options, name) for name in ("test_time_augmentation", "neighbourhood_smoothing", "k", "weighted")
+    }
     config = config_from(
         options,
         FitConfig,

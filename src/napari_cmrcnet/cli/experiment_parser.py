@@ -33,65 +33,95 @@ METHOD_NAMES = (
 
 def add_benchmark(commands: "Commands") -> None:
     """Add ``benchmark``."""
-    parser = add_command(commands, "benchmark", "compare CMRCNet with other methods: the paper's tables and figures")
-    parser.add_argument(
-        "dataset", metavar="SHEET|DATASET", help="CSV: section,slide,spots,patient; or one of the paper's datasets"
+    parser = add_command(
+        commands, "benchmark", "compare CMRCNet with other methods, with the paper's tables and figures"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, tables, figures")
+    parser.add_argument(
+        "dataset",
+        metavar="SHEET|DATASET",
+        help="CSV file with the columns section,slide,spots,patient; or the name of one of the paper's datasets",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, tables and figures")
     parser.add_argument(
         "--methods",
         type=_names,
         default=(),
         metavar="A,B",
-        help=f"of {', '.join(METHOD_NAMES)} (all that need no weights)",
+        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no file of weights)",
     )
     parser.add_argument(
         "--folds",
         choices=["sample", "patient"],
         default="sample",
-        help="leave out a section in turn, as the paper does, or a patient (sample)",
+        help="what is left out in turn. sample: one section, as in the paper; patient: all sections of one patient "
+        "(default: sample)",
     )
-    parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="runs of each method (1)")
-    parser.add_argument("--epochs", type=positive_int, metavar="N", help="of every method (each its published number)")
-    parser.add_argument("--ablation", action="store_true", help="CMRCNet's losses, mask rates and targets, too")
+    parser.add_argument(
+        "--seeds",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="runs of each method, with different seeds (default: 1)",
+    )
+    parser.add_argument(
+        "--epochs", type=positive_int, metavar="N", help="epochs of every method (default: as published)"
+    )
+    parser.add_argument("--ablation", action="store_true", help="also vary CMRCNet's losses, mask rates and targets")
     parser.add_argument(
         "--weights",
         type=_weights,
         nargs="+",
         default=(),
         metavar="[METHOD=]FILE",
-        help="local weights of an encoder; without METHOD, of those that cannot do without",
+        help="file with weights of an encoder; without METHOD, it is for all methods that need one",
     )
     parser.add_argument(
         "--sets",
         choices=["paper", "all"],
         default="paper",
-        help="rank HEG and HVG among the training sections' variable genes, or among all that are predicted (paper)",
+        help="genes among which HEG and HVG are ranked. paper: the variable genes of the training sections; all: all "
+        "predicted genes (default: paper)",
     )
     parser.add_argument(
         "--score-min-umi",
         type=int,
         metavar="N",
-        help="spots with fewer counts do not count in scores (100; 10 for panels under 1,000 genes)",
+        help="leave spots with fewer counts out of the scores (default: 100; 10 where fewer than "
+        "1,000 genes were measured)",
     )
-    parser.add_argument("--nan-as-zero", action="store_true", help="count undefined PCC as 0, as published tables do")
-    parser.add_argument("--no-figures", dest="figures", action="store_false", help="write tables and report alone")
+    parser.add_argument(
+        "--nan-as-zero", action="store_true", help="count an undefined PCC as 0, as published tables do"
+    )
+    parser.add_argument("--no-figures", dest="figures", action="store_false", help="write only tables and report")
 
     data = parser.add_argument_group("data")
-    data.add_argument("--data", type=Path, metavar="DIR", help="where 'download' put the DATASET (its name)")
-    data.add_argument("--panel", metavar="NAME|FILE", help="marker genes (the dataset's)")
-    data.add_argument("--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (0)")
-    data.add_argument("--all-spots", action="store_true", help="keep spots of a DATASET that are off the tissue")
+    data.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder that download wrote (default: named after the DATASET)"
+    )
+    data.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the dataset's)")
+    data.add_argument(
+        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
+    )
+    data.add_argument("--all-spots", action="store_true", help="keep spots of a DATASET that lie outside the tissue")
     add_patches(data)
 
     model = parser.add_argument_group("CMRCNet")
-    model.add_argument("--preset", choices=["paper", "small", "tiny"], default="small", help="its size (small)")
-    model.add_argument("--variant", choices=["paper", "released"], default="paper", help="whose equations (paper)")
+    model.add_argument(
+        "--preset", choices=["paper", "small", "tiny"], default="small", help="size of the network (default: small)"
+    )
+    model.add_argument(
+        "--variant",
+        choices=["paper", "released"],
+        default="paper",
+        help="equations of the paper, or of its published code (default: paper)",
+    )
     model.add_argument("--keep-checkpoints", dest="keep", action="store_true", help="keep the checkpoint of every fold")
 
-    where = parser.add_argument_group("where it runs")
-    where.add_argument("--workers", type=positive_int, default=1, metavar="N", help="folds and methods at once (1)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed scheduler to run on")
+    where = parser.add_argument_group("computing")
+    where.add_argument(
+        "--workers", type=positive_int, default=1, metavar="N", help="runs at the same time (default: 1)"
+    )
+    where.add_argument("--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler")
     add_device(where)
 
 
@@ -110,5 +140,5 @@ def _weights(text: str) -> tuple[str, Path]:
 def add_download(commands: "Commands") -> None:
     """Add ``download``."""
     parser = add_command(commands, "download", "download one of the paper's datasets from HEST")
-    parser.add_argument("dataset", metavar="DATASET", help="idc_lymphnode, skcm, read, coad, idc or psc")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to put it in (its name)")
+    parser.add_argument("dataset", metavar="DATASET", help="one of idc_lymphnode, skcm, read, coad, idc, psc")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: named after the DATASET)")

@@ -246,7 +246,7 @@ def _trust(prediction: "Prediction") -> Iterator[str]:
             for name, said in _TRUST.items()
         ],
     )
-    if (unlike := prediction.unlike()) is not None:
+    if (unlike := prediction.out_of_distribution()) is not None:
         yield element(
             "p",
             f"{int(unlike.sum()):,} of {len(unlike):,} spots are unlike anything in the training sections: their best "

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.files import finish_swap, sha256
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.model.config import ModelConfig
-from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
+from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.stain import Colour
 from napari_cmrcnet.sections.totals import target_from
@@ -185,18 +185,24 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
         PatchSpec(patch.whole("patch_px"), model_mpp),
         check.colours("mean"),
         check.colours("std"),
-        check.flag("standardise"),
+        check.flag("colour_normalisation"),
     )
 
 
 def _query(values: Mapping[str, Any]) -> Query:
     check_names(values, Query)
     check = Entries(values)
-    if not 0 <= check.number("context") <= MOST_CONTEXT:
-        raise UserError(f"weighs the spots around a spot {values['context']}, which is not from 0 to {MOST_CONTEXT}")
+    smoothing = check.number("neighbourhood_smoothing")
+    if not 0 <= smoothing <= MOST_SMOOTHING:
+        raise UserError(f"has a neighbourhood smoothing of {smoothing:g}, which is not from 0 to {MOST_SMOOTHING}")
     if check.whole("k") < 1:
         raise UserError(f"averages {values['k']} neighbours, which is less than one")
-    return Query(check.flag("symmetries"), check.number("context"), check.whole("k"), check.flag("weighted"))
+    return Query(
+        check.flag("test_time_augmentation"),
+        smoothing,
+        check.whole("k"),
+        check.flag("weighted"),
+    )
 
 
 def epochs_in_words(card: Card) -> str:

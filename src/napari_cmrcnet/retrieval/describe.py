@@ -187,14 +187,16 @@ def _query(card: Card) -> str:
     if card.model.image_encoder == FROZEN:
         return "112 and 224 µm around the spot, and the 112 µm of the spots around it"
     query = card.query
-    parts = ["the mean of a patch's eight flips and turns" if query.symmetries else "the patch at the spot"]
-    return " and ".join([*parts, f"{query.context:g} times the spots around it"] if query.context else parts)
+    parts = ["the mean of a patch's eight flips and turns" if query.test_time_augmentation else "the patch at the spot"]
+    if query.neighbourhood_smoothing:
+        parts.append(f"{query.neighbourhood_smoothing:g} times the spots around it")
+    return " and ".join(parts)
 
 
 def _colours(card: Card) -> str:
     if card.model.image_encoder == FROZEN:
         return "as scanned; what the encoder sees is standardised in each section"
-    return "standardised in each section" if card.preprocessing.standardise else "as scanned"
+    return "standardised in each section" if card.preprocessing.colour_normalisation else "as scanned"
 
 
 def _thumbnails(checkpoint: Checkpoint) -> str:

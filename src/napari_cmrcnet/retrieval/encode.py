@@ -89,7 +89,7 @@ def encode_patches(
     std: Sequence[float] = IMAGENET_STD,
     device: torch.device | str = "cpu",
     precision: str = "auto",
-    symmetries: bool = False,
+    test_time_augmentation: bool = False,
 ) -> Job[Encoded]:
     """Encode n patches in whichever order they come.
 
@@ -109,7 +109,7 @@ def encode_patches(
         Where to encode.
     precision : {"auto", "fp32", "bf16", "fp16"}
         As for `choose_precision`.
-    symmetries : bool
+    test_time_augmentation : bool
         Average the embeddings of the eight flips and turns of each patch.
 
     Yields
@@ -130,7 +130,7 @@ def encode_patches(
     precision = choose_precision(device, precision)
     with enough_memory(device, "the model", "free some, or choose the CPU"):
         model.to(device).eval()
-    encoder = _Encoder(model, mean, std, device, precision, symmetries)
+    encoder = _Encoder(model, mean, std, device, precision, test_time_augmentation)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     done, started = 0, time.perf_counter()
@@ -163,11 +163,11 @@ class _Encoder:
         std: Sequence[float],
         device: torch.device,
         precision: str,
-        symmetries: bool,
+        test_time_augmentation: bool,
     ) -> None:
         self.model, self.mean, self.std = model, mean, std
         self.device, self.precision = device, precision
-        self.symmetries = SYMMETRIES if symmetries else SYMMETRIES[:1]
+        self.symmetries = SYMMETRIES if test_time_augmentation else SYMMETRIES[:1]
         self.most: int | None = None  # patches at a time
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -304,7 +304,7 @@ class Prediction:
             table["spread"] = bank.expression_spread(self._neighbourhoods, [gene])[:, 0]
         return table
 
-    def unlike(self) -> npt.NDArray[np.bool_] | None:
+    def out_of_distribution(self) -> npt.NDArray[np.bool_] | None:
         """Say which spots are unlike anything in the bank, bool (n,); None where the checkpoint does not know.
 
         Their best similarity is below what the training spots' own is; see ``Provenance.similarity_floor``.

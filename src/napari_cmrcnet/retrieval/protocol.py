@@ -6,7 +6,7 @@ from napari_cmrcnet.sections.stain import PatchColours
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 from napari_cmrcnet.slides.patches import PatchSpec
 
-MOST_CONTEXT = 100
+MOST_SMOOTHING = 100
 
 # Mean and standard deviation of ImageNet's RGB in 0–1, as published with torchvision and timm.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,7 +29,7 @@ class Preprocessing:
         Size and pixel size of the patches.
     mean, std : tuple of 3 float
         Of R, G, B in 0–1; pixels are shifted and scaled by them.
-    standardise : bool
+    colour_normalisation : bool
         Shift and scale the pixels of each section by its own `patch_colours` instead.
     """
 
@@ -38,7 +38,7 @@ class Preprocessing:
     patch: PatchSpec = field(default_factory=PatchSpec)
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    standardise: bool = False
+    colour_normalisation: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Query:
 
     Parameters
     ----------
-    symmetries : bool
+    test_time_augmentation : bool
         Average the embedding of a patch over its eight flips and turns, which takes eight times as long to encode.
-    context : float
+    neighbourhood_smoothing : float
         Weight of the mean embedding of the spots around a spot, its own weighing 1.
     k : int
         Neighbours behind a value; all spots of a smaller bank.
@@ -58,8 +58,8 @@ class Query:
         over the temperature of the training. Else all count alike.
     """
 
-    symmetries: bool = False
-    context: float = 0.0
+    test_time_augmentation: bool = False
+    neighbourhood_smoothing: float = 0.0
     k: int = 50
     weighted: bool = False
 

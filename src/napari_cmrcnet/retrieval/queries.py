@@ -31,7 +31,7 @@ def section_colours(section: Section, preprocessing: Preprocessing, threads: int
 
     Patches that cannot be read are left out: encoding them all names them.
     """
-    if not preprocessing.standardise:
+    if not preprocessing.colour_normalisation:
         return PatchColours(preprocessing.mean, preprocessing.std)
     xy = section.xy[spots_to_measure(len(section.xy))]
     step, readable = "Measuring colours", []
@@ -59,7 +59,7 @@ def queries_of(
     device, precision
         As `encode_patches` takes them.
     batch_size : int
-        Patches encoded at a time; a patch with its symmetries counts as eight.
+        Patches encoded at a time; with test-time augmentation a patch counts as eight.
 
     Yields
     ------
@@ -82,7 +82,7 @@ def queries_of(
             return checkpoint.model.cpu().embed_features(torch.from_numpy(features)).numpy()
     card = checkpoint.card
     threads = 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
-    batch_size = max(1, batch_size // len(SYMMETRIES)) if card.query.symmetries else batch_size
+    batch_size = max(1, batch_size // len(SYMMETRIES)) if card.query.test_time_augmentation else batch_size
     colours = yield from section_colours(section, card.preprocessing, threads)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
     encoded = yield from encode_section(
@@ -127,8 +127,8 @@ def encode_section(
     Returns
     -------
     Encoded
-        As `encode_patches` gives it; with context, the sum of the spot's embedding of unit length and the mean of those
-        of the spots around it, weighted.
+        As `encode_patches` gives it; with neighbourhood smoothing, the sum of the spot's embedding of unit length and
+        the weighted mean of those of the spots around it.
     """
     encoded = yield from encode_patches(
         model,
@@ -138,14 +138,14 @@ def encode_section(
         std=colours.std,
         device=device,
         precision=precision,
-        symmetries=query.symmetries,
+        test_time_augmentation=query.test_time_augmentation,
     )
-    if not query.context or len(encoded.unreadable):
+    if not query.neighbourhood_smoothing or len(encoded.unreadable):
         return encoded
-    return Encoded(with_context(encoded.embeddings, section, query.context), encoded.unreadable)
+    return Encoded(smoothed(encoded.embeddings, section, query.neighbourhood_smoothing), encoded.unreadable)
 
 
-def with_context(embeddings: Float32, section: Section, weight: float) -> Float32:
+def smoothed(embeddings: Float32, section: Section, weight: float) -> Float32:
     """Add to each embedding, of unit length, the weighted mean of those of the spots around it, float32 (n, d)."""
     around = spots_around(section)
     unit = unit_length(embeddings)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import FROZEN, ModelConfig, preset
-from napari_cmrcnet.retrieval.protocol import MOST_CONTEXT, Preprocessing, Query
+from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -20,7 +20,7 @@ SECTION = "section:"
 # Chosen on four sections of one patient, without pretrained weights; docs/results.md says how far that carries.
 TUNED_EPOCHS = 30
 TUNED_MODEL: dict[str, Any] = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
-TUNED_QUERY = Query(symmetries=True, context=1.0, k=200, weighted=True)
+TUNED_QUERY = Query(test_time_augmentation=True, neighbourhood_smoothing=1.0, k=200, weighted=True)
 RELEASED_VALIDATION = 0.2
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "thumbnails")
@@ -28,8 +28,8 @@ MAY_CHANGE = ("device", "thumbnails")
 NOT_FROZEN = {
     "patch": "--patch-px and --model-mpp",
     "validation": "--validation",
-    "standardise": "--standardise",
-    "query": "--k, --weighted, --symmetries and --context",
+    "colour_normalisation": "--colour-normalisation",
+    "query": "--k, --weighted, --test-time-augmentation and --neighbourhood-smoothing",
     "weights": "--weights",
     "pretrained": "--pretrained",
     "model": "--image-encoder and --set",
@@ -46,16 +46,16 @@ APART = ("genes",)  # a run's description has the genes by themselves
 def query_of(
     variant: Variant,
     *,
-    symmetries: bool | None = None,
-    context: float | None = None,
+    test_time_augmentation: bool | None = None,
+    neighbourhood_smoothing: float | None = None,
     k: int | None = None,
     weighted: bool | None = None,
 ) -> Query:
     """Return how the bank is asked and averaged: as the variant does it, but for what is given."""
     own = TUNED_QUERY if variant == "tuned" else Query()
     return Query(
-        own.symmetries if symmetries is None else symmetries,
-        own.context if context is None else float(context),
+        own.test_time_augmentation if test_time_augmentation is None else test_time_augmentation,
+        own.neighbourhood_smoothing if neighbourhood_smoothing is None else float(neighbourhood_smoothing),
         own.k if k is None else k,
         own.weighted if weighted is None else weighted,
     )
@@ -71,9 +71,9 @@ class FitConfig:
         Size of the model.
     variant : {"paper", "released", "tuned", "frozen"}
         The paper's equations, or those of its published code; or what did better on the four sections it was chosen on:
-        the paper's with a convolutional encoder, CLIP's loss, standardised sections, symmetries, context, and more
-        neighbours that are weighted; or linear heads on the features of a frozen encoder, see `fit_frozen`, for which
-        most other settings have no meaning and must be left alone.
+        the paper's with a convolutional encoder, CLIP's loss, colour normalisation, test-time augmentation,
+        neighbourhood smoothing, and more neighbours that are weighted; or linear heads on the features of a frozen
+        encoder, see `fit_frozen`, for which most other settings have no meaning and must be left alone.
     epochs : int
         Passes over the training spots.
     batch_size : int
@@ -107,7 +107,7 @@ class FitConfig:
     validation : None, "section:NAME" or float
         A section kept out of training, or a share of every section's spots. The best epoch is then kept. The released
         variant keeps out a fifth of the spots where nothing is given, as its code does.
-    standardise : bool, optional
+    colour_normalisation : bool, optional
         Take out of the patches of each section what its stain and scanner add to all of them, see `Preprocessing`.
         By default as the variant does: only tuned.
     query : Query, optional
@@ -148,7 +148,7 @@ class FitConfig:
     target_sum: TargetSum | None = None
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
-    standardise: bool | None = None
+    colour_normalisation: bool | None = None
     query: Query | None = None
     panel: Panel | None = None
     thumbnails: bool = True
@@ -176,9 +176,9 @@ class FitConfig:
             raise UserError(f"Validation {self.validation!r} is neither 'section:NAME' nor a share of the spots.")
         if isinstance(self.validation, float | int) and not 0 < self.validation < 1:
             raise UserError(f"The validation share is {self.validation:g}; give a number between 0 and 1, such as 0.2.")
-        if not 0 <= self.asked_with.context <= MOST_CONTEXT:
-            context = f"{self.asked_with.context:g}"
-            raise UserError(f"The context is {context}; give a weight from 0 to {MOST_CONTEXT}, such as 1.")
+        if not 0 <= self.asked_with.neighbourhood_smoothing <= MOST_SMOOTHING:
+            weight = f"{self.asked_with.neighbourhood_smoothing:g}"
+            raise UserError(f"Neighbourhood smoothing is {weight}; give a weight from 0 to {MOST_SMOOTHING}.")
         if self.asked_with.k < 1:
             raise UserError(f"k is {self.asked_with.k}; give at least 1 training spot behind a value, such as 50.")
         if self.asked_with.weighted and self.model_config(n_genes=1).contrast != "clip":
@@ -217,9 +217,9 @@ class FitConfig:
     def preprocessing(self) -> Preprocessing:
         """What happens to counts and pixels, the variant's own unless given."""
         tuned = self.variant == "tuned"
-        standardise = tuned if self.standardise is None else self.standardise
+        colour_normalisation = tuned if self.colour_normalisation is None else self.colour_normalisation
         target_sum = self.target_sum or (MEDIAN if self.variant in ("paper", "released") else TARGET_SUM)
-        return Preprocessing(target_sum, patch=self.patch, standardise=standardise)
+        return Preprocessing(target_sum, patch=self.patch, colour_normalisation=colour_normalisation)
 
     @property
     def asked_with(self) -> Query:

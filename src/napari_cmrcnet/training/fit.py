@@ -174,7 +174,7 @@ def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str
 
 def _colours(patches: Path, config: FitConfig) -> PatchColours:
     """Return by what a section's patches are shifted and scaled, as `section_colours` does for a new section."""
-    if not config.preprocessing.standardise:
+    if not config.preprocessing.colour_normalisation:
         return IMAGENET
     cached = np.load(patches, mmap_mode="r")
     return patch_colours(cached[spots_to_measure(len(cached))])

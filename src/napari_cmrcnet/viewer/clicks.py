@@ -58,5 +58,5 @@ class SpotClicks:
         distances = np.square(prediction.xy - xy).sum(axis=1)
         nearest = int(np.argmin(distances))
         (library,) = prediction.spots.uns["spatial"].values()
-        reach = float(library["scalefactors"]["spot_diameter_fullres"]) * max(1.0, self.session.look.spot_size)
+        reach = float(library["scalefactors"]["spot_diameter_fullres"]) * max(1.0, self.session.display.spot_size)
         return nearest if distances[nearest] <= reach**2 else None

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, difference_limits
-from napari_cmrcnet.viewer.display_settings import Confidence, Look, View
+from napari_cmrcnet.viewer.display_settings import Confidence, DisplaySettings, View
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
@@ -31,7 +31,7 @@ CONFIDENCE_UNITS: dict[Confidence, str] = {
 }
 
 
-def values(view: View, shown: "Shown", prediction: "Prediction", look: Look) -> Float32:
+def values(view: View, shown: "Shown", prediction: "Prediction", display: DisplaySettings) -> Float32:
     """Return what a view shows, float32 (n,).
 
     Raises
@@ -44,7 +44,7 @@ def values(view: View, shown: "Shown", prediction: "Prediction", look: Look) -> 
         case "predicted":
             return shown.predicted
         case "confidence":
-            return _confidence(shown, prediction, look.confidence)
+            return _confidence(shown, prediction, display.confidence)
     if shown.measured is None:
         raise UserError(f"{shown.name} was not measured here.")
     return shown.measured if view == "measured" else shown.predicted - shown.measured
@@ -57,7 +57,7 @@ def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> F
     return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
 
 
-def limits(view: View, shown_values: Float32, shown: "Shown", look: Look) -> Limits:
+def limits(view: View, shown_values: Float32, shown: "Shown", display: DisplaySettings) -> Limits:
     """Return the colour limits of a view, never NaN and never equal, after `evaluation.colour_limits`.
 
     Measured and predicted have the same. The difference is symmetric about 0. Confidence goes from the lowest to the
@@ -71,30 +71,30 @@ def limits(view: View, shown_values: Float32, shown: "Shown", look: Look) -> Lim
         As `values` gives them.
     shown : Shown
         What is shown.
-    look : Look
+    display : DisplaySettings
         Percentiles or limits, and whether from 0.
     """
     if view in ("measured", "predicted"):
-        return expression_limits(shown, look)
+        return expression_limits(shown, display)
     if view == "difference":
         return difference_limits(shown_values, shown.unit)
-    if look.confidence == "spread":
+    if display.confidence == "spread":
         return colour_limits(shown_values, percentiles=(0, 100))
     low, high = (float(np.min(shown_values)), float(np.max(shown_values))) if shown_values.size else (0.0, 1.0)
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def expression_limits(shown: "Shown", look: Look) -> Limits:
+def expression_limits(shown: "Shown", display: DisplaySettings) -> Limits:
     """Return the limits of measured and predicted: those set by hand, or those that follow from the values."""
-    if look.limits is not None:
-        return look.limits
+    if display.limits is not None:
+        return display.limits
     both = [part for part in (shown.measured, shown.predicted) if part is not None]
-    return colour_limits(*both, unit=shown.unit, percentiles=look.percentiles, from_zero=look.from_zero)
+    return colour_limits(*both, unit=shown.unit, percentiles=display.percentiles, from_zero=display.from_zero)
 
 
-def colormap(view: View, look: Look) -> str:
+def colormap(view: View, display: DisplaySettings) -> str:
     """Return the name of a view's colormap."""
-    return DIVERGING if view == "difference" else look.colormap
+    return DIVERGING if view == "difference" else display.colormap
 
 
 def colours(shown_values: Float32, between: Limits, colormap: Any) -> Float32:
@@ -116,9 +116,9 @@ def colours(shown_values: Float32, between: Limits, colormap: Any) -> Float32:
     return table[np.rint(np.interp(shown_values, between, (0, STEPS - 1))).astype(np.intp)]
 
 
-def label(view: View, shown: "Shown", look: Look) -> str:
+def label(view: View, shown: "Shown", display: DisplaySettings) -> str:
     """Return what a layer is called: gene, view and unit, as its colour bar must say."""
     if view == "confidence":
-        what = CONFIDENCE_UNITS[look.confidence]
-        return f"{shown.name}: {what}" if look.confidence == "spread" else what
+        what = CONFIDENCE_UNITS[display.confidence]
+        return f"{shown.name}: {what}" if display.confidence == "spread" else what
     return f"{shown.name} {view}, {shown.unit}"

@@ -1,4 +1,4 @@
-"""Look: how expression is drawn, apart from what is drawn. Kept in a saved prediction and restored from it."""
+"""How expression is drawn, apart from what is drawn. Kept in a saved prediction and restored from it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,7 +17,7 @@ COLORMAPS = ("viridis", "magma", "inferno", "plasma", "cividis")  # perceptually
 
 
 @dataclass(frozen=True)
-class Look:
+class DisplaySettings:
     """How expression is drawn.
 
     Parameters
@@ -42,8 +42,8 @@ class Look:
         Drawn diameter of a spot over its true one.
     confidence : str
         Of `CONFIDENCES`, what the confidence view shows.
-    mark_unlike : bool
-        Whether spots unlike anything in the bank get a mark.
+    mark_out_of_distribution : bool
+        Whether spots out of distribution are drawn as rings, see `Prediction.out_of_distribution`.
     """
 
     layout: Layout = "side by side"
@@ -56,10 +56,10 @@ class Look:
     opacity: float = 0.9
     spot_size: float = 1.0
     confidence: Confidence = "mean similarity"
-    mark_unlike: bool = True
+    mark_out_of_distribution: bool = True
 
-    def side_by_side(self) -> "Look":
-        """Return the look in which measured and predicted are beside each other, with other views that are so now."""
+    def side_by_side(self) -> "DisplaySettings":
+        """Return settings with measured and predicted beside each other, and the other views that are so now."""
         both = self.views if {"measured", "predicted"} <= set(self.views) else ("measured", "predicted")
         return replace(self, layout="side by side", views=both, front="predicted")
 
@@ -68,8 +68,8 @@ class Look:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Look":
-        """Make a look from what `to_dict` gave; what does not fit, as in a file changed by hand, keeps its default."""
+    def from_dict(cls, values: Mapping[str, Any]) -> "DisplaySettings":
+        """Make settings from what `to_dict` gave; what does not fit (a file changed by hand) keeps its default."""
         given = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         return cls(**{name: _tuple(value) for name, value in given.items() if _fits(name, value)})
 

@@ -15,7 +15,7 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.cells import set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.colour_bar import KEY
-from napari_cmrcnet.viewer.display_settings import VIEWS, Look, View
+from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
 from napari_cmrcnet.viewer.legends import Legends
 from napari_cmrcnet.viewer.other_slides import OtherSlides
 from napari_cmrcnet.viewer.preview import remove_preview
@@ -61,7 +61,7 @@ class SectionLayers:
         session.arrived.connect(self._others.put_aside)
         session.prediction_changed.connect(self._on_prediction)
         session.shown_changed.connect(self.draw)
-        session.look_changed.connect(self._on_look)
+        session.display_changed.connect(self._on_display)
         session.selection_changed.connect(self._draw_selection)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -72,9 +72,9 @@ class SectionLayers:
     @property
     def shown_views(self) -> tuple[View, ...]:
         """The views that are to be seen, in the order of the cells; those that need measurements only with them."""
-        look, shown = self.session.look, self.session.shown
+        display, shown = self.session.display, self.session.shown
         measured = shown is not None and shown.measured is not None
-        wanted = look.views if look.layout == "side by side" else (look.front,)
+        wanted = display.views if display.layout == "side by side" else (display.front,)
         views = tuple(view for view in VIEWS if view in wanted and (measured or view in ("predicted", "confidence")))
         return views or ("predicted",)
 
@@ -174,7 +174,7 @@ class SectionLayers:
             self.slides[view].events.visible.connect(self._on_eye)
         if view in self.points:
             return
-        settings = spot_settings(prediction, view, self.session.look)
+        settings = spot_settings(prediction, view, self.session.display)
         settings["metadata"][KEY]["bounds"] = None if slide is None else slide.bounds
         layer = self.points[view] = self.viewer.add_points(**settings)
         layer.locked = True
@@ -186,13 +186,13 @@ class SectionLayers:
 
     def _colour(self) -> None:
         """Bring all that can be seen up to date."""
-        prediction, shown, look = self.session.prediction, self.session.shown, self.session.look
+        prediction, shown, display = self.session.prediction, self.session.shown, self.session.display
         assert prediction is not None
         assert shown is not None
-        drawn = (shown, look.percentiles, look.limits, look.from_zero, look.confidence, look.colormap)
+        drawn = (shown, display.percentiles, display.limits, display.from_zero, display.confidence, display.colormap)
         for view, layer in self.points.items():
             if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:
-                colour(layer, view, shown, prediction, look)
+                colour(layer, view, shown, prediction, display)
                 self._drawn[view] = drawn
 
     def _arrange(self, views: tuple[View, ...]) -> None:
@@ -216,7 +216,7 @@ class SectionLayers:
         """Give each view of which something is seen a cell of the canvas; what was in a cell stays in it, about."""
         stride = len(self._group(next(view for view in VIEWS if view in self.points), self._arranged[0]))
         seen = [view for view in self._arranged if any(layer.visible for layer in self._ours(view))]
-        several = self.session.look.layout == "side by side" and len(seen) > 1
+        several = self.session.display.layout == "side by side" and len(seen) > 1
         wider = set_cells(self.viewer, stride, len(seen) if several else 1)
         self._legends.fit()
         if self._fit_next:
@@ -237,13 +237,13 @@ class SectionLayers:
         kinds = {"spots": self.points, "slide": self.slides}
         return {(view, kind): layer for kind, layers in kinds.items() for view, layer in layers.items()}
 
-    def _on_look(self, new: Look, old: Look) -> None:
+    def _on_display(self, new: DisplaySettings, old: DisplaySettings) -> None:
         for layer in self.points.values():
             if new.opacity != old.opacity:
                 layer.opacity = new.opacity
             if new.spot_size != old.spot_size:
                 layer.size = layer.size * (new.spot_size / old.spot_size)
-            if new.mark_unlike != old.mark_unlike:
+            if new.mark_out_of_distribution != old.mark_out_of_distribution:
                 assert self.session.prediction is not None
                 layer.symbol = symbols(self.session.prediction, new)
         self.draw()

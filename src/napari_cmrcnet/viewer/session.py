@@ -10,7 +10,7 @@ import numpy.typing as npt
 from psygnal import EmitLoopError, Signal
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.display_settings import Look, View
+from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.kept_regions import KeptRegions
 from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, of_scores, panel_shown
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from napari_cmrcnet.slides.slide import Slide
 
 
-STATE = ("prediction", "slide", "scores", "scoring", "shown", "look", "eyes", "selected", "panels", "regions", "listed")
+STATE = ("prediction", "slide", "scores", "scoring", "shown", "display",
+         "eyes", "selected", "panels", "regions", "listed")  # fmt: skip
 """What belongs to one prediction, and is changed with it or not at all."""
 
 NOTHING: dict[str, Any] = {
@@ -48,10 +49,10 @@ class Session:
         Whether they, or their intervals, are being computed.
     shown : Shown or None
         The gene or panel score that the views show.
-    look : Look
+    display : DisplaySettings
         How it is drawn.
     eyes : mapping of (str, str) to bool
-        What the user has opened (True) or closed against the look, by view and kind of layer.
+        What the user has opened (True) or closed against the display settings, by view and kind of layer.
     selected : int64 array
         Rows of the selected spots, ascending.
     panels : mapping of str to Panel
@@ -72,7 +73,7 @@ class Session:
 
     ``leaving``, before another prediction is shown: what is not yet in the session, such as regions that were just
     drawn, is to be put there; ``arrived``, once it is shown wholly: what is done then is not undone;
-    ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``look_changed(new, old)``;
+    ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``display_changed(new, old)``;
     ``selection_changed``; ``panels_changed``; ``regions_changed``.
     """
 
@@ -82,7 +83,7 @@ class Session:
     scores_changed = Signal()
     scoring_changed = Signal()
     shown_changed = Signal()
-    look_changed = Signal(Look, Look)
+    display_changed = Signal(DisplaySettings, DisplaySettings)
     selection_changed = Signal()
     panels_changed = Signal()
     regions_changed = Signal()
@@ -95,7 +96,7 @@ class Session:
         self.scores: Scores | None = None
         self.scoring = False
         self.shown: Shown | None = None
-        self.look = Look()
+        self.display = DisplaySettings()
         self.eyes: Mapping[tuple[str, str], bool] = {}
         self.selected: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self.panels: dict[str, Panel] = {panel.name: panel for panel in PANELS.values()}
@@ -108,7 +109,7 @@ class Session:
     def set_prediction(
         self, prediction: "Prediction | None", slide: "Slide | None" = None, scores: "Scores | None" = None
     ) -> None:
-        """Look at another prediction, wholly, with the gene, look and limits that its file remembers; or at none.
+        """Look at another prediction, wholly, with the gene, colours and limits that its file remembers; or at none.
 
         A new one has measured and predicted side by side. The regions are those of its section, as they were left.
 
@@ -120,13 +121,13 @@ class Session:
         self.leaving.emit()
         before = self._state()
         another = prediction is not self.prediction
-        panels, look = dict(self.panels), self.look
+        panels, display = dict(self.panels), self.display
         if another and prediction is not None and prediction.panel is not None:
             panels[prediction.panel.name] = prediction.panel
         if prediction is not None and prediction.view:
-            look = Look.from_dict(prediction.view)
+            display = DisplaySettings.from_dict(prediction.view)
         elif another and prediction is not None:
-            look = look.side_by_side()
+            display = display.side_by_side()
         name = "" if prediction is None else prediction.name
         with self._wholly(before, name):
             shown = first_shown(prediction, panels, scores, prediction.view) if prediction is not None else None
@@ -137,21 +138,21 @@ class Session:
                 scores=scores,
                 scoring=self.scoring and not another,
                 shown=None,
-                look=look,
+                display=display,
                 eyes={} if another else self.eyes,
                 selected=np.empty(0, np.int64),
                 panels=panels,
                 regions=regions,
                 listed=() if prediction is None else prediction.genes,
             )
-            self._tell_of_prediction(shown, before["look"])
+            self._tell_of_prediction(shown, before["display"])
         self.arrived.emit()
 
-    def _tell_of_prediction(self, shown: Shown | None, look: Look) -> None:
+    def _tell_of_prediction(self, shown: Shown | None, display: DisplaySettings) -> None:
         """Tell of another prediction; what of it is shown comes last, so that it is drawn once."""
         self.prediction_changed.emit()
-        if self.look != look:
-            self.look_changed.emit(self.look, look)
+        if self.display != display:
+            self.display_changed.emit(self.display, display)
         if shown is not None:
             self.shown = shown
             self.shown_changed.emit()
@@ -170,10 +171,10 @@ class Session:
         except Exception as error:
             cause = error.__cause__ if isinstance(error, EmitLoopError) else error
             if any(getattr(self, name) is not was for name, was in before.items()):
-                look = self.look
+                display = self.display
                 try:
                     self.__dict__.update(before | {"shown": None})
-                    self._tell_of_prediction(before["shown"], look)
+                    self._tell_of_prediction(before["shown"], display)
                 except EmitLoopError:
                     self.__dict__.update(before | NOTHING)  # the last resort
                     with suppress(EmitLoopError):
@@ -243,21 +244,21 @@ class Session:
             place = 0
         self.show(self.listed[min(max(place, 0), len(self.listed) - 1)])
 
-    def set_look(self, **changes: Any) -> None:
-        """Change how expression is drawn; the arguments are fields of `Look`."""
-        before = self.look
-        look = replace(before, **changes)
-        if look != before:
-            with self._wholly(self._state(), "This look"):
-                self.look = look
-                self.look_changed.emit(look, before)
+    def set_display(self, **changes: Any) -> None:
+        """Change how expression is drawn; the arguments are fields of `DisplaySettings`."""
+        before = self.display
+        display = replace(before, **changes)
+        if display != before:
+            with self._wholly(self._state(), "This change"):
+                self.display = display
+                self.display_changed.emit(display, before)
 
     def flip(self) -> None:
         """Swap predicted and measured in front; overlaid, if it was side by side."""
-        other: View = "measured" if self.look.front == "predicted" else "predicted"
+        other: View = "measured" if self.display.front == "predicted" else "predicted"
         if other == "measured" and (self.shown is None or self.shown.measured is None):
             return
-        self.set_look(layout="overlaid", front=other)
+        self.set_display(layout="overlaid", front=other)
 
     def select(self, spots: Iterable[int]) -> None:
         """Select spots by their rows."""
@@ -285,9 +286,9 @@ class Session:
         self.regions_changed.emit()
 
     def view_record(self) -> dict[str, Any]:
-        """Return what a saved prediction remembers: the look, and what is shown."""
+        """Return what a saved prediction remembers: how it is drawn, and what is shown."""
         shown = {} if self.shown is None else {"shown": self.shown.name, "kind": self.shown.kind}
-        return self.look.to_dict() | shown
+        return self.display.to_dict() | shown
 
     def _asked(self) -> "Prediction":
         if self.prediction is None:

@@ -8,7 +8,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
-from napari_cmrcnet.viewer.display_settings import Look, View
+from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 
 if TYPE_CHECKING:
     from napari.layers import Points
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.shown import Shown
 
 
-def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str, Any]:
+def spot_settings(prediction: "Prediction", view: View, display: DisplaySettings) -> dict[str, Any]:
     """Return what ``viewer.add_points`` takes to show a view's spots, white until `colour` is called.
 
     Spots have colours of their own instead of napari's colouring by a feature: that would compute and upload all
@@ -27,12 +27,12 @@ def spot_settings(prediction: "Prediction", view: View, look: Look) -> dict[str,
     return {
         "data": to_napari(prediction.xy),
         "face_color": "white",
-        "face_colormap": colormap(view, look),
+        "face_colormap": colormap(view, display),
         "face_contrast_limits": (0.0, 1.0),
-        "size": float(library["scalefactors"]["spot_diameter_fullres"]) * look.spot_size,
-        "symbol": symbols(prediction, look),
+        "size": float(library["scalefactors"]["spot_diameter_fullres"]) * display.spot_size,
+        "symbol": symbols(prediction, display),
         "border_width": 0,
-        "opacity": look.opacity,
+        "opacity": display.opacity,
         "blending": "translucent_no_depth",
         "canvas_size_limits": (1, 10000),
         "name": view,
@@ -48,27 +48,27 @@ def show_legends(layer: "Points") -> None:
         overlay.visible, overlay.position, overlay.box = True, "bottom_right", True
 
 
-def symbols(prediction: "Prediction", look: Look) -> Any:
+def symbols(prediction: "Prediction", display: DisplaySettings) -> Any:
     """Return a disc for every spot, and a ring for those unlike anything in the bank."""
-    unlike = prediction.unlike() if look.mark_unlike else None
+    unlike = prediction.out_of_distribution() if display.mark_out_of_distribution else None
     return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
 
 
-def colour(layer: "Points", view: View, shown: "Shown", prediction: "Prediction", look: Look) -> None:
+def colour(layer: "Points", view: View, shown: "Shown", prediction: "Prediction", display: DisplaySettings) -> None:
     """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
 
     A view without values is emptied and says why: no value must look like a 0.
     """
     try:
-        coloured = values(view, shown, prediction, look)
+        coloured = values(view, shown, prediction, display)
     except UserError as reason:
         layer.shown, layer.name = False, f"{view}: {reason}"
         return
     if not layer.shown.all():  # setting it uploads all spots once more
         layer.shown = True
-    between = limits(view, coloured, shown, look)
-    if layer.face_colormap.name != colormap(view, look):
-        layer.face_colormap = colormap(view, look)
+    between = limits(view, coloured, shown, display)
+    if layer.face_colormap.name != colormap(view, display):
+        layer.face_colormap = colormap(view, display)
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
     measured = np.full_like(coloured, np.nan) if shown.measured is None else shown.measured
@@ -79,7 +79,7 @@ def colour(layer: "Points", view: View, shown: "Shown", prediction: "Prediction"
         "similarity": prediction.similarity[:, 0],
     }
     _set_colours(layer, colours(coloured, between, layer.face_colormap))
-    layer.name = label(view, shown, look)
+    layer.name = label(view, shown, display)
 
 
 def _set_colours(layer: "Points", rgba: Any) -> None:

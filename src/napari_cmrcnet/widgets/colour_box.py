@@ -15,14 +15,14 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import expression_limits
-from napari_cmrcnet.viewer.display_settings import COLORMAPS, Look
+from napari_cmrcnet.viewer.display_settings import COLORMAPS, DisplaySettings
 
 if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 
 class ColourBox(QGroupBox):
-    """Changes the colours of a session's look; the panel shows it a look that was changed elsewhere.
+    """Changes the colours of a session; the panel tells it of settings that were changed elsewhere.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class ColourBox(QGroupBox):
         super().__init__("Colours of measured and predicted")
         self.session = session
         self._build()
-        self.colormap.currentTextChanged.connect(lambda text: session.set_look(colormap=text))
+        self.colormap.currentTextChanged.connect(lambda text: session.set_display(colormap=text))
         self.by_hand.toggled.connect(self._on_kind)
         self.low.valueChanged.connect(self._on_bounds)
         self.high.valueChanged.connect(self._on_bounds)
-        self.from_zero.toggled.connect(lambda on: session.set_look(from_zero=on))
+        self.from_zero.toggled.connect(lambda on: session.set_display(from_zero=on))
 
     def _build(self) -> None:
         form = QFormLayout(self)
@@ -74,27 +74,29 @@ class ColourBox(QGroupBox):
         form.addRow("", self.from_zero)
 
     def _on_kind(self, by_hand: bool) -> None:
-        shown, look = self.session.shown, self.session.look
+        shown, display = self.session.shown, self.session.display
         if by_hand:
-            low, high = expression_limits(shown, look) if shown is not None else (0.0, 1.0)
-            self.session.set_look(limits=(round(low, 2), max(round(high, 2), round(low, 2) + 0.01)))
+            low, high = expression_limits(shown, display) if shown is not None else (0.0, 1.0)
+            self.session.set_display(limits=(round(low, 2), max(round(high, 2), round(low, 2) + 0.01)))
         else:
-            self.session.set_look(limits=None)
+            self.session.set_display(limits=None)
 
     def _on_bounds(self) -> None:
         low, high = self.low.value(), self.high.value()
         if low < high:
-            self.session.set_look(**{"percentiles" if self.session.look.limits is None else "limits": (low, high)})
+            self.session.set_display(
+                **{"percentiles" if self.session.display.limits is None else "limits": (low, high)}
+            )
         else:
-            self.show_look(self.session.look)
+            self.show_display(self.session.display)
 
-    def show_look(self, look: Look) -> None:
-        """Bring every control in line with the look."""
-        by_hand = look.limits is not None
+    def show_display(self, display: DisplaySettings) -> None:
+        """Bring every control in line with the settings."""
+        by_hand = display.limits is not None
         for button, on in ((self.by_hand, by_hand), (self.by_percentile, not by_hand)):
             with signals_blocked(button):
                 button.setChecked(on)
-        low, high = look.limits or look.percentiles
+        low, high = display.limits or display.percentiles
         for spin, value in ((self.low, low), (self.high, high)):
             with signals_blocked(spin):
                 spin.setDecimals(2 if by_hand else 1)
@@ -104,5 +106,5 @@ class ColourBox(QGroupBox):
                 spin.setValue(value)
         self.from_zero.setEnabled(not by_hand)
         with signals_blocked(self.from_zero), signals_blocked(self.colormap):
-            self.from_zero.setChecked(look.from_zero)
-            self.colormap.setCurrentText(look.colormap)
+            self.from_zero.setChecked(display.from_zero)
+            self.colormap.setCurrentText(display.colormap)

@@ -256,7 +256,7 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
         lines.append(f"{mean} of {k} training spots, standard deviation {found.spread:.2f}")
     trust = prediction.confidence().iloc[spot]
     lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")
-    unlike = prediction.unlike()
+    unlike = prediction.out_of_distribution()
     if unlike is not None and unlike[spot]:
         lines.append(
             "⚠ <b>Unlike anything in the bank</b>: its best similarity is lower than that of 99 in 100 training "

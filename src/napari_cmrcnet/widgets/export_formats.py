@@ -226,7 +226,7 @@ def _drawn(session: "Session") -> "Drawn":
     from napari_cmrcnet.evaluation.plot_style import UNIT
     from napari_cmrcnet.viewer.coloring import expression_limits
 
-    shown, look = session.shown, session.look
+    shown, display = session.shown, session.display
     assert shown is not None
     return Drawn(
         shown.name,
@@ -237,8 +237,8 @@ def _drawn(session: "Session") -> "Drawn":
         shown.high,
         shown.undefined,
         UNIT if shown.kind == "gene" else shown.unit,  # the window abbreviates it, for its colour bars
-        expression_limits(shown, look),
-        look.colormap,
+        expression_limits(shown, display),
+        display.colormap,
         shown.flat,
         shown.spots,
     )

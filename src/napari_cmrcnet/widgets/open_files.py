@@ -172,7 +172,7 @@ def find_slide(parent: "QWidget", viewer: Any) -> None:
 
 
 def _show_over(viewer: Any, path: Path) -> None:
-    """Show the prediction over its slide, with the same gene and look."""
+    """Show the prediction over its slide, with the same gene and colours."""
     session = session_of(viewer)
     prediction = session.prediction
     assert prediction is not None

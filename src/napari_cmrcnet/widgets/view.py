@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
-from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, Look
+from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, DisplaySettings
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.colour_box import ColourBox
@@ -34,7 +34,7 @@ from napari_cmrcnet.widgets.warning_line import WarningLine
 if TYPE_CHECKING:
     import napari
 
-REMEMBERED = ("colormap", "from_zero", "opacity", "spot_size", "mark_unlike")
+REMEMBERED = ("colormap", "from_zero", "opacity", "spot_size", "mark_out_of_distribution")
 VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
@@ -44,7 +44,7 @@ VIEW_TIPS = {
 
 
 class ViewPanel(QWidget):
-    """Changes the look of the session, and follows it.
+    """Changes how the session is drawn, and follows it.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ class ViewPanel(QWidget):
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
         self._connect()
-        if self.session.prediction is None or not self.session.prediction.view:  # else it remembers its own look
-            look = self.session.look
-            kept = {key: recall(f"look/{key}", getattr(look, key)) for key in REMEMBERED}
-            checked = Look.from_dict(look.to_dict() | kept)
-            self.session.set_look(**{key: getattr(checked, key) for key in REMEMBERED})
-        self.session.look_changed.connect(self._show_look)
+        if self.session.prediction is None or not self.session.prediction.view:  # else it remembers its own
+            display = self.session.display
+            kept = {key: recall(f"display/{key}", getattr(display, key)) for key in REMEMBERED}
+            checked = DisplaySettings.from_dict(display.to_dict() | kept)
+            self.session.set_display(**{key: getattr(checked, key) for key in REMEMBERED})
+        self.session.display_changed.connect(self._show_display)
         for signal in (self.session.prediction_changed, self.session.shown_changed):
             signal.connect(self._show_shown)
-        self._show_look(self.session.look, self.session.look)
+        self._show_display(self.session.display, self.session.display)
         self._show_shown()
 
     def _build(self) -> None:
@@ -167,48 +167,48 @@ class ViewPanel(QWidget):
         session, viewer = self.session, self._layers.viewer
         self.find_slide.clicked.connect(lambda: find_slide(self, viewer))
         self.find_checkpoint.clicked.connect(lambda: find_checkpoint(self, viewer))
-        self.side_by_side.toggled.connect(lambda on: session.set_look(layout="side by side" if on else "overlaid"))
+        self.side_by_side.toggled.connect(lambda on: session.set_display(layout="side by side" if on else "overlaid"))
         for view, tick in self.ticks.items():
             tick.clicked.connect(lambda _on, view=view: self._on_tick(view))
         for view, front in self.fronts.items():
-            front.clicked.connect(lambda _on, view=view: session.set_look(front=view))
-        self.confidence.currentTextChanged.connect(lambda text: session.set_look(confidence=text))
+            front.clicked.connect(lambda _on, view=view: session.set_display(front=view))
+        self.confidence.currentTextChanged.connect(lambda text: session.set_display(confidence=text))
         self.flip.clicked.connect(session.flip)
         self.fit.clicked.connect(self._layers.fit)
-        self.opacity.valueChanged.connect(lambda value: session.set_look(opacity=round(value, 2)))
-        self.size.valueChanged.connect(lambda value: session.set_look(spot_size=round(value, 2)))
-        self.unlike.toggled.connect(lambda on: session.set_look(mark_unlike=on))
+        self.opacity.valueChanged.connect(lambda value: session.set_display(opacity=round(value, 2)))
+        self.size.valueChanged.connect(lambda value: session.set_display(spot_size=round(value, 2)))
+        self.unlike.toggled.connect(lambda on: session.set_display(mark_out_of_distribution=on))
 
     def _on_tick(self, view: str) -> None:
         chosen = tuple(name for name in VIEWS if self.ticks[name].isChecked())
         if chosen:
-            self.session.set_look(views=chosen)
+            self.session.set_display(views=chosen)
         else:  # one view must be left
             self.ticks[view].setChecked(True)
 
-    def _show_look(self, look: Look, _old: Look) -> None:
-        """Bring every control in line with the look."""
+    def _show_display(self, display: DisplaySettings, _old: DisplaySettings) -> None:
+        """Bring every control in line with the settings."""
         if not isalive(self):
             return
-        side_by_side = look.layout == "side by side"
+        side_by_side = display.layout == "side by side"
         with signals_blocked(self.side_by_side), signals_blocked(self.overlaid):
             self.side_by_side.setChecked(side_by_side)
             self.overlaid.setChecked(not side_by_side)
         for view in VIEWS:
             with signals_blocked(self.ticks[view]), signals_blocked(self.fronts[view]):
-                self.ticks[view].setChecked(view in look.views)
-                self.fronts[view].setChecked(view == look.front)
+                self.ticks[view].setChecked(view in display.views)
+                self.fronts[view].setChecked(view == display.front)
             self.ticks[view].setVisible(side_by_side)
             self.fronts[view].setVisible(not side_by_side)
-        self.colours.show_look(look)
+        self.colours.show_display(display)
         with signals_blocked(self.confidence):
-            self.confidence.setCurrentText(look.confidence)
-        for slider, value in ((self.opacity, look.opacity), (self.size, look.spot_size)):
+            self.confidence.setCurrentText(display.confidence)
+        for slider, value in ((self.opacity, display.opacity), (self.size, display.spot_size)):
             with signals_blocked(slider):
                 slider.setValue(value)
         with signals_blocked(self.unlike):
-            self.unlike.setChecked(look.mark_unlike)
-        remember({f"look/{key}": getattr(look, key) for key in REMEMBERED})
+            self.unlike.setChecked(display.mark_out_of_distribution)
+        remember({f"display/{key}": getattr(display, key) for key in REMEMBERED})
 
     def _show_shown(self) -> None:
         if not isalive(self):
@@ -225,7 +225,7 @@ class ViewPanel(QWidget):
                 "choose File > Open Sample > CMRCNet."
             )
             return
-        unlike = prediction.unlike()
+        unlike = prediction.out_of_distribution()
         title = shown.title.replace("   ", " · ")  # a label makes one space of several
         lines = [f"<b>{escape(title, quote=False)}</b>"]
         if unlike is not None and (n := np.count_nonzero(unlike)):

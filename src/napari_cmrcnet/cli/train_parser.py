@@ -1,0 +1,158 @@
+"""The options of ``train``."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.cli.parser import add_command, add_device, add_patches, positive_float, positive_int
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.cli.parser import Commands
+
+
+def add_train(commands: "Commands") -> None:
+    """Add ``train``."""
+    parser = add_command(commands, "train", "train CMRCNet on the sections of a sheet")
+    parser.add_argument(
+        "sheet", type=Path, metavar="SHEET", help="CSV file with the columns section,slide,spots,patient"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet", help="checkpoint to write")
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="SECTION", help="sections of the sheet to leave out"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue a training that was stopped")
+    _add_model(parser)
+    _add_data(parser)
+    _add_query(parser)
+    _add_fit(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--preset",
+        choices=["paper", "small", "tiny"],
+        help="train a network from scratch, of this size. paper: ViT-B/32, for a GPU; small: for a laptop; tiny: for "
+        "tests",
+    )
+    model.add_argument(
+        "--variant",
+        choices=["frozen", "tuned", "paper", "released"],
+        help="frozen: linear heads on an encoder that was trained on photographs, solved in seconds. The others are "
+        "trained from scratch. tuned: chosen on four sections of one patient; paper: as the paper describes it; "
+        "released: as its published code runs it (default: frozen; with --preset paper: paper; with another preset: "
+        "tuned)",
+    )
+    model.add_argument(
+        "--image-encoder",
+        metavar="NAME",
+        help="a timm model, or 'conv' for a small convolutional network (default: set by --variant)",
+    )
+    model.add_argument(
+        "--weights", type=Path, metavar="FILE", help="file with weights of the image encoder (.safetensors, .pth)"
+    )
+    model.add_argument(
+        "--pretrained", action="store_true", help="download pretrained weights for --image-encoder from the model hub"
+    )
+    model.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other settings of the model: contrast=soft or clip (contrastive loss), temperature=T, "
+        "reconstruction=false (contrastive loss only), target=image or expression, reconstruction_loss=mse or cosine, "
+        "mask_rate=R, dropout=R, layer_scale=X (UNI: 1e-5)",
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--genes",
+        dest="n_top_genes",
+        type=positive_int,
+        default=1000,
+        metavar="N",
+        help="highly variable genes per section (default: 1000)",
+    )
+    data.add_argument(
+        "--target-sum",
+        metavar="N|median",
+        help="total counts per spot after normalisation, as the model reads them: a number, or the median of each "
+        "section (default: set by --variant; median for paper and released, otherwise 10000)",
+    )
+    add_patches(data)
+    data.add_argument(
+        "--colour-normalisation",
+        action=argparse.BooleanOptionalAction,
+        help="normalise the colours of each section, against effects of stain and scanner (default: set by --variant)",
+    )
+    data.add_argument(
+        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
+    )
+    data.add_argument(
+        "--validation",
+        metavar="SECTION|SHARE",
+        help="what to hold out for validation: a section, or a share of all spots such as 0.2",
+    )
+    data.add_argument(
+        "--panel",
+        metavar="NAME|FILE",
+        help="gene panel: a name, or a file of marker genes; predictions show these genes first",
+    )
+    data.add_argument(
+        "--no-thumbnails",
+        dest="thumbnails",
+        action="store_false",
+        help="do not store small images of the training patches. They show the patients' tissue to everyone who gets "
+        "the checkpoint",
+    )
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    query = parser.add_argument_group("prediction")
+    query.add_argument(
+        "--test-time-augmentation",
+        action=argparse.BooleanOptionalAction,
+        help="average over the eight flips and rotations of each patch; eight times slower (default: set by --variant)",
+    )
+    query.add_argument(
+        "--neighbourhood-smoothing",
+        type=float,
+        metavar="W",
+        help="weight of the spots around a spot, relative to the spot itself; 0: no smoothing (default: set by "
+        "--variant)",
+    )
+    query.add_argument(
+        "--k", type=positive_int, metavar="N", help="training spots averaged for each value (default: set by --variant)"
+    )
+    query.add_argument(
+        "--weighted",
+        action=argparse.BooleanOptionalAction,
+        help="give more similar training spots more weight, by the probabilities of CLIP's loss (default: set by "
+        "--variant)",
+    )
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    fit = parser.add_argument_group("training")
+    fit.add_argument("--epochs", type=positive_int, metavar="N", help="number of epochs (default: 60; tuned: 30)")
+    fit.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="spots per batch (default: 64)")
+    fit.add_argument(
+        "--accumulate", type=positive_int, default=1, metavar="N", help="batches per optimiser step (default: 1)"
+    )
+    fit.add_argument(
+        "--learning-rate", type=positive_float, default=1e-4, metavar="LR", help="learning rate (default: 1e-4)"
+    )
+    fit.add_argument(
+        "--schedule", choices=["constant", "cosine"], help="learning-rate schedule (default: set by --variant)"
+    )
+    fit.add_argument("--warmup-epochs", type=int, default=0, metavar="N", help="warm-up epochs (default: 0)")
+    fit.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16", "fp16"],
+        default="auto",
+        help="numerical precision; auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
+    )
+    fit.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    add_device(fit)
