@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -237,3 +237,15 @@ def known(
         section.name: Known(section, finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
         for section in (full, bare)
     }
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a report have none: drawing takes most of the time, and is not what such a test is about."""
+
+    def none(*_: object) -> Generator[None, None, list[Path]]:
+        yield from ()
+        return []
+
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", none)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_sets", none)

@@ -51,10 +51,10 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "not another section or patient" in said
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_evaluate_says_what_is_scored_and_how_sections_differ(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", lambda *_: iter(()))
     for name in "AB":
         section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad", "--k", "10" if name == "A" else "50")
         run("predict", "--checkpoint", CHECKPOINT, *section, "--out", tmp_path / f"{name}.h5ad")
@@ -162,11 +162,8 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path) -> N
     assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (348, 30)
 
 
-def test_with_json_a_program_reads_standard_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", lambda *_: iter(()))
-
+@pytest.mark.usefixtures("no_pictures")
+def test_with_json_a_program_reads_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def facts(*arguments: str | Path) -> dict[str, Any]:
         assert run(*arguments, "--json") == 0
         said = capsys.readouterr()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -126,7 +126,7 @@ def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
     def damaged(*_: object) -> None:
         raise UserError("slide.tif is damaged; copy it again.")
 
-    monkeypatch.setattr("napari_cmrcnet.retrieval.preflight.tissue_mask", damaged)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.preflight.tissue_job", damaged)
     assert str(look().problems["slide"]) == "slide.tif is damaged; copy it again."
 
 
@@ -146,10 +146,11 @@ def test_spots_on_fat_are_told_from_spots_that_belong_elsewhere(
     mask = np.zeros((512, 768), bool)
     mask[:, 32 * pale : 512] = True
 
-    def tissue(slide: Any, _mpp: float) -> TissueMask:
+    def tissue(slide: Any, _mpp: float) -> Job[TissueMask]:
+        yield Progress("", 0, 0)
         return TissueMask(np.roll(mask, 32 * shift, axis=1), 1.0)
 
-    monkeypatch.setattr("napari_cmrcnet.retrieval.preflight.tissue_mask", tissue)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.preflight.tissue_job", tissue)
     found = [check for check in look().checks if "lie on tissue" in check.text]
     assert [check.ok for check in found] == [ok]
     assert words in found[0].text

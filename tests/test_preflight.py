@@ -143,7 +143,7 @@ def test_what_was_checked_before_is_neither_checked_nor_logged_again(
     def again(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("napari_cmrcnet.retrieval.predict.preflight", again)
+    monkeypatch.setattr("napari_cmrcnet.retrieval.predict.preflight_job", again)
     prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu"), checks=checks))
     assert prediction.provenance.warnings == tuple(check.text for check in checks if not check.ok)
     assert prediction.provenance.warnings

@@ -91,13 +91,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time, and is not what such a test is about."""
-    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", lambda *_: iter(()))
-    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_sets", lambda *_: [])
-
-
-@pytest.fixture
 def one_map(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._BEST", 1)
     monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._MARKERS", 1)

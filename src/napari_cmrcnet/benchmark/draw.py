@@ -1,6 +1,7 @@
 """The paper's figures from the results of a benchmark, as PNG and SVG."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from napari_cmrcnet.benchmark.plots import (
     shared_colours,
 )
 from napari_cmrcnet.common.metrics import TOP, dense
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
 from napari_cmrcnet.evaluation.headline import section_words
-from napari_cmrcnet.evaluation.picture_file import file_name, file_names, save_figure
+from napari_cmrcnet.evaluation.picture_file import draw_picture, file_name, file_names
 from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.sections.expression import expression_of
 
@@ -44,7 +46,7 @@ _SETS: dict[str, Callable[[int, Definition], Choose]] = {"HEG": most_expressed, 
 
 def draw(
     dataset: "Dataset", found: Collected, labels: Sequence[Label], genes: GeneColumns, sets: Definition, out: Path
-) -> Iterator[Path]:
+) -> Job[list[Path]]:
     """Draw figures 2 to 7 and Table 3.
 
     Parameters
@@ -62,22 +64,23 @@ def draw(
     out : Path
         Folder for the files.
 
-    Yields
-    ------
-    Path
-        Each file when it is written.
+    Returns
+    -------
+    list of Path
+        The files.
     """
     expressed = [label for label in labels if label.method != DEPTH]  # its values are no expression
     varying = [label for label in expressed if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
-    yield from _save(
-        method_boxplot(_pcc(found, labels, sets), method_colours([label.text for label in labels])), out / "figure2"
-    )
+    colours = method_colours([label.text for label in labels])
+    files = yield from _save(partial(method_boxplot, _pcc(found, labels, sets), colours), out / "figure2")
     if genes:
-        yield from _save(gene_table(genes, shared_colours(genes), title_of(dataset, found)), out / "table3")
+        table = partial(gene_table, genes, shared_colours(genes), title_of(dataset, found))
+        files += yield from _save(table, out / "table3")
     for fold, name in found.sections:
         section = dataset.open(name)
         with section.slide:
-            yield from _draw_section(section, fold, dataset, found, expressed, varying, sets, out)
+            files += yield from _draw_section(section, fold, dataset, found, expressed, varying, sets, out)
+    return files
 
 
 def _draw_section(
@@ -89,34 +92,39 @@ def _draw_section(
     varying: Sequence[Label],
     sets: Definition,
     out: Path,
-) -> Iterator[Path]:
+) -> Job[list[Path]]:
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
     names = [name for _, name in found.sections]
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
     tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
     where = section_words(section.name, section.patient)
+    files = []
     if tables:
-        yield from _save(method_moments(tables, where), out / f"figure3_{safe}")
+        files += yield from _save(partial(method_moments, tables, where), out / f"figure3_{safe}")
     if not varying:
-        return
+        return files
     one = found.section(varying[0], fold, seed, section.name)
     for name, choose in _SETS.items():
         genes = one.found_enough(choose(TOP, sets)(one))
         predicted = {label.text: _drawn(found, label, fold, section.name, genes)[one.counted] for label in varying}
         title = f"{where}, {len(genes)} {name}"
-        figure = method_correlations(genes, _measured(section, genes)[one.counted], predicted, title)
-        yield from _save(figure, out / f"figure4_{safe}_{name}")
+        figure = partial(method_correlations, genes, _measured(section, genes)[one.counted], predicted, title)
+        files += yield from _save(figure, out / f"figure4_{safe}_{name}")
     ground = _ground(section)
     for gene in _map_genes(dataset, found, varying, one):
         maps = {label.text: _map(found, label, fold, section.name, gene) for label in varying}
-        figure = method_maps(ground, _measured(section, [gene])[:, 0], maps, gene, subtitle=where)
-        yield from _save(figure, out / f"map_{file_name(gene)}_{safe}")
+        figure = partial(method_maps, ground, _measured(section, [gene])[:, 0], maps, gene, subtitle=where)
+        files += yield from _save(figure, out / f"map_{file_name(gene)}_{safe}")
+    return files
 
 
-def _save(figure: "Figure", stem: Path) -> Iterator[Path]:
+def _save(draw: "Callable[[], Figure]", stem: Path) -> Job[list[Path]]:
+    step, files = Progress(f"Drawing {stem.name}", 0, 0), []
+    figure = yield from in_thread(draw, step)
     for kind in _KINDS:
-        yield save_figure(figure, stem.with_name(f"{stem.name}.{kind}"))
+        files.append((yield from draw_picture(lambda: figure, stem.with_name(f"{stem.name}.{kind}"), step)))
         figure.set_layout_engine("none")  # as it is laid out now: finding room takes longer than drawing
+    return files
 
 
 def _all_pcc(found: Collected, label: Label) -> Iterator[Array]:

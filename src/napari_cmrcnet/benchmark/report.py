@@ -95,9 +95,8 @@ def write_report(
             third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
             files.append(_write(out / "tables" / "table3.md", third))
-        for path in draw(dataset, found, labels, genes, plan.sets, out / "figures") if plan.figures and labels else ():
-            files.append(path)
-            yield Progress("Drawing figures", len(files), 0, "files")
+        if plan.figures and labels:
+            files += yield from draw(dataset, found, labels, genes, plan.sets, out / "figures")
     leaks = (said for fold in folds for said in fold.leaks)
     warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]

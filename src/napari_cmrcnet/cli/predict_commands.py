@@ -46,7 +46,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict as predict_section
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
-    from napari_cmrcnet.retrieval.preflight import preflight, warnings_in
+    from napari_cmrcnet.retrieval.preflight import preflight_job, warnings_in
     from napari_cmrcnet.sections.section import open_section
 
     config = config_from(options, PredictConfig, panel=panel_named(options.panel))
@@ -63,7 +63,8 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     )
     with section.slide:
         introduce(section)
-        checks = preflight(section, checkpoint.card, checkpoint.bank.summary, config.k)
+        job = preflight_job(section, checkpoint.card, checkpoint.bank.summary, config.k)
+        checks = show_progress(job)
         for warning in warnings_in(checks):
             if warning not in section.notes:
                 warn(f"{section.name}: {warning}")

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
-from napari_cmrcnet.evaluation.picture_file import save_figure
+from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.sections.score_filter import spots_in_words
@@ -133,12 +134,10 @@ def write_gene_figure(
     UserError
         If the path has another ending, or cannot be written.
     """
-    yield Progress("Reading the slide", 0, 3)
+    yield Progress("Reading the slide", 0, 2)
     ground = ground_of(prediction, slide)
-    yield Progress("Drawing", 1, 3)
-    figure = draw_gene(prediction, ground, drawn, caption=caption(prediction, drawn))
-    yield Progress("Drawing", 2, 3)
-    return save_figure(figure, path, dpi=200)
+    figure = partial(draw_gene, prediction, ground, drawn, caption=caption(prediction, drawn))
+    return (yield from draw_picture(figure, path, Progress("Drawing", 1, 2), dpi=200))
 
 
 def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption: str = "") -> "Figure":

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_page import element, picture
@@ -36,17 +36,20 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[st
         return []
     from matplotlib.figure import Figure
 
-    moments = MomentPlot(Figure(dpi=130))
-    moments.show(scores.table)
-    moments.for_print(section_of(prediction))
-    parts = [
-        element("h2", "Mean and variance of genes"),
-        picture(
-            moments.figure,
+    def moments() -> str:
+        plot = MomentPlot(Figure(dpi=130))
+        plot.show(scores.table)
+        plot.for_print(section_of(prediction))
+        return picture(
+            plot.figure,
             "Predicted against measured mean and variance of each gene",
             f"Mean and variance of each of {len(scores.table):,} genes over the spots. Where variances lie below the "
             "line, the prediction is smoother than the measurement: each value is a mean of many training spots.",
-        ),
+        )
+
+    parts = [
+        element("h2", "Mean and variance of genes"),
+        (yield from in_thread(moments, Progress("Drawing mean and variance", 0, 0))),
         element("h2", "Correlation of genes"),
     ]
     name = "markers" if scores.table["markers"].sum() >= FEWEST else "HEG"
@@ -57,11 +60,15 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[st
         )
     except UserError as reason:
         return [*parts, element("p", str(reason), "quiet")]
-    heatmaps = CorrelationPlot(Figure(dpi=130))
-    heatmaps.show(result, title)
-    heatmaps.for_print(section_of(prediction))
     caption = (
         "Pearson correlation over the spots of each gene with each, in measured and in predicted expression; the "
         "genes are in one order, of a clustering of the measured correlations."
     )
-    return [*parts, picture(heatmaps.figure, "Heatmaps of the correlations of genes", caption)]
+
+    def heatmaps() -> str:
+        plot = CorrelationPlot(Figure(dpi=130))
+        plot.show(result, title)
+        plot.for_print(section_of(prediction))
+        return picture(plot.figure, "Heatmaps of the correlations of genes", caption)
+
+    return [*parts, (yield from in_thread(heatmaps, Progress("Drawing correlations", 0, 0)))]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
@@ -96,9 +97,9 @@ def write_html_report(
     ground = ground_of(prediction, slide)
     maps = []
     for done, gene in enumerate(genes):
-        yield Progress("Drawing maps", done, len(genes), "maps")
+        step = Progress("Drawing maps", done, len(genes), "maps")
         drawn = shown if shown is not None and gene == shown.name else drawn_gene(prediction, scores, gene)
-        maps.append(_map(prediction, ground, drawn))
+        maps.append((yield from in_thread(partial(_map, prediction, ground, drawn), step)))
     yield Progress("Drawing maps", len(genes), len(genes), "maps")
     parts += [element("h2", "Maps"), *maps]
     about_genes = yield from gene_plots(prediction, scores)

@@ -2,12 +2,14 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,17 +36,53 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float | Non
     UserError
         If the ending is another, or the file cannot be written.
     """
-    import matplotlib
-
     path = Path(path)
+    return _write(path, _content(figure, _kind(path), dpi))
+
+
+def draw_picture(
+    draw: "Callable[[], Figure]", path: str | os.PathLike[str], progress: Progress, dpi: float | None = None
+) -> Job[Path]:
+    """Draw a figure and write it as `save_figure` does.
+
+    It is drawn in a thread, as that takes up to a second: Cancel does not wait for it, and nothing is written then.
+
+    Parameters
+    ----------
+    draw : callable
+        Returns the figure. It must not read what is closed when the job is cancelled, such as a slide.
+    path, dpi
+        As for `save_figure`.
+    progress : Progress
+        Yielded while it is drawn.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    return _write(path, (yield from in_thread(lambda: _content(draw(), kind, dpi), progress)))
+
+
+def _kind(path: Path) -> str:
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
         raise UserError(
             f"{path.name} is none of the kinds of picture that can be saved; let it end in .png, .svg or .pdf."
         )
+    return kind
+
+
+def _content(figure: "Figure", kind: str, dpi: float | None) -> bytes:
+    import matplotlib
+
+    content = BytesIO()
     settings = {"svg.hashsalt": "napari-cmrcnet", "pdf.fonttype": 42}  # 42: text stays text in other programs
-    with atomic_file(path) as temporary, matplotlib.rc_context(settings):
-        figure.savefig(temporary, format=kind, metadata=_NO_DATES.get(kind), dpi=dpi or figure.dpi)
+    with matplotlib.rc_context(settings):
+        figure.savefig(content, format=kind, metadata=_NO_DATES.get(kind), dpi=dpi or figure.dpi)
+    return content.getvalue()
+
+
+def _write(path: Path, content: bytes) -> Path:
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
     return path
 
 

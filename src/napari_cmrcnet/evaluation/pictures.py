@@ -1,13 +1,15 @@
 """Which pictures a report has, and their files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.metrics import dense
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
-from napari_cmrcnet.evaluation.picture_file import file_names, save_figure
+from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
 from napari_cmrcnet.evaluation.scores import Scores
@@ -21,7 +23,7 @@ _BEST = 4  # maps of the best predicted genes
 _MARKERS = 12  # at most, of a large panel
 
 
-def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str) -> Iterator[Path]:
+def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str, progress: Progress) -> Job[list[Path]]:
     """Draw a section's maps and its scatter plot.
 
     Maps are of the best predicted genes and of the markers; under each stands what must be known of the prediction.
@@ -36,30 +38,39 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str)
         The folder.
     name : str
         What the names of the files begin with.
+    progress : Progress
+        Yielded while they are drawn.
 
-    Yields
-    ------
-    Path
-        Each file when it is written.
+    Returns
+    -------
+    list of Path
+        The files.
     """
     table = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
     best = list(table.index[:_BEST])
     markers = list(scored.table.index[scored.table.markers])[:_MARKERS]
     genes = list(dict.fromkeys(best + markers))
-    ground, warnings = ground_of(prediction), " ".join(warnings_of([prediction]))
+    yield progress
+    ground, warnings, files = ground_of(prediction), " ".join(warnings_of([prediction])), []
     for gene, file in zip(genes, file_names(genes), strict=True):
-        figure = draw_gene(prediction, ground, drawn_gene(prediction, scored, gene), caption=warnings)
-        yield save_figure(figure, out / f"{name}_map_{file}.png")
+        figure = partial(draw_gene, prediction, ground, drawn_gene(prediction, scored, gene), caption=warnings)
+        files.append((yield from draw_picture(figure, out / f"{name}_map_{file}.png", progress)))
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:
         measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))
         title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored))}"
-        figure = scatter(shown, measured, predicted, list(scored.table.pcc[shown]), title)
-        yield save_figure(figure, out / f"{name}_scatter.png")
+        figure = partial(scatter, shown, measured, predicted, list(scored.table.pcc[shown]), title)
+        files.append((yield from draw_picture(figure, out / f"{name}_scatter.png", progress)))
+    return files
 
 
-def draw_sets(predictions: "Sequence[Prediction]", scores: Sequence[Scores], out: Path) -> list[Path]:
+def draw_sets(
+    predictions: "Sequence[Prediction]", scores: Sequence[Scores], out: Path, progress: Progress
+) -> Job[list[Path]]:
     """Draw the box plot of all sections, as PNG and SVG."""
     sections = map(section_of, predictions)
-    figure = set_boxplot({name: pcc_by_set(scored) for name, scored in zip(sections, scores, strict=True)})
-    return [save_figure(figure, out / f"pcc_by_gene_set.{kind}") for kind in ("png", "svg")]
+    figure = partial(set_boxplot, {name: pcc_by_set(scored) for name, scored in zip(sections, scores, strict=True)})
+    files = []
+    for kind in ("png", "svg"):
+        files.append((yield from draw_picture(figure, out / f"pcc_by_gene_set.{kind}", progress)))
+    return files

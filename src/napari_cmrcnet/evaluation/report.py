@@ -112,11 +112,9 @@ def evaluate(
         files = [_write_table(out / "scores.csv", scores)]
         names = file_names([scored.section for scored in scores])
         for done, (prediction, scored, name) in enumerate(zip(predictions, scores, names, strict=True)):
-            yield Progress("Drawing pictures", done, len(scores), "sections")
-            for path in draw_section(prediction, scored, out, name):
-                files.append(path)
-                yield Progress("Drawing pictures", done, len(scores), "sections")
-        files += draw_sets(predictions, scores, out)
+            step = Progress("Drawing pictures", done, len(scores), "sections")
+            files += yield from draw_section(prediction, scored, out, name, step)
+        files += yield from draw_sets(predictions, scores, out, step)
         files.append(_write_text(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
         found = summary(scores, combined, warnings, seed)
         write_json(out / SUMMARY, found)

@@ -7,6 +7,7 @@ the number of genes.
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.hdf5 import hdf5_file
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted, spot_diameter
 from napari_cmrcnet.retrieval.prediction import Float32, Prediction
 
@@ -113,8 +114,8 @@ def to_spatialdata(
     if path.exists() and not (path / "zarr.json").is_file() and not (path / ".zgroup").is_file():
         raise UserError(f"{path} is there already and is no Zarr store; choose another name.")
     wanted = Wanted.of(prediction, genes)
-    yield Progress("Loading spatialdata", 0, 0)
-    store = _spatialdata(prediction, _table(prediction, wanted))
+    step = Progress("Loading spatialdata", 0, 0)
+    store = yield from in_thread(partial(_spatialdata, prediction, _table(prediction, wanted)), step)
     with atomic_folder(path) as temporary:
         import anndata
         import zarr

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank_summary import BankSummary, read_bank_summary
 from napari_cmrcnet.retrieval.card import Card, check_files, read_card
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
-from napari_cmrcnet.retrieval.preflight import Check, preflight
+from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -143,7 +143,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         problems |= _misfits(section, bank, k)
         if not problems:
             try:
-                checks = preflight(section, card, bank, k)
+                checks = yield from preflight_job(section, card, bank, k)
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
     return Inspection(request, slide, section, card, lines, problems, checks)

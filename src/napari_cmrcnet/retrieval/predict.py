@@ -14,7 +14,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
-from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight, warnings_in
+from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight_job, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.sections.panels import Panel
@@ -66,7 +66,7 @@ def predict(
     precision = choose_precision(device, config.precision)
     if checks is None:
         yield Progress("Checking that section and checkpoint fit", 0, 0)
-        checks = preflight(section, card, bank.summary, k)
+        checks = yield from preflight_job(section, card, bank.summary, k)
         for warning in warnings_in(checks):
             logger.warning("%s: %s", section.name, warning)
     embeddings = yield from queries_of(

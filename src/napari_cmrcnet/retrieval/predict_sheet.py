@@ -17,7 +17,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction_file import read_provenance
-from napari_cmrcnet.retrieval.preflight import preflight
+from napari_cmrcnet.retrieval.preflight import preflight_job
 from napari_cmrcnet.sections.pixel_size import GIVEN
 from napari_cmrcnet.sections.sheet import SheetRow
 
@@ -51,11 +51,13 @@ class Task:
         section = self.row.open(min_umi=self.min_umi)
         with closing(section.slide):
             yield Progress("Checking that section and checkpoint fit", 0, 0)
+            summary = checkpoint.bank.summary
+            checks = yield from preflight_job(section, checkpoint.card, summary, self.config.k)
             prediction = yield from predict(
                 section,
                 checkpoint,
                 replace(self.config, device=own_device(self.config.device)),
-                checks=preflight(section, checkpoint.card, checkpoint.bank.summary, self.config.k),
+                checks=checks,
             )
         prediction.save(self.path)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
@@ -11,7 +12,7 @@ from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
-from napari_cmrcnet.sections.tissue import tissue_mask
+from napari_cmrcnet.sections.tissue import TissueMask, tissue_job
 from napari_cmrcnet.sections.totals import total_genes
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def warnings_in(checks: Iterable[Check]) -> tuple[str, ...]:
 
 
 def preflight(section: "Section", card: Card, bank: BankSummary, k: int | None = None) -> tuple[Check, ...]:
+    """Check that a section fits a checkpoint; `preflight_job` run to its end."""
+    return finish(preflight_job(section, card, bank, k))
+
+
+def preflight_job(section: "Section", card: Card, bank: BankSummary, k: int | None = None) -> Job[tuple[Check, ...]]:
     """Check that a section fits a checkpoint.
 
     Pixel size, spots on tissue, genes in common, training sections and patients, stain, k, simulated data. What the
@@ -75,7 +81,14 @@ def preflight(section: "Section", card: Card, bank: BankSummary, k: int | None =
     """
     k = card.query.k_of(bank.spots, k)
     check_fit(section, bank.names, bank.spots, k)
-    checks = [_pixel_size(section, card), _on_tissue(section), _genes(section, bank), _neighbours(card, bank, k)]
+    tissue = yield from tissue_job(section.slide, section.mpp)
+    checks = [
+        _pixel_size(section, card),
+        _on_tissue(section, tissue),
+        _genes(section, bank),
+        _neighbours(card, bank, k),
+    ]
+    yield Progress("Comparing the stain", 0, 0)
     leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
     if section.measured:  # else there will be no score that could be too good
         leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
@@ -112,8 +125,8 @@ def _pixel_size(section: "Section", card: Card) -> Check:
     return Check(True, f"A pixel is {mpp:.4g} µm, fine enough for the model's {patch.model_mpp:g} µm.")
 
 
-def _on_tissue(section: "Section") -> Check:
-    found = placement(tissue_mask(section.slide, section.mpp), section.xy)
+def _on_tissue(section: "Section", tissue: TissueMask) -> Check:
+    found = placement(tissue, section.xy)
     text = f"{found.share:.0%} of the {len(section.xy):,} spots lie on tissue"
     if found.share >= ON_TISSUE:
         return Check(True, f"{text}.")

@@ -8,6 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress, finish, in_thread
+from napari_cmrcnet.slides.source import Pixels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,6 +51,11 @@ class TissueMask:
 
 
 def tissue_mask(slide: "Slide", mpp: float) -> TissueMask:
+    """Find the tissue; `tissue_job` run to its end."""
+    return finish(tissue_job(slide, mpp))
+
+
+def tissue_job(slide: "Slide", mpp: float) -> Job[TissueMask]:
     """Find the tissue by Otsu's threshold on the colour saturation of an overview.
 
     Glass is grey and tissue is stained, however bright either is. Small holes are filled and debris removed.
@@ -60,10 +67,15 @@ def tissue_mask(slide: "Slide", mpp: float) -> TissueMask:
     mpp : float
         µm per full-resolution pixel, for what counts as small.
     """
+    step = Progress("Finding the tissue", 0, 0)
+    yield step
+    overview = slide.thumbnail(OVERVIEW_PX)  # here: a thread that nobody waits for must not read a slide
+    return (yield from in_thread(lambda: _tissue_of(overview, max(slide.shape) / max(overview.shape[:2]), mpp), step))
+
+
+def _tissue_of(overview: Pixels, downsample: float, mpp: float) -> TissueMask:
     from skimage.filters import gaussian, threshold_otsu
 
-    overview = slide.thumbnail(OVERVIEW_PX)
-    downsample = max(slide.shape) / max(overview.shape[:2])
     brightest = overview.max(axis=2).astype(np.float32)
     saturation = (brightest - overview.min(axis=2)) / np.maximum(brightest, 1)
     saturation[brightest < _DARK] = 0

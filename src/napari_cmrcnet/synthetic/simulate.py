@@ -6,6 +6,7 @@ is known: the spots' counts follow the cells that are drawn, except for genes wi
 
 import csv
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from PIL import Image
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.hdf5 import write_h5ad
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.synthetic.draw import MPP, render
 from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
 from napari_cmrcnet.synthetic.regions import REGIONS
@@ -73,11 +74,11 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
     if present := [path for path in targets if path.exists()]:
         raise UserError(f"{present[0]} exists already; choose a new folder, so that nothing is overwritten.")
     for done, name in enumerate(names):
-        yield Progress("Drawing synthetic sections", done, n_sections, "sections")
-        rng = np.random.default_rng([seed, done])
-        tissue = make_tissue(side, rng)
-        write_slide(folder / f"{name}.tif", render(tissue, rng))
-        write_h5ad(folder / f"{name}.h5ad", measure(tissue, name, rng))
+        step = Progress("Drawing synthetic sections", done, n_sections, "sections")
+        image, table = yield from in_thread(partial(_section, name, side, np.random.default_rng([seed, done])), step)
+        write_slide(folder / f"{name}.tif", image)
+        yield step
+        write_h5ad(folder / f"{name}.h5ad", table)
     sheet = folder / "sections.csv"
     with atomic_file(sheet) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -87,6 +88,11 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
         )
     yield Progress("Drawing synthetic sections", n_sections, n_sections, "sections")
     return sheet
+
+
+def _section(name: str, side: int, rng: np.random.Generator) -> "tuple[NDArray[np.uint8], AnnData]":
+    tissue = make_tissue(side, rng)
+    return render(tissue, rng), measure(tissue, name, rng)
 
 
 def write_slide(path: Path, image: NDArray[np.uint8]) -> None:
