@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from napari_cmrcnet.common.files import atomic_file, sha256
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
-from napari_cmrcnet.slides.source import tiles_folder
+from napari_cmrcnet.slides.source import slide_files
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -33,7 +32,7 @@ def slide_digest(path: str | os.PathLike[str]) -> str:
     A folder, the data folder beside an MRXS file and the instances beside a DICOM file belong to the slide.
     """
     path = Path(path)
-    files = sorted(_slide_files(path))
+    files = sorted(slide_files(path))
     if files == [path]:
         return _digest(path)
     manifest = [(file.relative_to(path.parent).as_posix(), _digest(file)) for file in files]
@@ -49,16 +48,6 @@ def _digest(file: Path) -> str:
 @lru_cache(maxsize=4096)
 def _digest_of(file: Path, _size: int, _changed: int) -> str:
     return sha256(file)
-
-
-def _slide_files(path: Path) -> Iterable[Path]:
-    if path.is_dir():
-        return (file for file in path.rglob("*") if file.is_file())
-    if (tiles := tiles_folder(path)) is not None:
-        return [path, *(file for file in tiles.rglob("*") if file.is_file())]
-    if path.suffix.lower() == ".dcm":
-        return path.parent.glob("*.dcm")
-    return [path]
 
 
 def cache_key(section: "Section", spec: PatchSpec) -> str:

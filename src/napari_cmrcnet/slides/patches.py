@@ -144,7 +144,7 @@ def read_patches(
     Raises
     ------
     UserError
-        If a position is not a number.
+        If a position is not a number; at the end, if the slide was changed meanwhile.
     """
     cutter = _Cutter(slide, xy, spec.patch_px, spec.side_px(mpp))
     order = cutter.order()
@@ -164,6 +164,7 @@ def read_patches(
                 yield _finished(*ahead.popleft())
         while ahead:
             yield _finished(*ahead.popleft())
+        slide.check_unchanged()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -2,21 +2,21 @@
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.slides import orientation
 from napari_cmrcnet.slides.choose_reader import open_source
 from napari_cmrcnet.slides.flat_source import with_overview
 from napari_cmrcnet.slides.resample import Resampler, axis_parts
-from napari_cmrcnet.slides.source import Bounds, Level, Pixels, Source, TileError
+from napari_cmrcnet.slides.source import Bounds, Level, Pixels, Source, TileError, slide_files
 from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, TileReader
 
 __all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
@@ -34,6 +34,8 @@ class Slide:
         The file, or the folder of a DICOM slide.
     source : Source
         The same, open.
+    files : mapping of Path to (int, int)
+        The files that it is made of, each with its size and the time of its last change before it was opened.
 
     Attributes
     ----------
@@ -57,8 +59,8 @@ class Slide:
         Height and width of the tiles of each level.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
-        self.path = path
+    def __init__(self, path: Path, source: Source, files: Mapping[Path, tuple[int, int]]) -> None:
+        self.path, self._files = path, files
         self.levels = source.levels
         self.tile_sizes = source.tile_sizes
         self.shape = (source.levels[0].height, source.levels[0].width)
@@ -135,6 +137,26 @@ class Slide:
                 out[rows.output, part.output] = Resampler(rows.weights, part.weights)(pixels[:, part.input])
         return out
 
+    def check_unchanged(self) -> None:
+        """Refuse a slide whose files were changed, cut short, replaced or removed since it was opened.
+
+        What was read of it may be of both, and a result would name a file that it is not of. Asked at the end of
+        reading.
+
+        Raises
+        ------
+        UserError
+            With the slide's path.
+        """
+        try:
+            if self._files == _facts(self._files):
+                return
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be read any more ({first_line(error)}); bring it back, then start again."
+            ) from error
+        raise UserError(f"{self.path} was changed while it was in use; wait until it is complete, then start again.")
+
     def close(self) -> None:
         """Close the file and forget its tiles."""
         self._reader.cache.clear()
@@ -179,11 +201,23 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
     path = Path(path)
     check_name(path)
     try:
+        files = _facts(_files_of(path))
         source = open_source(path)
     except OSError as error:
         raise cannot_read(path, error, f"{path} cannot be opened ({first_line(error)}).") from error
     try:
-        return Slide(path, with_overview(path, source, report))
+        return Slide(path, with_overview(path, source, report), files)
     except BaseException:  # a full disk, or cancelled
         source.close()
         raise
+
+
+def _files_of(path: Path) -> Iterable[Path]:
+    """Return the files by which a change is noticed: of a folder those at its top, as a Zarr store has thousands."""
+    return filter(Path.is_file, path.iterdir()) if path.is_dir() else slide_files(path)
+
+
+def _facts(files: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Return size and time of the last change of each file."""
+    facts = {file: file.stat() for file in files}
+    return {file: (about.st_size, about.st_mtime_ns) for file, about in facts.items()}

@@ -1,5 +1,6 @@
 """What every kind of slide file gives: levels of tiles, and what the file says of itself."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -144,6 +145,17 @@ def tiles_folder(path: Path) -> Path | None:
         case ".vsi":
             return path.with_name(f"_{path.stem}_")
     return None
+
+
+def slide_files(path: Path) -> Iterable[Path]:
+    """Return all files that make up a slide: of a folder, of the tiles beside a file, the instances beside another."""
+    if path.is_dir():
+        return (file for file in path.rglob("*") if file.is_file())
+    if (tiles := tiles_folder(path)) is not None:
+        return [path, *(file for file in tiles.rglob("*") if file.is_file())]
+    if path.suffix.lower() == ".dcm":
+        return path.parent.glob("*.dcm")
+    return [path]
 
 
 def level_downsample(full: tuple[int, int], size: tuple[int, int]) -> float:
