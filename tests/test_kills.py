@@ -32,14 +32,14 @@ new, old = (lambda folder: write("new\\n" * 9, folder)), (lambda folder: write("
 jobs.WRITTEN["careless"] = jobs.Written(new, old)
 kills.warm_up = lambda: None
 kills.make = lambda folder: None
-sys.argv = ["kills", "40", "--jobs", "careless"]
+sys.argv = ["kills", "40", "--failing", "10", "--jobs", "careless"]
 kills.main()
 """
 
 
 @UNIX
 def test_what_is_killed_leaves_old_or_new() -> None:
-    command = [sys.executable, "-m", "benchmarks.faults.kills", "16", "--jobs", "gene panel", "h5ad"]
+    command = [sys.executable, "-m", "benchmarks.faults.kills", "12", "--failing", "6", "--jobs", "gene panel", "h5ad"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| all |" in done.stdout

@@ -15,12 +15,14 @@ import pytest
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.locks import BusyError, only_one, when_free
-from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.report import evaluate
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
+from napari_cmrcnet.slides import flat_source
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
+from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 
@@ -124,3 +126,28 @@ def test_patches_that_another_process_cuts_are_waited_for(
         assert process.stdin is not None
         process.stdin.close()
         assert not finish(job).any()  # they are taken, not cut once more
+
+
+def test_an_overview_that_another_process_builds_is_waited_for(
+    tmp_path: Path, write_section: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would take away what the other has just built, under its hands."""
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 2**12)
+    monkeypatch.setattr(flat_source, "LAST_LEVEL", 64)
+    slide, _ = write_section(tmp_path, "C", 3)
+    with open_slide(slide) as opened:
+        levels = opened.levels
+    (built,) = (tmp_path / "cache" / "overviews").iterdir()
+    built.rename(tmp_path / "built")
+    steps = []
+
+    def report(progress: Progress) -> None:
+        steps.append(progress.step)
+        (tmp_path / "built").rename(built)  # by the other one
+        assert process.stdin is not None
+        process.stdin.close()
+
+    with another_process_in(built) as process, open_slide(slide, report) as opened:
+        assert opened.levels == levels
+    assert steps == ["Waiting for another process that makes the same"]

@@ -13,6 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.slides.slide import open_slide
@@ -51,7 +52,7 @@ def test_a_prediction_is_refused_whose_slide_was_changed(
         with open_slide(slide) as opened:
             Image.fromarray(opened.thumbnail(1000)).save(tmp_path / "C.png")
         slide = tmp_path / "C.png"
-    job = predict(open_small(slide, spots), untrained_checkpoint, k=5, device="cpu")
+    job = predict(open_small(slide, spots), untrained_checkpoint, PredictConfig(k=5, device="cpu"))
     next(job)
     change(slide)
     with pytest.raises(UserError, match=REFUSED):

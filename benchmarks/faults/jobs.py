@@ -1,5 +1,6 @@
 """What writes: each command and each kind of export, on sections so small that a run takes a second."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -157,6 +158,16 @@ def _forget_cache(folder: Path) -> int:
     return 0
 
 
+def _download(folder: Path) -> int:
+    """Download a section from `site`; it is kept where what is written is compared."""
+    from benchmarks.faults.site import section
+    from napari_cmrcnet.sections.public_data import download
+
+    os.environ["CMRCNET_CACHE"] = str(folder / "kept")
+    finish(download(section()))
+    return 0
+
+
 PREDICT = "predict --checkpoint m.cmrcnet --slide b.tif --spots b.h5ad --mpp 1 --device cpu --out q.h5ad --overwrite"
 SHEET = "predict sheet.csv --checkpoint m.cmrcnet --out predictions/ --device cpu"
 TRAIN = (
@@ -185,4 +196,5 @@ WRITTEN = {
     "gene panel": Written(partial(_save_panel, 9), partial(_save_panel, 3)),
     "checkpoint replaced": Written(partial(_replace_checkpoint, 7), partial(_replace_checkpoint, 5)),
     "overview in the cache": Written(_open_large, _forget_cache),
+    "download": Written(_download, nothing),
 }

@@ -9,7 +9,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from PIL import Image
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder
-from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.common.locks import when_free
+from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.slides.checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.orientation import exif_orientation
@@ -196,11 +197,7 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
     try:
         levels = _open_levels(folder)
     except (UserError, OSError):  # none yet, or damaged since
-        shutil.rmtree(folder, ignore_errors=True)
-        with atomic_folder(folder) as temporary:
-            _build(temporary, source, whole, report)
-        trim_cache("overviews")
-        levels = _open_levels(folder)
+        levels = _built_levels(folder, source, whole, report)
     mark_used(folder)
     if whole:
         source.close()
@@ -212,6 +209,17 @@ def _key(path: Path) -> str:
     facts = path.stat()
     text = f"overview 1\n{path.resolve()}\n{facts.st_size}\n{facts.st_mtime_ns}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _built_levels(folder: Path, source: Source, whole: bool, report: Report | None) -> list[Source]:
+    with finish(when_free(folder), report):
+        with suppress(UserError, OSError):
+            return _open_levels(folder)  # another process has built them meanwhile
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic_folder(folder) as temporary:
+            _build(temporary, source, whole, report)
+        trim_cache("overviews")
+        return _open_levels(folder)
 
 
 def _open_levels(folder: Path) -> list[Source]:
