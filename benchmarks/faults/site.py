@@ -21,7 +21,7 @@ BLOCK, PAUSE_S = 40_000, 0.01
 
 def _archive() -> bytes:
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
         for name in ("tissue_positions_list.csv", "scalefactors_json.json"):
             text = b'{"a": 1}\n' if name.endswith("json") else b"a,b\n1,2\n"
             member = tarfile.TarInfo(f"spatial/{name}")

@@ -15,7 +15,11 @@ from PIL import Image
 def whole(name: str, content: bytes) -> str | None:
     """Say what is wrong with a file; None if it can be read to its end."""
     if name.endswith(".gz"):
-        return whole(name.removesuffix(".gz"), gzip.decompress(content))
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            return f"cannot be unpacked ({error})"
+        return whole(name.removesuffix(".gz"), content)
     check = CHECKS.get(name.rpartition(".")[2])
     if check is None:
         return None if content or "/c/" in name else "is empty"
