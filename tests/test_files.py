@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from napari_cmrcnet.benchmark.hest_folder import _metadata
 from napari_cmrcnet.benchmark.results import load_result
 from napari_cmrcnet.benchmark.run import _recorded
+from napari_cmrcnet.catalogue.hest_folder import _metadata
 from napari_cmrcnet.common import hdf5
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError, cannot_read

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_cmrcnet.benchmark.download import download
 from napari_cmrcnet.benchmark.folds import make_folds
-from napari_cmrcnet.benchmark.hest_folder import hest_row, on_tissue
 from napari_cmrcnet.benchmark.recipes import Recipe, find_recipe, recipes
+from napari_cmrcnet.catalogue.hest import download_hest
+from napari_cmrcnet.catalogue.hest_folder import hest_row, on_tissue
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
-from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.common.progress import Job, finish
 from napari_cmrcnet.sections.sheet import read_sheet
 
 Write = Callable[..., tuple[Path, Path]]
@@ -77,6 +77,10 @@ def _write_patches(spots_path: Path, path: Path, pixels: np.ndarray) -> None:
         file["img"] = np.zeros((len(kept), 8, 8, 3), np.uint8)
         file["coords"] = spots.obsm["spatial"][kept].astype(int) - 112
         file["barcode"] = np.array([[name.encode()] for name in spots.obs_names[kept]])
+
+
+def download(recipe: Recipe, out: Path) -> Job[Path]:
+    return download_hest(recipe.name, recipe.patients, out)
 
 
 def skcm() -> Recipe:

@@ -13,17 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from napari_cmrcnet.common import downloads
+from napari_cmrcnet.common import downloads, public_files
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, receive_file, sizes_of
 from napari_cmrcnet.sections import public_data
-from napari_cmrcnet.sections.public_data import (
-    PUBLIC_SECTIONS,
-    PublicFile,
-    PublicSection,
-    download,
-    download_size,
-)
+from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicSection, download, download_size
 
 PICTURE = bytes(range(256)) * 4000  # 1 MB
 
@@ -196,7 +191,7 @@ def test_a_site_that_never_sends_all_is_told_and_nothing_is_left(site: Site, cac
     section = section_of(site)
     site.files["/image.tif"] = PICTURE[:600_000]
     with pytest.raises(UserError, match=r"A tumour could not be downloaded from 127\.0\.0\.1 \("):
-        list(public_data._download(section, section.files[0], len(PICTURE)))
+        list(receive_file(section.title, section.files[0], cache / "image.tif", len(PICTURE)))
     assert left(cache) == []
 
 
@@ -220,17 +215,17 @@ def test_without_a_network_there_is_one_sentence(cache: Path) -> None:
     assert left(cache) == []
 
 
-def test_a_site_that_says_nothing_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_that_says_nothing_is_given_up(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
     section = section_of(site)
     site.silence = 0.6
     with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
         finish(download(section))
     site.silence = 0.0
-    sizes = public_data._sizes(section)
+    sizes = sizes_of(section.title, section.files)
     site.silence = 0.6
     with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
-        list(public_data._download(section, section.files[0], sizes[section.files[0]]))
+        list(receive_file(section.title, section.files[0], cache / "image.tif", sizes[section.files[0]]))
 
 
 def test_a_site_that_does_not_say_a_size_is_refused(site: Site) -> None:
@@ -290,7 +285,7 @@ def test_a_silent_site_is_left_at_once(site: Site, cache: Path, method: str, mon
 
     wanted = method
     monkeypatch.setattr(downloads, "ask", slowly)
-    monkeypatch.setattr(public_data, "ask", slowly)
+    monkeypatch.setattr(public_files, "ask", slowly)
     job, slowest = download(section_of(site)), 0.0
     for _ in range(12):
         since = time.monotonic()
@@ -372,3 +367,55 @@ def test_the_published_sections_have_checksums_and_lie_on_secure_sites() -> None
 def test_the_real_slide_has_the_published_checksum(real_data: Path) -> None:
     (file,) = PUBLIC_SECTIONS["CMU-1 small region"].files
     assert hashlib.sha256((real_data / "slides" / file.name).read_bytes()).hexdigest() == file.sha256
+
+
+def git_sum(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def test_a_stopped_file_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:
+    url, checksum = site.publish("image.tif", PICTURE)
+    file = PublicFile("image.tif", (url,), checksum, git_sum(PICTURE))
+    site.pause = 0.05
+    job = go_on_with_file("A tumour", file, tmp_path / "new" / "image.tif", len(PICTURE))
+    received = next(job)
+    job.close()
+    assert 0 < received < len(PICTURE)
+    site.pause = 0.0
+    site.asked.clear()
+    list(go_on_with_file("A tumour", file, tmp_path / "new" / "image.tif", len(PICTURE)))
+    assert (tmp_path / "new" / "image.tif").read_bytes() == PICTURE
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["image.tif"]
+    start = int(site.asked[0][2].removeprefix("bytes=").rstrip("-"))  # type: ignore[union-attr]
+    assert start >= received
+
+
+@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"git": "0" * 40}])
+def test_a_part_that_comes_to_another_file_is_thrown_away(site: Site, tmp_path: Path, wrong: dict[str, str]) -> None:
+    url, _ = site.publish("image.tif", PICTURE)
+    with pytest.raises(UserError, match="not the file that was published"):
+        list(go_on_with_file("A tumour", PublicFile("image.tif", (url,), **wrong), tmp_path / "a.tif", len(PICTURE)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_a_published_checksum_is_taken_as_it_is(site: Site, tmp_path: Path) -> None:
+    url, _ = site.publish("image.tif", PICTURE)
+    file = PublicFile("image.tif", (url,))
+    assert sizes_of("A tumour", [file, PublicFile("b", (), size=7)]) == {
+        file: len(PICTURE),
+        PublicFile("b", (), size=7): 7,
+    }
+    list(receive_file("A tumour", file, tmp_path / "a.tif", len(PICTURE)))
+    assert (tmp_path / "a.tif").read_bytes() == PICTURE
+
+
+def test_an_archive_that_is_damaged_or_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "spatial.tar.gz"
+    path.write_bytes(archive()[:-40])
+    with pytest.raises(UserError, match=r"spatial\.tar\.gz is damaged"):
+        public_data.unpack(path, tmp_path / "spatial")
+    path.write_bytes(archive())
+    monkeypatch.setattr(public_data, "MOST_UNPACKED", 5)
+    with pytest.raises(UserError, match="is not what it should be"):
+        public_data.unpack(path, tmp_path / "spatial")
+    assert not (tmp_path / "spatial").exists()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from napari_cmrcnet.benchmark.hest_folder import on_tissue
+from napari_cmrcnet.catalogue.hest_folder import on_tissue
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.gene_joining import comparable, renamed
 from napari_cmrcnet.sections.panels import Panel

@@ -1,18 +1,13 @@
 """The paper's six datasets: which sections of HEST they are, and what the paper does with them."""
 
-import csv
-import json
-import re
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cmrcnet.benchmark.dataset import Dataset
-from napari_cmrcnet.benchmark.hest_folder import hest_row, patch_file
+from napari_cmrcnet.catalogue.hest_folder import UNNAMED, hest_rows, patch_file
+from napari_cmrcnet.catalogue.recipe import as_key, entries
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.sections.panels import PANELS, Panel
-from napari_cmrcnet.sections.sheet import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -75,9 +70,8 @@ class Recipe:
         """
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist; download {self.name} to it, or name the folder that holds it.")
-        rows = tuple(hest_row(folder, name, patient) for name, patient in self.patients.items())
-        unnamed = [row.section for row in rows if not row.patient]
-        rows = tuple(row if row.patient else replace(row, patient=f"of {row.section}") for row in rows)
+        rows = hest_rows(folder, self.patients)
+        unnamed = [row.section for row in rows if row.patient == UNNAMED.format(row.section)]
         notes = [
             f"HEST does not name the patient of {', '.join(unnamed)}: each such section counts as a patient of its own."
         ]
@@ -103,35 +97,23 @@ class Recipe:
 
 def recipes() -> dict[str, Recipe]:
     """Return the paper's datasets, by key."""
-    found = {}
-    for entry in sorted(files(__package__).joinpath("recipes").iterdir(), key=lambda file: file.name):
-        if entry.name.endswith(".json"):
-            key, content = entry.name.removesuffix(".json"), json.loads(entry.read_text("utf-8"))
-            found[key] = Recipe(
-                key,
-                content["name"],
-                content["sections"],
-                PANELS[content["panel"]],
-                tuple(content["k"]),
-                tuple(content["map_genes"]),
-                tuple(map(tuple, content["replicates"])),
-                tuple(content["notes"]),
-                (content["paper_spots"], content["paper_genes"]),
-            )
-    return found
+    return {
+        key: Recipe(
+            key,
+            content["name"],
+            content["sections"],
+            PANELS[content["panel"]],
+            tuple(content["k"]),
+            tuple(content["map_genes"]),
+            tuple(map(tuple, content["replicates"])),
+            tuple(content["notes"]),
+            (content["paper_spots"], content["paper_genes"]),
+        )
+        for key, content in entries().items()
+        if content["from"] == "hest"
+    }
 
 
 def find_recipe(name: str) -> Recipe | None:
     """Return the dataset of a name in any case, None if the paper has none of it."""
-    return recipes().get(re.sub(r"[^a-z0-9]+", "_", name.casefold()))
-
-
-def write_sheet(dataset: Dataset, path: Path) -> Path:
-    """Write a dataset's sections as a sheet, for commands that take one."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream, lineterminator="\n")
-        lines.writerow(COLUMNS)
-        for row in dataset.rows:
-            places = [file.relative_to(path.parent) if file else "" for file in (row.slide, row.spots)]
-            lines.writerow([row.section, *places, row.patient])
-    return path
+    return recipes().get(as_key(name))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli import experiment_commands, predict_commands
+from napari_cmrcnet.cli import experiment_commands, models_commands, predict_commands
 from napari_cmrcnet.cli.console import (
     keep_output_for_json,
     say,
@@ -216,6 +216,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "simulate": simulate,
     "info": info,
     "train": train,
+    "models": models_commands.models,
     "predict": predict_commands.predict,
     "evaluate": evaluate,
     "benchmark": experiment_commands.benchmark,

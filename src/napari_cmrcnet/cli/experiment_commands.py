@@ -64,14 +64,14 @@ def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
 
 def download(options: argparse.Namespace) -> None:
     """Download one of the paper's datasets."""
-    from napari_cmrcnet.benchmark.download import download as fetch
     from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
+    from napari_cmrcnet.catalogue.hest import download_hest
 
     recipe = find_recipe(options.dataset)
     if recipe is None:
         raise UserError(f"{options.dataset} is none of the paper's datasets; choose among {', '.join(recipes())}.")
     folder = options.out or Path(recipe.key)
-    sheet = show_progress(fetch(recipe, folder))
+    sheet = show_progress(download_hest(recipe.name, recipe.patients, folder))
     say(f"{recipe.name}: {len(recipe.patients)} sections, listed in {sheet}")
     say(f"napari-cmrcnet benchmark {recipe.key} --data {folder} --out {recipe.key}_benchmark")
 

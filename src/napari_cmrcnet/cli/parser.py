@@ -17,6 +17,7 @@ EXAMPLES = {
     "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark\n"
     "  napari-cmrcnet benchmark read --folds patient --seeds 3 --out read_benchmark",
     "download": "napari-cmrcnet download read",
+    "models": "napari-cmrcnet models",
     "demo": "napari-cmrcnet demo --out demo_output",
 }
 
@@ -24,6 +25,7 @@ EXAMPLES = {
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``napari-cmrcnet``."""
     from napari_cmrcnet.cli.experiment_parser import add_benchmark, add_download
+    from napari_cmrcnet.cli.models_parser import add_models
     from napari_cmrcnet.cli.train_parser import add_train
 
     parser = argparse.ArgumentParser(
@@ -35,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_info(commands)
     add_train(commands)
+    add_models(commands)
     _add_predict(commands)
     _add_evaluate(commands)
     add_benchmark(commands)

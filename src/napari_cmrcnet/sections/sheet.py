@@ -3,13 +3,14 @@
 import csv
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.common.files import atomic_file, is_there
 from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.sections.section import Section, open_section
 
@@ -86,6 +87,23 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
         raise UserError(f"{path} lists no section; add a line for each below the columns.")
     seen: dict[str, int] = {}
     return [_row(path, line, header, cells, seen) for line, cells in filled[1:]]
+
+
+def write_sheet(rows: Iterable[SheetRow], path: Path) -> Path:
+    """Write a sheet, its paths relative to it, for commands that take one; return it.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        lines = csv.writer(stream, lineterminator="\n")
+        lines.writerow(COLUMNS)
+        for row in rows:
+            places = [file.relative_to(path.parent).as_posix() if file else "" for file in (row.slide, row.spots)]
+            lines.writerow([row.section, *places, row.patient])
+    return path
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -1,4 +1,4 @@
-"""download(): one of the paper's datasets from HEST, which asks its users to accept its terms."""
+"""Sections of HEST, which asks its users to accept its terms."""
 
 import queue
 import shutil
@@ -8,11 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from napari_cmrcnet.benchmark.recipes import Recipe, write_sheet
+from napari_cmrcnet.catalogue.hest_folder import hest_rows
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256, size_text
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.sections.sheet import write_sheet
 
 REPOSITORY = "MahmoodLab/hest"
 PAGE = "https://huggingface.co/datasets/MahmoodLab/hest"
@@ -20,15 +21,17 @@ TOKENS = "https://huggingface.co/settings/tokens"
 _REPORT = 0.2  # seconds between reports
 
 
-def download(recipe: Recipe, out: Path) -> Job[Path]:
-    """Download slides, counts, metadata and patches of a dataset, in HEST's own layout.
+def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Path]:
+    """Download slides, counts, metadata and patches of sections, in HEST's own layout.
 
     What is complete is not downloaded again; a file that was cut short goes on where it was.
 
     Parameters
     ----------
-    recipe : Recipe
-        The dataset.
+    title : str
+        What messages call the sections.
+    patients : mapping of str to str
+        By HEST's id of a section, the patient that it is from; ``""``: what HEST says.
     out : Path
         The folder.
 
@@ -50,15 +53,15 @@ def download(recipe: Recipe, out: Path) -> Job[Path]:
     """
     from huggingface_hub import HfApi
 
-    wanted = [path for name in recipe.patients for path in hest_files(name)]
-    yield Progress(f"Asking for {recipe.name}", 0, 0)
+    wanted = [path for name in patients for path in hest_files(name)]
+    yield Progress(f"Asking for {title}", 0, 0)
     try:
         infos = yield from in_thread(
             lambda: HfApi().get_paths_info(REPOSITORY, wanted, repo_type="dataset"),
-            Progress(f"Asking for {recipe.name}", 0, 0),
+            Progress(f"Asking for {title}", 0, 0),
         )
     except Exception as error:  # of the HTTP library that this version of huggingface_hub uses
-        raise _refused(recipe, error) from error
+        raise _refused(title, error) from error
     sizes = {str(info.path): int(getattr(info, "size", 0) or 0) for info in infos}
     large = {str(info.path): getattr(info, "lfs", None) for info in infos}
     published = {path: str(lfs.sha256) for path, lfs in large.items() if lfs is not None}
@@ -66,16 +69,16 @@ def download(recipe: Recipe, out: Path) -> Job[Path]:
     if missing := [path for path in wanted if path not in sizes and path not in optional]:
         raise UserError(f"HEST has no {missing[0]} any more; look on {PAGE} under which name it is now.")
     out.mkdir(parents=True, exist_ok=True)
-    _check_room(recipe, sizes, out)
+    _check_room(title, sizes, out)
     total, before = sum(sizes.values()), 0
     with only_one(out):
         for path, size in sizes.items():
             there = _size(out / path) == size
-            yield from _fetch(recipe, path, out, before, total)
+            yield from _fetch(title, path, out, before, total)
             if not there and path in published:
                 yield from _check(out / path, published[path])
             before += size
-        return write_sheet(recipe.open_folder(out, all_spots=True), out / "sections.csv")
+        return write_sheet(hest_rows(out, patients), out / "sections.csv")
 
 
 def hest_files(name: str) -> tuple[str, ...]:
@@ -96,12 +99,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
 
 
-def _check_room(recipe: Recipe, sizes: Mapping[str, int], out: Path) -> None:
+def _check_room(title: str, sizes: Mapping[str, int], out: Path) -> None:
     needed = sum(size for path, size in sizes.items() if _size(out / path) != size)
     free = shutil.disk_usage(out).free
     if needed > free:
         raise UserError(
-            f"{recipe.name} has {size_text(needed)} to download, but {out} has room for {size_text(free)}; free some "
+            f"{title} has {size_text(needed)} to download, but {out} has room for {size_text(free)}; free some "
             "space or choose another folder."
         )
 
@@ -110,7 +113,7 @@ class _StoppedError(Exception):
     """The download is not wanted any more."""
 
 
-def _fetch(recipe: Recipe, path: str, out: Path, before: int, total: int) -> Job[None]:
+def _fetch(title: str, path: str, out: Path, before: int, total: int) -> Job[None]:
     """Download one file in a thread, and say how far it is."""
     from huggingface_hub import hf_hub_download
 
@@ -134,10 +137,10 @@ def _fetch(recipe: Recipe, path: str, out: Path, before: int, total: int) -> Job
                         done += received.get_nowait()
                 except queue.Empty:
                     pass
-                yield Progress(f"Downloading {recipe.name}", (before + done) // 10**6, total // 10**6, "MB")
+                yield Progress(f"Downloading {title}", (before + done) // 10**6, total // 10**6, "MB")
             future.result()
         except Exception as error:
-            raise _refused(recipe, error) from error
+            raise _refused(title, error) from error
         finally:
             stop.set()
 
@@ -158,22 +161,22 @@ def _counter(received: "queue.SimpleQueue[int]", stop: threading.Event) -> Any:
     return Counter
 
 
-def _refused(recipe: Recipe, error: Exception) -> UserError:
+def _refused(title: str, error: Exception) -> UserError:
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError) or status in (401, 403):
         return UserError(
-            f"HEST, which {recipe.name} is from, is open only to those who accepted its terms. Two steps, once: "
+            f"HEST, which {title} is from, is open only to those who accepted its terms. Two steps, once: "
             f"(1) log in at {PAGE} and accept the terms there; (2) make a token of the kind 'read' at {TOKENS}, run "
             "'hf auth login' and paste it. Then give this command again."
         )
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return UserError(f"{PAGE} lacks a file of {recipe.name} ({error}); look there under which name it is now.")
+        return UserError(f"{PAGE} lacks a file of {title} ({error}); look there under which name it is now.")
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return UserError(f"{error.filename or 'A file'} could not be written ({error.strerror or error}).")
     return UserError(
-        f"{recipe.name} could not be downloaded from huggingface.co ({_first_line(error)}); check the "
+        f"{title} could not be downloaded from huggingface.co ({_first_line(error)}); check the "
         "connection to the network, then try again: what is complete is kept."
     )
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,28 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.sections.formats.origin import mapping, number
 from napari_cmrcnet.sections.sheet import SheetRow
+
+UNNAMED = "of {}"
+"""What a patient is called that HEST does not name."""
+
+
+def hest_rows(folder: Path, patients: Mapping[str, str]) -> tuple[SheetRow, ...]:
+    """Return sections of a folder in HEST's layout; each whose patient nobody names is of a patient of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``st/`` and ``wsis/``.
+    patients : mapping of str to str
+        By HEST's id, the patient; ``""``: what HEST says.
+
+    Raises
+    ------
+    UserError
+        If slide or spots are missing.
+    """
+    rows = (hest_row(folder, name, patient) for name, patient in patients.items())
+    return tuple(row if row.patient else replace(row, patient=UNNAMED.format(row.section)) for row in rows)
 
 
 def hest_row(folder: Path, name: str, patient: str = "") -> SheetRow:
