@@ -55,6 +55,29 @@ def h5ad() -> Files:
     return {"s.h5ad": _written(table.write_h5ad)}
 
 
+def lean_h5ad() -> Files:
+    """Return a section with nothing in its h5ad file but counts, names and positions."""
+    table = spots()
+    table.raw, table.layers["counts"] = None, table.X
+    del table.layers["counts"], table.obs["sample"], table.uns["spatial"]
+    return {"s.h5ad": _written(table.write_h5ad)}
+
+
+def tenx_h5() -> Files:
+    """Return a matrix of Space Ranger alone."""
+    name = "filtered_feature_bc_matrix.h5"
+    return {name: space_ranger()[name]}
+
+
+def positions() -> Files:
+    """Return positions of Space Ranger alone, of each version."""
+    return {
+        "tissue_positions.csv": _positions(True).to_csv().encode(),
+        "tissue_positions_list.csv": _positions(False).to_csv(header=False).encode(),
+        "tissue_positions.parquet": _positions(True).reset_index().to_parquet(index=False),
+    }
+
+
 def hest() -> Files:
     """Return a section as HEST has it, with its JSON."""
     about = {"st_technology": "Visium", "inter_spot_dist": 100.0, "pixel_size_um_estimated": 0.5, "subseries": "x"}

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -37,7 +38,8 @@ class Format:
     share : int
         Of a hundred inputs of a short run, about so many are of this format.
     further : int
-        Of a thousand beyond a short run, so many: what is read in less time is read more often.
+        Of a thousand beyond a short run, so many: what is read in less time is read more often. Formats whose name
+        ends in "parsed" are read only there, by the parser that the public function uses, and by nothing after it.
     """
 
     make: Callable[[], bases.Files]
@@ -141,40 +143,76 @@ def _checkpoint(folder: Path, name: str) -> None:
         pictures.read(range(min(4, len(pictures))))
 
 
+def _parsed_h5ad(folder: Path, name: str) -> None:
+    from napari_cmrcnet.common.hdf5 import read_h5ad
+
+    _check_counts(read_h5ad(folder / name).X)
+
+
+def _parsed_matrix(folder: Path, name: str) -> None:
+    from napari_cmrcnet.sections.formats.tenx_matrix import read_matrix
+
+    _check_counts(read_matrix(folder / name)[0].X)
+
+
+def _parsed_mtx(folder: Path, _: str) -> None:
+    _parsed_matrix(folder, f"{OUTS_MTX}/matrix.mtx.gz")
+
+
+def _check_counts(counts: Any) -> None:
+    if sparse.issparse(counts):  # what else there is, and what is no count, are refused later
+        counts.check_format()
+
+
+def _parsed_positions(folder: Path, name: str) -> None:
+    from napari_cmrcnet.sections.formats.spaceranger import read_positions
+
+    assert read_positions(folder / name).index.is_unique
+
+
+def _parsed_st(folder: Path, _: str) -> None:
+    from napari_cmrcnet.sections.formats.legacy_st import read_legacy_st
+
+    spots = read_legacy_st(folder / "s.tsv")[0]
+    assert spots.obsm["spatial"].shape == (spots.n_obs, 2)
+    _check_counts(spots.X)
+
+
 OUTS_H5 = "filtered_feature_bc_matrix.h5"
 OUTS_MTX = "filtered_feature_bc_matrix"
 
+MTX_CHANGES = {f"{OUTS_MTX}/{name}.gz": packed(change_table) for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")}
+ST_CHANGES = {"s.tsv": change_table, "s_selection.tsv": change_table}
+
 FORMATS = {
-    "h5ad": Format(bases.h5ad, {"s.h5ad": change_hdf5}, _spots("s.h5ad"), 11, 14),
-    "HEST": Format(bases.hest, {"st/s.h5ad": change_hdf5, "metadata/s.json": change_json}, _spots("st/s.h5ad"), 3, 5),
-    "10x h5": Format(bases.space_ranger, {OUTS_H5: change_hdf5}, _spots(), 8, 26),
+    "h5ad": Format(bases.h5ad, {"s.h5ad": change_hdf5}, _spots("s.h5ad"), 11, 0),
+    "HEST": Format(bases.hest, {"st/s.h5ad": change_hdf5, "metadata/s.json": change_json}, _spots("st/s.h5ad"), 3, 0),
+    "10x h5": Format(bases.space_ranger, {OUTS_H5: change_hdf5}, _spots(), 8, 0),
     "10x mtx": Format(
         bases.space_ranger_mtx,
-        {f"{OUTS_MTX}/{name}.gz": packed(change_table) for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")},
+        MTX_CHANGES,
         _spots(),
         5,
-        28,
+        0,
     ),
     "Visium positions": Format(
         bases.space_ranger,
         {"spatial/tissue_positions.csv": change_table, "spatial/scalefactors_json.json": change_json},
         _spots(),
         6,
-        28,
+        0,
     ),
     "Visium HD positions": Format(
         bases.visium_hd,
         {"spatial/tissue_positions.parquet": change_bytes, "spatial/scalefactors_json.json": change_json},
         _spots(),
         3,
-        14,
+        0,
     ),
-    "first-generation ST": Format(
-        bases.legacy_st, {"s.tsv": change_table, "s_selection.tsv": change_table}, _spots("s.tsv"), 4, 30
-    ),
-    "sheet": Format(bases.sheet, {"sheet.csv": change_table}, _sheet, 6, 150),
+    "first-generation ST": Format(bases.legacy_st, ST_CHANGES, _spots("s.tsv"), 4, 0),
+    "sheet": Format(bases.sheet, {"sheet.csv": change_table}, _sheet, 6, 176),
     "gene list": Format(
-        bases.panels, dict.fromkeys(("genes.txt", "genes.csv", "genes.gmt"), change_table), _panel, 6, 140
+        bases.panels, dict.fromkeys(("genes.txt", "genes.csv", "genes.gmt"), change_table), _panel, 6, 170
     ),
     "GeoJSON": Format(bases.geojson, {"r.geojson": change_geojson}, _regions, 10, 50),
     "TIFF": Format(
@@ -182,9 +220,9 @@ FORMATS = {
         dict.fromkeys(("pyramid.tif", "strips.tif", "lzw.tif", "slide.ome.tif", "slide.svs"), change_tiff),
         _slide,
         13,
-        60,
+        49,
     ),
-    "DICOM": Format(bases.dicom, {"0.dcm": change_dicom, "1.dcm": change_dicom}, _slide, 6, 52),
+    "DICOM": Format(bases.dicom, {"0.dcm": change_dicom, "1.dcm": change_dicom}, _slide, 6, 50),
     "OME-Zarr": Format(
         bases.ome_zarr,
         {
@@ -194,11 +232,11 @@ FORMATS = {
         },
         lambda folder, name: _slide(folder, name.partition("/")[0]),
         4,
-        50,
+        30,
     ),
-    "JPEG": Format(bases.jpeg, {"p.jpg": change_jpeg}, _slide, 8, 174),
-    "PNG": Format(bases.png, {"p.png": change_png, "g.png": change_png}, _slide, 6, 174),
-    "prediction": Format(bases.checkpoint, {"p.h5ad": change_hdf5}, _prediction, 3, 3),
+    "JPEG": Format(bases.jpeg, {"p.jpg": change_jpeg}, _slide, 8, 178),
+    "PNG": Format(bases.png, {"p.png": change_png, "g.png": change_png}, _slide, 6, 178),
+    "prediction": Format(bases.checkpoint, {"p.h5ad": change_hdf5}, _prediction, 3, 0),
     "checkpoint": Format(
         bases.checkpoint,
         {
@@ -209,6 +247,21 @@ FORMATS = {
         },
         _checkpoint,
         2,
-        2,
+        0,
     ),
+    "h5ad, parsed": Format(bases.lean_h5ad, {"s.h5ad": change_hdf5}, _parsed_h5ad, 0, 21),
+    "10x h5, parsed": Format(bases.tenx_h5, {OUTS_H5: change_hdf5}, _parsed_matrix, 0, 25),
+    "10x mtx, parsed": Format(bases.space_ranger_mtx, MTX_CHANGES, _parsed_mtx, 0, 25),
+    "positions, parsed": Format(
+        bases.positions,
+        {
+            "tissue_positions.csv": change_table,
+            "tissue_positions_list.csv": change_table,
+            "tissue_positions.parquet": change_bytes,
+        },
+        _parsed_positions,
+        0,
+        40,
+    ),
+    "first-generation ST, parsed": Format(bases.legacy_st, ST_CHANGES, _parsed_st, 0, 8),
 }

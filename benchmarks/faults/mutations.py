@@ -189,7 +189,7 @@ def change_geojson(rng: random.Random, data: bytes) -> bytes:
     """Change a GeoJSON file as JSON, or give it outlines that cross themselves, are huge, empty or many."""
     if rng.random() < 0.7:
         return change_json(rng, data)
-    corners = rng.choices((0, 1, 2, 3, 4, 30, 300, 2000), (3, 3, 3, 3, 3, 3, 2, 1))[0]
+    corners = rng.choices((0, 1, 2, 3, 4, 30, 300, 2000), (30, 30, 30, 30, 30, 30, 10, 1))[0]
     size = rng.choice((1.0, 1e3, 1e7, 1e12, 1e308))
     ring = [[rng.uniform(-size, size), rng.uniform(0, size)] for _ in range(corners)]
     if rng.random() < 0.3:
@@ -203,7 +203,10 @@ def change_geojson(rng: random.Random, data: bytes) -> bytes:
         )
     )
     feature = {"type": "Feature", "geometry": geometry, "properties": {"name": text(rng)}}
-    content = {"type": "FeatureCollection", "features": [feature] * rng.choice((1, 1, 3, 2500 if corners < 9 else 2))}
+    content = {
+        "type": "FeatureCollection",
+        "features": [feature] * rng.choices((1, 3, 2500 if corners < 9 else 2), (80, 20, 1))[0],
+    }
     return json.dumps(content).encode("utf-8", "surrogatepass")
 
 

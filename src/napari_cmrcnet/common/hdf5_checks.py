@@ -70,11 +70,10 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
 
 def _check_kinds(path: Path, item: Any) -> None:
     """Refuse lists of varying length other than texts: nothing of ours has them, and HDF5 trusts what they claim."""
-    kinds = {name: item.attrs.get_id(name).get_type() for name in item.attrs}
-    if isinstance(item, h5py.Dataset):
-        kinds["values"] = item.id.get_type()
-    for name, kind in kinds.items():
-        if not _is_plain(kind):
+    attributes = (h5py.h5a.open(item.id, index=index) for index in range(h5py.h5a.get_num_attrs(item.id)))
+    for part in (*attributes, *((item.id,) if isinstance(item, h5py.Dataset) else ())):
+        if not _is_plain(part.get_type()):
+            name = part.name.decode("utf-8", "replace") if isinstance(part, h5py.h5a.AttrID) else "values"
             raise UserError(f"{path} holds lists of varying length ({item.name}, {name}), which are not read here.")
 
 
@@ -88,10 +87,10 @@ def _is_plain(kind: Any) -> bool:
 
 def _check_group(path: Path, group: h5py.Group, above: set[int], seen: set[int], check: Callable[[Any], None]) -> None:
     """Check what a group holds; each object once, as links may lead to one object in ever so many ways."""
-    for name in group:
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise UserError(f"{path} links to other places ({group.name}/{name}), which is not safe to follow.")
+    for name in group.id:
+        if group.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+            place = f"{group.name}/{name.decode('utf-8', 'replace')}"
+            raise UserError(f"{path} links to other places ({place}), which is not safe to follow.")
         item = group[name]
         address = h5py.h5o.get_info(item.id).addr
         if address in above:
@@ -121,7 +120,9 @@ def _check_stored(path: Path, item: h5py.Dataset) -> None:
 
 def _sparse_problem(group: h5py.Group) -> str | None:
     """Say what is wrong with a compressed sparse matrix, as h5ad and 10x files hold it; None for any other group."""
-    parts = [group.get(name) for name in ("indptr", "indices", "data")]
+    if not all(name in group for name in ("indptr", "indices", "data")):
+        return None
+    parts = [group[name] for name in ("indptr", "indices", "data")]
     stated = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
     shape = stated if stated is not None else group.get("shape")
     if shape is None or not all(isinstance(part, h5py.Dataset) for part in parts):
