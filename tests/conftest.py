@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 # What several tests import lies beside them, where pytest's mode of importing does not look.
 sys.path.append(str(Path(__file__).parent))
 
+ASKED_QT = os.environ.get("QT_API")
 # qtpy and pytest-qt choose differently where both are installed.
 os.environ.setdefault("QT_API", "pyside6")
 os.environ.setdefault("PYTEST_QT_API", os.environ["QT_API"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where a Qt is asked for, leave out what is run with the other: what takes long and is about napari, not Qt."""
+    if ASKED_QT is None:
+        return
+    others = [item for item in items if any(set(mark.args) - {ASKED_QT} for mark in item.iter_markers("qt"))]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,7 @@ from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.jobs import JobBar
 
-pytestmark = pytest.mark.qt
+pytestmark = pytest.mark.qt("pyqt6")
 
 SLOW = 120_000  # ms: the machine may be busy
 SQUARE = '{"type": "Polygon", "coordinates": [[[10, 10], [150, 10], [150, 150], [10, 150], [10, 10]]]}'

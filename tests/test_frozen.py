@@ -186,7 +186,8 @@ def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     genes = checkpoint.card.genes
     y = np.vstack([expression_of(one.spots, genes).toarray() for one in sections[:2]])
     fitted = reduced_rank_ridge(x.astype(np.float64), y.astype(np.float64), 1.0, [8])[0]
-    query, bank = fitted.components(new), fitted.measured(y)
+    bank = fitted.measured(y)
+    query = fitted.components(new) / bank.std(axis=0)
     cosine = query @ bank.T / np.linalg.norm(query, axis=1)[:, None] / np.linalg.norm(bank, axis=1)
     for spot in range(16):
         near = np.argsort(-cosine[spot])[:5]

@@ -16,7 +16,7 @@ from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import check, check_panels, seen
 
-pytestmark = pytest.mark.qt
+pytestmark = pytest.mark.qt("pyside6")
 
 SLOW = 60_000  # ms: the machine may be busy
 

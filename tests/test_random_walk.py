@@ -195,7 +195,7 @@ def test_whatever_the_user_does_all_is_of_one_prediction(known: dict[str, Known]
     assert len(set(done)) > 15
 
 
-@pytest.mark.qt
+@pytest.mark.qt("pyside6")
 def test_so_it_is_with_a_window_and_its_panels(
     make_napari_viewer_proxy: Callable[..., Any],
     known: dict[str, Known],

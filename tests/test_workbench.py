@@ -280,6 +280,7 @@ def test_the_second_opening_of_a_panel_is_quick(window: Window) -> None:
     assert max(slow.values()) < 5, slow  # a bound on being stuck; benchmarks/startup.py has the times
 
 
+@pytest.mark.qt("pyqt6")  # as the one above, on other data
 @pytest.mark.parametrize("section", ["C5"])
 def test_the_same_on_a_real_section(window: Window, real_data: Path, tmp_path: Path, section: str) -> None:
     folder = real_data / "her2st"

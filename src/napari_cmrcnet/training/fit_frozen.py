@@ -38,7 +38,13 @@ RANKS = (8, 16, 32)
 PENALTIES = (0.3, 1.0, 3.0)
 ASKED = ((50, None), (200, 0.1), (200, 0.2), (500, 0.2))
 """Neighbours behind a value and the temperature of their weights; without one all count alike."""
-CHOICES = {"ranks": list(RANKS), "penalties": list(PENALTIES), "asked": [list(one) for one in ASKED]}
+CHOICES = {
+    "ranks": list(RANKS),
+    "penalties": list(PENALTIES),
+    "asked": [list(one) for one in ASKED],
+    "components": "over their deviation",
+}
+LEAST_DEVIATION = 1e-9  # of a component; one that does not vary says nothing
 TOP = 50  # highest in mean and in variance, by which settings are chosen
 THUMBNAILS_A_STEP = 64
 
@@ -69,9 +75,9 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     """Solve for the two heads of `FrozenCMRCNet`, and write a checkpoint.
 
     Patches and genes meet in the space of a reduced-rank ridge regression of expression on features: the image head
-    predicts a spot's components, the gene head projects its measured expression on them. A prediction is a retrieval as
-    ever: the patch finds the training spots whose gene embedding is most similar. Rank, penalty, k and the weights of
-    neighbours are chosen by leaving out each training section in turn.
+    predicts a spot's components, each over its deviation; the gene head projects its measured expression on them. A
+    prediction is a retrieval as ever: the patch finds the training spots whose gene embedding is most similar. Rank,
+    penalty, k and the weights of neighbours are chosen by leaving out each training section in turn.
 
     Parameters
     ----------
@@ -107,7 +113,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
         training = yield from _training(sections, genes, targets, config.device)
         settings, floor = yield from _chosen(training, left_out_parts(sections), config.seed)
         yield Progress("Solving", 0, 1)
-        model = _model(training.fitted(settings, config.seed), settings, config, len(genes))
+        model = _model(training, settings, config)
         yield Progress("Solving", 1, 1)
         thumbnails = run.path / THUMBNAILS if config.thumbnails else None
         if thumbnails is not None:
@@ -188,7 +194,7 @@ def _scored(
     fitted: ReducedRank, held: _Training, others: _Training, rank: int, penalty: float
 ) -> list[tuple[Settings, float, Float32]]:
     """Return, for each way to ask, the score of a part that was left out, and its spots' best similarity."""
-    queries = fitted.components(held.features).astype(np.float32)
+    queries = ((held.features - fitted.centre) @ _image_head(fitted, others.expression)).astype(np.float32)
     bank = fitted.measured(others.expression).astype(np.float32)
     neighbours, similarity = nearest(queries, bank, min(len(bank), max(k for k, _ in ASKED)))
     found = []
@@ -209,14 +215,27 @@ def _mean_pcc(truth: Array, guess: Array) -> float:
     return float(np.mean([correlations[chosen].mean() for chosen in sets]))
 
 
-def _model(fitted: ReducedRank, settings: Settings, config: FitConfig, n_genes: int) -> FrozenCMRCNet:
+def _image_head(fitted: ReducedRank, expression: Array) -> Array:
+    """Return the weights of the image head (f, r): a component's, over its deviation among the training spots.
+
+    The weighted mean of neighbours is, to first order in the similarity, the mean of all and the covariance of their
+    expression with their components, times the query. So a component that varies more among the training spots would
+    count more than the regression says.
+    """
+    deviation = fitted.measured(expression).std(axis=0)
+    head: Array = fitted.into / np.where(deviation > LEAST_DEVIATION, deviation, np.inf)
+    return head
+
+
+def _model(training: _Training, settings: Settings, config: FitConfig) -> FrozenCMRCNet:
     """Return the heads, filled up with components of zero to the length that an embedding must have."""
-    dim = settings.rank
+    fitted, n_genes = training.fitted(settings, config.seed), training.expression.shape[1]
+    head, dim = _image_head(fitted, training.expression), settings.rank
     sizes = config.model_config(n_genes)
     temperature = sizes.temperature if settings.temperature is None else settings.temperature
     model = FrozenCMRCNet(replace(sizes, embedding_dim=dim, temperature=temperature))
     into, out = np.zeros((dim, fitted.into.shape[0])), np.zeros((dim, fitted.out.shape[1]))
-    into[: fitted.into.shape[1]], out[: len(fitted.out)] = fitted.into.T, fitted.out
+    into[: head.shape[1]], out[: len(fitted.out)] = head.T, fitted.out
     image, gene = (
         (torch.from_numpy(centre).float(), torch.from_numpy(weight).float())
         for centre, weight in ((fitted.centre, into), (fitted.mean, out))
