@@ -120,7 +120,7 @@ def _pixel_size(section: "Section", card: Card) -> Check:
         return Check(
             False,
             f"A pixel is {mpp:.4g} µm, larger than the model's {patch.model_mpp:g} µm: patches of {side:g} µm are "
-            "enlarged and show less detail than the model was trained with.",
+            f"enlarged, and show less detail than a scan at {patch.model_mpp:g} µm.",
         )
     return Check(True, f"A pixel is {mpp:.4g} µm, fine enough for the model's {patch.model_mpp:g} µm.")
 
