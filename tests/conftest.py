@@ -162,12 +162,14 @@ def cluster() -> "Iterator[str]":
 @pytest.fixture
 def weighted_checkpoint(untrained_checkpoint: "Checkpoint", tmp_path: Path) -> "Checkpoint":
     """The same, but its values are weighted means of 20 neighbours."""
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.protocol import Query
 
     card = untrained_checkpoint.card
     model = replace(card.model, contrast="clip", temperature=0.1)
     weighted = replace(card, model=model, query=Query(k=20, weighted=True))
-    return replace(untrained_checkpoint, card=weighted).save(tmp_path / "weighted.cmrcnet")
+    changed = Checkpoint(weighted, untrained_checkpoint.model, untrained_checkpoint.bank)
+    return changed.save(tmp_path / "weighted.cmrcnet")
 
 
 @pytest.fixture

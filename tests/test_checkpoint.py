@@ -17,7 +17,8 @@ from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.card import Card, read_card
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_bank, load_thumbnails
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
@@ -35,7 +36,12 @@ def pictured(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
     """A saved checkpoint with a thumbnail of each of its bank's spots: brighter from row to row."""
     patches = np.repeat(np.arange(72, dtype=np.uint8) * 3, 64 * 64 * 3).reshape(72, 64, 64, 3)
     finish(write_thumbnails(tmp_path / "t.h5", [patches], 72))
-    return dataclasses.replace(untrained_checkpoint, thumbnails=tmp_path / "t.h5").save(tmp_path / "pictured.cmrcnet")
+    return Checkpoint(
+        untrained_checkpoint.card,
+        untrained_checkpoint.model,
+        untrained_checkpoint.bank,
+        thumbnail_file=tmp_path / "t.h5",
+    ).save(tmp_path / "pictured.cmrcnet")
 
 
 def edit_card(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -97,10 +103,11 @@ def test_loading_leaves_random_numbers_alone(untrained_checkpoint: Checkpoint) -
 
 def test_the_bank_is_read_alone(untrained_checkpoint: Checkpoint) -> None:
     assert untrained_checkpoint.path is not None
-    bank = load_bank(untrained_checkpoint.path, untrained_checkpoint.digest)
-    assert bank is not None
-    assert bank.genes == untrained_checkpoint.bank.genes
-    assert load_bank(untrained_checkpoint.path, "another") is None
+    opened = Checkpoint.open(untrained_checkpoint.path)
+    assert opened.summary.spots == len(untrained_checkpoint.bank)
+    assert not {"model", "bank"} & set(vars(opened))
+    assert opened.bank.genes == untrained_checkpoint.bank.genes
+    assert "model" not in vars(opened)
 
 
 def test_thumbnails_are_kept_wherever_the_checkpoint_goes(pictured: Checkpoint, tmp_path: Path) -> None:
@@ -111,19 +118,22 @@ def test_thumbnails_are_kept_wherever_the_checkpoint_goes(pictured: Checkpoint, 
     copy = loaded.save(tmp_path / "copy.cmrcnet").save(tmp_path / "copy.cmrcnet")
     shutil.rmtree(pictured.path)
     assert (copy.digest, copy.path) == (pictured.digest, tmp_path / "copy.cmrcnet")
-    thumbnails = load_thumbnails(tmp_path / "copy.cmrcnet", copy.digest)
+    thumbnails = Checkpoint.open(tmp_path / "copy.cmrcnet").thumbnails
     assert thumbnails is not None
     assert len(thumbnails) == len(Checkpoint.load(tmp_path / "copy.cmrcnet").bank)
     assert thumbnails.read([70, 2]).mean(axis=(1, 2, 3)) == pytest.approx([210, 6], abs=2)
 
 
-def test_thumbnails_of_another_checkpoint_or_none_are_not_taken(
+def test_parts_of_another_checkpoint_or_none_are_not_taken(
     pictured: Checkpoint, untrained_checkpoint: Checkpoint
 ) -> None:
     assert pictured.path is not None
+    another = Whereabouts([pictured.path], "another")
+    assert another.bank() == (None, f"{pictured.path} is another checkpoint than the one that made this prediction.")
+    assert another.thumbnails() is None
+    assert Whereabouts([pictured.path], pictured.digest).thumbnails() is not None
     assert untrained_checkpoint.path is not None
-    assert load_thumbnails(pictured.path, "another") is None
-    assert load_thumbnails(untrained_checkpoint.path, untrained_checkpoint.digest) is None
+    assert Checkpoint.open(untrained_checkpoint.path).thumbnails is None
 
 
 def test_changed_thumbnails_are_refused_when_they_are_looked_at_or_saved(pictured: Checkpoint, tmp_path: Path) -> None:
@@ -133,7 +143,7 @@ def test_changed_thumbnails_are_refused_when_they_are_looked_at_or_saved(picture
     (pictured.path / "thumbnails.h5").write_bytes(content)
     loaded = Checkpoint.load(pictured.path)  # predicting needs none
     with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
-        load_thumbnails(pictured.path, pictured.digest)
+        _ = loaded.thumbnails
     with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
         loaded.save(tmp_path / "copy.cmrcnet")
     assert not (tmp_path / "copy.cmrcnet").exists()
@@ -144,7 +154,7 @@ def test_thumbnails_can_be_removed_to_keep_tissue_in_the_house(pictured: Checkpo
     (pictured.path / "thumbnails.h5").unlink()
     loaded = Checkpoint.load(pictured.path)
     assert loaded.digest == pictured.digest
-    assert load_thumbnails(pictured.path, pictured.digest) is None
+    assert loaded.thumbnails is None
     assert set(loaded.save(tmp_path / "copy.cmrcnet").card.files) == {"model.safetensors", "bank.h5ad"}
 
 
@@ -319,7 +329,7 @@ def test_a_checkpoint_of_a_hub_model_loads_without_the_hub(
     card = untrained_checkpoint.card
     config = dataclasses.replace(card.model, image_encoder="hf-hub:ORG/encoder", architecture=architecture)
     model = CMRCNet(config).eval()
-    changed = dataclasses.replace(untrained_checkpoint, card=dataclasses.replace(card, model=config), model=model)
+    changed = Checkpoint(dataclasses.replace(card, model=config), model, untrained_checkpoint.bank)
     saved = changed.save(tmp_path / "hub.cmrcnet")
     assert saved.path is not None
 

@@ -48,7 +48,9 @@ def test_checkpoint_says_what_it_can_show_and_judge(untrained_checkpoint: Checkp
         untrained_checkpoint.card, similarity_floor=0.25, section_colours={"A": (60.2, 20, -9.6), "B": (55, 21, -8)}
     )
     folder = tmp_path / "M.cmrcnet"
-    replace(untrained_checkpoint, card=card, thumbnails=tmp_path / "t.h5").save(folder)
+    Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank, thumbnail_file=tmp_path / "t.h5").save(
+        folder
+    )
     facts = describe(folder).facts
     assert facts["unlike the bank"] == "spots whose best similarity is below 0.250"
     assert facts["tissue colour"] == "A 60 20 -10; B 55 21 -8 (CIELAB)"

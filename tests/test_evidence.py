@@ -32,7 +32,9 @@ def patches() -> np.ndarray:
 def illustrated(untrained_checkpoint: Checkpoint, patches: np.ndarray, tmp_path: Path) -> Checkpoint:
     """A checkpoint of its own, with thumbnails."""
     finish(write_thumbnails(tmp_path / "thumbnails.h5", [patches], len(patches)))
-    return replace(untrained_checkpoint, thumbnails=tmp_path / "thumbnails.h5").save(tmp_path / "M.cmrcnet")
+    card, model, bank = untrained_checkpoint.card, untrained_checkpoint.model, untrained_checkpoint.bank
+    pictured = Checkpoint(card, model, bank, thumbnail_file=tmp_path / "thumbnails.h5")
+    return pictured.save(tmp_path / "M.cmrcnet")
 
 
 @pytest.fixture
@@ -147,14 +149,14 @@ def test_thumbnails_of_bank_rows(prediction: Prediction, patches: np.ndarray) ->
 
 
 def test_a_checkpoint_without_thumbnails(prediction: Prediction, illustrated: Checkpoint) -> None:
-    assert illustrated.thumbnails is not None
-    illustrated.thumbnails.unlink()
+    assert illustrated.thumbnail_file is not None
+    illustrated.thumbnail_file.unlink()
     assert prediction.thumbnails([3]) is None
 
 
 def test_thumbnails_that_were_changed(prediction: Prediction, illustrated: Checkpoint) -> None:
-    assert illustrated.thumbnails is not None
-    illustrated.thumbnails.write_bytes(illustrated.thumbnails.read_bytes() + b"x")
+    assert illustrated.thumbnail_file is not None
+    illustrated.thumbnail_file.write_bytes(illustrated.thumbnail_file.read_bytes() + b"x")
     with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
         prediction.thumbnails([3])
 

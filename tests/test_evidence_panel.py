@@ -36,7 +36,9 @@ def checkpoint(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
     """A checkpoint of its own, with a thumbnail for each of the 72 bank spots, of a grey that tells its row."""
     patches = np.broadcast_to(np.arange(60, 132, dtype=np.uint8)[:, None, None, None], (72, SIDE, SIDE, 3))
     finish(write_thumbnails(tmp_path / "thumbnails.h5", [patches], 72))
-    return replace(untrained_checkpoint, thumbnails=tmp_path / "thumbnails.h5").save(tmp_path / "M.cmrcnet")
+    card, model, bank = untrained_checkpoint.card, untrained_checkpoint.model, untrained_checkpoint.bank
+    pictured = Checkpoint(card, model, bank, thumbnail_file=tmp_path / "thumbnails.h5")
+    return pictured.save(tmp_path / "M.cmrcnet")
 
 
 @pytest.fixture
@@ -229,8 +231,8 @@ def test_a_spot_unlike_the_bank_is_called_so(qtbot: Any, panel: EvidencePanel, s
 def test_without_pictures_the_table_says_why(
     qtbot: Any, panel: EvidencePanel, session: Session, checkpoint: Checkpoint
 ) -> None:
-    assert checkpoint.thumbnails is not None
-    checkpoint.thumbnails.unlink()
+    assert checkpoint.thumbnail_file is not None
+    checkpoint.thumbnail_file.unlink()
     select(qtbot, panel, 7)
     assert panel.note.text() == NO_PICTURES
     assert not panel.tabs.isTabVisible(0)
@@ -241,8 +243,8 @@ def test_without_pictures_the_table_says_why(
 def test_damaged_pictures_are_told_once(
     qtbot: Any, panel: EvidencePanel, session: Session, checkpoint: Checkpoint
 ) -> None:
-    assert checkpoint.thumbnails is not None
-    checkpoint.thumbnails.write_bytes(checkpoint.thumbnails.read_bytes() + b"x")
+    assert checkpoint.thumbnail_file is not None
+    checkpoint.thumbnail_file.write_bytes(checkpoint.thumbnail_file.read_bytes() + b"x")
     select(qtbot, panel, 7)
     assert "thumbnails.h5 was changed or damaged" in panel.jobs.text
     assert panel.note.text() == NOT_OPENED
@@ -253,8 +255,8 @@ def test_pictures_that_go_while_they_are_looked_at(
     qtbot: Any, panel: EvidencePanel, session: Session, checkpoint: Checkpoint
 ) -> None:
     select(qtbot, panel, 7)
-    assert checkpoint.thumbnails is not None
-    checkpoint.thumbnails.unlink()
+    assert checkpoint.thumbnail_file is not None
+    checkpoint.thumbnail_file.unlink()
     select(qtbot, panel, 8)
     panel.picture_view.viewport().repaint()
     assert "thumbnails.h5" in panel.jobs.text

@@ -37,7 +37,7 @@ from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
+from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 from napari_cmrcnet.training.run_folder import _begun
@@ -199,8 +199,8 @@ def _result(path: Path) -> object:
 @pytest.mark.parametrize(
     ("broken", "name", "load"),
     [
-        ("retrieval.checkpoint.load_file", "model.safetensors", lambda path: Checkpoint.load(path.parent)),
-        ("retrieval.bank_summary.GeneNames.of", "bank.h5ad", lambda path: read_bank_summary(path.parent)),
+        ("retrieval.weights.load_file", "model.safetensors", lambda path: Checkpoint.load(path.parent)),
+        ("retrieval.bank_summary.GeneNames.of", "bank.h5ad", lambda path: BankSummary.read(path)),
         ("retrieval.thumbnails.h5py.File", "bank.h5ad", Thumbnails.open),
         ("benchmark.results.json.loads", "bank.h5ad", _result),
         ("benchmark.run.json.loads", "card.json", _recorded),

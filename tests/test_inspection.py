@@ -15,7 +15,6 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.demo import sample_folder
-from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
 from napari_cmrcnet.sections.tissue import TissueMask
@@ -115,7 +114,7 @@ def test_without_a_k_it_is_the_checkpoints_own(
     found = look(k=None, checkpoint=weighted_checkpoint.path)
     assert amber(found) == ""
     card = replace(weighted_checkpoint.card, model=replace(weighted_checkpoint.card.model, temperature=1.0))
-    replace(weighted_checkpoint, card=card).save(tmp_path / "blunt.cmrcnet")
+    Checkpoint(card, weighted_checkpoint.model, weighted_checkpoint.bank).save(tmp_path / "blunt.cmrcnet")
     assert "k is 20 of 72 bank spots" in amber(look(k=None, checkpoint=tmp_path / "blunt.cmrcnet"))
     assert "the weighted mean of 20 of the bank's 72 spots" in " ".join(one.text for one in found.checks)
 
@@ -200,7 +199,7 @@ def test_nothing_chosen_is_no_problem() -> None:
 
 def test_the_bank_is_known_without_reading_it(untrained_checkpoint: Checkpoint) -> None:
     assert untrained_checkpoint.path is not None
-    summary = read_bank_summary(untrained_checkpoint.path)
+    summary = Checkpoint.open(untrained_checkpoint.path).summary
     assert summary.spots == 72
     assert summary.names.symbols == untrained_checkpoint.bank.genes
 

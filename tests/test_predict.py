@@ -258,7 +258,9 @@ def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
     fewer = finish(predict(section, weighted_checkpoint, PredictConfig(k=5, device="cpu")))
     assert fewer.neighbours.shape == (36, 5)
     assert fewer.weights is not None
-    larger = replace(weighted_checkpoint, card=replace(weighted_checkpoint.card, query=Query(k=1000)))
+    larger = Checkpoint(
+        replace(weighted_checkpoint.card, query=Query(k=1000)), weighted_checkpoint.model, weighted_checkpoint.bank
+    )
     every = finish(predict(section, larger, PredictConfig(device="cpu")))
     assert every.provenance.average == "mean of the 72 most similar training spots"  # all that there are
 

@@ -277,7 +277,11 @@ def test_a_synthetic_checkpoint_on_real_tissue_is_asked_about(
     save_dialog: SaveDialog,
 ) -> None:
     card = replace(untrained_checkpoint.card, synthetic=True)
-    chosen.checkpoint.set_path(replace(untrained_checkpoint, card=card).save(tmp_path / "synthetic.cmrcnet").path)
+    chosen.checkpoint.set_path(
+        Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank)
+        .save(tmp_path / "synthetic.cmrcnet")
+        .path
+    )
     settled(qtbot, chosen)
     save_dialog.replace = False
     chosen.run.click()

@@ -105,7 +105,7 @@ def test_what_was_made_otherwise_is_refused(
     else:
         card = replace(untrained_checkpoint.card, seed=77)
         checkpoint = tmp_path / "other.cmrcnet"
-        replace(untrained_checkpoint, card=card).save(checkpoint)
+        Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank).save(checkpoint)
     with pytest.raises(UserError, match=rf"X\.h5ad was made with another {what}; remove it or choose another --out"):
         finish(predict_sheet(rows, checkpoint, tmp_path / "out", PredictConfig(k=k, device="cpu", precision=precision)))
     assert files(tmp_path / "out") == ["X.h5ad"]

@@ -34,7 +34,7 @@ def human(untrained_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
     genes = tuple(f"GENE{i}" for i in range(GENES))
     expression = bank.expression[:, np.arange(GENES) % len(bank.genes)]
     wide = replace(bank, genes=genes, gene_ids=("",) * GENES, expression=expression)
-    return replace(untrained_checkpoint, bank=wide).save(tmp_path / "human.cmrcnet")
+    return Checkpoint(untrained_checkpoint.card, untrained_checkpoint.model, wide).save(tmp_path / "human.cmrcnet")
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_small_panels_share_what_they_share(human: Checkpoint, mouse: tuple[Path
     section = open_section(*mouse)
     with section.slide:
         panel = replace(section, spots=section.spots[:, :100].copy())
-        (few,) = (check for check in preflight(panel, human.card, human.bank.summary, 5) if "genes were" in check.text)
+        (few,) = (check for check in preflight(panel, human, 5) if "genes were" in check.text)
     assert not few.ok
     assert "2 of the bank's 300 genes were measured here, few" in few.text
 
@@ -138,7 +138,7 @@ def test_what_was_checked_before_is_neither_checked_nor_logged_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    checks = preflight(section, untrained_checkpoint.card, untrained_checkpoint.bank.summary, 5)
+    checks = preflight(section, untrained_checkpoint, 5)
 
     def again(*_: object) -> None:
         raise AssertionError
@@ -200,6 +200,6 @@ def test_a_synthetic_checkpoint_on_real_tissue_asks(
 ) -> None:
     section.spots.uns["cmrcnet"]["synthetic"] = tissue
     card = replace(untrained_checkpoint.card, synthetic=trained_on)
-    checks = preflight(section, card, untrained_checkpoint.bank.summary, 5)
+    checks = preflight(section, Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank), 5)
     assert any(check.asks for check in checks) == asks
     assert all("synthetic" in check.text and not check.ok for check in checks if check.asks)

@@ -168,7 +168,13 @@ def test_a_whole_transcriptome_for_a_bank_of_few_genes(untrained_checkpoint: Che
     """The bank's own spots had only these genes: the section's other counts are no part of its totals."""
     bank = untrained_checkpoint.bank.with_totals_over(range(6))
     small = replace(bank, genes=bank.genes[:6], gene_ids=bank.gene_ids[:6], expression=bank.expression[:, :6].tocsc())
-    made = finish(predict(whole, replace(untrained_checkpoint, bank=small), PredictConfig(k=5, device="cpu")))
+    made = finish(
+        predict(
+            whole,
+            Checkpoint(untrained_checkpoint.card, untrained_checkpoint.model, small),
+            PredictConfig(k=5, device="cpu"),
+        )
+    )
     assert made.provenance.total_genes == 6
     np.testing.assert_array_equal(made.totals, whole.spots.X.toarray()[:, :6].sum(axis=1))
     measured = made.measured(FEW)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.protocol import Query
@@ -97,7 +97,7 @@ def test_a_checkpoint_can_show_and_judge_what_is_retrieved_from_it(sections: Seq
     assert checkpoint.card.similarity_floor == pytest.approx(np.percentile(best, 1), abs=1e-5)
     assert own["S0"].provenance.similarity_floor == checkpoint.card.similarity_floor
     assert set(checkpoint.card.section_colours) == {"S0", "S1", "S2"}
-    thumbnails = load_thumbnails(out, checkpoint.digest)
+    thumbnails = checkpoint.thumbnails
     assert thumbnails is not None
     assert len(thumbnails) == len(checkpoint.bank) == 81
     for row in (0, 27, 80):

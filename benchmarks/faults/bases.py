@@ -397,5 +397,5 @@ def make_checkpoint(folder: Path) -> None:
         patches = [picture(64)[None, y : y + 16, x : x + 16] for y in range(0, 64, 16) for x in range(0, 64, 16)]
         finish(write_thumbnails(folder / "t.h5", patches, SPOTS))
         bank = build_bank(model, [section], genes)
-        made = Checkpoint(card, model, bank, thumbnails=folder / "t.h5").save(folder / "m.cmrcnet")
+        made = Checkpoint(card, model, bank, thumbnail_file=folder / "t.h5").save(folder / "m.cmrcnet")
         finish(predict(section, made, PredictConfig(k=3, device="cpu"))).save(folder / "p.h5ad")

@@ -126,7 +126,7 @@ def _prediction(folder: Path, name: str) -> None:
 def _checkpoint(folder: Path, name: str) -> None:
     """Load a checkpoint whose card has the right hashes: its files are read, whatever was changed."""
     from napari_cmrcnet.common.files import sha256
-    from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
     card = folder / "m.cmrcnet" / "card.json"
     changed = Path(name).name
@@ -138,7 +138,7 @@ def _checkpoint(folder: Path, name: str) -> None:
     bank = loaded.bank
     neighbours, _ = bank.nearest(bank.embeddings[:2], 1)
     assert bank.mean_expression(neighbours, bank.genes[:3]).shape == (2, len(bank.genes[:3]))
-    pictures = load_thumbnails(card.parent, loaded.digest)
+    pictures = loaded.thumbnails
     if pictures is not None:
         pictures.read(range(min(4, len(pictures))))
 

@@ -63,8 +63,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     )
     with section.slide:
         introduce(section)
-        job = preflight_job(section, checkpoint.card, checkpoint.bank.summary, config.k)
-        checks = show_progress(job)
+        checks = show_progress(preflight_job(section, checkpoint, config.k))
         for warning in warnings_in(checks):
             if warning not in section.notes:
                 warn(f"{section.name}: {warning}")

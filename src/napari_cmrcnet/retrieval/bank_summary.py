@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.card import BANK
 from napari_cmrcnet.retrieval.genes import GeneNames
 
 if TYPE_CHECKING:
@@ -37,6 +36,28 @@ class BankSummary:
     names: GeneNames
     shares: npt.NDArray[np.float32]
 
+    @classmethod
+    def read(cls, path: Path) -> "BankSummary":
+        """Read how many spots the file of a bank has and which genes.
+
+        Raises
+        ------
+        UserError
+            If the bank is missing or damaged.
+        """
+        import h5py
+        from anndata.io import read_elem
+
+        check_hdf5(path)
+        try:
+            with h5py.File(path, "r") as file:
+                rows = int(file["X"].attrs["shape"][0])
+                var = read_elem(file["var"])
+                return cls(rows, GeneNames.of(var), known_shares(var))
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
+            no_bank = f"{path} is not a bank ({first_line(error)}); get the checkpoint again."
+            raise cannot_read(path, error, no_bank) from error
+
 
 def known_shares(var: "pd.DataFrame") -> npt.NDArray[np.float32]:
     """Return the shares that a bank's file holds.
@@ -50,26 +71,3 @@ def known_shares(var: "pd.DataFrame") -> npt.NDArray[np.float32]:
     if shares.dtype != np.float32 or not np.isfinite(shares).all():
         raise UserError("The bank has shares of totals that are not finite numbers; build the checkpoint again.")
     return shares
-
-
-def read_bank_summary(checkpoint: Path) -> BankSummary:
-    """Read how many spots a checkpoint's bank has and which genes.
-
-    Raises
-    ------
-    UserError
-        If the bank is missing or damaged. Its hash is not verified here, but when the checkpoint is loaded.
-    """
-    import h5py
-    from anndata.io import read_elem
-
-    path = checkpoint / BANK
-    check_hdf5(path)
-    try:
-        with h5py.File(path, "r") as file:
-            rows = int(file["X"].attrs["shape"][0])
-            var = read_elem(file["var"])
-            return BankSummary(rows, GeneNames.of(var), known_shares(var))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
-        no_bank = f"{path} is not a bank ({first_line(error)}); get the checkpoint again."
-        raise cannot_read(path, error, no_bank) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import finish_swap, sha256
+from napari_cmrcnet.common.files import finish_swap
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.model.config import ModelConfig
@@ -261,7 +261,7 @@ def read_card(folder: Path) -> tuple[Card, str]:
     return card, hashlib.sha256(content).hexdigest()
 
 
-def check_files(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
+def check_files(folder: Path, card: Card) -> None:
     """Check that a checkpoint folder holds its files and nothing else, without reading them.
 
     The thumbnails may have been removed, to pass a checkpoint on without pictures of its patients' tissue.
@@ -272,8 +272,6 @@ def check_files(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)
         The checkpoint.
     card : Card
         As `read_card` gives it.
-    names : tuple of str
-        The files that are needed.
 
     Raises
     ------
@@ -289,25 +287,6 @@ def check_files(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)
             raise UserError(f"{entry} does not belong in a checkpoint and may run code when opened; do not use it.")
         if entry.name not in {CARD, *card.files} | LITTER:
             raise UserError(f"{entry} does not belong in a checkpoint; move it away if you put it there.")
-    for name in names:
+    for name in (MODEL, BANK):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; copy the whole checkpoint again.")
-
-
-def verify(folder: Path, card: Card, names: tuple[str, ...] = (MODEL, BANK)) -> None:
-    """Check that a checkpoint folder holds its files, unchanged, and nothing else.
-
-    Parameters
-    ----------
-    folder, card, names
-        As `check_files` takes them; the content of the files named is checked.
-
-    Raises
-    ------
-    UserError
-        If a file is missing, changed or does not belong there. The message names it.
-    """
-    check_files(folder, card, names)
-    for name in names:
-        if sha256(folder / name) != card.files[name]:
-            raise UserError(f"{folder / name} was changed or damaged (its hash is not that of {CARD}); copy it again.")

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.model.config import FROZEN
 from napari_cmrcnet.retrieval.card import CARD, Card, epochs_in_words, package_versions
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_thumbnails
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
@@ -200,8 +200,7 @@ def _colours(card: Card) -> str:
 
 
 def _thumbnails(checkpoint: Checkpoint) -> str:
-    assert checkpoint.path is not None
-    thumbnails = load_thumbnails(checkpoint.path, checkpoint.digest)
+    thumbnails = checkpoint.thumbnails
     if thumbnails is None:
         return "none: the spots behind a value cannot be shown"
     tissue = "simulated tissue" if checkpoint.card.synthetic else "tissue of the training patients"

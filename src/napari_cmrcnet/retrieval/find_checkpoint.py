@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_cmrcnet.common.errors import UserError, system_error
 from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
@@ -41,9 +42,7 @@ class Whereabouts:
         reason : str
             Why the last place that exists was not taken; ``""`` where none exists.
         """
-        from napari_cmrcnet.retrieval.checkpoint import load_bank
-
-        found, refused = self._first(load_bank)
+        found, refused = self._first(lambda checkpoint: checkpoint.bank)
         return found, refused or self._another()
 
     def thumbnails(self) -> "Thumbnails | None":
@@ -54,31 +53,24 @@ class Whereabouts:
         UserError
             If there are some, and they were changed or are damaged.
         """
-        from napari_cmrcnet.retrieval.checkpoint import load_thumbnails
-
-        found, refused = self._first(load_thumbnails)
+        found, refused = self._first(lambda checkpoint: checkpoint.thumbnails)
         if found is None and refused:
             raise UserError(refused)
         return found
 
     def patch(self) -> "PatchSpec | None":
         """Return what the checkpoint takes for a patch, by its card alone; None where no place has it."""
-        from napari_cmrcnet.retrieval.card import read_card
+        return self._first(lambda checkpoint: checkpoint.card.preprocessing.patch)[0]
 
-        def read(place: Path, digest: str) -> "PatchSpec | None":
-            card, found = read_card(place)
-            return card.preprocessing.patch if found == digest else None
-
-        return self._first(read)[0]
-
-    def _first(self, read: Callable[[Path, str], T | None]) -> tuple[T | None, str]:
-        """Return the first that a place gives, and what was wrong with a place before it."""
+    def _first(self, part: Callable[[Checkpoint], T | None]) -> tuple[T | None, str]:
+        """Return the first part that the checkpoint in a place gives, and what was wrong with a place before it."""
         refused = ""
         for place in self.places:
             if not is_there(place):
                 continue
             try:
-                found = read(place, self.digest)
+                checkpoint = Checkpoint.open(place)
+                found = part(checkpoint) if checkpoint.digest == self.digest else None
             except UserError as error:
                 refused = str(error)
                 continue

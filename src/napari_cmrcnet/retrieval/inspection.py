@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.bank_summary import BankSummary, read_bank_summary
-from napari_cmrcnet.retrieval.card import Card, check_files, read_card
+from napari_cmrcnet.retrieval.bank_summary import BankSummary
+from napari_cmrcnet.retrieval.card import Card
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 
@@ -112,7 +113,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     """
     lines: dict[Part, str] = {}
     problems: dict[Part, UserError] = {}
-    slide, section, card, bank = None, None, None, None
+    slide, section, checkpoint = None, None, None
     if request.slide is not None:
         yield Progress("Opening the slide", 0, 0)
         try:
@@ -130,22 +131,20 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     if request.checkpoint is not None:
         yield Progress("Reading the checkpoint's card", 0, 0)
         try:
-            card, _ = read_card(request.checkpoint)
-            check_files(request.checkpoint, card)
-            bank = read_bank_summary(request.checkpoint)
-            lines["checkpoint"] = _checkpoint_line(card, bank)
+            checkpoint = Checkpoint.open(request.checkpoint)
+            lines["checkpoint"] = _checkpoint_line(checkpoint.card, checkpoint.summary)
         except UserError as reason:
             problems["checkpoint"] = reason
     checks: tuple[Check, ...] = ()
-    if section is not None and card is not None and bank is not None:
+    if section is not None and checkpoint is not None and "checkpoint" not in problems:
         yield Progress("Checking that they fit", 0, 0)
-        k = card.query.k_of(bank.spots, request.k)
-        problems |= _misfits(section, bank, k)
+        problems |= _misfits(section, checkpoint.summary, checkpoint.neighbours(request.k))
         if not problems:
             try:
-                checks = yield from preflight_job(section, card, bank, k)
+                checks = yield from preflight_job(section, checkpoint, request.k)
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
+    card = checkpoint.card if checkpoint is not None else None
     return Inspection(request, slide, section, card, lines, problems, checks)
 
 

@@ -60,13 +60,13 @@ def predict(
     """
     config = config or PredictConfig()
     bank, card = checkpoint.bank, checkpoint.card
-    k = card.query.k_of(len(bank), config.k)
+    k = checkpoint.neighbours(config.k)
     check_fit(section, bank.names, len(bank), k)
     device = choose_device(config.device)
     precision = choose_precision(device, config.precision)
     if checks is None:
         yield Progress("Checking that section and checkpoint fit", 0, 0)
-        checks = yield from preflight_job(section, card, bank.summary, k)
+        checks = yield from preflight_job(section, checkpoint, k)
         for warning in warnings_in(checks):
             logger.warning("%s: %s", section.name, warning)
     embeddings = yield from queries_of(

@@ -11,8 +11,6 @@ from napari_cmrcnet.common.errors import Setting, UserError
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.parallel import own_device, spread
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.bank_summary import read_bank_summary
-from napari_cmrcnet.retrieval.card import read_card, verify
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -51,14 +49,9 @@ class Task:
         section = self.row.open(min_umi=self.min_umi)
         with closing(section.slide):
             yield Progress("Checking that section and checkpoint fit", 0, 0)
-            summary = checkpoint.bank.summary
-            checks = yield from preflight_job(section, checkpoint.card, summary, self.config.k)
-            prediction = yield from predict(
-                section,
-                checkpoint,
-                replace(self.config, device=own_device(self.config.device)),
-                checks=checks,
-            )
+            checks = yield from preflight_job(section, checkpoint, self.config.k)
+            config = replace(self.config, device=own_device(self.config.device))
+            prediction = yield from predict(section, checkpoint, config, checks=checks)
         prediction.save(self.path)
 
 
@@ -111,11 +104,10 @@ def predict_sheet(
         others stand.
     """
     folder, out, config = Path(checkpoint).resolve(), Path(out).resolve(), config or PredictConfig()
-    card, digest = read_card(folder)
-    verify(folder, card)
-    k = card.query.k_of(read_bank_summary(folder).spots, config.k)
-    config = replace(config, k=k, panel=config.panel or card.panel)
-    tasks = [Task(row, folder, digest, out, config, min_umi) for row in rows]
+    opened = Checkpoint.open(folder)
+    opened.verify()
+    config = replace(config, k=opened.neighbours(config.k), panel=config.panel or opened.card.panel)
+    tasks = [Task(row, folder, opened.digest, out, config, min_umi) for row in rows]
     with only_one(out):
         waiting = [task for task in tasks if not _stands(task)]
         yield Progress(STEP, len(tasks) - len(waiting), len(tasks), "slides")

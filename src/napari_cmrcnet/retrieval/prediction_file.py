@@ -21,6 +21,7 @@ from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.counts import counts_problem
@@ -28,7 +29,6 @@ from napari_cmrcnet.sections.totals import IN_TOTAL
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
-    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 FORMAT_VERSION = 1
@@ -290,14 +290,9 @@ def _places(
 
 
 def _given_bank(path: Path, checkpoint: "Checkpoint | str | os.PathLike[str]", provenance: Provenance) -> "Bank":
-    from napari_cmrcnet.retrieval.checkpoint import Checkpoint, load_bank
-
-    if isinstance(checkpoint, Checkpoint):
-        name, bank = checkpoint.path, checkpoint.bank if checkpoint.digest == provenance.checkpoint_digest else None
-    else:
-        name, bank = Path(checkpoint), load_bank(checkpoint, provenance.checkpoint_digest)
-    if bank is None:
+    opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
+    if opened.digest != provenance.checkpoint_digest:
         raise UserError(
-            f"{name} is not the checkpoint that made {path}; give that one (it was at {provenance.checkpoint})."
+            f"{opened.path} is not the checkpoint that made {path}; give that one (it was at {provenance.checkpoint})."
         )
-    return bank
+    return opened.bank

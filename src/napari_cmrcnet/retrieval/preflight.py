@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
@@ -52,12 +53,12 @@ def warnings_in(checks: Iterable[Check]) -> tuple[str, ...]:
     return tuple(check.text for check in checks if not check.ok)
 
 
-def preflight(section: "Section", card: Card, bank: BankSummary, k: int | None = None) -> tuple[Check, ...]:
+def preflight(section: "Section", checkpoint: Checkpoint, k: int | None = None) -> tuple[Check, ...]:
     """Check that a section fits a checkpoint; `preflight_job` run to its end."""
-    return finish(preflight_job(section, card, bank, k))
+    return finish(preflight_job(section, checkpoint, k))
 
 
-def preflight_job(section: "Section", card: Card, bank: BankSummary, k: int | None = None) -> Job[tuple[Check, ...]]:
+def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = None) -> Job[tuple[Check, ...]]:
     """Check that a section fits a checkpoint.
 
     Pixel size, spots on tissue, genes in common, training sections and patients, stain, k, simulated data. What the
@@ -67,10 +68,8 @@ def preflight_job(section: "Section", card: Card, bank: BankSummary, k: int | No
     ----------
     section : Section
         What is to be predicted.
-    card : Card
-        The checkpoint's.
-    bank : BankSummary
-        Its bank.
+    checkpoint : Checkpoint
+        What it is to be predicted with.
     k : int, optional
         Neighbours behind a value; the checkpoint's own if not given.
 
@@ -79,7 +78,7 @@ def preflight_job(section: "Section", card: Card, bank: BankSummary, k: int | No
     UserError
         If the run is impossible, as `check_fit`; or an overview of the slide cannot be read.
     """
-    k = card.query.k_of(bank.spots, k)
+    card, bank, k = checkpoint.card, checkpoint.summary, checkpoint.neighbours(k)
     check_fit(section, bank.names, bank.spots, k)
     tissue = yield from tissue_job(section.slide, section.mpp)
     checks = [

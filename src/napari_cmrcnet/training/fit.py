@@ -199,7 +199,7 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
         floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
         pcc = result.history[epoch - 1].validation_pcc
         card = replace(_card(work, epoch), validation_pcc=pcc, similarity_floor=floor, section_colours=colours)
-        return Checkpoint(card, model, bank, thumbnails=thumbnails)
+        return Checkpoint(card, model, bank, thumbnail_file=thumbnails)
 
     weights = result.weights
     if best < last:

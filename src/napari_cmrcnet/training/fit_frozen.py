@@ -135,7 +135,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
         )
         bank = build_bank(model, sections, genes, target_sums=targets)
-        Checkpoint(card, model, bank, thumbnails=thumbnails).save(run.out)
+        Checkpoint(card, model, bank, thumbnail_file=thumbnails).save(run.out)
     run.tidy()
     return Checkpoint.load(run.out)
 
