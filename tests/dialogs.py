@@ -1,6 +1,13 @@
 """What tests answer where a panel asks."""
 
 from pathlib import Path
+from typing import Any
+
+
+def pick(button: Any, kind: str) -> None:
+    """Choose from the menu of a button, as a click and another on ``File…`` or ``Folder…`` do."""
+    (action,) = (each for each in button.menu().actions() if each.text().replace("&", "") == kind)
+    action.trigger()
 
 
 class SaveDialog:

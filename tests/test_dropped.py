@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from npe2 import PluginManager
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import QMimeData, QPointF, Qt, QThreadPool, QUrl
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from bad_input import CASES, Input
+from dialogs import pick
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation import scores
 from napari_cmrcnet.evaluation.scores import pcc_job
@@ -108,7 +112,6 @@ def test_a_slide_that_cannot_be_opened(
     [
         ("truncated spots", "s.h5ad is damaged or cut short"),
         ("spots that read another file", "stores /layers/stolen in other files"),
-        ("k above the bank", "is not a saved prediction; if it holds spots, choose it in the Predict panel"),
     ],
 )
 def test_a_table_that_is_no_prediction(
@@ -126,16 +129,111 @@ def test_a_table_that_is_no_prediction(
     qtbot.waitUntil(lambda: session_of(viewer).prediction is not None, timeout=SLOW)
 
 
+@pytest.fixture
+def let_go(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[str]]:
+    """Drop a file as a mouse does; return the readers among which napari asks, the one that it proposes first.
+
+    In napari's dialog that one is taken, and its choice remembered.
+    """
+    from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+
+    asked: list[str] = []
+
+    def enter(dialog: Any) -> int:
+        buttons = dialog.reader_btn_group.buttons()
+        dialog.persist_checkbox.setChecked(True)
+        asked[:] = sorted((button.text() for button in buttons), key=lambda text: text != dialog._get_plugin_choice())
+        return int(dialog.DialogCode.Accepted)
+
+    monkeypatch.setattr(QtReaderDialog, "exec_", enter)
+
+    def drop(path: Path) -> list[str]:
+        asked.clear()
+        files = QMimeData()
+        files.setUrls([QUrl.fromLocalFile(str(path))])
+        left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        event = QDropEvent(QPointF(20, 20), Qt.DropAction.CopyAction, files, left, none)
+        viewer.__wrapped__.window._qt_viewer.dropEvent(event)
+        return list(asked)
+
+    return drop
+
+
+READERS = ["CMRCNet", "napari builtins"]
+
+
+@pytest.mark.parametrize("name", ["image.btf", "image.qptiff", "image.SVS", "image.tif"])
+def test_slides_are_dropped_and_napari_asks_once_for_each_ending(
+    let_go: Callable[[Path], list[str]], viewer: Any, tmp_path: Path, name: str
+) -> None:
+    """napari reads these endings itself, as one array, and has no way for a plugin to be preferred unasked.
+
+    Its dialog proposes our reader.
+    """
+    pixels = np.random.default_rng(0).integers(60, 200, (600, 800, 3), np.uint8)
+    settings = {"photometric": "rgb", "tile": (256, 256), "metadata": None, "resolutionunit": 3}
+    with tifffile.TiffWriter(tmp_path / name) as tiff:
+        tiff.write(pixels, resolution=(20_000, 20_000), **settings)
+        tiff.write(pixels[::2, ::2], resolution=(10_000, 10_000), subfiletype=1, **settings)
+    for readers in (READERS, []):
+        assert let_go(tmp_path / name) == readers
+        (layer,) = viewer.layers
+        assert layer.multiscale
+        assert [level.shape for level in layer.data] == [(600, 800, 3), (300, 400, 3)]
+        assert layer.scale.tolist() == [0.5, 0.5]
+        assert str(layer.units[0]) == "micrometer"
+        viewer.layers.clear()
+
+
+def test_a_folder_of_dicom_files_is_dropped_whatever_its_first_file_is(
+    let_go: Callable[[Path], list[str]], viewer: Any, tmp_path: Path, real_data: Path
+) -> None:
+    folder = tmp_path / "dicom"
+    shutil.copytree(real_data / "slides" / "CMU-1-Small-Region-dicom", folder)
+    (folder / "0_checksum.json").write_text("{}")
+    assert let_go(folder) == READERS
+    (layer,) = viewer.layers
+    assert layer.multiscale
+    assert layer.scale.tolist() == pytest.approx([0.499, 0.499])
+
+
+def test_a_prediction_is_dropped_by_a_name_in_capitals(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, saved: Path
+) -> None:
+    assert let_go(saved.rename(saved.with_name("C.H5AD"))) == []
+    qtbot.waitUntil(lambda: session_of(viewer).prediction is not None, timeout=SLOW)
+
+
+def predict_panels(viewer: Any) -> list[Any]:
+    return [dock for title, dock in viewer.window.dock_widgets.items() if str(title).startswith("Predict")]
+
+
+def test_spots_that_are_dropped_are_chosen_in_the_predict_panel(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], good: Input, tmp_path: Path
+) -> None:
+    assert good.spots is not None
+    spots = good.spots.rename(tmp_path / "S4.H5AD")
+    assert let_go(spots) == []
+    qtbot.waitUntil(lambda: bool(predict_panels(viewer)), timeout=SLOW)
+    (panel,) = predict_panels(viewer)
+    assert panel.isVisible()
+    assert panel.spots.path == spots
+    assert panel.from_file.isChecked()
+    assert panel.hint.text() == "Choose a slide and a checkpoint to predict."
+    assert told == []
+    assert warnings() == []
+
+
 def answers(monkeypatch: pytest.MonkeyPatch, yes: bool, file: str = "", folder: str = "") -> list[str]:
     """Answer the dialogs; return what they ask."""
     asked: list[str] = []
-    buttons = QMessageBox.StandardButton
 
-    def question(_parent: object, _title: str, text: str) -> Any:
-        asked.append(text)
-        return buttons.Yes if yes else buttons.No
+    def clicked(box: QMessageBox) -> Any:
+        role = QMessageBox.ButtonRole.AcceptRole if yes else QMessageBox.ButtonRole.RejectRole
+        return next(button for button in box.buttons() if box.buttonRole(button) == role)
 
-    monkeypatch.setattr(QMessageBox, "question", question)
+    monkeypatch.setattr(QMessageBox, "exec", lambda box: asked.append(box.text()))
+    monkeypatch.setattr(QMessageBox, "clickedButton", clicked)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (file, ""))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: folder)
     return asked
@@ -176,14 +274,14 @@ def test_without_its_slide_a_prediction_opens_all_the_same_and_says_what_to_do(
     session.show("GENE4")
 
     answers(monkeypatch, yes=True, file=str(saved))  # no slide at all
-    view.find_slide.click()
+    pick(view.find_slide, "File…")
     qtbot.waitUntil(lambda: bool(warnings()), timeout=SLOW)
     (message,) = warnings()
     assert "C_predicted.h5ad is not a slide that can be read" in message
     assert session.slide is None
 
     answers(monkeypatch, yes=True, file=str(moved))
-    view.find_slide.click()
+    pick(view.find_slide, "File…")
     qtbot.waitUntil(lambda: session.slide is not None, timeout=SLOW)
     assert session.shown is not None
     assert session.shown.name == "GENE4"

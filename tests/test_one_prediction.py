@@ -1,6 +1,7 @@
 """What is on the screen belongs to one prediction: title, slide, spots, regions and tables, whatever the user does."""
 
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer import layers as drawing
 from napari_cmrcnet.viewer.boundary import to_napari
+from napari_cmrcnet.viewer.display_settings import LAYOUTS
 from napari_cmrcnet.viewer.preview import PREVIEW, show_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
@@ -286,4 +288,31 @@ def test_another_slide_that_is_open_is_hidden(viewer: ViewerModel, known: dict[s
     levels, settings, _ = slide_layer(known["D"].section.slide, 0.5)
     other = viewer.add_image(levels, **settings)
     assert not other.visible
+    check(viewer)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layers_may_be_renamed_reordered_and_deleted(viewer: ViewerModel, known: dict[str, Known], layout: str) -> None:
+    session = session_of(viewer)
+    set_prediction(viewer, known["C"])
+    session.set_display(layout=layout, views=("measured", "predicted", "confidence"))
+    session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
+    layers_of(viewer).regions.draw(session.regions, 0.5)
+    genes = cycle(known["C"].prediction.genes)
+    for number, layer in enumerate(list(viewer.layers)):
+        layer.name = f"mine {number}"
+        session.show(next(genes))
+        check(viewer)
+    for place in range(len(viewer.layers)):  # each to the top, and to the bottom
+        viewer.layers.move(place, len(viewer.layers))
+        session.show(next(genes))
+        check(viewer)
+        viewer.layers.move(len(viewer.layers) - 1, 0)
+        check(viewer)
+    for layer in list(viewer.layers):
+        if layer in viewer.layers:  # copies of the regions go with them
+            viewer.layers.remove(layer)
+        session.show(next(genes))
+        check(viewer)
+    set_prediction(viewer, known["D"])
     check(viewer)

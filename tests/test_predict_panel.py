@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anndata
+import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QFileDialog, QMainWindow
 
-from dialogs import SaveDialog
+from dialogs import SaveDialog, pick
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import PREVIEW
@@ -172,6 +174,106 @@ def test_a_grid_is_previewed_and_its_pitch_matters(qtbot: Any, chosen: PredictPa
     chosen.from_file.setChecked(True)
     assert PREVIEW not in viewer.layers
     assert not chosen.pitch.isEnabled()
+
+
+@pytest.fixture
+def two_sections(section: tuple[Path, Path], tmp_path: Path) -> Path:
+    """An h5ad file with the spots of two sections, which a column of obs tells apart."""
+    spots = anndata.read_h5ad(section[1])
+    rows, columns = np.divmod(np.arange(spots.n_obs), 16)
+    spots.obs["array_row"], spots.obs["array_col"], spots.obs["sample"] = rows, columns, "left"
+    other = spots[: spots.n_obs // 2].copy()
+    other.obs["sample"] = "right"
+    joined = anndata.concat([spots, other], index_unique="-")
+    joined.write_h5ad(tmp_path / "two.h5ad")
+    return tmp_path / "two.h5ad"
+
+
+def test_of_a_file_with_several_sections_one_is_chosen(
+    qtbot: Any, chosen: PredictPanel, viewer: ViewerModel, section: tuple[Path, Path], two_sections: Path
+) -> None:
+    assert chosen.library.isHidden()  # a file of one section asks nothing
+    chosen.spots.set_path(two_sections)
+    settled(qtbot, chosen)
+    assert not chosen.library.isHidden()
+    assert [chosen.library.box.itemText(i) for i in range(3)] == ["Choose the section …", "left", "right"]
+    assert chosen.library.name == ""
+    assert "holds several sections (sample left, right)" in chosen.spots.line
+    assert chosen.spots.line.endswith("or choose one (Section, under the file).")
+    assert not chosen.run.isEnabled()
+
+    for name, spots in (("right", 128), ("left", 256)):
+        chosen.library.box.setCurrentText(name)
+        settled(qtbot, chosen)
+        assert f"{spots} spots, 24 genes measured" in chosen.spots.line
+        assert chosen.library.name == name
+        assert not chosen.library.isHidden()
+    chosen.run.click()
+    session = session_of(viewer)
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
+    assert session.prediction is not None
+    assert session.prediction.provenance.library == "left"
+
+    chosen.spots.set_path(section[1])
+    settled(qtbot, chosen)
+    assert chosen.library.isHidden()
+    assert "256 spots" in chosen.spots.line
+    chosen.from_grid.setChecked(True)
+    settled(qtbot, chosen)
+    assert chosen.inspection is not None
+    assert chosen.inspection.ready
+
+
+def test_a_grid_asks_for_no_section(qtbot: Any, chosen: PredictPanel, two_sections: Path) -> None:
+    chosen.spots.set_path(two_sections)
+    settled(qtbot, chosen)
+    chosen.library.box.setCurrentText("left")
+    chosen.from_grid.setChecked(True)
+    settled(qtbot, chosen)
+    assert chosen.library.isHidden()
+    assert chosen.inspection is not None
+    assert chosen.inspection.ready
+    chosen.from_file.setChecked(True)  # asked again
+    settled(qtbot, chosen)
+    assert not chosen.library.isHidden()
+
+
+def test_browse_takes_a_file_or_a_folder_for_slide_and_spots(
+    panel: PredictPanel, section: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, folder = section[1], section[1].parent
+    asked: list[str] = []
+
+    def file_dialog(_parent: object, title: str, _start: str, kinds: str) -> tuple[str, str]:
+        asked.append(f"{title}: {kinds}")
+        return str(file), ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", file_dialog)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    for row in (panel.slide, panel.spots):
+        pick(row.browse, "Folder…")
+        assert row.path == folder
+        pick(row.browse, "File…")
+        assert row.path == file
+    assert [said.partition(" (")[0] for said in asked] == ["Choose the slide: Slides", "Choose the spots: Spots"]
+    panel.checkpoint.browse.click()
+    assert panel.checkpoint.path == folder
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")  # cancelled
+    pick(panel.slide.browse, "Folder…")
+    assert panel.slide.path == file
+
+
+def test_the_folder_of_a_space_ranger_output_is_read_as_its_files_are(
+    qtbot: Any, panel: PredictPanel, section: tuple[Path, Path], real_data: Path
+) -> None:
+    panel.slide.set_path(section[0])
+    panel.mpp.setValue(0.5)
+    outs = real_data / "spaceranger" / "outs"
+    for path in (outs, outs / "spatial", outs / "spatial" / "scalefactors_json.json"):
+        panel.spots.set_path(path)
+        settled(qtbot, panel)
+        assert "2898 of 2898 spots" in panel.spots.line  # they do not lie on this small slide
 
 
 def test_the_slide_that_is_open_is_taken(

@@ -47,7 +47,8 @@ class User:
         always = [self.predict, self.reopen, self.preview, self.fail]
         looking = [
             self.show, self.step, self.panel, self.flip, self.layout, self.views, self.colours, self.eye, self.delete,
-            self.delete_all, self.select, self.draw_region, self.remove_regions, self.open_slide, self.own_layer,
+            self.delete_all, self.rename, self.reorder, self.select, self.draw_region, self.remove_regions,
+            self.open_slide, self.own_layer,
         ]  # fmt: skip
         looking += [self.choose_plot, self.score] if self.panels else []
         chosen = self.pick(always if self.session.prediction is None else [*always, *always, *looking])
@@ -133,6 +134,17 @@ class User:
         if self.rng.random() < 0.2:
             self.viewer.layers.clear()
         self.show()
+
+    def rename(self) -> None:
+        """Give a layer another name, which it has until the next gene."""
+        if len(self.viewer.layers):
+            self.pick(self.viewer.layers).name = f"mine {self.rng.integers(9)}"
+        self.show()
+
+    def reorder(self) -> None:
+        layers = self.viewer.layers
+        if len(layers):
+            layers.move(self.rng.integers(len(layers)), self.rng.integers(len(layers) + 1))
 
     def select(self) -> None:
         assert self.session.prediction is not None

@@ -71,6 +71,72 @@ def test_what_qupath_exports(tmp_path: Path) -> None:
     assert (detection.name, detection.classification, detection.colour) == ("Region 1", "", (7, 8, 9))
 
 
+ID = "2b1b5d1e-6f6c-4a35-9f0e-6d2c0a5d7c11"
+OLD_TUMOR, TUMOR = {"name": "Tumor", "colorRGB": -3670016}, {"name": "Tumor", "color": [200, 0, 0]}
+AREA = {"Area µm^2": 1234.5, "Circularity": "NaN"}
+QUPATH: dict[str, Any] = {
+    "0.2": [  # a plain list; measurements are pairs, and colours one number
+        {
+            "type": "Feature",
+            "id": "PathAnnotationObject",
+            "geometry": polygon(OUTER, HOLE),
+            "properties": {"name": "core", "classification": OLD_TUMOR, "isLocked": False, "measurements": []},
+        }
+    ],
+    "0.3": {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "id": "PathAnnotationObject",
+                "geometry": polygon(OUTER, HOLE),
+                "properties": {
+                    "name": "core",
+                    "object_type": "annotation",
+                    "classification": OLD_TUMOR,
+                    "isLocked": True,
+                    "measurements": [{"name": name, "value": value} for name, value in AREA.items()],
+                },
+            }
+        ],
+    },
+    "0.4": {
+        "type": "FeatureCollection",
+        "features": [
+            feature(polygon(OUTER, HOLE), name="core", classification=TUMOR, isLocked=True, measurements=[])
+            | {"id": ID}
+        ],
+    },
+    "0.5": {
+        "type": "FeatureCollection",
+        "features": [
+            feature(polygon(OUTER, HOLE), name="core", classification=TUMOR, measurements=AREA, color=[9, 9, 9])
+            | {"id": ID}
+        ],
+    },
+    "0.6": {
+        "type": "FeatureCollection",
+        "features": [
+            feature(
+                polygon(OUTER, HOLE) | {"plane": {"c": -1, "z": 0, "t": 0}},
+                name="core",
+                classification={"names": ["Tumor"], "color": [200, 0, 0]},
+                metadata={"ANNOTATION_DESCRIPTION": "drawn"},
+                measurements=AREA,
+            )
+            | {"id": ID}
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("version", QUPATH)
+def test_versions_of_qupath_differ_in_form_and_not_in_what_is_read(tmp_path: Path, version: str) -> None:
+    region = read_one(tmp_path, QUPATH[version])
+    assert (region.name, region.classification, region.colour) == ("core", "Tumor", (200, 0, 0))
+    assert region.geometry.equals(Polygon(OUTER, [HOLE]))
+
+
 @pytest.mark.parametrize(
     ("classification", "name", "colour"),
     [

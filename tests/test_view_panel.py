@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from napari.components import ViewerModel
 
+from dialogs import pick
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -130,7 +131,7 @@ def test_a_moved_slide_can_be_found(
     session.set_prediction(prediction, None)
     assert not panel.find_slide.isHidden()
     monkeypatch.setattr("napari_cmrcnet.widgets.dialogs.choose_slide", lambda *_: slide)
-    panel.find_slide.click()
+    pick(panel.find_slide, "File…")
     qtbot.waitUntil(lambda: session.slide is not None)
     assert panel.find_slide.isHidden()
     assert session.slide is not None

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots", "library"]
@@ -103,11 +103,14 @@ class UserError(Exception):
         The sentence, in words that hold wherever it is read: it names no option of the command line.
     setting : Setting
         What is to be changed, ``""`` if the sentence says all.
+    choices : sequence of str
+        What it may be changed to, where that is known; the sentence names them, too.
     """
 
-    def __init__(self, message: str, setting: Setting = "") -> None:
+    def __init__(self, message: str, setting: Setting = "", choices: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.setting = setting
+        self.choices = tuple(choices)
 
     def told(self, names: Mapping[Setting, str]) -> str:
         """Return the message with the name that its setting has where it is shown, before the full stop."""

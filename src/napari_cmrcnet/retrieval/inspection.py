@@ -43,6 +43,8 @@ class Request:
         Distance between the spots of the grid, in µm.
     patient : str
         The patient that the section is from, ``""`` where not said.
+    library : str
+        The section to read, of a spots file that holds several.
     """
 
     slide: Path | None = None
@@ -75,6 +77,8 @@ class Inspection:
         Why a part cannot be used.
     checks : tuple of Check
         What `preflight` found.
+    libraries : tuple of str
+        The sections that the spots' file holds, where it holds several.
     """
 
     request: Request
@@ -84,6 +88,7 @@ class Inspection:
     lines: Mapping[Part, str] = field(default_factory=dict)
     problems: Mapping[Part, UserError] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    libraries: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -114,6 +119,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     lines: dict[Part, str] = {}
     problems: dict[Part, UserError] = {}
     slide, section, checkpoint = None, None, None
+    libraries = before.libraries if before is not None and before.request.spots == request.spots else ()
     if request.slide is not None:
         yield Progress("Opening the slide", 0, 0)
         try:
@@ -128,6 +134,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             lines["spots"] = _spots_line(section)
         except UserError as reason:
             problems["spots"] = reason
+            libraries = reason.choices or libraries
     if request.checkpoint is not None:
         yield Progress("Reading the checkpoint's card", 0, 0)
         try:
@@ -145,7 +152,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
     card = checkpoint.card if checkpoint is not None else None
-    return Inspection(request, slide, section, card, lines, problems, checks)
+    return Inspection(request, slide, section, card, lines, problems, checks, libraries)
 
 
 def _slide(path: Path, before: Inspection | None) -> "Slide":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line, is_out_of_memory
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.planes import BRIGHTFIELD, focal_plane
 from napari_cmrcnet.slides.source import Level, Pixels, Source, TileError, judge_mpp, level_downsample
@@ -89,7 +89,9 @@ class FastSlideSource(Source):
                 (x, y), level, (min(BLOCK, size.width - x), min(BLOCK, size.height - y)), self._plane
             )
             pixels: Any = region.to_interleaved().numpy()
-        except RuntimeError as error:
+        except Exception as error:  # it raises whatever the damaged bytes, or a file that was changed, meet
+            if is_out_of_memory(error):
+                raise
             raise TileError(
                 f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {first_line(error)}); "
                 "copy or download it again."

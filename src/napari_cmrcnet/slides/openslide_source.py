@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import openslide
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.checks import damaged
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.source import (
@@ -96,11 +98,14 @@ class OpenSlideSource(Source):
         except openslide.OpenSlideError:
             # An error spoils a handle for good, and may come from the tile of another thread: ask a fresh one.
             with self._reopening:
-                self._handle = self._open()
                 try:
-                    return self._read(self._handle, level, row, column)
-                except openslide.OpenSlideError as error:
                     self._handle = self._open()
+                    return self._read(self._handle, level, row, column)
+                except UserError as error:  # the file was cut short or removed since it was opened
+                    raise TileError(str(error)) from error
+                except openslide.OpenSlideError as error:
+                    with suppress(UserError):
+                        self._handle = self._open()
                     raise TileError(
                         f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {error}); copy "
                         "or download it again."

@@ -8,8 +8,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_cmrcnet.slides.source import TileError
 from napari_cmrcnet.viewer.boundary import layer_placement
 from napari_cmrcnet.viewer.slide_colours import shown_reader
+from napari_cmrcnet.viewer.slide_watch import watch
 
 if TYPE_CHECKING:
     import napari
@@ -31,7 +33,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 class SlideLevel:
     """One level of a slide, as much of an array as napari asks for. Read in parts, never kept.
 
-    Damaged tiles are white: an exception while panning would end in the canvas, again and again.
+    Damaged tiles are white, and told once: an exception while panning would end in the canvas, again and again.
 
     Parameters
     ----------
@@ -64,12 +66,19 @@ class SlideLevel:
         rows, columns, colours = _three(key)
         y, inner_rows = _part(rows, self.shape[0])
         x, inner_columns = _part(columns, self.shape[1])
+        damage: TileError | None = None
+        try:
+            pixels = self._read(x, y)
+        except TileError as error:
+            damage, pixels = error, self._read(x, y, skip_damaged=True)
+        watch(self._slide, damage)
+        return pixels[inner_rows, inner_columns, colours]
+
+    def _read(self, x: range, y: range, *, skip_damaged: bool = False) -> NDArray[np.uint8]:
         place = x.start, y.start, len(x), len(y)
         if self._reader is None:
-            pixels = self._slide.read_level(*place, self._level, skip_damaged=True)
-        else:
-            pixels = self._reader.read(self._level, *place, skip_damaged=True)
-        return pixels[inner_rows, inner_columns, colours]
+            return self._slide.read_level(*place, self._level, skip_damaged=skip_damaged)
+        return self._reader.read(self._level, *place, skip_damaged=skip_damaged)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

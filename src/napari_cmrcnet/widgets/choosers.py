@@ -1,14 +1,15 @@
 """Rows of the Predict panel: a path to choose, with a line under it that says what it is; and the list of checks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.widgets.dialogs import choose_path, offer_kinds
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.remember import recall, remember
 
@@ -27,19 +28,17 @@ class PathRow(QWidget):
     ----------
     what : str
         What is asked for, as the dialog's title says it and as it is remembered.
-    kind : "file" or "folder"
-        What the dialog offers.
-    files : str
-        The dialog's filter.
+    kinds : sequence of str
+        What it may be, as `dialogs.choose_path` takes it: each has a dialog. Of several, Browse asks which.
     tip : str
         Tool tip: a full sentence.
     """
 
     changed = Signal()
 
-    def __init__(self, what: str, kind: Literal["file", "folder"], files: str, tip: str) -> None:
+    def __init__(self, what: str, kinds: Sequence[str], tip: str) -> None:
         super().__init__()
-        self._what, self._kind, self._files = what, kind, files
+        self._what = what
         self.edit = QLineEdit()
         self.edit.setPlaceholderText(f"Choose the {what} …")
         self.edit.setToolTip(tip)
@@ -47,7 +46,7 @@ class PathRow(QWidget):
         self.edit.editingFinished.connect(self._on_edited)
         self.browse = QPushButton("Browse…")
         self.browse.setToolTip(f"Opens a dialog to choose the {what}.")
-        self.browse.clicked.connect(self._on_browse)
+        offer_kinds(self.browse, kinds, self._on_browse)
         self._line = QLabel()
         self._line.setTextFormat(Qt.TextFormat.PlainText)
         self._line.setWordWrap(True)
@@ -90,15 +89,10 @@ class PathRow(QWidget):
         self._line.setText(text if problem is None else f"⚠ {in_panel_words(problem)}")
         self._line.setVisible(problem is not None or bool(text))
 
-    def ask(self) -> str:
-        """Show the dialog and return the path, an empty text if it was cancelled."""
+    def _on_browse(self, kind: str) -> None:
         start = str(self.path or recall(KEPT + self._what, ""))
-        if self._kind == "folder":
-            return str(QFileDialog.getExistingDirectory(self, f"Choose the {self._what}", start))
-        return str(QFileDialog.getOpenFileName(self, f"Choose the {self._what}", start, self._files)[0])
-
-    def _on_browse(self) -> None:
-        if path := self.ask():
+        path = choose_path(self, f"Choose the {self._what}", kind, start)
+        if path is not None:
             self.set_path(path)
 
     def _on_edited(self) -> None:
@@ -110,6 +104,42 @@ class PathRow(QWidget):
         if text and is_there(text):
             remember({KEPT + self._what: text})
         self.changed.emit()
+
+
+class SectionChoice(QWidget):
+    """Which section to read of a file that holds several; hidden for a file that holds one."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = QComboBox()
+        self.box.setToolTip("Which section to predict: the file holds several. Each is predicted by itself.")
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)  # names are long
+        self.box.currentIndexChanged.connect(self.changed)
+        label = QLabel("Section")
+        label.setBuddy(self.box)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(label)
+        row.addWidget(self.box, 1)
+        self.offer(())
+
+    @property
+    def name(self) -> str:
+        """The section that is chosen, ``""`` while none is."""
+        return self.box.currentData() or ""
+
+    def offer(self, names: Sequence[str]) -> None:
+        """Offer the sections of a file; what is chosen stays so if it is among them."""
+        chosen = self.name
+        with QSignalBlocker(self.box):
+            self.box.clear()
+            self.box.addItem("Choose the section …", "")
+            for name in names:
+                self.box.addItem(name, name)
+            self.box.setCurrentIndex(names.index(chosen) + 1 if chosen in names else 0)
+        self.setVisible(len(names) > 1)
 
 
 class CheckList(QLabel):

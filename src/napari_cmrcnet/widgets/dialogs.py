@@ -1,29 +1,81 @@
 """What is asked in a dialog: where a file is now, where to save one, whether to download or to predict."""
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.common.suffixes import SLIDES, dialog_filter
+
+FOLDER = "folder"
+SLIDE = (dialog_filter("Slides", SLIDES), FOLDER)
+"""What a slide may be: a file, or the folder of a DICOM or OME-Zarr slide."""
+
+
+def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "") -> Path | None:
+    """Let the user choose a file or folder that is there; None if the dialog is cancelled.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        The panel.
+    title : str
+        Of the dialog.
+    kind : str
+        `FOLDER`, or the kinds of files, as `dialog_filter` gives them.
+    start : str
+        Where the dialog begins.
+    """
+    if kind == FOLDER:
+        path = QFileDialog.getExistingDirectory(parent, title, start)
+    else:
+        path, _ = QFileDialog.getOpenFileName(parent, title, start, kind)
+    return Path(path) if path else None
+
+
+def offer_kinds(button: QPushButton, kinds: Sequence[str], choose: Callable[[str], None]) -> None:
+    """Let a button choose a path: at once where there is one kind, else through a menu, File… and Folder….
+
+    Parameters
+    ----------
+    button : QPushButton
+        What is pressed.
+    kinds : sequence of str
+        As `choose_path` takes them.
+    choose : callable
+        Called with one of them.
+    """
+    if len(kinds) == 1:
+        button.clicked.connect(lambda: choose(kinds[0]))
+        return
+    menu = QMenu(button)
+    for kind in kinds:
+        menu.addAction(_in_words(kind)).triggered.connect(lambda *_, kind=kind: choose(kind))
+    button.setMenu(menu)
+
+
+def _in_words(kind: str) -> str:
+    return "F&older…" if kind == FOLDER else "&File…"
 
 
 def ask_for_slide(parent: QWidget | None, section: str, reason: str) -> Path | None:
     """Say why a slide is not shown and ask where it is now; None to go on without it."""
-    answer = QMessageBox.question(
-        parent,
-        "Where is the slide?",
-        f"{reason}\n\nDo you want to say where it is now? Without it the spots are shown on an empty ground.",
-    )
-    if answer != QMessageBox.StandardButton.Yes:
-        return None
-    return choose_slide(parent, section)
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("Where is the slide?")
+    box.setText(f"{reason}\n\nDo you want to say where it is now? Without it the spots are shown on an empty ground.")
+    buttons = {kind: box.addButton(_in_words(kind), QMessageBox.ButtonRole.AcceptRole) for kind in SLIDE}
+    box.addButton("Open without the slide", QMessageBox.ButtonRole.RejectRole)
+    box.exec()
+    kind = next((kind for kind, button in buttons.items() if button is box.clickedButton()), None)
+    return None if kind is None else choose_slide(parent, section, kind)
 
 
-def choose_slide(parent: QWidget | None, section: str) -> Path | None:
-    """Let the user choose the file of a slide; None if the dialog is cancelled."""
-    path, _ = QFileDialog.getOpenFileName(parent, f"The slide of {section}")
-    return Path(path) if path else None
+def choose_slide(parent: QWidget | None, section: str, kind: str) -> Path | None:
+    """Let the user choose the file or folder of a slide; None if the dialog is cancelled."""
+    return choose_path(parent, f"The slide of {section}", kind)
 
 
 def ask_where_to_save(parent: QWidget | None, title: str, proposed: Path, kinds: str) -> Path | None:
@@ -61,8 +113,7 @@ def _endings(kinds: str) -> list[str]:
 
 def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path | None:
     """Ask where a checkpoint is now; None to go on without it."""
-    path = QFileDialog.getExistingDirectory(parent, f"The checkpoint of {section}, which was at {was}")
-    return Path(path) if path else None
+    return choose_path(parent, f"The checkpoint of {section}, which was at {was}", FOLDER)
 
 
 def ask_to_download(parent: QWidget | None, question: str) -> bool:

@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 CONTROLS: dict[Setting, str] = {
     "pixel size": "Pixel size, under More settings",
     "k": "Neighbours, under More settings",
-    "library": "Section in the file, under More settings",
+    "library": "Section, under the file",
     "device": "Device, under More settings",
     "checkpoint": "Find checkpoint…, in the View panel",
 }

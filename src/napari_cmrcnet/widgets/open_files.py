@@ -76,21 +76,27 @@ def _one(path: str | list[str]) -> str:
 
 
 def open_in(viewer: Any, path: Path) -> None:
-    """Open a saved prediction in a window; where its slide has moved, ask for it."""
-    run_in_window(viewer, _saved(path), lambda opened: _opened(viewer, opened), f"Opening {path.name}")
+    """Open a saved prediction in a window, asking for its slide where that has moved; spots go to the Predict panel."""
+
+    def done(opened: Opened | None) -> None:
+        if opened is not None:
+            _opened(viewer, opened)
+            return
+        dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
+        dock.show()  # it may be closed, or behind others
+        dock.raise_()
+        panel.choose_spots(path)
+
+    run_in_window(viewer, _saved(path), done, f"Opening {path.name}")
 
 
-def _saved(path: Path) -> "Job[Opened]":
+def _saved(path: Path) -> "Job[Opened | None]":
+    """Open a prediction; None for a sound file of something else, which the Predict panel says more of."""
     from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
 
     check_hdf5(path)
-    if not is_prediction(path):
-        raise UserError(
-            f"{path} is not a saved prediction; if it holds spots, choose it in the Predict panel "
-            "(Plugins > CMRCNet > Predict)."
-        )
-    return (yield from open_prediction(path))
+    return (yield from open_prediction(path)) if is_prediction(path) else None
 
 
 def _opened(viewer: Any, opened: Opened) -> None:
@@ -161,12 +167,12 @@ def start_scoring(viewer: Any) -> None:
         run_in_window(viewer, interval_job(prediction, scores), done, f"Intervals of {prediction.name}", ended)
 
 
-def find_slide(parent: "QWidget", viewer: Any) -> None:
-    """Ask where the slide of the prediction is, and show the prediction over it."""
+def find_slide(parent: "QWidget", viewer: Any, kind: str) -> None:
+    """Ask where the slide of the prediction is, a file or a folder, and show the prediction over it."""
     prediction = session_of(viewer).prediction
     if prediction is None:
         return
-    found = dialogs.choose_slide(parent, prediction.name)
+    found = dialogs.choose_slide(parent, prediction.name, kind)
     if found is not None:
         _show_over(viewer, found)
 

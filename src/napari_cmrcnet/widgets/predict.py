@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, dialog_filter
+from napari_cmrcnet.common.suffixes import SPOTS, dialog_filter
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
@@ -31,7 +31,7 @@ from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow
+from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow, SectionChoice
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.open_files import show_prediction
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -94,15 +94,21 @@ class PredictPanel(QWidget):
             mpp=self.mpp.value() or None,
             pitch_um=self.pitch.value(),
             patient=self.patient.text().strip(),
-            library=self.library.text().strip(),
+            library=self.library.name if self.from_file.isChecked() else "",
         )
 
     def choose(self, slide: Path, spots: Path | None) -> None:
         """Choose a slide and its spots; None chooses a grid."""
         self.slide.set_path(slide)
-        (self.from_file if spots is not None else self.from_grid).setChecked(True)
-        if spots is not None:
-            self.spots.set_path(spots)
+        if spots is None:
+            self.from_grid.setChecked(True)
+        else:
+            self.choose_spots(spots)
+
+    def choose_spots(self, path: Path) -> None:
+        """Choose spots; the slide stays."""
+        self.from_file.setChecked(True)
+        self.spots.set_path(path)
 
     def predict(self) -> None:
         """Run the prediction in a worker."""
@@ -134,9 +140,8 @@ class PredictPanel(QWidget):
         column = QVBoxLayout(inside)
         self.slide = PathRow(
             "slide",
-            "file",
-            dialog_filter("Slides", SLIDES),
-            "The whole-slide image to predict, of any scanner or a TIFF.",
+            dialogs.SLIDE,
+            "The whole-slide image to predict, of any scanner or a TIFF, or the folder of a DICOM or OME-Zarr slide.",
         )
         self.layer_button = QPushButton("Use the selected layer")
         self.layer_button.setToolTip("Takes the slide that is opened in napari as the selected layer.")
@@ -144,7 +149,7 @@ class PredictPanel(QWidget):
         column.addWidget(_boxed("Slide", self.slide, self.layer_button))
         column.addWidget(self._spots_box())
         self.checkpoint = PathRow(
-            "checkpoint", "folder", "", "The trained model: a folder that is called NAME.cmrcnet."
+            "checkpoint", (dialogs.FOLDER,), "The trained model: a folder that is called NAME.cmrcnet."
         )
         column.addWidget(_boxed("Checkpoint", self.checkpoint))
         column.addWidget(self._more())
@@ -170,22 +175,23 @@ class PredictPanel(QWidget):
         layout.addWidget(self.run)
         layout.addWidget(self.jobs)
         self.slide.changed.connect(self._on_slide)
+        self.spots.changed.connect(lambda: self.library.offer(()))  # those of another file
         for row in (self.slide, self.spots, self.checkpoint):
             row.changed.connect(self._changed)
         for box in (self.k, self.mpp, self.pitch):
             box.valueChanged.connect(self._changed)
         self.device.currentTextChanged.connect(self._changed)
         self.patient.editingFinished.connect(self._changed)
-        self.library.editingFinished.connect(self._changed)
+        self.library.changed.connect(self._changed)
         self.from_file.toggled.connect(self._changed)
 
     def _spots_box(self) -> QGroupBox:
         self.spots = PathRow(
             "spots",
-            "file",
-            dialog_filter("Spots", SPOTS),
-            "An .h5ad file, any file of a Space Ranger output, or first-generation ST counts.",
+            (dialog_filter("Spots", SPOTS), dialogs.FOLDER),
+            "An .h5ad file, a Space Ranger output (its folder or any file in it), or first-generation ST counts.",
         )
+        self.library = SectionChoice()
         self.from_file = QRadioButton("from a file")
         self.from_file.setToolTip("The spots at which expression was measured, or their positions alone.")
         self.from_grid = QRadioButton("on a grid over the tissue")
@@ -202,7 +208,7 @@ class PredictPanel(QWidget):
         for widget in (self.from_file, self.from_grid):
             row.addWidget(widget)
         row.addStretch(1)
-        return _boxed("Spots", choice, self.spots, self.pitch)
+        return _boxed("Spots", choice, self.spots, self.library, self.pitch)
 
     def _more(self) -> QCollapsible:
         self.k = QSpinBox()
@@ -222,9 +228,6 @@ class PredictPanel(QWidget):
         self.mpp.setSpecialValueText("found automatically")
         self.mpp.setSuffix(" µm per pixel")
         self.mpp.setToolTip("The size of a full-resolution pixel, where the files do not know it or are wrong.")
-        self.library = QLineEdit()
-        self.library.setPlaceholderText("where the spots' file holds several")
-        self.library.setToolTip("The name of the section to read, of an h5ad file that holds several.")
         self.patient = QLineEdit()
         self.patient.setPlaceholderText("name or number, optional")
         self.patient.setToolTip("The patient that the slide is from, to compare with those of the training sections.")
@@ -237,7 +240,6 @@ class PredictPanel(QWidget):
             ("Device", self.device),
             ("Pixel size", self.mpp),
             ("Patient", self.patient),
-            ("Section in the file", self.library),
         ):
             form.addRow(name, widget)
         more = QCollapsible("More settings")
@@ -297,6 +299,8 @@ class PredictPanel(QWidget):
         rows: dict[Part, PathRow] = {"slide": self.slide, "spots": self.spots, "checkpoint": self.checkpoint}
         for part, row in rows.items():
             row.describe(inspection.lines.get(part, ""), inspection.problems.get(part))
+        if inspection.request.spots == self.request().spots:
+            self.library.offer(inspection.libraries)
         self.checks.show_checks(inspection.checks)
         self._show_state()
         self._preview()

@@ -27,6 +27,7 @@ from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, DisplaySe
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.colour_box import ColourBox
+from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.warning_line import WarningLine
@@ -165,7 +166,7 @@ class ViewPanel(QWidget):
 
     def _connect(self) -> None:
         session, viewer = self.session, self._layers.viewer
-        self.find_slide.clicked.connect(lambda: find_slide(self, viewer))
+        offer_kinds(self.find_slide, SLIDE, lambda kind: find_slide(self, viewer, kind))
         self.find_checkpoint.clicked.connect(lambda: find_checkpoint(self, viewer))
         self.side_by_side.toggled.connect(lambda on: session.set_display(layout="side by side" if on else "overlaid"))
         for view, tick in self.ticks.items():

@@ -96,8 +96,9 @@ def _chosen(path: Path, spots: AnnData, name: str) -> tuple[AnnData, Mapping[str
         return spots, libraries[name]
     if name in libraries:
         raise UserError(f"{path} does not say which of its spots are of {name}: no column of obs names its sections.")
-    held = ", ".join(sorted(known | set(libraries))) or "one that has no name"
-    raise UserError(f"{path} holds no section {name}, but {held}; choose another.", "library")
+    held = sorted(known | set(libraries))
+    shown = ", ".join(held) or "one that has no name"
+    raise UserError(f"{path} holds no section {name}, but {shown}; choose another.", "library", held)
 
 
 def section_of(spots: AnnData, library: str, entry: Mapping[str, Any]) -> AnnData:
@@ -150,9 +151,9 @@ def _splits_array(spots: AnnData, parts: pd.Series) -> bool:
 
 
 def _several(path: Path, column: str, names: Iterable[str]) -> UserError:
-    shown = ", ".join(sorted(names))
-    said = f"{path} holds several sections ({column}{shown}); write one h5ad file for each, or choose one."
-    return UserError(said, "library")
+    held = sorted(names)
+    said = f"{path} holds several sections ({column}{', '.join(held)}); write one h5ad file for each, or choose one."
+    return UserError(said, "library", held)
 
 
 def _text_columns(spots: AnnData) -> list[str]:
