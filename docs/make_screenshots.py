@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["CMRCNET_CONFIG"] = os.environ["CMRCNET_CACHE"] = tempfile.mkdtemp()
+os.environ["CMRCNET_CONFIG"] = os.environ["CMRCNET_CACHE"] = os.environ["CMRCNET_MODELS"] = tempfile.mkdtemp()
 os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["CMRCNET_CONFIG"], "napari.yaml")
 
 import napari
 import numpy as np
 import shapely
 from PIL import Image
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication, QDialog, QDockWidget
 
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.sections.regions import Region
@@ -114,6 +114,15 @@ class Guide:
         panel.checkpoint.set_path("sample.cmrcnet")
         self.wait(panel.run.isEnabled)
         self.alone("predict", panel)
+
+    def take_get_a_model(self) -> None:
+        """Take the dialog that lists models, as it is for a new user."""
+        panel = self.panel("Predict")
+        panel.get_model.click()
+        dialog = panel.findChild(QDialog)
+        self.settle()
+        dialog.grab().save(str(IMAGES / "guide-get-a-model.png"))
+        dialog.hide()
 
     def take_genes(self) -> None:
         """Take the list of genes."""

@@ -38,10 +38,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests cache, and what panels remember, out of the user's own folders."""
+    """Keep what tests cache and build, and what panels remember, out of the user's own folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("CMRCNET_CONFIG", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("CMRCNET_MODELS", str(tmp_path_factory.mktemp("models")))
         yield
 
 

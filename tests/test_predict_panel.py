@@ -71,7 +71,10 @@ def chosen(
 
 
 def test_an_empty_panel_says_what_to_choose(panel: PredictPanel) -> None:
-    assert panel.hint.text() == "Choose a slide and the spots (or a grid) and a checkpoint to predict."
+    assert panel.hint.text() == (
+        "Choose a slide and the spots (or a grid) and a checkpoint to predict."
+        " You need a trained model: get one, or train your own."
+    )
     assert not panel.run.isEnabled()
 
 

@@ -282,6 +282,14 @@ def test_a_matrix_folder_is_as_good_as_its_h5(tmp_path):
 
 
 @pytest.mark.parametrize("given", [".", "B1.tsv.gz", "B1_selection.tsv"])
+def test_counts_of_first_generation_st_can_be_written(tmp_path):
+    spots = open_spots(make_st(tmp_path / "st") / "B1.tsv.gz")
+    assert spots.var_names.name is None
+    spots.raw = spots
+    spots.write_h5ad(tmp_path / "B1.h5ad")
+    assert list(anndata.read_h5ad(tmp_path / "B1.h5ad").raw.var_names) == ["CD3E", "EPCAM"]
+
+
 def test_first_generation_st_joins_counts_and_selection_by_name(tmp_path, given):
     folder = make_st(tmp_path / "st1")
     opened = open_spots(folder / given)

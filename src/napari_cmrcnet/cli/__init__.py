@@ -25,6 +25,7 @@ OPTIONS: "dict[Setting, str]" = {
 _TO_GO_ON = {
     "train": " Give the same command with --resume to go on.",
     "benchmark": " Give the same command to go on.",
+    "models": " Give the same command to go on.",
 }
 
 

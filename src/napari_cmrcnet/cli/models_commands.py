@@ -2,25 +2,91 @@
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
-from napari_cmrcnet.cli.console import say, show_json, show_table
+from napari_cmrcnet.cli.console import say, show_json, show_progress, show_table
+from napari_cmrcnet.common.errors import UserError
 
 
 def models(options: argparse.Namespace) -> None:
-    """List the recipes."""
-    list_models(options)
+    """List, build, pack or add models."""
+    {"build": build, "pack": pack, "add": add, None: list_models}[options.action](options)
 
 
 def list_models(_: argparse.Namespace) -> None:
-    """List the recipes that models can be built by."""
+    """List the user's models, and the recipes that others can be built by."""
     from napari_cmrcnet.catalogue.recipe import model_recipes
+    from napari_cmrcnet.catalogue.user_models import models_folder, user_models
 
-    recipes = model_recipes()
+    recipes, own = model_recipes(), user_models()
     rows = [(key, recipe.tissue, recipe.size, recipe.licence) for key, recipe in recipes.items()]
+    if own:
+        show_table(f"Your models, in {models_folder()}", ("name",), [(name,) for name in own])
     show_table("Models that can be built from public data", ("name", "tissue", "data", "licence"), rows)
     for key, recipe in recipes.items():
         say(f"{key}: {recipe.title}, {recipe.platform}; {recipe.source}, {recipe.page}")
         say(f"  Access: {recipe.access}. Checksums: {recipe.checksums}.")
         for note in recipe.notes:
             say(f"  {note}")
-    show_json({"recipes": {key: asdict(recipe) for key, recipe in recipes.items()}})
+    show_json({"models": own, "recipes": {key: asdict(recipe) for key, recipe in recipes.items()}})
+
+
+def build(options: argparse.Namespace) -> None:
+    """Build a model by a recipe."""
+    from napari_cmrcnet.catalogue.build import build as build_model
+    from napari_cmrcnet.catalogue.recipe import find_model_recipe
+    from napari_cmrcnet.catalogue.user_models import place_of
+
+    recipe = find_model_recipe(options.name)
+    out: Path = options.out or place_of(recipe.key)
+    say(f"{recipe.title}: {recipe.size}. {recipe.source}, {recipe.licence}.")
+    built = show_progress(build_model(recipe, out, options.device))
+    rows = [(name, *map(_figure, pcc.values())) for name, pcc in built.left_out.sections.items()]
+    if rows:
+        show_table("Mean PCC of sections that the model had not seen", ("section", *built.left_out.mean), rows)
+    say(built.left_out.words)
+    say(f"{out}: {len(built.checkpoint.bank):,} bank spots, {len(built.checkpoint.bank.genes):,} genes")
+    say(f"{built.folder} holds the data and may be removed.")
+    show_json({"checkpoint": out, "left_out": asdict(built.left_out), "folder": built.folder})
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def pack(options: argparse.Namespace) -> None:
+    """Write a model as one file."""
+    from napari_cmrcnet.catalogue.index import offer
+    from napari_cmrcnet.catalogue.packing import pack as pack_model
+    from napari_cmrcnet.catalogue.user_models import find_model
+
+    checksum = show_progress(pack_model(find_model(options.checkpoint), options.out, not options.no_thumbnails))
+    say(f"{options.out}: SHA-256 {checksum}")
+    if options.index is not None:
+        one = offer(options.index, options.out, checksum, options.licence, options.about)
+        say(f"{options.index} offers it as {one.name}")
+    show_json({"file": options.out, "sha256": checksum})
+
+
+def add(options: argparse.Namespace) -> None:
+    """Add a model to the user's folder."""
+    from napari_cmrcnet.catalogue.index import add_address, add_file, add_offered, is_address, is_index, read_index
+
+    if is_index(options.place):
+        offered = read_index(options.place)
+        if options.name not in offered:
+            show_table(f"Models of {options.place}", ("name", "of", "licence"), [
+                (one.name, one.about, one.licence) for one in offered.values()
+            ])  # fmt: skip
+            if options.name:
+                raise UserError(f"{options.place} offers no {options.name}; give one of its names with --name.")
+            say("Give --name NAME to add one.")
+            return
+        path = show_progress(add_offered(offered[options.name]))
+    elif is_address(options.place):
+        path = show_progress(add_address(options.place, options.name, options.sha256))
+    else:
+        path = show_progress(add_file(Path(options.place), options.name, options.sha256))
+    name = path.name.removesuffix(".cmrcnet")
+    say(f"{path}: predict --checkpoint {name} takes it, and the Predict panel offers it as {name}.")
+    show_json({"checkpoint": path})

@@ -17,7 +17,10 @@ EXAMPLES = {
     "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark\n"
     "  napari-cmrcnet benchmark read --folds patient --seeds 3 --out read_benchmark",
     "download": "napari-cmrcnet download read",
-    "models": "napari-cmrcnet models",
+    "models": "napari-cmrcnet models\n"
+    "  napari-cmrcnet models build her2st\n"
+    "  napari-cmrcnet models pack her2st --out her2st.cmrcnet.zip\n"
+    "  napari-cmrcnet models add her2st.cmrcnet.zip",
     "demo": "napari-cmrcnet demo --out demo_output",
 }
 
@@ -111,7 +114,13 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument(
         "sheet", type=Path, nargs="?", metavar="SHEET", help="CSV file with the columns section,slide,spots,patient"
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="M.cmrcnet", help="the trained model")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="M.cmrcnet|NAME",
+        help="the trained model, or the name of one that was built or added",
+    )
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")
     parser.add_argument("--library", metavar="NAME", help="which section to read, if P is an h5ad file with several")

@@ -27,6 +27,9 @@ def predict(options: argparse.Namespace) -> None:
         raise WrongUseError(f"{' and '.join(of_a_grid)} cannot be used with --spots, which are no grid")
     if options.library is not None and options.slide is not None and options.spots is None:
         raise WrongUseError("--library is one of the sections of --spots; give both")
+    from napari_cmrcnet.catalogue.user_models import find_model
+
+    options.checkpoint = find_model(options.checkpoint)
     if options.sheet is None:
         _predict_slide(options)
     else:

@@ -9,7 +9,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, get_args
 
 T = TypeVar("T")
@@ -95,6 +95,27 @@ def to_the_end(job: Callable[..., Job[T]]) -> Callable[..., T]:
     parameters = [*own.parameters.values(), progress]
     run.__signature__ = own.replace(parameters=parameters, return_annotation=returned)  # type: ignore[attr-defined]
     return run
+
+
+def within(what: str, job: Job[T]) -> Job[T]:
+    """Run a job, each of whose steps says of what it is a part.
+
+    Parameters
+    ----------
+    what : str
+        Of what: ``"Training on all"``.
+    job : generator of Progress
+        The job; closed with this one.
+    """
+    try:
+        while True:
+            progress = next(job)
+            yield replace(progress, step=f"{what}: {progress.step[:1].lower()}{progress.step[1:]}")
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        job.close()
 
 
 def in_thread(function: Callable[[], T], progress: Progress) -> Job[T]:

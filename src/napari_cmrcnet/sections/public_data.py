@@ -214,5 +214,6 @@ def unpack(archive: Path, folder: Path) -> None:
                     )
                 (temporary / PurePosixPath(member.name).name).write_bytes(content.read())
     except (tarfile.TarError, zlib.error, EOFError) as error:
-        raise UserError(f"{archive} is damaged ({first_line(error)}); remove it and try again.") from error
+        archive.unlink()
+        raise UserError(f"{archive} is damaged ({first_line(error)}), and was thrown away; try again.") from error
     archive.unlink()

@@ -130,7 +130,7 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
     section = row["section"]
     if not section or not row["slide"]:
         raise UserError(f"{where}: the {'slide' if section else 'section'} is empty; fill it in.")
-    if not _can_name_a_file(section):
+    if not can_name_a_file(section):
         raise UserError(f"{where}: the section {section[:50]!a} cannot name a file; use letters, digits, - and _.")
     first = seen.setdefault(section.casefold(), line)  # file names differ in more than case
     if first != line:
@@ -143,7 +143,7 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
     return SheetRow(section, slide, spots, row["patient"], mpp, library)
 
 
-def _can_name_a_file(section: str) -> bool:
+def can_name_a_file(section: str) -> bool:
     """Whether every system takes a name, and people read it as it is: no marks that turn the direction of writing."""
     reserved = section.partition(".")[0].rstrip().upper() in RESERVED
     odd = re.search(r'[/\\:*?"<>|]', section) or section.startswith(".") or section.endswith(".")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.suffixes import SLIDES, dialog_filter
@@ -125,3 +125,9 @@ def ask_to_predict(parent: QWidget | None, doubt: str) -> bool:
     """Say why a prediction is surely not what the user wants, and ask whether to run it all the same."""
     question = f"{doubt}\n\nDo you want to predict all the same?"
     return QMessageBox.question(parent, "Predict all the same?", question) == QMessageBox.StandardButton.Yes
+
+
+def choose_one(parent: QWidget | None, title: str, question: str, lines: list[str]) -> str | None:
+    """Let the user choose one of some lines; None if the dialog is cancelled."""
+    line, chosen = QInputDialog.getItem(parent, title, question, lines, editable=False)
+    return line if chosen else None

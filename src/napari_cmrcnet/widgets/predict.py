@@ -7,6 +7,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
+    QCompleter,
     QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
@@ -22,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_cmrcnet.catalogue.user_models import find_model, user_models
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import SPOTS, dialog_filter
 from napari_cmrcnet.retrieval.leaks import counted
@@ -32,6 +34,7 @@ from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow, SectionChoice
+from napari_cmrcnet.widgets.get_model import GetModelDialog
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.open_files import show_prediction
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -89,7 +92,7 @@ class PredictPanel(QWidget):
         return Request(
             slide=self.slide.path,
             spots=self.spots.path if self.from_file.isChecked() else None,
-            checkpoint=self.checkpoint.path,
+            checkpoint=self.checkpoint.path and find_model(self.checkpoint.path),
             k=self.k.value() or None,
             mpp=self.mpp.value() or None,
             pitch_um=self.pitch.value(),
@@ -151,7 +154,12 @@ class PredictPanel(QWidget):
         self.checkpoint = PathRow(
             "checkpoint", (dialogs.FOLDER,), "The trained model: a folder that is called NAME.cmrcnet."
         )
-        column.addWidget(_boxed("Checkpoint", self.checkpoint))
+        self.get_model = QPushButton("Get a model…")
+        self.get_model.setToolTip("Lists your models, and builds others from public data.")
+        self.get_model.clicked.connect(self._get_model)
+        self._models: GetModelDialog | None = None
+        self._offer_models()
+        column.addWidget(_boxed("Checkpoint", self.checkpoint, self.get_model))
         column.addWidget(self._more())
         self.checks = CheckList()
         column.addWidget(self.checks)
@@ -345,7 +353,8 @@ class PredictPanel(QWidget):
         if by_file and request.spots is None:
             missing.insert(1 if request.slide is None else 0, "the spots (or a grid)")
         if missing:
-            self.hint.setText(f"Choose {' and '.join(missing)} to predict.")
+            need = "" if request.checkpoint else " You need a trained model: get one, or train your own."
+            self.hint.setText(f"Choose {' and '.join(missing)} to predict.{need}")
         else:
             looking = not known and (self.jobs.busy or self._settle.isActive())
             self.hint.setText("Looking at what you have chosen …" if looking else "")
@@ -353,6 +362,25 @@ class PredictPanel(QWidget):
         warnings = sum(not check.ok for check in self.inspection.checks) if known and self.inspection is not None else 0
         self.run.setText(f"Predict ({counted(warnings)})" if warnings else "Predict")
         self.run.setEnabled(ready and not missing and not self.jobs.busy)
+
+    def _get_model(self) -> None:
+        """Show the dialog that lists, builds and adds models."""
+        if self._models is None:
+            self._models = GetModelDialog(self)
+            self._models.chosen.connect(self._on_model)
+        self._models.refresh()
+        self._models.show()
+        self._models.raise_()
+
+    def _on_model(self, path: Path) -> None:
+        self._offer_models()
+        self.checkpoint.set_path(path)
+
+    def _offer_models(self) -> None:
+        """Offer the user's models by name where the checkpoint is typed."""
+        completer = QCompleter(list(user_models()), self.checkpoint.edit)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.checkpoint.edit.setCompleter(completer)
 
     def _on_layers(self, *_: Any) -> None:
         """Offer the slide that is the selected layer; take it where none is chosen yet."""

@@ -108,7 +108,8 @@ def _read_counts(path: Path) -> pd.DataFrame:
     if counts.empty or not numeric.all():
         raise UserError(f"{path} is not a table of counts with a row a spot and a column a gene.")
     counts.index = counts.index.astype(str)
-    counts.columns = pd.Index(header.iloc[-counts.shape[1] :])  # pandas gave repeated and empty names a suffix
+    # pandas gave repeated and empty names a suffix; and a name to the row of names, which h5ad files cannot hold
+    counts.columns = pd.Index(header.iloc[-counts.shape[1] :].to_numpy())
     if not counts.index.is_unique:
         raise UserError(f"{path} has a spot twice ({counts.index[counts.index.duplicated()][0]}).")
     return counts

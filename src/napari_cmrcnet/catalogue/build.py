@@ -1,0 +1,98 @@
+"""build(): from nothing to a checkpoint, by a recipe."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cmrcnet.catalogue.fetch import fetch
+from napari_cmrcnet.catalogue.left_out import LeftOut, leave_out
+from napari_cmrcnet.catalogue.recipe import ModelRecipe
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import check_output, write_json
+from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.progress import Job, Progress, within
+from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.sheet import read_sheet
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.fit import fit
+
+BEGUN = "recipe.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A model that was built.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        It.
+    left_out : LeftOut
+        How well sections were predicted by models that had not seen them.
+    folder : Path
+        The data and every stage; may be removed.
+    """
+
+    checkpoint: Checkpoint
+    left_out: LeftOut
+    folder: Path
+
+
+def building_folder(out: Path) -> Path:
+    """Return the folder beside a checkpoint that holds the data and every stage of its building."""
+    return out.with_name(out.name.removesuffix(".cmrcnet") + ".building")
+
+
+def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
+    """Build a model by a recipe: receive the data, leave out patients in turn, and train on all.
+
+    Each stage is kept in ``NAME.building`` beside ``NAME.cmrcnet``. Stopped or killed, the same call goes on.
+
+    Parameters
+    ----------
+    recipe : ModelRecipe
+        From what.
+    out : Path
+        The checkpoint to write, ``NAME.cmrcnet``.
+    device : str
+        As `choose_device`.
+
+    Raises
+    ------
+    UserError
+        If the data cannot be received, ``out`` is there already and was not built by this recipe, or as `fit` does.
+    """
+    check_output(out)
+    folder = building_folder(out)
+    with only_one(folder):
+        _begin(recipe, out, folder)
+        sheet = yield from fetch(recipe, folder / "data")
+        with ExitStack() as slides:
+            sections: list[Section] = []
+            for row in read_sheet(sheet):
+                yield Progress("Opening sections", len(sections), len(recipe.patients), "sections")
+                sections.append(row.open())
+                slides.enter_context(sections[-1].slide)
+            config = FitConfig(preset="small", variant="frozen", panel=recipe.panel, device=device)
+            left_out = yield from leave_out(sections, config, folder / "left_out")
+            checkpoint = yield from within("Training on all", fit(sections, config, out, resume=True))
+        return Built(checkpoint, left_out, folder)
+
+
+def _begin(recipe: ModelRecipe, out: Path, folder: Path) -> None:
+    """Note what is begun, or check that what is there is of this recipe."""
+    begun = folder / BEGUN
+    if begun.is_file():
+        try:
+            name = parse_json(begun.read_text("utf-8"))["recipe"]
+        except (OSError, ValueError, KeyError, TypeError):
+            name = "?"
+        if name != recipe.key:
+            raise UserError(f"{folder} was begun by another recipe ({name}); choose another name for --out.")
+        return
+    if out.exists():
+        raise UserError(f"{out} exists and was not built here; choose another name for --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(begun, {"recipe": recipe.key, "title": recipe.title, "source": recipe.source, "licence": recipe.licence})

@@ -1,0 +1,178 @@
+"""The public data of a recipe: received, unpacked, and listed in a sheet."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from napari_cmrcnet.catalogue.hest import download_hest
+from napari_cmrcnet.catalogue.recipe import ModelRecipe
+from napari_cmrcnet.common.downloads import ask
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of, unreachable
+from napari_cmrcnet.sections.public_data import ARCHIVE, downloading, unpack
+from napari_cmrcnet.sections.sheet import SheetRow, write_sheet
+
+SHEET = "sections.csv"
+LARGEST_LIST = 32 * 2**20  # bytes; GitHub lists at most 7 MB
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Files to receive, and the sections that they are then."""
+
+    files: tuple[PublicFile, ...]
+    rows: tuple[SheetRow, ...]
+
+
+def fetch(recipe: ModelRecipe, folder: Path) -> Job[Path]:
+    """Receive what of a recipe's data is not there, and write the sheet of its sections.
+
+    A file appears whole and checked, or not at all; what was received of it before a stop is gone on with.
+
+    Parameters
+    ----------
+    recipe : ModelRecipe
+        What to receive.
+    folder : Path
+        Where to.
+
+    Returns
+    -------
+    Path
+        The sheet. Once it is there nothing is asked of a site any more.
+
+    Raises
+    ------
+    UserError
+        If a site cannot be reached, has not what is wanted, the disk is too small, or a file is not the published one.
+    """
+    if (sheet := folder / SHEET).is_file():
+        return sheet
+    if recipe.layout == "hest":
+        return (yield from download_hest(recipe.title, recipe.patients, folder))
+    wanted = (yield from _her2st(recipe, folder)) if recipe.layout == "her2st" else _visium(recipe, folder)
+    yield from _receive(recipe, wanted.files, folder)
+    return write_sheet(wanted.rows, sheet)
+
+
+def _visium(recipe: ModelRecipe, folder: Path) -> _Wanted:
+    """Return the files of sections as 10x Genomics publishes them."""
+    files, rows = [], []
+    for name, patient in recipe.patients.items():
+        about: Mapping[str, Any] = recipe.places["files"][name]
+        for file, checksum in about["sha256"].items():
+            files.append(PublicFile(f"{name}/{file}", tuple(place + file for place in about["places"]), checksum))
+        image = next(file for file in about["sha256"] if file.startswith("image."))
+        rows.append(SheetRow(name, folder / name / image, folder / name, patient))
+    return _Wanted(tuple(files), tuple(rows))
+
+
+def _her2st(recipe: ModelRecipe, folder: Path) -> Job[_Wanted]:
+    """Return the files of sections as the study's repository has them, by git's list of it."""
+    step = Progress(f"Asking for {recipe.title}", 0, 0)
+    listed = yield from in_thread(lambda: git_list(recipe.title, recipe.places["list"]), step)
+    files, rows = [], []
+    for name, patient in recipe.patients.items():
+        pictures = [path for path in listed if path.startswith(f"data/ST-imgs/{name[0]}/{name}/") and _is_jpeg(path)]
+        places = {
+            f"ST-cnts/{name}.tsv.gz": f"data/ST-cnts/{name}.tsv.gz",
+            f"ST-spotfiles/{name}_selection.tsv": f"data/ST-spotfiles/{name}_selection.tsv",
+            f"ST-imgs/{name}.jpg": pictures[0] if len(pictures) == 1 else f"data/ST-imgs/{name[0]}/{name}/*.jpg",
+        }
+        for here, there in places.items():
+            if there not in listed:
+                raise UserError(f"{recipe.page} has no {there} any more; look there under which name it is now.")
+            checksum, size = listed[there]
+            files.append(PublicFile(here, (recipe.places["files"] + quote(there),), git=checksum, size=size))
+        rows.append(SheetRow(name, folder / f"ST-imgs/{name}.jpg", folder / f"ST-cnts/{name}.tsv.gz", patient))
+    return _Wanted(tuple(files), tuple(rows))
+
+
+def _is_jpeg(path: str) -> bool:
+    return path.casefold().endswith((".jpg", ".jpeg"))
+
+
+def git_list(title: str, url: str) -> dict[str, tuple[str, int]]:
+    """Return the files of a repository by git's list of them, as GitHub answers: by path, SHA-1 and size.
+
+    Raises
+    ------
+    UserError
+        If the site cannot be reached, refuses, or answers otherwise.
+    """
+    content = read_small(title, url, LARGEST_LIST)
+    try:
+        answer = json.loads(content)
+        if answer["truncated"]:
+            raise ValueError("it is cut short")
+        blobs = (entry for entry in answer["tree"] if entry["type"] == "blob")
+        return {str(entry["path"]): (str(entry["sha"]), int(entry["size"])) for entry in blobs}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{url} does not answer with a list of files ({error}); try again later.") from error
+
+
+def read_small(title: str, url: str, most: int) -> bytes:
+    """Return a small file of a site.
+
+    Raises
+    ------
+    UserError
+        If the site cannot be reached or refuses, or the file has more bytes than ``most``.
+    """
+    try:
+        with ask(url) as answer:
+            content = answer.read(most + 1)
+    except Exception as error:
+        raise unreachable(title, (url,), error) from error
+    if len(content) > most:
+        raise UserError(f"{url} has more than {size_text(most)}; it is not what it should be.")
+    return bytes(content)
+
+
+def _receive(recipe: ModelRecipe, files: tuple[PublicFile, ...], folder: Path) -> Job[None]:
+    missing = [file for file in files if not _there(folder, file)]
+    step = Progress(f"Asking for {recipe.title}", 0, 0)
+    sizes = yield from in_thread(lambda: sizes_of(recipe.title, missing), step)
+    total, done = sum(sizes.values()), 0
+    check_room(recipe.title, total, folder)
+    for file, size in sizes.items():
+        for received in go_on_with_file(recipe.title, file, folder / file.name, size):
+            yield downloading(recipe.title, done + received, total)
+        done += size
+        yield downloading(recipe.title, done, total)
+    for file in files:
+        archive = folder / file.name
+        if file.name.endswith(ARCHIVE) and archive.exists():
+            yield Progress(f"Unpacking {file.name}", 0, 0)
+            unpack(archive, archive.with_name(archive.name.removesuffix(ARCHIVE)))
+
+
+def _there(folder: Path, file: PublicFile) -> bool:
+    """Whether a file was received: it stands under its name only when it was checked; an archive may be unpacked."""
+    path = folder / file.name
+    if file.name.endswith(ARCHIVE) and path.with_name(path.name.removesuffix(ARCHIVE)).is_dir():
+        return True
+    return path.is_file() and (file.size is None or path.stat().st_size == file.size)
+
+
+def check_room(title: str, size: int, folder: Path) -> None:
+    """Refuse a download that the disk has no room for.
+
+    Raises
+    ------
+    UserError
+        Before any of it is received.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(
+            f"{title} has {size_text(size)} to download, but {folder} has room for {size_text(free)}; free some space, "
+            "or choose a place on another disk."
+        )

@@ -1,0 +1,234 @@
+"""An index of models: a small JSON file by which a laboratory offers its own.
+
+``{"cmrcnet_index": 1, "models": [{"name", "address", "sha256", "size", "licence", "about"}]}``; an address may be
+relative to the index.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from napari_cmrcnet.catalogue.fetch import check_room, read_small
+from napari_cmrcnet.catalogue.packing import ENDING, unpack_model
+from napari_cmrcnet.catalogue.user_models import models_folder, place_of
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import sha256, write_json
+from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of
+from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.sections.public_data import downloading
+from napari_cmrcnet.sections.sheet import can_name_a_file
+
+FORMAT = "cmrcnet_index"
+VERSION = 1
+LARGEST_INDEX = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """A model that an index offers.
+
+    Parameters
+    ----------
+    name : str
+        That it gets in the user's folder.
+    address : str
+        Of its file; may be relative to the index.
+    sha256 : str
+        Of that file.
+    size : int
+        Its bytes.
+    licence, about : str
+        For people; may be empty.
+    """
+
+    name: str
+    address: str
+    sha256: str
+    size: int
+    licence: str
+    about: str
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is the address of a site."""
+    return urlsplit(text).scheme in ("http", "https")
+
+
+def is_index(text: str) -> bool:
+    """Whether a path or address is that of an index."""
+    return urlsplit(text).path.casefold().endswith(".json")
+
+
+def read_index(place: str) -> dict[str, OfferedModel]:
+    """Return the models that an index offers, by name, their addresses whole.
+
+    Parameters
+    ----------
+    place : str
+        A path or an address.
+
+    Raises
+    ------
+    UserError
+        If it cannot be reached or read, or is no index.
+    """
+    if is_address(place):
+        content = read_small("The index of models", place, LARGEST_INDEX)
+    else:
+        path = Path(place)
+        try:
+            if path.stat().st_size > LARGEST_INDEX:
+                raise UserError(f"{path} is too large to be an index of models.")
+            content = path.read_bytes()
+        except OSError as error:
+            raise cannot_read(path, error, f"{path} cannot be read ({first_line(error)}).") from error
+    try:
+        found = _entries(parse_json(content))
+    except (ValueError, UserError) as error:
+        raise UserError(f"{place} is not an index of models: {first_line(error).removesuffix('.')}.") from error
+    return {one.name: replace(one, address=_whole(place, one.address)) for one in found}
+
+
+def _whole(place: str, address: str) -> str:
+    """Return an address that may be relative to its index; an index of a site names nothing on this computer."""
+    whole = urljoin(place, address) if is_address(place) else address
+    if is_address(place) and not is_address(whole):
+        raise UserError(f"{place} offers {address[:80]!a}, which is no address of a site; do not use it.")
+    return whole if is_address(whole) else str(Path(place).parent / whole)
+
+
+def _entries(content: Any) -> list[OfferedModel]:
+    if not isinstance(content, dict) or content.get(FORMAT) != VERSION:
+        raise UserError(f"it does not say {json.dumps({FORMAT: VERSION})[1:-1]}")
+    if not isinstance(content.get("models"), list):
+        raise UserError("it lists no models")
+    return [_entry(values) for values in content["models"]]
+
+
+def _entry(values: Any) -> OfferedModel:
+    if not isinstance(values, Mapping):
+        raise UserError("an entry is no object")
+    check_names(values, OfferedModel)
+    check = Entries(values)
+    found = OfferedModel(
+        check.text("name"),
+        check.text("address"),
+        check.text("sha256"),
+        check.whole("size"),
+        check.text("licence"),
+        check.text("about"),
+    )
+    if not found.name or not can_name_a_file(found.name):
+        raise UserError(f"the name {found.name[:50]!a} cannot name a file")
+    if len(found.sha256) != 64 or not set(found.sha256) <= set("0123456789abcdef") or found.size <= 0:
+        raise UserError(f"the entry of {found.name} has no SHA-256 or no size")
+    return found
+
+
+def offer(index: Path, file: Path, checksum: str, licence: str, about: str) -> OfferedModel:
+    """Add a packed model to an index beside it, or replace its entry; the index is made where there is none.
+
+    Raises
+    ------
+    UserError
+        If what is there is no index, or the file does not lie beside or below it.
+    """
+    models = {}
+    if index.exists():
+        read_index(str(index))
+        models = {one.name: one for one in _entries(parse_json(index.read_bytes()))}
+    try:
+        address = file.resolve().relative_to(index.resolve().parent).as_posix()
+    except ValueError as error:
+        raise UserError(f"{file} does not lie beside the index {index}; put both into one folder.") from error
+    name = _named_as(file.name)
+    one = OfferedModel(name, address, checksum, file.stat().st_size, licence, about)
+    write_json(index, {FORMAT: VERSION, "models": [asdict(model) for model in (models | {name: one}).values()]})
+    return one
+
+
+def add_file(file: Path, name: str = "", checksum: str = "") -> Job[Path]:
+    """Add a packed model to the user's folder; return where it lies.
+
+    Parameters
+    ----------
+    file : Path
+        As `pack` wrote it.
+    name : str
+        For it; by default that of the file.
+    checksum : str
+        SHA-256 that the file must have; ``""``: none is known.
+
+    Raises
+    ------
+    UserError
+        If the checksum differs or no file can have the name; or as `unpack_model`.
+    """
+    yield Progress(f"Checking {file.name}", 0, 0)
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; give a packed model, or the address of one.")
+    if checksum and sha256(file) != checksum.casefold():
+        raise UserError(f"{file} is not the file that was published (its checksum differs); get it again.")
+    return (yield from unpack_model(file, place_of(name or _named_as(file.name))))
+
+
+def _named_as(file: str) -> str:
+    return file.removesuffix(ENDING).removesuffix(".zip")
+
+
+def add_offered(model: OfferedModel, name: str = "") -> Job[Path]:
+    """Receive a model of an index, check it, and add it to the user's folder; return where it lies.
+
+    Raises
+    ------
+    UserError
+        If the site cannot be reached, the file is not the one that the index names, or as `add_file`.
+    """
+    if not is_address(model.address):
+        return (yield from add_file(Path(model.address), name or model.name, model.sha256))
+    return (yield from add_address(model.address, name or model.name, model.sha256, model.size))
+
+
+def add_address(address: str, name: str = "", checksum: str = "", size: int | None = None) -> Job[Path]:
+    """Receive a packed model from a site and add it to the user's folder; return where it lies.
+
+    Stopped, the next call goes on where it was.
+
+    Parameters
+    ----------
+    address : str
+        Of the file.
+    name : str
+        For it; by default that of the file.
+    checksum : str
+        SHA-256 of the file, ``""`` where nobody published one: the files in it are verified all the same.
+    size : int, optional
+        Its bytes, where they are known.
+
+    Raises
+    ------
+    UserError
+        If the site cannot be reached, or the file is not the published one; or as `add_file`.
+    """
+    if not is_address(address):
+        raise UserError(f"{address} is no address of a site; give one that begins with https://.")
+    title = Path(urlsplit(address).path).name or "the model"
+    out = place_of(name or _named_as(title))
+    if out.exists():
+        raise UserError(f"{out.name} is there already; remove it ({out}), or give another --name.")
+    file = PublicFile(f"{out.name}.zip", (address,), checksum.casefold(), size=size)
+    asking = Progress(f"Asking for {title}", 0, 0)
+    total = (yield from in_thread(lambda: sizes_of(title, [file]), asking))[file]
+    check_room(title, 2 * total, models_folder())
+    received = models_folder() / f".{out.name}.received"
+    for done in go_on_with_file(title, file, received, total):
+        yield downloading(title, done, total)
+    try:
+        return (yield from unpack_model(received, out))
+    finally:
+        received.unlink(missing_ok=True)

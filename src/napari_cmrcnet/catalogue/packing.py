@@ -1,0 +1,161 @@
+"""A checkpoint as one file: an archive without compression, so that it holds no more than it has bytes.
+
+Nothing in it is believed: only the files that a checkpoint has are taken, each under its own name and without a path,
+and their hashes are those of the card before the model appears.
+"""
+
+import os
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256, size_text
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, THUMBNAILS, check_files, read_card
+
+ENDING = ".cmrcnet.zip"
+BLOCK = 2**22
+
+
+def pack(checkpoint: Path, out: Path, thumbnails: bool = True) -> Job[str]:
+    """Write a checkpoint as one file.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        ``NAME.cmrcnet``; what is in it is compared with its hashes first.
+    out : Path
+        The file.
+    thumbnails : bool
+        Whether the small pictures of the training patches, which are patients' tissue, go with it.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the file.
+
+    Raises
+    ------
+    UserError
+        If the folder is no checkpoint, was changed, or the file cannot be written.
+    """
+    check_output(out)
+    if out.exists():
+        raise UserError(f"{out} exists; remove it or choose another name for --out.")
+    yield from check_hashes(checkpoint)
+    names = [CARD, MODEL, BANK, *([THUMBNAILS] if thumbnails and (checkpoint / THUMBNAILS).is_file() else [])]
+    total = sum((checkpoint / name).stat().st_size for name in names)
+    done = 0
+    with atomic_file(out) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name in names:
+                # A fixed time, so that the same checkpoint gives the same file
+                about = zipfile.ZipInfo(name)
+                about.external_attr = 0o644 << 16
+                with open(checkpoint / name, "rb") as source, archive.open(about, "w", force_zip64=True) as target:
+                    while block := source.read(BLOCK):
+                        target.write(block)
+                        done += len(block)
+                        yield _packing("Packing", done, total)
+        yield Progress("Taking the checksum", 0, 0)
+        checksum = sha256(temporary)
+    return checksum
+
+
+def _packing(step: str, done: int, total: int) -> Progress:
+    return Progress(step, done // 10**3, total // 10**3, "kB")
+
+
+def unpack_model(file: Path, out: Path) -> Job[Path]:
+    """Write the checkpoint of a file that `pack` wrote, whole and verified, or not at all.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    out : Path
+        The folder, ``NAME.cmrcnet``.
+
+    Raises
+    ------
+    UserError
+        If the file is no packed checkpoint, is damaged, or holds what does not belong there; if ``out`` exists, or the
+        disk is full.
+    """
+    if out.exists():
+        raise UserError(f"{out.name} is there already; remove it ({out}), or give another --name.")
+    try:
+        with open(file, "rb") as stream, _open(file, stream) as archive:
+            members = _members(file, archive, os.fstat(stream.fileno()).st_size)
+            total, done = sum(member.file_size for member in members), 0
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if total > (free := shutil.disk_usage(out.parent).free):
+                raise UserError(f"{file} holds {size_text(total)}, but {out.parent} has room for {size_text(free)}.")
+            with atomic_folder(out) as folder:
+                for member in members:
+                    with archive.open(member) as source, open(folder / member.filename, "wb") as target:
+                        while block := source.read(BLOCK):
+                            target.write(block)
+                            done += len(block)
+                            yield _packing("Unpacking", done, total)
+                yield from check_hashes(folder, str(file))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise UserError(f"{file} is damaged ({first_line(error)}); copy or download it again.") from error
+    return out
+
+
+def _open(file: Path, stream: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(stream)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise cannot_read(file, error, f"{file} is not a packed model ({first_line(error)}).") from error
+
+
+def _members(file: Path, archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """Return what an archive holds, if it is what `pack` writes and nothing else."""
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    known = (CARD, MODEL, BANK, THUMBNAILS)
+    if odd := [name for name in names if name not in known]:
+        raise UserError(f"{file} is not a packed model: {odd[0][:80]!a} does not belong in one; do not use it.")
+    if len(set(names)) != len(names) or {CARD, MODEL, BANK} - set(names):
+        raise UserError(f"{file} is not a whole packed model (it holds {', '.join(names) or 'nothing'}); get it again.")
+    stored = all(one.compress_type == zipfile.ZIP_STORED and one.compress_size == one.file_size for one in members)
+    if not stored or sum(member.file_size for member in members) > size:
+        raise UserError(f"{file} was not packed by this software (its content is compressed); ask for it again.")
+    return members
+
+
+def check_hashes(checkpoint: Path, said: str = "") -> Job[None]:
+    """Compare every file of a checkpoint with its hash.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        The folder.
+    said : str
+        What messages call it, in place of its path.
+
+    Raises
+    ------
+    UserError
+        If it is no checkpoint, or a file is missing, changed, or does not belong there.
+    """
+    yield Progress("Checking the model", 0, 0)
+    try:
+        card, _ = read_card(checkpoint)
+        check_files(checkpoint, card)
+    except UserError as error:
+        raise (
+            UserError(f"{said} holds no sound model: {str(error).replace(f'{checkpoint}/', '')}") if said else error
+        ) from error
+    for name, known in card.files.items():
+        path = checkpoint / name
+        yield Progress(f"Checking {name}", 0, 0)
+        if path.is_file() and sha256(path) != known:
+            raise UserError(
+                f"{said or path}: {name} was changed or damaged (its hash is not that of {CARD}); get it again."
+            )

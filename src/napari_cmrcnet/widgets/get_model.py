@@ -1,0 +1,250 @@
+"""The dialog behind "Get a model…": the user's models, those to build from public data, and those of a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cmrcnet.catalogue.recipe import ModelRecipe, model_recipes
+from napari_cmrcnet.catalogue.user_models import models_folder, place_of, user_models
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.viewer.runtime import import_torch
+from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.jobs import JobBar
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.catalogue.build import Built
+
+COLUMNS = ("Model", "Tissue", "Data", "Licence")
+WIDTHS = (180, 120, 190)
+BUILD, GO_ON, USE = "Build", "Go on building", "Use"
+_KEY = Qt.ItemDataRole.UserRole
+
+
+class GetModelDialog(QDialog):
+    """Offers models; what was built or added, or is chosen, is handed over by ``chosen``.
+
+    Closed while something is built it is only hidden: the work goes on, and opened again it shows how far it is.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        The panel.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Get a model")
+        self.resize(680, 520)
+        self.recipes: Mapping[str, ModelRecipe] = model_recipes()
+        self.list = QTreeWidget()
+        self.list.setColumnCount(len(COLUMNS))
+        self.list.setHeaderLabels(list(COLUMNS))
+        for column, width in enumerate(WIDTHS):
+            self.list.setColumnWidth(column, width)
+        self.list.setRootIsDecorated(False)
+        self.list.currentItemChanged.connect(self._on_current)
+        self.about = QLabel()
+        self.about.setTextFormat(Qt.TextFormat.PlainText)
+        self.about.setWordWrap(True)
+        self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.run = QPushButton(BUILD)
+        self.run.clicked.connect(self._on_run)
+        self.from_file = QPushButton("Add from a file…")
+        self.from_file.setToolTip("Adds a model that somebody packed: a file NAME.cmrcnet.zip.")
+        self.from_file.clicked.connect(self._on_file)
+        self.from_address = QPushButton("Add from an address…")
+        self.from_address.setToolTip("Downloads a packed model, or asks a laboratory's index which it offers.")
+        self.from_address.clicked.connect(self._on_address)
+        self.jobs = JobBar(self)
+        self.jobs.busy_changed.connect(self._on_current)
+        buttons = QHBoxLayout()
+        for button in (self.from_file, self.from_address):
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        buttons.addWidget(self.run)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.list, 1)
+        layout.addWidget(self.about)
+        layout.addLayout(buttons)
+        layout.addWidget(self.jobs)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """List what there is now."""
+        self.list.clear()
+        own = self._group("Your models")
+        for name in user_models():
+            self._row(own, name, (name, "", "on this computer", ""))
+        if not own.childCount():
+            own.setHidden(True)
+        public = self._group("Can be built from public data")
+        for key, recipe in self.recipes.items():
+            self._row(public, key, (key, recipe.tissue, recipe.size, recipe.licence))
+        self.list.expandAll()
+        first = own if own.childCount() else public
+        self.list.setCurrentItem(first.child(0))
+
+    def select(self, name: str) -> None:
+        """Select the row of a model; one of the user's where both have it."""
+        for group in map(self.list.topLevelItem, range(self.list.topLevelItemCount())):
+            for row in map(group.child, range(group.childCount())):
+                if row.data(0, _KEY) == name:
+                    self.list.setCurrentItem(row)
+                    return
+
+    def build(self, key: str) -> None:
+        """Build a model in the user's folder, or go on with it."""
+        self.jobs.start(_building(self.recipes[key], place_of(key)), self._on_built, f"Building {key}", lasting=True)
+
+    def _group(self, title: str) -> QTreeWidgetItem:
+        group = QTreeWidgetItem(self.list, [title])
+        group.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        group.setFirstColumnSpanned(True)
+        font = group.font(0)
+        font.setBold(True)
+        group.setFont(0, font)
+        return group
+
+    def _row(self, group: QTreeWidgetItem, key: str, cells: tuple[str, ...]) -> None:
+        row = QTreeWidgetItem(group, list(cells))
+        row.setData(0, _KEY, key)
+        for column, cell in enumerate(cells):
+            row.setToolTip(column, cell)
+
+    @property
+    def _current(self) -> tuple[str, bool]:
+        """The model that is selected, and whether it is one of the user's."""
+        row = self.list.currentItem()
+        if row is None or row.parent() is None:
+            return "", False
+        return row.data(0, _KEY), row.parent() is self.list.topLevelItem(0)
+
+    def _on_current(self, *_: Any) -> None:
+        if not isalive(self):
+            return
+        name, own = self._current
+        begun = not own and bool(name) and (models_folder() / f"{name}.building").is_dir()
+        self.run.setText(USE if own else GO_ON if begun else BUILD)
+        self.run.setEnabled(bool(name) and (own or not self.jobs.busy))
+        for button in (self.from_file, self.from_address):
+            button.setEnabled(not self.jobs.busy)
+        self.about.setText(self._said(name, own))
+
+    def _said(self, name: str, own: bool) -> str:
+        if own:
+            return f"{user_models().get(name, '')}"
+        recipe = self.recipes.get(name)
+        if recipe is None:
+            return ""
+        spots = f" {recipe.spots:,} spots." if recipe.spots else ""
+        return "\n".join(
+            (
+                f"{recipe.title}, {recipe.platform}. {recipe.size}.{spots} {recipe.licence}, {recipe.source}.",
+                f"Access: {recipe.access}. Checksums: {recipe.checksums}.",
+                *recipe.notes,
+                f"It is kept with its data in {models_folder()}. How much there is to download is said once it begins.",
+            )
+        )
+
+    def _on_run(self) -> None:
+        name, own = self._current
+        if own:
+            self.chosen.emit(user_models()[name])
+            self.hide()
+        elif name:
+            self.build(name)
+
+    def _on_built(self, built: "Built") -> None:
+        path = built.checkpoint.path
+        assert path is not None
+        self._on_added(path)
+        self.jobs.message(f"{path.name} was built. {built.left_out.words}")
+
+    def _on_added(self, path: Path) -> None:
+        name = path.name.removesuffix(".cmrcnet")
+        self.refresh()
+        self.select(name)
+        self.chosen.emit(path)
+        self.jobs.message(f"{name} was added, and is chosen in the panel.")
+
+    def _on_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "A packed model", "", "Packed models (*.zip)")
+        if path:
+            self.jobs.start(_adding_file(Path(path)), self._on_added, "Adding the model", lasting=True)
+
+    def _on_address(self) -> None:
+        text, said = QInputDialog.getText(self, "Add from an address", "Address of a packed model, or of an index:")
+        if said and text.strip():
+            self.add(text.strip())
+
+    def add(self, address: str) -> None:
+        """Receive a packed model, or ask an index which it offers."""
+        from napari_cmrcnet.catalogue.index import add_address, is_index
+
+        if is_index(address):
+            self.jobs.start(_asking(address), self._on_index, "Asking the index")
+        else:
+            self.jobs.start(add_address(address), self._on_added, "Adding the model", lasting=True)
+
+    def _on_index(self, offered: Mapping[str, Any]) -> None:
+        from napari_cmrcnet.catalogue.index import add_offered
+
+        if not offered:
+            raise UserError("The index offers no model.")
+        lines = {f"{one.name}: {one.about} ({one.licence})": one for one in offered.values()}
+        line = dialogs.choose_one(self, "Models of the index", "Which model?", list(lines))
+        if line is not None:
+            # Not at once: the job that has asked is not yet at its end
+            self._later(add_offered(lines[line]))
+
+    def _later(self, job: Job[Path]) -> None:
+        from qtpy.QtCore import QTimer
+
+        QTimer.singleShot(0, lambda: self.jobs.start(job, self._on_added, "Adding the model", lasting=True))
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  Qt's name
+        """Hide, so that what is under way goes on."""
+        event.ignore()
+        self.hide()
+
+
+def _building(recipe: ModelRecipe, out: Path) -> "Job[Built]":
+    """Build; torch is imported here, in the worker."""
+    yield Progress("Making ready", 0, 0)
+    import_torch()
+    from napari_cmrcnet.catalogue.build import build
+
+    return (yield from build(recipe, out))
+
+
+def _adding_file(path: Path) -> Job[Path]:
+    yield Progress("Making ready", 0, 0)
+    from napari_cmrcnet.catalogue.index import add_file
+
+    return (yield from add_file(path))
+
+
+def _asking(address: str) -> "Job[Mapping[str, Any]]":
+    from napari_cmrcnet.catalogue.index import read_index
+    from napari_cmrcnet.common.progress import in_thread
+
+    return (yield from in_thread(lambda: read_index(address), Progress("Asking the index", 0, 0)))
