@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.ctranspath import ConvStem
 from napari_cmrcnet.benchmark.methods.eggn import eggn_loss
 from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.benchmark.methods.histogene import HisToGene
 from napari_cmrcnet.benchmark.methods.thitogene import CapsuleEncoder, DynamicConvolution, GraphAttention, THItoGene
 from napari_cmrcnet.benchmark.methods.transformer import Block
+from napari_cmrcnet.model.conv_stem import ConvStem
 
 Array = NDArray[np.float64]
 

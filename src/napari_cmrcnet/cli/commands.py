@@ -74,6 +74,7 @@ def info(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
+    from napari_cmrcnet.model.frozen_encoders import encoder_named
     from napari_cmrcnet.retrieval.card import epochs_in_words
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.slides.patches import PatchSpec
@@ -88,6 +89,9 @@ def train(options: argparse.Namespace) -> None:
     variant = options.variant or from_scratch.get(options.preset, "tuned")
     if variant == "frozen" and options.epochs:
         raise UserError("The frozen variant has no --epochs: leave it out, or train from scratch (--preset small).")
+    encoder = encoder_named(options.encoder)
+    if not encoder.package:
+        say(encoder.terms)
     asked = {
         name: getattr(options, name) for name in ("test_time_augmentation", "neighbourhood_smoothing", "k", "weighted")
     }

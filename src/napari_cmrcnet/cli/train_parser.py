@@ -44,6 +44,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "tuned)",
     )
     model.add_argument(
+        "--encoder",
+        default="efficientnet-lite0",
+        metavar="NAME",
+        help="image encoder of the frozen variant. Its weights are installed, or, of those trained on histology, read "
+        "from --weights or fetched from the model hub with your own login: uni, uni2-h, virchow2, h-optimus-0, "
+        "h-optimus-1, prov-gigapath, kaiko-s16, kaiko-s8, kaiko-b16, kaiko-b8, ctranspath (default: "
+        "efficientnet-lite0)",
+    )
+    model.add_argument(
         "--image-encoder",
         metavar="NAME",
         help="a timm model, or 'conv' for a small convolutional network (default: set by --variant)",

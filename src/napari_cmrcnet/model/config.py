@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.model.frozen_encoders import encoder_named
 
 Variant = Literal["paper", "released"]
 Distance = Literal["mse", "cosine"]
@@ -42,8 +43,8 @@ _CHOICES = {
     "reconstruction_loss": get_args(Distance),
 }
 HUB = "hf-hub:"
-FROZEN = "frozen-efficientnet-lite0"
-"""The image encoder of a `FrozenCMRCNet`: it is no part of the checkpoint, see `pretrained`."""
+FROZEN = "frozen:"
+"""Before the name of the image encoder of a `FrozenCMRCNet`: it is no part of the network, see `pretrained`."""
 OWN_ENCODERS = ("vit", "conv")  # built from the sizes in a configuration; all others have sizes of their own
 
 
@@ -59,7 +60,7 @@ class ModelConfig:
         ``"vit"``, built from the four sizes below; ``"conv"``, a small convolutional network of that ``width`` (see
         `ConvNet`), which learns more from a few hundred spots; or the name of a timm model, which has its own sizes:
         ``"vit_large_patch16_224"``, ``"swin_tiny_patch4_window7_224"``, ``"resnet50"``, ``"hf-hub:ORG/MODEL"``.
-        `FROZEN` is that of a `FrozenCMRCNet`.
+        `FROZEN` and the name of a `FrozenEncoder` is that of a `FrozenCMRCNet`.
     architecture : mapping of str to value, or None
         Of a model of the hub alone: what `timm.create_model` builds it from without asking the hub, its ``model_name``
         among it. `resolved` finds it out before a training.
@@ -132,6 +133,8 @@ class ModelConfig:
         _require("reconstruction", self.reconstruction, isinstance(self.reconstruction, bool), "true or false")
         encoder = self.image_encoder
         _require("image_encoder", encoder, isinstance(encoder, str) and bool(encoder), "the name of a timm model")
+        if self.frozen:
+            encoder_named(encoder.removeprefix(FROZEN))
         if self.architecture is not None:
             _check_architecture(encoder, self.architecture)
         if encoder == "vit":
@@ -140,6 +143,11 @@ class ModelConfig:
         if encoder == "conv":
             _require_multiple(self, "width", "layers of its encoder", 12)
         _require_multiple(self, "embedding_dim", "attention heads", FUSION_HEADS)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is of a `FrozenCMRCNet`."""
+        return self.image_encoder.startswith(FROZEN)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hyperparameters as JSON can hold them."""

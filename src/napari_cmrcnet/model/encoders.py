@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_cmrcnet.common.errors import UserError, first_line, is_out_of_memory
 from napari_cmrcnet.model.config import HUB, OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.convnet import ConvNet
-from napari_cmrcnet.model.weights import load_weights, mismatches
+from napari_cmrcnet.model.weights import load_weights, mismatches, not_fetched
 
 # timm's own function for a ViT-B/32; the preset's sizes replace its own, which are those of the paper.
 _VIT = "vit_base_patch32_224"
@@ -147,7 +147,7 @@ def resolved(config: ModelConfig) -> ModelConfig:
     try:
         known, name, arguments = load_model_config_from_hf(config.image_encoder.removeprefix(HUB))
     except Exception as error:  # the hub's, and those of whichever HTTP library it stands on
-        raise _not_fetched(config.image_encoder, error) from error
+        raise not_fetched(config.image_encoder, error) from error
     architecture = {"model_name": name, **(arguments or {}), "num_classes": 0, "in_chans": 3}
     if known.get("fixed_input_size"):
         architecture["img_size"] = config.image_size
@@ -187,16 +187,8 @@ def _fetched(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     except Exception as error:  # timm's own, the hub's, and those of whichever HTTP library it stands on
         if is_out_of_memory(error):
             raise
-        raise _not_fetched(name, error) from error
+        raise not_fetched(name, error) from error
     return model.state_dict()
-
-
-def _not_fetched(name: str, error: Exception) -> UserError:
-    return UserError(
-        f"The image encoder {name!r} could not be fetched ({first_line(error)}); check the network, and if the model "
-        "is gated, accept its terms on its page and log in with `hf auth login`, or give its downloaded file as "
-        "weights."
-    )
 
 
 def _hub_arguments(config: ModelConfig) -> dict[str, Any]:

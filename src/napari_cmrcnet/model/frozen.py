@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.config import FROZEN, ModelConfig
+from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.weights import mismatches
 
-FEATURES = 3 * 688
-"""Numbers that describe a spot, see `spot_features`."""
+BLOCKS = 3
+"""What an encoder says of a spot, see `spot_features`: of two fields of view, and of the spots around it."""
 
 
 class FrozenCMRCNet(nn.Module):
@@ -21,17 +22,18 @@ class FrozenCMRCNet(nn.Module):
     Parameters
     ----------
     config : ModelConfig
-        Its numbers of genes and of components, ``embedding_dim``.
+        Its frozen encoder, and its numbers of genes and of components, ``embedding_dim``.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_head = nn.Linear(FEATURES, config.embedding_dim)
+        features = BLOCKS * encoder_named(config.image_encoder.removeprefix(FROZEN)).width
+        self.image_head = nn.Linear(features, config.embedding_dim)
         self.gene_head = nn.Linear(config.n_genes, config.embedding_dim)
 
     def embed_features(self, features: Tensor) -> Tensor:
-        """Embed what the encoder saw (B, 2064); return (B, D), not unit length."""
+        """Embed what the encoder saw (B, 3 times its width); return (B, D), not unit length."""
         embedding: Tensor = self.image_head(features)
         return embedding
 

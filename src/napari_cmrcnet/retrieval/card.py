@@ -11,7 +11,8 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import finish_swap
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.config import FROZEN, ModelConfig
+from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.stain import Colour
@@ -20,6 +21,7 @@ from napari_cmrcnet.slides.patches import PatchSpec
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
+ENCODER = "encoder.safetensors"  # weights of a frozen encoder, where its licence lets them go along
 LARGEST_CARD = 64 * 2**20
 # What file managers leave in every folder they show.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -43,6 +45,8 @@ class Card:
         Of these sections and of those that it was validated on; ``""`` where one is unknown.
     seed, epochs : int
         Of the training.
+    encoder : EncoderEntry or None
+        The frozen encoder that the model stands on.
     preprocessing : Preprocessing
         What the model expects of its input.
     query : Query
@@ -80,6 +84,7 @@ class Card:
     patients: tuple[str, ...]
     seed: int
     epochs: int
+    encoder: EncoderEntry | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     query: Query = field(default_factory=Query)
     validation_pcc: float | None = None
@@ -128,6 +133,7 @@ class Card:
             patients=check.texts("patients"),
             seed=check.whole("seed"),
             epochs=check.whole("epochs"),
+            encoder=EncoderEntry.read(values["encoder"]),
             preprocessing=_preprocessing(preprocessing),
             query=_query(check.mapping("query")),
             validation_pcc=None if values["validation_pcc"] is None else check.number("validation_pcc"),
@@ -144,6 +150,9 @@ class Card:
         )
         if len(card.genes) != card.model.n_genes or len(set(card.genes)) != len(card.genes):
             raise UserError(f"lists {len(set(card.genes))} genes for a model of {card.model.n_genes}")
+        named = card.encoder.name if card.encoder is not None else ""
+        if card.model.frozen and card.model.image_encoder != FROZEN + named:
+            raise UserError(f"has a model on {card.model.image_encoder} and says of it that it is {named or 'none'}")
         if card.query.weighted and card.model.contrast != "clip":
             raise UserError("weighs neighbours by probabilities that a model trained without CLIP's loss does not give")
         return card
@@ -278,10 +287,9 @@ def check_files(folder: Path, card: Card) -> None:
     UserError
         If a file is missing or does not belong there. The message names it.
     """
-    if set(card.files) - {THUMBNAILS} != {MODEL, BANK}:
-        raise UserError(
-            f"{folder / CARD} lists other files than {MODEL}, {BANK} and {THUMBNAILS}; get the checkpoint again."
-        )
+    if set(card.files) - {THUMBNAILS, ENCODER} != {MODEL, BANK}:
+        known = ", ".join((MODEL, BANK, THUMBNAILS, ENCODER))
+        raise UserError(f"{folder / CARD} lists other files than {known}; get the checkpoint again.")
     for entry in sorted(folder.iterdir()):
         if entry.suffix.lower() in UNSAFE:
             raise UserError(f"{entry} does not belong in a checkpoint and may run code when opened; do not use it.")

@@ -11,10 +11,11 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
-from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, THUMBNAILS, Card, check_files, read_card
+from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, Card, check_files, read_card
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.model.pretrained import Pretrained
     from napari_cmrcnet.retrieval.weights import Model
 
 
@@ -31,6 +32,9 @@ class Checkpoint:
         Its training spots.
     thumbnail_file : Path, optional
         File of the bank spots' thumbnails, which `save` takes along.
+    encoder : Pretrained, optional
+        The frozen encoder that the model stands on; of a folder, its weights are verified when a patch is to be
+        encoded.
     path : Path, optional
         The folder that it was saved to or opened from.
     digest : str
@@ -44,6 +48,7 @@ class Checkpoint:
         bank: Bank | None = None,
         *,
         thumbnail_file: Path | None = None,
+        encoder: "Pretrained | None" = None,
         path: Path | None = None,
         digest: str = "",
     ) -> None:
@@ -52,6 +57,8 @@ class Checkpoint:
             self.model = model
         if bank is not None:
             self.bank = bank
+        if path is None:
+            self.encoder = encoder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -115,6 +122,14 @@ class Checkpoint:
             )
         return bank
 
+    @cached_property
+    def encoder(self) -> "Pretrained | None":
+        """The frozen encoder that its model stands on; None where it has none."""
+        from napari_cmrcnet.retrieval.weights import find_encoder
+
+        assert self.path is not None
+        return find_encoder(self.path, self.card)
+
     @property
     def summary(self) -> BankSummary:
         """The size of its bank and its genes; read without the bank's content, and unverified, if that is all."""
@@ -176,7 +191,7 @@ class Checkpoint:
             If the folder cannot be written, another thing has its name, or the thumbnails were changed since the
             checkpoint was opened.
         """
-        from napari_cmrcnet.retrieval.weights import write_model
+        from napari_cmrcnet.retrieval.weights import write_encoder, write_model
 
         path, model, bank = Path(path), self.model, self.bank
         if path.exists() and not (path / CARD).is_file():
@@ -187,6 +202,8 @@ class Checkpoint:
             files = {name: sha256(folder / name) for name in (MODEL, BANK)}
             if self.thumbnail_file is not None:
                 files[THUMBNAILS] = self._copy_thumbnails(self.thumbnail_file, folder / THUMBNAILS)
+            if self.encoder is not None and write_encoder(folder / ENCODER, self.encoder):
+                files[ENCODER] = sha256(folder / ENCODER)
             card = replace(self.card, files=files)
             write_json(folder / CARD, card.to_dict())
             digest = sha256(folder / CARD)

@@ -11,9 +11,9 @@ from typing import Any
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.model.config import FROZEN
 from napari_cmrcnet.retrieval.card import CARD, Card, epochs_in_words, package_versions
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
@@ -151,6 +151,8 @@ def _checkpoint(path: Path) -> Description:
         "panel": card.panel.name if card.panel else "none",
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
     }
+    if checkpoint.encoder is not None:
+        facts["weights of the encoder"] = f"{checkpoint.encoder.path} (SHA-256 {checkpoint.encoder.weights[:16]}…)"
     if card.similarity_floor is not None:
         facts["unlike the bank"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
     if card.section_colours:
@@ -168,8 +170,9 @@ def _checkpoint(path: Path) -> Description:
 
 
 def _model(card: Card) -> str:
-    if card.model.image_encoder == FROZEN:
-        return "linear heads on EfficientNet-Lite0, frozen, with weights of ImageNet (Apache-2.0)"
+    if card.encoder is not None:
+        encoder = card.encoder.encoder
+        return f"linear heads on {encoder.title}, frozen, trained on {encoder.trained_on} ({encoder.licence})"
     clip = ", CLIP's loss" if card.model.contrast == "clip" else ""
     return f"{card.model.image_encoder} ({card.model.variant} variant{clip})"
 
@@ -184,8 +187,9 @@ def _totals(card: Card) -> str:
 
 
 def _query(card: Card) -> str:
-    if card.model.image_encoder == FROZEN:
-        return "112 and 224 µm around the spot, and the 112 µm of the spots around it"
+    if card.encoder is not None:
+        near, far = (f"{spec.patch_px * spec.model_mpp:g}" for spec in fields_of(card.encoder.encoder))
+        return f"{near} and {far} µm around the spot, and the {near} µm of the spots around it"
     query = card.query
     parts = ["the mean of a patch's eight flips and turns" if query.test_time_augmentation else "the patch at the spot"]
     if query.neighbourhood_smoothing:
@@ -194,7 +198,7 @@ def _query(card: Card) -> str:
 
 
 def _colours(card: Card) -> str:
-    if card.model.image_encoder == FROZEN:
+    if card.encoder is not None:
         return "as scanned; what the encoder sees is standardised in each section"
     return "standardised in each section" if card.preprocessing.colour_normalisation else "as scanned"
 

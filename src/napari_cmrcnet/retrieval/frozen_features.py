@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.model.pretrained import PIXEL_MEAN, PIXEL_STD, WEIGHTS_SHA256, efficientnet_lite0
+from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.retrieval.encode import encode_patches
+from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import cache_key
@@ -19,11 +20,9 @@ from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_er
 Float32 = NDArray[np.float32]
 
 CACHE_VERSION = 1  # counted up when the same patch would give other features
-FIELDS = (PatchSpec(224, 0.5), PatchSpec(224, 1.0))
-"""Squares of 112 and of 224 µm around a spot: cells, and the tissue that they lie in."""
 
 
-def spot_features(section: Section, device: torch.device | str = "cpu") -> Job[Float32]:
+def spot_features(section: Section, encoder: Pretrained, device: torch.device | str = "cpu") -> Job[Float32]:
     """Describe each spot by a frozen encoder: two fields of view, and the mean of the spots around it.
 
     Each number has mean 0 and deviation 1 over the section, so that a slide's tint is taken out.
@@ -32,6 +31,8 @@ def spot_features(section: Section, device: torch.device | str = "cpu") -> Job[F
     ----------
     section : Section
         Slide and spots; counts are not read.
+    encoder : Pretrained
+        Which describes them.
     device : torch.device or str
         Where to encode what is not in the cache.
 
@@ -42,8 +43,8 @@ def spot_features(section: Section, device: torch.device | str = "cpu") -> Job[F
 
     Returns
     -------
-    float32 (n, 2064)
-        688 numbers of each field, see `LayerStatistics`, and 688 of the spots around in the smaller field.
+    float32 (n, 3 * width)
+        What the encoder says of each field, see `fields_of`, and of the spots around in the smaller one.
 
     Raises
     ------
@@ -51,25 +52,25 @@ def spot_features(section: Section, device: torch.device | str = "cpu") -> Job[F
         If patches cannot be read, the weights are missing, or the disk is full.
     """
     fields = []
-    for spec in FIELDS:
-        fields.append(_standardised((yield from _encoded(section, spec, device))))
+    for spec in fields_of(encoder.encoder):
+        fields.append(_standardised((yield from _encoded(section, spec, encoder, device))))
     near = spots_around(section)
     count = np.asarray(near.sum(axis=1), np.float32)
     around = np.where(count > 0, near @ fields[0] / np.maximum(count, 1), fields[0])
     return np.hstack([*fields, _standardised(around)])
 
 
-def _encoded(section: Section, spec: PatchSpec, device: torch.device | str) -> Job[Float32]:
-    """Encode the patches at a section's spots, float32 (n, 688), or find what was encoded before."""
-    name = f"{cache_key(section, spec)}-{WEIGHTS_SHA256[:8]}-{CACHE_VERSION}.npy"
+def _encoded(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device | str) -> Job[Float32]:
+    """Encode the patches at a section's spots, float32 (n, width), or find what was encoded before."""
+    name = f"{cache_key(section, spec)}-{encoder.key}-{CACHE_VERSION}.npy"
     path, n = cache_folder("features") / name, len(section.spots)
     if (kept := _kept(path, n)) is None:
         encoded = yield from encode_patches(
-            efficientnet_lite0(),
+            encoder.network(),
             read_patches(section.slide, section.xy, spec, section.mpp),
             n,
-            mean=PIXEL_MEAN,
-            std=PIXEL_STD,
+            mean=encoder.encoder.mean,
+            std=encoder.encoder.std,
             device=device,
         )
         if len(encoded.unreadable):

@@ -77,7 +77,8 @@ def queries_of(
         If patches cannot be read (which, and how many) or there is not enough memory.
     """
     if isinstance(checkpoint.model, FrozenCMRCNet):
-        features = yield from spot_features(section, device)
+        assert checkpoint.encoder is not None  # a frozen model has one
+        features = yield from spot_features(section, checkpoint.encoder, device)
         with torch.inference_mode():
             return checkpoint.model.cpu().embed_features(torch.from_numpy(features)).numpy()
     card = checkpoint.card

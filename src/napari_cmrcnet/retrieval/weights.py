@@ -1,5 +1,6 @@
-"""The file of a checkpoint's weights."""
+"""The files of a checkpoint's weights."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from safetensors.torch import load_file, save
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.config import FROZEN, ModelConfig
+from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
-from napari_cmrcnet.retrieval.card import CARD
+from napari_cmrcnet.model.pretrained import Pretrained, packaged
+from napari_cmrcnet.retrieval.card import CARD, ENCODER, Card
 
 Model = CMRCNet | FrozenCMRCNet
 
@@ -29,7 +31,7 @@ def read_model(path: Path, config: ModelConfig) -> Model:
         If the file is damaged, or its weights are not those of the network.
     """
     config = replace(config, reconstruction=False)
-    network = FrozenCMRCNet if config.image_encoder == FROZEN else CMRCNet
+    network = FrozenCMRCNet if config.frozen else CMRCNet
     try:
         weights = load_file(path)
     except Exception as error:  # safetensors and torch raise whatever the damaged part meets
@@ -48,3 +50,29 @@ def read_model(path: Path, config: ModelConfig) -> Model:
         model = network(config)
     model.load_inference_state(weights)
     return model.eval()
+
+
+def write_encoder(path: Path, encoder: Pretrained) -> bool:
+    """Write the weights of a frozen encoder, as safetensors; return False where they do not go along.
+
+    They do where the licence allows it and no package ships them.
+    """
+    if encoder.encoder.package or not encoder.encoder.may_be_stored:
+        return False
+    if encoder.copied:
+        shutil.copyfile(encoder.path, path)
+    else:
+        path.write_bytes(save(encoder.network().backbone.state_dict()))
+    return True
+
+
+def find_encoder(folder: Path, card: Card) -> Pretrained | None:
+    """Return the frozen encoder of a checkpoint with the place of its weights, which are not read yet."""
+    entry = card.encoder
+    if entry is None:
+        return None
+    if entry.encoder.package:
+        return replace(packaged(entry.name), weights=entry.weights)
+    if ENCODER in card.files:
+        return Pretrained(entry.encoder, folder / ENCODER, entry.weights, card.files[ENCODER])
+    return Pretrained(entry.encoder, Path(entry.source), entry.weights)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import FROZEN, ModelConfig, preset
+from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
@@ -30,7 +31,6 @@ NOT_FROZEN = {
     "validation": "--validation",
     "colour_normalisation": "--colour-normalisation",
     "query": "--k, --weighted, --test-time-augmentation and --neighbourhood-smoothing",
-    "weights": "--weights",
     "pretrained": "--pretrained",
     "model": "--image-encoder and --set",
     "batch_size": "--batch-size",
@@ -118,8 +118,10 @@ class FitConfig:
     thumbnails : bool
         Whether the checkpoint gets small pictures of the training patches, to show what a value was retrieved from.
         They are the patients' tissue, and go where the checkpoint goes.
+    encoder : str
+        Name of the frozen variant's encoder, see `frozen_encoders`.
     weights : path, optional
-        Local weights of the image encoder.
+        Local weights of the image encoder. The frozen variant fetches them from the model hub where they are not given.
     pretrained : bool
         Fetch timm's pretrained weights of the image encoder.
     model : mapping
@@ -152,6 +154,7 @@ class FitConfig:
     query: Query | None = None
     panel: Panel | None = None
     thumbnails: bool = True
+    encoder: str = DEFAULT
     weights: Path | None = None
     pretrained: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -164,8 +167,15 @@ class FitConfig:
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
+        encoder = encoder_named(self.encoder)
         if self.variant == "frozen":
             self._check_frozen()
+            if encoder.package and self.weights is not None:
+                raise UserError(f"The weights of {encoder.title} are installed; leave out --weights.")
+        elif encoder.name != DEFAULT:
+            raise UserError(
+                "A network from scratch has no frozen encoder; leave out --encoder, or choose the variant frozen."
+            )
         if not self.learning_rate > 0:
             raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
         if self.target_sum is not None:
@@ -229,7 +239,7 @@ class FitConfig:
     def model_config(self, n_genes: int) -> ModelConfig:
         """Return the settings of the network for a number of genes."""
         if self.variant == "frozen":
-            return preset("tiny", n_genes, image_encoder=FROZEN, contrast="clip", reconstruction=False)
+            return preset("tiny", n_genes, image_encoder=FROZEN + self.encoder, contrast="clip", reconstruction=False)
         tuned = self.variant == "tuned"
         settings: dict[str, Any] = {"variant": "paper", **TUNED_MODEL} if tuned else {"variant": self.variant}
         settings |= {"image_size": self.patch.patch_px, **self.model}

@@ -12,11 +12,14 @@ from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
+from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.model.pretrained import Pretrained, fetched, with_weights
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
 from napari_cmrcnet.retrieval.bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.frozen_features import FIELDS, spot_features
+from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry, feature_settings, fields_of
+from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.retrieval.similarity_floor import PERCENTILE
@@ -25,6 +28,7 @@ from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highl
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import target_of, total_genes
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.bank_evidence import training_colours
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import LEAST_SPOTS, Rows, left_out_parts
@@ -104,20 +108,22 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     spots = sum(len(section.spots) for section in sections)
     if spots < LEAST_SPOTS:
         raise UserError(f"{spots} spots are left to train on; at least {LEAST_SPOTS} are needed, and better 1,000.")
+    encoder = yield from _encoder(config)
+    patch = fields_of(encoder.encoder)[0]
     variable = highly_variable_genes(sections)
     other = config.n_top_genes != PAPER_GENES
     genes = config.genes or tuple(highly_variable_genes(sections, config.n_top_genes) if other else variable)
-    run.begin(describe(sections, config, [cache_key(section, FIELDS[0]) for section in sections], genes), resume)
+    run.begin(describe(sections, config, [cache_key(section, patch) for section in sections], genes), resume)
     if not run.out.exists():
         targets = [target_of(section.spots, config.preprocessing.target_sum) for section in sections]
-        training = yield from _training(sections, genes, targets, config.device)
+        training = yield from _training(sections, genes, targets, encoder, config.device)
         settings, floor = yield from _chosen(training, left_out_parts(sections), config.seed)
         yield Progress("Solving", 0, 1)
         model = _model(training, settings, config)
         yield Progress("Solving", 1, 1)
         thumbnails = run.path / THUMBNAILS if config.thumbnails else None
         if thumbnails is not None:
-            yield from _write_thumbnails(sections, thumbnails)
+            yield from _write_thumbnails(sections, patch, thumbnails)
         card = Card(
             model=model.config,
             genes=tuple(genes),
@@ -125,6 +131,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             patients=tuple(dict.fromkeys(section.patient for section in sections)),
             seed=config.seed,
             epochs=0,
+            encoder=_entry(encoder),
             preprocessing=config.preprocessing,
             query=Query(k=settings.k, weighted=settings.temperature is not None),
             panel=config.panel,
@@ -135,9 +142,23 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
         )
         bank = build_bank(model, sections, genes, target_sums=targets)
-        Checkpoint(card, model, bank, thumbnail_file=thumbnails).save(run.out)
+        Checkpoint(card, model, bank, thumbnail_file=thumbnails, encoder=encoder).save(run.out)
     run.tidy()
     return Checkpoint.load(run.out)
+
+
+def _encoder(config: FitConfig) -> Job[Pretrained]:
+    """Return the encoder with its weights; those that are neither installed nor given are fetched."""
+    encoder = encoder_named(config.encoder)
+    if encoder.package or config.weights is not None:
+        return with_weights(config.encoder, config.weights)
+    yield Progress(f"Fetching the weights of {encoder.title}", 0, 0)
+    return fetched(config.encoder)
+
+
+def _entry(encoder: Pretrained) -> EncoderEntry:
+    source = "" if encoder.encoder.may_be_stored else str(encoder.path)
+    return EncoderEntry(encoder.encoder.name, encoder.weights, source, feature_settings(encoder.encoder))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +176,11 @@ class _Training:
 
 
 def _training(
-    sections: Sequence[Section], genes: Sequence[str], targets: Sequence[float], device: str
+    sections: Sequence[Section], genes: Sequence[str], targets: Sequence[float], encoder: Pretrained, device: str
 ) -> Job[_Training]:
     features, chosen = [], choose_device(device)
     for section in sections:
-        features.append((yield from spot_features(section, chosen)))
+        features.append((yield from spot_features(section, encoder, chosen)))
     expression = [
         expression_of(section.spots, genes, target).toarray() for section, target in zip(sections, targets, strict=True)
     ]
@@ -244,10 +265,10 @@ def _model(training: _Training, settings: Settings, config: FitConfig) -> Frozen
     return model.eval()
 
 
-def _write_thumbnails(sections: Sequence[Section], path: Path) -> Job[None]:
+def _write_thumbnails(sections: Sequence[Section], patch: PatchSpec, path: Path) -> Job[None]:
     patches = []
     for section in sections:
-        patches.append((yield from patch_cache(section, FIELDS[0])))
+        patches.append((yield from patch_cache(section, patch)))
     blocks = (
         np.array(of_section[start : start + THUMBNAILS_A_STEP])
         for of_section in patches

@@ -12,6 +12,7 @@ from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.metrics import TOP, heg, hvg, pcc
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.data import left_out_parts
@@ -47,9 +48,9 @@ class FrozenRidge:
 
     def fit(self, task: Task) -> Job["FrozenPredictor"]:
         """Describe the training spots, choose rank and penalty, and fit."""
-        device, blocks = choose_device(task.device), []
+        device, encoder, blocks = choose_device(task.device), packaged(), []
         for section in task.training:
-            blocks.append((yield from spot_features(section, device)))
+            blocks.append((yield from spot_features(section, encoder, device)))
         features = np.concatenate(blocks).astype(np.float64)
         expression = training_expression(task).astype(np.float64)
         scores = np.zeros((len(self.penalties), len(self.ranks)))
@@ -61,7 +62,7 @@ class FrozenRidge:
         penalty, rank = np.unravel_index(int(np.argmax(scores)), scores.shape)
         fitted = reduced_rank_ridge(features, expression, self.penalties[penalty], [self.ranks[rank]], task.seed)[0]
         note = f"Frozen features: rank {self.ranks[rank]}, penalty {self.penalties[penalty]:g} a feature."
-        return FrozenPredictor(fitted, device, (note,))
+        return FrozenPredictor(fitted, encoder, device, (note,))
 
     def _scores(self, features: Array, expression: Array, part: NDArray[np.int64], task: Task) -> Array:
         """Score each penalty and rank on a part of the spots, trained on the others."""
@@ -85,10 +86,11 @@ class FrozenPredictor:
     """A fitted map from features of the frozen encoder."""
 
     fitted: ReducedRank
+    encoder: Pretrained
     device: torch.device
     notes: tuple[str, ...]
 
     def predict(self, section: Section) -> Job[Float32]:
         """Describe the spots and predict from that."""
-        features = yield from spot_features(section, self.device)
+        features = yield from spot_features(section, self.encoder, self.device)
         return self.fitted.predict(features).astype(np.float32)

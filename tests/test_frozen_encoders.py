@@ -1,0 +1,273 @@
+"""Encoders that are not trained: what is known of them, where their weights come from, and what a checkpoint keeps."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import timm
+import torch
+from huggingface_hub import constants
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors.torch import save_file
+
+from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.cache import cache_folder
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.model import frozen_encoders as listed
+from napari_cmrcnet.model import pretrained
+from napari_cmrcnet.model.frozen_encoders import FrozenEncoder, encoder_named, frozen_encoders
+from napari_cmrcnet.model.pretrained import fetched, with_weights
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.describe import describe
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.fit import fit
+
+HUB_FILE = "model.safetensors"
+SMALL = FrozenEncoder(
+    "small",
+    "Small ViT",
+    "histology",
+    "CC-BY-NC-ND-4.0",
+    gated=True,
+    hub="someone/small",
+    may_be_stored=False,
+    px=64,
+    mpp=0.5,
+    mean=(0.7, 0.6, 0.7),
+    std=(0.2, 0.2, 0.2),
+    pooling="class and patches",
+    width=128,
+    architecture={"model_name": "test_vit", "img_size": 64, "reg_tokens": 2, "mlp_layer": "SwiGLUPacked"},
+)
+
+
+@pytest.fixture
+def encoders(monkeypatch: pytest.MonkeyPatch) -> dict[str, FrozenEncoder]:
+    """Return the list, to which a test may add."""
+    known = {**frozen_encoders(), "small": SMALL, "free": replace(SMALL, name="free", may_be_stored=True, hub="")}
+    monkeypatch.setattr(listed, "frozen_encoders", lambda: known)
+    return known
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(3)
+    path = tmp_path / "downloads" / HUB_FILE
+    path.parent.mkdir()
+    save_file(small_vit().state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def sections(
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Section],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[Section]:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    return [open_small(*write_section(tmp_path, name, seed, 4), name=name) for seed, name in enumerate("ABC")]
+
+
+def small_vit() -> Any:
+    model = timm.create_model(
+        "test_vit", img_size=64, reg_tokens=2, mlp_layer=timm.layers.SwiGLUPacked, num_classes=0, pretrained=False
+    )
+    return model.eval()
+
+
+PUBLISHED = {  # millions of parameters, as the model cards and lazyslide-models have them
+    "uni": 303.4,
+    "uni2-h": 681.4,
+    "virchow2": 631.2,
+    "h-optimus-0": 1134.8,
+    "h-optimus-1": 1134.8,
+    "prov-gigapath": 1134.9,
+    "kaiko-s16": 21.7,
+    "kaiko-s8": 21.7,
+    "kaiko-b16": 85.8,
+    "kaiko-b8": 85.8,
+    "ctranspath": 27.5,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_architectures_have_the_published_sizes(name: str) -> None:
+    encoder = encoder_named(name)
+    with torch.device("meta"):
+        backbone = pretrained._backbone(encoder)
+    millions = sum(value.numel() for value in backbone.parameters()) / 1e6
+    assert millions == pytest.approx(PUBLISHED[name], rel=0.002)
+    times = 2 if encoder.pooling == "class and patches" else 1
+    assert encoder.width == times * backbone.num_features
+
+
+def test_the_list_names_licence_and_gate() -> None:
+    assert set(frozen_encoders()) == {*PUBLISHED, "efficientnet-lite0"}
+    assert encoder_named("uni").terms == (
+        "UNI: trained on histology, licence CC-BY-NC-ND-4.0; its page asks for a login and for consent to its terms, "
+        "https://huggingface.co/MahmoodLab/UNI."
+    )
+    not_free = [one for one in frozen_encoders().values() if "NC" in one.licence or "non-commercial" in one.licence]
+    assert not_free
+    assert not any(one.may_be_stored for one in not_free)
+    with pytest.raises(UserError, match="There is no encoder 'unii'; choose one of efficientnet-lite0, uni,"):
+        encoder_named("unii")
+
+
+@pytest.mark.parametrize("pooling", ["class", "class and patches", "patches"])
+def test_tokens_are_pooled_as_published(encoders: dict[str, FrozenEncoder], weights: Path, pooling: Any) -> None:
+    encoders["small"] = replace(SMALL, pooling=pooling)
+    network = with_weights("small", weights).network()
+    own = small_vit()
+    own.load_state_dict(network.backbone.state_dict())
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        tokens, maps = own.forward_intermediates(pixels, norm=True)
+        patches = maps[-1].mean(dim=(2, 3))
+        expected = {"class": [tokens[:, 0]], "patches": [patches], "class and patches": [tokens[:, 0], patches]}
+        torch.testing.assert_close(network.embed_image(pixels), torch.cat(expected[pooling], dim=1))
+
+
+def trained(sections: list[Section], out: Path, name: str, weights: Path | None) -> Checkpoint:
+    return finish(fit(sections[:2], FitConfig(variant="frozen", encoder=name, weights=weights), out))
+
+
+def forget_features() -> None:
+    shutil.rmtree(cache_folder("features"))
+
+
+def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
+    sections: list[Section],
+    tmp_path: Path,
+    encoders: dict[str, FrozenEncoder],
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "m.cmrcnet"
+    checkpoint = trained(sections, out, "small", weights)
+    assert not list(out.glob("encoder*"))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: pytest.fail("a download"))
+    first = finish(predict(sections[2], checkpoint, device="cpu"))
+    facts = describe(out).facts
+    assert facts["model"] == "linear heads on Small ViT, frozen, trained on histology (CC-BY-NC-ND-4.0)"
+    assert facts["asked with"].startswith("32 and 64 µm around the spot")
+    assert str(weights) in facts["weights of the encoder"]
+
+    content = weights.read_bytes()
+    forget_features()
+    weights.unlink()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match=r"is missing\. The model stands on them.*hf download someone/small"):
+        finish(predict(sections[2], Checkpoint.load(out), device="cpu"))
+    there = tmp_path / "hub" / "models--someone--small"
+    (there / "refs").mkdir(parents=True)
+    (there / "refs" / "main").write_text("abc")
+    (there / "snapshots" / "abc").mkdir(parents=True)
+    (there / "snapshots" / "abc" / HUB_FILE).write_bytes(content)
+    again = finish(predict(sections[2], Checkpoint.load(out), device="cpu"))
+    np.testing.assert_array_equal(again.neighbours, first.neighbours)
+
+    forget_features()
+    save_file({name: value + 1e-3 for name, value in small_vit().state_dict().items()}, weights)
+    with pytest.raises(UserError, match="is not the file of weights of Small ViT that is known"):
+        finish(predict(sections[2], Checkpoint.load(out), device="cpu"))
+
+
+def test_weights_that_may_be_passed_on_go_along(
+    sections: list[Section], tmp_path: Path, encoders: dict[str, FrozenEncoder], weights: Path
+) -> None:
+    checkpoint = trained(sections, tmp_path / "m.cmrcnet", "free", weights)
+    first = finish(predict(sections[2], checkpoint, device="cpu"))
+    forget_features()
+    weights.unlink()
+    moved = Checkpoint.load(tmp_path / "m.cmrcnet").save(tmp_path / "n.cmrcnet")
+    shutil.rmtree(tmp_path / "m.cmrcnet")
+    again = finish(predict(sections[2], moved, device="cpu"))
+    np.testing.assert_array_equal(again.neighbours, first.neighbours)
+    np.testing.assert_array_equal(again.similarity, first.similarity)
+
+    forget_features()
+    copied = tmp_path / "n.cmrcnet" / "encoder.safetensors"
+    content = bytearray(copied.read_bytes())
+    content[-1] ^= 1
+    copied.write_bytes(content)
+    with pytest.raises(UserError, match="is not the file of weights"):
+        finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), device="cpu"))
+    copied.unlink()
+    with pytest.raises(UserError, match="is missing; copy the whole checkpoint again"):
+        finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), device="cpu"))
+
+
+def test_features_of_other_weights_are_others(
+    sections: list[Section], tmp_path: Path, encoders: dict[str, FrozenEncoder], weights: Path
+) -> None:
+    trained(sections, tmp_path / "m.cmrcnet", "small", weights)
+    kept = set(cache_folder("features").iterdir())
+    encoders["small"] = replace(SMALL, mean=(0.5, 0.5, 0.5))
+    trained(sections, tmp_path / "n.cmrcnet", "small", weights)
+    assert len(set(cache_folder("features").iterdir())) == 2 * len(kept)
+    with pytest.raises(UserError, match="uses the encoder small with other settings"):
+        Checkpoint.load(tmp_path / "m.cmrcnet")
+
+
+def test_train_says_licence_and_gate_before_it_fetches(
+    sections: list[Section],
+    tmp_path: Path,
+    encoders: dict[str, FrozenEncoder],
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [f"{one.name},{one.slide.path},{one.spots.uns['cmrcnet']['path']},P,0.5" for one in sections[:2]]
+    sheet = tmp_path / "sections.csv"
+    sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
+    said: list[str] = []
+
+    def download(hub: str, file: str) -> str:
+        said.append(" ".join(capsys.readouterr().out.split()))
+        if file == HUB_FILE:
+            raise EntryNotFoundError("no such file")
+        assert (hub, file) == ("someone/small", "pytorch_model.bin")
+        bin_file = weights.with_name("pytorch_model.bin")
+        torch.save(small_vit().state_dict(), bin_file)
+        return str(bin_file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    out = tmp_path / "m.cmrcnet"
+    command = ["train", str(sheet), "--out", str(out), "--device", "cpu", "--encoder"]
+    assert main([*command, "small"]) == 0
+    assert "licence CC-BY-NC-ND-4.0; its page asks for a login" in said[0]
+    entry = Checkpoint.load(out).card.encoder
+    assert entry is not None
+    assert (entry.name, entry.settings["fields"]) == ("small", [[64, 0.5], [64, 1.0]])
+
+    def refused(*_: object) -> str:
+        raise LocalEntryNotFoundError("401 Client Error. Access to model someone/small is restricted.")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refused)
+    with pytest.raises(UserError, match=r"accept its terms on its page and log in with `hf auth login`"):
+        fetched("small")
+    with pytest.raises(UserError, match=r"Small ViT is not at the model hub; give the file of its weights \(--weights"):
+        fetched("free")
+    assert main(["train", str(sheet), "--out", str(tmp_path / "n.cmrcnet"), "--encoder", "nothing"]) == 1
+    assert "There is no encoder 'nothing'" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_does_not_go_together_is_refused(weights: Path, encoders: dict[str, FrozenEncoder]) -> None:
+    with pytest.raises(UserError, match="EfficientNet-Lite0 are installed; leave out --weights"):
+        FitConfig(variant="frozen", weights=weights)
+    with pytest.raises(UserError, match="A network from scratch has no frozen encoder"):
+        FitConfig(variant="paper", encoder="small")
+    with pytest.raises(UserError, match="does not fit the image encoder 'ctranspath'"):
+        with_weights("ctranspath", weights).network()
+    with pytest.raises(UserError, match="Small ViT needs its weights"):
+        with_weights("small", None)
