@@ -267,7 +267,7 @@ def test_what_does_not_go_together_is_refused(weights: Path, encoders: dict[str,
         FitConfig(variant="frozen", weights=weights)
     with pytest.raises(UserError, match="A network from scratch has no frozen encoder"):
         FitConfig(variant="paper", encoder="small")
-    with pytest.raises(UserError, match="does not fit the image encoder 'ctranspath'"):
-        with_weights("ctranspath", weights).network()
+    with pytest.raises(UserError, match="does not fit the image encoder 'kaiko-s16'"):
+        with_weights("kaiko-s16", weights).network()
     with pytest.raises(UserError, match="Small ViT needs its weights"):
         with_weights("small", None)
