@@ -26,6 +26,7 @@ from napari_cmrcnet.model.pretrained import fetched, with_weights
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
@@ -156,7 +157,7 @@ def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
     checkpoint = trained(sections, out, "small", weights)
     assert not list(out.glob("encoder*"))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: pytest.fail("a download"))
-    first = finish(predict(sections[2], checkpoint, device="cpu"))
+    first = finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
     facts = describe(out).facts
     assert facts["model"] == "linear heads on Small ViT, frozen, trained on histology (CC-BY-NC-ND-4.0)"
     assert facts["asked with"].startswith("32 and 64 µm around the spot")
@@ -167,31 +168,31 @@ def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
     weights.unlink()
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(UserError, match=r"is missing\. The model stands on them.*hf download someone/small"):
-        finish(predict(sections[2], Checkpoint.load(out), device="cpu"))
+        finish(predict(sections[2], Checkpoint.load(out), PredictConfig(device="cpu")))
     there = tmp_path / "hub" / "models--someone--small"
     (there / "refs").mkdir(parents=True)
     (there / "refs" / "main").write_text("abc")
     (there / "snapshots" / "abc").mkdir(parents=True)
     (there / "snapshots" / "abc" / HUB_FILE).write_bytes(content)
-    again = finish(predict(sections[2], Checkpoint.load(out), device="cpu"))
+    again = finish(predict(sections[2], Checkpoint.load(out), PredictConfig(device="cpu")))
     np.testing.assert_array_equal(again.neighbours, first.neighbours)
 
     forget_features()
     save_file({name: value + 1e-3 for name, value in small_vit().state_dict().items()}, weights)
     with pytest.raises(UserError, match="is not the file of weights of Small ViT that is known"):
-        finish(predict(sections[2], Checkpoint.load(out), device="cpu"))
+        finish(predict(sections[2], Checkpoint.load(out), PredictConfig(device="cpu")))
 
 
 def test_weights_that_may_be_passed_on_go_along(
     sections: list[Section], tmp_path: Path, encoders: dict[str, FrozenEncoder], weights: Path
 ) -> None:
     checkpoint = trained(sections, tmp_path / "m.cmrcnet", "free", weights)
-    first = finish(predict(sections[2], checkpoint, device="cpu"))
+    first = finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
     forget_features()
     weights.unlink()
     moved = Checkpoint.load(tmp_path / "m.cmrcnet").save(tmp_path / "n.cmrcnet")
     shutil.rmtree(tmp_path / "m.cmrcnet")
-    again = finish(predict(sections[2], moved, device="cpu"))
+    again = finish(predict(sections[2], moved, PredictConfig(device="cpu")))
     np.testing.assert_array_equal(again.neighbours, first.neighbours)
     np.testing.assert_array_equal(again.similarity, first.similarity)
 
@@ -201,10 +202,10 @@ def test_weights_that_may_be_passed_on_go_along(
     content[-1] ^= 1
     copied.write_bytes(content)
     with pytest.raises(UserError, match="is not the file of weights"):
-        finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), device="cpu"))
+        finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), PredictConfig(device="cpu")))
     copied.unlink()
     with pytest.raises(UserError, match="is missing; copy the whole checkpoint again"):
-        finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), device="cpu"))
+        finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), PredictConfig(device="cpu")))
 
 
 def test_features_of_other_weights_are_others(

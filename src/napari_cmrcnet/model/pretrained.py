@@ -217,4 +217,5 @@ def _backbone(encoder: FrozenEncoder) -> Any:
         name: parts.get(value, value) if isinstance(value, str) else value
         for name, value in encoder.architecture.items()
     }
-    return timm.create_model(**architecture, num_classes=0, pretrained=False)
+    classes = {} if encoder.package else {"num_classes": 0}  # the packages' weights have their classifier
+    return timm.create_model(**architecture, **classes, pretrained=False)
