@@ -16,7 +16,7 @@ from napari_cmrcnet.benchmark.methods.method import METHODS, Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.model.pretrained import Pretrained, packaged
+from napari_cmrcnet.model.pretrained import FrozenNetwork, Pretrained, packaged
 from napari_cmrcnet.retrieval import frozen_features as features
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
@@ -92,12 +92,13 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[S
         with torch.inference_mode():
             layers = network.forward_intermediates(x, indices=[2, 3], intermediates_only=True)  # timm's own way
         expected = np.hstack([f(layer, (2, 3)).numpy() for layer in layers for f in (torch.mean, torch.std)])
-        fields.append(finish(features._encoded(section, spec, packaged(), "cpu")).astype(np.float64))
+        fields.append(finish(features._encoded(section, spec, packaged(), torch.device("cpu"))).astype(np.float64))
         assert [layer.shape[1] for layer in layers] == [40, 112]
         np.testing.assert_allclose(fields[-1][:, :304], expected, rtol=1e-3, atol=1e-4)
 
     def standard(values: np.ndarray) -> np.ndarray:
-        return (values - values.mean(axis=0)) / values.std(axis=0)
+        deviation = values.std(axis=0)  # 0 where half precision tells no spot from another
+        return (values - values.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
 
     near = spots_around(section).toarray() > 0
     around = np.array([standard(fields[0])[one].mean(axis=0) for one in near])
@@ -110,10 +111,42 @@ def test_a_section_is_encoded_once(sections: list[Section], monkeypatch: pytest.
     first = finish(spot_features(sections[0], packaged()))
     monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
     np.testing.assert_array_equal(finish(spot_features(sections[0], packaged())), first)
-    (path, _) = sorted((Path(features.cache_folder("features"))).iterdir())
+    kept = features._encoded(sections[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
+    assert isinstance(values := finish(kept), np.memmap)
+    assert (values.shape, values.dtype) == ((16, packaged().encoder.width), np.float16)
+    (path, _) = sorted(Path(features.cache_folder("features")).glob("*.npy"))
     path.write_bytes(b"damaged")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
         finish(spot_features(sections[0], packaged()))
+
+
+def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
+    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    own = FrozenNetwork.embed_image
+
+    def counted(network: FrozenNetwork, pixels: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(pixels))
+        return own(network, pixels)
+
+    monkeypatch.setattr(FrozenNetwork, "embed_image", counted)
+    first = finish(METHODS["frozen"]().fit(Task(tuple(sections[:2]), GENES)))
+    finish(first.predict(sections[2]))
+    assert sum(encoded) == 2 * 3 * 16  # two fields of three sections
+    for seed in (0, 1):  # another method, another seed, and what the window does
+        checkpoint = solved(sections[:2], tmp_path / str(seed), seed=seed)
+        finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
+    solved(sections[1:], tmp_path / "fold")
+    assert sum(encoded) == 2 * 3 * 16
+
+
+def test_features_too_large_for_half_precision_stay_finite(
+    sections: list[Section], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = FrozenNetwork.embed_image
+    monkeypatch.setattr(FrozenNetwork, "embed_image", lambda network, pixels: own(network, pixels) * 1e9)
+    assert np.isfinite(finish(spot_features(sections[0], packaged()))).all()
 
 
 @pytest.mark.parametrize("spots", [40, 12])

@@ -1,5 +1,6 @@
 """Patches to embeddings."""
 
+import os
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -17,6 +18,13 @@ from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
 from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.slides.patches import PatchBatch
+
+GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read them
+
+
+def readers(device: torch.device) -> int:
+    """Return how many threads are to read patches for a device."""
+    return 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
 
 
 class ImageEmbedder(Protocol):

@@ -7,19 +7,24 @@ import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.pretrained import Pretrained
-from napari_cmrcnet.retrieval.encode import encode_patches
+from napari_cmrcnet.retrieval.encode import encode_patches, readers
 from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import cache_key
 from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
 
+Float16 = NDArray[np.float16]
 Float32 = NDArray[np.float32]
 
-CACHE_VERSION = 1  # counted up when the same patch would give other features
+LARGEST = float(np.finfo(np.float16).max)
+NEARLY_NONE = 1e-6  # deviation of a feature that is the same everywhere but for rounding
+CACHE_VERSION = 2  # counted up when the same patch would give other features
 
 
 def spot_features(section: Section, encoder: Pretrained, device: torch.device | str = "cpu") -> Job[Float32]:
@@ -51,7 +56,7 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
     UserError
         If patches cannot be read, the weights are missing, or the disk is full.
     """
-    fields = []
+    fields, device = [], torch.device(device)
     for spec in fields_of(encoder.encoder):
         fields.append(_standardised((yield from _encoded(section, spec, encoder, device))))
     near = spots_around(section)
@@ -60,39 +65,50 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
     return np.hstack([*fields, _standardised(around)])
 
 
-def _encoded(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device | str) -> Job[Float32]:
-    """Encode the patches at a section's spots, float32 (n, width), or find what was encoded before."""
+def _encoded(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
+    """Encode the patches at a section's spots, or find what was encoded before; a memory map, float16 (n, width)."""
     name = f"{cache_key(section, spec)}-{encoder.key}-{CACHE_VERSION}.npy"
-    path, n = cache_folder("features") / name, len(section.spots)
-    if (kept := _kept(path, n)) is None:
-        encoded = yield from encode_patches(
-            encoder.network(),
-            read_patches(section.slide, section.xy, spec, section.mpp),
-            n,
-            mean=encoder.encoder.mean,
-            std=encoder.encoder.std,
-            device=device,
-        )
-        if len(encoded.unreadable):
-            raise unreadable_error(section.slide, section.spots.obs_names[encoded.unreadable].tolist(), n)
-        kept = encoded.embeddings
-        with atomic_file(path) as temporary, open(temporary, "wb") as stream:
-            np.save(stream, kept, allow_pickle=False)
-        trim_cache("features")
+    path, shape = cache_folder("features") / name, (len(section.spots), encoder.encoder.width)
+    if (kept := _kept(path, shape)) is None:
+        with (yield from when_free(path)):
+            if (kept := _kept(path, shape)) is None:  # another process may have encoded them meanwhile
+                features = yield from _encode(section, spec, encoder, device)
+                with atomic_file(path) as temporary, open(temporary, "wb") as stream:
+                    np.save(stream, features, allow_pickle=False)
+                trim_cache("features")
+                kept = _kept(path, shape)
+    if kept is None:
+        raise UserError(f"{path} was removed while it was read; start again.")
     mark_used(path)
     return kept
 
 
-def _kept(path: Path, n: int) -> Float32 | None:
+def _encode(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
+    encoded = yield from encode_patches(
+        encoder.network(),
+        read_patches(section.slide, section.xy, spec, section.mpp, threads=readers(device)),
+        len(section.spots),
+        mean=encoder.encoder.mean,
+        std=encoder.encoder.std,
+        device=device,
+    )
+    if len(encoded.unreadable):
+        names = section.spots.obs_names[encoded.unreadable].tolist()
+        raise unreadable_error(section.slide, names, len(section.spots))
+    return encoded.embeddings.clip(-LARGEST, LARGEST).astype(np.float16)
+
+
+def _kept(path: Path, shape: tuple[int, int]) -> Float16 | None:
     try:
-        features: Float32 = np.load(path)
+        features: Float16 = np.load(path, mmap_mode="r")
     except (OSError, ValueError):  # absent, or not what was written
         return None
-    return features if features.ndim == 2 and len(features) == n and features.dtype == np.float32 else None
+    return features if features.shape == shape and features.dtype == np.float16 else None
 
 
 def _standardised(features: NDArray[np.floating]) -> Float32:
-    values = features.astype(np.float64)
-    deviation = values.std(axis=0)
-    standardised = (values - values.mean(axis=0)) / np.where(deviation > 1e-9, deviation, 1)
-    return np.asarray(standardised, np.float32)
+    values = features.astype(np.float32)
+    values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = np.sqrt(np.square(values).mean(axis=0, dtype=np.float64)).astype(np.float32)
+    values /= np.where(deviation > NEARLY_NONE, deviation, 1)
+    return values

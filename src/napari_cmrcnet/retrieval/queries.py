@@ -1,6 +1,5 @@
 """From the patches of a section to what the bank is asked with, alike for a new section and for those trained on."""
 
-import os
 from collections.abc import Generator
 
 import numpy as np
@@ -12,7 +11,7 @@ from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.encode import Encoded, encode_patches
+from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, readers
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
 from napari_cmrcnet.retrieval.search import unit_length
@@ -22,8 +21,6 @@ from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_
 from napari_cmrcnet.slides.patches import PatchBatch, read_patches, unreadable_error
 
 Float32 = NDArray[np.float32]
-
-GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read them
 
 
 def section_colours(section: Section, preprocessing: Preprocessing, threads: int) -> Job[PatchColours]:
@@ -82,7 +79,7 @@ def queries_of(
         with torch.inference_mode():
             return checkpoint.model.cpu().embed_features(torch.from_numpy(features)).numpy()
     card = checkpoint.card
-    threads = 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
+    threads = readers(device)
     batch_size = max(1, batch_size // len(SYMMETRIES)) if card.query.test_time_augmentation else batch_size
     colours = yield from section_colours(section, card.preprocessing, threads)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
