@@ -270,7 +270,7 @@ def test_stnet_loss_sums_over_spots_and_averages_over_genes() -> None:
 
 
 def test_stnet_starts_at_the_training_mean(sections: tuple[Section, ...]) -> None:
-    network = STNetwork("test_resnet", task(sections)).eval()
+    network = STNetwork(STNet(encoder="test_resnet"), task(sections)).eval()
     mean = torch.linspace(0, 3, 24)
     network.start_at(mean)
     predicted = network(torch.randn(5, 3, 32, 32))

@@ -11,7 +11,8 @@ import pytest
 import timm
 import torch
 
-from napari_cmrcnet.benchmark.methods import frozen_ridge
+from napari_cmrcnet.benchmark.method_list import choose
+from napari_cmrcnet.benchmark.methods import frozen_inputs, frozen_ridge
 from napari_cmrcnet.benchmark.methods.method import METHODS, Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
@@ -139,6 +140,60 @@ def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
         finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
     solved(sections[1:], tmp_path / "fold")
     assert sum(encoded) == 2 * 3 * 16
+
+
+@pytest.mark.parametrize("method", ["frozen", "bleep", "stnet-adam", "cmrcnet-frozen"])
+def test_compared_methods_stand_on_kept_features(
+    sections: list[Section], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for section in sections:
+        finish(spot_features(section, packaged()))
+    monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
+    choice = choose((f"{method}@{packaged().encoder.name}",), {"ks": (5,)})[0]
+    assert choice.name == f"{method}@{packaged().encoder.name}"
+    made = choice.make(tmp_path)
+    assert made.encoder_weights == "none"
+    assert made.title in TITLES
+    predictor = finish(made.fit(Task(tuple(sections[:2]), GENES, epochs=2)))
+    assert not any("scratch" in note for note in predictor.notes)
+    predicted = finish(predictor.predict(sections[2]))
+    assert predicted.shape == (16, len(GENES))
+    assert np.isfinite(predicted).all()
+
+
+TITLES = (
+    "Frozen EfficientNet-Lite0, ridge",
+    "BLEEP on EfficientNet-Lite0",
+    "ST-Net (Adam) on EfficientNet-Lite0",
+    "CMRCNet (frozen)",
+)
+
+
+@pytest.mark.parametrize(("method", "settings"), [("stnet-adam", {"learning_rate": 0.01}), ("bleep", {"ks": (3,)})])
+def test_heads_learn_what_the_features_tell(
+    sections: list[Section], method: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in(section: Section, *_: object) -> Any:
+        yield Progress("Encoding", 1, 1)
+        told = np.zeros((16, 3 * packaged().encoder.width), np.float32)
+        told[:, :24] = expression_of(section.spots, GENES).toarray()
+        return told
+
+    monkeypatch.setattr(frozen_inputs, "spot_features", stand_in)
+    made = METHODS[method](frozen_encoder=packaged().encoder.name, **settings)
+    predictor = finish(made.fit(Task(tuple(sections[:2]), GENES, epochs=150)))
+    predicted, measured = finish(predictor.predict(sections[2])), expression_of(sections[2].spots, GENES).toarray()
+    found = [np.corrcoef(predicted[:, gene], measured[:, gene])[0, 1] for gene in range(24)]
+    assert np.nanmean(found) > 0.5
+
+
+def test_only_methods_with_an_image_encoder_stand_on_another() -> None:
+    with pytest.raises(UserError, match="The method ridge stands on no frozen encoder"):
+        choose(("ridge@uni",), {"ks": (5,)})
+    with pytest.raises(UserError, match="There is no encoder 'unii'"):
+        choose(("bleep@unii",), {"ks": (5,)})
+    with pytest.raises(UserError, match="The method bleep@uni needs weights of its encoder"):
+        choose(("bleep@uni",), {"ks": (5,)})
 
 
 def test_features_too_large_for_half_precision_stay_finite(

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.method_list import CMRCNET, KS
+from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -39,6 +41,8 @@ class CMRCNetMethod:
         Neighbours behind a value, all counting alike, an output each; none: one output, as the checkpoint has it.
     model : mapping
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
+    frozen_encoder : str
+        Of the frozen variant: name of the `FrozenEncoder`.
     name, title : str
         As of every method.
     """
@@ -48,13 +52,19 @@ class CMRCNetMethod:
     variant: Variant = "paper"
     ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
+    frozen_encoder: str = DEFAULT
     name: str = CMRCNET
-    encoder_weights: EncoderWeights = "optional"
 
     @property
     def title(self) -> str:
-        """In tables."""
-        return f"CMRCNet ({self.variant})" if self.variant in ("tuned", "frozen") else "CMRCNet"
+        """In tables; a frozen encoder is named where it is not the default."""
+        own = f"CMRCNet ({self.variant})" if self.variant in ("tuned", "frozen") else "CMRCNet"
+        return own if self.frozen_encoder == DEFAULT else f"{own} on {encoder_named(self.frozen_encoder).title}"
+
+    @property
+    def encoder_weights(self) -> EncoderWeights:
+        """Whether a file of weights may or must be given."""
+        return weights_of(self.frozen_encoder) if self.variant == "frozen" else "optional"
 
     def fit(self, task: Task) -> Job["CMRCNetPredictor"]:
         """Train on the task's sections and genes; a training that stands is loaded."""
@@ -73,6 +83,7 @@ class CMRCNetMethod:
             patch=PatchSpec() if self.variant == "frozen" else task.patch,
             genes=task.genes,
             thumbnails=False,
+            encoder=self.frozen_encoder,
             weights=task.weights,
             model=self.model,
         )

@@ -9,6 +9,7 @@ from typing import Any
 from napari_cmrcnet.benchmark.methods.method import METHODS, Method
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.model.frozen_encoders import encoder_named
 
 _sha256 = lru_cache(sha256)  # of a file that many runs start from
 
@@ -94,6 +95,10 @@ ABLATION = _ablation()
 _TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}
 _FROZEN: Mapping[str, Any] = {"variant": "frozen", "ks": ()}
 
+ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam")
+"""Methods that can stand on a frozen encoder: ``METHOD@ENCODER``."""
+AT = "@"
+
 DEPTH = "depth"
 """Predicts a spot's log total for every gene: its values are no expression, their correlations count."""
 CEILING = "ceiling"
@@ -132,18 +137,18 @@ def choose(
         use for those that are given.
     """
     weights = weights or {}
-    if unknown := [name for name in (*names, *filter(None, weights)) if name not in known_methods()]:
-        raise UserError(f"There is no method {unknown[0]!r}; choose among {', '.join(known_methods())}.")
+    for name in (*names, *filter(None, weights)):
+        _check_known(name)
     if repeated := sorted({name for name in names if list(names).count(name) > 1}):
         raise UserError(f"The method {repeated[0]} is there twice; name it once.")
     if missing := [path for path in weights.values() if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
     for name in filter(None, weights):
-        if Choice(name, name, _settings(name, cmrcnet)).make(Path()).encoder_weights == "none":
+        if _choice(name, cmrcnet).make(Path()).encoder_weights == "none":
             raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
     choices = []
     for name in names or known_methods():
-        choice = Choice(name, name, _settings(name, cmrcnet), weights.get(name))
+        choice = replace(_choice(name, cmrcnet), weights=weights.get(name))
         if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
             if "" not in weights and names:
                 raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
@@ -152,6 +157,23 @@ def choose(
             choice = replace(choice, weights=weights[""])
         choices.append(choice)
     return tuple(_with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices)
+
+
+def _check_known(name: str) -> None:
+    method, at, encoder = name.partition(AT)
+    if method not in known_methods():
+        raise UserError(f"There is no method {method!r}; choose among {', '.join(known_methods())}.")
+    if at and method not in ON_ENCODERS:
+        raise UserError(f"The method {method} stands on no frozen encoder; these can: {', '.join(ON_ENCODERS)}.")
+    if at:
+        encoder_named(encoder)
+
+
+def _choice(name: str, cmrcnet: Mapping[str, Any]) -> Choice:
+    """Return a method, or a method on a frozen encoder, without weights."""
+    method, _, encoder = name.partition(AT)
+    settings = _settings(method, cmrcnet)
+    return Choice(name, method, {**settings, "frozen_encoder": encoder} if encoder else settings)
 
 
 def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:

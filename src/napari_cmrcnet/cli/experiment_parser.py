@@ -47,7 +47,8 @@ def add_benchmark(commands: "Commands") -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no file of weights)",
+        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no file of weights); bleep, "
+        "stnet, stnet-adam, frozen and cmrcnet-frozen also as METHOD@ENCODER, on a frozen encoder",
     )
     parser.add_argument(
         "--folds",

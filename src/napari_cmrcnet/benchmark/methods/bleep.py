@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
+from napari_cmrcnet.benchmark.methods.frozen_inputs import (
+    FrozenInputs,
+    apply_to_section,
+    frozen_inputs,
+    frozen_width,
+    weights_of,
+)
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import (
+    PatchInputs,
     Training,
     apply_in_batches,
     scratch_note,
@@ -22,8 +30,10 @@ from napari_cmrcnet.benchmark.methods.regression import (
 from napari_cmrcnet.common.device import autocast, choose_device
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.encoders import ProjectionHead
+from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.losses import contrastive_loss
-from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
+from napari_cmrcnet.model.pretrained import Pretrained
+from napari_cmrcnet.model.symmetries import draw_symmetries
 from napari_cmrcnet.retrieval.bank import Bank, gene_embeddings
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
@@ -31,7 +41,7 @@ from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import MEDIAN
 from napari_cmrcnet.slides.patch_cache import patch_cache
-from napari_cmrcnet.training.data import BatchReader, epoch_batches
+from napari_cmrcnet.training.data import epoch_batches
 
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -60,6 +70,8 @@ class BLEEP:
     ----------
     encoder : str
         timm model.
+    frozen_encoder : str
+        In its place a `FrozenEncoder`, of whose features only the heads are trained; ``""`` for none.
     dim, dropout, temperature : int, float, float
         Of the embeddings and the loss.
     epochs, batch_size, accumulate, learning_rate, weight_decay : int, int, int, float, float
@@ -71,6 +83,7 @@ class BLEEP:
     """
 
     encoder: str = "resnet50"
+    frozen_encoder: str = ""
     dim: int = 256
     dropout: float = 0.1
     temperature: float = 1.0
@@ -83,23 +96,36 @@ class BLEEP:
     ks: tuple[int, ...] = (50,)
 
     name: ClassVar[str] = "bleep"
-    title: ClassVar[str] = "BLEEP"
-    encoder_weights: ClassVar[EncoderWeights] = "optional"
+
+    @property
+    def title(self) -> str:
+        """In tables; the encoder is named where it is not the published one."""
+        return f"BLEEP on {encoder_named(self.frozen_encoder).title}" if self.frozen_encoder else "BLEEP"
+
+    @property
+    def encoder_weights(self) -> EncoderWeights:
+        """Whether a file of weights may or must be given."""
+        return weights_of(self.frozen_encoder) if self.frozen_encoder else "optional"
 
     def fit(self, task: Task) -> Job["Retriever"]:
         """Train the two encoders and embed the training spots."""
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
         network = BLEEPNetwork(self, task)
-        reader = yield from training_spots(task, MEDIAN)
+        inputs: PatchInputs | FrozenInputs
+        if self.frozen_encoder:
+            inputs = yield from frozen_inputs(task, self.frozen_encoder, MEDIAN)
+        else:
+            inputs = PatchInputs((yield from training_spots(task, MEDIAN)), device)
         network.to(device)
-        yield from _Fit(self, task, network, reader, device).run()
-        bank = _bank(gene_embeddings(network, reader.spots.expression, device), task)
+        yield from _Fit(self, task, network, inputs, device).run()
+        bank = _bank(gene_embeddings(network, inputs.expression, device), task)
         spots = len(bank)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
-        notes += scratch_note(self.title, self.encoder, task.weights)
+        notes += () if self.frozen_encoder else scratch_note(self.title, self.encoder, task.weights)
         ks = (self.ks[0], *(k for k in self.ks[1:] if k <= spots))
-        return Retriever(network, bank, task, ks, device, tuple(notes))
+        frozen = inputs.encoder if isinstance(inputs, FrozenInputs) else None
+        return Retriever(network, bank, task, ks, device, tuple(notes), frozen)
 
 
 class BLEEPNetwork(nn.Module):
@@ -107,12 +133,16 @@ class BLEEPNetwork(nn.Module):
 
     def __init__(self, settings: BLEEP, task: Task) -> None:
         super().__init__()
-        self.encoder, width = timm_encoder(settings.encoder, task.patch.patch_px, task.weights)
+        self.encoder: nn.Module
+        if settings.frozen_encoder:
+            self.encoder, width = nn.Identity(), frozen_width(settings.frozen_encoder)
+        else:
+            self.encoder, width = timm_encoder(settings.encoder, task.patch.patch_px, task.weights)
         self.image_head = ProjectionHead(width, settings.dim, settings.dropout)
         self.gene_head = ProjectionHead(len(task.genes), settings.dim, settings.dropout)
 
     def embed_image(self, patches: Tensor) -> Tensor:
-        """Embed standardised patches (b, 3, side, side) to (b, D)."""
+        """Embed standardised patches (b, 3, side, side), or features of a frozen encoder (b, f), to (b, D)."""
         embedding: Tensor = self.image_head(self.encoder(patches))
         return embedding
 
@@ -143,12 +173,12 @@ class _Fit:
     settings: BLEEP
     task: Task
     network: BLEEPNetwork
-    reader: BatchReader
+    inputs: PatchInputs | FrozenInputs
     device: torch.device
 
     def run(self) -> Job[None]:
         """Train; the network ends with the weights of the best epoch."""
-        settings, n = self.settings, len(self.reader.spots)
+        settings, n = self.settings, len(self.inputs)
         order = np.random.default_rng(self.task.seed).permutation(n)
         n_held_out = round(settings.validation * n)
         held_out, trained = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
@@ -187,12 +217,8 @@ class _Fit:
             self.network.load_state_dict(best)
 
     def _loss(self, rows: Rows, symmetries: NDArray[np.bool_] | None = None) -> Tensor:
-        batch = self.reader.read(rows)
-        pixels = batch.pixels.to(self.device)
-        if symmetries is not None:
-            pixels = apply_symmetries(pixels, symmetries)
-        image = self.network.embed_image(to_input(pixels, device=self.device))
-        gene = self.network.embed_genes(batch.expression.to(self.device))
+        patches, expression = self.inputs.read(rows, symmetries)
+        image, gene = self.network.embed_image(patches), self.network.embed_genes(expression)
         return bleep_loss(image.float(), gene.float(), self.settings.temperature)
 
     def _validation_loss(self, held_out: Rows) -> Job[float]:
@@ -215,6 +241,8 @@ class Retriever:
         Training spots with gene embeddings of unit length and the task's genes.
     ks : tuple of int
         Spots averaged.
+    frozen : Pretrained, optional
+        The encoder whose features the image head reads in place of patches.
     """
 
     network: BLEEPNetwork
@@ -223,6 +251,7 @@ class Retriever:
     ks: tuple[int, ...]
     device: torch.device
     notes: tuple[str, ...]
+    frozen: Pretrained | None = None
 
     def predict(self, section: Section) -> Job[Float32]:
         """Embed the patches, and average the training spots retrieved for each, with the first k."""
@@ -233,8 +262,13 @@ class Retriever:
         return (yield from self._predict(section, self.ks))
 
     def _predict(self, section: Section, ks: tuple[int, ...]) -> Job[dict[str, Float32]]:
-        patches = yield from patch_cache(section, self.task.patch)
-        queries = yield from apply_in_batches("Encoding patches", self.network, self._embed, patches, self.device)
+        network, device = self.network, self.device
+        if self.frozen is not None:
+            embed = network.embed_image
+            queries = yield from apply_to_section("Embedding", network, embed, section, self.frozen, device)
+        else:
+            patches = yield from patch_cache(section, self.task.patch)
+            queries = yield from apply_in_batches("Encoding patches", network, self._embed, patches, device)
         found, _ = self.bank.nearest(queries, min(max(ks), len(self.bank)), self.device)
         genes = self.task.genes
         return {str(k): self.bank.mean_expression(np.ascontiguousarray(found[:, :k]), genes) for k in ks}

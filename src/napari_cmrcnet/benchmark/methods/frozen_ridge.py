@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.methods.baselines import training_expression
+from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.metrics import TOP, heg, hvg, pcc
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.pretrained import Pretrained, packaged
+from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
+from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.data import left_out_parts
@@ -24,13 +26,15 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FrozenRidge:
-    """Ridge regression of few components on what a frozen EfficientNet-Lite0 sees (`spot_features`).
+    """Ridge regression of few components on what a frozen encoder sees (`spot_features`).
 
     Nothing of the encoder is trained. Of the fitted values only some principal components are kept (reduced-rank
     regression, Izenman, J Multivar Anal 5:248, 1975): what many genes share is told from what chance gave one of them.
 
     Parameters
     ----------
+    frozen_encoder : str
+        Name of the `FrozenEncoder`.
     ranks : tuple of int
         Components to choose from.
     penalties : tuple of float
@@ -39,16 +43,25 @@ class FrozenRidge:
         turn; of a single section, each of some compact parts of it.
     """
 
+    frozen_encoder: str = DEFAULT
     ranks: tuple[int, ...] = (5, 10, 20)
     penalties: tuple[float, ...] = (0.3, 1.0, 3.0)
 
     name: ClassVar[str] = "frozen"
-    title: ClassVar[str] = "Frozen EfficientNet-Lite0, ridge"
-    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return f"Frozen {encoder_named(self.frozen_encoder).title}, ridge"
+
+    @property
+    def encoder_weights(self) -> EncoderWeights:
+        """Whether a file of weights must be given."""
+        return weights_of(self.frozen_encoder)
 
     def fit(self, task: Task) -> Job["FrozenPredictor"]:
         """Describe the training spots, choose rank and penalty, and fit."""
-        device, encoder, blocks = choose_device(task.device), packaged(), []
+        device, encoder, blocks = choose_device(task.device), with_weights(self.frozen_encoder, task.weights), []
         for section in task.training:
             blocks.append((yield from spot_features(section, encoder, device)))
         features = np.concatenate(blocks).astype(np.float64)

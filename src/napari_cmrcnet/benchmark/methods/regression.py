@@ -19,6 +19,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.encoders import build_image_encoder, resolved
+from napari_cmrcnet.model.symmetries import apply_symmetries
+from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
@@ -52,6 +54,31 @@ def training_spots(task: Task, target_sum: TargetSum = TARGET_SUM) -> Job[BatchR
     return BatchReader(
         SpotSet(tuple(files), np.repeat(np.arange(len(sizes)), sizes), row, expression, (IMAGENET,) * len(files))
     )
+
+
+@dataclass(frozen=True, eq=False)
+class PatchInputs:
+    """What a network reads of the training spots: patches, flipped and turned in training, and expression."""
+
+    reader: BatchReader
+    device: torch.device
+    colour: tuple[Sequence[float], Sequence[float]] = (IMAGENET.mean, IMAGENET.std)
+
+    def __len__(self) -> int:
+        return len(self.reader.spots)
+
+    @property
+    def expression(self) -> Any:
+        """Expression of all training spots, CSR (n, genes)."""
+        return self.reader.spots.expression
+
+    def read(self, rows: Rows, symmetries: NDArray[np.bool_] | None = None) -> tuple[Tensor, Tensor]:
+        """Read patches (b, 3, side, side), shifted and scaled, and expression (b, genes) of some spots."""
+        batch = self.reader.read(rows)
+        pixels = batch.pixels.to(self.device)
+        if symmetries is not None:
+            pixels = apply_symmetries(pixels, symmetries)
+        return to_input(pixels, *self.colour, device=self.device), batch.expression.to(self.device)
 
 
 @dataclass(frozen=True)
@@ -146,7 +173,7 @@ def apply_in_batches(
     title: str,
     network: nn.Module,
     forward: Callable[[Tensor], Tensor],
-    patches: NDArray[np.uint8],
+    patches: NDArray[np.uint8] | Float32,
     device: torch.device,
     batch_size: int = 64,
 ) -> Job[Float32]:
@@ -159,9 +186,9 @@ def apply_in_batches(
     network : nn.Module
         On its device.
     forward : callable
-        Patches, uint8 tensor (b, side, side, 3) on the device, to (b, d).
-    patches : uint8 array, (n, side, side, 3)
-        All patches.
+        Patches, uint8 tensor (b, side, side, 3) on the device, or features (b, f), to (b, d).
+    patches : uint8 array, (n, side, side, 3), or float32 array, (n, f)
+        All patches, or features of them.
 
     Returns
     -------

@@ -1,5 +1,6 @@
 """ST-Net: expression by regression from a patch with a DenseNet-121 (He et al., Nat Biomed Eng 4:827, 2020)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,8 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_cmrcnet.benchmark.methods.frozen_inputs import (
+    FrozenInputs,
+    apply_to_section,
+    frozen_inputs,
+    frozen_width,
+    weights_of,
+)
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import (
+    PatchInputs,
     Training,
     apply_in_batches,
     scratch_note,
@@ -19,6 +28,8 @@ from napari_cmrcnet.benchmark.methods.regression import (
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.section import Section
@@ -27,7 +38,7 @@ from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.data import BatchReader, epoch_batches
 
 Float32 = NDArray[np.float32]
-Colour = tuple[float, ...]
+Colour = Sequence[float]
 
 CALIBRATION_BATCHES = 12
 
@@ -52,6 +63,8 @@ class STNet:
     ----------
     encoder : str
         timm model.
+    frozen_encoder : str
+        In its place a `FrozenEncoder`, of whose features the last layer is trained; ``""`` for none.
     epochs, batch_size : int
         As published.
     optimiser : {"sgd", "adam"}
@@ -70,14 +83,13 @@ class STNet:
     """
 
     encoder: str = "densenet121"
+    frozen_encoder: str = ""
     epochs: int = 50
     batch_size: int = 32
     optimiser: Literal["sgd", "adam"] = "sgd"
     learning_rate: float | None = None
     augment: bool = True
     average: bool = True
-
-    encoder_weights: ClassVar[EncoderWeights] = "optional"
 
     def __post_init__(self) -> None:
         if self.optimiser not in ("sgd", "adam"):
@@ -90,30 +102,36 @@ class STNet:
 
     @property
     def title(self) -> str:
-        """In tables; the optimiser is named where it is not the published one."""
-        return "ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)"
+        """In tables; optimiser and encoder are named where they are not the published ones."""
+        title = "ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)"
+        return f"{title} on {encoder_named(self.frozen_encoder).title}" if self.frozen_encoder else title
 
-    def fit(self, task: Task) -> Job["PatchRegressor"]:
+    @property
+    def encoder_weights(self) -> EncoderWeights:
+        """Whether a file of weights may or must be given."""
+        return weights_of(self.frozen_encoder) if self.frozen_encoder else "optional"
+
+    def fit(self, task: Task) -> Job["PatchRegressor | FeatureRegressor"]:
         """Train the network."""
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
-        network = STNetwork(self.encoder, task)
-        reader = yield from training_spots(task)
-        mean_expression = np.asarray(reader.spots.expression.mean(axis=0)).ravel()
+        network = STNetwork(self, task)
+        inputs: PatchInputs | FrozenInputs
+        if self.frozen_encoder:
+            inputs = yield from frozen_inputs(task, self.frozen_encoder)
+        else:
+            reader = yield from training_spots(task)
+            inputs = PatchInputs(reader, device, _colour(reader, self.batch_size, task.seed))
+        mean_expression = np.asarray(inputs.expression.mean(axis=0)).ravel()
         network.start_at(torch.from_numpy(mean_expression).float())
         network.to(device)
-        colour = _colour(reader, self.batch_size, task.seed)
 
         def loss(rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-            batch = reader.read(rows)
-            pixels = batch.pixels.to(device)
-            if self.augment:
-                pixels = apply_symmetries(pixels, draw_symmetries(rng, len(rows)))
-            predicted = network(to_input(pixels, *colour, device=device))
-            return stnet_loss(predicted.float(), batch.expression.to(device))
+            patches, expression = inputs.read(rows, draw_symmetries(rng, len(rows)) if self.augment else None)
+            return stnet_loss(network(patches).float(), expression)
 
         def batches(rng: np.random.Generator) -> list[NDArray[np.int64]]:
-            return [rows[0] for rows in epoch_batches(len(reader.spots), self.batch_size, 1, rng)]
+            return [rows[0] for rows in epoch_batches(len(inputs), self.batch_size, 1, rng)]
 
         yield from Training(
             title=self.title,
@@ -125,8 +143,10 @@ class STNet:
             seed=task.seed,
             device=device,
         ).run()
+        if isinstance(inputs, FrozenInputs):
+            return FeatureRegressor(network, inputs.encoder, device)
         notes = scratch_note(self.title, self.encoder, task.weights)
-        return PatchRegressor(network, task.patch, colour, self.average, device, notes)
+        return PatchRegressor(network, task.patch, inputs.colour, self.average, device, notes)
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         if self.optimiser == "sgd":
@@ -135,11 +155,15 @@ class STNet:
 
 
 class STNetwork(nn.Module):
-    """A timm encoder and one linear layer: patches (b, 3, side, side) to expression (b, genes)."""
+    """A timm encoder, or a frozen one's features, and one linear layer to expression (b, genes)."""
 
-    def __init__(self, encoder: str, task: Task) -> None:
+    def __init__(self, settings: STNet, task: Task) -> None:
         super().__init__()
-        self.encoder, width = timm_encoder(encoder, task.patch.patch_px, task.weights)
+        self.encoder: nn.Module
+        if settings.frozen_encoder:
+            self.encoder, width = nn.Identity(), frozen_width(settings.frozen_encoder)
+        else:
+            self.encoder, width = timm_encoder(settings.encoder, task.patch.patch_px, task.weights)
         self.head = nn.Linear(width, len(task.genes))
 
     def start_at(self, mean: Tensor) -> None:
@@ -184,6 +208,22 @@ class PatchRegressor:
             for one in drawn
         ]
         return torch.stack(predicted).float().mean(dim=0)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRegressor:
+    """A trained layer on what a frozen encoder says of a spot."""
+
+    network: nn.Module
+    encoder: Pretrained
+    device: torch.device
+    notes: ClassVar[tuple[str, ...]] = ()
+
+    def predict(self, section: Section) -> Job[Float32]:
+        """Predict every spot."""
+        return (
+            yield from apply_to_section("Predicting", self.network, self.network, section, self.encoder, self.device)
+        )
 
 
 def _colour(reader: BatchReader, batch_size: int, seed: int) -> tuple[Colour, Colour]:

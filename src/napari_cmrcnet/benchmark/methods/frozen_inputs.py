@@ -1,0 +1,83 @@
+"""Methods on a frozen encoder: kept features take the place of patches, and only the method's own heads are trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.regression import Rows, apply_in_batches
+from napari_cmrcnet.common.device import choose_device
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.model.frozen import BLOCKS
+from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.model.pretrained import Pretrained, with_weights
+from napari_cmrcnet.retrieval.frozen_features import spot_features
+from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
+
+Float32 = NDArray[np.float32]
+SPOTS_A_BATCH = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenInputs:
+    """What a method's heads read of the training spots; in place of `PatchInputs`.
+
+    Parameters
+    ----------
+    features : float32 tensor, (n, f)
+        As `spot_features` gives them, section after section.
+    expression : CSR float32, (n, genes)
+        Log-normalised expression of the task's genes.
+    encoder : Pretrained
+        Which describes spots.
+    device : torch.device
+        Where a batch goes.
+    """
+
+    features: Tensor
+    expression: Any
+    encoder: Pretrained
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def read(self, rows: Rows, _: NDArray[np.bool_] | None = None) -> tuple[Tensor, Tensor]:
+        """Read features (b, f) and expression (b, genes) of some spots; kept features are of unturned patches."""
+        expression = torch.from_numpy(self.expression[rows].toarray())
+        return self.features[torch.from_numpy(rows)].to(self.device), expression.to(self.device)
+
+
+def frozen_inputs(task: Task, encoder: str, target_sum: TargetSum = TARGET_SUM) -> Job[FrozenInputs]:
+    """Describe the training spots, or find what another method's fold, seed or the window described before."""
+    pretrained, device, features = with_weights(encoder, task.weights), choose_device(task.device), []
+    for section in task.training:
+        features.append((yield from spot_features(section, pretrained, device)))
+    expression = [expression_of(section.spots, task.genes, target_sum) for section in task.training]
+    stacked = torch.from_numpy(np.concatenate(features))
+    return FrozenInputs(stacked, sparse.vstack(expression, format="csr"), pretrained, device)
+
+
+def apply_to_section(
+    title: str, network: nn.Module, forward: Any, section: Section, encoder: Pretrained, device: torch.device
+) -> Job[Float32]:
+    """Apply heads, in evaluation mode, to what a frozen encoder says of a section's spots; float32 (n, d)."""
+    features = yield from spot_features(section, encoder, device)
+    return (yield from apply_in_batches(title, network, forward, features, device, SPOTS_A_BATCH))
+
+
+def frozen_width(encoder: str) -> int:
+    """Return how many numbers describe a spot."""
+    return BLOCKS * encoder_named(encoder).width
+
+
+def weights_of(encoder: str) -> EncoderWeights:
+    """Say whether the file of an encoder's weights must be given."""
+    return "none" if encoder_named(encoder).package else "needed"
