@@ -1,9 +1,10 @@
-"""The image encoder on a CPU, in fp32, beside timm's own model: ViT-B/32 with random weights.
+"""Image encoders on a CPU, in fp32, beside timm's own models: ViT-B/32 with random weights, and the frozen default.
 
 usage: python -m benchmarks.encoder [--small]
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import timm
@@ -12,16 +13,22 @@ import torch
 from benchmarks.harness import Row, Way, at_most, identical, interleave, main
 from benchmarks.untrained import untrained_checkpoint
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.retrieval.encode import encode_patches, to_input
-from napari_cmrcnet.slides.patches import PatchBatch
+from napari_cmrcnet.model.pretrained import packaged
+from napari_cmrcnet.retrieval.encode import encode_patches, readers, to_input
+from napari_cmrcnet.retrieval.encoder_entry import fields_of
+from napari_cmrcnet.sections.section import open_section
+from napari_cmrcnet.slides.patches import PatchBatch, read_patches
 
 BATCH = 32
+FROZEN_BATCH = 64
+SAMPLE = Path(__file__).parent.parent / "sample_data"
 CPU = torch.device("cpu")
 
 
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
     yield _speed("tiny" if small else "paper", 1 if small else 2, 1 if small else 2)
+    yield _frozen(1 if small else 4, 1 if small else 3)
 
 
 def _speed(size: str, batches: int, rounds: int) -> Row:
@@ -48,6 +55,34 @@ def _speed(size: str, batches: int, rounds: int) -> Row:
     what, about = f"encoding {len(pixels)} patches on a CPU", {"sizes": {"patches": len(pixels), "batch": BATCH}}
     note = "timm's model on ready tensors, ours from bytes; the goal is 1.0, of which noise is up to 5 %"
     return taken.slower(f"{what}, fp32", "ours", than="timm", goal=at_most(1.05), note=note, **about)
+
+
+def _frozen(batches: int, rounds: int) -> Row:
+    """Encode patches of the sample's slide as a training does, reading included, beside the bare network."""
+    encoder = packaged()
+    network, spec = encoder.network(), fields_of(encoder.encoder)[0]
+    mean, std = encoder.encoder.mean, encoder.encoder.std
+    section = open_section(SAMPLE / "S4.tif", SAMPLE / "S4.h5ad")
+    with section.slide:
+        xy = section.xy[: batches * FROZEN_BATCH]
+        cut = list(read_patches(section.slide, xy, spec, section.mpp, FROZEN_BATCH))
+        ready = [(one.rows, to_input(one.pixels, mean, std)) for one in cut]
+
+        def ours(_: int) -> np.ndarray:
+            read = read_patches(section.slide, xy, spec, section.mpp, FROZEN_BATCH, readers(CPU))
+            return finish(encode_patches(network, read, len(xy), mean=mean, std=std, device=CPU)).embeddings
+
+        def bare(_: int) -> np.ndarray:
+            features = np.empty((len(xy), encoder.encoder.width), np.float32)
+            with torch.inference_mode():
+                for places, batch in ready:
+                    features[places] = network.embed_image(batch)
+            return features
+
+        taken = interleave({"bare": bare, "ours": ours}, rounds, same=identical)
+    what, about = f"encoding {len(xy)} patches by {encoder.encoder.title}", {"sizes": {"patches": len(xy)}}
+    note = "the network on ready tensors, ours from the slide; the goal is 1.0, of which noise is up to 5 %"
+    return taken.slower(f"{what}, fp32", "ours", than="bare", goal=at_most(1.05), note=note, **about)
 
 
 if __name__ == "__main__":
