@@ -10,6 +10,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
+import tifffile
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog, QMainWindow
 
@@ -19,7 +20,7 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer
-from napari_cmrcnet.widgets.predict import PredictPanel
+from napari_cmrcnet.widgets.predict import CHANGED, PredictPanel
 
 pytestmark = pytest.mark.qt
 
@@ -142,6 +143,30 @@ def test_a_checkpoint_that_changes_after_the_look_is_one_message(
     assert "model.safetensors was changed or damaged" in chosen.jobs.text
     assert session_of(viewer).prediction is None
     assert chosen.run.isEnabled()
+
+
+def test_a_slide_that_changes_after_the_look_is_looked_at_again(
+    qtbot: Any, chosen: PredictPanel, viewer: ViewerModel
+) -> None:
+    slide = chosen.slide.path
+    assert slide is not None
+    before = chosen.inspection
+    pixels = tifffile.imread(slide)
+    tifffile.imwrite(slide, pixels[:, ::-1], photometric="rgb", tile=(128, 128), compression="deflate")
+    chosen.run.click()
+    qtbot.waitUntil(lambda: not chosen.jobs.busy and chosen.inspection is not before, timeout=60_000)
+    assert chosen.jobs.text == CHANGED
+    session = session_of(viewer)
+    assert session.prediction is None
+    chosen.run.click()
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
+
+    slide.write_bytes(slide.read_bytes()[:3000])
+    before = chosen.inspection
+    chosen.run.click()
+    qtbot.waitUntil(lambda: not chosen.jobs.busy and chosen.inspection is not before, timeout=60_000)
+    assert "C.tif is cut short" in chosen.slide.line
+    assert not chosen.run.isEnabled()
 
 
 def test_two_runs_at_once_are_one(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:

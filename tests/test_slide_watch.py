@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.slides.source import TileError
@@ -32,16 +34,16 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return messages
 
 
-def pixels() -> np.ndarray:
-    y, x = np.mgrid[:SIDE, :SIDE]
+def pixels(side: int = SIDE) -> np.ndarray:
+    y, x = np.mgrid[:side, :side]
     return np.stack([90 + x % 97, 120 + y % 89, 150 + (x + y) % 83], -1).astype(np.uint8)
 
 
-def write_tiff(path: Path) -> Path:
+def write_tiff(path: Path, side: int = SIDE) -> Path:
     settings = {"photometric": "rgb", "tile": (256, 256), "metadata": None, "compression": "jpeg"}
     with tifffile.TiffWriter(path) as tiff:
         for level in range(3):
-            tiff.write(pixels()[:: 2**level, :: 2**level], subfiletype=int(level > 0), **settings)
+            tiff.write(pixels(side)[:: 2**level, :: 2**level], subfiletype=int(level > 0), **settings)
     return path
 
 
@@ -111,3 +113,28 @@ def test_the_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch
         for _ in range(20):
             _ = SlideLevel(slide, 0)[:9, :9]
         assert len(looks) <= 2
+
+
+@pytest.mark.qt
+def test_a_slide_cut_short_while_a_window_shows_it_is_one_message(
+    tmp_path: Path, told: list[str], make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is made with napari's own guard: what is raised while it draws fails the test."""
+    monkeypatch.setattr(slide_watch, "EVERY", 0.0)
+    path = write_tiff(tmp_path / "slide.tif", 4 * SIDE)
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(900, 700)
+    with open_slide(path) as slide:
+        levels, settings, _ = slide_layer(slide, slide.mpp)
+        layer = viewer.add_image(levels, **settings)
+        cut_short(path)
+        for step in range(8):
+            viewer.scene.camera.zoom = 4
+            viewer.scene.camera.center = (0, 500 * step, 3600 - 400 * step)
+            QApplication.processEvents()
+        assert layer.data_level == 0
+        assert len(told) == 1
+        assert "slide.tif was changed while it was in use" in told[0]
+        drawn = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+        assert (drawn == 255).all(axis=2).mean() > 0.2  # what is gone is white
+        viewer.layers.clear()

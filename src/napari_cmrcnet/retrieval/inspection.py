@@ -4,6 +4,7 @@ Nothing here needs torch: the checkpoint is known by its card and by the shape o
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -159,7 +160,9 @@ def _slide(path: Path, before: Inspection | None) -> "Slide":
     from napari_cmrcnet.slides.slide import open_slide
 
     if before is not None and before.slide is not None and before.request.slide == path:
-        return before.slide
+        with suppress(UserError):  # it was changed: it is opened again
+            before.slide.check_unchanged()
+            return before.slide
     return open_slide(path)
 
 

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_cmrcnet.catalogue.user_models import find_model, user_models
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import SPOTS, dialog_filter
 from napari_cmrcnet.retrieval.leaks import counted
@@ -51,6 +52,7 @@ DEVICES = {
     "GPU (CUDA)": "cuda",
     "GPU (Apple)": "mps",
 }
+CHANGED = "The slide was changed since it was looked at. If it is whole now, press Predict again."
 SETTLE_MS = 250  # after the last change, before a look at the choices
 
 
@@ -121,6 +123,9 @@ class PredictPanel(QWidget):
             return
         if inspection is None or not inspection.ready or inspection.request != self.request():
             self._show_state()
+            return
+        if self._slide_has_changed():
+            self._look(CHANGED)
             return
         doubts = [check.text for check in inspection.checks if check.asks]
         if doubts and not dialogs.ask_to_predict(self, " ".join(doubts)):
@@ -300,7 +305,27 @@ class PredictPanel(QWidget):
             self._preview()
             self._show_state()
             return
-        self.jobs.start(_inspection(request, self.inspection), self._on_inspected, "Looking", ended=self._on_ended)
+        self._look()
+
+    def _look(self, say: str = "") -> None:
+        """Look at the choices in a worker, and say something when it is done."""
+
+        def ended() -> None:
+            self._on_ended()
+            if say and isalive(self):
+                self.jobs.message(say)
+
+        self.jobs.start(_inspection(self.request(), self.inspection), self._on_inspected, "Looking", ended=ended)
+
+    def _slide_has_changed(self) -> bool:
+        """Whether the slide is not as it was when it was looked at."""
+        assert self.inspection is not None
+        assert self.inspection.slide is not None
+        try:
+            self.inspection.slide.check_unchanged()
+        except UserError:
+            return True
+        return False
 
     def _on_inspected(self, inspection: "Inspection") -> None:
         self.inspection = inspection
