@@ -1,13 +1,17 @@
 """Maps: one colour scale, true geometry, and no failure on odd data."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.colour_limits import colour_limits
 from napari_cmrcnet.evaluation.figures import Ground, gene_map, method_maps
+from napari_cmrcnet.evaluation.picture_file import draw_picture
 
 
 @pytest.fixture
@@ -80,3 +84,21 @@ def test_methods_share_the_colours_of_the_measured(ground: Ground) -> None:
     limits = colour_limits(measured)
     assert all(axis.collections[0].get_clim() == limits for axis in panels)
     assert any(text.get_text() == "100 µm" for text in figure.axes[0].texts)
+
+
+def test_cancel_does_not_wait_for_a_picture_and_nothing_is_written(ground: Ground, tmp_path: Path) -> None:
+    goes_on = threading.Event()
+
+    def draw() -> Figure:
+        goes_on.wait(30)
+        return gene_map(ground, None, np.ones(len(ground.xy)), "EPCAM", "")
+
+    before, step = set(threading.enumerate()), Progress("Drawing", 0, 1)
+    job = draw_picture(draw, tmp_path / "map.png", step)
+    assert [next(job) for _ in range(3)] == [step] * 3
+    job.close()
+    goes_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+    assert not list(tmp_path.iterdir())
+    assert finish(draw_picture(draw, tmp_path / "map.png", step)).read_bytes().startswith(b"\x89PNG")

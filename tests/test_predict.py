@@ -190,6 +190,21 @@ def test_cancelling_ends_the_reading_at_once(after: int) -> None:
     assert closed.is_set() or after < 2  # never begun
 
 
+def test_cancel_does_not_wait_for_a_batch() -> None:
+    """A batch takes seconds on a CPU."""
+    goes_on = threading.Event()
+
+    class Slow(Colour):
+        def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
+            goes_on.wait(30)
+            return super().embed_image(pixels)
+
+    job = encode_patches(Slow(), batches(patches(8), 8), 8)  # type: ignore[arg-type]
+    assert [next(job).done for _ in range(4)] == [0] * 4
+    goes_on.set()
+    assert [progress.done for progress in job][-1] == 8
+
+
 def test_ctrl_c_while_encoding_ends_the_reading() -> None:
     closed = threading.Event()
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.device import autocast, choose_precision, enough_memory, release_memory
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
 from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
@@ -101,7 +102,8 @@ def encode_patches(
 ) -> Job[Encoded]:
     """Encode n patches in whichever order they come.
 
-    Once a patch is unreadable the rest is read to find all that are, but no longer encoded.
+    Once a patch is unreadable the rest is read to find all that are, but no longer encoded. A batch takes seconds on a
+    CPU; it is encoded in a thread, so that Cancel does not wait for it.
 
     Parameters
     ----------
@@ -123,7 +125,7 @@ def encode_patches(
     Yields
     ------
     Progress
-        Once a batch, with patches per second.
+        Ten times a second, and once a batch, with patches per second.
 
     Returns
     -------
@@ -142,18 +144,20 @@ def encode_patches(
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     done, started = 0, time.perf_counter()
-    yield Progress("Encoding patches", 0, n, "patches")
+    now = Progress("Encoding patches", 0, n, "patches")
+    yield now
     with closing(batches):
         for batch in batches:
             unreadable += batch.unreadable.tolist()
             if not unreadable:
-                encoded = encoder.encode(batch.pixels)
+                encoded = yield from in_thread(partial(encoder.encode, batch.pixels), now)
                 if embeddings is None:
                     embeddings = np.empty((n, encoded.shape[1]), np.float32)
                 embeddings[batch.rows] = encoded
             done += len(batch.rows)
             speed = done / (time.perf_counter() - started)
-            yield Progress("Encoding patches", done, n, "patches", {"patches/s": speed})
+            now = Progress("Encoding patches", done, n, "patches", {"patches/s": speed})
+            yield now
     if embeddings is None:
         embeddings = np.empty((n, 0), np.float32)
     if not unreadable and not np.isfinite(embeddings).all():
