@@ -219,7 +219,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
-from test_experiments import dataset_in, plan
+from test_benchmark import dataset_in, plan
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.benchmark.run import benchmark
 print("imported", flush=True)
