@@ -5,6 +5,7 @@ so that a copy of it (fork) is whole.
 """
 
 import ctypes
+import gc
 import os
 import shutil
 import signal
@@ -63,6 +64,8 @@ def warm_up() -> None:
     import napari_cmrcnet.training.fit  # noqa: F401
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # so that a collection in a copy leaves the memory shared
 
 
 @dataclass(frozen=True)
