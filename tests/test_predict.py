@@ -321,7 +321,7 @@ def test_progress_is_reported_a_batch_with_its_speed(section: Section, untrained
     seen: list[Progress] = []
     finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu", batch_size=9)), seen.append)
     encoding = [progress for progress in seen if progress.step == "Encoding patches"]
-    assert [progress.done for progress in encoding] == [0, 9, 18, 27, 36]
+    assert list(dict.fromkeys(progress.done for progress in encoding)) == [0, 9, 18, 27, 36]
     assert encoding[-1].values["patches/s"] > 0
     assert seen[-1].step == "Retrieving neighbours"
 
