@@ -100,6 +100,10 @@ def test_commands_refuse_what_another_process_writes(
         arguments = ["predict", "--checkpoint", str(folder), "--slide", str(slide), "--spots", str(spots)]
         assert main([*arguments, "--mpp", "0.5", "--out", str(out)]) == 1
         assert "is being written by another process" in " ".join(capsys.readouterr().err.split())
+        out.touch()  # whatever it is: the other one may be replacing it, so that nothing is said of its content
+        assert main([*arguments, "--mpp", "0.5", "--out", str(out), "--overwrite"]) == 1
+        assert "is being written by another process" in " ".join(capsys.readouterr().err.split())
+        out.unlink()
         with pytest.raises(BusyError):
             finish(predict_sheet([], folder, out))
         with pytest.raises(BusyError):

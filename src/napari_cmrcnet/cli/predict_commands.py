@@ -39,9 +39,9 @@ def predict(options: argparse.Namespace) -> None:
 def _predict_slide(options: argparse.Namespace) -> None:
     name = f"{options.slide.stem}_predicted.h5ad"
     out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
-    _refuse_to_overwrite(out, options.overwrite)
+    check_output(out)
     with only_one(out):
-        _refuse_to_overwrite(out, options.overwrite)  # what another process may have finished meanwhile
+        _refuse_to_overwrite(out, options.overwrite)  # only now: another process may have been replacing it
         _predict_into(out, options)
 
 
@@ -128,7 +128,6 @@ def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
     from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
 
-    check_output(out)
     if not out.exists():
         return
     try:
