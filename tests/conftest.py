@@ -151,6 +151,20 @@ def untrained_checkpoint(
 
 
 @pytest.fixture
+def expecting_checkpoint(untrained_checkpoint: "Checkpoint", tmp_path: Path) -> "Checkpoint":
+    """The same, which expects of each gene a PCC that falls from 0.9 to 0, and of GENE5 none."""
+    import numpy as np
+
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+
+    pcc = np.linspace(0.9, 0, len(untrained_checkpoint.bank.genes), dtype=np.float32)
+    pcc[untrained_checkpoint.bank.genes.index("GENE5")] = np.nan
+    bank = replace(untrained_checkpoint.bank, expected=np.column_stack([pcc, pcc / 2]))
+    card = replace(untrained_checkpoint.card, expected_over="patients")
+    return Checkpoint(card, untrained_checkpoint.model, bank).save(tmp_path / "expecting.cmrcnet")
+
+
+@pytest.fixture
 def cluster() -> "Iterator[str]":
     """A dask scheduler and a worker in this process."""
     distributed = pytest.importorskip("distributed")

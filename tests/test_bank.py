@@ -147,6 +147,35 @@ def test_reads_back_as_it_was(bank: Bank, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.obs, bank.obs, check_dtype=False)
 
 
+def test_expected_accuracy_reads_back(bank: Bank, tmp_path: Path) -> None:
+    bank.save(tmp_path / "bank.h5ad")
+    assert Bank.load(tmp_path / "bank.h5ad").expected is None
+    expected = np.array([[0.4, 0.3], [np.nan, np.nan], [-0.1, np.nan], [1, 1], [-1, 0], [0, 0]], np.float32)
+    replace(bank, expected=expected).save(tmp_path / "bank.h5ad")
+    np.testing.assert_array_equal(Bank.load(tmp_path / "bank.h5ad").expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"expected_pcc": np.float32(0.1)}, "needs expected_pcc and expected_partial_pcc as float32, or neither"),
+        ({"expected_pcc": np.float32(0.1), "expected_partial_pcc": 0.1}, "as float32"),
+        ({"expected_pcc": "high", "expected_partial_pcc": "low"}, "as float32"),
+        ({"expected_pcc": np.float32(1.1), "expected_partial_pcc": np.float32(0)}, "not from -1 to 1"),
+        ({"expected_pcc": np.float32(0), "expected_partial_pcc": np.float32("inf")}, "not from -1 to 1"),
+    ],
+)
+def test_expected_accuracy_that_cannot_be_is_refused(
+    bank: Bank, tmp_path: Path, columns: dict[str, Any], said: str
+) -> None:
+    bank.save(tmp_path / "bank.h5ad")
+    table = anndata.read_h5ad(tmp_path / "bank.h5ad")
+    table.var = table.var.assign(**columns)
+    table.write_h5ad(tmp_path / "bank.h5ad")
+    with pytest.raises(UserError, match=said):
+        Bank.load(tmp_path / "bank.h5ad")
+
+
 def test_scanpy_reads_the_file(bank: Bank, tmp_path: Path) -> None:
     bank.save(tmp_path / "bank.h5ad")
     table = anndata.read_h5ad(tmp_path / "bank.h5ad")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -17,6 +18,7 @@ from napari_cmrcnet.benchmark.methods.method import METHODS, Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.model.pretrained import FrozenNetwork, Pretrained, packaged
 from napari_cmrcnet.retrieval import frozen_features as features
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -32,6 +34,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec, read_patches
 from napari_cmrcnet.training import fit_frozen as variant
 from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import left_out_parts
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.reduced_rank import reduced_rank_ridge
 
@@ -258,9 +261,7 @@ def solved(sections: list[Section], out: Path, **settings: Any) -> Checkpoint:
 def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))
-    monkeypatch.setattr(variant, "RANKS", (8,))
-    monkeypatch.setattr(variant, "PENALTIES", (1.0,))
+    fixed(monkeypatch)
     checkpoint = solved(sections[:2], tmp_path)
     assert checkpoint.card.query == Query(k=5, weighted=True)
     assert checkpoint.card.weight_temperature == 0.2
@@ -302,6 +303,8 @@ def test_what_predicts_left_out_sections_best_is_chosen_and_says_which_spots_are
 def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: Path) -> None:
     checkpoint = solved(sections[:2], tmp_path)
     facts = describe(tmp_path / "f.cmrcnet").facts
+    assert facts["expected PCC over"] == "2 training sections, each left out in turn; not over patients"
+    assert facts["genes expected to be"].endswith(("good", "weak", "not predictable", "without a score"))
     assert facts["model"].startswith("linear heads on EfficientNet-Lite2, frozen, trained on ImageNet")
     assert facts["epochs"] == "solved without epochs (seed 0)"
     assert facts["asked with"].startswith("112 and 224 µm around the spot")
@@ -315,8 +318,67 @@ def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: 
 
 
 def test_a_single_section_is_enough(sections: list[Section], tmp_path: Path) -> None:
-    """Its parts are left out in turn."""
-    assert solved(sections[:1], tmp_path).card.similarity_floor is not None
+    """Its parts are left out in turn. They lie beside those trained on: nothing is expected of another section."""
+    checkpoint = solved(sections[:1], tmp_path)
+    assert checkpoint.card.similarity_floor is not None
+    assert checkpoint.card.expected_over == ""
+    assert checkpoint.bank.expected is None
+    assert describe(tmp_path / "f.cmrcnet").facts["expected PCC over"].startswith("not known")
+
+
+def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave one setting to choose from."""
+    monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))
+    monkeypatch.setattr(variant, "RANKS", (8,))
+    monkeypatch.setattr(variant, "PENALTIES", (1.0,))
+
+
+def test_expected_accuracy_is_that_on_sections_left_out(
+    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found again by training without each section, predicting it, and scoring."""
+    fixed(monkeypatch)
+    checkpoint = solved(sections, tmp_path, genes=GENES)
+    assert checkpoint.card.expected_over == "sections"
+    pccs, partials = [], []
+    for held in sections:
+        others = [section for section in sections if section is not held]
+        prediction = finish(predict(held, solved(others, tmp_path / f"without {held.name}", genes=GENES)))
+        table = score(prediction).table.reindex(checkpoint.bank.genes)
+        pccs.append(table.pcc)
+        partials.append(table.partial_pcc)
+    found = pd.concat([pd.concat(values, axis=1).mean(axis=1) for values in (pccs, partials)], axis=1)
+    assert np.isfinite(found.to_numpy()).sum() > len(GENES)
+    np.testing.assert_allclose(checkpoint.bank.expected, found, atol=1e-4)
+
+
+def test_a_patients_sections_are_left_out_together(
+    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed(monkeypatch)
+    of = [replace(section, patient=patient) for section, patient in zip(sections, ("P", "Q", "P"), strict=True)]
+    assert [rows.tolist() for rows in left_out_parts(of)] == [[*range(16), *range(32, 48)], [*range(16, 32)]]
+    assert solved(of, tmp_path).card.expected_over == "patients"
+    unnamed = [replace(of[0], patient=""), *of[1:]]  # it may be of one of the others' patients
+    assert len(left_out_parts(unnamed)) == 3
+
+
+def test_how_a_section_left_out_is_predicted_is_not_chosen_on_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first part alone makes rank 8 the best of all; it is itself asked with the rank that the others prefer."""
+    scores = {8: [0.9, 0.0, 0.2], 16: [0.0, 0.5, 0.4]}
+
+    def scored(_fitted: Any, held: Any, _others: Any, rank: int, penalty: float) -> Any:
+        return [(variant.Settings(rank, penalty), scores[rank][held.section[0]], np.ones(3, np.float32))]
+
+    monkeypatch.setattr(variant, "_scored", scored)
+    monkeypatch.setattr(variant, "RANKS", (8, 16))
+    monkeypatch.setattr(variant, "PENALTIES", (1.0,))
+    rng = np.random.default_rng(0)
+    training = variant._Training(rng.normal(size=(12, 5)), rng.normal(size=(12, 6)), np.repeat([0, 1, 2], 4))
+    parts = [np.arange(start, start + 4) for start in (0, 4, 8)]
+    settings, inside, _ = finish(variant._chosen(training, parts, 0))
+    assert settings.rank == 8  # 1.1 to 0.9
+    assert [of.rank for of in inside] == [16, 8, 8]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,59 @@ def prediction(original: Prediction) -> Prediction:
     return made(original, replace(original.bank, genes=genes, gene_ids=ids), spots[:, spots.var_names != "GENE8"])
 
 
+@pytest.fixture
+def unmeasured(prediction: Prediction) -> Prediction:
+    """Of a checkpoint that expects of each gene a PCC that falls from 0.9 to 0, and of GENE5 none; without counts."""
+    assert prediction.bank is not None
+    pcc = np.linspace(0.9, 0, len(prediction.bank.genes), dtype=np.float32)
+    pcc[5] = np.nan
+    bank = replace(prediction.bank, expected=np.column_stack([pcc, pcc / 2]))
+    spots = prediction.spots.copy()
+    spots.X = None
+    about = replace(prediction.provenance, expected_over="patients")
+    parts = spots, prediction.neighbours, prediction.similarity, prediction.confidence(), about
+    return Prediction(*parts, bank=bank)
+
+
+def test_an_unmeasured_slide_has_its_genes_by_expected_accuracy_markers_first(
+    unmeasured: Prediction, panel: GenesPanel
+) -> None:
+    panel.session.set_prediction(unmeasured)
+    listed = list(panel.session.listed)
+    assert listed[:4] == [MARKER, "GENE4", "GENE0", "GENE1"]  # the two markers, then the best
+    assert listed[-1] == "GENE5"
+    assert not panel.table.isColumnHidden(Column.EXPECTED)
+    assert panel.table.isColumnHidden(Column.PCC)
+    assert cell(panel, "GENE0", Column.EXPECTED) == "● 0.90"
+    assert cell(panel, "GENE18", Column.EXPECTED) == "◐ 0.20"
+    assert cell(panel, "GENE22", Column.EXPECTED) == "○ 0.04"
+    assert cell(panel, "GENE5", Column.EXPECTED) == ""
+    tip = cell(panel, "GENE18", Column.GENE, Qt.ItemDataRole.ToolTipRole)
+    assert "Expected PCC: 0.20, 0.10 given depth (weak: from 0.3 good, below 0.1 not predictable)" in tip
+    assert "2 training patients, each left out in turn" in tip
+    assert "15 good, 5 weak, 3 not predictable, 1 without a score" in panel.note.text()
+    panel.session.show("GENE18")
+    assert panel.session.shown is not None
+    assert panel.session.shown.score.startswith("predicted only · expected weak")
+    assert panel.session.shown.tip in tip.splitlines()
+    panel.session.show("GENE22")
+    assert panel.session.shown.score.startswith("predicted only · not predictable")
+
+
+def test_a_measured_section_keeps_its_order_and_the_expected_pcc_is_shown_when_asked_for(
+    unmeasured: Prediction, prediction: Prediction, panel: GenesPanel
+) -> None:
+    panel.session.set_prediction(made(unmeasured, unmeasured.bank, prediction.spots))
+    assert panel.model.genes is not None
+    assert panel.model.genes.sort == ("measured", True)
+    assert panel.table.isColumnHidden(Column.EXPECTED)
+    panel.table.choose_column(Column.EXPECTED, True)
+    assert not panel.table.isColumnHidden(Column.EXPECTED)
+    panel.session.set_prediction(prediction)  # of a checkpoint that expects nothing
+    assert panel.table.isColumnHidden(Column.EXPECTED)
+    assert "Expected PCC" not in {action.text() for action in panel.table.column_menu().actions()}
+
+
 def made(like: Prediction, bank: Any, spots: Any) -> Prediction:
     return Prediction(
         spots.copy(), like.neighbours, like.similarity, like.confidence(), like.provenance, bank=bank,

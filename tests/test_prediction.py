@@ -193,6 +193,32 @@ def test_without_its_checkpoint_the_stored_genes_remain(prediction: Prediction, 
         np.testing.assert_array_equal(found.gene(other), prediction.gene(other))
 
 
+def test_expected_accuracy_goes_with_the_file(
+    prediction: Prediction, expecting_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    assert prediction.expected is None
+    parts = prediction.spots, prediction.neighbours, prediction.similarity, prediction.confidence()
+    made = replace(
+        prediction.provenance,
+        checkpoint=str(expecting_checkpoint.path),
+        checkpoint_digest=expecting_checkpoint.digest,
+        expected_over="patients",
+    )
+    expecting = Prediction(*parts, made, bank=expecting_checkpoint.bank)
+    expecting.save(tmp_path / "E.h5ad")
+    var = anndata.read_h5ad(tmp_path / "E.h5ad").var
+    columns = [expecting.genes.index(gene) for gene in var.index]
+    assert expecting.expected is not None
+    np.testing.assert_array_equal(var[["expected_pcc", "expected_partial_pcc"]], expecting.expected[columns])
+    assert np.isnan(expecting.expected[expecting.genes.index("GENE5")]).all()
+    np.testing.assert_array_equal(Prediction.load(tmp_path / "E.h5ad").expected, expecting.expected)
+    assert expecting_checkpoint.path is not None
+    shutil.rmtree(expecting_checkpoint.path)
+    alone = Prediction.load(tmp_path / "E.h5ad")
+    np.testing.assert_array_equal(alone.expected, expecting.expected[columns])
+    assert alone.provenance.expected_over == "patients"
+
+
 def test_without_its_checkpoint_it_can_be_saved_again(saved: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "models")
     Prediction.load(saved).save(tmp_path / "again.h5ad")
@@ -267,6 +293,8 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.obsm.update(confidence=np.ones((36, 3))), "lacks numbers of its confidence"),
         (lambda table: table.layers.update(predicted=table.layers["predicted"] > 0), "values that are not numbers"),
         (lambda table: table.uns.update(spatial="text"), "one library in uns"),
+        (lambda table: edit_provenance(table, expected_over="spots"), "not sections, patients or empty"),
+        (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc and"),
         (lambda table: edit_provenance(table, k=10**400), "k"),
     ],
 )

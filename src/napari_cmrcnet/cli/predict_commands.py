@@ -47,6 +47,7 @@ def _predict_slide(options: argparse.Namespace) -> None:
 
 def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.expected import grades_in_words
     from napari_cmrcnet.retrieval.predict import predict as predict_section
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from napari_cmrcnet.retrieval.preflight import preflight_job, warnings_in
@@ -77,6 +78,8 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     prediction.save(out)
     made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
     say(f"{out}: {made}, each value the {prediction.provenance.average}")
+    if prediction.expected is not None:
+        say(f"Expected PCC, over {prediction.provenance.over}: {grades_in_words(prediction.expected)}")
     show_json({"predictions": [{"file": out, "provenance": asdict(prediction.provenance)}]})
 
 

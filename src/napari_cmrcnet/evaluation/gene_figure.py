@@ -18,6 +18,7 @@ from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
 from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plot_style import UNIT
+from napari_cmrcnet.retrieval.expected import grade
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.sections.score_filter import spots_in_words
 
@@ -57,6 +58,8 @@ class Drawn:
         Whether the prediction hardly varies; found from a gene's values if not given.
     spots : int, optional
         Spots that count in the score; all if not given.
+    expected : float
+        Its expected PCC, NaN where it is not known.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Drawn:
     colours: str = COLOURS
     flat: bool | None = None
     spots: int | None = None
+    expected: float = float("nan")
 
     @property
     def scale(self) -> Limits:
@@ -88,6 +92,8 @@ class Drawn:
         """Of the score, in sentences."""
         if self.measured is None:
             said = "Predicted only: it was not measured."
+            if grade(self.expected):
+                said += f" Expected PCC: {self.expected:z.2f} ({grade(self.expected)})."
         else:
             said = f"{pcc_in_words(self.pcc, self.low, self.high)}{f' ({self.undefined})' if self.undefined else ''}"
             said += f", {self.n}: those with enough counts." if self.n != f"n = {len(self.predicted):,} spots" else "."
@@ -103,7 +109,10 @@ class Drawn:
     def score(self) -> str:
         """PCC with its interval, or why there is none."""
         measured = self.measured is not None
-        return score_line(measured, self.pcc, self.low, self.high, undefined=self.undefined, flat=self.hardly_varies)
+        flat, undefined = self.hardly_varies, self.undefined
+        return score_line(
+            measured, self.pcc, self.low, self.high, undefined=undefined, flat=flat, expected=self.expected
+        )
 
 
 def write_gene_figure(
@@ -176,7 +185,7 @@ def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> 
     """Return what a figure of a gene shows: its values, and its score where there is one."""
     predicted = prediction.gene(gene)
     if scores is None or gene not in scores.table.index:
-        return Drawn(gene, predicted, None)
+        return Drawn(gene, predicted, None, expected=prediction.expected_of(gene)[0])
     table = scores.table.loc[[gene]]
     pcc, low, high = table[["pcc", "low", "high"]].to_numpy(np.float64)[0]
     measured = np.asarray(prediction.measured([gene]))[:, 0]

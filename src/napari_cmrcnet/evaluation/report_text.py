@@ -13,6 +13,7 @@ from napari_cmrcnet.evaluation.resampling import RESAMPLES
 from napari_cmrcnet.evaluation.score_notes import sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between
+from napari_cmrcnet.retrieval.expected import COLUMNS, GOOD
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS, spots_in_words
 
 PARTIAL = (
@@ -156,6 +157,7 @@ def figure(value: float | None) -> str:
 def _section_text(scored: Scores) -> list[str]:
     lines = [f"## {markdown_text(scored.section)}", "", f"Sequencing depth: {scored.depth}.", ""]
     lines += _structure(scored)
+    lines += _expected(scored)
     if scored.panel:
         lines += [f"Markers: {markdown_text(scored.panel)}.", ""]
     if scored.missing_markers:
@@ -186,6 +188,22 @@ def _structure(scored: Scores) -> list[str]:
         "are smoother than measurements, which are noisy from spot to spot.",
         "",
     ]
+
+
+def _expected(scored: Scores) -> list[str]:
+    """Return how the PCC of genes came out beside what the checkpoint had expected."""
+    if COLUMNS[0] not in scored.table:
+        return []
+    both = scored.table[[COLUMNS[0], "pcc"]].dropna()
+    good = both.pcc[both[COLUMNS[0]] >= GOOD]
+    if len(both) < 3:
+        return []
+    alike = both[COLUMNS[0]].corr(both.pcc)
+    said = f"Expected accuracy: over {len(both):,} genes the expected PCC correlates {alike:.2f} with the PCC found."
+    if len(good):
+        said += f" Of {len(good):,} genes expected above {GOOD:g}, {(good > GOOD - 0.1).mean():.0%} came out above "
+        said += f"{GOOD - 0.1:.1f}."
+    return [said, ""]
 
 
 def structure(scored: Scores) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from napari_cmrcnet.common.metrics import dense, gene_sets, morans_i, pcc, rmse,
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
+from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.sections.depth import Depth, depth_r2, partial_pcc
 from napari_cmrcnet.sections.nearby_spots import REACH, around
 from napari_cmrcnet.sections.pixel_size import spots_lattice
@@ -41,8 +42,9 @@ class Scores:
         A row a gene, over the spots that count: ``pcc``, ``low``, ``high`` (95 % bootstrap interval), ``spearman``,
         ``partial_pcc`` (given depth, see `partial_pcc`), ``rmse``, ``spots_found`` (where the gene was measured above
         0), ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``, ``depth_r2``,
-        ``measured_morans_i``, ``predicted_morans_i``, ``undefined`` (why there is no score, or ""), and whether it is
-        in ``HEG``, ``HVG`` and ``markers``.
+        ``measured_morans_i``, ``predicted_morans_i``, ``undefined`` (why there is no score, or ""), whether it is
+        in ``HEG``, ``HVG`` and ``markers``, and, where the checkpoint knows them, ``expected_pcc`` and
+        ``expected_partial_pcc``.
     sets : mapping of str to SetScore
         ``HEG``, ``HVG``, ``markers``.
     replicates : mapping of str to float64 (resamples,)
@@ -170,6 +172,9 @@ def pcc_job(
     of_sets = gene_sets(table.measured_mean, table.measured_variance, genes, markers, among)
     for name in SETS:
         table[name] = table.index.isin(of_sets[name])
+    if prediction.expected is not None:
+        rows = prediction.names.columns(genes, "The prediction")
+        table = with_expected(table, prediction.expected[rows])
     return Scores(
         section=prediction.name,
         table=table,

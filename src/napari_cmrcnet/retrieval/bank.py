@@ -17,6 +17,7 @@ from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
 from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.compatibility import check_k
+from napari_cmrcnet.retrieval.expected import expected_in, with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import nearest, norms, unit_length
 from napari_cmrcnet.sections.expression import expression_of, rescaled, shared_genes
@@ -56,6 +57,9 @@ class Bank:
         Their Ensembl ids, ``""`` where not known.
     obs : DataFrame, M rows
         section, patient, array_row, array_col (-1 where not known), and the position x, y in full-resolution pixels.
+    expected : float32 array, (G, 2), optional
+        The PCC and partial PCC of each gene on training sections that were left out, NaN where it has no score; see
+        `Card.expected_over`.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class Bank:
     genes: tuple[str, ...]
     gene_ids: tuple[str, ...]
     obs: pd.DataFrame
+    expected: Float32 | None = None
 
     def __post_init__(self) -> None:
         problem = _shape_problem(self) or _value_problem(self)
@@ -163,10 +168,11 @@ class Bank:
         """Write the bank as h5ad (``X`` CSC, embeddings in ``obsm["gene_embedding"]``), whole or not at all."""
         from anndata import AnnData
 
+        var = pd.DataFrame({"gene_ids": list(self.gene_ids), SHARES: self.shares}, index=list(self.genes))
         table = AnnData(
             X=self.expression,
             obs=self.obs.set_axis([str(row) for row in range(len(self))], axis=0),
-            var=pd.DataFrame({"gene_ids": list(self.gene_ids), SHARES: self.shares}, index=list(self.genes)),
+            var=with_expected(var, self.expected),
             obsm={EMBEDDING: self.embeddings},
         )
         write_h5ad(path, table)
@@ -195,7 +201,14 @@ class Bank:
             damaged = f"{path} is not a bank: its spots are damaged ({error}); get the checkpoint again."
             raise UserError(damaged) from error
         try:
-            bank = cls(np.asarray(table.obsm[EMBEDDING]), table.X, genes, ids, obs)
+            bank = cls(
+                np.asarray(table.obsm[EMBEDDING]),
+                table.X,
+                genes,
+                ids,
+                obs,
+                expected_in(table.var, "The bank", "build the checkpoint again"),
+            )
             bank.__dict__["shares"] = known_shares(table.var)  # computed, they take a second for 45,000 spots
             return bank
         except UserError as error:

@@ -13,6 +13,7 @@ from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
+from napari_cmrcnet.retrieval.expected import Over, over_from
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.stain import Colour
@@ -67,6 +68,9 @@ class Card:
         Mean colour of the tissue of each training section, CIELAB, see `tissue_colour`.
     total_genes : mapping of str to int
         Over how many genes the totals of each training section's spots are taken, see `totals_of`.
+    expected_over : {"", "sections", "patients"}
+        What was left out in turn to measure the expected accuracy of genes, which the bank has, see `Bank`; "" where
+        it was not measured.
     synthetic : bool
         Whether the training sections are simulated.
     packages : mapping of str to str
@@ -94,6 +98,7 @@ class Card:
     variable_genes: tuple[str, ...] = ()
     section_colours: Mapping[str, Colour] = field(default_factory=dict)
     total_genes: Mapping[str, int] = field(default_factory=dict)
+    expected_over: Over = ""
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
     files: Mapping[str, str] = field(default_factory=dict)
@@ -143,6 +148,7 @@ class Card:
             variable_genes=check.texts("variable_genes"),
             section_colours={name: colours.colours(name) for name in colours.values},
             total_genes={name: totals.whole(name) for name in totals.values},
+            expected_over=over_from(values["expected_over"]),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),
             files=check.text_mapping("files"),

@@ -120,6 +120,8 @@ class Checkpoint:
                 f"{path} has embeddings of length {bank.embeddings.shape[1]}, the model gives "
                 f"{self.card.model.embedding_dim}; get the checkpoint again."
             )
+        if (bank.expected is None) != (self.card.expected_over == ""):
+            raise UserError(f"{path} and {CARD} differ in whether they know an expected PCC; train again.")
         return bank
 
     @cached_property

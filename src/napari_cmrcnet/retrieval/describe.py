@@ -14,6 +14,7 @@ from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.card import CARD, Card, epochs_in_words, package_versions
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encoder_entry import fields_of
+from napari_cmrcnet.retrieval.expected import grades_in_words, over_in_words
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
@@ -149,6 +150,7 @@ def _checkpoint(path: Path) -> Description:
         "asked with": _query(card),
         "a value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
         "panel": card.panel.name if card.panel else "none",
+        "expected PCC over": over_in_words(card.expected_over, len(card.sections), len(card.patients)),
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
     }
     if checkpoint.encoder is not None:
@@ -158,6 +160,8 @@ def _checkpoint(path: Path) -> Description:
     if card.section_colours:
         colours = (f"{name} {light:.0f} {a:.0f} {b:.0f}" for name, (light, a, b) in card.section_colours.items())
         facts["tissue colour"] = f"{'; '.join(colours)} (CIELAB)"
+    if bank.expected is not None:
+        facts["genes expected to be"] = grades_in_words(bank.expected)
     problems = []
     try:
         facts["thumbnails"] = _thumbnails(checkpoint)
@@ -226,9 +230,12 @@ def _prediction(path: Path) -> Description:
         "predicted": f"{len(prediction.genes):,} genes",
         "totals are over": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
         "panel": made.panel.name if made.panel else "none",
+        "expected PCC over": made.over,
         "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",
         "date": made.date,
     }
+    if prediction.expected is not None:
+        facts["genes expected to be"] = grades_in_words(prediction.expected)
     values = {
         "spots": len(prediction),
         "genes": len(prediction.genes),

@@ -125,6 +125,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         panel=panel,
         weight_temperature=card.weight_temperature,
         similarity_floor=card.similarity_floor,
+        expected_over=card.expected_over,
         notes=tuple(notes),
         synthetic=card.synthetic or bool(about["synthetic"]),
     )

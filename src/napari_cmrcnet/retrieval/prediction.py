@@ -51,7 +51,8 @@ class Prediction:
         Where the checkpoint may be; without any, where the provenance says.
     stored : DataFrame, optional
         Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
-        ``attrs["gene_ids"]``: what is left to show without the bank.
+        ``attrs["gene_ids"]`` and their expected accuracy in ``attrs["expected"]``: what is left to show without the
+        bank.
     variable_genes : sequence of str
         The highly variable genes of the training sections, see `Card`; of those the genes for the paper's scores are
         taken.
@@ -233,6 +234,21 @@ class Prediction:
             raise self._moved(", ".join(missing[:5]))
         columns = self.names.columns(genes, "The prediction")
         return np.ascontiguousarray(self._stored.to_numpy(np.float32)[spots, columns])
+
+    @cached_property
+    def expected(self) -> Float32 | None:
+        """The expected accuracy of `genes`, float32 (genes, 2), as `Bank` has it; None where it was not measured."""
+        if self.bank is not None:
+            return self.bank.expected
+        return None if self._stored is None else self._stored.attrs["expected"]
+
+    def expected_of(self, gene: str) -> tuple[float, float]:
+        """Return the expected PCC of a gene, and the partial one given depth; NaN where they are not known."""
+        column = self.names.column(gene)
+        if self.expected is None or column is None:
+            return float("nan"), float("nan")
+        pcc, partial = self.expected[column].tolist()
+        return pcc, partial
 
     def predicted_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,), computed once.

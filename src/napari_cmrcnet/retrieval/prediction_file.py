@@ -3,7 +3,8 @@
 ``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, and the highest in mean and in variance
 of all genes and of the training sections' variable ones), ``raw`` the measured counts of all genes, ``obsm`` the
 positions, neighbours and similarities, ``uns["cmrcnet"]`` the provenance as JSON, with the names of these variable
-genes and what is remembered of how the prediction was looked at. Other genes follow from the neighbours
+genes and what is remembered of how the prediction was looked at; ``var`` the expected accuracy of the stored genes,
+where the checkpoint knows it. Other genes follow from the neighbours
 and the checkpoint's bank, which is found again by path and hash.
 """
 
@@ -22,6 +23,7 @@ from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.expected import expected_in, with_expected
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.counts import counts_problem
@@ -97,9 +99,11 @@ def _highest(values: Any) -> list[int]:
 
 def _var(prediction: Prediction, genes: list[str]) -> pd.DataFrame:
     names = prediction.names
-    ids = [names.ids[column] for column in names.columns(genes, "The prediction")]
+    columns = names.columns(genes, "The prediction")
+    ids = [names.ids[column] for column in columns]
     panel = {names.column(gene) for gene in prediction.panel.genes} if prediction.panel is not None else set()
-    return pd.DataFrame({"gene_ids": ids, "panel": [names.column(gene) in panel for gene in genes]}, index=genes)
+    var = pd.DataFrame({"gene_ids": ids, "panel": [names.column(gene) in panel for gene in genes]}, index=genes)
+    return with_expected(var, None if prediction.expected is None else prediction.expected[columns])
 
 
 def _measured_where_known(prediction: Prediction, genes: list[str]) -> np.ndarray:
@@ -141,6 +145,7 @@ def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLi
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
+    stored.attrs["expected"] = expected_in(table.var, path, "predict again")
     prediction = Prediction(
         _spots(table, record["spots"]),
         np.asarray(table.obsm["neighbours"]),

@@ -9,6 +9,7 @@ from typing import Any
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.retrieval.card import package_versions, panel_from
+from napari_cmrcnet.retrieval.expected import Over, over_from, over_in_words
 from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.panels import Panel
 
@@ -45,6 +46,8 @@ class Provenance:
         Where that comes from.
     target_sum : float
         Total of a spot's counts after normalisation, of predicted and measured values.
+    expected_over : {"", "sections", "patients"}
+        As the checkpoint's card has it: over what the expected accuracy of genes was measured, if it was.
     total_genes : int
         Over how many measured genes the totals are taken, see `totals_of`; 0 where nothing was measured.
     panel : Panel or None
@@ -84,6 +87,7 @@ class Provenance:
     library: str = ""
     weight_temperature: float | None = None
     similarity_floor: float | None = None
+    expected_over: Over = ""
     total_genes: int = 0
     device: str = ""
     precision: str = ""
@@ -97,6 +101,11 @@ class Provenance:
     def average(self) -> str:
         """What a value is, as `average_in_words`."""
         return average_in_words(self.k, self.weight_temperature is not None)
+
+    @property
+    def over(self) -> str:
+        """Over what the expected accuracy was measured, as `over_in_words`."""
+        return over_in_words(self.expected_over, len(self.trained_on), len(self.trained_on_patients))
 
     def check_output(self, path: Path) -> None:
         """Refuse to write over what the prediction was made from, or into its checkpoint.
@@ -148,6 +157,7 @@ class Provenance:
             panel=panel_from(values["panel"]),
             weight_temperature=_above_zero(check, "weight_temperature"),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
+            expected_over=over_from(values["expected_over"]),
             total_genes=check.whole("total_genes"),
             device=check.text("device"),
             precision=check.text("precision"),

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.expected import Over
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours
@@ -83,19 +84,33 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
     return training, validation
 
 
+def left_out(training: Sequence[Section]) -> Over:
+    """Return what is left out in turn inside the training sections: patients where two or more are known by name.
+
+    Of a single section only parts can be left out, which lie beside those trained on: they say nothing of another
+    section, and this returns ``""``.
+    """
+    if len(training) == 1:
+        return ""
+    patients = {section.patient for section in training}
+    return "patients" if len(patients) > 1 and "" not in patients else "sections"
+
+
 def left_out_parts(training: Sequence[Section]) -> list[Rows]:
     """Return what is left out in turn to choose a setting inside the training sections.
 
     Returns
     -------
     list of int64 arrays
-        The rows, among all training spots, of each section; of a single section, of its compact parts.
+        The rows, among all training spots, of each patient or section, as `left_out` says; of a single section, of
+        its compact parts.
     """
     if len(training) == 1:
         parts = compact_blocks(training[0].xy, -(-len(training[0].spots) // PARTS))
         return parts if len(parts) > 1 else []  # a single spot
-    ends = np.cumsum([len(section.spots) for section in training])
-    return [np.arange(end - len(section.spots), end) for end, section in zip(ends, training, strict=True)]
+    names = [section.patient if left_out(training) == "patients" else section.name for section in training]
+    of_spots = np.repeat(names, [len(section.spots) for section in training])
+    return [np.flatnonzero(of_spots == name) for name in dict.fromkeys(names)]
 
 
 def _part(section: Section, rows: NDArray[Any], config: FitConfig) -> Part:

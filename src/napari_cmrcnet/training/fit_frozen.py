@@ -31,12 +31,14 @@ from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.bank_evidence import training_colours
 from napari_cmrcnet.training.config import FitConfig
-from napari_cmrcnet.training.data import LEAST_SPOTS, Rows, left_out_parts
+from napari_cmrcnet.training.data import LEAST_SPOTS, Rows, left_out, left_out_parts
+from napari_cmrcnet.training.expected import expected_accuracy
 from napari_cmrcnet.training.reduced_rank import ReducedRank, reduced_rank_ridge
 from napari_cmrcnet.training.run_folder import RunFolder, describe
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
 
 RANKS = (8, 16, 32)
 PENALTIES = (0.3, 1.0, 3.0)
@@ -81,7 +83,8 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     Patches and genes meet in the space of a reduced-rank ridge regression of expression on features: the image head
     predicts a spot's components, each over its deviation; the gene head projects its measured expression on them. A
     prediction is a retrieval as ever: the patch finds the training spots whose gene embedding is most similar. Rank,
-    penalty, k and the weights of neighbours are chosen by leaving out each training section in turn.
+    penalty, k and the weights of neighbours are chosen by leaving out each training section, or patient, in turn; see
+    `left_out`. What is predicted for those left out gives each gene's expected accuracy, which the bank keeps.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     Yields
     ------
     Progress
-        Once a batch of patches encoded, and once a section left out.
+        Once a batch of patches encoded, once a section left out, and once a few hundred genes.
 
     Raises
     ------
@@ -117,7 +120,8 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     if not run.out.exists():
         targets = [target_of(section.spots, config.preprocessing.target_sum) for section in sections]
         training = yield from _training(sections, genes, targets, encoder, config.device)
-        settings, floor = yield from _chosen(training, left_out_parts(sections), config.seed)
+        parts = left_out_parts(sections)
+        settings, inside, floor = yield from _chosen(training, parts, config.seed)
         yield Progress("Solving", 0, 1)
         model = _model(training, settings, config)
         yield Progress("Solving", 1, 1)
@@ -139,9 +143,15 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             variable_genes=tuple(variable),
             total_genes={section.name: total_genes(section.spots) for section in sections},
             section_colours=(yield from training_colours(sections)),
+            expected_over=left_out(sections),
             synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
         )
         bank = build_bank(model, sections, genes, target_sums=targets)
+        if card.expected_over:
+            folds = (
+                _retrieved(training, part, of_part, config.seed) for part, of_part in zip(parts, inside, strict=True)
+            )
+            bank = replace(bank, expected=(yield from expected_accuracy(bank, sections, folds)))
         Checkpoint(card, model, bank, thumbnail_file=thumbnails, encoder=encoder).save(run.out)
     run.tidy()
     return Checkpoint.load(run.out)
@@ -163,13 +173,17 @@ def _entry(encoder: Pretrained) -> EncoderEntry:
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """All training spots, section after section: features (n, f) and expression (n, g)."""
+    """All training spots, section after section: features (n, f), expression (n, g), and the section's number (n,)."""
 
     features: Array
     expression: Array
+    section: Rows
 
     def of(self, rows: Rows) -> "_Training":
-        return _Training(self.features[rows], self.expression[rows])
+        return _Training(self.features[rows], self.expression[rows], self.section[rows])
+
+    def without(self, rows: Rows) -> "_Training":
+        return self.of(np.setdiff1d(np.arange(len(self.features)), rows))
 
     def fitted(self, settings: Settings, seed: int) -> ReducedRank:
         return reduced_rank_ridge(self.features, self.expression, settings.penalty, [settings.rank], seed)[0]
@@ -184,47 +198,79 @@ def _training(
     expression = [
         expression_of(section.spots, genes, target).toarray() for section, target in zip(sections, targets, strict=True)
     ]
-    return _Training(np.concatenate(features).astype(np.float64), np.concatenate(expression).astype(np.float64))
+    numbers = np.repeat(np.arange(len(sections)), [len(section.spots) for section in sections])
+    return _Training(
+        np.concatenate(features).astype(np.float64), np.concatenate(expression).astype(np.float64), numbers
+    )
 
 
-def _chosen(training: _Training, parts: Sequence[Rows], seed: int) -> Job[tuple[Settings, float | None]]:
-    """Choose settings by the mean PCC of left-out parts, and the similarity below which a spot is unlike the bank.
+def _chosen(
+    training: _Training, parts: Sequence[Rows], seed: int
+) -> Job[tuple[Settings, list[Settings], float | None]]:
+    """Choose settings by the mean PCC of left-out parts.
 
-    That is the first percentile of the best similarity of left-out spots to the others' bank, see `similarity_floor`.
+    Returns
+    -------
+    Settings
+        Those that are best on average over all parts.
+    list of Settings
+        For each part, those that are best over the other parts: its own score has no say in how it is predicted.
+    float or None
+        The similarity below which a spot is unlike the bank: the first percentile of the best similarity of left-out
+        spots to the others' bank, see `similarity_floor`.
     """
     step = "Choosing on left-out sections"
-    scores: dict[Settings, float] = {}
+    scores: dict[Settings, list[float]] = {}
     best: dict[Settings, list[Float32]] = {}
     for done, part in enumerate(parts):
         yield Progress(step, done, len(parts))
-        held, others = training.of(part), training.of(np.setdiff1d(np.arange(len(training.features)), part))
+        held, others = training.of(part), training.without(part)
         for penalty in PENALTIES:
             fits = reduced_rank_ridge(others.features, others.expression, penalty, RANKS, seed)
             for rank, fitted in zip(RANKS, fits, strict=True):
                 for settings, score, similarity in _scored(fitted, held, others, rank, penalty):
-                    scores[settings] = scores.get(settings, 0.0) + score
+                    scores.setdefault(settings, []).append(score)
                     best.setdefault(settings, []).append(similarity)
     yield Progress(step, len(parts), len(parts))
     if not scores:
-        return Settings(), None
-    settings = max(scores, key=scores.__getitem__)
-    return settings, float(np.percentile(np.concatenate(best[settings]), PERCENTILE))
+        return Settings(), [], None
+    table = np.array(list(scores.values()))  # (settings, parts)
+    names, total = list(scores), table.sum(axis=1)
+    settings = names[int(total.argmax())]
+    inside = [names[int((total - table[:, part]).argmax())] for part in range(len(parts))]
+    return settings, inside, float(np.percentile(np.concatenate(best[settings]), PERCENTILE))
 
 
 def _scored(
     fitted: ReducedRank, held: _Training, others: _Training, rank: int, penalty: float
 ) -> list[tuple[Settings, float, Float32]]:
     """Return, for each way to ask, the score of a part that was left out, and its spots' best similarity."""
-    queries = ((held.features - fitted.centre) @ _image_head(fitted, others.expression)).astype(np.float32)
-    bank = fitted.measured(others.expression).astype(np.float32)
-    neighbours, similarity = nearest(queries, bank, min(len(bank), max(k for k, _ in ASKED)))
+    neighbours, similarity = _nearest(fitted, held, others, max(k for k, _ in ASKED))
     found = []
     for k, temperature in ASKED:
         near, alike = np.ascontiguousarray(neighbours[:, :k]), np.ascontiguousarray(similarity[:, :k])
-        weighted = Neighbourhoods.of(near, len(bank), neighbour_weights(alike, temperature))
-        score = _mean_pcc(held.expression, weighted.mean(others.expression))
+        predicted = Neighbourhoods.of(near, len(others.features), neighbour_weights(alike, temperature)).mean(
+            others.expression
+        )
+        of_sections = (held.section == number for number in np.unique(held.section))
+        score = float(np.mean([_mean_pcc(held.expression[here], predicted[here]) for here in of_sections]))
         found.append((Settings(rank, penalty, k, temperature), score, similarity[:, 0]))
     return found
+
+
+def _nearest(fitted: ReducedRank, held: _Training, others: _Training, k: int) -> tuple[Int32, Float32]:
+    """Return the spots of the others that a part which was left out retrieves, and their similarities, (n, k) each."""
+    queries = ((held.features - fitted.centre) @ _image_head(fitted, others.expression)).astype(np.float32)
+    bank = fitted.measured(others.expression).astype(np.float32)
+    return nearest(queries, bank, min(len(bank), k))
+
+
+def _retrieved(training: _Training, part: Rows, settings: Settings, seed: int) -> tuple[Rows, Neighbourhoods]:
+    """Return a part, and the training spots that it retrieves where the model is fitted without it."""
+    held, others = training.of(part), training.without(part)
+    near, alike = _nearest(others.fitted(settings, seed), held, others, settings.k)
+    of_all = np.setdiff1d(np.arange(len(training.features)), part)[near].astype(np.int32)
+    return part, Neighbourhoods.of(of_all, len(training.features), neighbour_weights(alike, settings.temperature))
 
 
 def _mean_pcc(truth: Array, guess: Array) -> float:

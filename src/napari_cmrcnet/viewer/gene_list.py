@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.genes import GeneNames, Match
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 
@@ -28,8 +29,8 @@ _COLUMNS = {
 
 SETS = ("HEG", "HVG", "markers")
 NOT_MEASURED = "not measured"
-SORTS = ("ticked", "gene", "pcc", "low", "partial", "spearman", "found", "measured", "predicted", "sets")
-OF_SCORES = frozenset(SORTS) - {"ticked", "gene", "measured", "predicted"}
+SORTS = ("ticked", "gene", "expected", "pcc", "low", "partial", "spearman", "found", "measured", "predicted", "sets")
+OF_SCORES = frozenset(SORTS) - {"ticked", "gene", "expected", "measured", "predicted"}
 """What is sorted by that scores bring."""
 
 
@@ -92,6 +93,10 @@ class GeneList:
         Partial correlation given depth, Spearman's, and at how many spots a gene was found; NaN likewise.
     over, among : str
         In words, the spots that count and the genes that HEG and HVG are ranked among; "" while nothing is scored.
+    expected, expected_partial : float64 (genes,)
+        Expected PCC, and the partial one given depth, NaN where not known; see `Prediction.expected`.
+    expected_over : str
+        Over what it was measured, see `over_in_words`.
     measured, predicted : float32 (genes,)
         Means over all spots, NaN where not measured.
     ticked : bool (genes,)
@@ -107,6 +112,10 @@ class GeneList:
         self.names.prepare_search()
         n = len(self.names.symbols)
         self.measured, self.predicted = prediction.measured_means(), prediction.predicted_means()
+        accuracy = np.full((n, 2), np.nan) if prediction.expected is None else prediction.expected
+        self.expected, self.expected_partial = np.asarray(accuracy, np.float64).T
+        self.expected_over = prediction.provenance.over
+        self._known_accuracy = prediction.expected
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""
         self._own_panel = "" if prediction.panel is None else prediction.panel.name
@@ -120,7 +129,7 @@ class GeneList:
         self._undefined: dict[int, str] = {}
         self.rows = np.arange(n)
         self.aliases: Mapping[int, str] = {}
-        self.sort = ("measured" if self.any_measured else "predicted", True)
+        self.sort = ("measured" if self.any_measured else "expected" if self.expects else "predicted", True)
         self._sorted: npt.NDArray[np.intp] | None = None
         if scores is not None:
             self.set_scores(scores)
@@ -142,6 +151,11 @@ class GeneList:
     def any_measured(self) -> bool:
         """Whether the section was measured at all."""
         return bool(self.is_measured.any())
+
+    @property
+    def expects(self) -> bool:
+        """Whether the expected PCC of genes is known."""
+        return self._known_accuracy is not None
 
     @property
     def scored(self) -> bool:
@@ -243,7 +257,10 @@ class GeneList:
         if self._sorted is None or self.sort[0] == "ticked":
             key, descending = self.sort
             values = self._values(key)
-            self._sorted = np.argsort(-values if descending else values, kind="stable")  # NaN last in both ways
+            rows = np.argsort(-values if descending else values, kind="stable")  # NaN last in both ways
+            if key == "expected" and not self.any_measured:  # what a user of an unmeasured slide looks for comes first
+                rows = rows[np.argsort(~self._sets["markers"][rows], kind="stable")]
+            self._sorted = rows
         return self._sorted
 
     def _values(self, key: str) -> npt.NDArray[np.float64]:
@@ -284,7 +301,10 @@ class GeneList:
             Whether the scores are being computed.
         """
         if not self.any_measured:
-            return "The section has no measurements to compare with."
+            said = "The section has no measurements to compare with."
+            if self._known_accuracy is None:
+                return said
+            return f"{said} Expected PCC, over {self.expected_over}: {grades_in_words(self._known_accuracy)}."
         if not self.scores_due:
             return self._of_scores
         what = "intervals" if self.scored else "PCC of all genes"

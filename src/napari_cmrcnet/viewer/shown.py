@@ -50,6 +50,10 @@ class Shown:
         The spots that count in the correlations, see `counted_spots`; all if not given.
     section : str
         Whose values they are, see `section_of`.
+    expected, expected_partial : float
+        The expected PCC of a gene, and the partial one given depth; NaN where they are not known, and of a panel.
+    over : str
+        Over what they were measured.
     """
 
     name: str
@@ -66,14 +70,24 @@ class Shown:
     partial_pcc: float = float("nan")
     counted: npt.NDArray[np.bool_] | None = None
     section: str = ""
+    expected: float = float("nan")
+    expected_partial: float = float("nan")
+    over: str = ""
 
     @property
     def score(self) -> str:
         """PCC with its interval, or why there is none."""
         from napari_cmrcnet.evaluation.headline import score_line
 
-        measured = self.measured is not None
-        return score_line(measured, self.pcc, self.low, self.high, undefined=self.undefined, flat=self.flat)
+        return score_line(
+            self.measured is not None,
+            self.pcc,
+            self.low,
+            self.high,
+            undefined=self.undefined,
+            flat=self.flat,
+            expected=self.expected,
+        )
 
     @property
     def title(self) -> str:
@@ -91,13 +105,15 @@ class Shown:
 
     @property
     def tip(self) -> str:
-        """What the title leaves out: other correlations, which spots count, and what an interval does not say."""
-        from napari_cmrcnet.evaluation.headline import score_tip
+        """What the title leaves out: other correlations, what was expected, which spots count, what an interval is."""
+        from napari_cmrcnet.evaluation.headline import expected_tip, score_tip
 
+        expected = expected_tip(self.expected, self.expected_partial, self.over)
         if self.measured is None or self.undefined:
-            return ""
+            return expected
         interval = not np.isnan(self.low)
-        return score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self.predicted), interval)
+        tip = score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self.predicted), interval)
+        return "\n".join(filter(None, [tip, expected]))
 
 
 def gene_shown(prediction: "Prediction", gene: str, scores: "Scores | None") -> Shown:
@@ -116,7 +132,9 @@ def gene_shown(prediction: "Prediction", gene: str, scores: "Scores | None") -> 
     measured = prediction.measured([name]) if name in prediction.measured_set else None
     truth = None if measured is None else measured[:, 0]
     shown = _scored(prediction, name, "gene", UNIT, predicted, truth, hardly_varies(predicted))
-    return replace(shown, **of_scores(scores, name))
+    pcc, partial = prediction.expected_of(name)
+    over = prediction.provenance.over
+    return replace(shown, **of_scores(scores, name), expected=pcc, expected_partial=partial, over=over)
 
 
 def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
@@ -143,13 +161,19 @@ def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
 def first_shown(
     prediction: "Prediction", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
 ) -> Shown | None:
-    """Return what a prediction remembers, else its first marker, else its first gene; None where it has no gene."""
+    """Return what a prediction remembers, else its first marker, else the gene that is expected to be predicted best.
+
+    That is the first gene where nothing is expected; None where the prediction has no gene.
+    """
     shown, kind = remembered.get("shown"), remembered.get("kind")
     if kind == "panel" and isinstance(shown, str) and shown in panels:
         return panel_shown(prediction, panels[shown])
     markers = prediction.panel.genes if prediction.panel is not None else ()
     asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
-    known = [gene for gene in asked if prediction.names.column(gene) is not None] or list(prediction.genes[:1])
+    known = [gene for gene in asked if prediction.names.column(gene) is not None]
+    if not known and prediction.genes:
+        expected = prediction.expected
+        known = [prediction.genes[0 if expected is None else int(np.nan_to_num(expected[:, 0], nan=-1).argmax())]]
     return gene_shown(prediction, known[0], scores) if known else None
 
 

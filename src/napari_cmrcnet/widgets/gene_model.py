@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 
+from napari_cmrcnet.evaluation.headline import expected_tip
+from napari_cmrcnet.retrieval.expected import GOOD, GRADES, WEAK, grade
 from napari_cmrcnet.sections.gene_aliases import aliases_by_symbol
 from napari_cmrcnet.viewer.gene_list import SORTS, GeneList
 
@@ -15,14 +17,15 @@ class Column(IntEnum):
 
     TICK = 0
     GENE = 1
-    PCC = 2
-    INTERVAL = 3
-    PARTIAL = 4
-    SPEARMAN = 5
-    FOUND = 6
-    MEASURED = 7
-    PREDICTED = 8
-    SETS = 9
+    EXPECTED = 2
+    PCC = 3
+    INTERVAL = 4
+    PARTIAL = 5
+    SPEARMAN = 6
+    FOUND = 7
+    MEASURED = 8
+    PREDICTED = 9
+    SETS = 10
 
 
 # Made once: Qt asks for them at every cell that it draws.
@@ -30,9 +33,10 @@ _CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.I
 _TICKED_CELL = _CELL | Qt.ItemFlag.ItemIsUserCheckable
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_NUMBERS = tuple(column for column in Column if Column.PCC <= column <= Column.PREDICTED)
-_TITLES = ("", "Gene", "PCC", "95 %", "Part", "Spear", "Spots", "Meas", "Pred", "Sets")
+_NUMBERS = tuple(column for column in Column if Column.EXPECTED <= column <= Column.PREDICTED)
+_TITLES = ("", "Gene", "Exp", "PCC", "95 %", "Part", "Spear", "Spots", "Meas", "Pred", "Sets")
 NAMES = {
+    Column.EXPECTED: "Expected PCC",
     Column.PCC: "PCC",
     Column.INTERVAL: "95 % interval of the PCC",
     Column.PARTIAL: "Partial PCC, given depth",
@@ -46,6 +50,8 @@ NAMES = {
 _TIPS = (
     "Tick genes, or press the space bar, to make a panel of them.",
     "The gene's symbol. An alias by which it was found stands behind it.",
+    f"Expected PCC: how well the gene was predicted on training sections that were left out. ● from {GOOD:g}: good. "
+    f"◐ weak. ○ below {WEAK:g}: not predictable. Without measurements, the markers come first.",
     "Pearson correlation of predicted with measured expression over the spots that have enough counts.",
     "95 % interval of the correlation, by drawing blocks of neighbouring spots again 1,000 times. It covers the spots "
     "of this section, not another section or patient.",
@@ -64,6 +70,7 @@ _REASONS = {
     "constant predicted": "Its correlation is undefined: its prediction is the same in every spot.",
     "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",
 }
+_MARKS = dict(zip(GRADES, "●◐○", strict=True))
 _INITIALS = {"HEG": "E", "HVG": "V", "marker": "M"}
 
 REASON = Qt.ItemDataRole.UserRole
@@ -204,6 +211,8 @@ class GeneModel(QAbstractTableModel):
         if genes is not None and genes.scored:
             here = {int(Column.PCC): f" Here {genes.over}.", int(Column.SETS): f" Both are ranked {genes.among}."}
             tip += here.get(section, "")
+        if genes is not None and genes.expects and section == Column.EXPECTED:
+            tip += f" Here the mean over {genes.expected_over}."
         return f"{tip}\nRight-click to choose columns." if section in NAMES else tip
 
     def _arrow(self, section: int) -> str:
@@ -218,6 +227,9 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
         case Column.GENE:
             alias = genes.aliases.get(gene)
             return genes.names.symbols[gene] + (f" ({alias})" if alias else "")
+        case Column.EXPECTED:
+            value = genes.expected[gene]
+            return "" if np.isnan(value) else f"{_MARKS[grade(value)]} {number(value)}"
         case Column.PCC | Column.INTERVAL:
             return _correlation(genes, gene, column)
         case Column.MEASURED | Column.PREDICTED:
@@ -270,6 +282,8 @@ def _tip(genes: GeneList, gene: int) -> str:
         lines.append(_REASONS.get(reason, f"It has no score: {reason}; at least 10 are needed."))
     elif not np.isnan(genes.found[gene]):
         lines.append(f"Found at {genes.found[gene]:,.0f} spots; the PCC is over {genes.over}.")
+    if expected := expected_tip(genes.expected[gene], genes.expected_partial[gene], genes.expected_over):
+        lines.append(expected)
     if sets := genes.sets_of(gene):
         lines.append(f"In {', '.join(sets)}.")
     return "\n".join(lines)

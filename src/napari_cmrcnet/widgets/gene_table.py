@@ -22,6 +22,7 @@ from napari_cmrcnet.widgets.remember import recall, remember
 _SAMPLES = (
     "",
     "MMMMM",
+    "● −0.00",
     "−0.00",
     "−0.00…−0.00",
     "−0.00",
@@ -158,7 +159,7 @@ class GeneTable(QTableView):
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         columns.customContextMenuRequested.connect(self._choose_columns)
         self._usual: list[int] = []
-        self._measured = True
+        self._measured, self._expects = True, False
         self._hide_columns()
 
     def reset(self) -> None:
@@ -199,16 +200,19 @@ class GeneTable(QTableView):
             order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
             self.horizontalHeader().setSortIndicator(SORTS.index(key), order)
 
-    def show_measured(self, measured: bool) -> None:
-        """Show the columns that need measurements, or hide them."""
-        self._measured = measured
+    def show_known(self, measured: bool, expects: bool) -> None:
+        """Show the columns that need measurements, and the expected PCC, or hide them."""
+        self._measured, self._expects = measured, expects
         self._hide_columns()
+
+    def _is_known(self, column: Column) -> bool:
+        return self._expects if column == Column.EXPECTED else self._measured or column not in _OF_MEASURED
 
     def column_menu(self) -> QMenu:
         """Return a menu of the columns, ticked where they are shown."""
         menu = QMenu(self)
         for column, name in NAMES.items():
-            if self._measured or column not in _OF_MEASURED:
+            if self._is_known(column):
                 action = menu.addAction(name)
                 action.setCheckable(True)
                 action.setChecked(not self.isColumnHidden(column))
@@ -227,8 +231,8 @@ class GeneTable(QTableView):
 
     def _hide_columns(self) -> None:
         for column in NAMES:
-            shown = recall(_key(column), column not in _SELDOM)
-            self.setColumnHidden(column, not shown or (column in _OF_MEASURED and not self._measured))
+            seldom = column in _SELDOM or (column == Column.EXPECTED and self._measured)  # the PCC itself is known
+            self.setColumnHidden(column, not recall(_key(column), not seldom) or not self._is_known(column))
         self._share()
 
     def keyboardSearch(self, search: str) -> None:  # noqa: N802 - Qt's name

@@ -115,7 +115,7 @@ class GenesPanel(QWidget):
             genes.ticked = genes.members(Panel("ticked", before.ticked_symbols))
         self.model.set_genes(genes)
         self.table.show_sort()
-        self.table.show_measured(genes is not None and genes.any_measured)
+        self.table.show_known(genes is not None and genes.any_measured, genes is not None and genes.expects)
         self.empty.setVisible(genes is None)
         for widget in (self.search, self.filter, self.table, self.status, self.panels):
             widget.setVisible(genes is not None)

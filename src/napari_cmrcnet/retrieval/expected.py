@@ -1,0 +1,107 @@
+"""Expected accuracy: how well each gene was predicted where training sections were left out, known for every slide."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float32 = NDArray[np.float32]
+Over = Literal["", "sections", "patients"]
+"""What was left out in turn; nothing where a checkpoint knows no expected accuracy."""
+
+GOOD, WEAK = 0.3, 0.1
+"""Expected PCC from which a gene is expected to be predicted well, and below which it is not predictable.
+
+Measured on four sections of one tumour, each predicted by a model of the three others: docs/expected.md says how genes
+on either side of these limits came out.
+"""
+GRADES = ("good", "weak", "not predictable")
+
+COLUMNS = ("expected_pcc", "expected_partial_pcc")
+"""In ``var`` of a bank and of a prediction: the expected PCC of a gene, and what is left of it given depth."""
+
+
+def with_expected(var: "pd.DataFrame", expected: Float32 | None) -> "pd.DataFrame":
+    """Return a table of genes with their expected accuracy, float32 (genes, 2), where it is known."""
+    return var if expected is None else var.assign(**dict(zip(COLUMNS, expected.T, strict=True)))
+
+
+def expected_in(var: "pd.DataFrame", where: object, remedy: str) -> Float32 | None:
+    """Read the expected accuracy from a table of genes, float32 (genes, 2); None where the table has none.
+
+    Parameters
+    ----------
+    var : DataFrame
+        A row a gene.
+    where, remedy : object, str
+        For errors: whose table it is, and what to do.
+
+    Raises
+    ------
+    UserError
+        If it is not two numbers from -1 to 1 a gene; NaN is a gene without a score.
+    """
+    known = [name for name in COLUMNS if name in var]
+    if not known:
+        return None
+    values: Any = [var[name].to_numpy() for name in known]
+    if len(known) < len(COLUMNS) or any(column.dtype != np.float32 for column in values):
+        raise UserError(f"{where} needs {' and '.join(COLUMNS)} as float32, or neither; {remedy}.")
+    expected: Float32 = np.column_stack(values)
+    if not (np.isnan(expected) | (np.abs(expected) <= 1)).all():
+        raise UserError(f"{where} has an expected PCC that is not from -1 to 1; {remedy}.")
+    return expected
+
+
+def grade(pcc: float) -> str:
+    """Return how well a gene of an expected PCC is expected to be predicted: one of `GRADES`, "" for NaN."""
+    if np.isnan(pcc):
+        return ""
+    return GRADES[0] if pcc >= GOOD else GRADES[1] if pcc >= WEAK else GRADES[2]
+
+
+def grades_in_words(expected: Float32) -> str:
+    """Say how many genes are expected to be predicted how well, of float32 (genes, 2)."""
+    pcc = expected[:, 0]
+    counts = (np.sum(pcc >= GOOD), np.sum((pcc >= WEAK) & (pcc < GOOD)), np.sum(pcc < WEAK), np.isnan(pcc).sum())
+    said = [f"{number:,} {name}" for number, name in zip(counts, (*GRADES, "without a score"), strict=True) if number]
+    return ", ".join(said)
+
+
+def over_in_words(over: Over, sections: int, patients: int) -> str:
+    """Say over what expected accuracy was measured.
+
+    Parameters
+    ----------
+    over : {"", "sections", "patients"}
+        What was left out in turn.
+    sections, patients : int
+        How many sections the checkpoint was trained on, and how many patients they are of.
+    """
+    match over:
+        case "patients":
+            return f"{patients} training patients, each left out in turn"
+        case "sections":
+            return f"{sections} training sections, each left out in turn; not over patients"
+        case _:
+            return "not known: only frozen models of two sections or more measure it in training"
+
+
+def over_from(value: Any) -> Over:
+    """Read what was left out in turn.
+
+    Raises
+    ------
+    UserError
+        If it is something else.
+    """
+    match value:
+        case "" | "sections" | "patients":
+            return value  # type: ignore[no-any-return]
+        case _:
+            raise UserError(f"has expected_over: {str(value)[:50]!r}, which is not sections, patients or empty")

@@ -1,0 +1,78 @@
+"""What a checkpoint learns of its own accuracy: each gene's correlation on training sections that were left out."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.metrics import pcc
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, columns_of, dense_columns
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.sections.depth import partial_pcc
+from napari_cmrcnet.sections.score_filter import scored_spots, unscored
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import total_genes, totals_of
+from napari_cmrcnet.training.data import Rows
+
+GENES_A_STEP = 256
+
+
+def expected_accuracy(
+    bank: Bank, sections: Sequence[Section], left_out: Iterable[tuple[Rows, Neighbourhoods]]
+) -> Job[NDArray[np.float32]]:
+    """Return what each gene's correlation was on sections that the prediction had not seen.
+
+    It is taken as in scores: over a section's spots of enough counts, of genes found at enough of them. Of several
+    sections it is the mean over those where the gene has a score.
+
+    Parameters
+    ----------
+    bank : Bank
+        All training spots, section after section.
+    sections : sequence of Section
+        The training sections in that order.
+    left_out : iterable of (int64 (n,), Neighbourhoods)
+        Rows of the bank that are whole sections, and the bank's spots retrieved for each of them by a model that was
+        made without these rows.
+
+    Yields
+    ------
+    Progress
+        Once a few hundred genes.
+
+    Returns
+    -------
+    float32 (genes, 2)
+        PCC, and partial PCC given depth; NaN where a gene has no score on any section.
+    """
+    genes = len(bank.genes)
+    section_of = np.repeat(np.arange(len(sections)), [len(section.spots) for section in sections])
+    totals = np.concatenate([totals_of(section.spots) for section in sections])
+    counted = np.concatenate([scored_spots(totals_of(one.spots), total_genes(one.spots)) for one in sections])
+    sums, numbers = np.zeros((2, genes, 2))
+    step, done = "Measuring the accuracy on left-out sections", 0
+    for rows, neighbourhoods in left_out:
+        for start in range(0, genes, GENES_A_STEP):
+            yield Progress(step, done + round(len(rows) * start / genes), len(totals), "spots")
+            block = range(start, min(start + GENES_A_STEP, genes))
+            predicted = neighbourhoods.mean(columns_of(bank.expression, block))
+            measured = dense_columns(bank.expression, block)[rows]
+            for section in np.unique(section_of[rows]):
+                here = counted[rows] & (section_of[rows] == section)
+                scores = _scores(measured[here], predicted[here], totals[rows[here]])
+                sums[block] += np.nan_to_num(scores)
+                numbers[block] += ~np.isnan(scores)
+        done += len(rows)
+    yield Progress(step, len(totals), len(totals), "spots")
+    expected = np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0)
+    return expected.astype(np.float32)
+
+
+def _scores(
+    measured: NDArray[np.float64], predicted: NDArray[np.float64], totals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return PCC and partial PCC of genes, float64 (genes, 2), both NaN where a gene has no score."""
+    scores = np.column_stack([pcc(measured, predicted), partial_pcc(measured, predicted, totals)])
+    scores[np.array(unscored(measured, predicted)) != ""] = np.nan
+    return scores
