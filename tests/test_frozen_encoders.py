@@ -124,6 +124,16 @@ def test_the_list_names_licence_and_gate() -> None:
         encoder_named("unii")
 
 
+def test_help_and_guide_name_every_encoder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("-\n", "-").split()).replace("- ", "-")
+    guide = (Path(__file__).parent.parent / "docs" / "guide" / "train.md").read_text("utf-8")
+    for name in frozen_encoders():
+        assert name in shown
+        assert f"`{name}`" in guide
+
+
 @pytest.mark.parametrize("pooling", ["class", "class and patches", "patches"])
 def test_tokens_are_pooled_as_published(encoders: dict[str, FrozenEncoder], weights: Path, pooling: Any) -> None:
     encoders["small"] = replace(SMALL, pooling=pooling)

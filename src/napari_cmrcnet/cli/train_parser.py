@@ -47,10 +47,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         default="efficientnet-lite2",
         metavar="NAME",
-        help="image encoder of the frozen variant. Its weights are installed, or, of those trained on histology, read "
-        "from --weights or fetched from the model hub with your own login: uni, uni2-h, virchow2, h-optimus-0, "
-        "h-optimus-1, prov-gigapath, kaiko-s16, kaiko-s8, kaiko-b16, kaiko-b8, ctranspath (default: "
-        "efficientnet-lite2)",
+        help="image encoder of the frozen variant. Its weights are installed (efficientnet-lite2, or with its package "
+        "efficientnet-lite0) or, of those trained on histology, read from --weights or fetched from the model hub with "
+        "your own login: uni, uni2-h, virchow2, h-optimus-0, h-optimus-1, prov-gigapath, kaiko-s16, kaiko-s8, "
+        "kaiko-b16, kaiko-b8, ctranspath (default: efficientnet-lite2)",
     )
     model.add_argument(
         "--image-encoder",
