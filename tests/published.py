@@ -54,8 +54,8 @@ def publish_her2st(site: Site, sections: dict[str, str]) -> dict[str, Any]:
         files[f"data/ST-spotfiles/{name}_selection.tsv"] = ("\n".join(lines) + "\n").encode()
     tree: list[dict[str, Any]] = [{"path": "data", "mode": "040000", "type": "tree", "sha": "0" * 40}]
     for path, content in files.items():
-        sha = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-        tree.append({"path": path, "mode": "100644", "type": "blob", "sha": sha, "size": len(content), "url": "…"})
+        about = {"mode": "100644", "type": "blob", "sha": git_sum(content), "size": len(content), "url": "…"}
+        tree.append({"path": path, **about})
         site.files[f"/almaan/her2st/master/{path.replace(' ', '%20')}"] = content
     listed = {"sha": "1" * 40, "url": "…", "tree": tree, "truncated": False}
     site.files["/repos/almaan/her2st/git/trees/master?recursive=1"] = json.dumps(listed).encode()
@@ -66,6 +66,11 @@ def publish_her2st(site: Site, sections: dict[str, str]) -> dict[str, Any]:
         "list": f"{site.address}/repos/almaan/her2st/git/trees/master?recursive=1",
         "files": f"{site.address}/almaan/her2st/master/",
     }  # fmt: skip
+
+
+def git_sum(content: bytes) -> str:
+    """Return the SHA-1 that git has of a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def publish_visium(site: Site, name: str, folder: Path, checksums: bool = True) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anndata
 import pytest
 
 from napari_cmrcnet.catalogue import build as building
@@ -17,7 +18,7 @@ from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.sections.sheet import read_sheet
-from published import publish_her2st, publish_visium
+from published import git_sum, publish_her2st, publish_visium
 from web_site import Site
 
 SECTIONS = {"A1": "A", "A2": "A", "B1": "B"}
@@ -67,6 +68,8 @@ def test_from_nothing_to_a_prediction(
     assert main(["predict", "--checkpoint", "her2st", "--slide", slide, "--spots", spots, "--out", str(out)]) == 0
     assert out.is_file()
     capsys.readouterr()
+    assert main(["info", "her2st"]) == 0
+    assert "trained on             A1, A2, B1" in capsys.readouterr().out
     assert main(["models"]) == 0
     assert f"Your models, in {models_folder()}" in capsys.readouterr().out
     assert main(["models", "build", "her2st", "--device", "cpu"]) == 0  # done already: read again
@@ -154,6 +157,26 @@ def test_a_repository_that_has_changed_is_told(site: Site, tmp_path: Path) -> No
     site.refuses = True
     with pytest.raises(UserError, match=r"could not be downloaded from 127\.0\.0\.1 \(it answers 403"):
         finish(fetch(recipe, tmp_path / "d"))
+
+
+def test_a_real_section_of_the_study(site: Site, tmp_path: Path, real_data: Path) -> None:
+    entry = publish_her2st(site, {"C2": "C"})
+    raw, prefix = real_data / "her2st" / "raw", "/almaan/her2st/master/data/"
+    names = {"ST-cnts/C2.tsv.gz": "C2.tsv.gz", "ST-spotfiles/C2_selection.tsv": "C2_selection.tsv",
+             "ST-imgs/C/C2/5714_HE_BT_C2.jpg": "5714_HE_BT_C2.jpg"}  # fmt: skip
+    place = "/repos/almaan/her2st/git/trees/master?recursive=1"
+    listed = json.loads(site.files[place])
+    listed["tree"] = []
+    for path, name in names.items():
+        content = site.files[prefix + path] = (raw / name).read_bytes()
+        listed["tree"].append({"path": f"data/{path}", "type": "blob", "sha": git_sum(content), "size": len(content)})
+    site.files[place] = json.dumps(listed).encode()
+    (row,) = read_sheet(finish(fetch(recipe_from("her2st", entry), tmp_path)))
+    section = row.open()
+    with section.slide:
+        assert section.mpp == pytest.approx(0.688, abs=0.01)
+        assert section.patient == "C"
+        assert section.spots.n_obs == len(anndata.read_h5ad(real_data / "her2st" / "C2.h5ad", backed="r"))
 
 
 def test_names_on_a_site_lead_to_no_other_place(site: Site, tmp_path: Path) -> None:

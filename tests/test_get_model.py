@@ -71,10 +71,13 @@ def test_from_nothing_to_a_prediction_in_the_window(
     assert dialog._current == ("her2st", False)
     assert dialog.run.text() == BUILD
     assert "2 sections, 2 patients" in dialog.about.text()
+    asked: list[str] = []
+    monkeypatch.setattr(dialogs, "ask_to_download", lambda _, question: asked.append(question) or True)
     dialog.run.click()
     assert not dialog.run.isEnabled()
     dialog.close()  # it goes on
-    ended(qtbot, dialog)
+    qtbot.waitUntil(lambda: bool(user_models()) and not dialog.jobs.busy, timeout=180_000)
+    assert f"B to download. It is kept in {models / 'her2st.building'}" in asked[0]
     assert list(user_models()) == ["her2st"]
     assert panel.checkpoint.path == models / "her2st.cmrcnet"
     assert "Mean PCC with each patient left out in turn" in dialog.jobs.text
@@ -97,6 +100,12 @@ def test_cancelled_it_can_be_gone_on_with(
 ) -> None:
     monkeypatch.setitem(entries(), "her2st", publish_her2st(site, SECTIONS))
     dialog.recipes = model_recipes()
+    answers = iter([False, True])
+    monkeypatch.setattr(dialogs, "ask_to_download", lambda *_: next(answers))
+    dialog.run.click()
+    ended(qtbot, dialog)
+    qtbot.wait(100)
+    assert not models.exists()  # the user thought better of it
     site.pause = 0.2
     dialog.run.click()
     qtbot.waitUntil(lambda: "Downloading" in dialog.jobs._text.text(), timeout=60_000)

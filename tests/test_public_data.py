@@ -17,6 +17,7 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, receive_file, sizes_of
 from napari_cmrcnet.sections import public_data
 from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicSection, download, download_size
+from published import git_sum
 from web_site import Site
 
 PICTURE = bytes(range(256)) * 4000  # 1 MB
@@ -294,10 +295,6 @@ def test_the_published_sections_have_checksums_and_lie_on_secure_sites() -> None
 def test_the_real_slide_has_the_published_checksum(real_data: Path) -> None:
     (file,) = PUBLIC_SECTIONS["CMU-1 small region"].files
     assert hashlib.sha256((real_data / "slides" / file.name).read_bytes()).hexdigest() == file.sha256
-
-
-def git_sum(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def test_a_stopped_file_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_cmrcnet.catalogue.fetch import fetch
+from napari_cmrcnet.catalogue.fetch import download_size, fetch
 from napari_cmrcnet.catalogue.left_out import LeftOut, leave_out
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import check_output, write_json
+from napari_cmrcnet.common.files import check_output, size_text, write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, within
 from napari_cmrcnet.common.text import parse_json
@@ -18,7 +18,7 @@ from napari_cmrcnet.sections.sheet import read_sheet
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 
-BEGUN = "recipe.json"
+BEGUN, DATA = "recipe.json", "data"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,22 @@ def building_folder(out: Path) -> Path:
     return out.with_name(out.name.removesuffix(".cmrcnet") + ".building")
 
 
+def to_download(recipe: ModelRecipe, out: Path) -> Job[str]:
+    """Say how much there is to download before a model can be built, and where to; ``""`` where all data are there.
+
+    Raises
+    ------
+    UserError
+        If a site cannot be reached.
+    """
+    folder = building_folder(out)
+    size = yield from download_size(recipe, folder / DATA)
+    if size == 0:
+        return ""
+    much = "as much to download as is said once it begins" if size is None else f"{size_text(size)} to download"
+    return f"{recipe.title} ({recipe.source}; {recipe.licence}) has {much}. It is kept in {folder}."
+
+
 def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
     """Build a model by a recipe: receive the data, leave out patients in turn, and train on all.
 
@@ -68,7 +84,7 @@ def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
     folder = building_folder(out)
     with only_one(folder):
         _begin(recipe, out, folder)
-        sheet = yield from fetch(recipe, folder / "data")
+        sheet = yield from fetch(recipe, folder / DATA)
         with ExitStack() as slides:
             sections: list[Section] = []
             for row in read_sheet(sheet):

@@ -56,9 +56,35 @@ def fetch(recipe: ModelRecipe, folder: Path) -> Job[Path]:
         return sheet
     if recipe.layout == "hest":
         return (yield from download_hest(recipe.title, recipe.patients, folder))
-    wanted = (yield from _her2st(recipe, folder)) if recipe.layout == "her2st" else _visium(recipe, folder)
+    wanted = yield from _wanted(recipe, folder)
     yield from _receive(recipe, wanted.files, folder)
     return write_sheet(wanted.rows, sheet)
+
+
+def download_size(recipe: ModelRecipe, folder: Path) -> Job[int | None]:
+    """Ask how many bytes of a recipe's data are still to be received; None where only the download itself says it.
+
+    Raises
+    ------
+    UserError
+        If a site cannot be reached, or has not what is wanted.
+    """
+    if (folder / SHEET).is_file():
+        return 0
+    if recipe.layout == "hest":
+        return None
+    wanted = yield from _wanted(recipe, folder)
+    return sum((yield from _missing(recipe, wanted.files, folder)).values())
+
+
+def _wanted(recipe: ModelRecipe, folder: Path) -> Job[_Wanted]:
+    return (yield from _her2st(recipe, folder)) if recipe.layout == "her2st" else _visium(recipe, folder)
+
+
+def _missing(recipe: ModelRecipe, files: tuple[PublicFile, ...], folder: Path) -> Job[dict[PublicFile, int]]:
+    """Return the size of each file that is not there."""
+    missing = [file for file in files if not _there(folder, file)]
+    return (yield from in_thread(lambda: sizes_of(recipe.title, missing), Progress(f"Asking for {recipe.title}", 0, 0)))
 
 
 def _visium(recipe: ModelRecipe, folder: Path) -> _Wanted:
@@ -136,9 +162,7 @@ def read_small(title: str, url: str, most: int) -> bytes:
 
 
 def _receive(recipe: ModelRecipe, files: tuple[PublicFile, ...], folder: Path) -> Job[None]:
-    missing = [file for file in files if not _there(folder, file)]
-    step = Progress(f"Asking for {recipe.title}", 0, 0)
-    sizes = yield from in_thread(lambda: sizes_of(recipe.title, missing), step)
+    sizes = yield from _missing(recipe, files, folder)
     total, done = sum(sizes.values()), 0
     check_room(recipe.title, total, folder)
     for file, size in sizes.items():

@@ -56,11 +56,13 @@ def simulate(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """Describe a file or folder, or what is installed."""
+    from napari_cmrcnet.catalogue.user_models import find_model
     from napari_cmrcnet.retrieval.describe import describe, describe_installation
 
     if options.path is None:
         description, title = describe_installation(), "napari-cmrcnet on this computer"
     else:
+        options.path = find_model(options.path)
         description = describe(options.path, library=options.library or "")
         title = f"{options.path}: {description.kind}"
     show_facts(title, description.facts)

@@ -34,12 +34,13 @@ def list_models(_: argparse.Namespace) -> None:
 def build(options: argparse.Namespace) -> None:
     """Build a model by a recipe."""
     from napari_cmrcnet.catalogue.build import build as build_model
+    from napari_cmrcnet.catalogue.build import to_download
     from napari_cmrcnet.catalogue.recipe import find_model_recipe
     from napari_cmrcnet.catalogue.user_models import place_of
 
     recipe = find_model_recipe(options.name)
     out: Path = options.out or place_of(recipe.key)
-    say(f"{recipe.title}: {recipe.size}. {recipe.source}, {recipe.licence}.")
+    say(show_progress(to_download(recipe, out)) or f"{recipe.title}: all data are there.")
     built = show_progress(build_model(recipe, out, options.device))
     rows = [(name, *map(_figure, pcc.values())) for name, pcc in built.left_out.sections.items()]
     if rows:

@@ -1,11 +1,11 @@
 """The dialog behind "Get a model…": the user's models, those to build from public data, and those of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QDialog,
@@ -112,8 +112,19 @@ class GetModelDialog(QDialog):
                     return
 
     def build(self, key: str) -> None:
-        """Build a model in the user's folder, or go on with it."""
-        self.jobs.start(_building(self.recipes[key], place_of(key)), self._on_built, f"Building {key}", lasting=True)
+        """Build a model in the user's folder, or go on with it, after the user has agreed to the download."""
+        recipe, out = self.recipes[key], place_of(key)
+
+        def on_size(said: str) -> None:
+            question = f"{said} Download it, and build the model?"
+            if not said or dialogs.ask_to_download(self, question):
+                self._next(_building(recipe, out), self._on_built, f"Building {key}")
+
+        self.jobs.start(_asking_size(recipe, out), on_size, f"Asking for {recipe.title}")
+
+    def _next(self, job: Job[Any], done: Callable[[Any], None], title: str) -> None:
+        """Start a job once the one that has just handed over its result is forgotten."""
+        QTimer.singleShot(0, lambda: self.jobs.start(job, done, title, lasting=True))
 
     def _group(self, title: str) -> QTreeWidgetItem:
         group = QTreeWidgetItem(self.list, [title])
@@ -161,7 +172,7 @@ class GetModelDialog(QDialog):
                 f"{recipe.title}, {recipe.platform}. {recipe.size}.{spots} {recipe.licence}, {recipe.source}.",
                 f"Access: {recipe.access}. Checksums: {recipe.checksums}.",
                 *recipe.notes,
-                f"It is kept with its data in {models_folder()}. How much there is to download is said once it begins.",
+                f"It is kept with its data in {models_folder()}. You are asked before anything is downloaded.",
             )
         )
 
@@ -213,18 +224,20 @@ class GetModelDialog(QDialog):
         lines = {f"{one.name}: {one.about} ({one.licence})": one for one in offered.values()}
         line = dialogs.choose_one(self, "Models of the index", "Which model?", list(lines))
         if line is not None:
-            # Not at once: the job that has asked is not yet at its end
-            self._later(add_offered(lines[line]))
-
-    def _later(self, job: Job[Path]) -> None:
-        from qtpy.QtCore import QTimer
-
-        QTimer.singleShot(0, lambda: self.jobs.start(job, self._on_added, "Adding the model", lasting=True))
+            self._next(add_offered(lines[line]), self._on_added, "Adding the model")
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  Qt's name
         """Hide, so that what is under way goes on."""
         event.ignore()
         self.hide()
+
+
+def _asking_size(recipe: ModelRecipe, out: Path) -> Job[str]:
+    yield Progress("Making ready", 0, 0)
+    import_torch()
+    from napari_cmrcnet.catalogue.build import to_download
+
+    return (yield from to_download(recipe, out))
 
 
 def _building(recipe: ModelRecipe, out: Path) -> "Job[Built]":
