@@ -4,8 +4,10 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 from napari_cmrcnet.catalogue.hest import download_hest
@@ -154,7 +156,9 @@ def read_small(title: str, url: str, most: int) -> bytes:
     try:
         with ask(url) as answer:
             content = answer.read(most + 1)
-    except Exception as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: no address, or a redirect to none
+        if isinstance(error, HTTPError):
+            error.close()
         raise unreachable(title, (url,), error) from error
     if len(content) > most:
         raise UserError(f"{url} has more than {size_text(most)}; it is not what it should be.")
