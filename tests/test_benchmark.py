@@ -26,7 +26,7 @@ from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetPredictor
 from napari_cmrcnet.benchmark.collected import Collected
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes, with_leaks
-from napari_cmrcnet.benchmark.method_list import ABLATION, Choice, choose, known_methods
+from napari_cmrcnet.benchmark.method_list import ABLATION, Choice, choose
 from napari_cmrcnet.benchmark.methods import baselines
 from napari_cmrcnet.benchmark.plots import method_moments
 from napari_cmrcnet.benchmark.report import Outcome, in_order
@@ -36,7 +36,6 @@ from napari_cmrcnet.benchmark.table_text import markdown
 from napari_cmrcnet.benchmark.tables import make_tables
 from napari_cmrcnet.benchmark.unit import Unit
 from napari_cmrcnet.cli import main
-from napari_cmrcnet.cli.experiment_parser import METHOD_NAMES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -713,10 +712,6 @@ def test_table_3_names_the_best_genes_and_the_papers() -> None:
     columns = gene_columns(Dataset("COAD", (), paper="COAD"), found, found.labels)
     assert list(columns) == ["CMRCNet-50", "paper, CMRCNet-50"]  # the mean has no PCC
     assert columns["paper, CMRCNet-50"][0] == ("CD24", 0.6945)
-
-
-def test_help_names_all_methods() -> None:
-    assert known_methods() == METHOD_NAMES
 
 
 def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

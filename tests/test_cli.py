@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.cli import main
-from napari_cmrcnet.cli.parser import EXAMPLES
+from napari_cmrcnet.cli.options import EXAMPLES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint

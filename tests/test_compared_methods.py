@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import bleep as bleep_module
 from napari_cmrcnet.benchmark.methods import features as features_module
 from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
@@ -18,7 +19,7 @@ from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss
 from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
 from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
 from napari_cmrcnet.benchmark.methods.histogene import HisToGene
-from napari_cmrcnet.benchmark.methods.method import METHODS, Method, Predictor, Task
+from napari_cmrcnet.benchmark.methods.method import Method, Predictor, Task
 from napari_cmrcnet.benchmark.methods.slide_regression import (
     SlideRecipe,
     array_positions,

@@ -24,7 +24,8 @@ def section(seed=0, spots=80, genes=60, names=None):
     means = random.gamma(0.4, 3, genes) * random.lognormal(0, 0.8, (spots, genes))
     names = names or [f"G{number}" for number in range(genes)]
     table = AnnData(
-        sparse.csr_matrix(random.poisson(means).astype(np.int32)), uns={"cmrcnet": {"path": f"{seed}.h5ad"}}
+        sparse.csr_matrix(random.poisson(means).astype(np.int32)),
+        uns={"cmrcnet": {"source": "test", "path": f"{seed}.h5ad", "notes": []}},
     )
     table.var_names = names
     return SimpleNamespace(name=str(seed), spots=table)

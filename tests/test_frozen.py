@@ -13,8 +13,9 @@ import timm
 import torch
 
 from napari_cmrcnet.benchmark.method_list import choose
+from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import frozen_inputs, frozen_ridge
-from napari_cmrcnet.benchmark.methods.method import METHODS, Task
+from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish

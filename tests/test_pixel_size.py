@@ -33,7 +33,14 @@ def square(pitch: float, side=12):
 
 def spots(pitch=200.0, stated=None, **about) -> AnnData:
     xy, row, column = hexagonal(pitch)
-    known = {"platform": "Visium", "pitch_um": 100.0, "given_mpp": 0.0, "given_mpp_source": ""}
+    known = {
+        "source": "test",
+        "path": "spots.h5ad",
+        "platform": "Visium",
+        "pitch_um": 100.0,
+        "pitch_px": pitch,
+        "notes": [],
+    }
     metadata = {} if stated is None else {"pixel_size_um": stated}
     library = {"scalefactors": {"spot_diameter_fullres": 110.0}, "metadata": metadata}
     obs = pd.DataFrame({"array_row": row, "array_col": column}, index=[str(n) for n in range(len(xy))])

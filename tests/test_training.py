@@ -25,7 +25,7 @@ from napari_cmrcnet.training.config import FitConfig, query_of
 from napari_cmrcnet.training.data import epoch_batches, split
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.step import learning_rate
-from napari_cmrcnet.training.validation import Validation, mean_pcc
+from napari_cmrcnet.training.validation import Validation
 
 Write = Callable[..., tuple[Path, Path]]
 Open = Callable[..., Section]
@@ -267,17 +267,6 @@ def test_defaults_follow_the_variant() -> None:
     assert (paper.decay, paper.learning_schedule) == (1e-2, "constant")
     assert (released.decay, released.learning_schedule) == (1e-3, "cosine")
     assert FitConfig(variant="released", weight_decay=0.0, schedule="constant").decay == 0
-
-
-def test_validation_pcc_is_that_of_scipy_over_the_genes_that_vary() -> None:
-    from scipy.stats import pearsonr
-
-    rng = np.random.default_rng(0)
-    measured, predicted = rng.random((2, 30, 5)).astype(np.float32)
-    measured[:, 4] = 1
-    expected = np.mean([pearsonr(measured[:, i].astype(float), predicted[:, i].astype(float))[0] for i in range(4)])
-    assert mean_pcc(measured, predicted) == pytest.approx(expected, abs=1e-12)
-    assert mean_pcc(np.ones((3, 2), np.float32), predicted[:3, :2]) is None
 
 
 @pytest.mark.parametrize(

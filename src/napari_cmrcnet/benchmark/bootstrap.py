@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.metrics import mean_pcc
 from napari_cmrcnet.evaluation.resampling import interval
 
 Array = NDArray[np.float64]
@@ -124,12 +125,12 @@ def _shared(ours: Values, theirs: Values) -> tuple[Values, Values]:
 
 
 def _mean(folds: Values) -> float:
-    return _nanmean(_section_means(folds))
+    return mean_pcc(_section_means(folds))
 
 
 def _section_means(folds: Values) -> Array:
     """Return the mean of each test section over genes and then seeds, NaN where none is defined."""
-    return np.array([_nanmean(np.array([_nanmean(row) for row in pcc])) for fold in folds for pcc in fold])
+    return np.array([mean_pcc(np.array([mean_pcc(row) for row in pcc])) for fold in folds for pcc in fold])
 
 
 def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
@@ -138,11 +139,6 @@ def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
     if len(known) < 2:
         return None, None, None
     return float(known.std(ddof=1)), float(known.min()), float(known.max())
-
-
-def _nanmean(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
 
 
 class _Drawn:

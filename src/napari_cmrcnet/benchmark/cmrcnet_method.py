@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.benchmark.method_list import CMRCNET, KS
+from napari_cmrcnet.benchmark.method_names import CMRCNET, KS
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.errors import UserError

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.bootstrap import Names, Values
 from napari_cmrcnet.benchmark.folds import Fold
-from napari_cmrcnet.benchmark.method_list import CMRCNET, Choice
+from napari_cmrcnet.benchmark.method_list import Choice
+from napari_cmrcnet.benchmark.method_names import CMRCNET
 from napari_cmrcnet.benchmark.results import Output, SectionResult, UnitResult
 from napari_cmrcnet.evaluation.set_scores import Definition
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.benchmark.best_genes import GeneColumns, best_genes, mean_pcc_by_gene, title_of
 from napari_cmrcnet.benchmark.collected import Choose, Collected, Label, most_expressed, most_variable
 from napari_cmrcnet.benchmark.folds import Fold
-from napari_cmrcnet.benchmark.method_list import DEPTH
+from napari_cmrcnet.benchmark.method_names import DEPTH
 from napari_cmrcnet.benchmark.plots import (
     gene_table,
     method_boxplot,
@@ -194,7 +194,5 @@ def _map_genes(dataset: "Dataset", found: Collected, labels: Sequence[Label], on
 
 
 def _ground(section: "Section") -> Ground:
-    (library,) = section.spots.uns["spatial"].values()
     image = section.slide.thumbnail(_THUMBNAIL_PX)
-    diameter = float(library["scalefactors"]["spot_diameter_fullres"])
-    return Ground(section.xy, diameter, section.mpp, image, section.slide.shape[1] / image.shape[1])
+    return Ground(section.xy, section.spot_diameter, section.mpp, image, section.slide.shape[1] / image.shape[1])

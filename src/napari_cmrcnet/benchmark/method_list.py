@@ -6,19 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from napari_cmrcnet.benchmark.methods.method import METHODS, Method
+from napari_cmrcnet.benchmark.method_names import BLEEP, CMRCNET, FROZEN, METHOD_NAMES, METHODS, TUNED
+from napari_cmrcnet.benchmark.methods.method import Method
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 
 _sha256 = lru_cache(sha256)  # of a file that many runs start from
-
-CMRCNET = "cmrcnet"
-TUNED, FROZEN = "cmrcnet-tuned", "cmrcnet-frozen"
-BLEEP = "bleep"
-"""It retrieves, too, and is asked with the same numbers of neighbours."""
-KS = (50, 250, 500)
-"""Neighbours behind a value: the paper's for Table 1 and, of wider sets, for 150 and 250 genes."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +93,6 @@ ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam")
 """Methods that can stand on a frozen encoder: ``METHOD@ENCODER``."""
 AT = "@"
 
-DEPTH = "depth"
-"""Predicts a spot's log total for every gene: its values are no expression, their correlations count."""
-CEILING = "ceiling"
-"""Reads the test section's own measurements: no rival, but what is left to gain."""
-
-
-def known_methods() -> tuple[str, ...]:
-    """Return the names of all methods."""
-    return (CMRCNET, TUNED, FROZEN, *METHODS)
-
 
 def choose(
     names: Sequence[str],
@@ -122,7 +106,7 @@ def choose(
     Parameters
     ----------
     names : sequence of str
-        Of `known_methods`; none: all that can be run with the weights there are.
+        Of `METHOD_NAMES`; none: all that can be run with the weights there are.
     cmrcnet : mapping
         Settings of `CMRCNetMethod`.
     ablation : bool
@@ -147,7 +131,7 @@ def choose(
         if _choice(name, cmrcnet).make(Path()).encoder_weights == "none":
             raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
     choices = []
-    for name in names or known_methods():
+    for name in names or METHOD_NAMES:
         choice = replace(_choice(name, cmrcnet), weights=weights.get(name))
         if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
             if "" not in weights and names:
@@ -161,8 +145,8 @@ def choose(
 
 def _check_known(name: str) -> None:
     method, at, encoder = name.partition(AT)
-    if method not in known_methods():
-        raise UserError(f"There is no method {method!r}; choose among {', '.join(known_methods())}.")
+    if method not in METHOD_NAMES:
+        raise UserError(f"There is no method {method!r}; choose among {', '.join(METHOD_NAMES)}.")
     if at and method not in ON_ENCODERS:
         raise UserError(f"The method {method} stands on no frozen encoder; these can: {', '.join(ON_ENCODERS)}.")
     if at:

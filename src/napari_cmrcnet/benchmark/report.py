@@ -10,7 +10,8 @@ from napari_cmrcnet.benchmark.bootstrap import RESAMPLES
 from napari_cmrcnet.benchmark.collected import Collected
 from napari_cmrcnet.benchmark.draw import draw
 from napari_cmrcnet.benchmark.folds import N_VARIABLE, Fold
-from napari_cmrcnet.benchmark.method_list import ABLATION, CMRCNET, Choice
+from napari_cmrcnet.benchmark.method_list import ABLATION, Choice
+from napari_cmrcnet.benchmark.method_names import CMRCNET
 from napari_cmrcnet.benchmark.results import UnitResult
 from napari_cmrcnet.benchmark.section_notes import Said
 from napari_cmrcnet.benchmark.table_text import markdown, write_csv

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, Kind, genes_of, make_folds, with_genes, with_leaks
-from napari_cmrcnet.benchmark.method_list import CMRCNET, KS, Choice, choose
+from napari_cmrcnet.benchmark.method_list import Choice, choose
+from napari_cmrcnet.benchmark.method_names import CMRCNET, KS
 from napari_cmrcnet.benchmark.report import Outcome, write_report
 from napari_cmrcnet.benchmark.results import FORMAT, load_result
 from napari_cmrcnet.benchmark.section_notes import Said, say_of
@@ -43,7 +44,7 @@ class Plan:
     Parameters
     ----------
     methods : tuple of str
-        Of `known_methods`; none: all that can be run.
+        Of `METHOD_NAMES`; none: all that can be run.
     folds : {"sample", "patient"}
         What is left out in turn.
     seeds : int

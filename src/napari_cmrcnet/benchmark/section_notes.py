@@ -91,7 +91,7 @@ def depth_of(section: "Section", counted: NDArray[np.bool_], totals: NDArray[np.
 def _introduced(section: "Section", scored: str, depth: Depth) -> str:
     """Say what a section is, with its notes."""
     patient = f" of patient {section.patient}" if section.patient else ""
-    synthetic = " Synthetic: no score is of real tissue." if section.spots.uns["cmrcnet"]["synthetic"] else ""
+    synthetic = " Synthetic: no score is of real tissue." if section.origin.synthetic else ""
     size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
     about = f"{section.name}{patient}: {section.spots.n_vars:,} genes, {size}, {depth}; scored at {scored}."
     return " ".join([f"{about}{synthetic}", *section.notes])

@@ -14,7 +14,8 @@ from napari_cmrcnet.benchmark.collected import (
     most_expressed,
     most_variable,
 )
-from napari_cmrcnet.benchmark.method_list import ABLATION, BLEEP, CEILING, CMRCNET
+from napari_cmrcnet.benchmark.method_list import ABLATION
+from napari_cmrcnet.benchmark.method_names import BLEEP, CEILING, CMRCNET
 from napari_cmrcnet.evaluation.set_scores import Definition
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def benchmark(options: argparse.Namespace) -> None:
 def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
     """Return one of the paper's datasets by its name, or the sections of a sheet; and the numbers of neighbours."""
     from napari_cmrcnet.benchmark.dataset import from_sheet
-    from napari_cmrcnet.benchmark.method_list import KS
+    from napari_cmrcnet.benchmark.method_names import KS
     from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
     from napari_cmrcnet.sections.panels import load_panel
 

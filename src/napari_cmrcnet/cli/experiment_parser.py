@@ -4,31 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.parser import add_command, add_device, add_patches, positive_int
+from napari_cmrcnet.benchmark.method_names import METHOD_NAMES
+from napari_cmrcnet.cli.options import add_command, add_device, add_patches, positive_int
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.cli.parser import Commands
-
-
-METHOD_NAMES = (
-    "cmrcnet",
-    "cmrcnet-tuned",
-    "cmrcnet-frozen",
-    "mean",
-    "ridge",
-    "nearest",
-    "depth",
-    "ceiling",
-    "frozen",
-    "stnet",
-    "stnet-adam",
-    "histogene",
-    "bleep",
-    "ctranspath",
-    "eggn",
-    "thitogene",
-)
-"""As `known_methods` has them: written here for a help that imports none of them."""
+    from napari_cmrcnet.cli.options import Commands
 
 
 def add_benchmark(commands: "Commands") -> None:

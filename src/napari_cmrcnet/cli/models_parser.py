@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.parser import add_command, add_device, add_json
+from napari_cmrcnet.cli.options import add_command, add_device, add_json
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.cli.parser import Commands
+    from napari_cmrcnet.cli.options import Commands
 
 
 def add_models(commands: "Commands") -> None:

@@ -4,25 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from napari_cmrcnet.cli.options import add_command, add_device, add_json, positive_float, positive_int
 
-EXAMPLES = {
-    "simulate": "napari-cmrcnet simulate synthetic --sections 4 --seed 0",
-    "info": "napari-cmrcnet info slide.svs",
-    "train": "napari-cmrcnet train sections.csv --without S4 --out model.cmrcnet --panel idc",
-    "predict": "napari-cmrcnet predict --checkpoint model.cmrcnet --slide S4.tif --spots S4.h5ad\n"
-    "  napari-cmrcnet predict sections.csv --checkpoint model.cmrcnet --out predictions --workers 2",
-    "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
-    "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark\n"
-    "  napari-cmrcnet benchmark read --folds patient --seeds 3 --out read_benchmark",
-    "download": "napari-cmrcnet download read",
-    "models": "napari-cmrcnet models\n"
-    "  napari-cmrcnet models build her2st\n"
-    "  napari-cmrcnet models pack her2st --out her2st.cmrcnet.zip\n"
-    "  napari-cmrcnet models add her2st.cmrcnet.zip",
-    "demo": "napari-cmrcnet demo --out demo_output",
-}
+if TYPE_CHECKING:
+    from napari_cmrcnet.cli.options import Commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,33 +41,6 @@ class _Version(argparse.Action):
         from napari_cmrcnet import __version__
 
         parser.exit(message=f"napari-cmrcnet {__version__}\n")
-
-
-def add_command(commands: "Commands", name: str, summary: str) -> argparse.ArgumentParser:
-    """Add a command, with its summary and its example."""
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {EXAMPLES[name]}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def positive_int(text: str) -> int:
-    """Parse a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """Parse a finite number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
 
 
 def _add_simulate(commands: "Commands") -> None:
@@ -192,36 +150,4 @@ def _add_demo(commands: "Commands") -> None:
     parser = add_command(commands, "demo", "predict and score the synthetic sample, with figures")
     parser.add_argument(
         "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (default: demo_output)"
-    )
-
-
-def add_patches(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--patch-px`` and ``--model-mpp``."""
-    parser.add_argument(
-        "--patch-px",
-        type=positive_int,
-        default=224,
-        metavar="N",
-        help="side of a patch in pixels; a vision transformer needs a multiple of 7 or 32 (default: 224)",
-    )
-    parser.add_argument(
-        "--model-mpp",
-        type=positive_float,
-        default=0.5,
-        metavar="MPP",
-        help="pixel size of the patches, in µm per pixel (default: 0.5)",
-    )
-
-
-def add_device(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--device``."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
-
-
-def add_json(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--json``."""
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the result as JSON on standard output, and messages on standard error",
     )

@@ -194,10 +194,8 @@ def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> 
 
 def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> Ground:
     """Return where a prediction's spots lie, with its slide if that is still there, or where ``slide`` says."""
-    (library,) = prediction.spots.uns["spatial"].values()
-    diameter = float(library["scalefactors"]["spot_diameter_fullres"])
     image, downsample = _thumbnail(str(slide) or prediction.provenance.slide)
-    return Ground(prediction.xy, diameter, prediction.provenance.mpp or None, image, downsample)
+    return Ground(prediction.xy, prediction.spot_diameter, prediction.provenance.mpp or None, image, downsample)
 
 
 def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:

@@ -104,7 +104,7 @@ def check_genes(section: "Section", bank: GeneNames) -> None:
         return
     found = f"only {common} of {fewer:,} genes" if common else "no gene"
     raise UserError(
-        f"{section.spots.uns['cmrcnet']['path']} and the checkpoint have {found} in common "
+        f"{section.origin.path} and the checkpoint have {found} in common "
         f"({', '.join(measured.symbols[:3])} … and {', '.join(bank.symbols[:3])} …); "
         "check that both are of one species and name genes alike."
     )

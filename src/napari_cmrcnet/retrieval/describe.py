@@ -19,7 +19,7 @@ from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.prediction_file import is_prediction
 from napari_cmrcnet.retrieval.protocol import average_in_words
-from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.formats.origin import KEY, Origin
 from napari_cmrcnet.sections.spots import is_spots, open_spots
 from napari_cmrcnet.sections.totals import least_counts, totals_of
 from napari_cmrcnet.slides.slide import open_slide
@@ -112,23 +112,22 @@ def _slide(path: Path) -> Description:
 
 def _spots(path: Path, library: str) -> Description:
     spots = open_spots(path, library=library)
-    about = spots.uns["cmrcnet"]
-    lattice = spots_lattice(spots)
+    about = Origin.of(spots)
     facts = {
-        "source": about["source"],
+        "source": about.source,
         "spots": f"{spots.n_obs:,}",
         "genes": f"{spots.n_vars:,}" if spots.X is not None else "none: positions only",
-        "platform": about["platform"] or "unknown",
-        "lattice pitch": f"{lattice.pitch:.1f} px" if lattice.pitch > 0 else "none found",
+        "platform": about.platform or "unknown",
+        "lattice pitch": f"{about.pitch_px:.1f} px" if about.pitch_px else "none found",
     }
     if spots.X is not None:
         totals, least = totals_of(spots), least_counts(spots.n_vars)
         facts["counts a spot"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
         facts["not scored"] = f"{(totals < least).sum()} spots, of fewer than {least} counts"
-    if about["synthetic"]:
+    if about.synthetic:
         facts["synthetic"] = "yes: simulated, not measured"
-    values = {"spots": spots.n_obs, "genes": spots.n_vars, "pitch_px": lattice.pitch, **about}
-    return Description("spots", facts, tuple(about["notes"]), values)
+    values = {"spots": spots.n_obs, "genes": spots.n_vars, **spots.uns[KEY]}
+    return Description("spots", facts, about.notes, values)
 
 
 def _checkpoint(path: Path) -> Description:

@@ -148,7 +148,7 @@ def to_geojson(
     confidence = prediction.confidence()
     keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
     trust = list(zip(*_texts_of(confidence), strict=True))
-    xy, diameter = prediction.xy - corner, spot_diameter(prediction)
+    xy, diameter = prediction.xy - corner, prediction.spot_diameter
     with detections(path) as detect:
 
         def write(row: int, values: list[str]) -> None:
@@ -196,12 +196,6 @@ def position_columns(
     pixels = dict(zip("xy", xy.T, strict=True))
     in_um = np.round(xy * mpp, 6).T if mpp else ()
     return pixels | dict(zip(("x_um", "y_um"), in_um, strict=False))
-
-
-def spot_diameter(prediction: Prediction) -> float:
-    """Return the diameter of a spot in full-resolution pixels."""
-    (library,) = prediction.spots.uns["spatial"].values()
-    return float(library["scalefactors"]["spot_diameter_fullres"])
 
 
 def expected_bytes(kind: str, prediction: Prediction, genes: int, measured: int) -> int:

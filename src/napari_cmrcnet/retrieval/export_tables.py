@@ -19,7 +19,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted, spot_diameter
+from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted
 from napari_cmrcnet.retrieval.prediction import Float32, Prediction
 
 PROVENANCE = "cmrcnet_provenance"  # its name in uns
@@ -204,7 +204,7 @@ def _spatialdata(prediction: Prediction, table: AnnData) -> Any:
     circles = ShapesModel.parse(
         prediction.xy,
         geometry=0,
-        radius=spot_diameter(prediction) / 2,
+        radius=prediction.spot_diameter / 2,
         index=table.obs_names,
         transformations=systems,
     )

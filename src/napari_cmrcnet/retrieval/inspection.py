@@ -208,10 +208,10 @@ def _slide_line(slide: "Slide") -> str:
 
 
 def _spots_line(section: "Section") -> str:
-    spots, about = section.spots, section.spots.uns["cmrcnet"]
+    spots = section.spots
     genes = f"{spots.n_vars:,} genes measured" if section.measured else "nothing measured"
     size = f"{section.mpp:.4g} µm per pixel from {section.pixel_size.source}"
-    return f"{about['source']}: {spots.n_obs:,} spots, {genes}; {size}"
+    return f"{section.origin.source}: {spots.n_obs:,} spots, {genes}; {size}"
 
 
 def _checkpoint_line(card: Card, bank: BankSummary) -> str:

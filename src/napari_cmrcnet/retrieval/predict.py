@@ -100,7 +100,7 @@ def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str) -> Job[tuple
 
 
 def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None) -> Provenance:
-    card, about = checkpoint.card, section.spots.uns["cmrcnet"]
+    card, about = checkpoint.card, section.origin
     warned = amber_notes(section)
     notes = [note for note in section.notes if note not in warned]
     unknown = [gene for gene in panel.genes if checkpoint.bank.names.column(gene) is None] if panel else []
@@ -115,10 +115,10 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         section=section.name,
         patient=section.patient,
         slide=str(Path(section.slide.path).resolve()),
-        spots=str(Path(about["path"]).resolve()),
+        spots=str(about.path.resolve()),
         k=k,
-        min_umi=int(about.get("min_umi", 0)),
-        library=str(about.get("library", "")),
+        min_umi=about.min_umi,
+        library=about.library,
         mpp=section.mpp,
         mpp_source=section.pixel_size.source,
         target_sum=TARGET_SUM,
@@ -127,5 +127,5 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         similarity_floor=card.similarity_floor,
         expected_over=card.expected_over,
         notes=tuple(notes),
-        synthetic=card.synthetic or bool(about["synthetic"]),
+        synthetic=card.synthetic or about.synthetic,
     )

@@ -12,12 +12,14 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval import prediction_file
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.formats.origin import spot_diameter
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.totals import IN_TOTAL, totals_of
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -112,6 +114,11 @@ class Prediction:
     def xy(self) -> npt.NDArray[np.float64]:
         """Spot centres (x, y) in full-resolution pixels, float64 (n, 2)."""
         return np.asarray(self.spots.obsm["spatial"], np.float64)
+
+    @property
+    def spot_diameter(self) -> float:
+        """Of a spot, in full-resolution pixels."""
+        return spot_diameter(self.spots)
 
     @cached_property
     def bank(self) -> Bank | None:
@@ -330,9 +337,7 @@ class Prediction:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the prediction as .h5ad, whole or not at all; see `prediction_file`."""
-        from napari_cmrcnet.retrieval.prediction_file import save
-
-        save(self, path)
+        prediction_file.save(self, path)
         self.path = Path(path)
 
     @classmethod
@@ -354,9 +359,7 @@ class Prediction:
             If the file is not a prediction, or the checkpoint given is not the one that made it. A checkpoint that
             is merely gone is no error: the stored genes can be shown without it.
         """
-        from napari_cmrcnet.retrieval.prediction_file import load
-
-        return load(path, checkpoint)
+        return prediction_file.load(cls, path, checkpoint)
 
 
 def confidence_table(

@@ -24,13 +24,13 @@ from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.expected import expected_in, with_expected
-from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
+    from napari_cmrcnet.retrieval.prediction import Prediction
 
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 FORMAT_VERSION = 1
@@ -38,7 +38,7 @@ GENES_PER_SET = 50
 BLOCK = 512  # genes made dense at a time
 
 
-def save(prediction: Prediction, path: str | os.PathLike[str]) -> None:
+def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
     """Write a prediction.
 
     Raises
@@ -65,7 +65,7 @@ def save(prediction: Prediction, path: str | os.PathLike[str]) -> None:
     write_h5ad(path, table)
 
 
-def genes_to_store(prediction: Prediction) -> list[str]:
+def genes_to_store(prediction: "Prediction") -> list[str]:
     """Return the genes whose values a file holds.
 
     The panel, and the 50 of highest mean and the 50 of highest variance of those measured, of all and of the training
@@ -97,7 +97,7 @@ def _highest(values: Any) -> list[int]:
     return highest
 
 
-def _var(prediction: Prediction, genes: list[str]) -> pd.DataFrame:
+def _var(prediction: "Prediction", genes: list[str]) -> pd.DataFrame:
     names = prediction.names
     columns = names.columns(genes, "The prediction")
     ids = [names.ids[column] for column in columns]
@@ -106,14 +106,14 @@ def _var(prediction: Prediction, genes: list[str]) -> pd.DataFrame:
     return with_expected(var, None if prediction.expected is None else prediction.expected[columns])
 
 
-def _measured_where_known(prediction: Prediction, genes: list[str]) -> np.ndarray:
+def _measured_where_known(prediction: "Prediction", genes: list[str]) -> np.ndarray:
     measured = np.full((len(prediction), len(genes)), np.nan, np.float32)
     places = [place for place, gene in enumerate(genes) if gene in prediction.measured_set]
     measured[:, places] = prediction.measured([genes[place] for place in places])
     return measured
 
 
-def _record(prediction: Prediction, path: Path) -> str:
+def _record(prediction: "Prediction", path: Path) -> str:
     """Return what ``uns["cmrcnet"]`` holds: JSON, because h5ad has no empty lists and no null."""
     checkpoint = prediction.provenance.checkpoint
     relative = ""
@@ -135,8 +135,12 @@ def _record(prediction: Prediction, path: Path) -> str:
     )
 
 
-def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLike[str] | None" = None) -> Prediction:
-    """Read a prediction; see `Prediction.load`."""
+def load(
+    kind: type["Prediction"],
+    path: str | os.PathLike[str],
+    checkpoint: "Checkpoint | str | os.PathLike[str] | None" = None,
+) -> "Prediction":
+    """Read a prediction; see `Prediction.load`, which gives its own class."""
     path = Path(path)
     table = read_h5ad(path)
     record = _parsed(path, table.uns.get("cmrcnet"))
@@ -146,7 +150,7 @@ def load(path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLi
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
     stored.attrs["expected"] = expected_in(table.var, path, "predict again")
-    prediction = Prediction(
+    prediction = kind(
         _spots(table, record["spots"]),
         np.asarray(table.obsm["neighbours"]),
         np.asarray(table.obsm["similarity"]),

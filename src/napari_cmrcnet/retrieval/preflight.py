@@ -187,7 +187,7 @@ def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:
 
 
 def _synthetic(section: "Section", card: Card) -> Check | None:
-    if section.spots.uns["cmrcnet"]["synthetic"]:
+    if section.origin.synthetic:
         return Check(False, f"{section.name} is synthetic: no score is of real tissue.")
     if card.synthetic:
         return Check(

@@ -10,6 +10,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_of, totals_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def expression_of(spots: AnnData, genes: Sequence[str], target_sum: TargetSum = 
     columns = spots.var_names.get_indexer(list(genes))
     if missing := [gene for gene, column in zip(genes, columns, strict=True) if column < 0]:
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise UserError(f"{_path(spots)} lacks {len(missing)} of {len(columns)} genes ({some}).")
+        raise UserError(f"{Origin.of(spots).path} lacks {len(missing)} of {len(columns)} genes ({some}).")
     return _scaled_log(counts[:, columns], totals_of(spots), target_of(spots, target_sum))
 
 
@@ -140,23 +141,21 @@ def _section_hvg(section: "Section", n_top: int) -> list[str]:
             ranked = scanpy.pp.highly_variable_genes(table, flavor="seurat", n_top_genes=n_top, inplace=False)
     except ValueError as error:
         n = section.spots.n_obs
-        raise UserError(f"{_path(section.spots)}: no highly variable genes among {n} spots ({error}).") from error
+        raise UserError(
+            f"{Origin.of(section.spots).path}: no highly variable genes among {n} spots ({error})."
+        ) from error
     return [genes[column] for column in np.flatnonzero(ranked["highly_variable"].to_numpy())]
 
 
 def _counts(spots: AnnData) -> sparse.csr_matrix:
     if spots.X is None or spots.n_vars == 0:
-        raise UserError(f"{_path(spots)} has no measured counts; give spots with counts.")
+        raise UserError(f"{Origin.of(spots).path} has no measured counts; give spots with counts.")
     return sparse.csr_matrix(spots.X)
 
 
 def _genes(spots: AnnData) -> list[str]:
     _counts(spots)
     return list(spots.var_names)
-
-
-def _path(spots: AnnData) -> str:
-    return str(spots.uns["cmrcnet"]["path"])
 
 
 def _scaled_log(counts: sparse.csr_matrix, totals: np.ndarray, target_sum: float) -> sparse.csr_matrix:

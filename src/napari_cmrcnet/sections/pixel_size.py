@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.formats.origin import number
+from napari_cmrcnet.sections.formats.origin import Origin, number
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -108,13 +108,13 @@ def _candidates(spots: "AnnData | None", slide: "Slide", given: float | None) ->
     if given is not None:
         yield float(given), GIVEN
     if spots is not None:
-        about = spots.uns["cmrcnet"]
-        if about["given_mpp"]:
-            yield float(about["given_mpp"]), str(about["given_mpp_source"])
-        pitch_um, pitch = float(about["pitch_um"]), spots_lattice(spots).pitch
-        if pitch_um and np.isfinite(pitch):
-            platform = f"{about['platform']} lattice" if about["platform"] else "lattice"
-            yield pitch_um / pitch, f"the spots' {platform} ({pitch_um:g} µm pitch, {pitch:.4g} px)"
+        about = Origin.of(spots)
+        if about.given_mpp:
+            yield about.given_mpp, about.given_mpp_source
+        if about.pitch_um and about.pitch_px:
+            lattice_of = f"{about.platform} lattice" if about.platform else "lattice"
+            said = f"the spots' {lattice_of} ({about.pitch_um:g} µm pitch, {about.pitch_px:.4g} px)"
+            yield about.pitch_um / about.pitch_px, said
         for library in spots.uns["spatial"].values():
             if stated := number(library.get("metadata", {}).get("pixel_size_um")):
                 yield stated, "the spots file's pixel_size_um"

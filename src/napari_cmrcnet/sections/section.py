@@ -10,7 +10,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, spots_lattice
+from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
+from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
 from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.sections.tissue import spot_grid
 from napari_cmrcnet.slides.orientation import STORED, as_stored
@@ -45,6 +46,16 @@ class Section:
     patient: str
     pixel_size: PixelSize
     notes: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Where the spots come from."""
+        return Origin.of(self.spots)
+
+    @property
+    def spot_diameter(self) -> float:
+        """Of a spot, in full-resolution pixels."""
+        return spot_diameter(self.spots)
 
     @property
     def mpp(self) -> float:
@@ -111,7 +122,7 @@ def open_section(
         else:
             table = open_spots(spots, min_umi=min_umi, library=library)
             turned = _turn_back(table, opened)
-            notes = [*table.uns["cmrcnet"]["notes"], *turned, *_check_spots_on_slide(table, opened)]
+            notes = [*Origin.of(table).notes, *turned, *_check_spots_on_slide(table, opened)]
             size = pixel_size(table, opened, mpp)
     except BaseException:
         if opened is not slide:
@@ -142,7 +153,7 @@ def _turn_back(spots: AnnData, slide: Slide) -> list[str]:
 
 def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     """Return a note if a few spots lie outside the slide; refuse spots that are in another image's pixels."""
-    xy, path = np.asarray(spots.obsm["spatial"]), spots.uns["cmrcnet"]["path"]
+    xy, path = np.asarray(spots.obsm["spatial"]), Origin.of(spots).path
     height, width = slide.shape
     outside = int(len(xy) - _inside(xy, slide).sum())
     said = (
@@ -190,14 +201,14 @@ def _check_not_downscaled(spots: AnnData, slide: Slide) -> None:
     The lattice then says that pixels are larger than the slide's tag does, by a factor that the spots' own scale
     factors name; either alone happens to good files.
     """
-    pitch_um, pitch = spots.uns["cmrcnet"]["pitch_um"], spots_lattice(spots).pitch
-    if not pitch_um or slide.mpp is None or not np.isfinite(pitch):
+    about = Origin.of(spots)
+    if not about.pitch_um or not about.pitch_px or slide.mpp is None:
         return
     for name, factor in _image_scales(spots).items():
         fits = _inside(np.asarray(spots.obsm["spatial"]) / factor, slide).all()
-        if fits and abs(pitch_um / pitch * factor / slide.mpp - 1) < 0.1:
+        if fits and abs(about.pitch_um / about.pitch_px * factor / slide.mpp - 1) < 0.1:
             raise UserError(
-                f"The spots of {spots.uns['cmrcnet']['path']} look like pixels of the image of {name} "
+                f"The spots of {about.path} look like pixels of the image of {name} "
                 f"({factor:.4g}), not of {slide.path}; obsm['spatial'] must be in full-resolution pixels."
             )
 

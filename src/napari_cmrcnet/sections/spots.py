@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,9 +45,7 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
         ``X`` counts, CSR int32, or None where the source has positions only; ``var_names`` unique, as `clean_genes`
         gives them, Ensembl ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y)
         in full-resolution pixels; ``obs["in_tissue"]`` bool;
-        ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``; ``uns["cmrcnet"]``: source, path,
-        platform, pitch_um, given_mpp, given_mpp_source, synthetic, min_umi,
-        library and notes (0 and "" mean not known).
+        ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``; ``uns["cmrcnet"]``: what `Origin` holds.
 
     Raises
     ------
@@ -67,8 +66,7 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
         raise UserError(f"{path} has no spot in tissue; check its in_tissue column.")
     if spots.X is not None:
         spots = _with_enough_counts(path, spots, min_umi, notes)
-    _describe(spots, origin, min_umi, notes)
-    spots.uns["cmrcnet"]["library"] = library
+    _describe(spots, replace(origin, min_umi=min_umi, library=library), notes)
     return spots
 
 
@@ -181,26 +179,23 @@ def _with_enough_counts(path: Path, spots: AnnData, min_umi: int, notes: list[st
     return spots[enough].copy()
 
 
-def _describe(spots: AnnData, origin: Origin, min_umi: int, notes: list[str]) -> None:
-    """Write platform, pitch, spot size and provenance into ``uns``."""
+def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
+    """Write platform, pitch, spot size and origin into ``uns``."""
     lattice = spots_lattice(spots)
-    platform, pitch_um = origin.platform, origin.pitch_um
-    if not platform and not pitch_um and lattice.kind == "hexagonal":
+    platform = origin.platform
+    if not platform and not origin.pitch_um and lattice.kind == "hexagonal":
         platform = "Visium"  # the only platform that numbers its array so
         notes.append("Taken for Visium, by its hexagonal array.")
-    pitch_um = pitch_um or PITCH_UM.get(platform, 0.0)
     (library,) = spots.uns["spatial"].values()
     if not library["scalefactors"].get("spot_diameter_fullres"):
         # For drawing only; half the pitch looks like a spot on every platform.
         library["scalefactors"]["spot_diameter_fullres"] = 0.5 * lattice.pitch if spots.n_obs > 1 else 100.0
-    spots.uns["cmrcnet"] = {
-        "source": origin.source,
-        "path": str(origin.path),
-        "platform": platform,
-        "pitch_um": pitch_um,
-        "given_mpp": origin.given_mpp,
-        "given_mpp_source": origin.given_mpp_source if origin.given_mpp else "",
-        "synthetic": origin.synthetic,
-        "min_umi": min_umi,
-        "notes": notes,
-    }
+    described = replace(
+        origin,
+        platform=platform,
+        pitch_um=origin.pitch_um or PITCH_UM.get(platform, 0.0),
+        given_mpp_source=origin.given_mpp_source if origin.given_mpp else "",
+        notes=tuple(notes),
+        pitch_px=lattice.pitch if np.isfinite(lattice.pitch) else 0.0,
+    )
+    described.keep_in(spots)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish, in_thread
+from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.slides.source import Pixels
 
 if TYPE_CHECKING:
@@ -140,18 +141,10 @@ def spot_grid(
         index=[f"{row}x{column}" for row, column in zip(rows, columns, strict=True)],
     )
     scalefactors = {"spot_diameter_fullres": 0.5 * pitch}
-    about = {
-        "source": "grid over the tissue",
-        "path": str(slide.path),
-        "platform": "",
-        "pitch_um": float(pitch_um),
-        "given_mpp": 0.0,
-        "given_mpp_source": "",
-        "synthetic": False,
-        "notes": [],
-    }
-    uns = {"spatial": {slide.path.stem: {"scalefactors": scalefactors, "metadata": {}}}, "cmrcnet": about}
-    return AnnData(obs=obs, obsm={"spatial": xy}, uns=uns)
+    uns = {"spatial": {slide.path.stem: {"scalefactors": scalefactors, "metadata": {}}}}
+    spots = AnnData(obs=obs, obsm={"spatial": xy}, uns=uns)
+    Origin("grid over the tissue", slide.path, pitch_um=float(pitch_um), pitch_px=pitch).keep_in(spots)
+    return spots
 
 
 def _lattice_points(

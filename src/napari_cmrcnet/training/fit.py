@@ -229,5 +229,5 @@ def _card(work: _Work, epoch: int) -> Card:
         panel=config.panel,
         variable_genes=tuple(work.variable),
         total_genes={section.name: total_genes(section.spots) for section in sections},
-        synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
+        synthetic=any(section.origin.synthetic for section in sections),
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.metrics import TOP, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.frozen_encoders import encoder_named
@@ -51,7 +52,6 @@ CHOICES = {
     "components": "over their deviation",
 }
 LEAST_DEVIATION = 1e-9  # of a component; one that does not vary says nothing
-TOP = 50  # highest in mean and in variance, by which settings are chosen
 THUMBNAILS_A_STEP = 64
 
 
@@ -144,7 +144,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             total_genes={section.name: total_genes(section.spots) for section in sections},
             section_colours=(yield from training_colours(sections)),
             expected_over=left_out(sections),
-            synthetic=any(section.spots.uns["cmrcnet"]["synthetic"] for section in sections),
+            synthetic=any(section.origin.synthetic for section in sections),
         )
         bank = build_bank(model, sections, genes, target_sums=targets)
         if card.expected_over:
@@ -275,11 +275,8 @@ def _retrieved(training: _Training, part: Rows, settings: Settings, seed: int) -
 
 def _mean_pcc(truth: Array, guess: Array) -> float:
     """Return the mean PCC of the genes highest in mean and of those highest in variance, 0 where it is undefined."""
-    a, b = truth - truth.mean(axis=0), guess - guess.mean(axis=0)
-    length = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
-    correlations = np.divide((a * b).sum(axis=0), length, out=np.zeros_like(length), where=length > 0)
-    sets = (np.argsort(-values, kind="stable")[:TOP] for values in (truth.mean(axis=0), truth.var(axis=0)))
-    return float(np.mean([correlations[chosen].mean() for chosen in sets]))
+    highest = (np.argsort(-values, kind="stable")[:TOP] for values in (truth.mean(axis=0), truth.var(axis=0)))
+    return float(np.mean([mean_pcc(pcc(truth[:, genes], guess[:, genes]), nan_as_zero=True) for genes in highest]))
 
 
 def _image_head(fitted: ReducedRank, expression: Array) -> Array:

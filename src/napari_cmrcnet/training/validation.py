@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.device import autocast
+from napari_cmrcnet.common.metrics import mean_pcc, pcc
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
@@ -58,9 +58,10 @@ def validate(
         neighbours, similarity = nearest(queries, bank, config.asked_with.k_of(len(bank)), device=device)
         shares = softmax_weights(similarity, model.config.temperature) if config.asked_with.weighted else None
         predicted = Neighbourhoods.of(neighbours, len(bank), shares).mean(expression)
-        pccs.append(mean_pcc(section.spots.expression.toarray(), predicted))
-    defined = [pcc for pcc in pccs if pcc is not None]
-    return Validation(float(np.average(losses, weights=weights)), float(np.mean(defined)) if defined else None)
+        pccs.append(mean_pcc(pcc(section.spots.expression.toarray(), predicted)))
+    over_sections = mean_pcc(pccs)
+    loss = float(np.average(losses, weights=weights))
+    return Validation(loss, None if np.isnan(over_sections) else over_sections)
 
 
 def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device: torch.device) -> tuple[Matrix, float]:
@@ -78,17 +79,3 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
         embeddings.append(losses.image.cpu().numpy())
         total += float(losses.total) * len(pixels)
     return np.concatenate(embeddings), total / n
-
-
-def mean_pcc(measured: Matrix, predicted: NDArray[np.floating[Any]]) -> float | None:
-    """Return the mean over genes of the Pearson correlation over spots, both (spots, genes).
-
-    Genes that do not vary, in either, are left out; None if none is left.
-    """
-    x = measured.astype(np.float64) - measured.mean(axis=0, dtype=np.float64)
-    y = predicted.astype(np.float64) - predicted.mean(axis=0, dtype=np.float64)
-    length = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
-    varies = (np.ptp(measured, axis=0) > 0) & (np.ptp(predicted, axis=0) > 0)
-    if not varies.any():
-        return None
-    return float(np.mean((x * y).sum(axis=0)[varies] / length[varies]))

@@ -57,6 +57,5 @@ class SpotClicks:
         xy = from_napari(np.asarray([position[-2:]], float) / mpp)
         distances = np.square(prediction.xy - xy).sum(axis=1)
         nearest = int(np.argmin(distances))
-        (library,) = prediction.spots.uns["spatial"].values()
-        reach = float(library["scalefactors"]["spot_diameter_fullres"]) * max(1.0, self.session.display.spot_size)
+        reach = prediction.spot_diameter * max(1.0, self.session.display.spot_size)
         return nearest if distances[nearest] <= reach**2 else None

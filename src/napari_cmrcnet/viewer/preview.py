@@ -45,10 +45,9 @@ def show_preview(viewer: "napari.viewer.Viewer", section: "Section", shown: "Sli
             slide = viewer.add_image(levels, **settings)
             slide.metadata["cmrcnet"]["preview"] = True
         placement = placement_of(slide)  # it may have been opened with another pixel size
-    (library,) = section.spots.uns["spatial"].values()
     preview = viewer.add_points(
         to_napari(section.xy),
-        size=float(library["scalefactors"]["spot_diameter_fullres"]),
+        size=section.spot_diameter,
         face_color="transparent",
         border_color="#0050ff",
         border_width=0.12,

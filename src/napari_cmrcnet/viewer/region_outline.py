@@ -115,5 +115,4 @@ def line_width(prediction: "Prediction | None") -> float:
     """Return how wide the lines of regions are, in full-resolution pixels: a fifth of a spot."""
     if prediction is None:
         return 10.0
-    (library,) = prediction.spots.uns["spatial"].values()
-    return 0.2 * float(library["scalefactors"]["spot_diameter_fullres"])
+    return 0.2 * prediction.spot_diameter

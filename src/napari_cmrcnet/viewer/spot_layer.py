@@ -23,13 +23,12 @@ def spot_settings(prediction: "Prediction", view: View, display: DisplaySettings
     Spots have colours of their own instead of napari's colouring by a feature: that would compute and upload all
     spots for new values, and once more for new limits.
     """
-    (library,) = prediction.spots.uns["spatial"].values()
     return {
         "data": to_napari(prediction.xy),
         "face_color": "white",
         "face_colormap": colormap(view, display),
         "face_contrast_limits": (0.0, 1.0),
-        "size": float(library["scalefactors"]["spot_diameter_fullres"]) * display.spot_size,
+        "size": prediction.spot_diameter * display.spot_size,
         "symbol": symbols(prediction, display),
         "border_width": 0,
         "opacity": display.opacity,

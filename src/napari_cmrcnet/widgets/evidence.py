@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.registry import session_of
@@ -17,6 +17,7 @@ from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
+from napari_cmrcnet.widgets.scrolling import scrolled
 from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
 
 if TYPE_CHECKING:
@@ -72,11 +73,7 @@ class EvidencePanel(QWidget):
         page.addWidget(self.find_button, 0, Qt.AlignmentFlag.AlignHCenter)
         page.addWidget(self.content, 1)
         page.addStretch(0)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
+        scroll = scrolled(inside)
         layout = QVBoxLayout(self)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.jobs)

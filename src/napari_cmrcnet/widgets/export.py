@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QMessageBox,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -36,6 +35,7 @@ from napari_cmrcnet.widgets.export_formats import (
 )
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -109,11 +109,7 @@ class ExportPanel(QWidget):
         for widget in (self.empty, self.form, self.purpose, self.size, self.button, self.jobs, self.folder):
             column.addWidget(widget)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(inside)
+        scroll = scrolled(inside)
         scroll.setMinimumWidth(320)  # a scroll area asks for no room of its own, and would cut the lists off
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

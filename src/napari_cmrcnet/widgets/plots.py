@@ -9,11 +9,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -26,6 +24,7 @@ from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -94,12 +93,8 @@ class PlotsPanel(QWidget):
         self._page.setContentsMargins(0, 0, 0, 0)
         self._page.addWidget(self.empty, 1)
         self._page.addStretch()  # below a plot that needs less
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll = scrolled(inside)
         scroll.setMinimumHeight(260)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
         layout = QVBoxLayout(self)
         layout.addLayout(row)
         layout.addWidget(self.correlation.choice)

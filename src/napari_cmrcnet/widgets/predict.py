@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QRadioButton,
-    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -39,6 +38,7 @@ from napari_cmrcnet.widgets.get_model import GetModelDialog
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.open_files import show_prediction
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -176,11 +176,7 @@ class PredictPanel(QWidget):
         self.run.setToolTip("Predicts the expression of every gene of the bank at every spot.")
         self.run.clicked.connect(self.predict)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(inside)
+        scroll = scrolled(inside)
         self.jobs = JobBar(self)
         self.jobs.busy_changed.connect(self._show_state)
         layout = QVBoxLayout(self)

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
 from napari_cmrcnet.sections.regions import Region, with_names
@@ -20,6 +20,7 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.region_files import RegionFiles, button
 from napari_cmrcnet.widgets.region_form import RegionForm
 from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view
+from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -89,11 +90,7 @@ class RegionsPanel(QWidget):
         column.addWidget(self.table, 1)
         column.addWidget(self.warning)
         column.addLayout(self.files.table_row)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(inside)
+        scroll = scrolled(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QRadioButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -30,6 +29,7 @@ from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.scrolling import scrolled
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
@@ -93,11 +93,7 @@ class ViewPanel(QWidget):
         column.addWidget(self.colours)
         column.addWidget(self._spots_box())
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(inside)
+        scroll = scrolled(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)

@@ -1,10 +1,8 @@
 """What a compared method is: it is fitted to a task and then predicts sections."""
 
-import importlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,31 +150,3 @@ class Method(Protocol):
         UserError
             If patches cannot be read, weights are missing or do not fit, or the loss is not finite.
         """
-
-
-def _made_by(module: str, name: str, **own: Any) -> Callable[..., Method]:
-    """Return a function that imports the method's module when it is called: torch takes seconds."""
-
-    def make(**settings: Any) -> Method:
-        method: Method = getattr(importlib.import_module(f"{__package__}.{module}"), name)(**(own | settings))
-        return method
-
-    return make
-
-
-METHODS: Mapping[str, Callable[..., Method]] = {
-    "mean": _made_by("baselines", "TrainingMean"),
-    "ridge": _made_by("baselines", "ColourRidge"),
-    "nearest": _made_by("baselines", "ColourNearest"),
-    "depth": _made_by("baselines", "PredictedDepth"),
-    "ceiling": _made_by("baselines", "NeighbourCeiling"),
-    "frozen": _made_by("frozen_ridge", "FrozenRidge"),
-    "stnet": _made_by("stnet", "STNet"),
-    "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),
-    "histogene": _made_by("histogene", "HisToGene"),
-    "bleep": _made_by("bleep", "BLEEP"),
-    "ctranspath": _made_by("ctranspath", "CTransPath"),
-    "eggn": _made_by("eggn", "EGGN"),
-    "thitogene": _made_by("thitogene", "THItoGene"),
-}
-"""Makes a method, by its name on the command line; settings given by name replace the published ones."""

@@ -1,12 +1,14 @@
-"""What a source of spots says about itself."""
+"""What a source of spots says about itself, and where that is kept with the spots."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from anndata import AnnData
+
+KEY = "cmrcnet"  # of our entry in ``uns``
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class Origin:
         Whether spots out of tissue are to be dropped.
     notes : tuple of str
         What the user should know.
+    min_umi : int
+        Spots with fewer counts were dropped.
+    library : str
+        The section that was asked for, of a file that holds several; ``""`` where there is one.
+    pitch_px : float
+        Distance between neighbouring spots in full-resolution pixels, as measured; 0 where there is no lattice.
     """
 
     source: str
@@ -44,6 +52,25 @@ class Origin:
     synthetic: bool = False
     trust_in_tissue: bool = True
     notes: tuple[str, ...] = ()
+    min_umi: int = 0
+    library: str = ""
+    pitch_px: float = 0.0
+
+    @classmethod
+    def of(cls, spots: AnnData) -> "Origin":
+        """Return where spots come from that `open_spots` or `spot_grid` gave."""
+        record = spots.uns[KEY]
+        return cls(**{**record, "path": Path(record["path"]), "notes": tuple(record["notes"])})
+
+    def keep_in(self, spots: AnnData) -> None:
+        """Write this into ``uns``, as h5ad can hold it."""
+        spots.uns[KEY] = {**asdict(self), "path": str(self.path), "notes": list(self.notes)}
+
+
+def spot_diameter(spots: AnnData) -> float:
+    """Return the diameter of a spot in full-resolution pixels, of one library in ``uns["spatial"]``."""
+    (library,) = spots.uns["spatial"].values()
+    return float(library["scalefactors"]["spot_diameter_fullres"])
 
 
 Reader = Callable[[Path], tuple[AnnData, Origin]]
