@@ -120,7 +120,7 @@ def untrained_checkpoint(
 
     from napari_cmrcnet.model.cmrcnet import CMRCNet
     from napari_cmrcnet.model.config import preset
-    from napari_cmrcnet.retrieval.bank import build_bank
+    from napari_cmrcnet.retrieval.build_bank import build_bank
     from napari_cmrcnet.retrieval.card import Card
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.protocol import Preprocessing

@@ -14,7 +14,8 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, softmax_weights
-from napari_cmrcnet.retrieval.bank import Bank, build_bank
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.search import unit_length
 
 

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.retrieval.bank import build_bank
+from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.gene_joining import match_genes, with_common_names
 from napari_cmrcnet.slides.patches import PatchSpec

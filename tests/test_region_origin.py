@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from shapely.geometry import box
 
+from napari_cmrcnet.sections.geojson import read_geojson, write_geojson
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
-from napari_cmrcnet.sections.regions import Region, read_geojson, write_geojson
+from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.slides.slide import Bounds, open_slide
 from scanner_slides import write_scn
 

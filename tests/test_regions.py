@@ -11,16 +11,9 @@ import shapely
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections import regions as module
-from napari_cmrcnet.sections.regions import (
-    Region,
-    class_colour,
-    polygonal,
-    read_geojson,
-    reading_geojson,
-    with_names,
-    write_geojson,
-)
+from napari_cmrcnet.sections import geojson as module
+from napari_cmrcnet.sections.geojson import read_geojson, reading_geojson, write_geojson
+from napari_cmrcnet.sections.regions import Region, class_colour, polygonal, with_names
 
 OUTER = [[0, 0], [100, 0], [100, 100], [0, 100], [0, 0]]
 HOLE = [[40, 40], [60, 40], [60, 60], [40, 60], [40, 40]]

@@ -21,7 +21,8 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.sections.regions import Region, read_geojson, write_geojson
+from napari_cmrcnet.sections.geojson import read_geojson, write_geojson
+from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.viewer.boundary import to_napari
 from napari_cmrcnet.viewer.region_layer import REGIONS

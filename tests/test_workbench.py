@@ -301,7 +301,7 @@ def quick_checkpoint(folder: Path, out: Path) -> Path:
 
     from napari_cmrcnet.model.cmrcnet import CMRCNet
     from napari_cmrcnet.model.config import preset
-    from napari_cmrcnet.retrieval.bank import build_bank
+    from napari_cmrcnet.retrieval.build_bank import build_bank
     from napari_cmrcnet.retrieval.card import Card
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.sections.expression import highly_variable_genes

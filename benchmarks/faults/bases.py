@@ -362,7 +362,7 @@ def make_checkpoint(folder: Path) -> None:
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.model.cmrcnet import CMRCNet
     from napari_cmrcnet.model.config import preset
-    from napari_cmrcnet.retrieval.bank import build_bank
+    from napari_cmrcnet.retrieval.build_bank import build_bank
     from napari_cmrcnet.retrieval.card import Card
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict

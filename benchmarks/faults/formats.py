@@ -98,7 +98,7 @@ def _panel(folder: Path, name: str) -> None:
 
 
 def _regions(folder: Path, name: str) -> None:
-    from napari_cmrcnet.sections.regions import read_geojson
+    from napari_cmrcnet.sections.geojson import read_geojson
 
     for region in read_geojson(folder / name):
         assert region.geometry.is_valid, "an outline is not valid"

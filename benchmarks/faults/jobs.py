@@ -116,7 +116,8 @@ def _figure(prediction: Any, path: Path, genes: Sequence[str] | None) -> Job[Pat
 def _save_regions(number: int, folder: Path) -> int:
     from shapely.geometry import box
 
-    from napari_cmrcnet.sections.regions import Region, write_geojson
+    from napari_cmrcnet.sections.geojson import write_geojson
+    from napari_cmrcnet.sections.regions import Region
 
     regions = [Region(f"R{i}", "Tumour", box(i, i, i + 9, i + 9)) for i in range(number)]
     write_geojson(folder / "regions.geojson.gz", regions)

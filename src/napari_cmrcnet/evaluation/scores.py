@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
-from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.progress import Job, Progress, to_the_end
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
 from napari_cmrcnet.retrieval.expected import with_expected
@@ -88,19 +88,6 @@ class Scores:
         return len(self.scored) - self.spots
 
 
-def score(
-    prediction: "Prediction",
-    panel: "Panel | None" = None,
-    seed: int = 0,
-    *,
-    sets: Definition = "paper",
-    min_umi: int | None = None,
-    nan_as_zero: bool = False,
-) -> Scores:
-    """Score a prediction against the section's measured expression; `score_job` run to its end."""
-    return finish(score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero))
-
-
 def score_job(
     prediction: "Prediction",
     panel: "Panel | None" = None,
@@ -137,6 +124,9 @@ def score_job(
     """
     scores = yield from pcc_job(prediction, panel, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
     return (yield from interval_job(prediction, scores, seed, nan_as_zero=nan_as_zero))
+
+
+score = to_the_end(score_job)
 
 
 def pcc_job(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.progress import Job, Progress, to_the_end
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -53,11 +53,6 @@ def warnings_in(checks: Iterable[Check]) -> tuple[str, ...]:
     return tuple(check.text for check in checks if not check.ok)
 
 
-def preflight(section: "Section", checkpoint: Checkpoint, k: int | None = None) -> tuple[Check, ...]:
-    """Check that a section fits a checkpoint; `preflight_job` run to its end."""
-    return finish(preflight_job(section, checkpoint, k))
-
-
 def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = None) -> Job[tuple[Check, ...]]:
     """Check that a section fits a checkpoint.
 
@@ -97,6 +92,9 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
     checks += [check for check in (_synthetic(section, card),) if check is not None]
     checks += [Check(False, note) for note in amber_notes(section)]
     return tuple(checks)
+
+
+preflight = to_the_end(preflight_job)
 
 
 def amber_notes(section: "Section") -> list[str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress, finish, in_thread
+from napari_cmrcnet.common.progress import Job, Progress, in_thread, to_the_end
 from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.slides.source import Pixels
 
@@ -51,11 +51,6 @@ class TissueMask:
         return on_tissue
 
 
-def tissue_mask(slide: "Slide", mpp: float) -> TissueMask:
-    """Find the tissue; `tissue_job` run to its end."""
-    return finish(tissue_job(slide, mpp))
-
-
 def tissue_job(slide: "Slide", mpp: float) -> Job[TissueMask]:
     """Find the tissue by Otsu's threshold on the colour saturation of an overview.
 
@@ -72,6 +67,9 @@ def tissue_job(slide: "Slide", mpp: float) -> Job[TissueMask]:
     yield step
     overview = slide.thumbnail(OVERVIEW_PX)  # here: a thread that nobody waits for must not read a slide
     return (yield from in_thread(lambda: _tissue_of(overview, max(slide.shape) / max(overview.shape[:2]), mpp), step))
+
+
+tissue_mask = to_the_end(tissue_job)
 
 
 def _tissue_of(overview: Pixels, downsample: float, mpp: float) -> TissueMask:

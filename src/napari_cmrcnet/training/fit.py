@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.encoders import resolved
-from napari_cmrcnet.retrieval.bank import build_bank
+from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.protocol import IMAGENET

@@ -16,7 +16,7 @@ from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, fetched, with_weights
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
-from napari_cmrcnet.retrieval.bank import build_bank
+from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry, feature_settings, fields_of

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.metrics import mean_pcc, pcc
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
-from napari_cmrcnet.retrieval.bank import gene_embeddings
+from napari_cmrcnet.retrieval.build_bank import gene_embeddings
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.training.config import FitConfig

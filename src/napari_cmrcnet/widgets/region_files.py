@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QFileDialog, QHBoxLayout, QP
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.region_scores import table_text, write_table
+from napari_cmrcnet.sections.geojson import reading_geojson, write_geojson
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
-from napari_cmrcnet.sections.regions import reading_geojson, write_geojson
 from napari_cmrcnet.viewer.slide_layer import scanned_part
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.remember import recall, remember

@@ -34,7 +34,8 @@ from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.losses import contrastive_loss
 from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.model.symmetries import draw_symmetries
-from napari_cmrcnet.retrieval.bank import Bank, gene_embeddings
+from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.build_bank import gene_embeddings
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.expression import expression_of
