@@ -56,6 +56,27 @@ def test_a_section_is_its_slide_spots_and_pixel_size(tmp_path):
         assert section.notes == ()
 
 
+def test_where_spots_come_from_is_kept_with_them_and_their_lattice_is_measured_once(tmp_path, monkeypatch):
+    from napari_cmrcnet.sections import pixel_size, spots
+
+    measured = []
+
+    def counted(table):
+        measured.append(table)
+        return pixel_size.spots_lattice(table)
+
+    monkeypatch.setattr(spots, "spots_lattice", counted)
+    path = write_spots(tmp_path / "s.h5ad")
+    with (section := open_section(write_slide(tmp_path / "S1.tif"), path)).slide:
+        assert (section.origin.source, section.origin.path, section.origin.platform) == ("h5ad", path, "ST")
+        assert (section.origin.pitch_um, section.origin.pitch_px) == (20, pytest.approx(40))
+        assert section.spot_diameter == pytest.approx(20)  # the file has none: half the pitch
+    assert len(measured) == 1
+    with (grid := open_section(tmp_path / "S1.tif", mpp=0.5, pitch_um=50.0)).slide:
+        assert grid.origin.source == "grid over the tissue"
+        assert grid.origin.pitch_px == 100
+
+
 def test_positions_without_counts_are_a_section_too(tmp_path):
     slide, spots = write_slide(tmp_path / "S1.ome.tif"), write_spots(tmp_path / "s.h5ad", counts=False)
     with open_slide(slide) as opened:
