@@ -253,6 +253,8 @@ class Session:
                 self.display = display
                 self.display_changed.emit(display, before)
 
+    set_look = set_display  # its name in the case scripts of open issues
+
     def flip(self) -> None:
         """Swap predicted and measured in front; overlaid, if it was side by side."""
         other: View = "measured" if self.display.front == "predicted" else "predicted"
