@@ -301,6 +301,36 @@ def test_what_predicts_left_out_sections_best_is_chosen_and_says_which_spots_are
     assert card.similarity_floor == 4.0
 
 
+def test_settings_are_scored_on_the_top_genes_of_each_section_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only these are averaged, with the same result as if all were."""
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(variant, "ASKED", ((7, 0.2), (5, None)))
+    spots, genes = 60, 400
+    x, y = rng.normal(size=(spots, 20)), rng.poisson(rng.gamma(0.3, size=genes), (spots, genes)).astype(np.float64)
+    y += rng.poisson(1, (spots, 1))
+    section = np.repeat([0, 1, 2], 20)
+    every = variant._Training(x, y, section)
+    held, others = every.of(np.arange(40)), every.of(np.arange(40, 60))
+    fitted = reduced_rank_ridge(others.features, others.expression, 1.0, [8])[0]
+    scored = variant._scored(fitted, held, others, 8, 1.0)
+    near, alike = variant._nearest(fitted, held, others, 7)
+    for (_, found, _), k, weight in zip(scored, (7, 5), (np.exp(alike / 0.2), np.ones((40, 5))), strict=True):
+        share = weight / weight.sum(axis=1, keepdims=True)
+        predicted = np.einsum("nk,nkg->ng", share, others.expression[near[:, :k]])
+        expected = []
+        for part in (slice(0, 20), slice(20, 40)):
+            truth = held.expression[part]
+            pcc = [
+                0
+                if truth[:, g].std() < 1e-12 or predicted[part, g].std() < 1e-12
+                else np.corrcoef(truth[:, g], predicted[part, g])[0, 1]
+                for g in range(genes)
+            ]
+            tops = (np.argsort(-values, kind="stable")[:50] for values in (truth.mean(axis=0), truth.var(axis=0)))
+            expected.append(np.mean([np.mean(np.array(pcc)[top]) for top in tops]))
+        assert found == pytest.approx(np.mean(expected), abs=1e-5)
+
+
 def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: Path) -> None:
     checkpoint = solved(sections[:2], tmp_path)
     facts = describe(tmp_path / "f.cmrcnet").facts
