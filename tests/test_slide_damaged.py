@@ -1,8 +1,10 @@
 """Slide files that are missing, cut short, damaged or hostile: one clear sentence, and the process lives on."""
 
+import io
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -238,6 +240,29 @@ def test_no_overview_is_built_of_what_is_not_there(tmp_path: Path, monkeypatch: 
         open_slide(path)
     assert one_sentence(caught, path)
     assert not list((tmp_path / "cache").rglob("*.tif"))
+
+
+def test_a_picture_that_claims_more_pixels_than_its_file_can_hold_takes_no_memory(tmp_path: Path) -> None:
+    path, written = tmp_path / "a.png", io.BytesIO()
+    Image.new("RGB", (64, 64)).save(written, "PNG")
+    data = bytearray(written.getvalue())
+    struct.pack_into(">II", data, 16, 32768, 32768)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="claims 32768 × 32768 pixels in"):
+        open_slide(path)
+
+
+def test_a_size_of_several_numbers_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), tile=(64, 64), photometric="rgb")
+    with tifffile.TiffFile(path) as tiff:
+        entry = tiff.pages[0].tags["TileWidth"].offset
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, entry + 4, 2)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="is damaged or cut short"):
+        open_slide(path)
 
 
 def test_a_jpeg_that_decodes_to_another_size_than_its_header_says(

@@ -24,7 +24,7 @@ MAX_PX = 1e7  # no slide is so large
 # Repairing an outline takes a time that grows with how often its edges cross: about a second for so many pairs of edges
 # whose boxes overlap. Hand-drawn outlines have a few a corner.
 MAX_CROSSINGS, CROSSINGS_A_CORNER = 200_000, 16
-PAIRS_AT_ONCE = 10_000_000
+PAIRS_AT_ONCE = 1_000_000
 
 
 def reading_geojson(path: str | os.PathLike[str], notes: list[str] | None = None) -> Job[tuple[Region, ...]]:

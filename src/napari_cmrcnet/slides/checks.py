@@ -21,7 +21,7 @@ from napari_cmrcnet.slides.source import Level
 MAX_PIXELS = 2**40  # of a level: a 1,000,000 × 1,000,000 slide
 MAX_TILE_PIXELS = 2**26  # 8192 × 8192, 200 MB decoded
 MAX_PAGES = 1000  # levels, focal planes, label and macro images
-
+SIZES = ("imagewidth", "imagelength", "imagedepth", "tilewidth", "tilelength", "tiledepth", "samplesperpixel")
 MAX_EXPANSION = 10_000  # decoded bytes for one in the file: a blank slide reaches 400 as JPEG, 1,000 as Deflate
 ALWAYS_BELIEVED = 2**24  # pixels that take no time to read
 
@@ -79,6 +79,8 @@ def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[Any]:
 
 
 def _check_page(path: Path, page: Any) -> None:
+    if unclear := next((size for size in SIZES if not isinstance(getattr(page, size), int)), None):
+        raise ValueError(f"its {unclear} is not one number")
     width, height = page.imagewidth, page.imagelength
     if not (0 < width * height * max(page.imagedepth, 1) <= MAX_PIXELS and page.samplesperpixel <= 16):
         raise UserError(f"{path} claims {width} × {height} pixels, which no slide has; it is damaged.")

@@ -67,11 +67,12 @@ class PictureSource(Source):
                 f"{path} has {width} × {height} pixels, too many for a {self.format} file; save it as a tiled TIFF "
                 "pyramid."
             )
+        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
+        check_expansion(path, self.levels, [path])
         self._shape = (height, width, 3)
         self.orientation = exif_orientation(data)
         if width * height <= SHOWN_PIXELS:
             _ = self._pixels  # damage is told at once; a larger one is decoded only to build its pyramid
-        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
         self.tile_sizes: tuple[tuple[int, int], ...] = ((TILE, TILE),)
         self.tag = PixelTag(note=f"a {self.format} file's resolution tag is the printer's and is not used")
 
