@@ -24,6 +24,7 @@ BENCHMARKS = (
     "predicting",
     "encoder",
     "training",
+    "frozen_fit",
     "gene_switch",
     "gene_view",
     "gene_list",

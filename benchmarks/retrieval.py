@@ -7,7 +7,9 @@ way takes time in proportion to them, and the full matrix of 4,096 would be 16 G
 and 64 with the largest bank.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -30,6 +32,7 @@ def rows(small: bool) -> Iterator[Row]:
         yield from _against_argsort(asked[: 64 if spots == 1_000_000 else 256], bank, rounds)
         if spots == sizes[0][0]:
             yield from _same_everywhere(asked, bank)
+    yield _memory_mapped(*(1_000_000, 1024) if not small else (20_000, 64))
     yield from _memory(*(sizes[-1][0], 4096) if not small else (20_000, 64))
     if not torch.cuda.is_available():
         print("the same neighbours on a GPU is skipped: torch finds no CUDA device")
@@ -90,6 +93,22 @@ def _same_everywhere(asked: Float32, bank: Float32) -> Iterator[Row]:
             raise AssertionError(f"{differing} neighbours or similarities by {name} are not those by NumPy")
         what = f"neighbours and similarities that differ, of {expected.size:,}, {_what(asked, bank, 500)}"
         yield Row(what, f"NumPy and {name}", differing, "", at_most(0), {"queries": len(asked), "bank": len(bank)})
+
+
+def _memory_mapped(spots: int, queries: int) -> Row:
+    """Search a bank that stays on the disk, of embeddings of 64 numbers."""
+    asked, bank = (np.ascontiguousarray(part[:, :64]) for part in random_embeddings(queries, spots))
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(path := Path(folder) / "bank.npy", bank)
+        mapped = np.load(path, mmap_mode="r")
+        ways: dict[str, Way] = {
+            "in memory": lambda _: nearest(asked, bank, 50),
+            "memory-mapped": lambda _: nearest(asked, mapped, 50),
+        }
+        taken = interleave(ways, 1, warm_up=False)
+    what = f"{_what(asked, bank, 50)}, of 64 numbers, memory-mapped"
+    sizes = {"queries": queries, "bank": spots, "k": 50, "dimensions": 64}
+    return taken.slower(what, "memory-mapped", than="in memory", goal=at_most(1.5), sizes=sizes)
 
 
 def _memory(spots: int, queries: int) -> Iterator[Row]:
