@@ -247,7 +247,7 @@ def test_a_prediction_whose_slide_has_moved_asks_where_it_is(
     session = session_of(viewer)
     drop(saved)
     qtbot.waitUntil(lambda: session.slide is not None, timeout=SLOW)
-    assert asked[0].startswith(f"The slide of C is not at {good.slide} any more.")
+    assert asked[0].startswith(f"The slide of C is no longer at {good.slide}.")
     assert session.slide is not None
     assert session.slide.path == moved
     assert {"H&E", "H&E [1]"} <= {layer.name for layer in viewer.layers}
@@ -269,7 +269,7 @@ def test_without_its_slide_a_prediction_opens_all_the_same_and_says_what_to_do(
     drop(saved)
     qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
     assert session.slide is None
-    assert told == ["C is shown without its slide; Find slide… in the View panel says where it is."]
+    assert told == ["C is shown without its slide. To choose the slide, press Find slide… in the View panel."]
     _, view = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
     session.show("GENE4")
 
@@ -337,9 +337,7 @@ def test_regions_of_qupath_are_added_to_the_section(
     regions = tmp_path / "C.geojson"
     regions.write_text(SQUARE)
     drop(regions)
-    assert told == [
-        f"{regions} holds regions of a section, and none is open; open its slide, or a prediction of it, first."
-    ]
+    assert told == [f"{regions} contains regions, but no section is open; open its slide or a prediction first."]
     session = session_of(viewer)
     drop(saved)
     qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)

@@ -216,7 +216,7 @@ def test_several_spots_show_their_mean(
 ) -> None:
     select(qtbot, panel, 3, 4, 9)
     said = panel.empty.text()
-    assert said.startswith("3 spots selected: choose one")
+    assert said.startswith("3 spots are selected. Choose one")
     assert f"predicted {prediction.gene('GENE5')[[3, 4, 9]].mean():.2f}" in said
     assert panel.content.isHidden()
 
@@ -225,7 +225,7 @@ def test_a_spot_unlike_the_bank_is_called_so(qtbot: Any, panel: EvidencePanel, s
     assert session.prediction is not None
     session.prediction.provenance = replace(session.prediction.provenance, similarity_floor=2.0)
     select(qtbot, panel, 7)
-    assert "Unlike anything in the bank" in panel.header.text()
+    assert "Unlike the training tissue" in panel.header.text()
 
 
 def test_without_pictures_the_table_says_why(

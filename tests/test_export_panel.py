@@ -79,7 +79,7 @@ def export_as(qtbot: Any, panel: ExportPanel, kind: str, path: Path, genes: str 
 def test_an_empty_panel_says_what_to_do(panel: ExportPanel, session: Session) -> None:
     session.set_prediction(None)
     assert panel.empty.isVisible()
-    assert panel.empty.text().startswith("There is nothing to export yet: press Predict")
+    assert panel.empty.text().startswith("There is nothing to export yet. Press Predict")
     assert not panel.button.isVisible()
     assert not panel.form.isVisible()
 
@@ -194,7 +194,7 @@ def test_a_file_that_the_dialog_has_not_asked_about_is_not_replaced(
     save_dialog.answer = tmp_path / "mine"
     panel.button.click()
     assert not panel.jobs.busy
-    assert save_dialog.questions == ["mine.csv is there already. Do you want to replace it?"]
+    assert save_dialog.questions == ["mine.csv already exists. Replace it?"]
     assert (tmp_path / "mine.csv").read_text() == "keep"
     save_dialog.replace = True
     panel.button.click()
@@ -237,7 +237,7 @@ def test_a_large_file_is_asked_about_first(
     panel.button.click()
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
     assert asked == [
-        "The file will have about 12 GB. QuPath takes long to open so many measurements. Write it all the same?"
+        "The file will be about 12 GB. QuPath needs a long time to open so many measurements. Write it anyway?"
     ]
     assert (tmp_path / "T.geojson").exists() == yes
 

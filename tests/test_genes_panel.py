@@ -484,7 +484,7 @@ def test_without_its_checkpoint_only_the_stored_genes_are_listed(
     opened = Prediction.load(tmp_path / "D.predicted.h5ad")
     panel.session.set_prediction(opened)
     assert 2 <= panel.model.rowCount() == len(opened.genes) < 24
-    assert f"only the {len(opened.genes)} genes" in panel.note.text()
+    assert f"Only the {len(opened.genes)} genes" in panel.note.text()
 
 
 def test_ticks_stay_with_the_next_prediction(full: GenesPanel, original: Prediction) -> None:

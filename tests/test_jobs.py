@@ -100,7 +100,7 @@ def test_a_second_job_is_refused_while_one_runs(qtbot: Any, bar: JobBar) -> None
     work, results = Work(20), []
     bar.start(work.job(), results.append, "The first")
     assert not bar.start(Work(1).job(), results.append, "The second")
-    assert "The first is under way" in bar.text
+    assert "The first is still running" in bar.text
     qtbot.waitUntil(lambda: not bar.busy)
     assert results == ["result"]
 

@@ -174,7 +174,7 @@ def test_a_view_without_values_is_empty_and_says_why(viewer: ViewerModel, sessio
     assert confidence.shown.all()
     session.show_panel(Panel("mine", ("GENE1", "GENE2")))
     assert not confidence.shown.any()
-    assert "The spread is of one gene" in confidence.name
+    assert "The spread is known for single genes only" in confidence.name
     session.show("GENE1")
     assert confidence.shown.all()
     assert confidence.name == "GENE1: SD over the neighbours"

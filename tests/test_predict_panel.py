@@ -101,7 +101,7 @@ def test_what_is_chosen_is_described_and_checked_and_predicted(
 
 def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chosen: PredictPanel) -> None:
     chosen.k.setValue(0)
-    assert chosen.k.text() == "as the checkpoint has it"
+    assert chosen.k.text() == "set by the checkpoint"
     assert chosen.request().k is None
     settled(qtbot, chosen)
     assert any("k is 50 of 72 bank spots" in text for text in chosen.checks.texts)
@@ -174,7 +174,7 @@ def test_two_runs_at_once_are_one(qtbot: Any, chosen: PredictPanel, viewer: View
     session_of(viewer).prediction_changed.connect(lambda: told.append(True))
     chosen.predict()
     chosen.predict()
-    assert "A prediction is under way" in chosen.jobs.text
+    assert "A prediction is still running" in chosen.jobs.text
     qtbot.waitUntil(lambda: not chosen.jobs.busy, timeout=60_000)
     assert len(told) == 1
 

@@ -121,7 +121,7 @@ def test_few_spots_are_warned_of(panel: RegionsPanel, session: Session) -> None:
     assert not panel.warning.isVisible()
     session.set_regions(regions())
     assert panel.warning.isVisible()
-    assert "fewer than 30 spots: the PCC says little" in panel.warning.text()
+    assert "fewer than 30 spots: the PCC is uncertain" in panel.warning.text()
     assert "left, right, Tumour, Stroma" in panel.warning.text()
 
 

@@ -252,7 +252,7 @@ def test_a_moved_slide_is_told_and_another_slide_is_refused(
     moved = slide.rename(tmp_path / "moved.tif")
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     assert opened.slide is None
-    assert opened.missing == f"The slide of C is not at {slide} any more."
+    assert opened.missing == f"The slide of C is no longer at {slide}."
     slide.write_bytes(b"")
     assert "is empty" in finish(open_prediction(tmp_path / "C.h5ad")).missing
     small, _ = write_section(tmp_path / "small", "small", side=1)
@@ -270,7 +270,7 @@ def test_a_slide_that_may_not_be_looked_at_is_told_like_one_that_has_moved(
     forbidden(slide)
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     assert opened.slide is None
-    assert opened.missing == f"The slide of C is not at {slide} any more."
+    assert opened.missing == f"The slide of C is no longer at {slide}."
 
 
 def test_a_checkpoint_that_may_not_be_looked_at_is_looked_for_elsewhere(

@@ -52,7 +52,7 @@ def values(view: View, shown: "Shown", prediction: "Prediction", display: Displa
 
 def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> Float32:
     if what == "spread" and shown.kind == "panel":
-        raise UserError("The spread is of one gene; choose another confidence for a panel.")
+        raise UserError("The spread is known for single genes only; choose another confidence for a gene panel.")
     table = prediction.confidence(shown.name if what == "spread" else None)
     return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
 

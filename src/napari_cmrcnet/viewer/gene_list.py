@@ -282,9 +282,9 @@ class GeneList:
         """Say in a line how many genes there are and are listed, and what a text was searched as."""
         listed, total = len(self.rows), len(self)
         if not listed and text:
-            return f"None of the genes listed here is found by “{text}”. Type less of it, or choose All genes above."
+            return f"No gene in this list matches “{text}”. Type less of it, or choose All genes above."
         if not listed:
-            return "There is no gene to list here. Choose All genes above, or tick some."
+            return "This list is empty. Choose All genes above, or tick some genes."
         meant = [symbol for symbol in symbols_of(text) if self.names.column(symbol) is not None]
         line = f"{text} → {', '.join(meant)}. " if meant else ""
         line += f"{total:,} genes"

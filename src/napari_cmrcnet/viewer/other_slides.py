@@ -47,6 +47,6 @@ class OtherSlides:
         elif slide_path(layer) is not None:
             layer.visible = False
             show_info(
-                f"{layer.name} is open, and hidden: the window shows the prediction of {session.prediction.name}. "
-                "The eye in the list of layers shows it all the same."
+                f"{layer.name} is open but hidden, because the window shows the prediction of "
+                f"{session.prediction.name}. To show it, click its eye in the list of layers."
             )

@@ -99,7 +99,7 @@ def read_slide(path: str, **_: Any) -> list[Any]:
         show_warning(f"{Path(path).name}: {note}")
     if slide.mpp is None:
         note = f" ({slide.mpp_note})" if slide.mpp_note else ""
-        show_warning(f"{path} does not say the size of its pixels in µm{note}; the layer is in pixels.")
+        show_warning(f"{path} does not say the size of its pixels in µm{note}. The layer is in pixels.")
     return [layer]
 
 
@@ -124,7 +124,7 @@ def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
                 if not told:
                     continue
                 if bar is None:
-                    show_info(f"{path} has no lower resolutions: they are made now, once. See “activity”, below.")
+                    show_info(f"{path} has no lower resolutions. They are made now, once. See “activity” below.")
                     bar = cancelable_progress(total=100, desc=f"{told[0].step} of {Path(path).name}")
                 bar.update(100 * told[0].done // max(told[0].total, 1) - bar.n)  # napari handles events meanwhile
                 if bar.is_canceled:

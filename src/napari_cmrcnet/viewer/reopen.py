@@ -63,7 +63,7 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
     if not was:
         return Opened(prediction, None)
     if not is_there(was):
-        return Opened(prediction, None, f"The slide of {prediction.name} is not at {was} any more.")
+        return Opened(prediction, None, f"The slide of {prediction.name} is no longer at {was}.")
     try:
         return Opened(prediction, slide_of(prediction, Path(was)))
     except UserError as reason:

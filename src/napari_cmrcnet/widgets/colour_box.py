@@ -44,19 +44,19 @@ class ColourBox(QGroupBox):
         form = QFormLayout(self)
         self.colormap = QComboBox()
         self.colormap.addItems(COLORMAPS)
-        self.colormap.setToolTip("All are even in lightness, so that equal steps look equal.")
-        self.by_percentile = QRadioButton("percentiles")
+        self.colormap.setToolTip("All colour maps are perceptually uniform: equal steps look equal.")
+        self.by_percentile = QRadioButton("automatic")
         self.by_percentile.setToolTip(
-            "Limits follow each gene: these percentiles over measured and predicted together, at least 0.5 apart."
+            "The range follows each gene: these percentiles of measured and predicted together, at least 0.5 apart."
         )
         self.by_hand = QRadioButton("fixed")
-        self.by_hand.setToolTip("Limits stay as they are when another gene is shown, so that genes can be compared.")
+        self.by_hand.setToolTip("The range stays the same for all genes, so that genes can be compared.")
         kind = QHBoxLayout()
         kind.addWidget(self.by_percentile)
         kind.addWidget(self.by_hand)
         kind.addStretch(1)
         self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
-        for spin, tip in ((self.low, "Values from here down have"), (self.high, "Values from here up have")):
+        for spin, tip in ((self.low, "Values at or below this have"), (self.high, "Values at or above this have")):
             spin.setToolTip(f"{tip} the colour at the end of the scale.")
             spin.setKeyboardTracking(False)
         bounds = QHBoxLayout()
@@ -64,12 +64,12 @@ class ColourBox(QGroupBox):
         bounds.addWidget(QLabel("to"))
         bounds.addWidget(self.high)
         form.addRow("Colour map", self.colormap)
-        form.addRow("Limits by", kind)
+        form.addRow("Colour range", kind)
         form.addRow("From", bounds)
         self.from_zero = QCheckBox("Start at 0")
         self.from_zero.setToolTip(
-            "The scale starts at 0 whatever the lowest value is: colours show how much there is, not only where there "
-            "is more. The score of a panel has no such 0."
+            "Starts the colour scale at 0, so that colours show how much a gene is expressed, not only where it is "
+            "higher. Has no effect on the score of a gene panel."
         )
         form.addRow("", self.from_zero)
 

@@ -65,7 +65,7 @@ def ask_for_slide(parent: QWidget | None, section: str, reason: str) -> Path | N
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Where is the slide?")
-    box.setText(f"{reason}\n\nDo you want to say where it is now? Without it the spots are shown on an empty ground.")
+    box.setText(f"{reason}\n\nChoose the slide now? Without it, the spots are shown on an empty background.")
     buttons = {kind: box.addButton(_in_words(kind), QMessageBox.ButtonRole.AcceptRole) for kind in SLIDE}
     box.addButton("Open without the slide", QMessageBox.ButtonRole.RejectRole)
     box.exec()
@@ -101,7 +101,7 @@ def ask_where_to_save(parent: QWidget | None, title: str, proposed: Path, kinds:
     if name.lower().endswith(tuple(_endings(kinds))):
         return Path(name)
     path = Path(name + _endings(kind or kinds)[0])
-    question = f"{path.name} is there already. Do you want to replace it?"
+    question = f"{path.name} already exists. Replace it?"
     if is_there(path) and QMessageBox.question(parent, title, question) != QMessageBox.StandardButton.Yes:
         return None
     return path
@@ -113,7 +113,7 @@ def _endings(kinds: str) -> list[str]:
 
 def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path | None:
     """Ask where a checkpoint is now; None to go on without it."""
-    return choose_path(parent, f"The checkpoint of {section}, which was at {was}", FOLDER)
+    return choose_path(parent, f"Find the checkpoint of {section} (it was at {was})", FOLDER)
 
 
 def ask_to_download(parent: QWidget | None, question: str) -> bool:
@@ -123,8 +123,8 @@ def ask_to_download(parent: QWidget | None, question: str) -> bool:
 
 def ask_to_predict(parent: QWidget | None, doubt: str) -> bool:
     """Say why a prediction is surely not what the user wants, and ask whether to run it all the same."""
-    question = f"{doubt}\n\nDo you want to predict all the same?"
-    return QMessageBox.question(parent, "Predict all the same?", question) == QMessageBox.StandardButton.Yes
+    question = f"{doubt}\n\nPredict anyway?"
+    return QMessageBox.question(parent, "Predict anyway?", question) == QMessageBox.StandardButton.Yes
 
 
 def choose_one(parent: QWidget | None, title: str, question: str, lines: list[str]) -> str | None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 OWN_SIDE = 96  # of the picture of the spot itself
 CLICK = "Click a spot in the canvas to see the training spots behind its value."
-NO_PICTURES = "The checkpoint has no pictures of its training spots, so only the table can be shown."
-NOT_OPENED = "The pictures of the training spots were not opened, so only the table can be shown."
+NO_PICTURES = "The checkpoint has no pictures of its training spots. Only the table is shown."
+NOT_OPENED = "The pictures of the training spots were not opened. Only the table is shown."
 
 
 class EvidencePanel(QWidget):
@@ -61,7 +61,7 @@ class EvidencePanel(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(24)
         self.find_button = QPushButton("Find checkpoint…")
-        self.find_button.setToolTip("Asks for the checkpoint's folder, and opens the prediction again with it.")
+        self.find_button.setToolTip("Asks for the folder of the checkpoint, and opens the prediction again.")
         self.find_button.clicked.connect(lambda: find_checkpoint(self, self.viewer))
         self.content = self._content()
         self.content.hide()
@@ -79,7 +79,7 @@ class EvidencePanel(QWidget):
         layout.addWidget(self.jobs)
 
     def _content(self) -> QWidget:
-        self.own = Picture(OWN_SIDE, "What the model saw at the chosen spot.")
+        self.own = Picture(OWN_SIDE, "The patch that the model saw at this spot.")
         self.header = QLabel()
         self.header.setTextFormat(Qt.TextFormat.RichText)
         self.header.setWordWrap(True)
@@ -189,8 +189,8 @@ class EvidencePanel(QWidget):
             _, thumbnails, note = self._opened
         wide = width_words(prediction.patch)
         self.caption.setText(
-            f"The nearest first{wide}; rest the mouse on one to enlarge it. "
-            f"Under each: {gene} (bold), similarity, the colour of its section."
+            f"The most similar first{wide}. Rest the mouse on one to enlarge it. Below each: {gene} (bold), "
+            "similarity, and the colour of its section."
         )
         self.note.setText(note)
         self.note.setVisible(bool(note))
@@ -256,8 +256,8 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     unlike = prediction.out_of_distribution()
     if unlike is not None and unlike[spot]:
         lines.append(
-            "⚠ <b>Unlike anything in the bank</b>: its best similarity is lower than that of 99 in 100 training "
-            "spots. Its value may mean nothing."
+            "⚠ <b>Unlike the training tissue</b>: its best similarity is lower than that of 99 % of the training "
+            "spots. Its value is unreliable."
         )
     return "<br>".join(lines)
 
@@ -274,6 +274,6 @@ def several_words(shown: Shown, session: Session) -> str:
     rows = session.selected
     measured = "" if shown.measured is None else f", measured {shown.measured[rows].mean():.2f}"
     return (
-        f"{len(rows):,} spots selected: choose one to see what is behind its value.\n\n"
-        f"Mean of {shown.name}: predicted {shown.predicted[rows].mean():.2f}{measured} ({shown.unit})."
+        f"{len(rows):,} spots are selected. Choose one to see the training spots behind its value.\n\nMean of "
+        f"{shown.name}: predicted {shown.predicted[rows].mean():.2f}{measured} ({shown.unit})."
     )

@@ -24,15 +24,15 @@ class _Column:
 
 
 _COLUMNS = (
-    _Column("rank", "#", "Rank by similarity, 1 the most similar."),
-    _Column("expression", "Expression", "Its measured expression, log-normalised.", "{:.2f}".format),
-    _Column("similarity", "Similarity", "Cosine similarity of its genes to the patch of the chosen spot, at most 1.",
+    _Column("rank", "#", "Rank by similarity: 1 is the most similar."),
+    _Column("expression", "Expression", "Measured expression of the training spot, log-normalised.", "{:.2f}".format),
+    _Column("similarity", "Similarity", "Cosine similarity of its genes and the patch of the chosen spot; at most 1.",
             "{:.3f}".format),
-    _Column("weight", "Weight", "How much it counts in the predicted value; all together 100 %.", "{:.2%}".format),
-    _Column("section", "Section", "The training section that the spot is from.", number=False),
-    _Column("patient", "Patient", "The patient of that section.", lambda value: value or "not known", number=False),
-    _Column("x", "x", "Where it lies on its slide, in full-resolution pixels.", "{:,.0f}".format),
-    _Column("y", "y", "Where it lies on its slide, in full-resolution pixels.", "{:,.0f}".format),
+    _Column("weight", "Weight", "Weight in the predicted value. All weights add up to 100 %.", "{:.2%}".format),
+    _Column("section", "Section", "Section of the training spot.", number=False),
+    _Column("patient", "Patient", "Patient of that section.", lambda value: value or "not known", number=False),
+    _Column("x", "x", "Position on its slide, in full-resolution pixels.", "{:,.0f}".format),
+    _Column("y", "y", "Position on its slide, in full-resolution pixels.", "{:,.0f}".format),
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 EMPTY = (
-    "There is nothing to export yet: press Predict in the Predict panel, open a saved prediction, or choose "
+    "There is nothing to export yet. Press Predict in the Predict panel, open a saved prediction, or choose "
     "File > Open Sample > CMRCNet."
 )
 LARGE = {"geojson": 200e6}  # bytes above which the size is asked about: QuPath keeps all measurements in memory
@@ -82,20 +82,20 @@ class ExportPanel(QWidget):
     def _build(self) -> None:
         self.empty = _line(EMPTY)
         self.format = QComboBox()
-        self.format.setToolTip("What kind of file is written; the line below says what it is for.")
+        self.format.setToolTip("The type of file. The line below says what it is for.")
         for kind, each in FORMATS.items():
             self.format.addItem(each.name, kind)
         self.genes = QComboBox()
-        self.genes.setToolTip("Which genes are in the file.")
+        self.genes.setToolTip("The genes to export.")
         for box in (self.format, self.genes):  # long names of panels must not widen the window
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.purpose, self.size = _line(), _line()
         self.button = QPushButton("Export…")
-        self.button.setToolTip("Asks for a name and writes the file. Nothing is half written if you cancel.")
+        self.button.setToolTip("Asks for a name and writes the file. If you cancel, no incomplete file is left.")
         self.folder = QPushButton("Open folder")
-        self.folder.setToolTip("Opens the folder of the file that was written.")
+        self.folder.setToolTip("Opens the folder of the exported file.")
         self.folder.hide()
         self.jobs = JobBar(self)
         self.form = QWidget()
@@ -171,8 +171,8 @@ class ExportPanel(QWidget):
     def _on_export(self) -> None:
         expected = self._expected()
         if expected > LARGE.get(self.kind, LARGE_OTHERWISE):
-            slow = "QuPath takes long to open so many measurements. " if self.kind == "geojson" else ""
-            if not self.ask_large(f"The file will have about {size_text(expected)}. {slow}Write it all the same?"):
+            slow = "QuPath needs a long time to open so many measurements. " if self.kind == "geojson" else ""
+            if not self.ask_large(f"The file will be about {size_text(expected)}. {slow}Write it anyway?"):
                 return
         each, proposed = FORMATS[self.kind], Path(recall("export/folder", str(Path.home()))) / self.default_name()
         path = ask_where_to_save(self, f"Export: {each.name}", proposed, f"{each.name} (*{each.ending})")

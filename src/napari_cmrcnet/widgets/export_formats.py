@@ -44,15 +44,15 @@ FORMATS: dict[str, Format] = {
     "csv": Format(
         "Table (CSV)",
         ".csv",
-        "A table for Excel, R or Python with a row a spot: position in pixels and µm, confidence, predicted and "
-        "measured expression.",
+        "A table for Excel, R or Python with one row per spot: position in pixels and µm, confidence, predicted "
+        "and measured expression.",
         genes=True,
     ),
     "h5ad": Format(
         "Annotated table (h5ad)",
         ".h5ad",
-        "For scanpy and squidpy: predicted and measured expression as layers, positions, confidence. It does not open "
-        "here again; for that, choose Saved prediction.",
+        "For scanpy and squidpy: predicted and measured expression as layers, positions, confidence. To open a "
+        "prediction here again, choose Saved prediction instead.",
         genes=True,
     ),
     "geojson": Format(
@@ -65,8 +65,7 @@ FORMATS: dict[str, Format] = {
     "spatialdata": Format(
         "SpatialData (Zarr)",
         ".zarr",
-        "A folder for SpatialData and napari-spatialdata: spots as circles in pixels and µm, and the table that "
-        "belongs to them.",
+        "A folder for SpatialData and napari-spatialdata: spots as circles in pixels and µm, and their table.",
         genes=True,
     ),
     "png": Format(
@@ -78,8 +77,8 @@ FORMATS: dict[str, Format] = {
     "svg": Format(
         "Figure (SVG)",
         ".svg",
-        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, to be "
-        "edited in a drawing program.",
+        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, to "
+        "edit in a drawing program.",
     ),
     "pdf": Format(
         "Figure (PDF)",
@@ -90,14 +89,14 @@ FORMATS: dict[str, Format] = {
     "html": Format(
         "Report (HTML)",
         ".html",
-        "One file for any browser, to read, print or pass on: scores, maps of markers and of the best predicted genes, "
-        "regions, confidence, and what was run on what. It loads nothing from the internet.",
+        "One file for any browser, to read, print or pass on: scores, maps of markers and of the best predicted "
+        "genes, regions, confidence, and how the prediction was made. It loads nothing from the internet.",
     ),
     "prediction": Format(
         "Saved prediction, to open here again",
         ".h5ad",
-        "Drop it onto the window another day: slide, gene, colours and limits are as they are now. It holds the "
-        "markers and the most expressed and most variable genes; all others follow from its checkpoint.",
+        "Drop it onto the window later to see the same slide, gene and colours again. It stores the markers and "
+        "the most expressed and most variable genes. All other genes are computed from its checkpoint.",
     ),
 }
 

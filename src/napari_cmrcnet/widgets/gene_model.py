@@ -48,26 +48,27 @@ NAMES = {
 }
 """Columns that may be hidden, by what a menu calls them."""
 _TIPS = (
-    "Tick genes, or press the space bar, to make a panel of them.",
-    "The gene's symbol. An alias by which it was found stands behind it.",
+    "Tick genes (space bar) to make a gene panel of them.",
+    "Gene symbol. If you searched for an alias, it follows the symbol.",
     f"Expected PCC: how well the gene was predicted on training sections that were left out. ● from {GOOD:g}: good. "
     f"◐ weak. ○ below {WEAK:g}: not predictable. Without measurements, the markers come first.",
     "Pearson correlation of predicted with measured expression over the spots that have enough counts.",
-    "95 % interval of the correlation, by drawing blocks of neighbouring spots again 1,000 times. It covers the spots "
-    "of this section, not another section or patient.",
-    "Partial PCC: what is left of the correlation once the log of a spot's total counts, and its square, are taken "
-    "out of both sides. Far below the PCC, the prediction mostly follows how deeply a spot was sequenced.",
-    "Spearman's correlation of the ranks.",
-    "At how many of the spots with enough counts the gene was found. Below 10 it has no score.",
+    "95 % interval of the correlation, from 1,000 bootstrap samples of blocks of neighbouring spots. It is "
+    "about the spots of this section, not about other sections or patients.",
+    "Partial PCC: the correlation that is left when the effect of sequencing depth (the log of a spot's total "
+    "counts, and its square) is removed from both sides. If it is far below the PCC, the prediction mostly "
+    "follows sequencing depth.",
+    "Spearman's rank correlation.",
+    "Number of spots in which the gene was found, of those with enough counts. Below 10 it has no score.",
     "Mean measured expression over all spots, log-normalised.",
     "Mean predicted expression over all spots, log-normalised.",
-    "HEG (E): of the 50 most expressed genes. HVG (V): of the 50 most variable. Marker (M): of the checkpoint's panel. "
-    "And the panel (P) that is chosen below. Initials stand where the column is too narrow for words.",
+    "HEG (E): one of the 50 most expressed genes. HVG (V): one of the 50 most variable. Marker (M): in the "
+    "checkpoint's gene panel. P: in the gene panel chosen below. A narrow column shows the letters only.",
 )
 _REASONS = {
-    "not measured": "The section has no measurement of it.",
-    "constant measured": "Its correlation is undefined: it was measured to be the same in every spot.",
-    "constant predicted": "Its correlation is undefined: its prediction is the same in every spot.",
+    "not measured": "It was not measured in this section.",
+    "constant measured": "Its correlation is undefined: its measured value is the same in every spot.",
+    "constant predicted": "Its correlation is undefined: its predicted value is the same in every spot.",
     "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",
 }
 _MARKS = dict(zip(GRADES, "●◐○", strict=True))

@@ -38,12 +38,12 @@ class PanelRow(QWidget):
         self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.show_score = QPushButton("Show score")
         self.show_score.setToolTip(
-            "Shows the panel's score at each spot like a gene: the mean of its genes' z-scores over the section."
+            "Shows the score of the gene panel at each spot: the mean of its genes' z-scores over the section."
         )
         self.new = QPushButton()
-        self.new.setToolTip("Saves the ticked genes as a panel, in a text file with one gene a line.")
+        self.new.setToolTip("Saves the ticked genes as a gene panel: a text file with one gene per line.")
         self.load = QPushButton("Load…")
-        self.load.setToolTip("Reads a panel from a text file with one gene a line, a table or a .gmt file.")
+        self.load.setToolTip("Reads a gene panel from a text file with one gene per line, a table or a .gmt file.")
         rows, first = QGridLayout(self), QHBoxLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         first.addWidget(QLabel("Panel"))
@@ -138,7 +138,7 @@ class PanelRow(QWidget):
         remember({_FOLDER: str(path.parent)})
         self.session.add_panel(panel)
         self.choose(panel.name)
-        self.said.emit(f"The panel {panel.name} of {len(panel.genes):,} genes can be chosen now.")
+        self.said.emit(f"You can now choose the gene panel {panel.name} ({len(panel.genes):,} genes).")
 
     def _ask_where_to_save(self) -> Path | None:
         folder = Path(recall(_FOLDER, ""))

@@ -54,12 +54,12 @@ class GenesPanel(QWidget):
         self.search = QLineEdit()
         self.search.setPlaceholderText("Find a gene: ERBB2, HER2, KRT, ENSG…")
         self.search.setToolTip(
-            "Finds genes by symbol, part of a symbol, protein or clinical name (HER2, Ki67, PD-L1, CD20) or Ensembl "
-            "id. Enter shows the first; the arrow down goes to the list; / or Ctrl+F comes back here."
+            "Finds genes by symbol, part of a symbol, protein or clinical name (HER2, Ki67, PD-L1, CD20) or "
+            "Ensembl id. Enter shows the first one. The down arrow goes to the list, / or Ctrl+F comes back here."
         )
         self.search.setClearButtonEnabled(True)
         self.filter = QComboBox()
-        self.filter.setToolTip("Which genes the list shows.")
+        self.filter.setToolTip("The genes in the list.")
         self.filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.table = GeneTable(self.model)
         self.empty = QLabel(EMPTY)
@@ -69,7 +69,7 @@ class GenesPanel(QWidget):
         for label in (self.status, self.note, self.message):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.compute = QPushButton("Compute scores")
-        self.compute.setToolTip("Computes the PCC of every gene and their intervals, which Cancel has stopped.")
+        self.compute.setToolTip("Computes the PCC of every gene and its interval.")
         self.panels = PanelRow(self.session)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 6, 4, 6)
@@ -159,7 +159,7 @@ class GenesPanel(QWidget):
             entries += [("Measured genes", "measured")] if genes.any_measured else []
             if genes.scored:
                 entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
-                self.filter.setToolTip(f"Which genes the list shows. HEG and HVG are ranked {genes.among}.")
+                self.filter.setToolTip(f"The genes in the list. HEG and HVG are ranked {genes.among}.")
             entries += [("Markers of the checkpoint", "markers")] if genes.set_members("markers").any() else []
             entries += [("Ticked genes", "ticked")]
             entries += [(f"Panel {name}", _PANEL + name) for name in self.session.panels]
@@ -284,8 +284,8 @@ class GenesPanel(QWidget):
         notes = [genes.note(self.session.scoring)]
         if prediction.bank is None:
             notes.append(
-                f"The checkpoint of this prediction is not where it was, so only the {len(genes):,} genes that its "
-                "file stores are here."
+                f"The checkpoint of this prediction was not found. Only the {len(genes):,} genes stored in its file "
+                "can be shown."
             )
         self.note.setText(" ".join(filter(None, notes)))
         self.note.setVisible(any(notes))

@@ -151,7 +151,7 @@ class JobBar(QWidget):
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setWordWrap(True)
         self._cancel = QPushButton("Cancel")
-        self._cancel.setToolTip("Stops the work after the batch that is being computed; nothing is left half done.")
+        self._cancel.setToolTip("Stops after the current step. Nothing is left half done.")
         self._cancel.clicked.connect(self.cancel)
         self._row = QWidget()
         row = QHBoxLayout(self._row)
@@ -211,7 +211,7 @@ class JobBar(QWidget):
             Whether it was started: one job runs at a time.
         """
         if self._run is not None:
-            self.message(f"{self._title or 'Something'} is under way; wait for it, or press Cancel.", "error")
+            self.message(f"{self._title or 'Something'} is still running. Wait for it, or press Cancel.", "error")
             job.close()
             return False
         self._title, self._since, self._step = title, time.monotonic(), ("", 0.0, 0)

@@ -39,8 +39,8 @@ def failure(title: str, error: Exception) -> str:
     if is_out_of_memory(error):
         return NO_MEMORY
     return (
-        f"{title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). "
-        "It is a defect of this software: please report it with the log."
+        f"{title or 'This'} failed with an unexpected error ({type(error).__name__}: {error}). This is a bug; "
+        "please report it with the log."
     )
 
 

@@ -62,7 +62,7 @@ def read_regions(path: str | list[str]) -> list[tuple[None]]:
     if viewer is None:
         return NO_LAYERS
     if session_of(viewer).prediction is None and not any(map(slide_path, viewer.layers)):
-        show_error(f"{one} holds regions of a section, and none is open; open its slide, or a prediction of it, first.")
+        show_error(f"{one} contains regions, but no section is open; open its slide or a prediction first.")
     else:
         _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Regions", tabify=True)
         panel.files.import_geojson(one)
@@ -114,7 +114,9 @@ def _opened(viewer: Any, opened: Opened) -> None:
     if found is not None:
         _show_over(viewer, found)
     elif opened.missing:
-        show_info(f"{prediction.name} is shown without its slide; Find slide… in the View panel says where it is.")
+        show_info(
+            f"{prediction.name} is shown without its slide. To choose the slide, press Find slide… in the View panel."
+        )
 
 
 def show_prediction(viewer: Any, prediction: "Prediction", slide: "Slide | None") -> None:
@@ -228,7 +230,7 @@ def open_synthetic_sample() -> list[Any]:
 
     viewer = napari.current_viewer()
     if viewer is None:
-        raise UserError("The sample is shown in a window; open one with 'napari' and choose File > Open Sample.")
+        raise UserError("The sample needs a napari window; start napari and choose File > Open Sample.")
     run_in_window(
         viewer, _sample(), lambda made: show_prediction(viewer, made[1], made[0].slide), "Predicting the sample"
     )
@@ -267,7 +269,7 @@ def _open_public(title: str) -> list[Any]:
 
     viewer = napari.current_viewer()
     if viewer is None:
-        raise UserError("Samples are shown in a window; open one with 'napari' and choose File > Open Sample.")
+        raise UserError("Samples need a napari window; start napari and choose File > Open Sample.")
 
     def downloaded(paths: "PublicPaths") -> None:
         _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")

@@ -38,7 +38,7 @@ class CorrelationView(PlotView):
     """
 
     title = "Gene-gene correlation"
-    hint = "Click a cell to show the gene of its row; both heatmaps have the genes in one order."
+    hint = "Click a cell to show the gene of its row. Both heatmaps have the genes in the same order."
 
     def __init__(self, session: Session, jobs: JobBar, changed: Callable[[], None]) -> None:
         super().__init__(session)
@@ -46,7 +46,7 @@ class CorrelationView(PlotView):
         self._results: dict[Key, GeneCorrelation | str] = {}
         self._of: tuple[object, object] = (None, None)
         self.choice = QComboBox()
-        self.choice.setToolTip("The genes whose correlations with each other are shown.")
+        self.choice.setToolTip("The genes to correlate with each other.")
         self.choice.activated.connect(self._on_chosen)
         self.list_sets()
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 NO_PREDICTION = "There is no prediction yet. Press Predict in the Predict panel, or open a saved prediction."
 NOTHING_MEASURED = (
-    "Nothing was measured in this section, so there is nothing to compare the prediction with. "
-    "Predict a section whose spots come with counts to see this plot."
+    "This section has no measured expression to compare with. To see this plot, predict a section whose spots "
+    "have counts."
 )
-SCORING = "The scores of the genes are still being computed. The plot appears when they are there."
-NO_SCORES = "The scores of the genes are not computed. Press Compute scores in the Genes panel to see this plot."
+SCORING = "The scores of the genes are still being computed. The plot appears when they are ready."
+NO_SCORES = "The scores of the genes have not been computed. To see this plot, press Compute scores in the Genes panel."
 
 
 def no_scores(session: Session) -> str:
@@ -90,7 +90,7 @@ class SpotView(PlotView):
     """Predicted against measured expression of the shown gene."""
 
     title = "Predicted against measured"
-    hint = "Drag around dots to select their spots, or click one; with Shift they are added to the selection."
+    hint = "Draw around dots to select their spots, or click one. Hold Shift to add to the selection."
     selects = True
 
     def prepare(self) -> str:

@@ -71,11 +71,11 @@ class PlotsPanel(QWidget):
     def _build(self) -> None:
         self.which = QComboBox()
         self.which.addItems([view.title for view in self.views])
-        self.which.setToolTip("The plot that is seen.")
+        self.which.setToolTip("The plot to show.")
         self.which.setCurrentIndex(max(0, self.which.findText(recall("plots/which", self.views[0].title))))
         self.which.currentIndexChanged.connect(self._on_which)
         self.save_button = QPushButton("Save picture …")
-        self.save_button.setToolTip("Saves the plot on white, for print, as PNG, SVG or PDF.")
+        self.save_button.setToolTip("Saves the plot on a white background as PNG, SVG or PDF.")
         self.save_button.clicked.connect(self.save_picture)
         row = QHBoxLayout()
         row.addWidget(self.which, 1)

@@ -119,7 +119,7 @@ class PredictPanel(QWidget):
         """Run the prediction in a worker."""
         inspection = self.inspection
         if self._predicting:
-            self.jobs.message("A prediction is under way; wait for it, or press Cancel.", "error")
+            self.jobs.message("A prediction is still running. Wait for it, or press Cancel.", "error")
             return
         if inspection is None or not inspection.ready or inspection.request != self.request():
             self._show_state()
@@ -149,15 +149,16 @@ class PredictPanel(QWidget):
         self.slide = PathRow(
             "slide",
             dialogs.SLIDE,
-            "The whole-slide image to predict, of any scanner or a TIFF, or the folder of a DICOM or OME-Zarr slide.",
+            "The whole-slide image to predict, in a scanner's format or as TIFF, or the folder of a DICOM or "
+            "OME-Zarr slide.",
         )
         self.layer_button = QPushButton("Use the selected layer")
-        self.layer_button.setToolTip("Takes the slide that is opened in napari as the selected layer.")
+        self.layer_button.setToolTip("Uses the slide of the layer that is selected in napari.")
         self.layer_button.clicked.connect(self._use_layer)
         column.addWidget(_boxed("Slide", self.slide, self.layer_button))
         column.addWidget(self._spots_box())
         self.checkpoint = PathRow(
-            "checkpoint", (dialogs.FOLDER,), "The trained model: a folder that is called NAME.cmrcnet."
+            "checkpoint", (dialogs.FOLDER,), "The trained model: a folder whose name ends in .cmrcnet."
         )
         self.get_model = QPushButton("Get a model…")
         self.get_model.setToolTip("Lists your models, and builds others from public data.")
@@ -173,7 +174,7 @@ class PredictPanel(QWidget):
         self.hint.setWordWrap(True)
         column.addWidget(self.hint)
         self.run = QPushButton("Predict")
-        self.run.setToolTip("Predicts the expression of every gene of the bank at every spot.")
+        self.run.setToolTip("Predicts the expression of every gene of the checkpoint at every spot.")
         self.run.clicked.connect(self.predict)
         column.addStretch(1)
         scroll = scrolled(inside)
@@ -202,9 +203,9 @@ class PredictPanel(QWidget):
         )
         self.library = SectionChoice()
         self.from_file = QRadioButton("from a file")
-        self.from_file.setToolTip("The spots at which expression was measured, or their positions alone.")
+        self.from_file.setToolTip("Spots with measured expression, or only their positions.")
         self.from_grid = QRadioButton("on a grid over the tissue")
-        self.from_grid.setToolTip("For a slide without measurements: the tissue is found and filled with spots.")
+        self.from_grid.setToolTip("For a slide without measurements: finds the tissue and covers it with spots.")
         self.from_file.setChecked(True)
         self.pitch = QDoubleSpinBox()
         self.pitch.setRange(5, 2000)
@@ -222,10 +223,10 @@ class PredictPanel(QWidget):
     def _more(self) -> QCollapsible:
         self.k = QSpinBox()
         self.k.setRange(0, 100_000)
-        self.k.setSpecialValueText("as the checkpoint has it")
+        self.k.setSpecialValueText("set by the checkpoint")
         self.k.setToolTip(
-            "How many training spots are behind each value. More make smoother maps."
-            " The paper takes 50 to 500, all alike; the tuned variant 200, of which the similar weigh more."
+            "Number of training spots averaged for each value. More give smoother maps. The paper uses 50 to 500 "
+            "with equal weights. The tuned variant uses 200 and gives similar ones more weight."
         )
         self.device = QComboBox()
         self.device.addItems(list(DEVICES))
@@ -236,10 +237,10 @@ class PredictPanel(QWidget):
         self.mpp.setSingleStep(0.05)
         self.mpp.setSpecialValueText("found automatically")
         self.mpp.setSuffix(" µm per pixel")
-        self.mpp.setToolTip("The size of a full-resolution pixel, where the files do not know it or are wrong.")
+        self.mpp.setToolTip("Size of a full-resolution pixel, if the files do not give it or are wrong.")
         self.patient = QLineEdit()
         self.patient.setPlaceholderText("name or number, optional")
-        self.patient.setToolTip("The patient that the slide is from, to compare with those of the training sections.")
+        self.patient.setToolTip("Patient of the slide. It is compared with the patients of the training sections.")
         body = QWidget()
         form = QFormLayout(body)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -346,7 +347,7 @@ class PredictPanel(QWidget):
             return
         here = self.session.prediction
         if not show_preview(self.viewer, section, self.session.slide, free=here is None) and here is not None:
-            self.jobs.message(f"The spots of the grid are not drawn, because the window shows {here.name}.")
+            self.jobs.message(f"The grid is not drawn while the window shows {here.name}.")
 
     def _on_ended(self) -> None:
         if not isalive(self):  # the panel was closed during the run
@@ -378,7 +379,7 @@ class PredictPanel(QWidget):
             self.hint.setText(f"Choose {' and '.join(missing)} to predict.{need}")
         else:
             looking = not known and (self.jobs.busy or self._settle.isActive())
-            self.hint.setText("Looking at what you have chosen …" if looking else "")
+            self.hint.setText("Checking your choices …" if looking else "")
         self.hint.setVisible(bool(self.hint.text()))
         warnings = sum(not check.ok for check in self.inspection.checks) if known and self.inspection is not None else 0
         self.run.setText(f"Predict ({counted(warnings)})" if warnings else "Predict")
@@ -428,7 +429,7 @@ def _boxed(title: str, *widgets: QWidget) -> QGroupBox:
 
 def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspection]":
     """Inspect; what it needs is imported beside the window."""
-    yield Progress("Looking at what you have chosen", 0, 0)
+    yield Progress("Checking your choices", 0, 0)
     from napari_cmrcnet.retrieval.inspection import inspect
 
     return (yield from inspect(request, before))

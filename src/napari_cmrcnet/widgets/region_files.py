@@ -44,14 +44,14 @@ class RegionFiles:
     ) -> None:
         self._panel, self._layers, self._jobs, self._scores = panel, layers, jobs, scores
         self._session = layers.session
-        self.load = button("Import GeoJSON…", "Adds the annotations that QuPath has exported as GeoJSON.")
-        self.save = button("Save GeoJSON…", "Saves all regions as annotations that QuPath opens.")
+        self.load = button("Import GeoJSON…", "Adds annotations that QuPath exported as GeoJSON.")
+        self.save = button("Save GeoJSON…", "Saves all regions as annotations for QuPath.")
         self.copy = button("Copy table", "Copies the table for a spreadsheet; Ctrl+C in the table does the same.")
         self.save_table = button("Save table…", "Saves the table as CSV.")
         self.whole = QCheckBox("QuPath shows the whole slide")
         self.whole.setToolTip(
-            "Only a part of this slide was scanned. QuPath shows that part alone, and counts positions from its "
-            "corner, unless the slide was added to its project with --no-crop: tick this then."
+            "Only part of this slide was scanned. QuPath usually shows that part alone and counts positions from "
+            "its corner. Tick this if the slide was added to the QuPath project with --no-crop."
         )
         self.whole.setChecked(self._session.qupath_whole)
         self.whole.toggled.connect(lambda on: setattr(self._session, "qupath_whole", on))
@@ -90,7 +90,7 @@ class RegionFiles:
         """Put the table into the clipboard, with tabs between the cells."""
         if self._scores():
             QApplication.clipboard().setText(table_text(self._scores(), *self._what(), delimiter="\t"))
-            self._jobs.message("The table is in the clipboard; paste it into a spreadsheet.")
+            self._jobs.message("The table was copied. Paste it into a spreadsheet.")
 
     def _on_import(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self._panel, "Import regions", recall(_FOLDER, ""), GEOJSON)

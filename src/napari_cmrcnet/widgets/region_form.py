@@ -38,11 +38,11 @@ class RegionForm(QWidget):
         self.kind.setEditable(True)
         self.kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.kind.setToolTip(
-            "The class of the selected regions, or of those that are drawn next. Choose one, or type a new one."
+            "The class of the selected regions, or of regions drawn next. Choose one, or type a new one."
         )
         self.kind.lineEdit().setMaxLength(_MOST)
         self.name = QLineEdit()
-        self.name.setToolTip("What the selected region is called.")
+        self.name.setToolTip("The name of the selected region.")
         self.name.setMaxLength(_MOST)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.region_scores import RegionScore
     from napari_cmrcnet.sections.regions import RGB, Region
 
-FEW_TIP = "Fewer than 30 spots: the PCC says little."
+FEW_TIP = "Fewer than 30 spots: the PCC is uncertain."
 _NAMES = {"class": "all", "outside": "outside"}
 
 Key = tuple[str, int | str]
@@ -41,15 +41,15 @@ def _number(value: float) -> str:
 
 
 _COLUMNS = (
-    _Column("Region", "The region; under them each class as a whole, all spots, and those outside all regions.",
+    _Column("Region", "The region. Below the regions: each class as a whole, all spots, and spots outside all regions.",
             lambda score: _NAMES.get(score.kind, score.name)),
-    _Column("Class", "The class that the region is of; 'all' is the class as a whole.",
+    _Column("Class", "The class of the region; 'all' is the class as a whole.",
             lambda score: score.classification),
-    _Column("Spots", "Spots whose centre is inside; a spot in two regions of a class counts once in the class.",
+    _Column("Spots", "Spots whose centre is inside. A spot in two regions of a class counts once in the class.",
             lambda score: score.n, "{:,}".format, "00,000"),
     _Column("Pred.", "Mean predicted value of what is shown.", lambda score: score.predicted, _number, "-0.00"),
     _Column("Meas.", "Mean measured value of what is shown.", lambda score: score.measured, _number, "-0.00"),
-    _Column("PCC", "Pearson correlation of predicted and measured over the spots of the row that have enough counts.",
+    _Column("PCC", "Pearson correlation of predicted and measured over the spots of this row that have enough counts.",
             lambda score: score.pcc, _number, "-0.00"),
 )  # fmt: skip
 

@@ -70,7 +70,7 @@ class RegionsPanel(QWidget):
         self._on_regions()
 
     def _build(self) -> None:
-        self.draw = button("Draw region", "Takes the tool for polygons: click the corners, and double-click to close.")
+        self.draw = button("Draw region", "Starts a polygon: click its corners, and double-click to close it.")
         self.draw.setCheckable(True)
         self.remove = button("Remove", "Removes the selected regions.")
         buttons = QGridLayout()
@@ -194,7 +194,7 @@ class RegionsPanel(QWidget):
         self.empty.setText(f"{drawn} Predict, or open a saved prediction, to compare expression there." if n else EMPTY)
         few = [score.name for score in self._scores if score.few and score.kind in ("region", "class")]
         more = f" and {len(few) - 4} more" if len(few) > 4 else ""
-        self.warning.setText(f"▲ {', '.join(few[:4])}{more}: fewer than {FEW} spots: the PCC says little.")
+        self.warning.setText(f"▲ {', '.join(few[:4])}{more}: fewer than {FEW} spots: the PCC is uncertain.")
         self.warning.setVisible(bool(few))
 
     def _rows(self) -> list[int]:

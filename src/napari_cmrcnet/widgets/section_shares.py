@@ -50,9 +50,7 @@ class SharesWidget(QWidget):
         of_zero = bool(by_section["share"].isna().any())
         spots = by_section["spots"] / by_section["spots"].sum()
         shares = (spots if of_zero else by_section["share"]).tolist()
-        self.title.setText(
-            "The value is 0: no section adds to it. The spots come from" if of_zero else "Of the value comes from"
-        )
+        self.title.setText("The value is 0. Spots by section" if of_zero else "Contribution by section")
         lines = [
             _line(name, patient, count, None if of_zero else share, colours.get(name, OTHER))
             for name, patient, count, share in zip(

@@ -78,9 +78,11 @@ class ViewPanel(QWidget):
         self.title.setWordWrap(True)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.find_slide = QPushButton("Find slide…")
-        self.find_slide.setToolTip("Says where the slide is now, which is not where it was when it was predicted.")
+        self.find_slide.setToolTip("Asks for the slide, which has moved since the prediction was made.")
         self.find_checkpoint = QPushButton("Find checkpoint…")
-        self.find_checkpoint.setToolTip("Says where the checkpoint is now: without it, only stored genes can be shown.")
+        self.find_checkpoint.setToolTip(
+            "Asks for the checkpoint, which has moved. Without it, only stored genes can be shown."
+        )
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addWidget(self.title)
@@ -102,9 +104,9 @@ class ViewPanel(QWidget):
         box = QGroupBox("Views")
         column = QVBoxLayout(box)
         self.side_by_side = QRadioButton("Side by side")
-        self.side_by_side.setToolTip("Shows the ticked views in cells of their own, which zoom and move together.")
+        self.side_by_side.setToolTip("Shows the ticked views next to each other. They zoom and move together.")
         self.overlaid = QRadioButton("One at a time")
-        self.overlaid.setToolTip("Shows one view on the whole canvas; press F to flip predicted and measured.")
+        self.overlaid.setToolTip("Shows one view on the whole canvas. Press F to flip predicted and measured.")
         row = QHBoxLayout()
         row.addWidget(self.side_by_side)
         row.addWidget(self.overlaid)
@@ -123,14 +125,14 @@ class ViewPanel(QWidget):
         self.confidence = QComboBox()
         self.confidence.addItems(CONFIDENCES)
         self.confidence.setToolTip(
-            "Mean and best similarity of a spot's neighbours, the spread of the gene among them, or how many sections "
-            "they are from."
+            "Of the training spots behind a value: their mean or best similarity, the standard deviation of the "
+            "gene among them (spread), or the number of sections they come from."
         )
         form = QFormLayout()
         form.addRow("Confidence as", self.confidence)
         column.addLayout(form)
         self.flip = QPushButton("Flip predicted and measured (F)")
-        self.flip.setToolTip("Shows predicted and measured in turn in the same place. The key F does it on the canvas.")
+        self.flip.setToolTip("Switches between predicted and measured in the same place. On the canvas, press F.")
         self.fit = QPushButton("Whole section")
         self.fit.setToolTip("Zooms out to the whole section.")
         buttons = QHBoxLayout()
@@ -145,15 +147,15 @@ class ViewPanel(QWidget):
         self.opacity = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 1)
         self.opacity.setDecimals(2)
-        self.opacity.setToolTip("How much of the tissue shows through the spots.")
+        self.opacity.setToolTip("Lower values show more of the tissue under the spots.")
         self.size = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.size.setRange(0.2, 3)
         self.size.setDecimals(2)
-        self.size.setToolTip("The drawn diameter over the true one: 1 is true to scale.")
-        self.unlike = QCheckBox("Rings for spots unlike the bank")
+        self.size.setToolTip("Drawn diameter relative to the true one: 1 is true to scale.")
+        self.unlike = QCheckBox("Ring spots unlike the training tissue (unreliable)")
         self.unlike.setToolTip(
-            "Draws a spot as a ring where even its best neighbour is less similar than 99 % of the training spots' "
-            "own: its value is a guess."
+            "Draws a spot as a ring if even its best match is less similar than that of 99 % of the training "
+            "spots. Its value is unreliable."
         )
         form.addRow("Opacity", self.opacity)
         form.addRow("Size", self.size)
@@ -226,7 +228,7 @@ class ViewPanel(QWidget):
         title = shown.title.replace("   ", " · ")  # a label makes one space of several
         lines = [f"<b>{escape(title, quote=False)}</b>"]
         if unlike is not None and (n := np.count_nonzero(unlike)):
-            lines.append(f"{n:,} spot{'s are' if n > 1 else ' is'} unlike anything in the bank.")
+            lines.append(f"{n:,} spot{('s are' if n > 1 else ' is')} unlike the training tissue.")
         if prediction.provenance.synthetic:
             lines.append("Synthetic: not real tissue.")
         self.title.setText("<br>".join(lines))
