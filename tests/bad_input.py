@@ -224,7 +224,10 @@ CASES: dict[str, Case] = {
     "k above the bank": Case(same_input, r"k is 100000, but .* has \d+ spots", "k", {"k": 100_000}),
     "changed model": Case(checkpoint_with(changed_byte("model.safetensors")), r"model\.safetensors was changed"),
     "changed bank": Case(checkpoint_with(changed_value), r"bank\.h5ad was changed"),
-    "no card": Case(checkpoint_with(lambda folder: (folder / "card.json").unlink()), r"copy\.cmrcnet holds no card"),
+    "no card": Case(
+        checkpoint_with(lambda folder: (folder / "card.json").unlink()),
+        r"copy\.cmrcnet is not a whole model: it lacks card",
+    ),
     "no model": Case(
         checkpoint_with(lambda folder: (folder / "model.safetensors").unlink()), r"model\.safetensors is missing"
     ),

@@ -291,13 +291,13 @@ def test_an_ablation_without_its_reference_is_reported(
     def refuse(unit: Unit) -> Any:
         if unit.choice.name == "cmrcnet-contrastive":
             return (yield from run(unit))
-        raise UserError("The memory does not suffice.")
+        raise UserError("The memory is full.")
 
     monkeypatch.setattr(Unit, "run", refuse)
     with pytest.raises(UserError, match="16 of 18 runs could not be done"):
         finish(benchmark(dataset_in(folder), plan(methods=("cmrcnet",), ablation=True, figures=True), tmp_path))
     assert {method for method, _ in rows_of(tmp_path / "tables" / "table5.csv")} == {"contrastive loss alone"}
-    assert "S1, cmrcnet, seed 0: The memory does not suffice" in (tmp_path / "report.md").read_text()
+    assert "S1, cmrcnet, seed 0: The memory is full" in (tmp_path / "report.md").read_text()
 
 
 def test_checkpoints_that_were_kept_stay_when_the_benchmark_goes_on(folder: Path, tmp_path: Path) -> None:
@@ -741,9 +741,9 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
     assert "S1 has no spots in the sheet" in capsys.readouterr().err
     weights = ["--weights", str(sheet), str(sheet)]
     assert main(["benchmark", str(sheet), *out, *weights]) == 1
-    assert "is the second file of weights for one method; name a method each" in capsys.readouterr().err
+    assert "is the second file of weights for one method; give one file for each method" in capsys.readouterr().err
     assert main(["download", "raed"]) == 1
-    assert "none of the paper's datasets" in capsys.readouterr().err
+    assert "not one of the paper's datasets" in capsys.readouterr().err
 
 
 def test_markers_that_the_sections_lack_are_named(folder: Path, tmp_path: Path) -> None:
@@ -769,7 +769,7 @@ def test_a_defect_in_one_run_leaves_the_others_and_the_report(
     monkeypatch.setattr(baselines.TrainingMean, "fit", broken)
     with pytest.raises(UserError, match="2 of 4 runs could not be done") as raised:
         finish(benchmark(dataset_in(folder), plan(methods=("mean", "ridge")), tmp_path))
-    assert "an unexpected error (ValueError: odd), which is a defect of this software" in str(raised.value)
+    assert "an unexpected error (ValueError: odd); this is a bug" in str(raised.value)
     assert "There is not enough memory" in str(raised.value)
     assert "Traceback" in caplog.text
     assert "ridge" in (tmp_path / "report.md").read_text("utf-8").casefold()

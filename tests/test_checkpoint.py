@@ -172,7 +172,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "M.pth").write_bytes(b"weights")
-    refuse(tmp_path / "M.pth", r"is not a checkpoint folder")
+    refuse(tmp_path / "M.pth", r"is not a model; choose a folder whose name ends in")
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.safetensors", "bank.h5ad"])

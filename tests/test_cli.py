@@ -71,7 +71,7 @@ def test_evaluate_says_what_is_scored_and_how_sections_differ(
     assert f"{696 - 2 * left_out} of 696 spots" in said
     assert f"{left_out} of 348 spots of A have under {least} counts" in said
     assert "among all genes both predicted and measured" in said
-    assert "Between 2 sections HVG has" in said
+    assert "in the 2 sections" in said
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert [section["sets"] for section in summary["sections"]] == ["all", "all"]
     assert summary["between_sections"]["HVG"]["sections"] == 2
@@ -126,7 +126,7 @@ def test_a_file_is_replaced_only_if_it_is_a_prediction_and_that_is_asked_for(
     assert run(*command, "--overwrite") == 0
     shutil.copy(SAMPLE / "S4.h5ad", out)
     assert run(*command, "--overwrite") == 1
-    assert "exists and is no prediction" in capsys.readouterr().err
+    assert "exists and is not a prediction" in capsys.readouterr().err
     assert out.read_bytes() == (SAMPLE / "S4.h5ad").read_bytes()
 
 

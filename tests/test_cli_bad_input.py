@@ -112,9 +112,9 @@ def test_sheet_with_a_wrong_column(fails: Fails, tmp_path: Path) -> None:
     [
         (
             "mask-rate=0.3",
-            "--set mask-rate=0.3 is no setting of the model; give NAME=VALUE, NAME one of layer_scale, ",
+            "--set mask-rate=0.3 is not a setting of the model; give NAME=VALUE, NAME one of layer_scale, ",
         ),
-        ("n_genes=5", "--set n_genes=5 is no setting of the model"),
+        ("n_genes=5", "--set n_genes=5 is not a setting of the model"),
         ("mask_rate=3", "mask_rate"),
         ("contrast=hard", "contrast"),
         ("reconstruction=no", "reconstruction"),
@@ -203,7 +203,7 @@ def test_ctrl_c_in_prediction(tmp_path: Path) -> None:
     result = interrupted(command, when="Encoding")
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
-    assert "Stopped. Nothing is half-written." in result.stderr
+    assert "Stopped. No incomplete file is left." in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -36,7 +36,7 @@ def test_checkpoint() -> None:
     assert description.kind == "checkpoint"
     assert description.facts["trained on"] == "S1, S2, S3"
     assert description.facts["thumbnails"] == "1,047 of 64 px: simulated tissue"
-    assert description.facts["a value is"] == "the mean of the 50 most similar training spots"
+    assert description.facts["each value is"] == "the mean of the 50 most similar training spots"
     assert description.problems == ()
 
 
@@ -52,7 +52,7 @@ def test_checkpoint_says_what_it_can_show_and_judge(untrained_checkpoint: Checkp
         folder
     )
     facts = describe(folder).facts
-    assert facts["unlike the bank"] == "spots whose best similarity is below 0.250"
+    assert facts["out of distribution"] == "spots whose best similarity is below 0.250"
     assert facts["tissue colour"] == "A 60 20 -10; B 55 21 -8 (CIELAB)"
     assert facts["thumbnails"] == "72 of 64 px: tissue of the training patients"
     (folder / "thumbnails.h5").write_bytes(b"changed")
@@ -67,7 +67,7 @@ def test_prediction_whose_checkpoint_is_gone(tmp_path: Path) -> None:
         finish(predict(section, checkpoint)).save(tmp_path / "p.h5ad")
     patient, synthetic = describe(tmp_path / "p.h5ad").problems
     assert patient.startswith("The patient of S4 is not known")
-    assert synthetic == "S4 is synthetic: no score is of real tissue."
+    assert synthetic == "S4 is synthetic. Its scores say nothing about real tissue."
     (tmp_path / "moved.cmrcnet").rename(tmp_path / "elsewhere")
     description = describe(tmp_path / "p.h5ad")
     assert description.kind == "prediction"

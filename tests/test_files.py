@@ -167,7 +167,7 @@ def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file is no folder"):
         check_output(tmp_path / "file" / "p.h5ad")
-    with pytest.raises(UserError, match="file is no folder that you may write to"):
+    with pytest.raises(UserError, match="file is not a folder that you may write to"):
         check_output(tmp_path / "file", folder=True)
     with pytest.raises(UserError, match=r"lies in the checkpoint M\.cmrcnet"):
         check_output(tmp_path / "M.cmrcnet", folder=True)

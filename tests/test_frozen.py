@@ -338,7 +338,7 @@ def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: 
     assert facts["genes expected to be"].endswith(("good", "weak", "not predictable", "without a score"))
     assert facts["model"].startswith("linear heads on EfficientNet-Lite2, frozen, trained on ImageNet")
     assert facts["epochs"] == "solved without epochs (seed 0)"
-    assert facts["asked with"].startswith("112 and 224 µm around the spot")
+    assert facts["query"].startswith("112 and 224 µm around the spot")
     assert facts["thumbnails"].startswith("32 of 64 px")
     again = Checkpoint.load(tmp_path / "f.cmrcnet")
     np.testing.assert_array_equal(again.bank.embeddings, checkpoint.bank.embeddings)

@@ -119,7 +119,7 @@ def report(prediction: Prediction, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     assert report.headings == [
         "Scores by gene set", "Maps", "Genes", "Mean and variance of genes", "Correlation of genes", "GENE5 in regions",
-        "Confidence", "What was run on what", "Versions",
+        "Confidence", "How the prediction was made", "Versions",
     ]  # fmt: skip
     assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
     assert "The patient" not in report.text
@@ -200,7 +200,7 @@ def test_without_measurements_there_are_maps_and_confidence(
     )
     finish(write_html_report(bare, tmp_path / "R.html"))
     page = Page(tmp_path / "R.html")
-    assert page.headings == ["Maps", "Confidence", "What was run on what", "Versions"]
+    assert page.headings == ["Maps", "Confidence", "How the prediction was made", "Versions"]
     assert len(page.pictures) == 1
     assert "Predicted only: it was not measured." in page.text
     assert "PCC" not in page.text

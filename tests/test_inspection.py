@@ -1,4 +1,4 @@
-"""Before a prediction: what slide, spots and checkpoint are, and what speaks against the run."""
+"""Before a prediction: what slide, spots and checkpoint are, and the warnings about the run."""
 
 import shutil
 import subprocess
@@ -61,9 +61,9 @@ def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
-        ({"patient": "P1"}, "The checkpoint has seen other sections of the patient that C is from (P1)"),
+        ({"patient": "P1"}, "The checkpoint was trained on other sections of the patient of C (P1)"),
         ({"patient": ""}, "Enter the patient in the Predict panel under More settings > Patient"),
-        ({"k": 60}, "comes near the mean of the whole bank"),
+        ({"k": 60}, "is near the mean of the whole bank"),
         ({"mpp": 1.0}, "larger than the model's 0.5 µm"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_problem_is_of_its_part_and_the_others_are_still_described(
     found = look(checkpoint=broken)
     assert not found.ready
     assert set(found.problems) == {"checkpoint"}
-    assert "holds no card.json" in str(found.problems["checkpoint"])
+    assert "lacks card.json" in str(found.problems["checkpoint"])
     assert set(found.lines) == {"slide", "spots"}
     assert "does not exist" in str(look(slide=tmp_path / "none.svs").problems["slide"])
     assert "pixel size" in str(look(mpp=None).problems["spots"])
@@ -134,7 +134,7 @@ def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
     [
         (0, 0, True, "100% of the 256 spots lie on tissue."),
         (2, 0, True, "88% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale."),
-        (0, 3, False, "100% would if all lay about 50 µm to the right: are the spots aligned"),
+        (0, 3, False, "100% would if all were moved about 50 µm to the right. Are the spots aligned"),
         (5, 0, False, "69% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale: are"),
     ],
 )
@@ -161,7 +161,7 @@ def test_the_sample_has_no_warning_that_a_first_user_cannot_explain() -> None:
     assert found.slide is not None
     with found.slide:
         assert [check.text for check in found.checks if not check.ok] == [
-            "S4 is synthetic: no score is of real tissue."
+            "S4 is synthetic. Its scores say nothing about real tissue."
         ]
     assert any("88% of the 348 spots lie on tissue; the others lie on glass, or on fat" in c.text for c in found.checks)
 

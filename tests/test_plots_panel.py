@@ -154,7 +154,7 @@ def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_
     window.session.set_prediction(bare)
     for which in range(4):
         window.choose(which)
-        assert "Nothing was measured" in window.panel.empty.text()
+        assert "no measured expression" in window.panel.empty.text()
         assert not any(canvas.isVisible() for canvas in window.panel.canvases.values())
 
 

@@ -233,7 +233,7 @@ def test_another_checkpoint_is_not_taken_for_its_own(
     (tmp_path / "models" / "M.cmrcnet" / "card.json").write_text(json.dumps(card | {"seed": 1}), "utf-8")
     alone = Prediction.load(saved)
     assert alone.bank is None
-    with pytest.raises(UserError, match="another checkpoint than the one that made this prediction"):
+    with pytest.raises(UserError, match="is not the checkpoint that made this prediction"):
         alone.gene("GENE99")
     with pytest.raises(UserError, match=r"M\.cmrcnet is not the checkpoint that made .*C\.h5ad"):
         Prediction.load(saved, tmp_path / "models" / "M.cmrcnet")
@@ -307,7 +307,7 @@ def test_a_prediction_that_is_not_whole(saved: Path, edit: Callable[[anndata.Ann
 
 def test_neighbours_beyond_the_bank(saved: Path) -> None:
     change(saved, lambda table: table.obsm.update(neighbours=table.obsm["neighbours"] + np.int32(72)))
-    with pytest.raises(UserError, match="names spots that its checkpoint has not"):
+    with pytest.raises(UserError, match="names spots that its checkpoint does not have"):
         Prediction.load(saved).gene("GENE1")
 
 

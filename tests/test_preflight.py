@@ -93,7 +93,7 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
         )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["C.h5ad"]
     warnings = " ".join(Prediction.load(tmp_path / "out" / "C.h5ad").provenance.warnings)
-    assert "The checkpoint has seen other sections of the patient that C is from (P1)" in warnings
+    assert "The checkpoint was trained on other sections of the patient of C (P1)" in warnings
 
 
 def test_a_mouse_section_is_refused_in_python_before_any_work(human: Checkpoint, mouse: tuple[Path, Path]) -> None:
@@ -109,7 +109,7 @@ def test_small_panels_share_what_they_share(human: Checkpoint, mouse: tuple[Path
         panel = replace(section, spots=section.spots[:, :100].copy())
         (few,) = (check for check in preflight(panel, human, 5) if "genes were" in check.text)
     assert not few.ok
-    assert "2 of the bank's 300 genes were measured here, few" in few.text
+    assert "2 of the bank's 300 genes were measured here, which is few" in few.text
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_python_is_warned_and_the_prediction_keeps_it(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu")))
-    leaked = "The checkpoint has seen other sections of the patient that C is from (P1)"
+    leaked = "The checkpoint was trained on other sections of the patient of C (P1)"
     assert leaked in caplog.text
     assert any(text.startswith(leaked) for text in prediction.provenance.warnings)
     prediction.save(tmp_path / "p.h5ad")
@@ -188,7 +188,7 @@ def test_a_sheet_warns_on_the_command_line_also_where_a_slide_fails(
     sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
     assert main(["predict", str(sheet), "--checkpoint", str(human.path), "--k", "5", "--out", str(tmp_path / "o")]) == 1
     output = capsys.readouterr()
-    assert "! C: The checkpoint has seen other sections of the patient that C is from (P1)" in output.out
+    assert "! C: The checkpoint was trained on other sections of the patient of C (P1)" in output.out
     assert REFUSED in " ".join(output.err.split())
 
 

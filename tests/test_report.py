@@ -230,7 +230,7 @@ def test_a_shallow_section_is_called_so(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_pictures")
 def test_warnings_are_said_once_wherever_scores_are(tmp_path: Path) -> None:
     """What the list before the run had in amber is kept by the file of the prediction and said by every report."""
-    said = ("The stain is far from the training slides'.", "T1 is synthetic: no score is of real tissue.")
+    said = ("The stain is far from the training slides'.", "T1 is synthetic. Its scores say nothing about real tissue.")
     made = make_prediction(tmp_path, warnings=said)
     made.save(tmp_path / "p.h5ad")
     loaded = Prediction.load(tmp_path / "p.h5ad")
@@ -254,7 +254,7 @@ def test_warnings_of_several_predictions_say_of_which(tmp_path: Path) -> None:
     ("about", "said"),
     [
         ({"trained_on": ("B", "T1")}, "trained on a section named T1"),
-        ({"validated_on": ("T1",)}, "epoch was chosen by its loss on T1"),
+        ({"validated_on": ("T1",)}, "was validated on T1"),
         ({"patient": "PB"}, "serial sections"),
         ({"patient": ""}, "The patient of T1 is not known"),
         ({"patients": ("PB", "")}, "The patient of a training section is not known"),

@@ -542,7 +542,7 @@ def test_a_section_is_not_chosen_where_nothing_says_what_is_of_it(tmp_path: Path
     del both.obs["sample"]
     with pytest.raises(UserError, match="does not say which of its spots are of A"):
         open_spots(saved(both, tmp_path / "both.h5ad"), library="A")
-    with pytest.raises(UserError, match="holds one section"):
+    with pytest.raises(UserError, match="holds one section only"):
         open_spots(make_st(tmp_path / "st"), library="A")
 
 

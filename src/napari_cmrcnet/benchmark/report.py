@@ -193,16 +193,15 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
     if plan.score_min_umi is not None:
         least = f"a spot with fewer than {plan.score_min_umi} counts"
     said = (
-        "Mean PCC over the genes of a set, then over seeds and test sections. HEG and HVG are the genes of the highest "
-        f"mean and variance in the test section, {AMONG[plan.sets]}. What has no say in a score: {least}, and a gene "
-        f"found at fewer than {MIN_SPOTS} of the other spots. An undefined PCC (a constant gene) is "
-        f"{undefined}.\n\n"
-        f"In parentheses the 95 % interval of {RESAMPLES:,} resamples of folds and genes: it covers which of these "
-        "genes and which of these sections were taken, and is rough for few sections. It does not cover how far new "
-        "patients differ, nor other spots of the same sections, nor another training. "
-        "Δ is the difference to CMRCNet over the genes that both have, in the same resamples, below 0 where CMRCNet is "
-        "better. 'sections' is the range of the sections' own means. 'given depth' is the partial correlation given a "
-        "spot's log total and its square: what is left of a score once sequencing depth is taken out of both sides."
+        "Mean PCC over the genes of a set, then over seeds and test sections. HEG and HVG are the genes of the "
+        f"highest mean and variance in the test section, {AMONG[plan.sets]}. Left out of scores: {least}, and a "
+        f"gene found at fewer than {MIN_SPOTS} of the other spots. An undefined PCC (a constant gene) is "
+        f"{undefined}.\n\nIn parentheses the 95 % interval of {RESAMPLES:,} resamples of folds and genes: it covers "
+        "the choice of these genes and sections, and is rough for few sections. It does not cover new patients, "
+        "other spots of the same sections, or another training. Δ is the difference to CMRCNet over the genes that "
+        "both have, in the same resamples, below 0 where CMRCNet is better. 'sections' is the range of the "
+        "sections' own means. 'given depth' is the partial correlation given a spot's log total and its square: "
+        "what is left of a score when the effect of sequencing depth is removed from both sides."
     )
     if dataset.paper:
         others = " Its HEG and HVG are other genes: their values are left out." if plan.sets == "all" else ""
@@ -223,7 +222,7 @@ def _methods(found: Collected) -> str:
         cells = (markdown_text(title), len(runs), _duration(wall), _duration(cpu), markdown_text(machines))
         lines.append(f"| {' | '.join(map(str, cells))} |")
         if resumed := sum(run.about["resumed"] for run in runs):
-            notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and gone on with.")
+            notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and resumed.")
         for note in dict.fromkeys(note for run in runs for note in run.about["notes"]):
             notes.append(note if note.startswith(title) else f"{title}: {note}")
     return "\n".join([*lines, "", _bullets(notes)])

@@ -55,8 +55,8 @@ def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | Non
         each.append(_introduced(section, spots_in_words(int(counted.sum()), len(counted)), depth))
         if depth.shallow:
             warnings.append(
-                f"{section.name} was sequenced shallowly ({depth}): much of a PCC may come from depth. Compare with "
-                "the row 'Predicted depth', and look at what is left given depth."
+                f"{section.name} was sequenced shallowly ({depth}), so much of a PCC may come from depth. Compare "
+                "with the row 'Predicted depth', and look at the values given depth."
             )
     return Said(
         (*each, *_missing_markers(dataset, sections)), tuple(warnings), sum(len(section.spots) for section in sections)
@@ -91,7 +91,7 @@ def depth_of(section: "Section", counted: NDArray[np.bool_], totals: NDArray[np.
 def _introduced(section: "Section", scored: str, depth: Depth) -> str:
     """Say what a section is, with its notes."""
     patient = f" of patient {section.patient}" if section.patient else ""
-    synthetic = " Synthetic: no score is of real tissue." if section.origin.synthetic else ""
+    synthetic = " Synthetic: its scores say nothing about real tissue." if section.origin.synthetic else ""
     size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
     about = f"{section.name}{patient}: {section.spots.n_vars:,} genes, {size}, {depth}; scored at {scored}."
     return " ".join([f"{about}{synthetic}", *section.notes])

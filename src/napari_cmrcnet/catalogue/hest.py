@@ -67,7 +67,7 @@ def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Pat
     published = {path: str(lfs.sha256) for path, lfs in large.items() if lfs is not None}
     optional = {path for path in wanted if path.startswith("patches/")}
     if missing := [path for path in wanted if path not in sizes and path not in optional]:
-        raise UserError(f"HEST has no {missing[0]} any more; look on {PAGE} under which name it is now.")
+        raise UserError(f"HEST no longer has {missing[0]}; look on {PAGE} for its new name.")
     out.mkdir(parents=True, exist_ok=True)
     _check_room(title, sizes, out)
     total, before = sum(sizes.values()), 0
@@ -91,7 +91,7 @@ def _check(path: Path, published: str) -> Job[None]:
     if (yield from in_thread(lambda: sha256(path), Progress(f"Checking {path.name}", 0, 0))) != published:
         path.unlink(missing_ok=True)
         raise UserError(
-            f"{path.name} is not the file that HEST published (its checksum differs), and was thrown away; try again."
+            f"{path.name} is not the file that HEST published (its checksum differs), and was deleted; try again."
         )
 
 
@@ -172,7 +172,7 @@ def _refused(title: str, error: Exception) -> UserError:
             "'hf auth login' and paste it. Then give this command again."
         )
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return UserError(f"{PAGE} lacks a file of {title} ({error}); look there under which name it is now.")
+        return UserError(f"{PAGE} lacks a file of {title} ({error}); look there for its new name.")
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return UserError(f"{error.filename or 'A file'} could not be written ({error.strerror or error}).")
     return UserError(

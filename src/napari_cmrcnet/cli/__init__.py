@@ -23,9 +23,9 @@ OPTIONS: "dict[Setting, str]" = {
 
 
 _TO_GO_ON = {
-    "train": " Give the same command with --resume to go on.",
-    "benchmark": " Give the same command to go on.",
-    "models": " Give the same command to go on.",
+    "train": " Run the same command with --resume to continue.",
+    "benchmark": " Run the same command again to continue.",
+    "models": " Run the same command again to continue.",
 }
 
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         resume = _TO_GO_ON.get(options.command, "")
-        complain(f"Stopped. Nothing is half-written.{resume}")
+        complain(f"Stopped. No incomplete file is left.{resume}")
         return 1
     except OSError as error:
         complain(system_error(error))

@@ -142,7 +142,7 @@ def _model_settings(options: argparse.Namespace) -> dict[str, object]:
         name, _, value = text.partition("=")
         if name not in known:
             raise UserError(
-                f"--set {text} is no setting of the model; give NAME=VALUE, NAME one of {', '.join(known)}."
+                f"--set {text} is not a setting of the model; give NAME=VALUE, NAME one of {', '.join(known)}."
             )
         try:
             settings[name] = json.loads(value)
@@ -178,7 +178,7 @@ def demo(options: argparse.Namespace) -> None:
     from napari_cmrcnet.evaluation.demo import demo as run_demo
 
     _show_report(show_progress(run_demo(options.out)))
-    say(f"Look at it in napari, where that is installed: napari {next(options.out.glob('*_predicted.h5ad'))}")
+    say(f"To look at it in napari: napari {next(options.out.glob('*_predicted.h5ad'))}")
 
 
 def _show_report(report: "Report") -> None:
@@ -209,9 +209,11 @@ def _show_report(report: "Report") -> None:
     say(sets_in_words(report.sections))
     say(f"The interval is over the spots: {COVERS}.")
     for name in report.sets:
-        if spread := between(report.sections, name):
-            said = f"{spread.low:.3f} to {spread.high:.3f}, standard deviation {spread.sd:.3f}"
-            say(f"Between {spread.sections} sections {name} has {said}.")
+        if found := between(report.sections, name):
+            say(
+                f"{name} is between {found.low:.3f} and {found.high:.3f} in the {found.sections} sections "
+                f"(standard deviation {found.sd:.3f})."
+            )
     for warning in report.warnings:
         warn(warning)
     for path in report.files:

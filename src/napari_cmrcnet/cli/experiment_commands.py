@@ -50,7 +50,7 @@ def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
             f"{options.dataset} is neither a sheet nor one of the paper's datasets ({', '.join(recipes())}); check it."
         )
     if options.data or options.all_spots:
-        raise UserError("--data and --all-spots are of the paper's datasets; leave them out for a sheet.")
+        raise UserError("--data and --all-spots are for the paper's datasets only; leave them out for a sheet.")
     return from_sheet(Path(options.dataset), panel, options.min_umi), KS
 
 
@@ -58,7 +58,9 @@ def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
     """Return the files by method, one each."""
     for place, (method, path) in enumerate(given):
         if method in (other for other, _ in given[:place]):
-            raise UserError(f"{path} is the second file of weights for {method or 'one method'}; name a method each.")
+            raise UserError(
+                f"{path} is the second file of weights for {method or 'one method'}; give one file for each method."
+            )
     return dict(given)
 
 
@@ -69,7 +71,7 @@ def download(options: argparse.Namespace) -> None:
 
     recipe = find_recipe(options.dataset)
     if recipe is None:
-        raise UserError(f"{options.dataset} is none of the paper's datasets; choose among {', '.join(recipes())}.")
+        raise UserError(f"{options.dataset} is not one of the paper's datasets; choose one of {', '.join(recipes())}.")
     folder = options.out or Path(recipe.key)
     sheet = show_progress(download_hest(recipe.name, recipe.patients, folder))
     say(f"{recipe.name}: {len(recipe.patients)} sections, listed in {sheet}")

@@ -17,14 +17,14 @@ def predict(options: argparse.Namespace) -> None:
     if (options.sheet is None) == (options.slide is None):
         raise WrongUseError("give either --slide S or a SHEET")
     if options.sheet is not None and options.overwrite:
-        raise WrongUseError("--overwrite cannot be used with a SHEET, whose finished predictions are kept")
+        raise WrongUseError("--overwrite cannot be used with a SHEET: its finished predictions are kept")
     of_a_slide = ("spots", "library", "patient", "mpp", "pitch", "lattice")
     ignored = of_a_slide if options.slide is None else ("workers", "scheduler")
     if given := [f"--{name}" for name in ignored if getattr(options, name) is not None]:
         raise WrongUseError(f"{' and '.join(given)} cannot be used with {'a SHEET' if options.sheet else '--slide'}")
     of_a_grid = [f"--{name}" for name in ("pitch", "lattice") if getattr(options, name) is not None]
     if options.spots is not None and of_a_grid:
-        raise WrongUseError(f"{' and '.join(of_a_grid)} cannot be used with --spots, which are no grid")
+        raise WrongUseError(f"{' and '.join(of_a_grid)} cannot be used with --spots: they are for a grid")
     if options.library is not None and options.slide is not None and options.spots is None:
         raise WrongUseError("--library is one of the sections of --spots; give both")
     from napari_cmrcnet.catalogue.user_models import find_model
@@ -141,6 +141,6 @@ def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
             raise  # it may be ours, but is open elsewhere, or forbidden
         ours = False
     if not ours:
-        raise UserError(f"{out} exists and is no prediction, so it is not replaced; choose another name for --out.")
+        raise UserError(f"{out} exists and is not a prediction, so it is not replaced; choose another name for --out.")
     if not overwrite:
         raise UserError(f"{out} exists; give --overwrite to replace this prediction, or another name for --out.")

@@ -139,7 +139,7 @@ def _dtype(device: torch.device, precision: str) -> torch.dtype | None:
             return torch.bfloat16
         case "fp16":
             if device.type == "cpu":
-                raise UserError("The CPU has no use for fp16; choose the precision fp32.")
+                raise UserError("fp16 is not supported on the CPU; choose the precision fp32.")
             return torch.float16
     raise UserError(f"There is no precision {precision!r}; choose auto, fp32, bf16 or fp16.")
 

@@ -65,7 +65,7 @@ def check_output(path: Path, *, folder: bool = False) -> None:
     inside = path.absolute() / "file" if folder else path.absolute()
     for parent in inside.parents:
         if parent.suffix == ".cmrcnet" and is_there(parent / "card.json"):
-            raise UserError(f"{path} lies in the checkpoint {parent.name}, which it would spoil; choose another place.")
+            raise UserError(f"{path} lies in the checkpoint {parent.name} and would damage it; choose another place.")
     try:
         place = inside.parent
         path.exists()  # raises for a name that is too long
@@ -74,7 +74,9 @@ def check_output(path: Path, *, folder: bool = False) -> None:
     except OSError as error:
         raise cannot_write(path, error) from error
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise UserError(f"{path} cannot be written: {place} is no folder that you may write to; choose another place.")
+        raise UserError(
+            f"{path} cannot be written: {place} is not a folder that you may write to; choose another place."
+        )
 
 
 def check_name(path: Path) -> None:

@@ -154,7 +154,7 @@ def run_unit(unit: Unit) -> UserError | None:
 
 
 def _reason(name: str, error: Exception) -> UserError:
-    """Say why a unit could not be done; details of what is a defect of this software go to the log."""
+    """Say why a unit could not be done; details of a bug go to the log."""
     if isinstance(error, UserError):
         return error
     if is_out_of_memory(error):
@@ -163,8 +163,7 @@ def _reason(name: str, error: Exception) -> UserError:
         return UserError(system_error(error))
     logger.error("%s failed", name, exc_info=error)
     return UserError(
-        f"an unexpected error ({type(error).__name__}: {error}), which is a defect of this software: please report it "
-        "with the log"
+        f"an unexpected error ({type(error).__name__}: {error}); this is a bug, please report it with the log"
     )
 
 
@@ -180,8 +179,8 @@ def _in_processes(units: Sequence[Unit], workers: int, step: str, kind: str, tot
             return (yield from _collect(futures, as_completed(futures), step, kind, total))
         except BrokenProcessPool as error:
             raise UserError(
-                "A worker process was ended from outside, often for want of memory; run again with fewer workers "
-                f"({kind} that are done are kept)."
+                "A worker process was stopped by the system, often because memory ran out; run again with fewer "
+                f"workers ({kind} that are done are kept)."
             ) from error
         finally:
             stop.set()

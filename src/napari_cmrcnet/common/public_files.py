@@ -127,8 +127,8 @@ class _Digests:
         if file.sha256 in ("", self._sha256.hexdigest()) and file.git in ("", self._git.hexdigest()):
             return
         raise UserError(
-            f"{file.name} of {title} is not the file that was published (its checksum differs), and was thrown away; "
-            "try again, and if that does not help, tell us that the file has changed."
+            f"{file.name} of {title} is not the file that was published (its checksum differs), and was deleted; "
+            "try again. If that does not help, please report it."
         )
 
 

@@ -119,7 +119,7 @@ def score_tip(pcc: float, spearman: float, partial: float, counted: int, total: 
     if not np.isnan(spearman):
         lines.append(f"Spearman's: {spearman:z.2f}.")
     if not np.isnan(partial):
-        lines.append(f"Partial PCC, once the log of a spot's counts and its square are taken out: {partial:z.2f}.")
+        lines.append(f"Partial PCC, with the effect of sequencing depth removed: {partial:z.2f}.")
     if counted < total:
         left_out = total - counted
         lines.append(

@@ -250,14 +250,15 @@ def _trust(prediction: "Prediction") -> Iterator[str]:
     if (unlike := prediction.out_of_distribution()) is not None:
         yield element(
             "p",
-            f"{int(unlike.sum()):,} of {len(unlike):,} spots are unlike anything in the training sections: their best "
-            "similarity is below the training spots' own 1st percentile.",
+            f"{int(unlike.sum()):,} of {len(unlike):,} spots are unlike the training tissue (out of distribution): "
+            "their best similarity is below the 1st percentile of that of the training spots. Their values are "
+            "unreliable.",
         )
 
 
 def _origin(prediction: "Prediction") -> Iterator[str]:
     about = prediction.provenance
-    yield element("h2", "What was run on what")
+    yield element("h2", "How the prediction was made")
     yield pairs(
         {
             "section": about.section,

@@ -126,7 +126,7 @@ def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) 
     if seed < 0:
         raise UserError(f"The seed is {seed}; give 0 or more.")
     if min_umi is not None and min_umi < 0:
-        raise UserError(f"The least number of counts of a spot is {min_umi}; give 0 or more.")
+        raise UserError(f"The minimum number of counts per spot is {min_umi}; give 0 or more.")
     if not predictions:
         raise UserError("There is no prediction to score; give one or more .h5ad files written by predict.")
     names = [prediction.name for prediction in predictions]

@@ -17,8 +17,8 @@ from napari_cmrcnet.retrieval.expected import COLUMNS, GOOD
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS, spots_in_words
 
 PARTIAL = (
-    "The partial PCC is what is left of a correlation once the log of a spot's total counts, and its square, are taken "
-    "out of measured and predicted: how well a prediction does beyond sequencing depth."
+    "The partial PCC is the correlation that is left when the effect of sequencing depth (the log of a spot's "
+    "total counts, and its square) is removed from measured and predicted values."
 )
 """What the column of partial correlations is."""
 
@@ -172,7 +172,7 @@ def _section_text(scored: Scores) -> list[str]:
     known = {key: value for key, value in plain(scored.provenance).items() if value not in (None, "", [], {})}
     said_above = "warnings"
     simple = {key: value for key, value in known.items() if key != said_above and not isinstance(value, dict)}
-    lines += ["What was run on what:", ""]
+    lines += ["How the prediction was made:", ""]
     lines += [f"- {key}: {markdown_text(_short(value))}" for key, value in simple.items()] + [""]
     return lines
 
@@ -183,9 +183,11 @@ def _structure(scored: Scores) -> list[str]:
     if means["measured"] is None:
         return []
     return [
-        f"Spatial structure: Moran's I of the HVG is {figure(means['measured'])} measured and "
-        f"{figure(means['predicted'])} predicted, on average (0: neighbouring spots are unlike, 1: alike). Predictions "
-        "are smoother than measurements, which are noisy from spot to spot.",
+        (
+            f"Spatial structure: Moran's I of the HVG is {figure(means['measured'])} measured and "
+            f"{figure(means['predicted'])} predicted, on average (0: neighbouring spots are unrelated, 1: alike). "
+            "Predictions are smoother than measurements, which are noisy from spot to spot."
+        ),
         "",
     ]
 

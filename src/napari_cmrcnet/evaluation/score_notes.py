@@ -29,16 +29,16 @@ def _notes(one: Scores, asked: Definition) -> Iterator[str]:
 def left_out_in_words(one: Scores) -> str:
     """Return how many spots do not count, and why."""
     return (
-        f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts: they are "
-        "left out of its scores, not of its maps."
+        f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts. They are "
+        "left out of its scores, but not of its maps."
     )
 
 
 def shallow_in_words(one: Scores) -> str:
     """Return that a section was sequenced shallowly, and what to make of it."""
     return (
-        f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from depth: "
-        "look at the partial PCC, which is what is left of it."
+        f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from depth. "
+        "Look at the partial PCC, which removes this effect."
     )
 
 

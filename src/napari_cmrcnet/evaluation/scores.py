@@ -147,8 +147,8 @@ def pcc_job(
     least = least_counts(total_genes(prediction.spots), min_umi)
     if not scored.any():
         raise UserError(
-            f"No spot of section {prediction.name} has the {least} counts "
-            "that a spot must have to be scored; its expression says nothing."
+            f"No spot of section {prediction.name} has the {least} counts that are needed to score a spot; it "
+            "cannot be scored."
         )
     totals = np.asarray(prediction.totals)[scored]
     parts = []

@@ -255,10 +255,12 @@ def read_card(folder: Path) -> tuple[Card, str]:
     if not folder.exists():
         raise UserError(f"{folder} does not exist; check the path of the checkpoint.")
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a checkpoint folder (NAME.cmrcnet); give the folder that holds {CARD}.")
+        raise UserError(f"{folder} is not a model; choose a folder whose name ends in .cmrcnet.")
     path = folder / CARD
     if not path.is_file():
-        raise UserError(f"{folder} holds no {CARD}, so it is not a whole checkpoint; copy it again.")
+        if folder.suffix.lower() == ".cmrcnet":
+            raise UserError(f"{folder} is not a whole model: it lacks {CARD}; copy it again.")
+        raise UserError(f"{folder} is not a model; choose a folder whose name ends in .cmrcnet.")
     try:
         if path.stat().st_size > LARGEST_CARD:
             raise UserError(f"{path} is too large to be a card; get the checkpoint again.")

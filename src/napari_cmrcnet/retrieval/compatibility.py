@@ -80,9 +80,7 @@ def check_k(k: int, spots: int) -> None:
         If k is below 1 or above the number of spots.
     """
     if not 1 <= k <= spots:
-        raise UserError(
-            f"k is {k}, but the checkpoint's bank has {spots} spots; choose a k from 1 to that.", setting="k"
-        )
+        raise UserError(f"k is {k}, but the checkpoint's bank has {spots} spots; choose a smaller k.", setting="k")
 
 
 def check_genes(section: "Section", bank: GeneNames) -> None:
@@ -104,7 +102,6 @@ def check_genes(section: "Section", bank: GeneNames) -> None:
         return
     found = f"only {common} of {fewer:,} genes" if common else "no gene"
     raise UserError(
-        f"{section.origin.path} and the checkpoint have {found} in common "
-        f"({', '.join(measured.symbols[:3])} … and {', '.join(bank.symbols[:3])} …); "
-        "check that both are of one species and name genes alike."
+        f"{section.origin.path} and the checkpoint have {found} in common ({', '.join(measured.symbols[:3])} … and "
+        f"{', '.join(bank.symbols[:3])} …); check that both are of one species and use the same kind of gene names."
     )

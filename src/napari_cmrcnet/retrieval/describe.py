@@ -122,8 +122,8 @@ def _spots(path: Path, library: str) -> Description:
     }
     if spots.X is not None:
         totals, least = totals_of(spots), least_counts(spots.n_vars)
-        facts["counts a spot"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
-        facts["not scored"] = f"{(totals < least).sum()} spots, of fewer than {least} counts"
+        facts["counts per spot"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
+        facts["not scored"] = f"{(totals < least).sum()} spots with fewer than {least} counts"
     if about.synthetic:
         facts["synthetic"] = "yes: simulated, not measured"
     values = {"spots": spots.n_obs, "genes": spots.n_vars, **spots.uns[KEY]}
@@ -143,11 +143,11 @@ def _checkpoint(path: Path) -> Description:
         "validated on": ", ".join(card.validated_on) or "no section held out",
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
         "genes the model reads": f"{len(card.genes):,}, log-normalised to {_target(card)}",
-        "totals are over": _totals(card),
+        "totals cover": _totals(card),
         "patches": f"{patch.patch_px} px at {patch.model_mpp:g} µm/px",
         "colours": _colours(card),
-        "asked with": _query(card),
-        "a value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
+        "query": _query(card),
+        "each value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
         "panel": card.panel.name if card.panel else "none",
         "expected PCC over": over_in_words(card.expected_over, len(card.sections), len(card.patients)),
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
@@ -155,7 +155,7 @@ def _checkpoint(path: Path) -> Description:
     if checkpoint.encoder is not None:
         facts["weights of the encoder"] = f"{checkpoint.encoder.path} (SHA-256 {checkpoint.encoder.weights[:16]}…)"
     if card.similarity_floor is not None:
-        facts["unlike the bank"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
+        facts["out of distribution"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
     if card.section_colours:
         colours = (f"{name} {light:.0f} {a:.0f} {b:.0f}" for name, (light, a, b) in card.section_colours.items())
         facts["tissue colour"] = f"{'; '.join(colours)} (CIELAB)"
@@ -202,8 +202,8 @@ def _query(card: Card) -> str:
 
 def _colours(card: Card) -> str:
     if card.encoder is not None:
-        return "as scanned; what the encoder sees is standardised in each section"
-    return "standardised in each section" if card.preprocessing.colour_normalisation else "as scanned"
+        return "as scanned; features are standardised in each section"
+    return "normalised in each section" if card.preprocessing.colour_normalisation else "as scanned"
 
 
 def _thumbnails(checkpoint: Checkpoint) -> str:
@@ -223,11 +223,11 @@ def _prediction(path: Path) -> Description:
         "spots": f"{len(prediction):,}",
         "spots from": "a grid over the tissue" if made.spots == made.slide else made.spots,
         "checkpoint": made.checkpoint,
-        "a value is": f"the {made.average}",
+        "each value is": f"the {made.average}",
         "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",
         "measured": f"{len(prediction.measured_genes):,} genes" if prediction.measured_genes else "no",
         "predicted": f"{len(prediction.genes):,} genes",
-        "totals are over": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
+        "totals cover": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
         "panel": made.panel.name if made.panel else "none",
         "expected PCC over": made.over,
         "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",

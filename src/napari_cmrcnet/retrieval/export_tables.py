@@ -112,7 +112,7 @@ def to_spatialdata(
     """
     path = Path(path)
     if path.exists() and not (path / "zarr.json").is_file() and not (path / ".zgroup").is_file():
-        raise UserError(f"{path} is there already and is no Zarr store; choose another name.")
+        raise UserError(f"{path} exists and is not a Zarr store; choose another name.")
     wanted = Wanted.of(prediction, genes)
     step = Progress("Loading spatialdata", 0, 0)
     store = yield from in_thread(partial(_spatialdata, prediction, _table(prediction, wanted)), step)

@@ -83,4 +83,4 @@ class Whereabouts:
 
     def _another(self) -> str:
         there = [place for place in self.places if is_there(place)]
-        return f"{there[-1]} is another checkpoint than the one that made this prediction." if there else ""
+        return f"{there[-1]} is not the checkpoint that made this prediction." if there else ""

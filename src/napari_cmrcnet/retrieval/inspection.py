@@ -203,7 +203,7 @@ def _misfits(section: "Section", bank: BankSummary, k: int) -> dict[Part, UserEr
 
 def _slide_line(slide: "Slide") -> str:
     height, width = slide.shape
-    size = f"{slide.mpp:.4g} µm per pixel ({slide.mpp_source})" if slide.mpp else "no pixel size of its own"
+    size = f"{slide.mpp:.4g} µm per pixel ({slide.mpp_source})" if slide.mpp else "pixel size unknown"
     return f"{slide.format}, {width:,} × {height:,} pixels, {size}"
 
 

@@ -52,15 +52,18 @@ def leak(
     """
     if section in trained_on:
         return (
-            f"The checkpoint was trained on a section named {section}: if it is this one, "
-            "its scores say nothing about new sections."
+            f"The checkpoint was trained on a section named {section}. If it is this section, its scores say "
+            "nothing about new sections."
         )
     if section in validated_on:
-        return f"The checkpoint's epoch was chosen by its loss on {section}, so its scores are optimistic."
+        return (
+            f"The checkpoint was validated on {section} during its training, so the scores of this section are "
+            "optimistic."
+        )
     if patient and patient in patients:
         return (
-            f"The checkpoint has seen other sections of the patient that {section} is from ({patient}): "
-            f"serial sections are nearly copies, so the scores of {section} are optimistic for new patients."
+            f"The checkpoint was trained on other sections of the patient of {section} ({patient}). Serial sections "
+            f"are nearly copies, so the scores of {section} are too good for a new patient."
         )
     return ""
 
@@ -75,13 +78,13 @@ def unknown_patient(section: str, patient: str, patients: Sequence[str]) -> str:
     """
     if not patient:
         return (
-            f"The patient of {section} is not known: if the checkpoint has seen sections of this patient, the scores "
-            "are optimistic. Enter the patient in the Predict panel under More settings > Patient, with --patient, or "
-            "in the sheet."
+            f"The patient of {section} is not known. If the checkpoint was trained on sections of this patient, the "
+            "scores are optimistic. Enter the patient in the Predict panel under More settings > Patient, with "
+            "--patient, or in the sheet."
         )
     if not patients or "" in patients:
         return (
-            f"The patient of a training section is not known: if {section} is of the same patient, the scores are "
+            f"The patient of a training section is not known. If {section} is of the same patient, the scores are "
             "optimistic."
         )
     return ""

@@ -136,7 +136,9 @@ class Prediction:
             bank, self._reason = self._whereabouts.bank()
         n = self.neighbours
         if bank is not None and n.size and not 0 <= n.min() <= n.max() < len(bank):
-            raise UserError(f"The prediction of {self.name} names spots that its checkpoint has not; predict again.")
+            raise UserError(
+                f"The prediction of {self.name} names spots that its checkpoint does not have; predict again."
+            )
         if bank is None or IN_TOTAL not in self.spots.var:
             return bank
         in_total = GeneNames.of(self.spots.var[self.spots.var[IN_TOTAL]])

@@ -86,7 +86,7 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
     leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
     if section.measured:  # else there will be no score that could be too good
         leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
-    checks.append(Check(not leaked, leaked or "Neither the section nor its patient is known from the training."))
+    checks.append(Check(not leaked, leaked or "Neither the section nor its patient was in the training."))
     checks += [check for check in (_totals(section, bank),) if check is not None]
     checks += [check for check in (_stain(section, card),) if check is not None]
     checks += [check for check in (_synthetic(section, card),) if check is not None]
@@ -109,15 +109,15 @@ def _pixel_size(section: "Section", card: Card) -> Check:
     if larger > FAR_ENLARGED:
         return Check(
             False,
-            f"A pixel is {mpp:.4g} µm, {larger:.1f} times the model's {patch.model_mpp:g} µm: a patch of {side:g} µm "
-            f"has {side / mpp:.0f} pixels a side, where the model was trained on {patch.patch_px}. Is this the "
+            f"A pixel is {mpp:.4g} µm, {larger:.1f} times the model's {patch.model_mpp:g} µm. A patch of {side:g} "
+            f"µm has {side / mpp:.0f} pixels a side, but the model was trained on {patch.patch_px}. Is this the "
             "full-resolution slide?",
         )
     if larger > ENLARGED:
         return Check(
             False,
-            f"A pixel is {mpp:.4g} µm, larger than the model's {patch.model_mpp:g} µm: patches of {side:g} µm are "
-            f"enlarged, and show less detail than a scan at {patch.model_mpp:g} µm.",
+            f"A pixel is {mpp:.4g} µm, larger than the model's {patch.model_mpp:g} µm. Patches of {side:g} µm are "
+            f"enlarged and show less detail than a scan at {patch.model_mpp:g} µm.",
         )
     return Check(True, f"A pixel is {mpp:.4g} µm, fine enough for the model's {patch.model_mpp:g} µm.")
 
@@ -130,12 +130,12 @@ def _on_tissue(section: "Section", tissue: TissueMask) -> Check:
     if found.best - found.share >= MISPLACED:
         where = _in_words(*(length * section.mpp for length in found.shift))
         return Check(
-            False, f"{text}, and {found.best:.0%} would if all lay {where}: are the spots aligned to this slide?"
+            False, f"{text}; {found.best:.0%} would if all were moved {where}. Are the spots aligned to this slide?"
         )
     pale = f"{text}; the others lie on glass, or on fat, which is as pale"
     if found.share < SOME_ON_TISSUE:
-        return Check(False, f"{pale}: are the spots aligned to this slide?")
-    return Check(True, f"{pale}. Nowhere else on the slide would clearly more of them lie on tissue.")
+        return Check(False, f"{pale}. Are the spots aligned to this slide?")
+    return Check(True, f"{pale}. Moving them would not place clearly more of them on tissue.")
 
 
 def _in_words(x: float, y: float) -> str:
@@ -146,17 +146,19 @@ def _in_words(x: float, y: float) -> str:
         for length, more, less in parts
         if abs(length) >= 5
     ]
-    return f"about {' and '.join(said)}" if said else "slightly beside"
+    return f"about {' and '.join(said)}" if said else "slightly"
 
 
 def _genes(section: "Section", bank: BankSummary) -> Check:
     genes = len(bank.names.symbols)
     if not section.measured:
-        return Check(True, f"Nothing was measured here: {genes:,} genes are predicted, without a comparison.")
+        return Check(
+            True, f"This section has no measured expression. {genes:,} genes are predicted, without a comparison."
+        )
     common = len(GeneNames.of(section.spots.var).in_common(bank.names))
     text = f"{common:,} of the bank's {genes:,} genes were measured here"
     if common < IN_COMMON * min(genes, section.spots.n_vars):
-        return Check(False, f"{text}, few: are both of one species, and genes named alike?")
+        return Check(False, f"{text}, which is few. Are both of one species, with the same kind of gene names?")
     return Check(True, f"{text}.")
 
 
@@ -166,9 +168,9 @@ def _totals(section: "Section", bank: BankSummary) -> Check | None:
         return None
     return Check(
         False,
-        f"The spots' totals are over {total_genes(section.spots):,} genes, and the bank's over others: measured and "
-        f"predicted values are normalised over the {common.sum():,} genes in common. Do not compare them with those of "
-        "other sections.",
+        f"The spots' totals are over {total_genes(section.spots):,} genes, those of the bank over other genes. "
+        f"Measured and predicted values are normalised over the {common.sum():,} genes in common. Do not compare "
+        "them with values of other sections.",
     )
 
 
@@ -177,7 +179,7 @@ def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:
     if k > NEAR_ALL * bank.spots and (temperature is None or temperature > NEAR_ALIKE):
         return Check(
             False,
-            f"k is {k} of {bank.spots:,} bank spots: every value comes near the mean of the whole bank; a smaller k "
+            f"k is {k} of {bank.spots:,} bank spots, so every value is near the mean of the whole bank. A smaller k "
             "tells spots apart better.",
         )
     mean = "mean" if temperature is None else "weighted mean"
@@ -186,12 +188,12 @@ def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:
 
 def _synthetic(section: "Section", card: Card) -> Check | None:
     if section.origin.synthetic:
-        return Check(False, f"{section.name} is synthetic: no score is of real tissue.")
+        return Check(False, f"{section.name} is synthetic. Its scores say nothing about real tissue.")
     if card.synthetic:
         return Check(
             False,
-            f"The checkpoint was trained on synthetic sections, and {section.name} does not say that it is one: of "
-            "real tissue it knows nothing.",
+            f"The checkpoint was trained on synthetic sections and knows nothing about real tissue. {section.name} "
+            "is not marked as synthetic.",
             asks=True,
         )
     return None
@@ -205,7 +207,7 @@ def _stain(section: "Section", card: Card) -> Check | None:
     if distance > FAR_STAIN:
         return Check(
             False,
-            f"The stain is far from the training slides' (ΔE {distance:.0f} from {nearest}, the nearest): the model "
-            "may see the colour rather than the tissue.",
+            f"The stain differs strongly from the training slides (ΔE {distance:.0f} from the nearest, {nearest}). "
+            "The model may follow the colour instead of the tissue.",
         )
-    return Check(True, f"The stain is like the training slides' (ΔE {distance:.0f} from {nearest}, the nearest).")
+    return Check(True, f"The stain is similar to the training slides (ΔE {distance:.0f} from the nearest, {nearest}).")

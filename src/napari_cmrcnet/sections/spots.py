@@ -94,7 +94,7 @@ def _reader(path: Path, library: str) -> Reader:
     if not library:
         return reader
     if reader not in (read_plain, read_hest):
-        raise UserError(f"{path} holds one section; a choice of one is for h5ad files of several.", "library")
+        raise UserError(f"{path} holds one section only; leave the name of the section out.", "library")
     return partial(reader, library=library)
 
 
@@ -136,7 +136,8 @@ def _in_tissue(spots: AnnData, origin: Origin, notes: list[str]) -> AnnData:
         return spots
     if not origin.trust_in_tissue:
         notes.append(
-            f"All spots were kept: {outside} are marked as out of tissue, which {origin.source} does unreliably."
+            f"All spots were kept. {outside} are marked as outside the tissue, but {origin.source} marks them "
+            "unreliably."
         )
         return spots
     notes.append(f"{outside} of {len(inside)} spots out of tissue were dropped.")
@@ -185,7 +186,7 @@ def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
     platform = origin.platform
     if not platform and not origin.pitch_um and lattice.kind == "hexagonal":
         platform = "Visium"  # the only platform that numbers its array so
-        notes.append("Taken for Visium, by its hexagonal array.")
+        notes.append("Taken to be Visium, because of its hexagonal grid.")
     (library,) = spots.uns["spatial"].values()
     if not library["scalefactors"].get("spot_diameter_fullres"):
         # For drawing only; half the pitch looks like a spot on every platform.

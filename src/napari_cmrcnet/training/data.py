@@ -77,7 +77,7 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
     for parts, use in ((training, "train"), (validation, "validate")):
         spots = sum(len(part.rows) for part in parts)
         if spots < LEAST_SPOTS and (parts or use == "train"):
-            raise UserError(f"{spots} spots are left to {use} on; at least {LEAST_SPOTS} are needed, and better 1,000.")
+            raise UserError(f"{spots} spots are left to {use} on; at least {LEAST_SPOTS} are needed, preferably 1,000.")
     spots = sum(len(part.rows) for part in training)
     if spots < (count := processes()):
         raise UserError(f"{spots} spots cannot be shared by {count} processes; start fewer.")

@@ -110,7 +110,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     run.refuse_to_overwrite(resume)
     spots = sum(len(section.spots) for section in sections)
     if spots < LEAST_SPOTS:
-        raise UserError(f"{spots} spots are left to train on; at least {LEAST_SPOTS} are needed, and better 1,000.")
+        raise UserError(f"{spots} spots are left to train on; at least {LEAST_SPOTS} are needed, preferably 1,000.")
     encoder = yield from _encoder(config)
     patch = fields_of(encoder.encoder)[0]
     variable = highly_variable_genes(sections)

@@ -179,8 +179,8 @@ class DepthPredictor:
     patch: PatchSpec
     n_genes: int
     notes: ClassVar[tuple[str, ...]] = (
-        "Predicted depth gives every gene one value, the log of the total that it predicts for the spot: its "
-        "correlations count, its RMSE says nothing.",
+        "Predicted depth gives every gene one value, the log of the total that it predicts for the spot. Read its "
+        "correlations, not its RMSE.",
     )
 
     def predict(self, section: Section) -> Job[Float32]:
@@ -224,7 +224,8 @@ class NeighbourMean:
     genes: tuple[str, ...]
     reach: float
     notes: ClassVar[tuple[str, ...]] = (
-        "Measured neighbours reads the expression of the test section's other spots: it is no prediction from images.",
+        "Measured neighbours reads the expression of the test section's other spots. It is not a prediction from "
+        "images.",
     )
 
     def predict(self, section: Section) -> Job[Float32]:
