@@ -16,7 +16,7 @@ NOTHING_MEASURED = (
     "have counts."
 )
 SCORING = "The scores of the genes are still being computed. The plot appears when they are ready."
-NO_SCORES = "The scores of the genes have not been computed. To see this plot, press Compute scores in the Genes panel."
+NO_SCORES = "The scores of the genes have not been computed. Press Compute scores in the Genes panel to see this plot."
 
 
 def no_scores(session: Session) -> str:
