@@ -165,7 +165,7 @@ def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path: Path)
     with pytest.raises(UserError, match=r"lies in the checkpoint M\.cmrcnet"):
         check_output(tmp_path / "M.cmrcnet" / "p.h5ad")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file is no folder"):
+    with pytest.raises(UserError, match="file is not a folder"):
         check_output(tmp_path / "file" / "p.h5ad")
     with pytest.raises(UserError, match="file is not a folder that you may write to"):
         check_output(tmp_path / "file", folder=True)
@@ -204,7 +204,7 @@ def _result(path: Path) -> object:
         ("retrieval.thumbnails.h5py.File", "bank.h5ad", Thumbnails.open),
         ("benchmark.results.json.loads", "bank.h5ad", _result),
         ("benchmark.run.json.loads", "card.json", _recorded),
-        ("benchmark.hest_folder.json.loads", "card.json", _metadata),
+        ("catalogue.hest_folder.json.loads", "card.json", _metadata),
         ("training.run_folder.parse_json", "card.json", _begun),
         ("training.state.safe_open", "model.safetensors", load_tensors),
     ],

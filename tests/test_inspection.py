@@ -135,7 +135,7 @@ def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
         (0, 0, True, "100% of the 256 spots lie on tissue."),
         (2, 0, True, "88% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale."),
         (0, 3, False, "100% would if all were moved about 50 µm to the right. Are the spots aligned"),
-        (5, 0, False, "69% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale: are"),
+        (5, 0, False, "69% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale. Are"),
     ],
 )
 def test_spots_on_fat_are_told_from_spots_that_belong_elsewhere(

@@ -255,7 +255,7 @@ def test_warnings_of_several_predictions_say_of_which(tmp_path: Path) -> None:
     [
         ({"trained_on": ("B", "T1")}, "trained on a section named T1"),
         ({"validated_on": ("T1",)}, "was validated on T1"),
-        ({"patient": "PB"}, "serial sections"),
+        ({"patient": "PB"}, "Serial sections"),
         ({"patient": ""}, "The patient of T1 is not known"),
         ({"patients": ("PB", "")}, "The patient of a training section is not known"),
         ({}, ""),

@@ -210,7 +210,7 @@ def test_hest_keeps_all_spots_and_takes_its_own_pixel_size(tmp_path):
         100,
         0.2125,
     )
-    assert any("in_tissue" in note or "out of tissue" in note for note in found["notes"])
+    assert any("in_tissue" in note or "outside the tissue" in note for note in found["notes"])
     (tmp_path / "metadata" / "TENX95.json").write_text("{")
     with pytest.raises(UserError, match=r"TENX95\.json"):
         open_spots(path)
