@@ -172,7 +172,7 @@ def test_a_method_says_when_its_encoder_was_not_pretrained(sections: tuple[Secti
         assert fitted(name, sections[:1], settings, weights=tmp_path / "weights.pth").notes == ()
 
 
-# --- floors
+# --- baselines
 
 
 def test_the_training_mean_is_the_mean_of_all_training_spots(sections: tuple[Section, ...]) -> None:

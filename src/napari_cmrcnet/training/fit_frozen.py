@@ -214,7 +214,7 @@ def _chosen(
     Settings
         Those that are best on average over all parts.
     list of Settings
-        For each part, those that are best over the other parts: its own score has no say in how it is predicted.
+        For each part, those that are best over the other parts: its own score does not decide how it is predicted.
     float or None
         The similarity below which a spot is unlike the bank: the first percentile of the best similarity of left-out
         spots to the others' bank, see `similarity_floor`.
