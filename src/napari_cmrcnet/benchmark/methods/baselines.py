@@ -134,7 +134,8 @@ class PredictedDepth:
     ----------
     penalties : tuple of float
         Weights of the penalty to choose from: the one of least squared error, each section's mean error taken out, when
-        each training section is left out in turn; of a single section, each of some compact parts of it.
+        each training section, or patient, is left out in turn (`left_out_parts`); of a single section, each of some
+        compact parts of it.
     """
 
     penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)

@@ -39,8 +39,8 @@ class FrozenRidge:
         Components to choose from.
     penalties : tuple of float
         Weights of the penalty, a feature, to choose from. Both are chosen on the training sections alone: the pair of
-        highest mean PCC of the 50 highest expressed and the 50 most variable genes when each section is left out in
-        turn; of a single section, each of some compact parts of it.
+        highest mean PCC of the 50 highest expressed and the 50 most variable genes when each section, or patient, is
+        left out in turn (`left_out_parts`); of a single section, each of some compact parts of it.
     """
 
     frozen_encoder: str = DEFAULT
