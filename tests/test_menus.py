@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from app_model import Application
+from napari._app_model import get_app_model
+from napari.plugins._npe2 import _register_manifest_actions, _safe_register_qt_actions
 from npe2 import PluginManager
 
 from napari_cmrcnet.viewer.registry import session_of
@@ -23,11 +24,16 @@ MENUS = {
 @pytest.fixture
 def viewer(make_napari_viewer_proxy: Callable[..., Any]) -> Any:
     PluginManager.instance().discover()  # a test may have put another plugin manager in place
-    return make_napari_viewer_proxy()
+    viewer = make_napari_viewer_proxy()
+    if "napari-cmrcnet.predict" not in get_app_model().commands:  # napari registers plugins once a process
+        manifest = PluginManager.instance().get_manifest("napari-cmrcnet")
+        _register_manifest_actions(manifest)
+        _safe_register_qt_actions(manifest)
+    return viewer
 
 
 def test_the_menus_list_the_panels(viewer: Any) -> None:
-    menus = Application.get_app("napari").menus
+    menus = get_app_model().menus
     for menu, panels in MENUS.items():
         ours = {
             item.command.id.removeprefix("napari-cmrcnet.")
@@ -41,7 +47,7 @@ def test_the_keys_are_commands_of_the_palette(viewer: Any, monkeypatch: pytest.M
     session, done = session_of(viewer), []
     monkeypatch.setattr(type(session), "flip", lambda _self: done.append("flip"))
     monkeypatch.setattr(type(session), "step", lambda _self, by: done.append(by))
-    commands = Application.get_app("napari").commands
+    commands = get_app_model().commands
     for name in ("flip", "next_gene", "previous_gene"):
         commands.execute_command(f"napari-cmrcnet.{name}")
     assert done == ["flip", 1, -1]
