@@ -29,7 +29,7 @@ class ModelRecipe:
     source, page : str
         Who published the data, and where.
     licence, access : str
-        Under what licence, and to whom the site is open.
+        Under what licence, and who may use the site.
     checksums : str
         Which checksums were published, in words.
     patients : mapping of str to str

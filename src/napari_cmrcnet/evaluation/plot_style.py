@@ -98,7 +98,7 @@ class Plot:
     def __init__(self, figure: "Figure", axes: "Sequence[Axes] | int" = 1) -> None:
         self.figure = figure
         self.style = PRINT
-        self.source: object = None  # what it was drawn from, for those who draw it anew only for something else
+        self.source: object = None  # what it was drawn from, for those who draw it again only for something else
         if isinstance(axes, int):
             self.axes = list(np.atleast_1d(figure.subplots(1, axes)))
             self.lay_out()

@@ -28,7 +28,7 @@ class SetPlot(Plot):
         self.paint(PRINT)
 
     def show(self, tables: PccTables) -> None:
-        """Draw the boxes anew.
+        """Draw the boxes again.
 
         Parameters
         ----------

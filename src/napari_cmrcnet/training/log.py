@@ -36,7 +36,7 @@ class Epoch:
 
 
 def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
-    """Write the whole log as CSV. It is small, so it is written anew each epoch and is never torn."""
+    """Write the whole log as CSV. It is small, so it is written again each epoch and is never torn."""
     with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, [column.name for column in fields(Epoch)], lineterminator="\n")
         table.writeheader()

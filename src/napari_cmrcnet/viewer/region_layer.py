@@ -203,7 +203,7 @@ class RegionLayer:
         """Remove and add only what differs: napari is slow to add a shape."""
         here = [np.asarray(data, np.float64).tobytes() for data in layer.data]
         wanted = [row.data.tobytes() for row in rows]
-        # napari counts a corner too many in what was drawn by hand, until it is added anew (napari issue 9352)
+        # napari counts a corner too many in what was drawn by hand, until it is added again (napari issue 9352)
         creating = self._creating
         needed = {row.data.tobytes() for row in rows if creating or not row.fresh}
         kept = [data for data in here if data in needed]

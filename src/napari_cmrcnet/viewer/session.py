@@ -270,7 +270,7 @@ class Session:
             self.selection_changed.emit()
 
     def add_panel(self, panel: "Panel") -> None:
-        """Add a panel, or replace the one of its name; where its score is shown, it is shown anew."""
+        """Add a panel, or replace the one of its name; where its score is shown, it is shown again."""
         self.panels[panel.name] = panel
         self.panels_changed.emit()
         if self.shown is not None and (self.shown.kind, self.shown.name) == ("panel", panel.name):

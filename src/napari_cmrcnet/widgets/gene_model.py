@@ -119,7 +119,7 @@ class GeneModel(QAbstractTableModel):
         self.endResetModel()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Choose the order; whoever hears of it has the genes arranged anew."""
+        """Choose the order; whoever hears of it has the genes arranged again."""
         chosen = (SORTS[column], order == Qt.SortOrder.DescendingOrder)
         if self.genes is not None and self.genes.sort != chosen:
             self.genes.sort_by(*chosen)

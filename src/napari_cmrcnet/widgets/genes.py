@@ -83,7 +83,7 @@ class GenesPanel(QWidget):
             label.setWordWrap(True)
 
     def _connect(self) -> None:
-        self._search_soon.timeout.connect(self._list_anew)
+        self._search_soon.timeout.connect(self._list_again)
         self._show_soon.timeout.connect(self._show_wanted)
         self.search.textChanged.connect(self._search_soon.start)
         self.search.returnPressed.connect(self._show_first)
@@ -91,7 +91,7 @@ class GenesPanel(QWidget):
         self.filter.currentIndexChanged.connect(self._on_filter)
         self.table.typed.connect(self._on_typed)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
-        self.model.sort_changed.connect(self._list_anew)
+        self.model.sort_changed.connect(self._list_again)
         self.model.ticks_changed.connect(self.panels.show_ticked)
         self.panels.chosen.connect(self._on_panel)
         self.panels.said.connect(self._say)
@@ -169,7 +169,7 @@ class GenesPanel(QWidget):
         chosen = str(self.filter.currentData())
         if chosen.startswith(_PANEL):
             self.panels.choose(chosen.removeprefix(_PANEL))
-        self._list_anew()
+        self._list_again()
 
     def _allowed(self, genes: GeneList) -> "np.ndarray[Any, np.dtype[np.bool_]] | None":
         match self.filter.currentData():
@@ -194,7 +194,7 @@ class GenesPanel(QWidget):
         self._follow()
         self._say_status()
 
-    def _list_anew(self) -> None:
+    def _list_again(self) -> None:
         """List what was asked for, from its first row on: the best match, or the largest number."""
         self._arrange()
         self.table.scrollToTop()
@@ -241,7 +241,7 @@ class GenesPanel(QWidget):
             self.table.setCurrentIndex(self.model.index(0, Column.GENE))
 
     def _show_first(self) -> None:
-        self._list_anew()
+        self._list_again()
         self._go_to_first()
 
     def _focus_search(self) -> None:

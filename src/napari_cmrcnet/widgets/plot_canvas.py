@@ -64,7 +64,7 @@ class PlotCanvas(QWidget):
         self.paint(style)
         self.canvas.mpl_connect("button_press_event", self._on_press)
         self.canvas.mpl_connect("motion_notify_event", self._on_move)
-        # Labels are laid out when something was arranged anew: on a gene switch it would take most of the time.
+        # Labels are laid out when something was arranged again: on a gene switch it would take most of the time.
         self.canvas.mpl_connect("draw_event", lambda _: self.canvas.figure.set_layout_engine("none"))
         self._rest = self._timer(_REST_MS, self.canvas.draw_idle)
         self._resized = self._timer(0, self._arrange)

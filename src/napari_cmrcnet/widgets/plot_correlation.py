@@ -34,7 +34,7 @@ class CorrelationView(PlotView):
     jobs : JobBar
         Where long computations run.
     changed : callable
-        Called when the plot is to be drawn anew.
+        Called when the plot is to be drawn again.
     """
 
     title = "Gene-gene correlation"
@@ -85,7 +85,7 @@ class CorrelationView(PlotView):
         return CorrelationPlot(figure)
 
     def draw(self, plot: Any) -> None:
-        """Bring a plot up to date with the session; heatmaps are drawn anew only for other genes."""
+        """Bring a plot up to date with the session; heatmaps are drawn again only for other genes."""
         key = self._key()
         assert key is not None
         result = self._results[key]
@@ -119,7 +119,7 @@ class CorrelationView(PlotView):
         from napari_cmrcnet.evaluation.gene_correlation import correlate_job
 
         if self.jobs.busy:
-            return  # its end draws anew, and so comes here again
+            return  # its end draws again, and so comes here again
         name, genes = key
         assert self.session.prediction is not None
         job, results = correlate_job(self.session.prediction, genes, name), self._results

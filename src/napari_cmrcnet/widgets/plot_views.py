@@ -164,7 +164,7 @@ class SetView(ScoreView):
         return SetPlot(figure)
 
     def draw(self, plot: Any) -> None:
-        """Bring a plot up to date with the session; boxes are drawn anew only for new scores."""
+        """Bring a plot up to date with the session; boxes are drawn again only for new scores."""
         from napari_cmrcnet.evaluation.plots_sets import pcc_by_set
 
         scores, shown = self.session.scores, self.session.shown
@@ -192,7 +192,7 @@ class MomentView(ScoreView):
         return MomentPlot(figure)
 
     def draw(self, plot: Any) -> None:
-        """Bring a plot up to date with the session; dots are drawn anew only for new scores."""
+        """Bring a plot up to date with the session; dots are drawn again only for new scores."""
         scores, shown = self.session.scores, self.session.shown
         assert scores is not None
         if plot.source is not scores:
