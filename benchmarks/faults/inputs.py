@@ -26,6 +26,7 @@ from benchmarks.faults.worker import DUMP
 
 SHORT = 20_000  # inputs of a run in CI; what a longer one reads beyond is shared out otherwise
 CHUNK = 250  # inputs after which the result is written down
+LIFE = 60  # chunks read by one process: memory that libraries keep must not count against a later input
 HANG_S = 10.0  # of computing for one input
 WAIT_S = 1200.0  # for an answer, on a machine that does other things too: a process that waits computes nothing
 STARTING_S = 120.0  # of computing for the first, which imports everything
@@ -60,10 +61,14 @@ class Worker:
     command: tuple[str, ...] = (sys.executable, "-m", "benchmarks.faults.worker")
     process: "subprocess.Popen[str] | None" = None
     _buffer: str = field(default="", init=False)
+    _chunks: int = field(default=0, init=False)
 
     def run(self, chunk: Chunk) -> Iterator[tuple[int, str, str]]:
         """Yield number, outcome and words for each input of a chunk."""
         name, first, end = chunk
+        self._chunks += 1
+        if self._chunks % LIFE == 0:
+            self.stop()
         while first < end:
             warm = self.process is not None
             process = self._started()

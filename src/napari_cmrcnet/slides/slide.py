@@ -22,7 +22,7 @@ from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, TileReader
 __all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
 
 BAND_PIXELS = 2**22  # read at once for a thumbnail
-THUMBNAIL_COLUMNS = 256  # resampled at once
+THUMBNAIL_COLUMNS, COLUMNS_READ = 256, 2**13  # resampled at once, and made from at most so many
 
 
 class Slide:
@@ -128,7 +128,8 @@ class Slide:
         index = self.level_for(scale)
         level = self.levels[index]
         out = np.empty((max(1, round(height / scale)), max(1, round(width / scale)), 3), np.uint8)
-        columns = list(axis_parts(level.width, out.shape[1], THUMBNAIL_COLUMNS))
+        most = max(1, min(THUMBNAIL_COLUMNS, COLUMNS_READ * out.shape[1] // level.width))
+        columns = list(axis_parts(level.width, out.shape[1], most))
         band = max(1, int(BAND_PIXELS / level.width * out.shape[0] / level.height))
         for rows in axis_parts(level.height, out.shape[0], band):
             top, bottom = rows.input.start, rows.input.stop
