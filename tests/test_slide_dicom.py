@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.dicom_folder import dicom_instance
 from napari_cmrcnet.slides.slide import open_slide
 
@@ -52,3 +53,14 @@ def test_of_two_slides_the_larger_is_opened_and_the_other_named(folder: Path, sm
     if smaller > 0:
         with open_slide(folder) as slide:
             assert slide.notes == (note,)
+
+
+def test_tiles_that_no_memory_holds_are_refused_before_openslide_asks_for_it(folder: Path) -> None:
+    path = largest(folder)
+    data = bytearray(path.read_bytes())
+    for sides in (b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"):  # rows and columns of a tile
+        at = data.find(sides) + 8
+        data[at : at + 2] = (60_000).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="has tiles of 60000 × 60000 pixels"):
+        open_slide(folder)

@@ -84,12 +84,8 @@ def _check_page(path: Path, page: Any) -> None:
     width, height = page.imagewidth, page.imagelength
     if not (0 < width * height * max(page.imagedepth, 1) <= MAX_PIXELS and page.samplesperpixel <= 16):
         raise UserError(f"{path} claims {width} × {height} pixels, which no slide has; it is damaged.")
-    tile_pixels = page.tilewidth * page.tilelength * max(page.tiledepth, 1) if page.is_tiled else 1
-    if not 0 < tile_pixels <= MAX_TILE_PIXELS:
-        raise UserError(
-            f"{path} has tiles of {page.tilewidth} × {page.tilelength} pixels; at most {MAX_TILE_PIXELS} pixels a tile "
-            "are read: the file is damaged, or must be saved again with tiles of 256 to 1024 pixels."
-        )
+    if page.is_tiled:
+        check_tile(path, page.tilewidth, page.tilelength * max(page.tiledepth, 1))
     unit = "tiles" if page.is_tiled else "strips"
     offsets = np.asarray(page.dataoffsets, dtype=np.float64)
     if len(offsets) < (needed := _segments(page)):
@@ -102,6 +98,21 @@ def _check_page(path: Path, page: Any) -> None:
     if beyond or len(offsets) != len(page.databytecounts):
         raise UserError(
             f"{path} is cut short: {beyond} of {len(offsets)} {unit} lie beyond its end; copy or download it again."
+        )
+
+
+def check_tile(path: Path, width: int, height: int) -> None:
+    """Refuse tiles that no memory holds, or that have no pixels.
+
+    Raises
+    ------
+    UserError
+        If they are larger than `MAX_TILE_PIXELS`, or empty.
+    """
+    if not 0 < width * height <= MAX_TILE_PIXELS:
+        raise UserError(
+            f"{path} has tiles of {width} × {height} pixels; at most {MAX_TILE_PIXELS} pixels a tile are read: the "
+            "file is damaged, or must be saved again with tiles of 256 to 1024 pixels."
         )
 
 

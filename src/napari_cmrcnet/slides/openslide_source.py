@@ -9,7 +9,7 @@ import numpy as np
 import openslide
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.slides.checks import damaged
+from napari_cmrcnet.slides.checks import check_tile, damaged
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.source import (
     Bounds,
@@ -85,6 +85,10 @@ class OpenSlideSource(Source):
             )
             for i in range(len(sizes))
         )
+        for level in range(len(sizes)):  # OpenSlide ends the process where there is no memory for one
+            sides = [properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height")]
+            if all(sides):
+                check_tile(path, *map(int, sides))
         self.format = FORMATS.get(name, name)
         x, y = (number_in(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
         claims = [(TAGS.get(name, f"{self.format} tag"), x, y)] if x and y else []
