@@ -1,5 +1,6 @@
 """OME-Zarr pictures are read as slides, of both versions of zarr."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,15 @@ def test_damage_ends_in_a_sentence(tmp_path: Path) -> None:
         open_slide(folder)
     (folder / "zarr.json").write_text('{"attributes": {"ome": {"multiscales": 3}}}')
     with pytest.raises(UserError, match="is damaged or cut short"):
+        open_slide(folder)
+
+
+def test_a_level_with_many_more_channels_is_damage(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a.zarr", picture(), "cyx", 2)
+    path = folder / "1" / ".zarray"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"shape": [65535, *about["shape"][1:]]}))
+    with pytest.raises(UserError, match="its levels have different channels"):
         open_slide(folder)
 
 

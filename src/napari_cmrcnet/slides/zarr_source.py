@@ -95,6 +95,8 @@ class ZarrSource(Source):
                 f"it has {colours} channel{'s' * (colours != 1)} of {first.dtype}, not one image in colour", BRIGHTFIELD
             )
         check_names([str(each.get("label") or "") for each in attributes.get("omero", {}).get("channels", [])])
+        if any((each.dtype, each.shape[at["c"]]) != (first.dtype, colours) for each in self._arrays if "c" in at):
+            raise ValueError("its levels have different channels")
         for each, size in zip(self._arrays, sizes, strict=True):
             if np.prod(each.chunks) > MAX_TILE_PIXELS or not 0 < size[0] * size[1] <= MAX_PIXELS:
                 raise UnsupportedError(
