@@ -187,7 +187,7 @@ def test_an_undefined_correlation_has_its_reason_in_words(full: GenesPanel) -> N
     assert "no score: found at 0 of 36 spots; at least 10" in cell(
         full, "GENE9", Column.GENE, Qt.ItemDataRole.ToolTipRole
     )
-    assert "no measurement" in cell(full, "GENE8", Column.GENE, Qt.ItemDataRole.ToolTipRole)
+    assert "It was not measured" in cell(full, "GENE8", Column.GENE, Qt.ItemDataRole.ToolTipRole)
     assert cell(full, "ERBB2", Column.GENE, Qt.ItemDataRole.ToolTipRole).startswith("ERBB2 (ENSG00000000007)\nAlso")
 
 
@@ -205,7 +205,7 @@ def test_titles_say_over_which_spots_and_among_which_genes(panel: GenesPanel, pr
         return str(panel.model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole))
 
     assert "Here 34 of 36 spots." in tip(Column.PCC)
-    assert "not another section or patient" in tip(Column.INTERVAL)
+    assert "not about other sections or patients" in tip(Column.INTERVAL)
     assert "ranked among the training sections' highly variable genes" in tip(Column.SETS)
     panel.session.set_prediction(fewer, scores=score(fewer, sets="all"))
     assert "ranked among all genes" in tip(Column.SETS)
@@ -283,7 +283,7 @@ def test_what_is_not_found_is_said(qtbot: Any, full: GenesPanel) -> None:
     full.search.setText("xyz")
     qtbot.keyClick(full.search, Qt.Key.Key_Return)
     assert listed(full) == []
-    assert "found by “xyz”" in full.status.text()
+    assert "matches “xyz”" in full.status.text()
     assert full.session.shown.name == MARKER
 
 
@@ -396,7 +396,7 @@ def test_a_panel_is_loaded_and_a_bad_file_is_told(
     monkeypatch.setattr(full.panels, "_ask_what_to_load", lambda: tmp_path / "other.txt")
     full.panels.load.click()
     assert full.panels.current.genes == ("GENE2", "GENE4")
-    assert "The panel other of 2 genes" in full.message.text()
+    assert "the gene panel other (2 genes)" in full.message.text()
 
 
 def test_a_panel_without_a_gene_here_has_no_score(full: GenesPanel) -> None:
