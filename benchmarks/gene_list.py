@@ -19,7 +19,6 @@ from benchmarks.screen import no_window
 
 QT = "Qt's own models"
 COLUMNS = ("gene", "pcc", "low", "measured", "predicted", "sets")
-SORTED_BY = 2  # our column of the PCC
 UNDEFINED = -2.0  # below any correlation
 TYPED = ("k", "kr", "krt", "krt1", "e", "er", "her2", "ensg0000001", "β-catenin", "")
 KNOWN = ("ERBB2", "CTNNB1", *(f"KRT{i}" for i in range(1, 21)))
@@ -57,11 +56,13 @@ class Ours:
     def filter(self, text: str) -> None:
         """List what a text finds, as the timer of the search box does."""
         self.panel.search.setText(text)
-        self.panel._list_anew()
+        self.panel._list_again()
 
     def sort(self, descending: bool) -> None:
         """Sort by PCC."""
-        self.panel.model.sort(SORTED_BY, order(descending))
+        from napari_cmrcnet.widgets.gene_model import Column
+
+        self.panel.model.sort(Column.PCC, order(descending))
 
     def listed(self) -> list[str]:
         """Return the listed genes."""

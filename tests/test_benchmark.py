@@ -728,7 +728,7 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
         ((str(sheet), "--methods", "cmrcnet", "--epochs", "1", *out), "averages 50 training spots, and there are 36"),
         (("raed", *out), "raed is neither a sheet nor one of the paper's datasets (coad, "),
         (("read", *out), "read does not exist; download READ to it"),
-        ((str(sheet), "--all-spots", *out), "--all-spots are of the paper's datasets"),
+        ((str(sheet), "--all-spots", *out), "--all-spots are for the paper's datasets only"),
     ):
         assert main(["benchmark", *arguments]) == 1
         said = capsys.readouterr().err

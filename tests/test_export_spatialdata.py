@@ -110,7 +110,7 @@ def test_a_cancelled_export_leaves_the_old_store(prediction: Prediction, tmp_pat
 def test_a_folder_of_something_else_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("keep")
-    with pytest.raises(UserError, match="no Zarr store"):
+    with pytest.raises(UserError, match="not a Zarr store"):
         finish(to_spatialdata(prediction, tmp_path / "notes"))
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 

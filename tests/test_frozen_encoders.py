@@ -170,7 +170,7 @@ def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
     first = finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
     facts = describe(out).facts
     assert facts["model"] == "linear heads on Small ViT, frozen, trained on histology (CC-BY-NC-ND-4.0)"
-    assert facts["asked with"].startswith("32 and 64 µm around the spot")
+    assert facts["query"].startswith("32 and 64 µm around the spot")
     assert str(weights) in facts["weights of the encoder"]
 
     content = weights.read_bytes()

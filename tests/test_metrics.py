@@ -170,6 +170,7 @@ class FakePrediction:
         self.totals = np.random.default_rng(1).integers(500, 5000, len(measured))
         self.xy = grid(16)[: len(measured)]
         self.variable_genes: frozenset[str] = frozenset()
+        self.expected = None
 
     def measured(self, genes: list[str]) -> Any:
         return sparse.csr_matrix(np.column_stack([self._measured[gene] for gene in genes]))

@@ -103,7 +103,7 @@ def test_the_title_s_tip_has_what_the_title_leaves_out(session: Session, predict
     session.set_scores(score(prediction))
     row = score(prediction).table.loc["GENE7"]
     assert f"Spearman's: {row.spearman:z.2f}." in session.shown.tip
-    assert f"are taken out: {row.partial_pcc:z.2f}." in session.shown.tip
+    assert f"sequencing depth removed: {row.partial_pcc:z.2f}." in session.shown.tip
     assert "not another section or patient" in session.shown.tip
 
 

@@ -142,15 +142,15 @@ def cancel(job: Make, folder: Path, times: int, yields: int, rng: random.Random)
         place = folder / str(turn)
         place.mkdir(parents=True)
         os.environ["CMRCNET_CACHE"] = str(place / "cache")
-        steps = job(place)
+        steps, before = job(place), set(threading.enumerate())
         for _ in range(rng.randint(1, max(1, yields))):
             if next(steps, None) is None:
                 break
         begun = time.perf_counter()
         steps.close()
         closing.append(time.perf_counter() - begun)
-        for thread in threading.enumerate():  # which nobody waits for elsewhere
-            if thread is not threading.current_thread():
+        for thread in set(threading.enumerate()) - before:  # which nobody waits for elsewhere
+            if not thread.name.startswith("asyncio"):  # zarr's, which wait for work without end
                 thread.join(30)
         for path in filter(Path.is_file, sorted(place.rglob("*"))):
             name = path.relative_to(place).as_posix()
