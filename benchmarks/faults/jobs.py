@@ -137,7 +137,8 @@ def _replace_checkpoint(epochs: int, folder: Path) -> int:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
     loaded = Checkpoint.load(folder / "m.cmrcnet")
-    replace(loaded, card=replace(loaded.card, epochs=epochs)).save(folder / "again.cmrcnet")
+    changed = Checkpoint(replace(loaded.card, epochs=epochs), loaded.model, loaded.bank)
+    changed.save(folder / "again.cmrcnet")
     return 0
 
 
