@@ -259,6 +259,15 @@ def test_what_a_killed_download_left_is_removed_once_it_is_old(site: Site, cache
     assert recent.exists()  # another window may be writing it
 
 
+def test_an_archive_that_a_kill_left_after_unpacking_is_removed(site: Site, cache: Path) -> None:
+    section = section_of(site)
+    finish(download(section))
+    whole = left(cache)
+    (cache / "tumour" / "spatial.tar.gz").write_bytes(archive())
+    finish(download(section))
+    assert left(cache) == whole
+
+
 def test_the_user_is_asked_with_source_size_and_place_before_a_download(
     site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ def to_the_end(job: Callable[..., Job[T]]) -> Callable[..., T]:
 
 
 def within(what: str, job: Job[T]) -> Job[T]:
-    """Run a job, each of whose steps says of what it is a part.
+    """Run a job as a part of another; each step says which part.
 
     Parameters
     ----------

@@ -163,7 +163,7 @@ def _download_missing(section: PublicSection, folder: Path) -> Job[None]:
     )
     total = sum(sizes.values())
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_left_over(folder)
+    _remove_left_over(section, folder)
     free = shutil.disk_usage(folder).free
     if total > free:
         raise UserError(
@@ -186,7 +186,11 @@ def downloading(title: str, done: int, total: int) -> Progress:
     return Progress(f"Downloading {title}", done // unit, total // unit, name)
 
 
-def _remove_left_over(folder: Path) -> None:
+def _remove_left_over(section: PublicSection, folder: Path) -> None:
+    """Remove what a killed download left: old parts, and archives that were unpacked."""
+    for file in section.files:
+        if file.name.endswith(ARCHIVE) and _place(folder, file).exists():
+            (folder / file.name).unlink(missing_ok=True)
     for path in folder.glob(".*.part"):
         if path.is_file() and time.time() - path.stat().st_mtime > LEFT_OVER:
             path.unlink(missing_ok=True)

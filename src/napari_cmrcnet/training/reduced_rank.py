@@ -52,11 +52,7 @@ class ReducedRank:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """All that ridge regression needs to know of its spots: their number, and the sums and products of both sides.
-
-    Moments of some spots add up, and may be taken off those of all: so one pass over the expression is enough for
-    every part that is left out.
-    """
+    """All that ridge regression needs to know of its spots: their number, and the sums and products of both sides."""
 
     spots: int
     x: Array
@@ -77,20 +73,6 @@ class Moments:
             xx += a.T @ a
             xy += a.T @ b
         return cls(len(rows), x, y, xx, xy)
-
-    def __add__(self, other: "Moments") -> "Moments":
-        """Return the moments of both."""
-        pairs = zip(self._arrays, other._arrays, strict=True)
-        return Moments(self.spots + other.spots, *(one + two for one, two in pairs))
-
-    def __sub__(self, other: "Moments") -> "Moments":
-        """Return the moments without those of some of the spots."""
-        pairs = zip(self._arrays, other._arrays, strict=True)
-        return Moments(self.spots - other.spots, *(one - two for one, two in pairs))
-
-    @property
-    def _arrays(self) -> tuple[Array, ...]:
-        return self.x, self.y, self.xx, self.xy
 
 
 class Solver:

@@ -72,7 +72,7 @@ class BLEEP:
     encoder : str
         timm model.
     frozen_encoder : str
-        In its place a `FrozenEncoder`, of whose features only the heads are trained; ``""`` for none.
+        Name of a `FrozenEncoder` to use in its place; only the heads are trained then. ``""`` for none.
     dim, dropout, temperature : int, float, float
         Of the embeddings and the loss.
     epochs, batch_size, accumulate, learning_rate, weight_decay : int, int, int, float, float

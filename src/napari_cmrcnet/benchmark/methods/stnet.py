@@ -64,7 +64,7 @@ class STNet:
     encoder : str
         timm model.
     frozen_encoder : str
-        In its place a `FrozenEncoder`, of whose features the last layer is trained; ``""`` for none.
+        Name of a `FrozenEncoder` to use in its place; only the last layer is trained then. ``""`` for none.
     epochs, batch_size : int
         As published.
     optimiser : {"sgd", "adam"}
