@@ -25,6 +25,7 @@ from napari_cmrcnet.benchmark.methods.frozen_ridge import FrozenRidge
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.results import score_section
 from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.common.metrics import mean_pcc
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
@@ -111,6 +112,7 @@ def _fold(dataset: Dataset, fold: Fold, named: Mapping[str, Section], features: 
     known = fit_frozen._Training(
         np.concatenate([features[section.name][:, columns] for section in training]),
         np.concatenate([expression_of(section.spots, fold.genes).toarray() for section in training]).astype(float),
+        np.repeat(np.arange(len(training)), [len(section.spots) for section in training]),
     )
     head = fit_frozen._image_head if way.scaled else lambda fitted, _: fitted.into
     with mock.patch.object(fit_frozen, "_image_head", head):
@@ -140,7 +142,7 @@ def _scores(dataset: Dataset, fold: Fold, section: Section, predicted: NDArray[n
     tops = [result.ranked(by, TOP, "paper") for by in ("mean", "variance")]
     sets = [[genes.index(gene) for gene in top] for top in (*tops, [one for one in dataset.markers if one in genes])]
     table = result.outputs[""].table
-    return [float(np.nanmean(table[score][rows])) for score in ("pcc", "partial_pcc") for rows in sets]
+    return [mean_pcc(table[score][rows]) for score in ("pcc", "partial_pcc") for rows in sets]
 
 
 if __name__ == "__main__":

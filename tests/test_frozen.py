@@ -1,6 +1,7 @@
 """Features of a frozen encoder whose weights are installed, and the regression on them."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -442,3 +443,23 @@ def test_train_takes_it_by_default_and_a_network_from_scratch_by_its_size(
     scratch = [*("--preset", "tiny", "--epochs", "1", "--device", "cpu"), *("--batch-size", "8")]
     assert main(["train", str(sheet), "--out", str(tmp_path / "c.cmrcnet"), *scratch]) == 0
     assert Checkpoint.load(tmp_path / "c.cmrcnet").card.model.image_encoder == "conv"
+
+
+def test_the_benchmark_of_its_parts_fits_and_scores_without_each(
+    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    from benchmarks import frozen_parts
+
+    rows = [f"{one.name},{one.slide.path},{one.origin.path},P,0.5" for one in sections]
+    sheet = tmp_path / "sections.csv"
+    sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
+    monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))  # there are 32 spots to choose from
+    ways = ("the frozen variant", "the field of 112 µm alone", "components not over their deviation")
+    monkeypatch.setattr(frozen_parts, "WAYS", {title: frozen_parts.WAYS[title] for title in ways})
+    monkeypatch.setattr(sys, "argv", ["frozen_parts", str(sheet)])
+    frozen_parts.main()
+    table = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [title for title, *_ in table] == [*ways, "the regression that it comes from"]
+    assert all(-1 <= float(pcc) <= 1 for _, heg, hvg, *_ in table for pcc in (heg, hvg))
+    assert len({tuple(scores) for _, *scores in table}) > 1  # a part that is left out changes something

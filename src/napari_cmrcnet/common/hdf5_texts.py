@@ -103,7 +103,7 @@ def _dataset_texts(stream: BinaryIO, item: h5py.Dataset) -> Iterator[bytes]:
         start = item.id.get_offset()
         if start is not None:
             stream.seek(start)
-            yield stream.read(item.size * REFERENCE.itemsize)
+            yield _read(stream, item.size * REFERENCE.itemsize)
         return
     plist = item.id.get_create_plist()
     filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
@@ -115,6 +115,11 @@ def _dataset_texts(stream: BinaryIO, item: h5py.Dataset) -> Iterator[bytes]:
         used = [code for index, code in enumerate(filters) if not left_out >> index & 1]
         if set(used) <= {DEFLATE, SHUFFLE}:  # what else there is, nobody writes texts with
             yield _unpacked(content, used, size)
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    """Read so many bytes, or what the file has: Python takes the memory before it looks."""
+    return stream.read(min(size, os.fstat(stream.fileno()).st_size))
 
 
 def _unpacked(content: bytes, filters: list[int], size: int) -> bytes:
@@ -161,7 +166,7 @@ def _messages(stream: BinaryIO, base: int, address: int) -> Iterator[tuple[int, 
             continue
         seen.add(start)
         stream.seek(base + start)
-        block, place, width = stream.read(size), 0, struct.calcsize(form)
+        block, place, width = _read(stream, size), 0, struct.calcsize(form)
         while place + width <= len(block):
             kind, length, flags = struct.unpack_from(form, block, place)
             content = block[place + width : place + width + length]

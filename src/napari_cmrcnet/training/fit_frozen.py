@@ -247,7 +247,7 @@ def _scored(
     """Return, for each way to ask, the score of a part that was left out, and its spots' best similarity."""
     neighbours, similarity = _nearest(fitted, held, others, max(k for k, _ in ASKED))
     of_sections = [held.section == number for number in np.unique(held.section)]
-    # Only these genes have a say in the score, so only these are averaged: 100 a section in place of thousands.
+    # Only these genes count in the score, so only these are averaged: 100 a section in place of thousands.
     genes = np.unique([_top_genes(held.expression[here]) for here in of_sections])
     measured, known = held.expression[:, genes], others.expression[:, genes]
     found = []
