@@ -1,5 +1,7 @@
 """`info` says what a path is, in facts with units, and what is wrong with it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,15 @@ def test_slide() -> None:
     assert description.kind == "slide"
     assert description.facts["pixel size"].startswith("0.5 µm/px")
     assert description.problems == ()
+
+
+def test_slide_waits_for_no_package_that_it_does_not_need() -> None:
+    code = "import sys; from napari_cmrcnet.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "info", str(SAMPLE / "S4.tif")], capture_output=True, text=True, check=True
+    )
+    assert "0.5 µm/px" in done.stdout
+    assert not {"torch", "anndata", "pandas", "scanpy", "scipy.stats"} & set(done.stderr.split())
 
 
 def test_spots_say_that_they_are_synthetic() -> None:

@@ -100,7 +100,7 @@ def show_json(facts: Mapping[str, Any]) -> None:
 
     It is ASCII, so that every console can carry it; numbers that are not finite are null.
     """
-    from napari_cmrcnet.evaluation.report_text import plain
-
     if output.stderr:
+        from napari_cmrcnet.evaluation.report_text import plain
+
         print(json.dumps(plain(facts), indent=2, allow_nan=False))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
@@ -68,6 +67,8 @@ def spearman(measured: ArrayLike, predicted: ArrayLike) -> Array:
 
     Values are ranked as float32, in which expression is kept.
     """
+    from scipy.stats import rankdata  # takes 0.3 s, which only those who ask for ranks should wait for
+
     truth, guess = pair(measured, predicted)
     return pcc(*(rankdata(values.astype(np.float32), axis=0) for values in (truth, guess)))
 

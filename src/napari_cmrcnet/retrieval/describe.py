@@ -6,23 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.card import CARD, Card, epochs_in_words, package_versions
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.encoder_entry import fields_of
-from napari_cmrcnet.retrieval.expected import grades_in_words, over_in_words
-from napari_cmrcnet.retrieval.leaks import warnings_of
-from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.retrieval.prediction_file import is_prediction
-from napari_cmrcnet.retrieval.protocol import average_in_words
-from napari_cmrcnet.sections.formats.origin import KEY, Origin
-from napari_cmrcnet.sections.spots import is_spots, open_spots
-from napari_cmrcnet.sections.totals import least_counts, totals_of
+from napari_cmrcnet.common.suffixes import SLIDES, ends_in
 from napari_cmrcnet.slides.slide import open_slide
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.card import Card
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+
+# What only some kinds need is imported where it is described: a slide should not wait for the packages that read spots.
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,17 @@ def describe(path: str | os.PathLike[str], *, library: str = "") -> Description:
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path.")
+    if path.is_file() and ends_in(path.name, SLIDES) and not library:
+        return _slide(path)
+    return _not_by_ending(path, library)
+
+
+def _not_by_ending(path: Path, library: str) -> Description:
+    from napari_cmrcnet.common.hdf5_checks import check_hdf5
+    from napari_cmrcnet.retrieval.card import CARD
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction
+    from napari_cmrcnet.sections.spots import is_spots
+
     if path.suffix == ".cmrcnet" or (path / CARD).is_file():
         if library:
             raise UserError(f"{path} is a checkpoint, which holds no sections to choose from.", "library")
@@ -77,6 +82,9 @@ EXTRAS = ("napari", "PySide6", "PyQt6", "openslide-bin", "fastslide", "spatialda
 
 def describe_installation() -> Description:
     """Describe what is installed on this machine, as a report of a problem should."""
+    from napari_cmrcnet.common.device import choose_device
+    from napari_cmrcnet.retrieval.card import package_versions
+
     versions = package_versions()
     for name in EXTRAS:
         try:
@@ -111,6 +119,10 @@ def _slide(path: Path) -> Description:
 
 
 def _spots(path: Path, library: str) -> Description:
+    from napari_cmrcnet.sections.formats.origin import KEY, Origin
+    from napari_cmrcnet.sections.spots import open_spots
+    from napari_cmrcnet.sections.totals import least_counts, totals_of
+
     spots = open_spots(path, library=library)
     about = Origin.of(spots)
     facts = {
@@ -131,6 +143,11 @@ def _spots(path: Path, library: str) -> Description:
 
 
 def _checkpoint(path: Path) -> Description:
+    from napari_cmrcnet.retrieval.card import epochs_in_words
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.expected import grades_in_words, over_in_words
+    from napari_cmrcnet.retrieval.protocol import average_in_words
+
     checkpoint = Checkpoint.load(path)
     card, bank = checkpoint.card, checkpoint.bank
     patch = card.preprocessing.patch
@@ -172,7 +189,7 @@ def _checkpoint(path: Path) -> Description:
     return Description("checkpoint", facts, tuple(problems), values)
 
 
-def _model(card: Card) -> str:
+def _model(card: "Card") -> str:
     if card.encoder is not None:
         encoder = card.encoder.encoder
         return f"linear heads on {encoder.title}, frozen, trained on {encoder.trained_on} ({encoder.licence})"
@@ -180,16 +197,18 @@ def _model(card: Card) -> str:
     return f"{card.model.image_encoder} ({card.model.variant} variant{clip})"
 
 
-def _target(card: Card) -> str:
+def _target(card: "Card") -> str:
     target_sum = card.preprocessing.target_sum
     return "each section's median total" if isinstance(target_sum, str) else f"{target_sum:,.10g} counts a spot"
 
 
-def _totals(card: Card) -> str:
+def _totals(card: "Card") -> str:
     return ", ".join(f"{genes:,} genes ({name})" for name, genes in card.total_genes.items()) or "not known"
 
 
-def _query(card: Card) -> str:
+def _query(card: "Card") -> str:
+    from napari_cmrcnet.retrieval.encoder_entry import fields_of
+
     if card.encoder is not None:
         near, far = (f"{spec.patch_px * spec.model_mpp:g}" for spec in fields_of(card.encoder.encoder))
         return f"{near} and {far} µm around the spot, and the {near} µm of the spots around it"
@@ -200,13 +219,13 @@ def _query(card: Card) -> str:
     return " and ".join(parts)
 
 
-def _colours(card: Card) -> str:
+def _colours(card: "Card") -> str:
     if card.encoder is not None:
         return "as scanned; features are standardised in each section"
     return "normalised in each section" if card.preprocessing.colour_normalisation else "as scanned"
 
 
-def _thumbnails(checkpoint: Checkpoint) -> str:
+def _thumbnails(checkpoint: "Checkpoint") -> str:
     thumbnails = checkpoint.thumbnails
     if thumbnails is None:
         return "none: the spots behind a value cannot be shown"
@@ -215,6 +234,10 @@ def _thumbnails(checkpoint: Checkpoint) -> str:
 
 
 def _prediction(path: Path) -> Description:
+    from napari_cmrcnet.retrieval.expected import grades_in_words
+    from napari_cmrcnet.retrieval.leaks import warnings_of
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
     prediction = Prediction.load(path)
     made = prediction.provenance
     facts = {
