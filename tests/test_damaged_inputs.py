@@ -140,7 +140,7 @@ def test_a_matrix_of_10x_with_damaged_attributes(tmp_path: Path) -> None:
     place = content.index(struct.pack("<IQ", len("Visium V4 Slide"), texts))  # length, collection, number
     content[place + 12 : place + 16] = struct.pack("<I", 2**31)
     written(tmp_path, files | {name: bytes(content)})
-    with pytest.raises(UserError, match="is not a readable count matrix of Space Ranger"):
+    with pytest.raises(UserError, match="is not a readable count matrix of 10x Genomics"):
         open_spots(tmp_path)
 
 

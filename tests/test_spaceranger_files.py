@@ -211,7 +211,7 @@ def test_a_hostile_matrix_market_is_refused(outs: Path, text: str, said: str) ->
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"experiment.xenium": "{}"}, "is the output of Xenium"),
+        ({"transcripts.parquet": ""}, "is a part of Xenium's output"),
         ({"S1_exprMat_file.csv": ""}, "is the output of CosMx"),
         ({"cell_by_gene.csv": ""}, "is the output of MERSCOPE"),
         ({".zattrs": '{"spatialdata_attrs": {}}'}, "is a SpatialData store"),

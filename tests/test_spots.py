@@ -37,7 +37,7 @@ def saved(spots: AnnData, path: Path) -> Path:
     return path
 
 
-def write_10x_h5(path: Path, genes=GENES, counts=COUNTS, barcodes=BARCODES, **attributes) -> None:
+def write_10x_h5(path: Path, genes=GENES, counts=COUNTS, barcodes=BARCODES, types=None, **attributes) -> None:
     matrix = sparse.csr_matrix(counts)
     with h5py.File(path, "w") as file:
         file.attrs.update(attributes)
@@ -48,7 +48,7 @@ def write_10x_h5(path: Path, genes=GENES, counts=COUNTS, barcodes=BARCODES, **at
         features = group.create_group("features")
         features["id"] = np.array([f"ENSG{number}" for number in range(len(genes))], dtype="S")
         features["name"] = np.array(genes, dtype="S")
-        features["feature_type"] = np.array(["Gene Expression"] * len(genes), dtype="S")
+        features["feature_type"] = np.array(types or ["Gene Expression"] * len(genes), dtype="S")
         features["genome"] = np.array(["GRCh38"] * len(genes), dtype="S")
 
 

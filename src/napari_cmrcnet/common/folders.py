@@ -5,14 +5,13 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import cannot_read
 from napari_cmrcnet.common.spaceranger_files import holds_output
+from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
 _SHOWN = 4  # names in a sentence
 _CELLS = "bin its transcripts to spots, and give those as h5ad with obsm['spatial'] in pixels of the slide"
 
 # A file that only its output has, and what that is.
 _PLATFORMS = (
-    ("experiment.xenium", "the output of Xenium"),
-    ("transcripts.parquet", "the output of Xenium"),
     ("*_exprMat_file.csv*", "the output of CosMx"),
     ("cell_by_gene.csv*", "the output of MERSCOPE"),
 )
@@ -29,7 +28,7 @@ def known_folder(path: Path) -> str | None:
     if not path.is_dir():
         return None
     try:
-        found = next((said for look in (_zarr, _platform, _output, _several) if (said := look(path))), None)
+        found = next((said for look in (_zarr, _xenium, _platform, _output, _several) if (said := look(path))), None)
     except OSError as error:
         raise cannot_read(path, error, "") from error
     return found and f"{path} {found}."
@@ -41,6 +40,14 @@ def unknown_folder(path: Path) -> str:
     if not names:
         return f"{path} is an empty folder; give the slide or the spots."
     return f"{path} is neither a DICOM slide nor an output of Space Ranger (it holds {_some(names)}); give one of them."
+
+
+def _xenium(path: Path) -> str | None:
+    if is_bundle(path):
+        return "is an output of Xenium; give it as the spots, and the H&E image as the slide"
+    if not (path / "transcripts.parquet").is_file():
+        return None
+    return f"is a part of Xenium's output, without {MANIFEST}; copy all files of that output into one folder"
 
 
 def _zarr(path: Path) -> str | None:

@@ -12,7 +12,7 @@ SLIDES = (
 )  # fmt: skip
 NAPARI_READS = (".png", ".jpg", ".jpeg")
 """Pictures that napari opens itself unless it is told otherwise; a slide among them is chosen in the Predict panel."""
-SPOTS = (".h5ad", ".h5", ".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".json", ".mtx", ".mtx.gz")
+SPOTS = (".h5ad", ".h5", ".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".json", ".mtx", ".mtx.gz", ".xenium")
 PREDICTIONS = (".h5ad",)
 REGIONS = (".geojson", ".geojson.gz")
 

@@ -127,15 +127,15 @@ def _spots(path: Path, library: str) -> Description:
     about = Origin.of(spots)
     facts = {
         "source": about.source,
-        "spots": f"{spots.n_obs:,}",
+        f"{about.unit}s": f"{spots.n_obs:,}",
         "genes": f"{spots.n_vars:,}" if spots.X is not None else "none: positions only",
         "platform": about.platform or "unknown",
         "lattice pitch": f"{about.pitch_px:.1f} px" if about.pitch_px else "none found",
     }
     if spots.X is not None:
         totals, least = totals_of(spots), least_counts(spots.n_vars)
-        facts["counts per spot"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
-        facts["not scored"] = f"{(totals < least).sum()} spots with fewer than {least} counts"
+        facts[f"counts per {about.unit}"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
+        facts["not scored"] = f"{(totals < least).sum()} {about.unit}s with fewer than {least} counts"
     if about.synthetic:
         facts["synthetic"] = "yes: simulated, not measured"
     values = {"spots": spots.n_obs, "genes": spots.n_vars, **spots.uns[KEY]}

@@ -13,16 +13,20 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.folders import known_folder
 from napari_cmrcnet.common.spaceranger_files import find_output, is_picture
+from napari_cmrcnet.common.xenium_files import find_bundle
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.h5ad import read_plain
 from napari_cmrcnet.sections.formats.hest import is_hest, read_hest
 from napari_cmrcnet.sections.formats.legacy_st import find_pair, read_legacy_st
 from napari_cmrcnet.sections.formats.origin import Origin, Reader
 from napari_cmrcnet.sections.formats.spaceranger import read_spaceranger
+from napari_cmrcnet.sections.formats.xenium import read_xenium
 from napari_cmrcnet.sections.gene_table import clean_genes
 from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 
-SUPPORTED = "an .h5ad file, a Space Ranger output, or first-generation ST counts with their *_selection.tsv"
+SUPPORTED = (
+    "an .h5ad file, an output of Space Ranger or Xenium, or first-generation ST counts with their *_selection.tsv"
+)
 
 
 def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str = "") -> AnnData:
@@ -31,8 +35,8 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
     Parameters
     ----------
     path : path
-        h5ad (scanpy/squidpy convention, HEST), a Space Ranger output (version 1 to Visium HD; its folder or any file
-        in it), or first-generation ST (folder or counts file with its ``*_selection.tsv``).
+        h5ad (scanpy/squidpy convention, HEST), an output of Space Ranger (version 1 to Visium HD) or of Xenium (its
+        folder or any file in it), or first-generation ST (folder or counts file with its ``*_selection.tsv``).
     min_umi : int
         Spots with fewer counts are dropped. 0 keeps all.
     library : str
@@ -79,6 +83,8 @@ def is_spots(path: str | os.PathLike[str]) -> bool:
 def _known_reader(path: Path) -> Reader | None:
     if path.suffix.lower() == ".h5ad" and not path.is_dir():
         return read_hest if is_hest(path) else read_plain
+    if find_bundle(path) is not None:
+        return read_xenium
     if find_output(path) is not None:
         return read_spaceranger
     return read_legacy_st if find_pair(path) is not None else None

@@ -199,7 +199,8 @@ class PredictPanel(QWidget):
         self.spots = PathRow(
             "spots",
             (dialog_filter("Spots", SPOTS), dialogs.FOLDER),
-            "An .h5ad file, a Space Ranger output (its folder or any file in it), or first-generation ST counts.",
+            "An .h5ad file, an output of Space Ranger or Xenium (its folder or any file in it), or first-generation ST "
+            "counts.",
         )
         self.library = SectionChoice()
         self.from_file = QRadioButton("from a file")

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anndata import AnnData
 
 KEY = "cmrcnet"  # of our entry in ``uns``
+Unit = Literal["spot", "bin", "cell"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Origin:
         What was opened.
     platform : str
         ``"Visium"``, ``"ST"``, ``"Visium HD"``, ``"Xenium"``, or ``""`` where it is not known.
+    unit : {"spot", "bin", "cell"}
+        What was measured one by one.
     pitch_um : float
         Distance between neighbouring spots in µm, centre to centre; 0 where it is not known.
     given_mpp : float
@@ -46,6 +49,7 @@ class Origin:
     source: str
     path: Path
     platform: str = ""
+    unit: Unit = "spot"
     pitch_um: float = 0.0
     given_mpp: float = 0.0
     given_mpp_source: str = ""

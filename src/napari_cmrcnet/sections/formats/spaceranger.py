@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.spaceranger_files import Output, find_output
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
@@ -52,7 +53,7 @@ def read_positions(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_columns(path, {"barcode": str, **_COLUMNS})
         else:
             with open_text(path) as stream:
                 header = b"in_tissue" in stream.readline()
@@ -62,6 +63,8 @@ def read_positions(path: Path) -> pd.DataFrame:
                     stream, header=0 if header else None, names=names, encoding="utf-8-sig", index_col=False
                 )
         table = table.set_index("barcode")[list(_COLUMNS)].astype(_COLUMNS)
+    except UserError:
+        raise
     except Exception as error:  # pandas and pyarrow raise whatever the damaged part meets
         no_table = (
             f"{path} is not a table of spot positions (barcode, {', '.join(_COLUMNS)}); take it from Space Ranger."
@@ -112,6 +115,7 @@ def _origin(path: Path, output: Output, attributes: dict[str, Any], scalefactors
         source=f"Space Ranger {version}",
         path=path,
         platform="Visium HD" if hd else platform_of(str(attributes.get("chemistry_description", ""))) or "Visium",
+        unit="bin" if hd else "spot",
         pitch_um=bin_um if hd else 0.0,
         given_mpp=mpp,
         given_mpp_source="Visium HD microns_per_pixel" if mpp else "",

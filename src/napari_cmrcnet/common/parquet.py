@@ -1,0 +1,69 @@
+"""Parquet tables from outside: what they claim is compared with the file, and only the columns asked for are read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import size_text
+
+MAX_EXPANSION = 2000  # bytes of all columns for one in the file, as of HDF5
+SMALL = 2**24  # bytes that need no such check
+SMALL_ROWS = 2**20
+LONGEST_NAME = 2**12  # letters of a name; a dictionary repeats one for each of its rows
+
+
+def read_columns(path: Path, wanted: Mapping[str, type], optional: Mapping[str, type] | None = None) -> pd.DataFrame:
+    """Read columns of a table.
+
+    Parameters
+    ----------
+    path : Path
+        The parquet file.
+    wanted : mapping of str to type
+        The columns that are needed, and what they are read as: str, int or float.
+    optional : mapping of str to type, optional
+        Those that are read where they are there.
+
+    Raises
+    ------
+    UserError
+        If the file claims more than it can hold.
+    Exception
+        Whatever pyarrow raises at a damaged file, KeyError where a column is missing: the caller says what the file is.
+    """
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        about = file.metadata
+        size = path.stat().st_size
+        claimed = sum(about.row_group(index).total_byte_size for index in range(about.num_row_groups))
+        if claimed > max(SMALL, MAX_EXPANSION * size) or about.num_rows > max(SMALL_ROWS, size):
+            raise UserError(
+                f"{path} claims {about.num_rows:,} rows of {size_text(claimed)}, more than it can hold; copy it again."
+            )
+        present = set(file.schema_arrow.names)
+    if missing := [name for name in wanted if name not in present]:
+        raise KeyError(missing[0])
+    kinds = {**wanted, **{name: kind for name, kind in (optional or {}).items() if name in present}}
+    texts = [name for name, kind in kinds.items() if kind is str]
+    table = parquet.read_table(path, columns=list(kinds), read_dictionary=texts)
+    return pd.DataFrame({name: _values(path, table.column(name), kind) for name, kind in kinds.items()})
+
+
+def _values(path: Path, column: Any, kind: type) -> Any:
+    """Return a column as texts or numbers; identifiers of older writers are bytes, or whole numbers."""
+    import pyarrow
+    from pyarrow import compute
+
+    if kind is not str:
+        return column.to_numpy().astype(kind)
+    if pyarrow.types.is_dictionary(column.type):
+        for chunk in column.chunks:
+            longest = compute.max(compute.binary_length(chunk.dictionary)).as_py() or 0
+            if longest > LONGEST_NAME:
+                raise UserError(f"{path} holds a name of {longest:,} letters; copy it again.")
+        column = column.cast(column.type.value_type)
+    return pd.Series(column.cast(pyarrow.string()).to_pylist(), dtype=object)
