@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file, is_there
 from napari_cmrcnet.common.text import read_text
-from napari_cmrcnet.sections.section import Section, open_section
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
 
 COLUMNS = ("section", "slide", "spots", "patient")
 PIXEL_SIZE, LIBRARY = "mpp", "library"  # columns that may be left out
@@ -48,8 +50,10 @@ class SheetRow:
     mpp: float | None = None
     library: str = ""
 
-    def open(self, **kwargs: Any) -> Section:
+    def open(self, **kwargs: Any) -> "Section":
         """Open the section; keyword arguments go to `open_section`."""
+        from napari_cmrcnet.sections.section import open_section  # a window that asks where files are must not wait
+
         return open_section(
             self.slide,
             self.spots,
