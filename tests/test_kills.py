@@ -1,5 +1,6 @@
 """What kills jobs, and cancels them, sees what is left: a short part of `benchmarks.faults.kills` and `.cancels`."""
 
+import random
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
 from benchmarks.faults import cancels  # noqa: E402
 from benchmarks.faults.whole import whole  # noqa: E402
+
+from napari_cmrcnet.common.progress import Job, Progress  # noqa: E402
 
 UNIX = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None,
@@ -63,8 +66,39 @@ def test_a_cancelled_export_leaves_nothing(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setenv("CMRCNET_CACHE", "")  # it sets its own
     cancels.main(["4", "--jobs", "CSV", "h5ad"])
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith(("| CSV", "| h5ad"))]
-    assert [line[-1] for line in lines] == ["0 |", "0 |"]
+    assert [line[-2] for line in lines] == ["0", "0"]
     assert all(int(line[1]) >= 2 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "yields", "left"),
+    [
+        ("", "whole\n", 9, False),  # it had ended: its result is what was wanted
+        ("", "cut", 9, True),
+        ("whole\n", "", 2, True),  # closed, and a result is there
+    ],
+)
+def test_a_result_is_left_only_by_a_job_that_was_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, yields: int, left: bool
+) -> None:
+    """A job of two yields writes before them or after them; it is closed four times."""
+    monkeypatch.setenv("CMRCNET_CACHE", "")  # it sets its own
+
+    def job(folder: Path) -> Job[None]:
+        for text in (before, after):
+            if text:
+                (folder / "a.txt").write_text(text)
+            else:
+                yield Progress("Working", 0, 1)
+
+    def twice(folder: Path) -> Job[None]:
+        yield Progress("Beginning", 0, 1)
+        yield from job(folder)
+
+    found = cancels.cancel(twice, tmp_path, 4, yields, random.Random("1"))
+    assert len(found.closing) == 4
+    assert (found.ended > 0) == (yields > 2)
+    assert bool(found.left) == left
 
 
 @pytest.mark.parametrize(

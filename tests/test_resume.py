@@ -83,6 +83,14 @@ def test_stopped_at_each_batch(sections: Sequence[Section], uninterrupted: dict[
         assert content(out) == uninterrupted
 
 
+def test_closed_at_any_yield_there_is_no_checkpoint(sections: Sequence[Section], tmp_path: Path) -> None:
+    """What is cancelled at its last yield has not succeeded, so that nothing says both."""
+    out, there = tmp_path / "m.cmrcnet", []
+    finish(fit(sections, settings(epochs=1), out), lambda _: there.append(out.exists()))
+    assert out.exists()
+    assert not any(there)
+
+
 @pytest.mark.parametrize("step", ["save_tensors", "write_log", "plot_losses"])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_stopped_between_two_files(

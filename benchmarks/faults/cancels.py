@@ -3,10 +3,12 @@
 usage: python -m benchmarks.faults.cancels [N] [--seed S] [--jobs NAME …]
 
 Each job runs once to its end, on the sample (S4 and its checkpoint) where it can, for the time between its yields. Then
-the jobs run on two sections of 16 spots, N times in all (60 if not given), to a yield drawn at random, where they are
-closed as Cancel and Ctrl-C do. After each, no file is there that was not before. Only what is meant to be gone on with
-(a training, the finished slides of a sheet) may be there, whole. Ends with status 1 where that is not so; a pause of
-more than 200 ms of computing between two yields is counted and is no error.
+the jobs run on two sections of 16 spots, to a yield drawn at random, where they are closed as Cancel and Ctrl-C do,
+until N were closed in all (60 if not given). After each, no file is there that was not before. Only what is meant to be
+gone on with (a training, the finished slides of a sheet) may be there, whole. A job may end before that yield, since it
+makes more yields where the machine is busy: it is counted apart, its result must be whole, and it runs again to an
+earlier yield. Ends with status 1 where that is not so; a pause of more than 200 ms of computing between two yields is
+counted and is no error.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +57,14 @@ class Timed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Seconds from each yield at which a job was closed to its end, and what was left and must not be."""
+    """Seconds from each yield at which a job was closed to its end, and what was left and must not be.
+
+    Jobs that had ended before they could be closed are counted apart; what they wrote is left only if it is not whole.
+    """
 
     closing: list[float]
     left: list[str]
+    ended: int
 
 
 class Inputs:
@@ -136,27 +143,36 @@ def time_yields(job: Make, folder: Path) -> Timed:
 
 
 def cancel(job: Make, folder: Path, times: int, yields: int, rng: random.Random) -> Cancelled:
-    """Run a job to some of its yields."""
-    closing, left = [], []
-    for turn in range(times):
-        place = folder / str(turn)
+    """Run a job to some of its yields, until it was closed so many times."""
+    closing: list[float] = []
+    left, ended = [], 0
+    while len(closing) < times:
+        place = folder / f"{len(closing)} {ended}"
         place.mkdir(parents=True)
         os.environ["CMRCNET_CACHE"] = str(place / "cache")
-        steps, before = job(place), set(threading.enumerate())
-        for _ in range(rng.randint(1, max(1, yields))):
-            if next(steps, None) is None:
-                break
-        begun = time.perf_counter()
-        steps.close()
-        closing.append(time.perf_counter() - begun)
+        steps, before, at = job(place), set(threading.enumerate()), rng.randint(1, yields)
+        made = sum(1 for _ in islice(steps, at))
+        if made == at:
+            begun = time.perf_counter()
+            steps.close()
+            closing.append(time.perf_counter() - begun)
+        else:
+            ended, yields = ended + 1, max(1, made)
         for thread in set(threading.enumerate()) - before:  # which nobody waits for elsewhere
             if not thread.name.startswith("asyncio"):  # zarr's, which wait for work without end
                 thread.join(30)
-        for path in filter(Path.is_file, sorted(place.rglob("*"))):
-            name = path.relative_to(place).as_posix()
-            if not name.startswith(GOES_ON) or path.suffix == ".part" or whole(name, path.read_bytes()):
-                left.append(name)
-    return Cancelled(closing, left)
+        left += leftovers(place, ended=made < at)
+    return Cancelled(closing, left, ended)
+
+
+def leftovers(place: Path, ended: bool) -> list[str]:
+    """Name the files that must not be where a job was closed, or where it had ended."""
+    files = {path.relative_to(place).as_posix(): path for path in sorted(place.rglob("*")) if path.is_file()}
+    return [
+        name
+        for name, path in files.items()
+        if not (ended or name.startswith(GOES_ON)) or path.suffix == ".part" or whole(name, path.read_bytes())
+    ]
 
 
 def shares(small: Mapping[str, Timed], total: int) -> dict[str, int]:
@@ -192,16 +208,18 @@ def _main(folder: Path, options: argparse.Namespace) -> bool:
     timed = {name: time_yields(sample.get(name, small[name]), folder / "timed" / name) for name in names}
     short = {name: time_yields(small[name], folder / "short" / name) for name in names}
     every, closing, failed = [], [], False
-    print("| job | yields | longest pause | pauses over 200 ms | cancelled | to clean up, longest | left |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| job | yields | longest pause | pauses over 200 ms | cancelled | to clean up, longest | left | ended before |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, times in shares(short, options.number).items():
         rng = random.Random(f"{options.seed} {name}")
-        found = cancel(small[name], folder / "cancelled" / name, times, len(short[name].pauses) - 1, rng)
+        found = cancel(small[name], folder / "cancelled" / name, times, max(1, len(short[name].pauses) - 1), rng)
         longest, step = max(timed[name].pauses)
         seconds = [pause for pause, _ in timed[name].pauses]
         late = sum(pause > GOAL_S for pause in seconds)
         cells = (name, len(seconds) - 1, f"{1e3 * longest:.0f} ms ({step})", f"{late} of {len(seconds)}", times)
-        cells = (*cells, f"{1e3 * max(found.closing):.0f} ms", len(found.left))
+        cells = (*cells, f"{1e3 * max(found.closing):.0f} ms", len(found.left), found.ended)
         print("|", " | ".join(map(str, cells)), "|", flush=True)
         every += seconds
         closing += found.closing

@@ -210,7 +210,6 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
     trained = yield from checkpoint(weights, best)
     yield Progress("Saving the checkpoint", 0, 1)
     trained.save(run.out)
-    yield Progress("Saving the checkpoint", 1, 1)
 
 
 def _card(work: _Work, epoch: int) -> Card:
