@@ -1,4 +1,4 @@
-"""The Plots panel: four plots that follow gene, selection, scores and theme, through the panel's own controls."""
+"""The Plots panel: five plots that follow gene, selection, scores and theme, through the panel's own controls."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ from one_prediction import Known
 
 pytestmark = pytest.mark.qt
 
-SPOTS, SETS, MOMENTS, CORRELATION = range(4)
+SPOTS, SETS, MOMENTS, CORRELATION, MAPS = range(5)
 WAIT = 60_000  # ms: the machine may be busy
 
 
@@ -120,13 +120,13 @@ def filled(window: Window, predicted: Prediction, scores: Scores) -> Window:
 
 
 def test_every_plot_names_section_and_patient(filled: Window, known: dict[str, Known], scores: Scores) -> None:
-    texts = {which: filled.choose(which).plot.figure.texts for which in range(4)}
+    texts = {which: filled.choose(which).plot.figure.texts for which in range(5)}
     assert all("C, patient P3" in [text.get_text() for text in found] for found in texts.values())
     other = copy(known["C"].prediction)
     other.provenance = replace(other.provenance, patient="P$4")
     filled.session.set_prediction(other)
     filled.session.set_scores(scores)
-    for which in range(4):
+    for which in range(5):
         named = [text for text in filled.choose(which).plot.figure.texts if "patient" in text.get_text()]
         assert [text.get_text() for text in named] == ["C, patient P$4"]
         assert named[0].get_color() == filled.panel.canvases[filled.panel.view].plot.style.foreground
@@ -307,8 +307,37 @@ def test_many_genes_are_correlated_beside_the_window_and_can_be_cancelled(
     assert len(filled.panel.canvases[filled.panel.view].plot.result.genes) == 12
 
 
+def test_maps_of_a_panel_and_a_click_shows_the_gene(filled: Window, predicted: Prediction) -> None:
+    filled.session.add_panel(Panel("mine", ("GENE1", "GENE2", "GENE5", "GENE7")))
+    canvas = filled.choose(MAPS)
+    choice = filled.panel.view.choice
+    assert choice.currentText() == "two genes"  # the prediction's own
+    choice.setCurrentText("mine")
+    choice.activated.emit(choice.currentIndex())
+    filled.settle()
+    plot = canvas.plot
+    assert [gene.name for gene in plot.genes] == ["GENE1", "GENE2", "GENE5", "GENE7"]
+    np.testing.assert_array_equal(plot.genes[3].maps["predicted"], predicted.gene("GENE7"))
+    filled.session.show("GENE1")
+    axes = plot.axes
+    (place,) = [number for number, axis in enumerate(axes) if plot.map_at(axis) == ("GENE7", "predicted")]
+    filled.click(canvas, *predicted.xy.mean(axis=0), axis=place)
+    assert filled.session.shown is not None
+    assert filled.session.shown.name == "GENE7"
+    assert plot.axes is axes  # nothing was drawn again but the title's colour
+    accent = [axis for axis in axes if axis.get_title() and axis.title.get_color() == plot.style.accent]
+    assert [plot.map_at(axis) for axis in accent] == [("GENE7", "measured")]
+    assert filled.panel.view.tip(plot, axes[place], (0, 0)) == "GENE7, predicted"
+    filled.session.set_display(colormap="magma")
+    filled.settle()
+    assert plot.axes is not axes
+    choice.setCurrentText("PSC")
+    choice.activated.emit(choice.currentIndex())
+    assert "none of the genes of PSC" in filled.panel.empty.text()
+
+
 def test_all_plots_take_the_theme(filled: Window) -> None:
-    canvases = [filled.choose(which) for which in range(4)]
+    canvases = [filled.choose(which) for which in range(5)]
     for theme in ("light", "dark"):
         filled.viewer.theme = theme
         style = style_of(filled.viewer)
@@ -322,7 +351,7 @@ def test_all_plots_take_the_theme(filled: Window) -> None:
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_each_plot_is_saved_on_white(filled: Window, ending: str, tmp_path: Path, save_dialog: SaveDialog) -> None:
-    for which in range(4):
+    for which in range(5):
         canvas = filled.choose(which)
         save_dialog.answer = tmp_path / "pictures" / f"{which + 1}.{ending}"
         filled.qtbot.mouseClick(filled.panel.save_button, Qt.MouseButton.LeftButton)
@@ -332,11 +361,12 @@ def test_each_plot_is_saved_on_white(filled: Window, ending: str, tmp_path: Path
         assert canvas.plot.style == style_of(filled.viewer)  # the window's own is as it was
     asked = save_dialog.proposed
     assert asked[0].name == f"C_{filled.session.shown.name}_predicted_against_measured.png"  # type: ignore[union-attr]
+    assert save_dialog.proposed[-1].name == "C_two_genes_maps_of_a_panel.png"
     assert asked[1].parent == tmp_path / "pictures"  # where the last one went
     if ending == "png":
         from matplotlib.image import imread
 
-        for which in range(4):
+        for which in range(5):
             assert (imread(tmp_path / "pictures" / f"{which + 1}.png")[0, 0, :3] == 1).all()
 
 
@@ -356,7 +386,7 @@ def test_a_picture_that_cannot_be_saved_is_one_sentence(
 @pytest.mark.parametrize("width", [380, 900])
 def test_the_panel_fits_and_plots_keep_a_height(filled: Window, width: int) -> None:
     filled.panel.resize(width, 500)
-    for which in range(4):
+    for which in range(5):
         canvas = filled.choose(which)
         assert filled.panel.minimumSizeHint().width() <= 380
         assert canvas.canvas.height() >= 270

@@ -95,7 +95,7 @@ def gene_map(
 
     both = predicted if measured is None else np.concatenate([measured, predicted])
     limits = limits or colour_limits(both, unit=unit)
-    left, right, top, bottom = _frame(ground)
+    left, right, top, bottom = frame(ground)
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels += [("measured", measured)] if measured is not None else []
     panels += [("predicted", predicted)]
@@ -107,7 +107,7 @@ def gene_map(
         spots = _draw_panel(axis, ground, name, values, limits, colours)
         drawn += [spots] if spots is not None else []
     if ground.mpp is not None:
-        _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
+        draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
     _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{figure_text(gene)}, {unit}", both)
     second_line = f"\n{figure_text(subtitle)}" if subtitle else ""
     name = figure_gene(gene) if unit == UNIT else figure_text(gene)
@@ -154,7 +154,7 @@ def method_maps(
     for method, (values, pcc) in predicted.items():
         score = score_line(True, pcc, flat=hardly_varies(values))
         panels.append((f"{figure_text(method)}\n{in_lines(score, 30)}", values))
-    left, right, top, bottom = _frame(ground)
+    left, right, top, bottom = frame(ground)
     rows = -(-len(panels) // 5)
     columns = -(-len(panels) // rows)
     height = float(np.clip(3.1 * (bottom - top) / (right - left), 1.8, 6.0))
@@ -165,7 +165,7 @@ def method_maps(
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     if ground.mpp is not None:
-        _draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
+        draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
     _draw_colour_bar(spots, list(axes), f"{figure_text(gene)}, {UNIT}", everything)
     figure.suptitle(f"{figure_gene(gene)}   {figure_text(subtitle)}", fontsize=12)
     return figure
@@ -173,7 +173,7 @@ def method_maps(
 
 def _draw_panel(axis: "Axes", ground: Ground, name: str, values: Array | None, limits: Limits, colours: str) -> Any:
     """Draw the slide, or spots over it; returns the spots."""
-    left, right, top, bottom = _frame(ground)
+    left, right, top, bottom = frame(ground)
     _draw_slide(axis, ground, pale=values is not None)
     spots = None if values is None else _draw_spots(axis, ground, values, *limits, colours)
     axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
@@ -198,7 +198,7 @@ def _beyond(values: Array, low: float, high: float) -> str:
     return ends[bool((values < low).any()), bool((values > high).any())]
 
 
-def _frame(ground: Ground) -> tuple[float, float, float, float]:
+def frame(ground: Ground) -> tuple[float, float, float, float]:
     """Return left, right, top, bottom of the picture in pixels: all spots with a margin, on the slide."""
     margin = 1.5 * ground.diameter + 0.02 * np.ptp(ground.xy, axis=0).max()
     (left, top), (right, bottom) = ground.xy.min(axis=0) - margin, ground.xy.max(axis=0) + margin
@@ -232,14 +232,16 @@ def _draw_spots(axis: "Axes", ground: Ground, values: Array, low: float, high: f
     return spots
 
 
-def _draw_scale_bar(axis: "Axes", left: float, right: float, top: float, bottom: float, mpp: float) -> None:
-    """Draw a bar of a round length, about a fifth of the picture, below the tissue."""
+def draw_scale_bar(
+    axis: "Axes", left: float, right: float, top: float, bottom: float, mpp: float, size: float = 9
+) -> None:
+    """Draw a bar of a round length, about a fifth of the picture, below the tissue; its text has a size in points."""
     target = 0.22 * (right - left) * mpp
     power = 10.0 ** np.floor(np.log10(target))
     length = max(step * power for step in (1, 2, 5) if step * power <= target)
     x, y = left + 0.04 * (right - left), bottom - 0.03 * (bottom - top)
     label = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
-    axis.plot([x, x + length / mpp], [y, y], color="black", linewidth=3, solid_capstyle="butt", zorder=5)
+    axis.plot([x, x + length / mpp], [y, y], color="black", linewidth=size / 3, solid_capstyle="butt", zorder=5)
     halo = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
     offset = 0.018 * (bottom - top)
-    axis.text(x + length / mpp / 2, y - offset, label, ha="center", va="bottom", fontsize=9, bbox=halo, zorder=5)
+    axis.text(x + length / mpp / 2, y - offset, label, ha="center", va="bottom", fontsize=size, bbox=halo, zorder=5)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.slides.slide import Slide
 
 _THUMBNAIL_PX = 1600
 RESEARCH_USE = "For research use only: a prediction is not a measurement and not a diagnosis."
@@ -198,6 +199,12 @@ def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> G
     return Ground(prediction.xy, prediction.spot_diameter, prediction.provenance.mpp or None, image, downsample)
 
 
+def ground_on(prediction: "Prediction", slide: "Slide | None") -> Ground:
+    """Return where a prediction's spots lie, with a slide that is open, or none."""
+    image, downsample = (None, 1.0) if slide is None else _reduced(slide)
+    return Ground(prediction.xy, prediction.spot_diameter, prediction.provenance.mpp or None, image, downsample)
+
+
 def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
     """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
     from napari_cmrcnet.slides.slide import open_slide
@@ -206,7 +213,11 @@ def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
         return None, 1.0
     try:
         with open_slide(path) as slide:
-            image = slide.thumbnail(_THUMBNAIL_PX)
-            return image, slide.shape[1] / image.shape[1]
+            return _reduced(slide)
     except UserError:
         return None, 1.0
+
+
+def _reduced(slide: "Slide") -> tuple[NDArray[np.uint8], float]:
+    image = slide.thumbnail(_THUMBNAIL_PX)
+    return image, slide.shape[1] / image.shape[1]

@@ -9,22 +9,25 @@ from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
+from napari_cmrcnet.evaluation.panel_figure import draw_panel
 from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
+from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.score_filter import spots_in_words
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 _BEST = 4  # maps of the best predicted genes
-_MARKERS = 12  # at most, of a large panel
+_MARKERS = MOST  # at most, of a large panel
 
 
 def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str, progress: Progress) -> Job[list[Path]]:
-    """Draw a section's maps and its scatter plot.
+    """Draw a section's maps and its scatter plot, and the markers in one figure, as PNG and PDF.
 
     Maps are of the best predicted genes and of the markers; under each stands what must be known of the prediction.
 
@@ -61,6 +64,11 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
         title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored))}"
         figure = partial(scatter, shown, measured, predicted, list(scored.table.pcc[shown]), title)
         files.append((yield from draw_picture(figure, out / f"{name}_scatter.png", progress)))
+    if markers:
+        panel = Panel(scored.panel, tuple(markers))
+        for kind in ("png", "pdf"):
+            figure = draw_panel(prediction, ground, panel)
+            files.append((yield from draw_picture(figure, out / f"{name}_markers.{kind}", progress)))
     return files
 
 

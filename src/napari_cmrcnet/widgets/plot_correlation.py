@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox
-
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.gene_set_choice import GeneSet, GeneSetChoice
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.plot_views import PlotView, no_scores
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation
 
 _AT_ONCE = 60  # genes whose correlations take less than a second
-_SCORED = ("HEG", "HVG")  # sets that come from the scores
-
-Key = tuple[str, tuple[str, ...]]
 
 
 class CorrelationView(PlotView):
@@ -37,37 +33,23 @@ class CorrelationView(PlotView):
         Called when the plot is to be drawn again.
     """
 
+    choice: GeneSetChoice
     title = "Gene-gene correlation"
     hint = "Click a cell to show the gene of its row. Both heatmaps have the genes in the same order."
 
     def __init__(self, session: Session, jobs: JobBar, changed: Callable[[], None]) -> None:
         super().__init__(session)
         self.jobs, self._changed = jobs, changed
-        self._results: dict[Key, GeneCorrelation | str] = {}
+        self._results: dict[GeneSet, GeneCorrelation | str] = {}
         self._of: tuple[object, object] = (None, None)
-        self.choice = QComboBox()
-        self.choice.setToolTip("The genes to correlate with each other.")
+        self.choice = GeneSetChoice(session, "The genes to correlate with each other.")
         self.choice.activated.connect(self._on_chosen)
-        self.list_sets()
-
-    def list_sets(self) -> None:
-        """Offer HEG, HVG and the panels of the session, the prediction's own first; the choice stays if it can."""
-        chosen, prediction = self.choice.currentText(), self.session.prediction
-        if prediction is None:
-            self.choice.clear()
-            return
-        own = prediction.panel.name if prediction.panel is not None else ""
-        panels = sorted(self.session.panels, key=lambda name: (name != own, name.casefold()))
-        names = [*([own] if own else []), *_SCORED, *(name for name in panels if name != own)]
-        self.choice.clear()
-        self.choice.addItems(names)
-        self.choice.setCurrentIndex(max(0, self.choice.findText(chosen)))
 
     def prepare(self) -> str:
         """Compute the correlations if they are not there; return why the plot cannot be drawn, ``""`` where it can."""
         if reason := super().prepare():
             return reason
-        key = self._key()
+        key = self.choice.genes()
         if key is None:
             return no_scores(self.session)
         current = (self.session.prediction, self.session.scores)
@@ -86,7 +68,7 @@ class CorrelationView(PlotView):
 
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session; heatmaps are drawn again only for other genes."""
-        key = self._key()
+        key = self.choice.genes()
         assert key is not None
         result = self._results[key]
         if plot.source is not result:
@@ -107,15 +89,7 @@ class CorrelationView(PlotView):
         pair = plot.pair_at(axis, at)
         return None if pair is None else pair[0]
 
-    def _key(self) -> Key | None:
-        """Return name and genes of the chosen set; None where the scores that name them are not there yet."""
-        name, scores = self.choice.currentText(), self.session.scores
-        if name in _SCORED:
-            return None if scores is None else (name, tuple(scores.table.index[scores.table[name]]))
-        panel = self.session.panels.get(name)
-        return (name, panel.genes) if panel is not None else (name, ())
-
-    def _compute(self, key: Key) -> None:
+    def _compute(self, key: GeneSet) -> None:
         from napari_cmrcnet.evaluation.gene_correlation import correlate_job
 
         if self.jobs.busy:
@@ -139,7 +113,7 @@ class CorrelationView(PlotView):
         self.jobs.start(job, lambda result: results.__setitem__(key, result), f"Correlating {name}", ended=ended)
 
     def _on_chosen(self) -> None:
-        key = self._key()
+        key = self.choice.genes()
         if key is not None and isinstance(self._results.get(key), str) and not self.jobs.busy:
             del self._results[key]  # what failed or was cancelled is tried again
         self.jobs.message("")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from napari_cmrcnet.widgets.gene_set_choice import GeneSetChoice
+
 NO_PREDICTION = "There is no prediction yet. Press Predict in the Predict panel, or open a saved prediction."
 NOTHING_MEASURED = (
     "This section has no measured expression to compare with. To see this plot, predict a section whose spots "
@@ -35,11 +37,14 @@ class PlotView(ABC):
         What the mouse does, for the line under the plot.
     selects : bool
         Whether a lasso selects spots in it.
+    choice : GeneSetChoice or None
+        The genes that it is of, where they are chosen.
     """
 
     title = ""
     hint = ""
     selects = False
+    choice: "GeneSetChoice | None" = None
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -22,6 +22,7 @@ from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
+from napari_cmrcnet.widgets.plot_panel_maps import PanelMapsView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.scrolling import scrolled
@@ -34,7 +35,7 @@ _KINDS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class PlotsPanel(QWidget):
-    """Four plots, of which one is seen and kept up to date.
+    """Five plots, of which one is seen and kept up to date.
 
     Parameters
     ----------
@@ -54,6 +55,7 @@ class PlotsPanel(QWidget):
             SetView(self.session),
             MomentView(self.session),
             self.correlation,
+            PanelMapsView(self.session, self.refresh),
         ]
         self.canvases: dict[PlotView, PlotCanvas] = {}
         self._build()
@@ -64,6 +66,7 @@ class PlotsPanel(QWidget):
             self.session.scoring_changed,
             self.session.shown_changed,
             self.session.selection_changed,
+            self.session.display_changed,
         ):
             signal.connect(self.refresh)
         napari_viewer.events.theme.connect(self._on_theme)
@@ -97,7 +100,9 @@ class PlotsPanel(QWidget):
         scroll.setMinimumHeight(260)
         layout = QVBoxLayout(self)
         layout.addLayout(row)
-        layout.addWidget(self.correlation.choice)
+        for view in self.views:
+            if view.choice is not None:
+                layout.addWidget(view.choice)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.hint)
         layout.addWidget(self.jobs)
@@ -118,10 +123,12 @@ class PlotsPanel(QWidget):
         self.empty.setVisible(bool(reason))
         self.save_button.setEnabled(not reason)
         self.hint.setText("" if reason else view.hint)
-        self.correlation.choice.setVisible(view is self.correlation and self.session.prediction is not None)
+        for one in self.views:
+            if one.choice is not None:
+                one.choice.setVisible(one is view and self.session.prediction is not None)
         canvas = None if reason else self._canvas(view)
-        for one in self.canvases.values():
-            one.setVisible(one is canvas)
+        for each in self.canvases.values():
+            each.setVisible(each is canvas)
         if canvas is not None:
             canvas.draw()
 
@@ -155,7 +162,7 @@ class PlotsPanel(QWidget):
 
         prediction, shown = self.session.prediction, self.session.shown
         section = "" if prediction is None else prediction.name
-        of = self.correlation.choice.currentText() if self.view is self.correlation else ""
+        of = "" if self.view.choice is None else self.view.choice.currentText()
         if isinstance(self.view, SpotView) and shown is not None:
             of = shown.name
         return file_name("_".join(part for part in (section, of, self.view.title.casefold()) if part)) + ".png"
@@ -174,7 +181,9 @@ class PlotsPanel(QWidget):
 
     def _on_sets(self) -> None:
         if isalive(self):
-            self.correlation.list_sets()
+            for view in self.views:
+                if view.choice is not None:
+                    view.choice.list_sets()
             self.refresh()
 
     def _on_theme(self) -> None:

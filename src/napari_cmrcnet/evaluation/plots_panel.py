@@ -1,0 +1,319 @@
+"""Maps of several genes in one figure, measured over predicted: what a panel looks like on a section."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.text import figure_gene, figure_text, printable
+from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits
+from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar, frame
+from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Float32 = NDArray[np.float32]
+
+MOST = 12
+"""Genes in one figure: with more, the maps are too small to compare."""
+
+# In pixels of a canvas of 100 an inch, on which a letter of 8 points is 11 high
+_SIDE, _GAP, _BETWEEN = 22, 14, 4  # left of the maps; between genes; between the maps of a gene
+_HEAD, _FOOT, _LINE = 36, 26, 15  # above all genes, and below them; a line of text
+_BAR, _NUMBERS = 7, 24  # of a gene: its colour bar, and the numbers below that
+_LETTER = 5.7  # across, of 8 points
+_LEAST_WIDTH = 126  # of a map, for "prediction hardly varies" to fit
+_PRINT_WIDTH = 7.1  # inches: 180 mm, two columns of most journals
+_FINER = 2.0  # pixels that are coloured for one that is seen, so that spots are round
+_LEAST_SIDE, _MOST_SIDE = 240, 900  # pixels of a map's longer side
+
+
+@dataclass(frozen=True, eq=False)
+class GeneMaps:
+    """A gene, or the score of a panel, and its maps, which share one colour scale.
+
+    Parameters
+    ----------
+    name : str
+        The gene's symbol, or the panel's name.
+    maps : mapping of str to float32 (n,)
+        A value a spot by what it is, ``"measured"`` and ``"predicted"``, the upper one first; NaN is left out.
+    score : str
+        Below its name, as `score_line` gives it.
+    unit : str
+        Of the values.
+    limits : (float, float), optional
+        Of the colours; those of `colour_limits` if not given.
+    """
+
+    name: str
+    maps: Mapping[str, Float32]
+    score: str = ""
+    unit: str = UNIT
+    limits: Limits | None = None
+
+    @property
+    def scale(self) -> Limits:
+        """The limits of the colours."""
+        return self.limits or colour_limits(*self.maps.values(), unit=self.unit)
+
+
+class MapPixels:
+    """Which spot each pixel of a small map shows, and the slide where it shows none.
+
+    It is found once for a section: the map of a gene is then a look-up, however many spots there are.
+
+    Parameters
+    ----------
+    ground : Ground
+        Where the spots lie, and the slide under them.
+    side : int
+        Pixels of the longer side.
+    """
+
+    def __init__(self, ground: Ground, side: int) -> None:
+        from scipy.spatial import KDTree
+
+        self.frame = left, right, top, bottom = frame(ground)
+        step = max(right - left, bottom - top) / side
+        width, height = max(1, round((right - left) / step)), max(1, round((bottom - top) / step))
+        y, x = np.mgrid[:height, :width]
+        places = np.column_stack([left + (x.ravel() + 0.5) * step, top + (y.ravel() + 0.5) * step])
+        reach = max(ground.diameter / 2, step)  # a spot smaller than a pixel is still seen
+        _, spots = KDTree(ground.xy).query(places, distance_upper_bound=reach)
+        self.spots = np.where(spots < len(ground.xy), spots, -1).reshape(height, width)
+        self.slide = _pale_slide(ground, left, top, step, (height, width))
+
+    def coloured(self, values: Float32, limits: Limits, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the map of a gene, uint8 (h, w, 3).
+
+        Parameters
+        ----------
+        values : float32 (n,)
+            A value a spot; NaN is left out.
+        limits : (float, float)
+            Of the colours.
+        colours : uint8 (256, 3)
+            From low to high.
+        """
+        low, high = limits
+        place = np.clip((np.asarray(values, np.float64) - low) / (high - low), 0, 1) * (len(colours) - 1)
+        of_spots = colours[np.rint(np.nan_to_num(place)).astype(np.intp)]
+        shown = (self.spots >= 0) & np.isfinite(values)[self.spots]
+        picture: NDArray[np.uint8] = np.where(shown[..., None], of_spots[self.spots], self.slide)
+        return picture
+
+
+def _pale_slide(
+    ground: Ground, left: float, top: float, step: float, shape: tuple[int, int], parts: int = 3
+) -> NDArray[np.uint8]:
+    """Return the slide in grey and light, as the colours are the spots' alone: the mean of 3 × 3 places a pixel."""
+    height, width = shape
+    if ground.image is None:
+        return np.full((height, width, 3), 245, np.uint8)
+    grey = ground.image.mean(axis=2, dtype=np.float32)
+    rows, columns = (
+        np.floor((start + (np.arange(size * parts) + 0.5) * step / parts) / ground.downsample).astype(np.intp)
+        for start, size in ((top, height), (left, width))
+    )
+    inside = [(places >= 0) & (places < size) for places, size in zip((rows, columns), grey.shape, strict=True)]
+    fine = grey[np.clip(rows, 0, grey.shape[0] - 1)][:, np.clip(columns, 0, grey.shape[1] - 1)]
+    fine[~(inside[0][:, None] & inside[1])] = 255
+    mean = fine.reshape(height, parts, width, parts).mean(axis=(1, 3))
+    return np.repeat((0.45 * 255 + 0.55 * mean).astype(np.uint8)[..., None], 3, axis=2)
+
+
+class PanelPlot(Plot):
+    """Maps of several genes, measured over predicted, each gene on a colour scale of its own.
+
+    Parameters
+    ----------
+    figure : Figure
+        An empty figure.
+    """
+
+    def __init__(self, figure: "Figure") -> None:
+        super().__init__(figure, [])
+        self.genes: tuple[GeneMaps, ...] = ()
+        self._ground: Ground | None = None
+        self._pixels: MapPixels | None = None
+        self._of: dict[Axes, tuple[str, str]] = {}
+        self._finer = _FINER
+        self._titles: dict[str, Any] = {}
+        self._marked = ""
+        self.caption: tuple[str, ...] = ()  # lines below the section's name, in print
+        self._heading = figure.text(0.01, 0.99, "", ha="left", va="top", fontsize=8)
+        self.paint(PRINT)
+
+    def show(self, genes: Sequence[GeneMaps], ground: Ground, heading: str = "", colours: str = COLOURS) -> None:
+        """Show genes; they are drawn by `arrange`, when there is a width to draw them in.
+
+        Parameters
+        ----------
+        genes : sequence of GeneMaps
+            Up to `MOST`, each with the same kinds of maps or fewer.
+        ground : Ground
+            Where the spots lie, and the slide.
+        heading : str
+            Above all genes.
+        colours : str
+            Name of the colour map.
+        """
+        from matplotlib import colormaps
+
+        if ground is not self._ground:
+            self._pixels = None
+        self.genes, self._ground = tuple(genes), ground
+        self._map = colormaps[colours]
+        units = dict.fromkeys(gene.unit for gene in self.genes)
+        said = f"{', '.join(units)}; the maps of a gene share its colours"
+        self._heading.set_text(figure_text("\n".join(filter(None, [heading, said]))))
+
+    def mark(self, name: str) -> None:
+        """Mark the title of the shown gene."""
+        self._marked = name
+        for gene, title in self._titles.items():
+            title.set_color(self.style.accent if gene == name else self.style.foreground)
+
+    def map_at(self, axis: "Axes") -> tuple[str, str] | None:
+        """Return the gene that axes show, and which of its maps."""
+        return self._of.get(axis)
+
+    def heights(self, width: int) -> tuple[int, int]:
+        """Return the height in pixels that the maps take at a width."""
+        _, rows, _, _, block = self._sizes(width)
+        height = round(_HEAD + rows * block + _FOOT + _LINE * len(self.caption))
+        return height, height
+
+    def print_size(self) -> tuple[float, float]:
+        """Return width and height of a saved picture in inches."""
+        columns = min(len(self.genes), self._columns(round(100 * _PRINT_WIDTH)))
+        width = _PRINT_WIDTH if columns > 2 else _PRINT_WIDTH / 2
+        return width, self.heights(round(100 * width))[0] / 100
+
+    def for_print(self, section: str = "") -> None:
+        """Take the colours and the size of a saved picture, with the section that it is of below it."""
+        self._finer = 2 * _FINER  # 300 dots an inch
+        super().for_print(section)
+
+    def name_section(self, section: str) -> None:
+        """Write below the maps which section they are of, and the caption."""
+        lines = "\n".join(filter(None, [printable(section), *self.caption]))
+        colour = self.style.foreground
+        self.figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, parse_math=False, color=colour, linespacing=1.3)
+
+    def arrange(self, width: int, height: int) -> None:
+        """Draw the maps at a width and height in pixels of the canvas."""
+        for axis in self.axes:
+            axis.remove()
+        self.axes, self._of, self._titles = [], {}, {}
+        if not self.genes or self._ground is None:
+            return
+        columns, _, across, down, block = self._sizes(width)
+        side = int(np.clip(self._finer * max(across, down), _LEAST_SIDE, _MOST_SIDE))
+        if self._pixels is None or max(self._pixels.spots.shape) < side:
+            self._pixels = MapPixels(self._ground, side)
+        for place, gene in enumerate(self.genes):
+            row, column = divmod(place, columns)
+            left, top = _SIDE + column * (across + _GAP), _HEAD + row * block
+            self._draw_gene(gene, (left, top, across, down), (width, height), first=not place, names=not column)
+        self._heading.set_position((0.01, 1 - 4 / height))
+        self.paint(self.style)
+
+    def paint(self, style: Style) -> None:
+        """Take the colours of a style."""
+        super().paint(style)
+        for text in (text for axis in self.axes for text in axis.texts if text.get_bbox_patch() is not None):
+            text.set_color("black")  # of the scale bar, on white
+        self.mark(self._marked)
+
+    def _draw_gene(
+        self,
+        gene: GeneMaps,
+        box: tuple[float, float, float, float],
+        canvas: tuple[int, int],
+        *,
+        first: bool,
+        names: bool,
+    ) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        assert self._pixels is not None
+        assert self._ground is not None
+        left, top, across, down = box
+        low, high = gene.scale
+        top += _LINE * self._title_lines(across)
+        for kind in self._kinds:
+            axis = self._axes((left, top, across, down), canvas)
+            self._draw_map(axis, gene.maps.get(kind), (low, high), kind)
+            self._of[axis] = gene.name, kind
+            if names:
+                axis.set_ylabel(kind, fontsize=8, labelpad=3)
+            if kind == self._kinds[0]:
+                title = "\n".join(self._title(gene, across))
+                self._titles[gene.name] = axis.set_title(title, fontsize=8, pad=4)
+                if first and self._ground.mpp is not None:
+                    draw_scale_bar(axis, *self._pixels.frame, self._ground.mpp, size=7)
+            top += down + _BETWEEN
+        bar = self._axes((left + 0.1 * across, top, 0.8 * across, _BAR), canvas)
+        scale = ScalarMappable(Normalize(low, high), self._map)
+        self.figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[low, high], format="%.2f")
+        bar.tick_params(labelsize=7, length=2, pad=1)
+
+    def _draw_map(self, axis: "Axes", values: Float32 | None, limits: Limits, kind: str) -> None:
+        """Draw one map, or words where a gene has none of the kind."""
+        assert self._pixels is not None
+        left, right, top, bottom = self._pixels.frame
+        if values is not None:
+            colours = (255 * self._map(np.linspace(0, 1, 256))[:, :3]).round().astype(np.uint8)
+            picture = self._pixels.coloured(values, limits, colours)
+            axis.imshow(picture, extent=(left, right, bottom, top), aspect="auto")
+        else:
+            axis.text(0.5, 0.5, f"not {kind}", ha="center", va="center", fontsize=8, transform=axis.transAxes)
+        axis.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+
+    def _title(self, gene: GeneMaps, across: float) -> list[str]:
+        """Return a gene's name and its score in lines that fit over its maps."""
+        name = figure_gene(gene.name) if gene.unit == UNIT else figure_text(gene.name)
+        letters = max(12, int((across + _GAP / 2) / _LETTER))
+        return [name, *(figure_text(line) for part in gene.score.split("   ") for line in wrap(part, letters))]
+
+    def _title_lines(self, across: float) -> int:
+        return max((len(self._title(gene, across)) for gene in self.genes), default=1)
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(kind for gene in self.genes for kind in gene.maps))
+
+    def _axes(self, box: tuple[float, float, float, float], canvas: tuple[int, int]) -> "Axes":
+        """Return new axes at left, top, width and height in pixels of a canvas."""
+        (left, top, across, down), (width, height) = box, canvas
+        axis: Axes = self.figure.add_axes((left / width, 1 - (top + down) / height, across / width, down / height))
+        self.axes.append(axis)
+        return axis
+
+    def _columns(self, width: int) -> int:
+        return max(1, int((width - _SIDE) // (_LEAST_WIDTH + _GAP)))
+
+    def _sizes(self, width: int) -> tuple[int, int, float, float, float]:
+        """Return columns, rows, width and height of a map, and height of a gene's block, at a width in pixels."""
+        n = max(1, len(self.genes))
+        columns = min(n, self._columns(width))
+        rows = -(-n // columns)
+        columns = -(-n // rows)  # as even as can be
+        across = (width - _SIDE - columns * _GAP) / columns
+        ratio = 1.0
+        if self._ground is not None:
+            left, right, top, bottom = frame(self._ground)
+            ratio = (bottom - top) / (right - left)
+        across = min(across, 320.0)
+        down = across * ratio
+        maps = len(self._kinds) * (down + _BETWEEN)
+        return columns, rows, across, down, _LINE * self._title_lines(across) + maps + _BAR + _NUMBERS

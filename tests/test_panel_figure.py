@@ -1,0 +1,146 @@
+"""Maps of several genes: the right values in the right places and colours, and text that can be read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.figures import Ground
+from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure, write_panel_figure
+from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, MapPixels, PanelPlot
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel
+
+
+@pytest.fixture(scope="module")
+def prediction(
+    untrained_checkpoint: Checkpoint,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Prediction:
+    section = open_small(*write_section(tmp_path_factory.mktemp("data"), "C", 3), name="C")
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
+
+
+@pytest.fixture
+def ground() -> Ground:
+    x, y = np.meshgrid(np.arange(200.0, 1800, 200), np.arange(300.0, 1300, 200))
+    image = np.full((150, 200, 3), 230, np.uint8)
+    return Ground(np.stack([x.ravel(), y.ravel()], axis=1), 110.0, 0.5, image, 10.0)
+
+
+def drawn(genes: list[GeneMaps], ground: Ground, width: int) -> PanelPlot:
+    """Return a plot on a canvas of a width in pixels, drawn."""
+    plot = PanelPlot(Figure())
+    FigureCanvasAgg(plot.figure)
+    plot.show(genes, ground, "mine")
+    height = plot.heights(width)[0]
+    plot.figure.set_size_inches(width / 100, height / 100)
+    plot.arrange(width, height)
+    plot.figure.canvas.draw()
+    return plot
+
+
+def test_pixels_are_those_of_the_spot_above_them_or_of_the_slide(ground: Ground) -> None:
+    pixels = MapPixels(ground, 300)
+    height, width = pixels.spots.shape
+    left, right, top, bottom = pixels.frame
+    assert max(height, width) == 300
+    values = np.arange(len(ground.xy), dtype=np.float32)
+    values[5] = np.nan
+    colours = np.stack([np.arange(256)] * 3, axis=1).astype(np.uint8)
+    picture = pixels.coloured(values, (0.0, float(len(values) - 1)), colours)
+    for spot, (x, y) in enumerate(ground.xy):
+        row, column = int((y - top) / (bottom - top) * height), int((x - left) / (right - left) * width)
+        pale = round(0.45 * 255 + 0.55 * 230)
+        wanted = pale if spot == 5 else round(255 * spot / (len(values) - 1))
+        assert abs(int(picture[row, column, 0]) - wanted) <= 1
+    # as large as the spots are: pi r² of each, in pixels
+    expected = len(ground.xy) * np.pi * (55 / (right - left) * width) ** 2
+    assert (pixels.spots >= 0).sum() == pytest.approx(expected, rel=0.05)
+    assert pixels.spots[0, 0] == -1
+
+
+def test_measured_stands_over_predicted_on_one_scale(ground: Ground) -> None:
+    n = len(ground.xy)
+    low, high = np.zeros(n, np.float32), np.full(n, 4.0, np.float32)
+    genes = [GeneMaps("A", {"measured": low, "predicted": high}, "PCC 0.41"), GeneMaps("B", {"predicted": high})]
+    plot = drawn(genes, ground, 500)
+    maps = {plot.map_at(axis): axis for axis in plot.figure.axes if plot.map_at(axis)}
+    assert list(maps) == [("A", "measured"), ("A", "predicted"), ("B", "measured"), ("B", "predicted")]
+    assert maps["A", "measured"].get_position().y0 > maps["A", "predicted"].get_position().y1
+    assert maps["A", "predicted"].get_position().y0 == maps["B", "predicted"].get_position().y0
+    colours = (255 * colormaps["viridis"]([0.0, 1.0])[:, :3]).round()
+    for kind, colour in zip(("measured", "predicted"), colours, strict=True):
+        picture = maps["A", kind].images[0].get_array()
+        seen = {tuple(pixel) for pixel in picture.reshape(-1, 3) if len(set(pixel)) > 1}
+        assert seen == {tuple(colour)}  # the same limits: 0 is the lowest colour above, 4 the highest below
+    assert [text.get_text() for text in maps["B", "measured"].texts] == ["not measured"]
+    assert "PCC 0.41" in maps["A", "measured"].get_title()
+
+
+@pytest.mark.parametrize(("width", "n"), [(380, 12), (380, 4), (710, 12), (1500, 12), (300, 1)])
+def test_no_text_leaves_the_picture_or_meets_another(ground: Ground, width: int, n: int) -> None:
+    values = np.linspace(0, 4, len(ground.xy)).astype(np.float32)
+    score = "PCC undefined (found at 9 of 179 spots)   prediction hardly varies"
+    genes = [GeneMaps(f"GENE{i}", {"measured": values, "predicted": values}, score) for i in range(n)]
+    plot = drawn(genes, ground, width)
+    renderer = plot.figure.canvas.get_renderer()
+    titles = [axis.title.get_window_extent(renderer) for axis in plot.figure.axes if axis.get_title()]
+    assert len(titles) == n
+    for row, box in enumerate(titles):
+        assert box.x0 >= 0
+        assert box.x1 <= width
+        assert not any(box.overlaps(other) for other in titles[row + 1 :])
+    pictures = [axis.get_window_extent(renderer) for axis in plot.figure.axes]
+    assert not any(title.overlaps(picture) for title in titles for picture in pictures)
+    assert min(text.get_fontsize() for axis in plot.figure.axes for text in (axis.title, *axis.texts)) >= 7
+
+
+def test_values_and_scores_are_those_of_the_prediction(prediction: Prediction) -> None:
+    asked = ["GENE3", "no such gene", "GENE1", "GENE3"]
+    maps = gene_maps(prediction, asked)
+    assert [gene.name for gene in maps] == ["GENE3", "GENE1"]
+    for gene in maps:
+        truth = np.asarray(prediction.measured([gene.name]))[:, 0]
+        guess = prediction.gene(gene.name)
+        np.testing.assert_array_equal(gene.maps["measured"], truth)
+        np.testing.assert_array_equal(gene.maps["predicted"], guess)
+        assert f"PCC {np.corrcoef(truth, guess)[0, 1]:z.2f}" in gene.score
+    assert gene_maps(prediction, ["no such gene"]) == ()
+    assert len(gene_maps(prediction, prediction.genes)) == MOST
+
+
+@pytest.mark.parametrize(("kind", "starts"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_each_kind_of_picture_the_same_to_the_byte(
+    prediction: Prediction, tmp_path: Path, kind: str, starts: bytes
+) -> None:
+    panel = Panel("mine", ("GENE1", "GENE2", "GENE3", "GENE4"))
+    first = finish(write_panel_figure(prediction, tmp_path / f"1.{kind}", panel)).read_bytes()
+    assert first.startswith(starts)
+    assert finish(write_panel_figure(prediction, tmp_path / f"2.{kind}", panel)).read_bytes() == first
+
+
+def test_a_picture_says_of_what_it_is(prediction: Prediction, ground: Ground) -> None:
+    genes = gene_maps(prediction, ["GENE1"])
+    ground = Ground(prediction.xy, prediction.spot_diameter)
+    figure = panel_figure(genes, ground, "C, patient P$3", heading="mine", caption="For research use only. " * 9)
+    (below,) = [text for text in figure.texts if "P$3" in text.get_text()]
+    FigureCanvasAgg(figure).draw()
+    box = below.get_window_extent()
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 < min(axis.get_window_extent().y0 for axis in figure.axes)
+    assert "mine" in figure.texts[0].get_text()
+    with pytest.raises(UserError, match="none of the genes of the panel odd"):
+        finish(write_panel_figure(prediction, "odd.png", Panel("odd", ("no such gene",))))
