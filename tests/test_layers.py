@@ -66,16 +66,66 @@ def test_measured_and_predicted_are_side_by_side_over_the_slide(viewer: ViewerMo
 def test_texts_and_colour_bars_are_small_where_views_are(viewer: ViewerModel, session: Session) -> None:
     bar = layers_of(viewer).points["predicted"].face_colorbar
     for views, canvas, text, height in (
-        (VIEWS[:2], (800, 900), 9, 140),
+        (VIEWS[:2], (500, 900), 9, 125),
         (VIEWS, (1000, 900), 9, 125),
         (VIEWS, (600, 900), 7, 75),
-        (VIEWS[:2], (600, 400), 7, 140),
+        (VIEWS[:2], (600, 400), 7, 75),  # one above the other
         (("predicted",), (600, 400), 9, 140),
     ):
         session.set_display(views=views)
         viewer.canvas.size = canvas
         assert (bar.font_size, bar.size[1]) == (text, height)
         assert viewer.canvas.overlays.text.font_size == text + 1
+
+
+def test_views_are_arranged_so_that_the_section_is_largest(viewer: ViewerModel, session: Session) -> None:
+    grid = viewer.canvas.grid
+    for views, canvas, shape in (
+        (VIEWS[:2], (500, 1200), (1, 2)),
+        (VIEWS[:2], (1200, 500), (2, 1)),
+        (VIEWS[:3], (400, 1800), (1, 3)),
+        (VIEWS[:3], (900, 900), (2, 2)),
+        (VIEWS, (900, 900), (2, 2)),
+        (VIEWS, (1600, 300), (4, 1)),
+    ):
+        session.set_display(views=views)
+        viewer.canvas.size = canvas
+        assert grid.shape == shape
+
+
+def test_a_whole_section_stays_whole_and_below_the_title_while_the_canvas_changes(
+    viewer: ViewerModel, session: Session
+) -> None:
+    """What the user has zoomed to stays where it is."""
+    assert session.prediction is not None
+    radius = session.prediction.spot_diameter / 2
+    top, left = (session.prediction.xy.min(axis=0)[::-1] - radius) * 0.5
+    bottom, right = (session.prediction.xy.max(axis=0)[::-1] + radius) * 0.5
+    camera, canvas = viewer.scene.camera, viewer.canvas
+    for size in ((500, 1200), (900, 400), (700, 700)):
+        canvas.size = size
+        height, width = size[0] / canvas.grid.shape[0], size[1] / canvas.grid.shape[1]
+        y, x = camera.center[-2:]
+        assert (top - y) * camera.zoom + height / 2 > 3 * canvas.overlays.text.font_size
+        assert (bottom - y) * camera.zoom < height / 2
+        assert max(right - x, x - left) * camera.zoom < width / 2
+    camera.center, camera.zoom = (10, 20), 7.0
+    canvas.size = (704, 704)
+    assert camera.center[-2:] == (10, 20)
+    assert camera.zoom == pytest.approx(7, rel=0.02)
+
+
+def test_measured_and_predicted_share_one_colour_bar(viewer: ViewerModel, session: Session) -> None:
+    points = layers_of(viewer).points
+    for views, bars in (
+        (VIEWS[:2], {"predicted"}),
+        (("measured", "difference"), {"measured", "difference"}),
+        (VIEWS, {"predicted", "difference", "confidence"}),
+    ):
+        session.set_display(views=views)
+        assert {view for view in views if points[view].face_colorbar.visible} == bars
+    session.set_display(layout="overlaid", front="measured")
+    assert points["measured"].face_colorbar.visible
 
 
 def test_every_layer_is_in_micrometres_at_the_spots_place(viewer: ViewerModel, session: Session) -> None:

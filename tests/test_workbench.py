@@ -120,7 +120,8 @@ def click_a_spot(window: Window) -> None:
     window.viewer.scene.camera.center = (y, x)  # the spot is now in the middle of each cell
     (canvas,) = [one for one in QApplication.allWidgets() if type(one).__name__ == "CanvasBackendDesktop"]
     QApplication.processEvents()
-    middle = QPoint(canvas.width() // 4, canvas.height() // 2)
+    rows, columns = window.viewer.canvas.grid.shape
+    middle = QPoint(canvas.width() // columns // 2, canvas.height() // rows // 2)  # of the first
     window.qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=middle)
     window.wait(lambda: window.session.selected.size > 0)
     assert window.session.selected.tolist() == [11]
@@ -132,7 +133,8 @@ def whole_section_in_sight(window: Window) -> bool:
     prediction = window.session.prediction
     assert prediction is not None
     (canvas,) = [one for one in QApplication.allWidgets() if type(one).__name__ == "CanvasBackendDesktop"]
-    seen = np.array([canvas.width() / 2, canvas.height()]) / window.viewer.scene.camera.zoom
+    rows, columns = window.viewer.canvas.grid.shape
+    seen = np.array([canvas.width() / columns, canvas.height() / rows]) / window.viewer.scene.camera.zoom
     return bool((np.ptp(prediction.xy, axis=0) * prediction.provenance.mpp < seen).all())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted
-from napari_cmrcnet.viewer.cells import set_cells
+from napari_cmrcnet.viewer.cells import fit_section, set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
@@ -54,7 +54,7 @@ class SectionLayers:
         self.mirrors = RegionMirrors(viewer)
         self._others, self._legends = OtherSlides(viewer, session), Legends(viewer, self.points)
         self._drawing = False
-        self._fit_next = False
+        self._fitted: Any = None  # the camera after the last fit: None before it
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
         session.leaving.connect(self._on_leaving)
@@ -65,6 +65,7 @@ class SectionLayers:
         session.selection_changed.connect(self._draw_selection)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.canvas.events.size.connect(self._on_resized)
         self.clicks = SpotClicks(viewer, self)
         for key, act in (("f", session.flip), ("Up", lambda: session.step(-1)), ("Down", lambda: session.step(1))):
             viewer.bind_key(key, _quietly(act), overwrite=True)
@@ -104,7 +105,20 @@ class SectionLayers:
 
     def fit(self) -> None:
         """Zoom to the spots of the whole section."""
-        self.viewer.fit_to_view(layers=list(self.points.values())[:1], margin=0.1)
+        if self.points:
+            fit_section(self.viewer, *self._section())
+            self._fitted = self._camera()
+
+    def _camera(self) -> Any:
+        camera = self.viewer.scene.camera
+        return (*camera.center, camera.zoom)
+
+    def _section(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return centre and size of all spots, in the scene's unit."""
+        layer = next(iter(self.points.values()))
+        low, high = layer.extent.world
+        size = high - low + layer.size.max() * layer.scale
+        return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
 
     def read_regions(self) -> None:
         """Take regions as they are drawn now; where none have ever been drawn, those of the session stay."""
@@ -140,7 +154,7 @@ class SectionLayers:
         overlays.text.position, overlays.text.box = "top_center", True
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
-        self._fit_next = True
+        self._fitted = None
 
     def _draw_regions(self) -> None:
         """Show the regions of this section in place of another's; those that are drawn already stay as they are."""
@@ -213,17 +227,21 @@ class SectionLayers:
             self.viewer.layers.selection.active = front
 
     def _fill_cells(self) -> None:
-        """Give each view of which something is seen a cell of the canvas; what was in a cell stays in it, about."""
+        """Give each view of which something is seen a cell of the canvas.
+
+        A whole section is seen whole afterwards; where the user has zoomed, what was in a cell stays in it, about.
+        """
         stride = len(self._group(next(view for view in VIEWS if view in self.points), self._arranged[0]))
         seen = [view for view in self._arranged if any(layer.visible for layer in self._ours(view))]
         several = self.session.display.layout == "side by side" and len(seen) > 1
-        wider = set_cells(self.viewer, stride, len(seen) if several else 1)
+        untouched = self._fitted is None or self._fitted == self._camera()
+        larger = set_cells(self.viewer, stride, len(seen) if several else 1, self._section()[1])
         self._legends.fit()
-        if self._fit_next:
-            self._fit_next = False
+        self._legends.share_bar(several and {"measured", "predicted"} <= set(seen))
+        if untouched:
             self.fit()
-        elif wider != 1:
-            self.viewer.scene.camera.zoom *= wider**0.5
+        else:
+            self.viewer.scene.camera.zoom *= larger
 
     def _group(self, view: View, first: View) -> list[Any]:
         slide = [self.slides[view]] if view in self.slides else []
@@ -251,6 +269,13 @@ class SectionLayers:
     def _draw_selection(self) -> None:
         for layer in self.points.values():
             layer.selected_data = set(self.session.selected.tolist())
+
+    def _on_resized(self, _event: Any) -> None:
+        """Arrange the cells as they fit the canvas now; a section that is seen whole stays so."""
+        self._legends.fit()
+        if not self._drawing and self._arranged and self.points.keys() >= set(self._arranged):
+            with self._by_us():
+                self._fill_cells()
 
     def _on_removed(self, event: Any) -> None:
         """Forget a layer that was unlocked and deleted; it comes back when its view is asked for again."""

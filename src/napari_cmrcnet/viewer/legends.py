@@ -14,7 +14,7 @@ BAR_PX = (50, 140)  # least and most height of a colour bar: else a quarter of i
 
 
 class Legends:
-    """Gives legends the size that goes with the canvas, whenever it or its cells change.
+    """Gives legends the size that goes with the canvas.
 
     Parameters
     ----------
@@ -26,9 +26,13 @@ class Legends:
 
     def __init__(self, viewer: "napari.viewer.Viewer", points: "Mapping[Any, Any]") -> None:
         self.viewer, self.points = viewer, points
-        viewer.canvas.events.size.connect(self.fit)
 
-    def fit(self, _event: Any = None) -> None:
+    def share_bar(self, shared: bool) -> None:
+        """Let measured and predicted, which have one scale, have one colour bar; else each has its own."""
+        if "measured" in self.points:
+            self.points["measured"].face_colorbar.visible = not shared
+
+    def fit(self) -> None:
         """Fit them to the canvas as it is now."""
         canvas = self.viewer.canvas
         rows, columns = canvas.grid.shape if canvas.grid.enabled else (1, 1)
