@@ -153,10 +153,12 @@ def test_files_of_different_samples_are_not_put_together(tmp_path: Path) -> None
 def test_the_bins_of_visium_hd_are_named_where_none_is_usual(tmp_path: Path) -> None:
     bins = tmp_path / "outs" / "binned_outputs"
     make_outs(bins / "square_008um", "tissue_positions.parquet", bin_size_um=8.0)
-    assert any("those of 8 µm were read" in note for note in open_spots(tmp_path).uns["cmrcnet"]["notes"])
+    assert open_spots(tmp_path).uns["cmrcnet"]["pitch_um"] == 8
     make_outs(bins / "square_002um", "tissue_positions.parquet", bin_size_um=2.0)
     for path in (tmp_path, tmp_path / "outs", bins):
-        with pytest.raises(UserError, match=r"several bins of Visium HD \(square_002um, square_008um\); give the"):
+        with pytest.raises(
+            UserError, match=r"several bins of Visium HD, or its cells \(square_002um, square_008um\); c"
+        ):
             open_spots(path)
     assert open_spots(bins / "square_002um").uns["cmrcnet"]["pitch_um"] == 2
     make_outs(bins / "square_016um", "tissue_positions.parquet", bin_size_um=16.0)

@@ -252,7 +252,8 @@ def test_visium_hd_says_its_own_pixel_size_and_bin(tmp_path):
     about = open_spots(folder).uns["cmrcnet"]
     assert (about["platform"], about["pitch_um"], about["given_mpp"]) == ("Visium HD", 16, 0.27)
     assert not any("16 µm" in note for note in about["notes"])
-    assert any("16 µm" in note for note in open_spots(tmp_path / "outs").uns["cmrcnet"]["notes"])
+    make_outs(folder.with_name("square_008um"), "tissue_positions.parquet", microns_per_pixel=0.27, bin_size_um=8.0)
+    assert any("bins of 16 µm were read" in note for note in open_spots(tmp_path / "outs").uns["cmrcnet"]["notes"])
 
 
 def test_the_raw_matrix_is_filtered_by_in_tissue(tmp_path):

@@ -9,6 +9,8 @@ from napari_cmrcnet.cli.options import add_command, add_device, add_json, positi
 if TYPE_CHECKING:
     from napari_cmrcnet.cli.options import Commands
 
+OF_HD = "of Visium HD which bins, such as 8, or cells (default: 16)"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``napari-cmrcnet``."""
@@ -61,7 +63,7 @@ def _add_info(commands: "Commands") -> None:
     parser.add_argument(
         "path", type=Path, nargs="?", metavar="PATH", help="a file or folder (default: list the installed versions)"
     )
-    parser.add_argument("--library", metavar="NAME", help="which section to read, if an h5ad file holds several")
+    parser.add_argument("--library", metavar="NAME", help=f"which section to read, if PATH holds several; {OF_HD}")
     add_json(parser)
 
 
@@ -81,7 +83,7 @@ def _add_predict(commands: "Commands") -> None:
     )
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")
-    parser.add_argument("--library", metavar="NAME", help="which section to read, if P is an h5ad file with several")
+    parser.add_argument("--library", metavar="NAME", help=f"which section to read, if P holds several; {OF_HD}")
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="output folder; for one slide, also a file")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing prediction (one slide only)")
     parser.add_argument(

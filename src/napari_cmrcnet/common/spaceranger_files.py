@@ -12,16 +12,21 @@ from pathlib import Path
 from napari_cmrcnet.common.errors import UserError, cannot_read
 
 DEFAULT_BIN = "square_016um"
+CELLS = "segmented_outputs"
 _BINS = "binned_outputs"
-_MATRIX = re.compile(r"(.*?)(filtered|raw)_feature_bc_matrix(\.h5)?")
+_MATRIX = re.compile(r"(.*?)(filtered|raw)_feature_(?:bc|cell)_matrix(\.h5)?")
 _MTX = re.compile(r"(.*?)matrix\.mtx(\.gz)?")
-_POSITIONS = re.compile(r"(.*?)tissue_positions(_list)?\.(parquet|csv)(\.gz)?")
+_POSITIONS = re.compile(
+    r"(.*?)(?:tissue_positions(_list)?\.(parquet|csv)(\.gz)?|(?<!annotated_)cell_segmentations\.geojson)"
+)
+_OF_CELLS = re.compile(r"cell_segmentations\.geojson|feature_cell_matrix")
 _SCALEFACTORS = re.compile(r"(.*?)scalefactors_json\.json(\.gz)?")
 _PART_OF_MTX = re.compile(r"(.*?)(barcodes|features|genes)\.tsv(\.gz)?")
 _PICTURE = re.compile(r"(.*?)((tissue|cytassist)_\w*image|aligned_\w+|detected_tissue_image)\.(png|jpe?g|tiff?)(\.gz)?")
 _OTHER = re.compile(r"(.*?)(molecule_info\.h5|cloupe\.cloupe|web_summary\.html|metrics_summary\.csv)")
 _SPATIAL = re.compile(r"(.*?)spatial")
 _MATRIX_FILES = "filtered_feature_bc_matrix.h5, filtered_feature_bc_matrix/, matrix.mtx.gz"
+_BIN_NAME = re.compile(r"(?:square_)?0*(\d+) ?(?:[uµ]m)?")
 _POSITION_FILES = "tissue_positions.csv, tissue_positions_list.csv, tissue_positions.parquet"
 
 
@@ -36,7 +41,7 @@ class Output:
     matrix : Path
         ``*_feature_bc_matrix.h5``, or ``matrix.mtx`` with its barcodes and features beside it.
     positions : Path
-        ``tissue_positions*``.
+        ``tissue_positions*``, of segmented cells ``cell_segmentations.geojson``.
     scalefactors : Path, optional
         ``scalefactors_json.json``.
     """
@@ -71,7 +76,7 @@ def is_picture(path: Path) -> bool:
     return _PICTURE.fullmatch(path.name) is not None
 
 
-def find_output(path: Path) -> Output | None:
+def find_output(path: Path, part: str = "") -> Output | None:
     """Find matrix, positions and scale factors of the one section that a path is of.
 
     Parameters
@@ -79,6 +84,9 @@ def find_output(path: Path) -> Output | None:
     path : Path
         The output folder, one that has it as ``outs``, its ``spatial`` or matrix folder, or any file in these: matrix,
         positions, scale factors, a picture of the tissue. What is given itself is taken before what it stands beside.
+    part : str
+        Which bins of Visium HD (``"square_008um"``, ``"8"``, ``"8 µm"``), or its cells (``"segmented_outputs"``,
+        ``"cells"``); ``""`` takes those of 16 µm, or the only ones.
 
     Returns
     -------
@@ -97,8 +105,8 @@ def find_output(path: Path) -> Output | None:
     except OSError as error:
         raise cannot_read(path, error, "") from error
     homes = [home for home in homes if home.matrices or home.positions]
-    if not homes:
-        return _from_bins(path)
+    if not homes or part:
+        return _from_parts(path, part, plain=bool(homes))
     home = next((home for home in homes if home.matrices and home.positions), homes[0])
     if not home.matrices:
         raise UserError(f"{home.folder} has no count matrix ({_MATRIX_FILES}); copy one beside the spots' positions.")
@@ -107,29 +115,37 @@ def find_output(path: Path) -> Output | None:
     return _choose(path, home)
 
 
-def bins_of(path: Path) -> list[Path]:
-    """Return the folders of Visium HD's bins in a folder, or in its ``outs``."""
-    places = [path] if path.name == _BINS else [path / _BINS, path / "outs" / _BINS]
-    return [folder for place in places for folder in sorted(place.glob("square_*")) if folder.is_dir()]
+def parts_of(path: Path) -> list[Path]:
+    """Return the folders of Visium HD's bins and of its cells in a folder, or in its ``outs``."""
+    if path.name == _BINS:
+        return [folder for folder in sorted(path.glob("square_*")) if folder.is_dir()]
+    bins = [folder for place in (path, path / "outs") if (place / _BINS).is_dir() for folder in parts_of(place / _BINS)]
+    return [*bins, *(folder / CELLS for folder in (path, path / "outs") if (folder / CELLS).is_dir())]
 
 
 def holds_output(folder: Path) -> bool:
     """Whether a folder is or has an output with matrix or positions, whole or not, of one section or of several."""
     homes = (_home(place) for place in _folders(folder))
-    return any(home.matrices or home.positions for home in homes) or bool(bins_of(folder))
+    return any(home.matrices or home.positions for home in homes) or bool(parts_of(folder))
 
 
-def _from_bins(path: Path) -> Output | None:
-    bins = next((found for folder in _starts(path) if (found := bins_of(folder))), [])
-    if not bins:
+def _from_parts(path: Path, part: str, plain: bool) -> Output | None:
+    parts = next((found for folder in _starts(path) if (found := parts_of(folder))), [])
+    if not parts and not plain:
         return None
-    chosen = next((folder for folder in bins if folder.name == DEFAULT_BIN), bins[0])
-    if chosen.name != DEFAULT_BIN and len(bins) > 1:
-        names = ", ".join(folder.name for folder in bins)
-        raise UserError(
-            f"{path} holds several bins of Visium HD ({names}); give the folder of one, such as {bins[-1]}."
-        )
-    return find_output(chosen)
+    named = {folder.name: folder for folder in parts}
+    wanted = (
+        CELLS if part == "cells" else f"square_{int(size[1]):03d}um" if (size := _BIN_NAME.fullmatch(part)) else part
+    )
+    chosen = named.get(wanted or DEFAULT_BIN, parts[0] if len(parts) == 1 and not part else None)
+    if chosen is not None:
+        return find_output(chosen)
+    held = ", ".join(named)
+    if not named:
+        raise UserError(f"{path} holds one section only; leave the name of the section out.", "library")
+    if part:
+        raise UserError(f"{path} holds no {part!a}, but {held}; choose one of these.", "library", named)
+    raise UserError(f"{path} holds several bins of Visium HD, or its cells ({held}); choose one.", "library", named)
 
 
 def _is_named(name: str) -> bool:
@@ -188,7 +204,7 @@ def _choose(path: Path, home: _Home) -> Output:
     """Return the files of one section: those given, and the best of the others that may be of the same sample."""
     kinds = [_given(path, home, pieces) for pieces in (home.matrices, home.positions, home.scalefactors)]
     matrices, positions, scalefactors = kinds
-    pairs = [(m, p) for m in matrices for p in positions if _fit(m, p)]
+    pairs = [(m, p) for m in matrices for p in positions if _fit(m, p) and _of_cells(m) == _of_cells(p)]
     pairs = [(m, p) for m, p in pairs if m.sample == p.sample] or pairs
     if not pairs:
         raise UserError(
@@ -220,6 +236,11 @@ def _given(path: Path, home: _Home, pieces: list[_Piece]) -> list[_Piece]:
 def _fit(one: _Piece, other: _Piece) -> bool:
     """Whether two files may be of one sample: they name the same, or one of them names none."""
     return one.sample == other.sample or not one.sample or not other.sample
+
+
+def _of_cells(piece: _Piece) -> bool:
+    """Whether a matrix or positions are of segmented cells."""
+    return _OF_CELLS.search(f"{piece.path.parent.name}/{piece.path.name}") is not None
 
 
 def _no_positions(home: _Home) -> UserError:

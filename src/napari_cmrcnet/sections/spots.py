@@ -40,8 +40,9 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
     min_umi : int
         Spots with fewer counts are dropped. 0 keeps all.
     library : str
-        Which section to read of an h5ad file that holds several: its name in ``uns["spatial"]``, or in the column of
-        ``obs`` that tells them apart. ``""`` where there is one.
+        Which section to read of a source that holds several. Of an h5ad file: its name in ``uns["spatial"]``, or in the
+        column of ``obs`` that tells them apart. Of Visium HD: ``square_008um``, or ``8``, for its bins, ``cells`` for
+        the segmented cells. ``""`` where there is one.
 
     Returns
     -------
@@ -80,12 +81,12 @@ def is_spots(path: str | os.PathLike[str]) -> bool:
     return not is_picture(path) and _known_reader(path) is not None
 
 
-def _known_reader(path: Path) -> Reader | None:
+def _known_reader(path: Path, library: str = "") -> Reader | None:
     if path.suffix.lower() == ".h5ad" and not path.is_dir():
         return read_hest if is_hest(path) else read_plain
     if find_bundle(path) is not None:
         return read_xenium
-    if find_output(path) is not None:
+    if find_output(path, library) is not None:
         return read_spaceranger
     return read_legacy_st if find_pair(path) is not None else None
 
@@ -94,12 +95,12 @@ def _reader(path: Path, library: str) -> Reader:
     """Return what reads this path, or the section of that name in it."""
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path to the spots.")
-    reader = _known_reader(path)
+    reader = _known_reader(path, library)
     if reader is None:
         raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
     if not library:
         return reader
-    if reader not in (read_plain, read_hest):
+    if reader not in (read_plain, read_hest, read_spaceranger):
         raise UserError(f"{path} holds one section only; leave the name of the section out.", "library")
     return partial(reader, library=library)
 

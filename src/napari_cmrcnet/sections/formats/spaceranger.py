@@ -1,18 +1,21 @@
-"""The output of Space Ranger, version 1 to Visium HD's bins."""
+"""The output of Space Ranger, version 1 to Visium HD's bins and segmented cells."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.parquet import read_columns
-from napari_cmrcnet.common.spaceranger_files import Output, find_output
+from napari_cmrcnet.common.spaceranger_files import Output, find_output, parts_of
 from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.sections.formats.cell_outlines import read_outlines
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
 
+_XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
 _COLUMNS = {
     "in_tissue": int,
     "array_row": int,
@@ -22,27 +25,34 @@ _COLUMNS = {
 }
 
 
-def read_spaceranger(path: Path) -> tuple[AnnData, Origin]:
+def read_spaceranger(path: Path, library: str = "") -> tuple[AnnData, Origin]:
     """Read a Space Ranger output, of which any file may be given: the filtered matrix (else the raw one) and positions.
+
+    Of Visium HD, ``library`` chooses bins or cells, as `find_output` takes it.
 
     Raises
     ------
     UserError
         If a file is missing or damaged, or matrix and positions do not have the same barcodes.
     """
-    output = find_output(path)
+    output = find_output(path, library)
     assert output is not None, "the caller asked find_output"
-    positions = read_positions(output.positions)
+    scalefactors = _scalefactors(output.scalefactors)
+    cells = output.positions.suffix == ".geojson"
+    positions = _cells(output.positions, scalefactors) if cells else read_positions(output.positions)
     counts, attributes = read_matrix(output.matrix)
     unknown = ~counts.obs_names.isin(positions.index)
-    if unknown.any():
+    notes: list[str] = []
+    if unknown.all() if cells else unknown.any():
         raise UserError(
             f"{output.matrix} and {output.positions} do not match: {unknown.sum()} of {len(unknown)} barcodes have no "
             f"position (first: {counts.obs_names[unknown][0]}); take both from the same run."
         )
-    scalefactors = _scalefactors(output.scalefactors)
+    if unknown.any():
+        notes.append(f"{unknown.sum()} of {len(unknown)} cells have no outline and were dropped.")
+        counts = counts[~unknown].copy()
     spots = _spots(counts, positions.loc[counts.obs_names], scalefactors)
-    return spots, _origin(path, output, attributes, scalefactors)
+    return spots, _origin(path, output, attributes, scalefactors, library, notes)
 
 
 def read_positions(path: Path) -> pd.DataFrame:
@@ -88,36 +98,50 @@ def _scalefactors(path: Path | None) -> dict[str, float]:
     return {name: number(value) for name, value in content.items()}
 
 
+def _cells(path: Path, scalefactors: dict[str, float]) -> pd.DataFrame:
+    """Return centre and, in µm², area of segmented cells; writes their median diameter into the scale factors."""
+    outlines = read_outlines(path)
+    table = outlines[["x", "y"]].set_axis(list(_XY), axis="columns")
+    if mpp := scalefactors.get("microns_per_pixel", 0.0):
+        table["cell_area"] = outlines["area"] * mpp**2
+    scalefactors["spot_diameter_fullres"] = 2 * float(np.sqrt(outlines["area"].median() / np.pi))
+    return table
+
+
 def _spots(counts: AnnData, positions: pd.DataFrame, scalefactors: dict[str, float]) -> AnnData:
-    obs = positions[["in_tissue", "array_row", "array_col"]]
-    xy = positions[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()
     return AnnData(
         X=counts.X,
-        obs=obs,
+        obs=positions.drop(columns=list(_XY)),
         var=counts.var[[name for name in ("gene_ids", "feature_types") if name in counts.var]],
-        obsm={"spatial": xy},
+        obsm={"spatial": positions[list(_XY)].to_numpy()},
         uns={"spatial": {"Space Ranger": {"scalefactors": scalefactors, "metadata": {}}}},
     )
 
 
-def _origin(path: Path, output: Output, attributes: dict[str, Any], scalefactors: dict[str, float]) -> Origin:
+def _origin(
+    path: Path, output: Output, attributes: dict[str, Any], factors: dict[str, float], library: str, notes: list[str]
+) -> Origin:
     software = str(attributes.get("software_version", ""))
     generation = "1" if "tissue_positions_list" in output.positions.name else "2"
     version = software.partition("-")[2] if software.startswith("spaceranger-") else generation
-    mpp, bin_um = scalefactors.get("microns_per_pixel", 0.0), scalefactors.get("bin_size_um", 0.0)
-    hd = bool(mpp or bin_um or output.positions.suffix == ".parquet")
-    notes: tuple[str, ...] = ()
+    mpp, bin_um = factors.get("microns_per_pixel", 0.0), factors.get("bin_size_um", 0.0)
+    cells = output.positions.suffix == ".geojson"
+    hd = bool(mpp or bin_um or output.positions.suffix in (".parquet", ".geojson"))
     folder = output.folder
-    if hd and folder.name.startswith("square_") and folder not in (path, *path.parents):
-        size = f"{bin_um:g} µm" if bin_um else folder.name
-        notes = (f"Of Visium HD's bins those of {size} were read; give another folder of {folder.parent.name}.",)
+    if hd and not library and folder not in (path, *path.parents) and (others := _others(path, folder)):
+        what = "cells" if cells else f"bins of {bin_um:g} µm" if bin_um else folder.name
+        notes = [*notes, f"Of Visium HD the {what} were read; there are also {', '.join(others)}."]
     return Origin(
         source=f"Space Ranger {version}",
         path=path,
         platform="Visium HD" if hd else platform_of(str(attributes.get("chemistry_description", ""))) or "Visium",
-        unit="bin" if hd else "spot",
-        pitch_um=bin_um if hd else 0.0,
+        unit="cell" if cells else "bin" if hd else "spot",
+        pitch_um=bin_um if hd and not cells else 0.0,
         given_mpp=mpp,
         given_mpp_source="Visium HD microns_per_pixel" if mpp else "",
-        notes=notes,
+        notes=tuple(notes),
     )
+
+
+def _others(path: Path, chosen: Path) -> list[str]:
+    return [part.name for start in (path, *path.parents[:1]) for part in parts_of(start) if part != chosen]
