@@ -18,6 +18,8 @@ from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets.napari_docks import layer_list_wanted
+from napari_cmrcnet.widgets.open_files import open_panels
 
 pytestmark = pytest.mark.qt
 
@@ -283,6 +285,19 @@ def test_the_second_opening_of_a_panel_is_quick(window: Window) -> None:
 
 
 @pytest.mark.qt("pyqt6")  # as the one above, on other data
+def test_napari_s_layer_list_is_folded_away_until_it_is_asked_for(window: Window) -> None:
+    """The choice is remembered; napari's own menu works as before."""
+    docks = [dock for dock in QApplication.allWidgets() if dock.objectName() in ("layer list", "layer controls")]
+    assert [dock.isVisible() for dock in docks] == [True, True]
+    open_panels(window.viewer)
+    assert [dock.isVisible() for dock in docks] == [False, False]
+    panel = window.viewer.window.dock_widgets["View (napari-cmrcnet)"]
+    for shown in (True, False):
+        panel.layer_list.click()
+        assert [dock.isVisible() for dock in docks] == [shown, shown]
+        assert layer_list_wanted() == shown
+
+
 @pytest.mark.parametrize("section", ["C5"])
 def test_the_same_on_a_real_section(window: Window, real_data: Path, tmp_path: Path, section: str) -> None:
     folder = real_data / "her2st"

@@ -15,6 +15,7 @@ from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -135,7 +136,8 @@ def open_panels(viewer: Any) -> None:
         return
     for name in PANELS_TO_LOOK:
         if not any(str(title).startswith(name) for title in window.dock_widgets):
-            window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+            _, panel = window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+            show_layer_list(panel, layer_list_wanted())
 
 
 def start_scoring(viewer: Any) -> None:

@@ -27,6 +27,7 @@ from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
+from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.scrolling import scrolled
@@ -139,6 +140,10 @@ class ViewPanel(QWidget):
         buttons.addWidget(self.flip)
         buttons.addWidget(self.fit)
         column.addLayout(buttons)
+        self.layer_list = QCheckBox("napari's layer list and controls")
+        self.layer_list.setToolTip("They are folded away while a section is shown, which leaves it more room.")
+        self.layer_list.setChecked(layer_list_wanted())
+        column.addWidget(self.layer_list)
         return box
 
     def _spots_box(self) -> QGroupBox:
@@ -174,6 +179,7 @@ class ViewPanel(QWidget):
         self.confidence.currentTextChanged.connect(lambda text: session.set_display(confidence=text))
         self.flip.clicked.connect(session.flip)
         self.fit.clicked.connect(self._layers.fit)
+        self.layer_list.toggled.connect(lambda on: show_layer_list(self, on))
         self.opacity.valueChanged.connect(lambda value: session.set_display(opacity=round(value, 2)))
         self.size.valueChanged.connect(lambda value: session.set_display(spot_size=round(value, 2)))
         self.unlike.toggled.connect(lambda on: session.set_display(mark_out_of_distribution=on))
