@@ -9,18 +9,22 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
 	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
 
-.PHONY: demo test test-pyside6 test-pyqt6 window-packages lint docs bench faults sample clean
+.PHONY: demo test test-core test-pyside6 test-pyqt6 window-packages lint docs bench faults sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
 
 # One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
-# First all tests that need no window, a file a process; then those of the window with each Qt, beside each other.
-test: $(VENV)/.installed-test lint
+# Beside each other: the tests that need no window, on all cores but one, a file a process; and one after another those
+# of the window with each Qt, the damaged files and the checks of the code. What a part prints comes when it is done.
+test: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
-	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses logical --maxprocesses 4 --dist loadfile --durations=10
-	$(MAKE) --jobs 2 --output-sync test-pyside6 test-pyqt6
-	$(MAKE) faults
+	@echo "All tests: 10 to 15 minutes on two cores. Each part is printed when it is done."
+	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint
+
+test-core: WORKERS = $(shell $(PYTHON) -c 'import os; print(max(1, min(4, os.cpu_count() - 1)))')
+test-core:
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses $(WORKERS) --dist loadfile --durations=10
 
 test-pyside6 test-pyqt6: test-%:
 	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10

@@ -1,5 +1,6 @@
 """Every benchmark runs in its small form and finds that all ways give the same result."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,20 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
 from benchmarks.__main__ import BENCHMARKS  # noqa: E402
-from benchmarks.harness import at_least, at_most, interleave  # noqa: E402
+from benchmarks.harness import at_least, at_most, interleave, main  # noqa: E402
+
+APART = ("gene_view", "gene_list", "live_window", "startup")  # open a window, or measure what a process imports
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_small_form(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(BENCHMARKS) - set(APART)))
+def test_small_form(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--small"])
+    main(importlib.import_module(f"benchmarks.{name}").rows)
+    assert capsys.readouterr().out.startswith("| ")
+
+
+@pytest.mark.parametrize("name", APART)
+def test_small_form_in_its_own_process(name: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--small"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ def run(*arguments: str | Path) -> int:
     return main([str(argument) for argument in arguments])
 
 
+@pytest.mark.usefixtures("no_pictures")  # `demo` draws them
 def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "p.h5ad"
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad", "--patient", "P9")

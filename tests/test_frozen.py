@@ -1,6 +1,7 @@
 """Features of a frozen encoder whose weights are installed, and the regression on them."""
 
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,15 +44,39 @@ from napari_cmrcnet.training.reduced_rank import reduced_rank_ridge
 GENES = tuple(f"GENE{i}" for i in range(24))
 
 
-@pytest.fixture
-def sections(
-    tmp_path: Path,
+@pytest.fixture(scope="module")
+def opened(
+    tmp_path_factory: pytest.TempPathFactory,
     write_section: Callable[..., Any],
     open_small: Callable[..., Section],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> list[Section]:
+    folder = tmp_path_factory.mktemp("frozen")
+    return [open_small(*write_section(folder, name, seed, 4), name=name) for seed, name in enumerate("ABC")]
+
+
+@pytest.fixture(scope="module")
+def encoded(opened: list[Section], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds the features of all three."""
+    folder = tmp_path_factory.mktemp("encoded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMRCNET_CACHE", str(folder))
+        for section in opened:
+            finish(spot_features(section, packaged()))
+    return folder
+
+
+@pytest.fixture
+def not_encoded(opened: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Section]:
+    """Three sections, of which nothing is cached."""
     monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
-    return [open_small(*write_section(tmp_path, name, seed, 4), name=name) for seed, name in enumerate("ABC")]
+    return opened
+
+
+@pytest.fixture
+def sections(not_encoded: list[Section], encoded: Path, tmp_path: Path) -> list[Section]:
+    """The same, whose features are cached."""
+    shutil.copytree(encoded, tmp_path / "cache")
+    return not_encoded
 
 
 @pytest.mark.parametrize("encoder", ["efficientnet-lite0", "efficientnet-lite2"])
@@ -86,8 +111,8 @@ def test_another_file_in_place_of_the_weights_is_refused(tmp_path: Path) -> None
         replace(packaged(), path=tmp_path / "none.pth").network()
 
 
-def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[Section]) -> None:
-    section = sections[0]
+def test_a_spot_is_described_by_two_fields_and_the_spots_around(not_encoded: list[Section]) -> None:
+    section = not_encoded[0]
     found = finish(spot_features(section, packaged()))
     network = packaged().network().backbone
     fields = []
@@ -114,21 +139,21 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(sections: list[S
         np.testing.assert_allclose(found[:, 752 * block :][:, :752], standard(values), rtol=1e-3, atol=1e-3)
 
 
-def test_a_section_is_encoded_once(sections: list[Section], monkeypatch: pytest.MonkeyPatch) -> None:
-    first = finish(spot_features(sections[0], packaged()))
+def test_a_section_is_encoded_once(not_encoded: list[Section], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = finish(spot_features(not_encoded[0], packaged()))
     monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
-    np.testing.assert_array_equal(finish(spot_features(sections[0], packaged())), first)
-    kept = features._encoded(sections[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
+    np.testing.assert_array_equal(finish(spot_features(not_encoded[0], packaged())), first)
+    kept = features._encoded(not_encoded[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
     assert isinstance(values := finish(kept), np.memmap)
     assert (values.shape, values.dtype) == ((16, packaged().encoder.width), np.float16)
     (path, _) = sorted(Path(features.cache_folder("features")).glob("*.npy"))
     path.write_bytes(b"damaged")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        finish(spot_features(sections[0], packaged()))
+        finish(spot_features(not_encoded[0], packaged()))
 
 
 def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
-    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    not_encoded: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
     own = FrozenNetwork.embed_image
@@ -138,13 +163,13 @@ def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
         return own(network, pixels)
 
     monkeypatch.setattr(FrozenNetwork, "embed_image", counted)
-    first = finish(METHODS["frozen"]().fit(Task(tuple(sections[:2]), GENES)))
-    finish(first.predict(sections[2]))
+    first = finish(METHODS["frozen"]().fit(Task(tuple(not_encoded[:2]), GENES)))
+    finish(first.predict(not_encoded[2]))
     assert sum(encoded) == 2 * 3 * 16  # two fields of three sections
     for seed in (0, 1):  # another method, another seed, and what the window does
-        checkpoint = solved(sections[:2], tmp_path / str(seed), seed=seed)
-        finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
-    solved(sections[1:], tmp_path / "fold")
+        checkpoint = solved(not_encoded[:2], tmp_path / str(seed), seed=seed)
+        finish(predict(not_encoded[2], checkpoint, PredictConfig(device="cpu")))
+    solved(not_encoded[1:], tmp_path / "fold")
     assert sum(encoded) == 2 * 3 * 16
 
 
@@ -152,8 +177,6 @@ def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
 def test_compared_methods_stand_on_kept_features(
     sections: list[Section], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for section in sections:
-        finish(spot_features(section, packaged()))
     monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
     choice = choose((f"{method}@{packaged().encoder.name}",), {"ks": (5,)})[0]
     assert choice.name == f"{method}@{packaged().encoder.name}"
@@ -203,11 +226,11 @@ def test_only_methods_with_an_image_encoder_stand_on_another() -> None:
 
 
 def test_features_too_large_for_half_precision_stay_finite(
-    sections: list[Section], monkeypatch: pytest.MonkeyPatch
+    not_encoded: list[Section], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = FrozenNetwork.embed_image
     monkeypatch.setattr(FrozenNetwork, "embed_image", lambda network, pixels: own(network, pixels) * 1e9)
-    assert np.isfinite(finish(spot_features(sections[0], packaged()))).all()
+    assert np.isfinite(finish(spot_features(not_encoded[0], packaged()))).all()
 
 
 @pytest.mark.parametrize("spots", [40, 12])

@@ -18,7 +18,7 @@ from napari_cmrcnet.widgets.export_formats import FORMATS
 from napari_cmrcnet.widgets.messages import CONTROLS
 from napari_cmrcnet.widgets.predict import PredictPanel
 
-pytestmark = pytest.mark.qt
+pytestmark = pytest.mark.qt("pyside6")  # what is said, not what Qt does
 
 MPP, K = 0.5, 6
 # A look before the run decodes no tile that its overview does without, and does not read a checkpoint whole.

@@ -63,7 +63,7 @@ def test_a_mouse_section_is_refused_by_the_command_line(
     assert not (tmp_path / "m.h5ad").exists()
 
 
-@pytest.mark.parametrize("where", ["here", "in processes", "on a cluster"])
+@pytest.mark.parametrize("where", ["here", "on a cluster"])
 def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
     human: Checkpoint,
     mouse: tuple[Path, Path],
@@ -78,7 +78,6 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
     spots.write_h5ad(path)
     rows = [SheetRow("M", *mouse, "P8"), SheetRow("C", slide, path, "P1")]
     assert human.path is not None
-    workers = 2 if where == "in processes" else 1
     scheduler = request.getfixturevalue("cluster") if where == "on a cluster" else None
     with pytest.raises(UserError, match=f"1 of 2 slides could not be predicted: M: .*{REFUSED}"):
         finish(
@@ -87,7 +86,6 @@ def test_a_mouse_section_is_refused_in_a_sheet_and_the_others_are_predicted(
                 human.path,
                 tmp_path / "out",
                 PredictConfig(k=5, device="cpu"),
-                workers=workers,
                 scheduler=scheduler,
             )
         )

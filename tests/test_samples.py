@@ -14,7 +14,7 @@ from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicFile, Pub
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import dialogs
 
-pytestmark = pytest.mark.qt
+pytestmark = pytest.mark.qt("pyqt6")
 
 PLUGIN = "napari-cmrcnet"
 SLOW = 120_000  # ms: the machine may be busy
