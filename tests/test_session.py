@@ -40,6 +40,18 @@ def session(prediction: Prediction) -> Session:
     return session
 
 
+def test_genes_of_a_signature_that_are_low_count_against_its_score(session: Session, prediction: Prediction) -> None:
+    session.show_panel(Panel("signature", ("GENE1", "GENE2"), down=("GENE2",)))
+    assert session.shown is not None
+    assert session.shown.measured is not None
+    for shown, both in (
+        (session.shown.predicted, prediction.expression(["GENE1", "GENE2"])),
+        (session.shown.measured, np.asarray(prediction.measured(["GENE1", "GENE2"]))),
+    ):
+        z = (both - both.mean(axis=0)) / both.std(axis=0)
+        np.testing.assert_allclose(shown, (z[:, 0] - z[:, 1]) / 2, atol=1e-4)
+
+
 def heard(signal: Any) -> list[Any]:
     """Collect what a signal says."""
     said: list[Any] = []

@@ -116,7 +116,7 @@ def hvg(variance: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str, .
     return heg(variance, genes, n)
 
 
-def mean_z(values: ArrayLike) -> NDArray[np.float32]:
+def mean_z(values: ArrayLike, signs: ArrayLike | None = None) -> NDArray[np.float32]:
     """Return the score of a set of genes: the mean over genes of their z-scores over the spots.
 
     Parameters
@@ -124,6 +124,8 @@ def mean_z(values: ArrayLike) -> NDArray[np.float32]:
     values : (n, g)
         Expression of g genes at n spots. A constant gene says nothing about where the set is expressed and is left
         out.
+    signs : (g,), optional
+        1 for a gene that counts for the score, −1 for one that counts against it; all 1 if not given.
 
     Returns
     -------
@@ -131,10 +133,13 @@ def mean_z(values: ArrayLike) -> NDArray[np.float32]:
         Zeros if every gene is constant.
     """
     array = np.asarray(values, np.float64)
-    varying = array[:, ~_constant(array)]
+    varies = ~_constant(array)
+    varying = array[:, varies]
     if not varying.size:
         return np.zeros(len(array), np.float32)
     z = unit(varying) * np.sqrt(len(array))  # a column of length one has the population SD 1/√n
+    if signs is not None:
+        z *= np.asarray(signs, np.float64)[varies]
     score: NDArray[np.float32] = z.mean(axis=1).astype(np.float32)
     return score
 

@@ -169,9 +169,9 @@ def panel_from(value: Any) -> Panel | None:
     if value is None:
         return None
     check = Entries({"panel": value})
-    content = Entries(check.mapping("panel"))
+    content = Entries({"down": [], **check.mapping("panel")})  # most panels have no direction
     check_names(content.values, Panel)
-    return Panel(content.text("name"), content.texts("genes"))
+    return Panel(content.text("name"), content.texts("genes"), content.texts("down"))
 
 
 def _model(values: Mapping[str, Any]) -> ModelConfig:

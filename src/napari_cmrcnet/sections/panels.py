@@ -23,10 +23,22 @@ _GENE_HEADERS = (
 
 @dataclass(frozen=True)
 class Panel:
-    """A named list of marker genes, in the order given and without repetition."""
+    """A named list of marker genes, in the order given and without repetition.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    genes : tuple of str
+        All of its genes.
+    down : tuple of str
+        Those of them that are low where the others are high: they count against the score. A panel with a direction
+        is a signature.
+    """
 
     name: str
     genes: tuple[str, ...]
+    down: tuple[str, ...] = ()
 
 
 def _paper_panels() -> dict[str, Panel]:
@@ -46,7 +58,9 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
     name_or_path : str or path
         A key of `PANELS` or its dataset's name, in any case; or a file: ``.gmt`` (``FILE:SET`` chooses one of several
         sets), ``.csv`` or ``.tsv`` (the column that is called ``gene`` or as HGNC, BioMart, scanpy or Loupe call it,
-        else the first), any other as text with one gene a line, where ``#`` starts a comment.
+        else the first), any other as text with one gene a line, where ``#`` starts a comment. A ``-`` before a gene
+        says that it is low where the others are high; of a ``.gmt``, ``SET`` is also the two sets ``SET_UP`` and
+        ``SET_DN`` (or ``SET_DOWN``), as MSigDB names them.
 
     Raises
     ------
@@ -103,14 +117,15 @@ def save_panel(panel: Panel, path: str | os.PathLike[str]) -> None:
     if odd := [gene for gene in panel.genes if not gene or re.search(r"[\s,;#]", gene)]:
         raise UserError(f"{path} cannot hold the gene {odd[0]!r}, one name a line; leave it out of the panel.")
     with atomic_file(path) as temporary:
-        temporary.write_text("".join(f"{gene}\n" for gene in panel.genes), "utf-8")
+        temporary.write_text("".join(f"{'-' * (gene in panel.down)}{gene}\n" for gene in panel.genes), "utf-8")
 
 
 def _panel(path: Path, name: str, genes: Iterable[str]) -> Panel:
-    kept = tuple(dict.fromkeys(gene.strip() for gene in genes if gene.strip()))
-    if not kept:
+    written = [gene.strip() for gene in genes]
+    signs = {gene.removeprefix("-").strip(): gene.startswith("-") for gene in written if gene.removeprefix("-").strip()}
+    if not signs:
         raise UserError(f"{path} holds no gene for the panel {name}; one gene a line is enough.")
-    return Panel(name, kept)
+    return Panel(name, tuple(signs), tuple(gene for gene, down in signs.items() if down))
 
 
 def _one_a_line(path: Path, lines: Iterable[str]) -> list[str]:
@@ -145,6 +160,12 @@ def _first_column(rows: Iterable[list[str]]) -> list[str]:
 def _from_gmt(path: Path, lines: Iterable[str], chosen: str | None) -> Panel:
     """Read the Broad's gene matrix: set, description, genes, separated by tabs."""
     sets = {cells[0].strip(): cells[2:] for line in lines if len(cells := line.split("\t")) > 2}
+    for name in [name for name in sets if name.endswith("_UP")]:
+        stem = name.removesuffix("_UP")
+        down = sets.get(f"{stem}_DN", sets.get(f"{stem}_DOWN"))
+        if down is not None and stem not in sets and chosen in (stem, None) and (chosen or len(sets) == 2):
+            sets = {stem: [*sets[name], *(f"-{gene.strip()}" for gene in down if gene.strip())]}
+            break
     if chosen is None and len(sets) > 1:
         some = ", ".join(list(sets)[:5]) + (", …" if len(sets) > 5 else "")
         raise UserError(f"{path} holds {len(sets)} gene sets ({some}); choose one as {path}:{next(iter(sets))}.")

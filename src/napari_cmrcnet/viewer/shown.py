@@ -138,7 +138,7 @@ def gene_shown(prediction: "Prediction", gene: str, scores: "Scores | None") -> 
 
 
 def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
-    """Return the score of a panel: the mean over its genes of their z-scores over the section's spots.
+    """Return the score of a panel: the mean over its genes of their signed z-scores over the section's spots.
 
     Raises
     ------
@@ -147,15 +147,17 @@ def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
     """
     from napari_cmrcnet.common.metrics import mean_z
     from napari_cmrcnet.evaluation.colour_limits import hardly_varies
+    from napari_cmrcnet.evaluation.panel_score import panel_signs
     from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
     genes = panel_genes(prediction, panel)
     predicted = prediction.expression(genes)
     both = [gene for gene in genes if gene in prediction.measured_set]
     truth = prediction.measured(both) if both else None
-    measured = None if truth is None else mean_z(truth)
+    measured = None if truth is None else mean_z(truth, panel_signs(prediction.names, panel, both))
     flat = hardly_varies(predicted)
-    return _scored(prediction, panel.name, "panel", PANEL_UNIT, mean_z(predicted), measured, flat)
+    score = mean_z(predicted, panel_signs(prediction.names, panel, genes))
+    return _scored(prediction, panel.name, "panel", PANEL_UNIT, score, measured, flat)
 
 
 def first_shown(

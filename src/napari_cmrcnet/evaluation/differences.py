@@ -1,0 +1,137 @@
+"""Which genes differ between two groups of spots, such as tumour and stroma, measured and predicted."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress, in_thread, to_the_end
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST = 3
+"""Spots that a group must have."""
+NOT_INDEPENDENT = (
+    "Spots of a section are not independent: neighbours are alike, and predicted spots share training spots. So "
+    "p-values are far too small. Use them to sort genes, not as proof; a proof takes several patients."
+)
+_BLOCK = 512  # genes at a time, so that Cancel is heard
+
+
+def difference_job(
+    values: Mapping[str, Callable[[slice], npt.ArrayLike]],
+    genes: Sequence[str],
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+) -> Job["pd.DataFrame"]:
+    """Compare genes between two groups of spots by Wilcoxon's rank-sum test, through scanpy.
+
+    Parameters
+    ----------
+    values : mapping of str to callable
+        By what they are, such as ``"measured"``: returns log-normalised expression (n, genes) of a range of genes. NaN
+        where a gene has none.
+    genes : sequence of str
+        Their names.
+    first, second : bool (n,)
+        The groups, without a spot in common.
+
+    Returns
+    -------
+    DataFrame, a row a gene
+        For each kind of values: ``KIND_first`` and ``KIND_second``, the groups' means; ``KIND_log2_fold_change`` (of
+        counts, as scanpy has it); ``KIND_z``, above 0 where the first group is higher, corrected for ties; ``KIND_p``;
+        ``KIND_p_adjusted``, by Benjamini and Hochberg over the genes that have values. Sorted by the size of the z of
+        the first kind.
+
+    Raises
+    ------
+    UserError
+        If a group has fewer than 3 spots, or the groups have spots in common.
+    """
+    import pandas as pd
+
+    one, other = np.asarray(first, bool), np.asarray(second, bool)
+    if (one & other).any():
+        n = int((one & other).sum())
+        raise UserError(f"{n} spots are in both groups; choose groups that do not overlap.")
+    for group in (one, other):
+        if group.sum() < FEWEST:
+            raise UserError(f"A group has {int(group.sum())} spots; at least {FEWEST} are needed to compare.")
+    rows = one | other
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    for kind, of in values.items():
+        table = np.full((len(genes), 5), np.nan)
+        for start in range(0, len(genes), _BLOCK):
+            part = slice(start, min(start + _BLOCK, len(genes)))
+            block = np.asarray(of(part), np.float32)[rows]
+            step = Progress(f"Comparing {kind} genes", start, len(genes), "genes")
+            table[part] = yield from in_thread(lambda block=block: _tested(block, one[rows]), step)  # type: ignore[misc]
+        names = ("first", "second", "log2_fold_change", "z", "p")
+        columns |= {f"{kind}_{name}": column for name, column in zip(names, table.T, strict=True)}
+        columns[f"{kind}_p_adjusted"] = benjamini_hochberg(table[:, 4])
+    found = pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
+    leading = f"{next(iter(values))}_z"
+    return found.iloc[np.argsort(-found[leading].abs().to_numpy(), kind="stable")]
+
+
+differences = to_the_end(difference_job)
+
+
+def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return means of both groups, log2 fold change, z and p of each gene, (g, 5); NaN where it has no values."""
+    import pandas as pd
+    import scanpy
+    from anndata import AnnData
+    from threadpoolctl import threadpool_limits
+
+    known = np.isfinite(block).all(axis=0)
+    found = np.full((block.shape[1], 5), np.nan)
+    if not known.any():
+        return found
+    names = np.flatnonzero(known).astype(str)
+    obs = pd.DataFrame(
+        {"group": pd.Categorical(np.where(one, "first", "second"))}, index=np.arange(len(one)).astype(str)
+    )
+    table = AnnData(block[:, known], obs=obs, var=pd.DataFrame(index=names))
+    table.uns["log1p"] = {"base": None}
+    with warnings.catch_warnings(), threadpool_limits(limits=None):  # see `highly_variable`
+        warnings.simplefilter("ignore")  # genes that are the same at every spot
+        scanpy.tl.rank_genes_groups(
+            table,
+            "group",
+            groups=["first"],
+            reference="second",
+            method="wilcoxon",
+            tie_correct=True,
+            n_genes=len(names),
+        )
+    ranked = scanpy.get.rank_genes_groups_df(table, "first").set_index("names").loc[names]
+    means = np.stack([block[group][:, known].mean(axis=0, dtype=np.float64) for group in (one, ~one)], axis=1)
+    tests = ranked[["logfoldchanges", "scores", "pvals"]].to_numpy(np.float64)
+    constant = block[:, known].max(axis=0) == block[:, known].min(axis=0)
+    tests[constant] = (0.0, 0.0, 1.0)  # no difference at all
+    found[known] = np.column_stack([means, tests])
+    return found
+
+
+def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return p-values adjusted to bound the false discovery rate (Benjamini and Hochberg 1995); NaN stays NaN.
+
+    Parameters
+    ----------
+    p : (g,)
+        p-values of all genes that were tested.
+    """
+    array = np.asarray(p, np.float64)
+    adjusted = np.full(array.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(array))
+    order = known[np.argsort(-array[known], kind="stable")]  # the largest first
+    n = len(order)
+    ranks = n - np.arange(n)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(array[order] * n / ranks)) if n else []
+    return adjusted

@@ -1,0 +1,85 @@
+"""Genes that differ between groups, and genes that are alike, against SciPy and numbers computed here."""
+
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control, mannwhitneyu
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.differences import benjamini_hochberg, differences
+from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity
+
+GENES = [f"G{index}" for index in range(40)]
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(rng.gamma(2, size=40), size=(60, 40)).astype(float)
+    counts[:25, 7] += 4
+    counts[:25, 11] = np.maximum(counts[:25, 11] - 2, 0)
+    array = np.log1p(counts).astype(np.float32)
+    array[:, 5] = 0.7  # the same everywhere
+    return array
+
+
+def test_wilcoxon_is_that_of_scipy_with_ties_and_the_rate_of_benjamini_and_hochberg(values: np.ndarray) -> None:
+    first, second = np.zeros((2, 60), bool)
+    first[:25], second[30:] = True, True
+    lacking = values.copy()
+    lacking[:, 9] = np.nan
+    kinds = {"measured": lambda genes: lacking[:, genes], "predicted": lambda genes: values[:, genes]}
+    found = differences(kinds, GENES, first, second)
+    assert found.index[0] == "G7"
+    sizes = found["measured_z"].abs().to_numpy()
+    assert (np.diff(sizes[np.isfinite(sizes)]) <= 0).all()
+    found = found.loc[GENES]
+    for column in (0, 7, 11, 20):
+        a, b = values[first, column], values[second, column]
+        # SciPy's asymptotic test corrects for ties, too
+        wanted = mannwhitneyu(a, b, method="asymptotic", use_continuity=False)
+        row = found.loc[f"G{column}"]
+        assert row.measured_p == pytest.approx(wanted.pvalue, rel=1e-4)
+        assert np.sign(row.measured_z) == np.sign(wanted.statistic - len(a) * len(b) / 2)
+        assert row.predicted_first == pytest.approx(a.mean(), rel=1e-5)
+        assert row.predicted_second == pytest.approx(b.mean(), rel=1e-5)
+        fold = np.log2((np.expm1(a.mean()) + 1e-9) / (np.expm1(b.mean()) + 1e-9))
+        assert row.predicted_log2_fold_change == pytest.approx(fold, rel=1e-3)
+    assert found.loc["G5", "measured_p"] == 1
+    assert found.loc["G9"].filter(like="measured").isna().all()
+    assert found.loc["G9"].filter(like="predicted").notna().all()
+    p = found["predicted_p"].to_numpy()
+    np.testing.assert_allclose(found["predicted_p_adjusted"], false_discovery_control(p), rtol=1e-9)
+    known = found["measured_p"].notna()
+    adjusted = false_discovery_control(found["measured_p"][known])
+    np.testing.assert_allclose(found["measured_p_adjusted"][known], adjusted, rtol=1e-9)
+
+
+def test_groups_must_be_large_enough_and_apart(values: np.ndarray) -> None:
+    kinds = {"predicted": lambda genes: values[:, genes]}
+    few, many = np.zeros((2, 60), bool)
+    few[:2], many[10:] = True, True
+    with pytest.raises(UserError, match="A group has 2 spots"):
+        differences(kinds, GENES, few, many)
+    with pytest.raises(UserError, match="50 spots are in both groups"):
+        differences(kinds, GENES, many, many)
+    assert benjamini_hochberg([]).size == 0
+    assert np.isnan(benjamini_hochberg([np.nan])).all()
+
+
+def test_similar_genes_are_those_of_highest_correlation(values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cmrcnet.evaluation.similar_genes._BLOCK", 7)  # the last block is smaller
+    target = values[:, 3] + 0.1 * values[:, 8]
+    found = similarity(target, lambda genes: values[:, genes], 40)
+    wanted = [np.corrcoef(target, column)[0, 1] if np.ptp(column) else np.nan for column in values.T]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    order = sorted((gene for gene in range(40) if gene not in (3, 5)), key=lambda gene: -wanted[gene])
+    assert most_alike(found, 4, leave_out=3).tolist() == order[:4]
+    assert len(most_alike(found, 100, leave_out=3)) == 38  # all but itself and the constant one
+    assert np.isnan(similarity(np.ones(60), lambda genes: values[:, genes], 40)).all()
+
+
+def test_large_nearly_equal_values_do_not_lose_their_digits() -> None:
+    rng = np.random.default_rng(5)
+    values = (8 + 0.01 * rng.normal(size=(500, 30))).astype(np.float32)
+    found = similarity(values[:, 0], lambda genes: values[:, genes], 30)
+    np.testing.assert_allclose(found, np.corrcoef(values.T.astype(float))[0], atol=1e-3)
