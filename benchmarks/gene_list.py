@@ -196,7 +196,7 @@ def rows(small: bool) -> Iterator[Row]:
     make_ready(prediction)
     viewer = ViewerModel()
     layers = layers_of(viewer)
-    layers.session.set_prediction(prediction, scores=scores)
+    layers.session.look_at(prediction, scores=scores)
     what, sizes = f"list of {n:,} genes", {"genes": n}
     genes = GeneList(prediction, scores)
     making = {"ours": painted(lambda _: Ours(viewer)), QT: painted(lambda _: Plain(genes))}

@@ -35,7 +35,7 @@ class Ours:
 
         self.viewer, self.names = napari.Viewer(), prediction.genes
         self.session, self.layers = session_of(self.viewer), layers_of(self.viewer)
-        self.session.set_prediction(prediction)
+        self.session.look_at(prediction)
         self.session.set_display(views=VIEWS)
 
     def values(self, gene: int) -> dict[str, dict[str, np.ndarray]]:
@@ -108,7 +108,7 @@ def own_work(prediction: "Prediction", rounds: int, goal_ms: float) -> Row:
     from napari_cmrcnet.viewer.session import Session
 
     session = Session()
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     display = session.display
     maps = {view: ensure_colormap(colormap(view, display)) for view in VIEWS}
 

@@ -30,8 +30,8 @@ class Known:
     prediction: Prediction
 
 
-def set_prediction(viewer: Any, which: Known) -> None:
-    session_of(viewer).set_prediction(which.prediction, which.section.slide)
+def look_at(viewer: Any, which: Known) -> None:
+    session_of(viewer).look_at(which.prediction, which.section.slide)
 
 
 def check(viewer: Any, previewed: int | None = None) -> None:

@@ -44,7 +44,7 @@ def viewer(
     qtbot.waitUntil(lambda: not any(bar.busy for bar in bars()), timeout=SLOW)
     assert QThreadPool.globalInstance().waitForDone(SLOW)  # a worker's thread holds the window a little longer
     slide = session_of(window).slide
-    session_of(window).set_prediction(None)
+    session_of(window).look_at(None)
     if slide is not None:
         slide.close()
 
@@ -367,7 +367,7 @@ def test_what_was_opened_while_a_checkpoint_was_looked_for_stays(
     answers(monkeypatch, yes=True, folder=str(moved))
     view.find_checkpoint.click()
     other = Prediction.load(saved)
-    session.set_prediction(other)
+    session.look_at(other)
     qtbot.waitUntil(lambda: not any(bar.busy for bar in bars()), timeout=SLOW)
     assert warnings() == []
     assert session.prediction is other

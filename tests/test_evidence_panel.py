@@ -54,7 +54,7 @@ def viewer() -> Iterator[ViewerModel]:
     viewer = ViewerModel()
     layers = layers_of(viewer)  # napari's window holds them; a model alone does not
     yield viewer
-    layers.session.set_prediction(None)
+    layers.session.look_at(None)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def panel(qtbot: Any, viewer: ViewerModel) -> EvidencePanel:
 
 @pytest.fixture
 def session(panel: EvidencePanel, prediction: Prediction) -> Session:
-    panel.session.set_prediction(prediction)
+    panel.session.look_at(prediction)
     panel.session.show("GENE5")
     return panel.session
 
@@ -128,7 +128,7 @@ def test_it_says_how_much_each_neighbour_weighs(
 ) -> None:
     section = open_small(*write_section(tmp_path / "weighted", "C", 3), name="C")
     prediction = finish(predict(section, weighted_checkpoint, PredictConfig(device="cpu")))
-    panel.session.set_prediction(prediction)
+    panel.session.look_at(prediction)
     panel.session.show("GENE5")
     select(qtbot, panel, 7)
     table = evidence(prediction, 7, "GENE5").table
@@ -186,7 +186,7 @@ def test_the_spot_itself_is_shown_where_the_slide_is_open(
     select(qtbot, panel, 7)
     assert panel.own.isHidden()
     section = open_small(tmp_path / "data" / "C.tif", tmp_path / "data" / "C.h5ad")
-    session.set_prediction(session.prediction, section.slide)
+    session.look_at(session.prediction, section.slide)
     select(qtbot, panel, 7)
     assert not panel.own.isHidden()
 
@@ -268,12 +268,12 @@ def test_a_checkpoint_that_moved_is_asked_for(
 ) -> None:
     prediction.save(tmp_path / "C.h5ad")
     moved = shutil.move(tmp_path / "M.cmrcnet", tmp_path / "moved.cmrcnet")
-    panel.session.set_prediction(Prediction.load(tmp_path / "C.h5ad"))
+    panel.session.look_at(Prediction.load(tmp_path / "C.h5ad"))
     select(qtbot, panel, 7)
     assert "needs its checkpoint for the training spots behind a value" in panel.empty.text()
     assert "Find checkpoint" in panel.empty.text()
     assert panel.find_button.isVisible()
-    panel.session.set_prediction(Prediction.load(tmp_path / "C.h5ad", moved))
+    panel.session.look_at(Prediction.load(tmp_path / "C.h5ad", moved))
     select(qtbot, panel, 7)
     assert not panel.find_button.isVisible()
     assert panel.neighbours.rowCount() == K
@@ -316,7 +316,7 @@ def test_a_closed_panel_leaves_the_session_in_peace(qtbot: Any, viewer: ViewerMo
     session = panel.session
     with qtbot.waitSignal(panel.destroyed):
         panel.deleteLater()
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     session.select([3])
 
 

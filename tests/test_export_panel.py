@@ -47,9 +47,7 @@ def session(
     """Shows GENE5 of section C."""
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     session = session_of(viewer)
-    session.set_prediction(
-        finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide
-    )
+    session.look_at(finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide)
     session.show("GENE5")
     return session
 
@@ -77,7 +75,7 @@ def export_as(qtbot: Any, panel: ExportPanel, kind: str, path: Path, genes: str 
 
 
 def test_an_empty_panel_says_what_to_do(panel: ExportPanel, session: Session) -> None:
-    session.set_prediction(None)
+    session.look_at(None)
     assert panel.empty.isVisible()
     assert panel.empty.text().startswith("There is nothing to export yet. Press Predict")
     assert not panel.button.isVisible()
@@ -170,7 +168,7 @@ def test_a_saved_prediction_opens_as_it_was(qtbot: Any, panel: ExportPanel, sess
     session.set_display(colormap="magma")
     again = Prediction.load(export_as(qtbot, panel, "prediction", tmp_path / "S.h5ad"))
     reopened = Session()
-    reopened.set_prediction(again)
+    reopened.look_at(again)
     assert reopened.shown is not None
     assert reopened.shown.name == "GENE5"
     assert reopened.display.colormap == "magma"
@@ -298,7 +296,7 @@ def test_without_measurements(qtbot: Any, viewer: ViewerModel, session: Session,
         replace(before.provenance),
         bank=before.bank,
     )
-    session.set_prediction(bare, session.slide)
+    session.look_at(bare, session.slide)
     panel = shown(qtbot, viewer)
     for kind in ("csv", "png"):
         assert export_as(qtbot, panel, kind, tmp_path / f"T.{kind}").stat().st_size > 1000

@@ -73,7 +73,7 @@ def unmeasured(prediction: Prediction) -> Prediction:
 def test_an_unmeasured_slide_has_its_genes_by_expected_accuracy_markers_first(
     unmeasured: Prediction, panel: GenesPanel
 ) -> None:
-    panel.session.set_prediction(unmeasured)
+    panel.session.look_at(unmeasured)
     listed = list(panel.session.listed)
     assert listed[:4] == [MARKER, "GENE4", "GENE0", "GENE1"]  # the two markers, then the best
     assert listed[-1] == "GENE5"
@@ -98,13 +98,13 @@ def test_an_unmeasured_slide_has_its_genes_by_expected_accuracy_markers_first(
 def test_a_measured_section_keeps_its_order_and_the_expected_pcc_is_shown_when_asked_for(
     unmeasured: Prediction, prediction: Prediction, panel: GenesPanel
 ) -> None:
-    panel.session.set_prediction(made(unmeasured, unmeasured.bank, prediction.spots))
+    panel.session.look_at(made(unmeasured, unmeasured.bank, prediction.spots))
     assert panel.model.genes is not None
     assert panel.model.genes.sort == ("measured", True)
     assert panel.table.isColumnHidden(Column.EXPECTED)
     panel.table.choose_column(Column.EXPECTED, True)
     assert not panel.table.isColumnHidden(Column.EXPECTED)
-    panel.session.set_prediction(prediction)  # of a checkpoint that expects nothing
+    panel.session.look_at(prediction)  # of a checkpoint that expects nothing
     assert panel.table.isColumnHidden(Column.EXPECTED)
     assert "Expected PCC" not in {action.text() for action in panel.table.column_menu().actions()}
 
@@ -137,7 +137,7 @@ def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GenesP
 
 @pytest.fixture
 def full(panel: GenesPanel, prediction: Prediction, scores: Scores) -> GenesPanel:
-    panel.session.set_prediction(prediction, scores=scores)
+    panel.session.look_at(prediction, scores=scores)
     return panel
 
 
@@ -197,7 +197,7 @@ def test_titles_say_over_which_spots_and_among_which_genes(panel: GenesPanel, pr
     spots = prediction.spots.copy()
     spots.X = type(spots.X)(counts)
     fewer = made(prediction, prediction.bank, spots)
-    panel.session.set_prediction(fewer, scores=score(fewer))
+    panel.session.look_at(fewer, scores=score(fewer))
     assert panel.status.text() == "24 genes, PCC of 22 over 34 of 36 spots"
     assert "2 of 36 spots of C have under 10 counts" in panel.note.text()
 
@@ -207,7 +207,7 @@ def test_titles_say_over_which_spots_and_among_which_genes(panel: GenesPanel, pr
     assert "Here 34 of 36 spots." in tip(Column.PCC)
     assert "not about other sections or patients" in tip(Column.INTERVAL)
     assert "ranked among the training sections' highly variable genes" in tip(Column.SETS)
-    panel.session.set_prediction(fewer, scores=score(fewer, sets="all"))
+    panel.session.look_at(fewer, scores=score(fewer, sets="all"))
     assert "ranked among all genes" in tip(Column.SETS)
     assert "ranked among all genes" in panel.filter.toolTip()
 
@@ -405,7 +405,7 @@ def test_a_panel_without_a_gene_here_has_no_score(full: GenesPanel) -> None:
 
 
 def test_scores_that_come_later_fill_the_table(panel: GenesPanel, prediction: Prediction, scores: Scores) -> None:
-    panel.session.set_prediction(prediction)
+    panel.session.look_at(prediction)
     panel.session.set_scoring(True)
     assert cell(panel, "GENE1", Column.PCC) == "…"
     assert "being computed" in panel.note.text()
@@ -428,7 +428,7 @@ def test_scores_whose_computation_was_cancelled_can_be_asked_for(
     panel: GenesPanel, prediction: Prediction, scores: Scores
 ) -> None:
     session = panel.session
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     session.set_scoring(True)
     session.set_scoring(False)
     assert panel.note.text() == "The PCC of all genes are not computed."
@@ -444,7 +444,7 @@ def test_a_key_pressed_as_scores_come_is_not_lost(
     qtbot: Any, panel: GenesPanel, prediction: Prediction, scores: Scores
 ) -> None:
     session = panel.session
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     panel._show_soon.setInterval(60_000)  # the scores come first
     panel.table.setFocus()
     qtbot.keyClick(panel.table, Qt.Key.Key_Down)
@@ -459,7 +459,7 @@ def test_a_key_pressed_as_scores_come_is_not_lost(
 def test_without_measurements_their_columns_are_gone(panel: GenesPanel, prediction: Prediction) -> None:
     spots = prediction.spots.copy()
     spots.X = None
-    panel.session.set_prediction(made(prediction, prediction.bank, spots))
+    panel.session.look_at(made(prediction, prediction.bank, spots))
     for column in (Column.PCC, Column.INTERVAL, Column.FOUND, Column.MEASURED):
         assert panel.table.isColumnHidden(column)
     assert "no measurements" in panel.note.text()
@@ -482,7 +482,7 @@ def test_without_its_checkpoint_only_the_stored_genes_are_listed(
     finish(predict(section, checkpoint, PredictConfig(k=6, device="cpu"))).save(tmp_path / "D.predicted.h5ad")
     shutil.rmtree(tmp_path / "M.cmrcnet")
     opened = Prediction.load(tmp_path / "D.predicted.h5ad")
-    panel.session.set_prediction(opened)
+    panel.session.look_at(opened)
     assert 2 <= panel.model.rowCount() == len(opened.genes) < 24
     assert f"Only the {len(opened.genes)} genes" in panel.note.text()
 
@@ -490,7 +490,7 @@ def test_without_its_checkpoint_only_the_stored_genes_are_listed(
 def test_ticks_stay_with_the_next_prediction(full: GenesPanel, original: Prediction) -> None:
     full.model.toggle(full.model.row_of("ERBB2"))
     full.model.toggle(full.model.row_of("GENE5"))
-    full.session.set_prediction(original)
+    full.session.look_at(original)
     assert full.model.genes.ticked_symbols == ("GENE5",)
 
 
@@ -501,7 +501,7 @@ def test_a_closed_panel_does_not_hinder_the_others(full: GenesPanel, scores: Sco
     full.session.show("GENE2")
     full.session.set_scores(scores)
     full.session.add_panel(Panel("mine", ("GENE5",)))
-    full.session.set_prediction(None)
+    full.session.look_at(None)
     assert full.empty.isVisible()
 
 

@@ -32,7 +32,7 @@ def viewer(
     """A viewer (without a window) that shows section C."""
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     viewer = ViewerModel()
-    session_of(viewer).set_prediction(
+    session_of(viewer).look_at(
         finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide
     )
     return viewer
@@ -174,7 +174,7 @@ def test_a_gene_switch_draws_anew_all_that_is_seen(
 ) -> None:
     window = make_napari_viewer_proxy(show=True)
     shown, layers = session_of(window), layers_of(window)
-    shown.set_prediction(session_of(viewer).prediction)
+    shown.look_at(session_of(viewer).prediction)
     drawn = [window.screenshot(canvas_only=True, flash=False)]
     shown.show("GENE8")
     drawn.append(window.screenshot(canvas_only=True, flash=False))
@@ -284,18 +284,18 @@ def test_a_deleted_layer_comes_back_when_its_view_is_asked_for(viewer: ViewerMod
 def test_the_layer_by_which_the_slide_was_opened_is_taken_over(viewer: ViewerModel, session: Session) -> None:
     prediction, slide = session.prediction, session.slide
     assert slide is not None
-    session.set_prediction(None)
+    session.look_at(None)
     assert not viewer.layers
     levels, settings, _ = slide_layer(slide, 0.5)
     viewer.add_image(levels, **settings)
-    session.set_prediction(prediction, slide)
+    session.look_at(prediction, slide)
     assert [layer.name for layer in viewer.layers] == [
         "H&E", "GENE3 measured, log-norm.", "H&E [1]", "GENE3 predicted, log-norm."
     ]  # fmt: skip
 
 
 def test_without_a_slide_the_spots_are_shown_alone(viewer: ViewerModel, session: Session) -> None:
-    session.set_prediction(session.prediction, None)
+    session.look_at(session.prediction, None)
     assert cells(viewer) == [["GENE3 measured, log-norm."], ["GENE3 predicted, log-norm."]]
 
 
@@ -332,7 +332,7 @@ def test_an_unmeasured_section_shows_the_prediction_alone(
     section = open_small(*write_section(tmp_path / "bare", "D", 4), name="D")
     spots = section.spots
     bare = replace(section, spots=AnnData(obs=spots.obs, obsm=dict(spots.obsm), uns=spots.uns))
-    session.set_prediction(finish(predict(bare, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide)
+    session.look_at(finish(predict(bare, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide)
     assert cells(viewer) == [["H&E", "GENE3 predicted, log-norm."]]
     session.flip()
     assert cells(viewer) == [["H&E", "GENE3 predicted, log-norm."]]
@@ -342,7 +342,7 @@ def test_spots_unlike_the_bank_are_rings(viewer: ViewerModel, session: Session, 
     unlike = np.zeros(36, bool)
     unlike[[3, 5]] = True
     monkeypatch.setattr(type(session.prediction), "out_of_distribution", lambda _self: unlike)
-    session.set_prediction(session.prediction, session.slide)
+    session.look_at(session.prediction, session.slide)
     symbols = layers_of(viewer).points["predicted"].symbol
     assert [str(symbol) for symbol in symbols[[2, 3, 5]]] == ["disc", "ring", "ring"]
     session.set_display(mark_out_of_distribution=False)
@@ -399,7 +399,7 @@ def test_the_number_of_warnings_stays_under_the_title(viewer: ViewerModel, sessi
     prediction = session.prediction
     assert prediction is not None
     prediction.provenance = replace(prediction.provenance, warnings=("Pixels are large.", "The stain is far."))
-    session.set_prediction(prediction, session.slide)
+    session.look_at(prediction, session.slide)
     for gene in prediction.genes[:2]:
         session.show(gene)
         assert viewer.canvas.overlays.text.text.splitlines()[-1] == "2 warnings: see View"

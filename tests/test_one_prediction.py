@@ -17,14 +17,14 @@ from napari_cmrcnet.viewer.preview import PREVIEW, show_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer, slide_path
-from one_prediction import Known, check, seen, set_prediction
+from one_prediction import Known, check, look_at, seen
 
 
 @pytest.fixture
 def viewer(known: dict[str, Known]) -> Iterator[ViewerModel]:
     """A viewer (without a window) that shows section C."""
     viewer = ViewerModel()
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     yield viewer
     for each in known.values():
         each.prediction.view = {}
@@ -35,18 +35,18 @@ def test_another_patient_s_slide_after_a_grid_was_previewed(
 ) -> None:
     """The preview put a layer more into the cells; then the other was half shown, under the title of the first."""
     viewer = make_napari_viewer_proxy(show=True)
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     session = session_of(viewer)
     show_preview(viewer, known["C"].section, session.slide, free=False)
     assert PREVIEW in viewer.layers
     check(viewer)
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     assert PREVIEW not in viewer.layers
     check(viewer)
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     check(viewer)
     assert viewer.canvas.grid.enabled
-    session.set_prediction(None)
+    session.look_at(None)
 
 
 def test_a_preview_never_lies_in_another_section_s_picture(viewer: ViewerModel, known: dict[str, Known]) -> None:
@@ -62,7 +62,7 @@ def test_a_preview_goes_with_the_slide_that_it_has_brought(known: dict[str, Know
     assert len(viewer.layers) == 2
     assert show_preview(viewer, known["D"].section, None, free=True)
     assert [slide_path(layer) for layer in viewer.layers] == [known["D"].section.slide.path.absolute(), None]
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     check(viewer)
     assert len(viewer.layers) == 4
 
@@ -87,12 +87,12 @@ def test_what_cannot_be_shown_leaves_what_was_there(
 
     monkeypatch.setattr(drawing, name, fails_once)
     with pytest.raises(UserError, match=r"D could not be shown \(TypeError: cannot unpack.*\); C is shown as before"):
-        set_prediction(viewer, known["D"])
+        look_at(viewer, known["D"])
     assert session.shown is before
     assert session.selected.tolist() == [3]
     assert [region.name for region in session.regions] == ["C left"]
     check(viewer)
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     check(viewer)
 
 
@@ -120,13 +120,13 @@ def test_what_cannot_be_shown_leaves_layers_as_visible_as_they_were(
     monkeypatch.setattr(drawing, "colour", fails)
     broken.append("D")
     with pytest.raises(UserError, match="C is shown as before"):
-        set_prediction(viewer, known["D"])
+        look_at(viewer, known["D"])
     assert seen(viewer) == before
     broken.append("GENE8")
     with pytest.raises(UserError, match="C is shown as before"):
         session.show("GENE8")
     assert seen(viewer) == before
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     assert other not in viewer.layers
     assert seen(viewer) == {("spots", "predicted"), ("slide", "predicted")}  # another section begins with all of it
 
@@ -163,10 +163,10 @@ def test_one_who_cannot_follow_does_not_leave_the_others_on_another_prediction(
         if session.prediction is known["D"].prediction:
             raise ValueError("no")
 
-    session.prediction_changed.connect(fails)
-    session.prediction_changed.connect(lambda: heard.append(session.prediction))
+    session.case_changed.connect(fails)
+    session.case_changed.connect(lambda: heard.append(session.prediction))
     with pytest.raises(UserError, match="C is shown as before"):
-        set_prediction(viewer, known["D"])
+        look_at(viewer, known["D"])
     assert heard[-1] is known["C"].prediction
     check(viewer)
 
@@ -179,7 +179,7 @@ def test_where_not_even_the_former_can_be_shown_nothing_is(
 
     monkeypatch.setattr(drawing, "colour", fails)
     with pytest.raises(UserError, match=r"D could not be shown \(TypeError\); nothing is shown now"):
-        set_prediction(viewer, known["D"])
+        look_at(viewer, known["D"])
     assert session_of(viewer).prediction is None
     check(viewer)
 
@@ -192,7 +192,7 @@ def test_a_first_prediction_that_fails_leaves_the_slide_that_was_open(
     viewer.add_image(levels, **settings)
     monkeypatch.setattr(drawing, "colour", lambda *_: 1 / 0)
     with pytest.raises(UserError, match="nothing is shown now"):
-        set_prediction(viewer, known["C"])
+        look_at(viewer, known["C"])
     assert [slide_path(layer) for layer in viewer.layers] == [known["C"].section.slide.path.absolute()]
 
 
@@ -247,14 +247,14 @@ def test_measured_and_predicted_are_side_by_side_after_any_other_layout(
     viewer: ViewerModel, known: dict[str, Known]
 ) -> None:
     session = session_of(viewer)
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     session.set_display(layout="overlaid", views=("predicted", "confidence"), front="confidence", colormap="magma")
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     assert session.display.colormap == "magma"
     assert layers_of(viewer).shown_views == ("measured", "predicted")
     assert viewer.canvas.grid.enabled
     known["D"].prediction.view = {"layout": "overlaid", "front": "confidence", "shown": "GENE5", "kind": "gene"}
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     assert layers_of(viewer).shown_views == ("confidence",)  # as it was saved
     check(viewer)
 
@@ -264,11 +264,11 @@ def test_regions_stay_with_their_section(viewer: ViewerModel, known: dict[str, K
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
     layers.regions.draw(session.regions, 0.5)
     viewer.layers[REGIONS].add(to_napari([[0, 0], [96, 0], [96, 192]]), shape_type="polygon")  # drawn a moment ago
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     assert session.regions == ()
     assert REGIONS not in viewer.layers
     check(viewer)
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     assert [region.name for region in session.regions][:1] == ["C left"]
     assert len(session.regions) == len(viewer.layers[REGIONS].data) == 2
 
@@ -280,7 +280,7 @@ def test_regions_drawn_over_an_open_slide_are_of_that_slide(known: dict[str, Kno
         levels, settings, _ = slide_layer(known[drawn_over].section.slide, 0.5)
         viewer.add_image(levels, **settings)
         session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
-        set_prediction(viewer, known["C"])
+        look_at(viewer, known["C"])
         assert len(session.regions) == stay
 
 
@@ -294,7 +294,7 @@ def test_another_slide_that_is_open_is_hidden(viewer: ViewerModel, known: dict[s
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layers_may_be_renamed_reordered_and_deleted(viewer: ViewerModel, known: dict[str, Known], layout: str) -> None:
     session = session_of(viewer)
-    set_prediction(viewer, known["C"])
+    look_at(viewer, known["C"])
     session.set_display(layout=layout, views=("measured", "predicted", "confidence"))
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
     layers_of(viewer).regions.draw(session.regions, 0.5)
@@ -314,5 +314,5 @@ def test_layers_may_be_renamed_reordered_and_deleted(viewer: ViewerModel, known:
             viewer.layers.remove(layer)
         session.show(next(genes))
         check(viewer)
-    set_prediction(viewer, known["D"])
+    look_at(viewer, known["D"])
     check(viewer)

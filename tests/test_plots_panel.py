@@ -113,7 +113,7 @@ def window(qtbot: Any, own_config: None) -> Window:
 
 @pytest.fixture
 def filled(window: Window, predicted: Prediction, scores: Scores) -> Window:
-    window.session.set_prediction(predicted)
+    window.session.look_at(predicted)
     window.session.set_scores(scores)
     window.settle()
     return window
@@ -124,7 +124,7 @@ def test_every_plot_names_section_and_patient(filled: Window, known: dict[str, K
     assert all("C, patient P3" in [text.get_text() for text in found] for found in texts.values())
     other = copy(known["C"].prediction)
     other.provenance = replace(other.provenance, patient="P$4")
-    filled.session.set_prediction(other)
+    filled.session.look_at(other)
     filled.session.set_scores(scores)
     for which in range(5):
         named = [text for text in filled.choose(which).plot.figure.texts if "patient" in text.get_text()]
@@ -138,7 +138,7 @@ def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_
         assert "Press Predict" in window.panel.empty.text()
         assert window.panel.empty.isVisible()
         assert not window.panel.save_button.isEnabled()
-    window.session.set_prediction(predicted)
+    window.session.look_at(predicted)
     for which in (SETS, MOMENTS):
         window.session.set_scoring(True)
         assert window.choose(which) is None
@@ -151,7 +151,7 @@ def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_
         spots, predicted.neighbours, predicted.similarity, predicted.confidence(), predicted.provenance,
         bank=predicted.bank,
     )  # fmt: skip
-    window.session.set_prediction(bare)
+    window.session.look_at(bare)
     for which in range(4):
         window.choose(which)
         assert "no measured expression" in window.panel.empty.text()
@@ -412,7 +412,7 @@ def test_docked_in_napari_and_closed_again(
     viewer.window.resize(1280, 800)
     panel, session = PlotsPanel(viewer), session_of(viewer)
     viewer.window.add_dock_widget(panel, name="Plots", area="right")
-    session.set_prediction(predicted, scores=scores)
+    session.look_at(predicted, scores=scores)
     qtbot.waitUntil(lambda: panel.view in panel.canvases, timeout=WAIT)
     panel.canvases[panel.view].canvas.draw()
     assert panel.width() <= 420
@@ -420,10 +420,10 @@ def test_docked_in_napari_and_closed_again(
     qtbot.wait(100)
     session.show("GENE5")
     session.select([1])
-    session.set_prediction(predicted, scores=scores)
+    session.look_at(predicted, scores=scores)
     viewer.theme = "light"
     qtbot.wait(100)
-    session.set_prediction(None)
+    session.look_at(None)
 
 
 def test_importing_the_panel_does_not_import_matplotlib() -> None:

@@ -103,7 +103,7 @@ def test_another_slide_is_shown_wholly_after_a_grid_was_previewed_over_the_first
     assert REGIONS not in window.viewer.layers
     assert PREVIEW not in window.viewer.layers
     assert "patient" not in window.viewer.canvas.overlays.text.text
-    window.session.set_prediction(None)
+    window.session.look_at(None)
 
 
 @pytest.mark.parametrize("step", ["slide_layer", "colour", "set_cells"])
@@ -131,4 +131,4 @@ def test_the_first_stands_wholly_where_the_other_cannot_be_shown(
     assert before == {("spots", "measured"), ("slide", "predicted"), REGIONS}
     window.predict()
     window.check("D")
-    window.session.set_prediction(None)
+    window.session.look_at(None)

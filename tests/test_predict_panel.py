@@ -171,7 +171,7 @@ def test_a_slide_that_changes_after_the_look_is_looked_at_again(
 
 def test_two_runs_at_once_are_one(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:
     told: list[Any] = []
-    session_of(viewer).prediction_changed.connect(lambda: told.append(True))
+    session_of(viewer).case_changed.connect(lambda: told.append(True))
     chosen.predict()
     chosen.predict()
     assert "A prediction is still running" in chosen.jobs.text

@@ -21,7 +21,7 @@ from napari_cmrcnet.viewer.display_settings import LAYOUTS, VIEWS
 from napari_cmrcnet.viewer.layers import SectionLayers
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from one_prediction import Known, check, check_panels, seen, set_prediction
+from one_prediction import Known, check, check_panels, look_at, seen
 
 STEPS = 350  # of each of the seeds
 MAY_FAIL = ("spot_settings", "slide_layer", "colour", "set_cells", "show_legends", "in_lines")
@@ -58,12 +58,12 @@ class User:
     def predict(self) -> None:
         which = self.pick(self.known.values())
         which.prediction.view = {}
-        set_prediction(self.viewer, which)
+        look_at(self.viewer, which)
 
     def reopen(self) -> None:
         which = self.pick(self.known.values())
         which.prediction.view = self.session.view_record()
-        set_prediction(self.viewer, which)
+        look_at(self.viewer, which)
 
     def preview(self) -> None:
         session, section = self.session, self.pick(self.known.values()).section
@@ -87,7 +87,7 @@ class User:
 
         setattr(drawing, name, fails)
         try:
-            set_prediction(self.viewer, self.pick(self.known.values()))
+            look_at(self.viewer, self.pick(self.known.values()))
         except UserError:
             self.refused += 1
             assert (self.session.prediction, self.session.shown) in ((before, shown), (None, None))
@@ -232,4 +232,4 @@ def test_so_it_is_with_a_window_and_its_panels(
             check_panels(viewer, panels)
         except AssertionError as error:
             raise AssertionError(f"after {done}: {error}") from error
-    user.session.set_prediction(None)
+    user.session.look_at(None)

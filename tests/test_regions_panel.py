@@ -58,12 +58,12 @@ def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     panel.resize(380, 700)
     panel.show()
     yield panel
-    layers.session.set_prediction(None)
+    layers.session.look_at(None)
 
 
 @pytest.fixture
 def session(panel: RegionsPanel, prediction: Prediction) -> Session:
-    panel.session.set_prediction(prediction)
+    panel.session.look_at(prediction)
     return panel.session
 
 
@@ -92,7 +92,7 @@ def test_says_what_to_do_first(panel: RegionsPanel, prediction: Prediction) -> N
     assert not any(each.isEnabled() for each in (panel.remove, panel.files.save, panel.files.copy))
     panel.session.set_regions(regions())
     assert "2 regions are drawn. Predict" in panel.empty.text()
-    panel.session.set_prediction(prediction)
+    panel.session.look_at(prediction)
     assert panel.table.isVisible()
     assert not panel.empty.isVisible()
 
@@ -306,7 +306,7 @@ def test_regions_read_while_another_section_is_opened_are_not_added(
 ) -> None:
     write_geojson(tmp_path / "q.geojson", regions())
     panel.files.import_geojson(tmp_path / "q.geojson")
-    session.set_prediction(copy(prediction))
+    session.look_at(copy(prediction))
     qtbot.waitUntil(lambda: not panel.jobs.busy)
     assert session.regions == ()
     assert "another section has been opened" in panel.jobs.text
@@ -346,11 +346,11 @@ def test_regions_of_another_section_are_put_away_and_come_back_with_it(
 ) -> None:
     session.set_regions(regions())
     section = open_small(*write_section(tmp_path, "D", 4), name="D")
-    session.set_prediction(finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
+    session.look_at(finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
     assert cells(panel) == []
     assert panel.empty.isVisible()
     assert REGIONS not in panel.region_layer.viewer.layers
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     assert cells(panel)[0][:3] == ["left", "Tumour", "18"]
     assert len(panel.region_layer.viewer.layers[REGIONS].data) == 2
 
@@ -379,7 +379,7 @@ def test_in_a_real_window(make_napari_viewer_proxy: Callable[..., Any], predicti
     panel = RegionsPanel(viewer)
     viewer.window.add_dock_widget(panel, area="right", name="Regions")
     session = panel.session
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     qtbot.mouseClick(panel.draw, Qt.MouseButton.LeftButton)
     layer = viewer.layers[REGIONS]
     assert layer.mode == "add_polygon"
@@ -401,4 +401,4 @@ def test_in_a_real_window(make_napari_viewer_proxy: Callable[..., Any], predicti
         assert not panel.grab().isNull()
     viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: session.regions == (), timeout=10_000)
-    session.set_prediction(None)
+    session.look_at(None)

@@ -30,7 +30,7 @@ def viewer(
     window = make_napari_viewer_proxy(show=True)
     yield window
     slide = session_of(window).slide
-    session_of(window).set_prediction(None)
+    session_of(window).look_at(None)
     if slide is not None:
         slide.close()
 

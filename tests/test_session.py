@@ -36,7 +36,7 @@ def prediction(
 @pytest.fixture
 def session(prediction: Prediction) -> Session:
     session = Session()
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     return session
 
 
@@ -96,7 +96,7 @@ def test_spots_with_hardly_a_count_are_shown_and_not_scored(session: Session, pr
     counts[:2] = 0
     counts[0, 7] = 9
     fresh = with_counts(prediction, counts)
-    session.set_prediction(fresh)
+    session.look_at(fresh)
     session.show("GENE7")
     shown = session.shown
     assert shown is not None
@@ -122,7 +122,7 @@ def test_the_title_s_tip_has_what_the_title_leaves_out(session: Session, predict
 def test_a_gene_found_at_hardly_any_spot_has_no_score(session: Session, prediction: Prediction) -> None:
     counts = prediction.spots.X.toarray()
     counts[9:, 7] = 0
-    session.set_prediction(with_counts(prediction, counts))
+    session.look_at(with_counts(prediction, counts))
     session.show("GENE7")
     assert session.shown is not None
     assert session.shown.undefined == "found at 9 of 36 spots"
@@ -135,7 +135,7 @@ def test_a_gene_that_was_not_measured_says_so(
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
     fewer = replace(section, spots=section.spots[:, [f"GENE{i}" for i in range(20)]].copy())
     session = Session()
-    session.set_prediction(finish(predict(fewer, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
+    session.look_at(finish(predict(fewer, untrained_checkpoint, PredictConfig(k=6, device="cpu"))))
     session.show("GENE22")
     assert session.shown is not None
     assert session.shown.measured is None
@@ -242,7 +242,7 @@ def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction:
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     again = Session()
     told = heard(again.display_changed)
-    again.set_prediction(opened.prediction, opened.slide)
+    again.look_at(opened.prediction, opened.slide)
     assert opened.slide is not None
     opened.slide.close()
     assert again.display == session.display
@@ -301,9 +301,9 @@ def test_of_two_predictions_whose_panels_have_one_name_each_has_its_own(
 ) -> None:
     own = prediction.panel
     assert own is not None
-    session.set_prediction(None)
+    session.look_at(None)
     session.add_panel(Panel(own.name, ("GENE8",)))  # of the prediction before, or of a file
-    session.set_prediction(prediction)
+    session.look_at(prediction)
     assert session.panels[own.name] == own
 
 
@@ -311,7 +311,7 @@ def test_a_panel_of_the_user_s_stays_when_the_slide_is_found(session: Session, p
     own = prediction.panel
     assert own is not None
     session.add_panel(Panel(own.name, ("GENE8",)))
-    session.set_prediction(prediction)  # the same, as by Find slide
+    session.look_at(prediction)  # the same, as by Find slide
     assert session.panels[own.name].genes == ("GENE8",)
 
 

@@ -45,9 +45,7 @@ def session(
 ) -> Session:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     session = session_of(viewer)
-    session.set_prediction(
-        finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide
-    )
+    session.look_at(finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu"))), section.slide)
     return session
 
 
@@ -128,7 +126,7 @@ def test_a_moved_slide_can_be_found(
     prediction = session.prediction
     assert prediction is not None
     slide = Path(prediction.provenance.slide)
-    session.set_prediction(prediction, None)
+    session.look_at(prediction, None)
     assert not panel.find_slide.isHidden()
     monkeypatch.setattr("napari_cmrcnet.widgets.dialogs.choose_slide", lambda *_: slide)
     pick(panel.find_slide, "File…")
@@ -152,12 +150,12 @@ def test_the_warnings_of_a_prediction_are_a_line_that_lists_them(panel: ViewPane
     prediction = session.prediction
     assert prediction is not None
     prediction.provenance = replace(prediction.provenance, warnings=("Pixels are <large>.", "The stain is far."))
-    session.set_prediction(prediction, session.slide)
+    session.look_at(prediction, session.slide)
     assert "2 warnings" in panel.warnings.text()
     assert "stain" not in panel.warnings.text()
     assert panel.warnings.toolTip() == "• Pixels are <large>.\n• The stain is far."
     panel.warnings.linkActivated.emit("list")
     assert "Pixels are &lt;large&gt;." in panel.warnings.text()
     prediction.provenance = replace(prediction.provenance, warnings=())
-    session.set_prediction(prediction, session.slide)
+    session.look_at(prediction, session.slide)
     assert panel.warnings.isHidden()

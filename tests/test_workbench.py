@@ -63,7 +63,7 @@ def window(
     window = Window(viewer, qtbot)
     yield window
     slide = window.session.slide
-    window.session.set_prediction(None)
+    window.session.look_at(None)
     if slide is not None:
         slide.close()
 
@@ -227,12 +227,12 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
 
     section, prediction = finish(predict_sample())
     section.slide.close()
-    window.session.set_prediction(prediction)
+    window.session.look_at(prediction)
     window.session.show(prediction.genes[3])
     window.session.set_display(limits=(0.5, 2.5), colormap="magma")
     prediction.view = window.session.view_record()
     prediction.save(tmp_path / "S4.h5ad")
-    window.session.set_prediction(None)
+    window.session.look_at(None)
     window.viewer.open(str(tmp_path / "S4.h5ad"), plugin="napari-cmrcnet")
     window.wait(lambda: window.session.prediction is not None)
     assert window.session.shown is not None

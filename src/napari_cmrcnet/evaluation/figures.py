@@ -54,7 +54,7 @@ class Ground:
 def gene_map(
     ground: Ground,
     measured: Array | None,
-    predicted: Array,
+    predicted: Array | None,
     gene: str,
     score: str,
     *,
@@ -66,16 +66,14 @@ def gene_map(
 ) -> "Figure":
     """Draw the slide, measured and predicted expression of a gene side by side, both on one colour scale.
 
-    Without measurements it is the slide and the predicted.
+    What was not measured, or is not predicted, is left out.
 
     Parameters
     ----------
     ground : Ground
         Spots and slide.
-    measured : float64 (n,) or None
-        None where it was not measured.
-    predicted : float64 (n,)
-        Log-normalised expression.
+    measured, predicted : float64 (n,) or None
+        Log-normalised expression; one of them is there.
     gene : str
         Its name.
     score : str
@@ -93,12 +91,13 @@ def gene_map(
     """
     from matplotlib.figure import Figure
 
-    both = predicted if measured is None else np.concatenate([measured, predicted])
+    maps = {"measured": measured, "predicted": predicted}
+    known = {name: values for name, values in maps.items() if values is not None}
+    both = np.concatenate([*known.values()])
     limits = limits or colour_limits(both, unit=unit)
     left, right, top, bottom = frame(ground)
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
-    panels += [("measured", measured)] if measured is not None else []
-    panels += [("predicted", predicted)]
+    panels += known.items()
     height = np.clip(4.4 * (bottom - top) / (right - left), 2.5, 9.0)
     figure = Figure(figsize=(4.4 * len(panels) + 1.1, height + 0.9), layout="constrained", dpi=130)
     axes = list(np.atleast_1d(figure.subplots(1, len(panels))))

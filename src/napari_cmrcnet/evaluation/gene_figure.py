@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.slides.slide import Slide
 
@@ -41,10 +42,8 @@ class Drawn:
     ----------
     name : str
         The gene's symbol or the panel's name.
-    predicted : float32 (n,)
-        A value a spot.
-    measured : float32 (n,) or None
-        None where it was not measured.
+    predicted, measured : float32 (n,) or None
+        A value a spot; None where it is not predicted, or was not measured. One of them is there.
     pcc, low, high : float
         Their correlation and its 95 % interval; NaN where it is undefined or not known.
     undefined : str
@@ -64,7 +63,7 @@ class Drawn:
     """
 
     name: str
-    predicted: NDArray[np.float32]
+    predicted: NDArray[np.float32] | None
     measured: NDArray[np.float32] | None
     pcc: float = float("nan")
     low: float = float("nan")
@@ -86,11 +85,15 @@ class Drawn:
     @property
     def hardly_varies(self) -> bool:
         """Whether the prediction hardly varies."""
-        return hardly_varies(self.predicted) if self.flat is None else self.flat
+        if self.flat is not None or self.predicted is None:
+            return bool(self.flat)
+        return hardly_varies(self.predicted)
 
     @property
     def said(self) -> str:
         """Of the score, in sentences."""
+        if self.predicted is None:
+            return ""
         if self.measured is None:
             said = "Predicted only: it was not measured."
             if grade(self.expected):
@@ -103,29 +106,35 @@ class Drawn:
     @property
     def n(self) -> str:
         """How many spots the score is over, ``"n = 179 of 181 spots"``."""
-        total = len(self.predicted)
+        values = self.measured if self.predicted is None else self.predicted
+        total = 0 if values is None else len(values)
         return f"n = {spots_in_words(total if self.spots is None else self.spots, total)}"
 
     @property
     def score(self) -> str:
         """PCC with its interval, or why there is none."""
-        measured = self.measured is not None
-        flat, undefined = self.hardly_varies, self.undefined
         return score_line(
-            measured, self.pcc, self.low, self.high, undefined=undefined, flat=flat, expected=self.expected
+            self.measured is not None,
+            self.pcc,
+            self.low,
+            self.high,
+            undefined=self.undefined,
+            flat=self.hardly_varies,
+            expected=self.expected,
+            predicted=self.predicted is not None,
         )
 
 
 def write_gene_figure(
-    prediction: "Prediction", path: str | os.PathLike[str], drawn: Drawn, *, slide: str | os.PathLike[str] = ""
+    case: "Case", path: str | os.PathLike[str], drawn: Drawn, *, slide: str | os.PathLike[str] = ""
 ) -> Job[Path]:
     """Write histology, measured and predicted expression with colour bar, scale bar and caption.
 
-    Without measurements it is histology and predicted expression.
+    What was not measured, or is not predicted, is left out.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         Where the values are from.
     path : path
         Ends in ``.png``, ``.svg`` or ``.pdf``.
@@ -145,20 +154,20 @@ def write_gene_figure(
         If the path has another ending, or cannot be written.
     """
     yield Progress("Reading the slide", 0, 2)
-    ground = ground_of(prediction, slide)
-    figure = partial(draw_gene, prediction, ground, drawn, caption=caption(prediction, drawn))
+    ground = ground_of(case, slide)
+    figure = partial(draw_gene, case, ground, drawn, caption=caption(case, drawn))
     return (yield from draw_picture(figure, path, Progress("Drawing", 1, 2), dpi=200))
 
 
-def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption: str = "") -> "Figure":
+def draw_gene(case: "Case", ground: Ground, drawn: Drawn, *, caption: str = "") -> "Figure":
     """Return the figure of a gene; see `gene_map`."""
     return gene_map(
         ground,
         None if drawn.measured is None else np.asarray(drawn.measured, np.float64),
-        np.asarray(drawn.predicted, np.float64),
+        None if drawn.predicted is None else np.asarray(drawn.predicted, np.float64),
         drawn.name,
         drawn.score,
-        subtitle=section_of(prediction) + (f", {drawn.n}" if drawn.measured is not None else ""),
+        subtitle=section_of(case) + (f", {drawn.n}" if drawn.measured is not None else ""),
         unit=drawn.unit,
         limits=drawn.scale,
         colours=drawn.colours,
@@ -166,17 +175,18 @@ def draw_gene(prediction: "Prediction", ground: Ground, drawn: Drawn, *, caption
     )
 
 
-def caption(prediction: "Prediction", drawn: Drawn) -> str:
+def caption(case: "Case", drawn: Drawn) -> str:
     """Return what a reader who has only the figure must know."""
-    about = prediction.provenance
-    what = "Predicted" if drawn.measured is None else "Measured and predicted"
+    about, prediction = case.provenance, case.prediction
+    both = "Measured and predicted"
+    what = "Predicted" if drawn.measured is None else "Measured" if drawn.predicted is None else both
     low, high = drawn.scale
-    of = f"{drawn.name} in section {section_of(prediction)}, n = {len(prediction):,} spots"
+    of = f"{drawn.name} in section {section_of(case)}, n = {len(case):,} spots"
     checkpoint = f", checkpoint {Path(about.checkpoint).name}" if about.checkpoint else ""
-    said = [
-        f"{of}. {what} {drawn.unit}, colours from {low:.2f} to {high:.2f}.",
-        f"Predicted from the H&E image: {about.average}{checkpoint}.",
-    ]
+    said = [f"{of}. {what} {drawn.unit}, colours from {low:.2f} to {high:.2f}."]
+    if prediction is None:
+        return " ".join(said)
+    said.append(f"Predicted from the H&E image: {about.average}{checkpoint}.")
     said.append(drawn.said)
     said += warnings_of([prediction])
     return " ".join(filter(None, [*said, RESEARCH_USE]))
@@ -193,10 +203,10 @@ def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> 
     return Drawn(gene, predicted, measured, pcc, low, high, str(table["undefined"].iloc[0]), spots=scores.spots)
 
 
-def ground_of(prediction: "Prediction", slide: str | os.PathLike[str] = "") -> Ground:
-    """Return where a prediction's spots lie, with its slide if that is still there, or where ``slide`` says."""
-    image, downsample = _thumbnail(str(slide) or prediction.provenance.slide)
-    return Ground(prediction.xy, prediction.spot_diameter, prediction.provenance.mpp or None, image, downsample)
+def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:
+    """Return where a case's spots lie, with its slide if that is still there, or where ``slide`` says."""
+    image, downsample = _thumbnail(str(slide) or case.provenance.slide)
+    return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
 
 
 def ground_on(prediction: "Prediction", slide: "Slide | None") -> Ground:

@@ -7,17 +7,17 @@ import numpy as np
 from napari_cmrcnet.retrieval.expected import GOOD, GRADES, WEAK, grade
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
 
 HARDLY_VARIES = "prediction hardly varies"
-PREDICTED_ONLY = "predicted only"
+PREDICTED_ONLY, MEASURED_ONLY = "predicted only", "measured only"
 COVERS = "it covers the spots of the sections scored, not another section or patient"
 """What an interval does not say."""
 
 
 def headline(name: str, score: str) -> str:
     """Return the name of a gene or panel, as it is to be written, and its `score_line`."""
-    return f"{name}{',' if score.startswith(PREDICTED_ONLY) else '  '} {score}"
+    return f"{name}{',' if score.startswith((PREDICTED_ONLY, MEASURED_ONLY)) else '  '} {score}"
 
 
 def in_lines(title: str, most: int = 60) -> str:
@@ -37,9 +37,9 @@ def section_words(section: str, patient: str = "", synthetic: bool = False) -> s
     return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic]))
 
 
-def section_of(prediction: "Prediction") -> str:
-    """Return the `section_words` of a prediction."""
-    return section_words(prediction.name, prediction.provenance.patient, prediction.provenance.synthetic)
+def section_of(case: "Case") -> str:
+    """Return the `section_words` of a case."""
+    return section_words(case.name, case.provenance.patient, case.provenance.synthetic)
 
 
 def score_line(
@@ -51,6 +51,7 @@ def score_line(
     undefined: str = "",
     flat: bool = False,
     expected: float = np.nan,
+    predicted: bool = True,
 ) -> str:
     """Return how well a gene or panel is predicted over a section's spots, in one line.
 
@@ -68,7 +69,11 @@ def score_line(
         Whether the prediction hardly varies, after `colour_limits.hardly_varies`.
     expected : float
         The expected PCC, which is said of what was not measured; NaN where it is not known.
+    predicted : bool
+        Whether it was predicted; it has no score if not.
     """
+    if not predicted:
+        return MEASURED_ONLY
     if not measured:
         said = " · ".join(filter(None, [PREDICTED_ONLY, expectation(expected)]))
     elif np.isnan(pcc):

@@ -54,7 +54,7 @@ class RegionScore:
     scored : int
         Those of them that count in the correlation: they have enough counts, see `scores.counted_spots`.
     predicted, measured : float
-        Means; NaN without spots, and without measurements.
+        Means; NaN without spots, and where there are no values.
     pcc : float
         Pearson correlation over the spots that count, NaN where it is undefined.
     undefined : str
@@ -116,7 +116,7 @@ def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region]) -> Iterato
 
 def region_table(
     groups: Sequence[Group],
-    predicted: npt.ArrayLike,
+    predicted: npt.ArrayLike | None,
     measured: npt.ArrayLike | None,
     counted: npt.NDArray[np.bool_] | None = None,
     *,
@@ -128,33 +128,29 @@ def region_table(
     ----------
     groups : sequence of Group
         From `groups`.
-    predicted : (n,)
-        A value a spot.
-    measured : (n,) or None
-        None where it was not measured.
+    predicted, measured : (n,) or None
+        A value a spot; None where it is not predicted, or was not measured.
     counted : bool (n,), optional
         The spots that count in correlations, see `scores.counted_spots`; all if not given. Means are over all spots.
     gene : bool
         Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
     """
-    guess = np.asarray(predicted, np.float64)
-    truth = None if measured is None else np.asarray(measured, np.float64)
-    counted = np.ones(len(guess), bool) if counted is None else counted
+    guess, truth = (None if values is None else np.asarray(values, np.float64) for values in (predicted, measured))
     return tuple(_score(group, guess, truth, counted, gene) for group in groups)
 
 
 def _score(
     group: Group,
-    guess: npt.NDArray[np.float64],
+    guess: npt.NDArray[np.float64] | None,
     truth: npt.NDArray[np.float64] | None,
-    counted: npt.NDArray[np.bool_],
+    counted: npt.NDArray[np.bool_] | None,
     gene: bool,
 ) -> RegionScore:
-    here, scored = group.spots, group.spots & counted
+    here, scored = group.spots, group.spots if counted is None else group.spots & counted
     correlation, reason = one_pcc(truth, guess, scored, gene=gene)
-    means = _mean(guess[here]), float("nan") if truth is None else _mean(truth[here])
+    predicted, truly = (float("nan") if values is None else _mean(values[here]) for values in (guess, truth))
     sizes = int(here.sum()), int(scored.sum())
-    return RegionScore(group.kind, group.name, group.classification, *sizes, *means, correlation, reason)
+    return RegionScore(group.kind, group.name, group.classification, *sizes, predicted, truly, correlation, reason)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

@@ -23,6 +23,7 @@ from napari_cmrcnet.sections.totals import least_counts, total_genes
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
 
@@ -180,14 +181,14 @@ def pcc_job(
     )
 
 
-def counted_spots(prediction: "Prediction", min_umi: int | None = None) -> NDArray[np.bool_]:
-    """Return which spots of a prediction count in its scores, bool (n,): all views and reports take these.
+def counted_spots(case: "Case", min_umi: int | None = None) -> NDArray[np.bool_]:
+    """Return which spots of a case count in its scores, bool (n,): all views and reports take these.
 
     Without measurements there is no score, and all count.
     """
-    if prediction.totals is None:
-        return np.ones(prediction.spots.n_obs, bool)
-    return scored_spots(prediction.totals, total_genes(prediction.spots), min_umi)
+    if case.totals is None:
+        return np.ones(len(case), bool)
+    return scored_spots(case.totals, total_genes(case.spots), min_umi)
 
 
 def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A prediction for other programs: a table, and detections for QuPath."""
+"""A case for other programs: a table, and detections for QuPath."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.retrieval.prediction import Float32, Prediction
+from napari_cmrcnet.retrieval.case import Case, Float32
 
 VALUES_A_PASS = 1 << 26  # held at a time: 256 MiB
 GENES_A_PASS = 512  # computed between two signs of life
@@ -33,13 +33,16 @@ class Wanted:
         Symbols, each once.
     measured : tuple of str
         Those of them that were measured.
+    predicted : bool
+        Whether they are predicted.
     """
 
     genes: tuple[str, ...]
     measured: tuple[str, ...]
+    predicted: bool
 
     @classmethod
-    def of(cls, prediction: Prediction, genes: Sequence[str] | None) -> "Wanted":
+    def of(cls, case: Case, genes: Sequence[str] | None) -> "Wanted":
         """Take genes by symbol or Ensembl id; None is all.
 
         Raises
@@ -47,35 +50,34 @@ class Wanted:
         UserError
             If a gene is not known.
         """
+        prediction, predicted = case.prediction, case.prediction is not None
         if genes is None:
-            return cls(prediction.genes, prediction.measured_genes)
-        columns = [prediction.names.column(gene) for gene in genes]
+            return cls(case.genes, case.measured_genes, predicted)
+        columns = [case.names.column(gene) for gene in genes]
         if missing := [gene for gene, column in zip(genes, columns, strict=True) if column is None]:
-            prediction.expression(missing)  # raises, and says what is missing of what
-        symbols = tuple(prediction.genes[column] for column in dict.fromkeys(columns) if column is not None)
-        return cls(symbols, tuple(gene for gene in symbols if gene in prediction.measured_set))
+            (case.measured if prediction is None else prediction.expression)(missing)  # raises: what is missing of what
+        symbols = tuple(case.genes[column] for column in dict.fromkeys(columns) if column is not None)
+        return cls(symbols, tuple(gene for gene in symbols if gene in case.measured_set), predicted)
 
     @property
     def columns(self) -> list[str]:
-        """``GENE predicted`` of each gene, followed by ``GENE measured`` where it was."""
+        """``GENE predicted`` of each gene where they are, followed by ``GENE measured`` where it was."""
         known = set(self.measured)
-        return [f"{gene} {what}" for gene in self.genes for what in _whats(gene in known)]
+        whats = {True: ("predicted", "measured"), False: ("predicted",)} if self.predicted else {True: ("measured",)}
+        return [f"{gene} {what}" for gene in self.genes for what in whats[gene in known]]
 
 
-def _whats(measured: bool) -> tuple[str, ...]:
-    return ("predicted", "measured") if measured else ("predicted",)
-
-
-def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
+def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
     """Write a row a spot: name, section, position, confidence, and expression.
 
     The position is in full-resolution pixels and, where the pixel's size is known, in µm. Expression is
-    log-normalised: the column ``GENE predicted`` of each gene, ``GENE measured`` after it where it was measured. A text
+    log-normalised: the column ``GENE predicted`` of each gene where it is predicted, ``GENE measured`` after it where
+    it was measured. A text
     that a spreadsheet would run as a formula gets a leading ``'``; numbers stay numbers.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         What to write.
     path : path
         The .csv file.
@@ -93,12 +95,12 @@ def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence
         If a gene is not known or the file cannot be written.
     """
     path = Path(path)
-    wanted = Wanted.of(prediction, genes)
-    confidence = prediction.confidence()
-    mpp = prediction.provenance.mpp
-    position = position_columns(prediction.xy, (mpp, mpp) if mpp else None)
-    section = safe_text(prediction.name)
-    names = [safe_text(str(name)) for name in prediction.spots.obs_names]
+    wanted = Wanted.of(case, genes)
+    confidence = case.confidence()
+    mpp = case.provenance.mpp
+    position = position_columns(case.xy, (mpp, mpp) if mpp else None)
+    section = safe_text(case.name)
+    names = [safe_text(str(name)) for name in case.spots.obs_names]
     numbers = list(zip(*(values.tolist() for values in position.values()), *_texts_of(confidence), strict=True))
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -107,12 +109,12 @@ def to_csv(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence
         def write(row: int, values: list[str]) -> None:
             writer.writerow([names[row], section, *numbers[row], *values])
 
-        yield from _write_rows(prediction, wanted, f"Writing {path.name}", write)
+        yield from _write_rows(case, wanted, f"Writing {path.name}", write)
     return path
 
 
 def to_geojson(
-    prediction: Prediction,
+    case: Case,
     path: str | os.PathLike[str],
     genes: Sequence[str] | None = None,
     corner: tuple[int, int] = (0, 0),
@@ -124,7 +126,7 @@ def to_geojson(
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         What to write.
     path : path
         The .geojson file.
@@ -144,19 +146,19 @@ def to_geojson(
         If a gene is not known or the file cannot be written.
     """
     path = Path(path)
-    wanted = Wanted.of(prediction, genes)
-    confidence = prediction.confidence()
+    wanted = Wanted.of(case, genes)
+    confidence = case.confidence()
     keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
     trust = list(zip(*_texts_of(confidence), strict=True))
-    xy, diameter = prediction.xy - corner, prediction.spot_diameter
+    xy, diameter = case.xy - corner, case.spot_diameter
     with detections(path) as detect:
 
         def write(row: int, values: list[str]) -> None:
-            name = json.dumps(str(prediction.spots.obs_names[row]), ensure_ascii=False)
+            name = json.dumps(str(case.spots.obs_names[row]), ensure_ascii=False)
             measurements = ", ".join(map("{}: {}".format, keys, (*trust[row], *values)))
             detect(xy[row], diameter, f'"name": {name}, "measurements": {{{measurements}}}')
 
-        yield from _write_rows(prediction, wanted, f"Writing {path.name}", write)
+        yield from _write_rows(case, wanted, f"Writing {path.name}", write)
     return path
 
 
@@ -198,40 +200,38 @@ def position_columns(
     return pixels | dict(zip(("x_um", "y_um"), in_um, strict=False))
 
 
-def expected_bytes(kind: str, prediction: Prediction, genes: int, measured: int) -> int:
+def expected_bytes(kind: str, case: Case, genes: int, measured: int) -> int:
     """Say roughly how large an export gets: within a factor of two or so, as values compress differently.
 
     Parameters
     ----------
     kind : str
         ``"csv"``, ``"geojson"``, ``"h5ad"``, ``"spatialdata"``, or ``"prediction"``, what `Prediction.save` writes.
-    prediction : Prediction
+    case : Case
         What is written.
     genes, measured : int
         How many genes, and how many of them were measured; a prediction stores its own.
     """
-    spots = len(prediction)
+    spots = len(case)
     match kind:
         case "csv":
             return spots * (130 + 8 * genes + 8 * measured)
         case "geojson":
             return spots * (900 + 32 * genes + 32 * measured)
         case "prediction":
-            counts = 0 if prediction.spots.X is None else prediction.spots.X.nnz
-            return 60_000 + spots * (600 + 5 * prediction.provenance.k) + 2 * counts
+            counts = 0 if case.spots.X is None else case.spots.X.nnz
+            return 60_000 + spots * (600 + 5 * case.provenance.k) + 2 * counts
         case _:
             return 30_000 + spots * (120 + 4 * genes + measured)
 
 
-def _write_rows(
-    prediction: Prediction, wanted: Wanted, step: str, write: Callable[[int, list[str]], None]
-) -> Job[None]:
+def _write_rows(case: Case, wanted: Wanted, step: str, write: Callable[[int, list[str]], None]) -> Job[None]:
     """Call ``write`` with each spot's row and its values as text, in the order of ``wanted.columns``."""
-    n = len(prediction)
+    n = len(case)
     rows = max(1, VALUES_A_PASS // max(1, len(wanted.columns)))
     for start in range(0, n, rows):
         values = np.empty((min(rows, n - start), len(wanted.columns)), np.float32)
-        for share in _fill(prediction, wanted, slice(start, start + rows), values):
+        for share in _fill(case, wanted, slice(start, start + rows), values):
             yield Progress(step, start + int(share * len(values) / 2), n, "spots")
         few = max(1, TEXTS_A_PASS // max(1, values.shape[1]))
         for first in range(0, len(values), few):
@@ -241,17 +241,19 @@ def _write_rows(
     yield Progress(step, n, n, "spots")
 
 
-def _fill(prediction: Prediction, wanted: Wanted, spots: slice, values: Float32) -> Iterator[float]:
+def _fill(case: Case, wanted: Wanted, spots: slice, values: Float32) -> Iterator[float]:
     """Put the values of some spots into a matrix; yield the share that is done."""
     known = set(wanted.measured)
     has = np.array([gene in known for gene in wanted.genes], bool)
-    at = np.arange(len(has)) + np.cumsum(has) - has  # the column of each gene's predicted values
+    widths = has.astype(np.intp) + wanted.predicted
+    at = np.cumsum(widths) - widths  # the first column of each gene
     for start in range(0, len(has), GENES_A_PASS):
         block = slice(start, start + GENES_A_PASS)
         genes = wanted.genes[block]
-        values[:, at[block]] = prediction.expression(genes, spots)
+        if case.prediction is not None:
+            values[:, at[block]] = case.prediction.expression(genes, spots)
         if measured := [gene for gene in genes if gene in known]:
-            values[:, at[block][has[block]] + 1] = np.asarray(prediction.measured(measured))[spots]
+            values[:, at[block][has[block]] + wanted.predicted] = np.asarray(case.measured(measured))[spots]
         yield (start + len(genes)) / len(has)
 
 

@@ -1,4 +1,4 @@
-"""A prediction for scanpy, squidpy and SpatialData: annotated tables with predicted and measured expression.
+"""A case for scanpy, squidpy and SpatialData: annotated tables with predicted and measured expression.
 
 The values are written a few genes at a time into a table that was written without them, so memory does not grow with
 the number of genes.
@@ -19,8 +19,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.retrieval.case import Case, Float32
 from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted
-from napari_cmrcnet.retrieval.prediction import Float32, Prediction
 
 PROVENANCE = "cmrcnet_provenance"  # its name in uns
 _SPOTS = "spots"  # the circles' name
@@ -29,17 +29,17 @@ SPOTS_A_CHUNK = 1024
 GENES_A_CHUNK = 64
 
 
-def to_h5ad(prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
+def to_h5ad(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
     """Write an .h5ad file for other programs. What `Prediction.save` writes is another: it opens here again.
 
-    ``layers["predicted"]`` and ``layers["measured"]`` hold log-normalised expression, NaN where a gene was not
-    measured; ``X`` is the predicted once more, by a link, for programs that look there. ``obs`` has the confidence of
-    each spot, ``obsm["spatial"]`` the positions (x, y) in full-resolution pixels, ``uns["spatial"]`` the size of a
-    spot, ``uns["cmrcnet_provenance"]`` what it was made from, as JSON.
+    ``layers["predicted"]``, where it is predicted, and ``layers["measured"]`` hold log-normalised expression, NaN where
+    a gene was not measured; ``X`` is the first of them once more, by a link, for programs that look there. ``obs`` has
+    the confidence of each spot, ``obsm["spatial"]`` the positions (x, y) in full-resolution pixels, ``uns["spatial"]``
+    the size of a spot, ``uns["cmrcnet_provenance"]`` what it was made from, as JSON.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         What to write.
     path : path
         The .h5ad file.
@@ -59,9 +59,9 @@ def to_h5ad(prediction: Prediction, path: str | os.PathLike[str], genes: Sequenc
     from anndata.io import write_elem
 
     path = Path(path)
-    wanted = Wanted.of(prediction, genes)
-    table = _table(prediction, wanted)
-    table.uns["spatial"] = prediction.spots.uns["spatial"]
+    wanted = Wanted.of(case, genes)
+    table = _table(case, wanted)
+    table.uns["spatial"] = case.spots.uns["spatial"]
     table.strings_to_categoricals()
     with hdf5_file(path) as (file, check):
         write_elem(file, "/", table, dataset_kwargs={"compression": "gzip"})
@@ -73,26 +73,25 @@ def to_h5ad(prediction: Prediction, path: str | os.PathLike[str], genes: Sequenc
             layer.attrs.update(_ENCODING)
         if "X" in file:
             del file["X"]
-        file["X"] = layers["predicted"]
-        for progress in _fill(prediction, wanted, layers, f"Writing {path.name}"):
+        file["X"] = layers[_first(wanted)]
+        for progress in _fill(case, wanted, layers, f"Writing {path.name}"):
             check()
             yield progress
     return path
 
 
-def to_spatialdata(
-    prediction: Prediction, path: str | os.PathLike[str], genes: Sequence[str] | None = None
-) -> Job[Path]:
+def to_spatialdata(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
     """Write a SpatialData Zarr store: the spots as circles, and the table that annotates them.
 
     ``shapes["spots"]`` are circles in full-resolution pixels. As in spatialdata-io's Visium reader, the coordinate
     system ``global`` is these pixels; ``microns`` is them times the pixel's size. ``tables["table"]`` has predicted
-    log-normalised expression as ``X``, measured as ``layers["measured"]`` (NaN where a gene was not measured), and the
+    log-normalised expression as ``X``, measured as ``layers["measured"]`` (NaN where a gene was not measured; as ``X``
+    where nothing is predicted), and the
     confidence of each spot in ``obs``; columns of ``obs`` whose names SpatialData does not take are renamed.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         What to write.
     path : path
         The .zarr folder; one of that name is replaced.
@@ -113,9 +112,9 @@ def to_spatialdata(
     path = Path(path)
     if path.exists() and not (path / "zarr.json").is_file() and not (path / ".zgroup").is_file():
         raise UserError(f"{path} exists and is not a Zarr store; choose another name.")
-    wanted = Wanted.of(prediction, genes)
+    wanted = Wanted.of(case, genes)
     step = Progress("Loading spatialdata", 0, 0)
-    store = yield from in_thread(partial(_spatialdata, prediction, _table(prediction, wanted)), step)
+    store = yield from in_thread(partial(_spatialdata, case, _table(case, wanted)), step)
     with atomic_folder(path) as temporary:
         import anndata
         import zarr
@@ -124,12 +123,12 @@ def to_spatialdata(
         with anndata.settings.override(auto_shard_zarr_v3=False):  # undecided, it warns for every column
             store.write(temporary)
         table = zarr.open_group(temporary / "tables" / "table", mode="r+")
-        places = {"predicted": "X", "measured": "layers/measured"}
+        places = {"measured": "layers/measured"} | {_first(wanted): "X"}
         layers = {}
-        for name, kind in _layers((len(prediction), len(wanted.genes)), wanted).items():
+        for name, kind in _layers((len(case), len(wanted.genes)), wanted).items():
             layers[name] = table.create_array(places[name], overwrite=True, **kind)
             layers[name].attrs.update(_ENCODING)
-        yield from _fill(prediction, wanted, layers, f"Writing {path.name}")
+        yield from _fill(case, wanted, layers, f"Writing {path.name}")
         store.write_consolidated_metadata()
     return path
 
@@ -140,37 +139,43 @@ _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
 def _layers(shape: tuple[int, int], wanted: Wanted) -> dict[str, dict[str, Any]]:
     """Return how each layer is stored: in pieces that one gene and a region of spots touch few of."""
     chunks = (max(1, min(shape[0], SPOTS_A_CHUNK)), max(1, min(shape[1], GENES_A_CHUNK)))
-    names = ("predicted", "measured") if wanted.measured else ("predicted",)
+    names = ["predicted"] * wanted.predicted + ["measured"] * bool(wanted.measured)
     return {name: {"shape": shape, "chunks": chunks, "dtype": "float32"} for name in names}
 
 
-def _fill(prediction: Prediction, wanted: Wanted, layers: dict[str, Any], step: str) -> Iterator[Progress]:
+def _first(wanted: Wanted) -> str:
+    """Return the layer that programs find as ``X``."""
+    return "predicted" if wanted.predicted else "measured"
+
+
+def _fill(case: Case, wanted: Wanted, layers: dict[str, Any], step: str) -> Iterator[Progress]:
     total = len(wanted.genes)
     for start in range(0, total, GENES_A_PASS):
         yield Progress(step, start, total, "genes")
         genes = wanted.genes[start : start + GENES_A_PASS]
         block = slice(start, start + len(genes))
-        layers["predicted"][:, block] = prediction.expression(genes)
+        if case.prediction is not None:
+            layers["predicted"][:, block] = case.prediction.expression(genes)
         if "measured" in layers:
-            layers["measured"][:, block] = _measured(prediction, wanted, genes)
+            layers["measured"][:, block] = _measured(case, wanted, genes)
     yield Progress(step, total, total, "genes")
 
 
-def _measured(prediction: Prediction, wanted: Wanted, genes: Sequence[str]) -> Float32:
+def _measured(case: Case, wanted: Wanted, genes: Sequence[str]) -> Float32:
     """Return measured expression, NaN where a gene was not measured, float32 (n, len(genes))."""
     known = set(wanted.measured)
-    values = np.full((len(prediction), len(genes)), np.nan, np.float32)
+    values = np.full((len(case), len(genes)), np.nan, np.float32)
     if here := [place for place, gene in enumerate(genes) if gene in known]:
-        values[:, here] = prediction.measured([genes[place] for place in here])
+        values[:, here] = case.measured([genes[place] for place in here])
     return values
 
 
-def _table(prediction: Prediction, wanted: Wanted) -> AnnData:
+def _table(case: Case, wanted: Wanted) -> AnnData:
     """Return all of the table but its values."""
-    names = prediction.names
+    names = case.names
     known = set(wanted.measured)
-    panel = {names.column(gene) for gene in prediction.panel.genes} if prediction.panel is not None else set()
-    columns = names.columns(wanted.genes, "The prediction")
+    panel = {names.column(gene) for gene in case.panel.genes} if case.panel is not None else set()
+    columns = names.columns(wanted.genes, case.name)
     var = pd.DataFrame(
         {
             "gene_ids": [names.ids[column] for column in columns],
@@ -179,15 +184,15 @@ def _table(prediction: Prediction, wanted: Wanted) -> AnnData:
         },
         index=list(wanted.genes),
     )
-    confidence = prediction.confidence().set_axis(prediction.spots.obs_names, axis=0)
-    own = prediction.spots.obs.drop(columns=["section", *confidence.columns], errors="ignore")
+    confidence = case.confidence().set_axis(case.spots.obs_names, axis=0)
+    own = case.spots.obs.drop(columns=["section", *confidence.columns], errors="ignore")
     obs = pd.concat([own, confidence], axis=1)
-    obs.insert(0, "section", pd.Categorical([prediction.name] * len(obs)))
-    record = json.dumps(prediction.provenance.to_dict(), ensure_ascii=False)
-    return AnnData(obs=obs, var=var, obsm={"spatial": prediction.xy}, uns={PROVENANCE: record})
+    obs.insert(0, "section", pd.Categorical([case.name] * len(obs)))
+    record = json.dumps(case.provenance.to_dict(), ensure_ascii=False)
+    return AnnData(obs=obs, var=var, obsm={"spatial": case.xy}, uns={PROVENANCE: record})
 
 
-def _spatialdata(prediction: Prediction, table: AnnData) -> Any:
+def _spatialdata(case: Case, table: AnnData) -> Any:
     """Return the store, in memory, without the values of its table."""
     try:
         from spatialdata import SpatialData, sanitize_table
@@ -199,12 +204,12 @@ def _spatialdata(prediction: Prediction, table: AnnData) -> Any:
             'install it with: pip install "napari-cmrcnet[spatialdata]"'
         ) from error
     systems: dict[str, Any] = {"global": Identity()}
-    if mpp := prediction.provenance.mpp:
+    if mpp := case.provenance.mpp:
         systems["microns"] = Scale([mpp, mpp], axes=("x", "y"))
     circles = ShapesModel.parse(
-        prediction.xy,
+        case.xy,
         geometry=0,
-        radius=prediction.spot_diameter / 2,
+        radius=case.spot_diameter / 2,
         index=table.obs_names,
         transformations=systems,
     )

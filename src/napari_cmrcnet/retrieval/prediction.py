@@ -15,13 +15,11 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval import prediction_file
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
+from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
 from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.sections.formats.origin import spot_diameter
-from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.totals import IN_TOTAL, totals_of
+from napari_cmrcnet.sections.totals import IN_TOTAL
 from napari_cmrcnet.slides.patches import PatchSpec
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 
-class Prediction:
+class Prediction(Case):
     """The result of a checkpoint on a section. Expression of any gene of the bank is computed when asked for.
 
     Parameters
@@ -83,13 +81,10 @@ class Prediction:
         variable_genes: Sequence[str] = (),
         view: dict[str, Any] | None = None,
     ) -> None:
-        self.spots = spots
+        super().__init__(spots, provenance, view)
         self.neighbours = neighbours
         self.similarity = similarity
-        self.provenance = provenance
         self.variable_genes = frozenset(variable_genes)
-        self.view = view if view is not None else {}
-        self.path: Path | None = None
         self._confidence = confidence
         self._bank = bank
         known = [Path(provenance.checkpoint)] if provenance.checkpoint else []
@@ -101,24 +96,9 @@ class Prediction:
         return len(self.neighbours)
 
     @property
-    def name(self) -> str:
-        """The section's name."""
-        return self.provenance.section
-
-    @property
-    def panel(self) -> Panel | None:
-        """Marker genes that are shown first."""
-        return self.provenance.panel
-
-    @property
-    def xy(self) -> npt.NDArray[np.float64]:
-        """Spot centres (x, y) in full-resolution pixels, float64 (n, 2)."""
-        return np.asarray(self.spots.obsm["spatial"], np.float64)
-
-    @property
-    def spot_diameter(self) -> float:
-        """Of a spot, in full-resolution pixels."""
-        return spot_diameter(self.spots)
+    def prediction(self) -> "Prediction":
+        """The case itself."""
+        return self
 
     @cached_property
     def bank(self) -> Bank | None:
@@ -273,41 +253,6 @@ class Prediction:
         if self._stored is None:
             return np.empty(0, np.float32)
         return np.asarray(self._stored.to_numpy(np.float64).mean(axis=0), np.float32)
-
-    @cached_property
-    def _measured(self) -> Measured | None:
-        if self.spots.X is None:
-            return None
-        return Measured(self.spots, self.names, self.provenance.target_sum, self.provenance.spots)
-
-    @property
-    def measured_genes(self) -> tuple[str, ...]:
-        """Genes both predicted and measured, by the names of `genes`."""
-        return () if self._measured is None else self._measured.genes
-
-    @cached_property
-    def measured_set(self) -> frozenset[str]:
-        """The genes of `measured_genes`, to look one up in."""
-        return frozenset(self.measured_genes)
-
-    def measured(self, genes: Sequence[str]) -> Float32 | None:
-        """Return the measured expression, log-normalised, float32 (n, len(genes)); None without measurements.
-
-        Raises
-        ------
-        UserError
-            If a gene was not measured.
-        """
-        return None if self._measured is None else self._measured.expression(genes)
-
-    @cached_property
-    def totals(self) -> npt.NDArray[np.float64] | None:
-        """Counts of each spot, as `totals_of` takes them, float64 (n,); None without measurements."""
-        return None if self.spots.X is None else totals_of(self.spots)
-
-    def measured_means(self) -> Float32:
-        """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
-        return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:
         """Return how far each spot's value can be trusted.

@@ -30,6 +30,7 @@ from napari_cmrcnet.sections.totals import IN_TOTAL
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
@@ -65,30 +66,31 @@ def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
     write_h5ad(path, table)
 
 
-def genes_to_store(prediction: "Prediction") -> list[str]:
+def genes_to_store(case: "Case") -> list[str]:
     """Return the genes whose values a file holds.
 
     The panel, and the 50 of highest mean and the 50 of highest variance of those measured, of all and of the training
     sections' variable genes; without measurements the 50 of highest mean in the bank.
     """
-    if prediction.bank is None:
-        return list(prediction.genes)
-    names = prediction.bank.names
-    panel = prediction.panel.genes if prediction.panel is not None else ()
+    bank = None if case.prediction is None else case.prediction.bank
+    if case.prediction is not None and bank is None:
+        return list(case.genes)
+    names = case.names
+    panel = case.panel.genes if case.panel is not None else ()
     chosen = [column for gene in panel if (column := names.column(gene)) is not None]
-    genes = prediction.measured_genes
+    genes = case.measured_genes
     if genes:
-        of_measured = names.columns(genes, "The checkpoint")
+        of_measured = names.columns(genes, case.name)
         moments = []
         for start in range(0, len(genes), BLOCK):
-            block = np.asarray(prediction.measured(genes[start : start + BLOCK]))
+            block = np.asarray(case.measured(genes[start : start + BLOCK]))
             moments.append((block.mean(axis=0), block.var(axis=0)))
-        variable = np.array([gene in prediction.variable_genes for gene in genes])
+        variable = np.array([gene in case.variable_genes for gene in genes])
         for values in map(np.concatenate, zip(*moments, strict=True)):
             for among in (np.arange(len(genes)), np.flatnonzero(variable)):
                 chosen += [of_measured[among[place]] for place in _highest(values[among])]
-    else:
-        chosen += _highest(np.asarray(prediction.bank.expression.mean(axis=0)).ravel())
+    elif bank is not None:
+        chosen += _highest(np.asarray(bank.expression.mean(axis=0)).ravel())
     return [names.symbols[column] for column in dict.fromkeys(chosen)]
 
 

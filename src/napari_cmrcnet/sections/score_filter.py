@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_cmrcnet.common.metrics import pcc, undefined
 from napari_cmrcnet.sections.totals import least_counts
 
-NOT_MEASURED = "not measured"
+NOT_MEASURED, NOT_PREDICTED = "not measured", "not predicted"
 
 MIN_SPOTS = 10
 """Spots at which a gene must be found to have a score."""
@@ -53,21 +53,21 @@ def spots_in_words(counted: int, total: int) -> str:
 
 
 def one_pcc(
-    measured: ArrayLike | None, predicted: ArrayLike, counted: NDArray[np.bool_], *, gene: bool = True
+    measured: ArrayLike | None, predicted: ArrayLike | None, counted: NDArray[np.bool_], *, gene: bool = True
 ) -> tuple[float, str]:
     """Return the correlation of one gene, or of the score of a panel, or NaN and why there is none.
 
     Parameters
     ----------
     measured, predicted : (n,)
-        A value a spot; measured None where it was not.
+        A value a spot; None where it was not measured, or not predicted.
     counted : bool (n,)
         The spots that count, see `scores.counted_spots`.
     gene : bool
         Whether it is log-normalised expression of a gene, which must be found at enough spots.
     """
-    if measured is None:
-        return float("nan"), NOT_MEASURED
+    if measured is None or predicted is None:
+        return float("nan"), NOT_MEASURED if measured is None else NOT_PREDICTED
     pair = np.asarray(measured)[counted, None], np.asarray(predicted)[counted, None]
     if reason := (unscored if gene else undefined)(*pair)[0]:
         return float("nan"), reason

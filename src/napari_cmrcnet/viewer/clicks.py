@@ -38,9 +38,9 @@ class SpotClicks:
         while event.type == "mouse_move":
             moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > CLICK_PX
             yield
-        prediction = self.session.prediction
+        case = self.session.case
         active = viewer.layers.selection.active
-        if moved or prediction is None or (active is not None and str(getattr(active, "mode", "")) not in IDLE_MODES):
+        if moved or case is None or (active is not None and str(getattr(active, "mode", "")) not in IDLE_MODES):
             return
         spot = self.spot_at(event.position)
         self.session.select([] if spot is None else [spot])
@@ -50,12 +50,12 @@ class SpotClicks:
 
         The gaps of an array count too: the nearest spot is taken within its diameter.
         """
-        prediction = self.session.prediction
-        if prediction is None:
+        case = self.session.case
+        if case is None:
             return None
-        mpp = prediction.provenance.mpp or 1.0
+        mpp = case.provenance.mpp or 1.0
         xy = from_napari(np.asarray([position[-2:]], float) / mpp)
-        distances = np.square(prediction.xy - xy).sum(axis=1)
+        distances = np.square(case.xy - xy).sum(axis=1)
         nearest = int(np.argmin(distances))
-        reach = prediction.spot_diameter * max(1.0, self.session.display.spot_size)
+        reach = case.spot_diameter * max(1.0, self.session.display.spot_size)
         return nearest if distances[nearest] <= reach**2 else None

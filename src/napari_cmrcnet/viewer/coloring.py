@@ -10,12 +10,13 @@ from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, diffe
 from napari_cmrcnet.viewer.display_settings import Confidence, DisplaySettings, View
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.viewer.shown import Shown
 
 Float32 = npt.NDArray[np.float32]
 
 DIVERGING = "coolwarm"  # even in lightness to both sides of its middle
+PREDICT_FIRST = "Predict first: this section is only measured."
 STEPS = 1024  # of a colormap: four for each colour that a screen can tell apart
 CONFIDENCE_COLUMNS: dict[Confidence, str] = {
     "mean similarity": "mean_similarity",
@@ -31,29 +32,35 @@ CONFIDENCE_UNITS: dict[Confidence, str] = {
 }
 
 
-def values(view: View, shown: "Shown", prediction: "Prediction", display: DisplaySettings) -> Float32:
+def values(view: View, shown: "Shown", case: "Case", display: DisplaySettings) -> Float32:
     """Return what a view shows, float32 (n,).
 
     Raises
     ------
     UserError
-        If it needs measurements and there are none, the spread of a panel is asked for, or the spread of a gene whose
-        checkpoint is not where it was.
+        If it needs measurements or a prediction and there are none, the spread of a panel is asked for, or the spread
+        of a gene whose checkpoint is not where it was.
     """
-    match view:
-        case "predicted":
-            return shown.predicted
-        case "confidence":
-            return _confidence(shown, prediction, display.confidence)
-    if shown.measured is None:
+    measured, predicted = shown.measured, shown.predicted
+    if view == "confidence":
+        return _confidence(shown, case, display.confidence)
+    if view == "measured" and measured is not None:
+        return measured
+    if view == "predicted" and predicted is not None:
+        return predicted
+    if predicted is None:
+        raise UserError(PREDICT_FIRST)
+    if measured is None:
         raise UserError(f"{shown.name} was not measured here.")
-    return shown.measured if view == "measured" else shown.predicted - shown.measured
+    return predicted - measured
 
 
-def _confidence(shown: "Shown", prediction: "Prediction", what: Confidence) -> Float32:
+def _confidence(shown: "Shown", case: "Case", what: Confidence) -> Float32:
+    if case.prediction is None:
+        raise UserError(PREDICT_FIRST)
     if what == "spread" and shown.kind == "panel":
         raise UserError("The spread is known for single genes only; choose another confidence for a gene panel.")
-    table = prediction.confidence(shown.name if what == "spread" else None)
+    table = case.confidence(shown.name if what == "spread" else None)
     return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Gene list: what is known of every gene of a prediction, and which genes a list shows in which order."""
+"""Gene list: what is known of every gene of a case, and which genes a list shows in which order."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,10 +10,11 @@ import numpy.typing as npt
 from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.genes import GeneNames, Match
 from napari_cmrcnet.sections.gene_aliases import symbols_of
+from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.panels import Panel
 
 Bools = npt.NDArray[np.bool_]
@@ -28,7 +29,6 @@ _COLUMNS = {
 }  # of what the scores bring, the column of their table
 
 SETS = ("HEG", "HVG", "markers")
-NOT_MEASURED = "not measured"
 SORTS = ("ticked", "gene", "expected", "pcc", "low", "partial", "spearman", "found", "measured", "predicted", "sets")
 OF_SCORES = frozenset(SORTS) - {"ticked", "gene", "expected", "measured", "predicted"}
 """What is sorted by that scores bring."""
@@ -76,11 +76,11 @@ class Listed(Sequence[str]):
 
 
 class GeneList:
-    """Every gene of a prediction with its scores, and those that are listed.
+    """Every gene of a case with its scores, and those that are listed.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         Its genes, in its order, are the columns that all arrays here follow.
     scores : Scores, optional
         Its scores, as far as they are known.
@@ -95,10 +95,12 @@ class GeneList:
         In words, the spots that count and the genes that HEG and HVG are ranked among; "" while nothing is scored.
     expected, expected_partial : float64 (genes,)
         Expected PCC, and the partial one given depth, NaN where not known; see `Prediction.expected`.
+    any_predicted : bool
+        Whether the section is predicted.
     expected_over : str
         Over what it was measured, see `over_in_words`.
     measured, predicted : float32 (genes,)
-        Means over all spots, NaN where not measured.
+        Means over all spots, NaN where not measured or not predicted.
     ticked : bool (genes,)
         Chosen for a panel.
     rows : intp (listed,)
@@ -107,21 +109,23 @@ class GeneList:
         The alias by which a search found a gene.
     """
 
-    def __init__(self, prediction: "Prediction", scores: "Scores | None" = None) -> None:
-        self.names = prediction.names
+    def __init__(self, case: "Case", scores: "Scores | None" = None) -> None:
+        self.names, prediction = case.names, case.prediction
         self.names.prepare_search()
         n = len(self.names.symbols)
-        self.measured, self.predicted = prediction.measured_means(), prediction.predicted_means()
-        accuracy = np.full((n, 2), np.nan) if prediction.expected is None else prediction.expected
+        self.any_predicted = prediction is not None
+        self.measured = case.measured_means()
+        self.predicted = np.full(n, np.nan, np.float32) if prediction is None else prediction.predicted_means()
+        self._known_accuracy = None if prediction is None else prediction.expected
+        accuracy = np.full((n, 2), np.nan) if self._known_accuracy is None else self._known_accuracy
         self.expected, self.expected_partial = np.asarray(accuracy, np.float64).T
-        self.expected_over = prediction.provenance.over
-        self._known_accuracy = prediction.expected
+        self.expected_over = case.provenance.over
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""
-        self._own_panel = "" if prediction.panel is None else prediction.panel.name
+        self._own_panel = "" if case.panel is None else case.panel.name
         self._sets = {name: np.zeros(n, bool) for name in SETS}
-        if prediction.panel is not None:
-            self._sets["markers"] = self.members(prediction.panel)
+        if case.panel is not None:
+            self._sets["markers"] = self.members(case.panel)
         self._panel = np.zeros(n, bool)
         self._scored = self._complete = False
         self.pcc, self.low, self.high, self.partial, self.spearman, self.found = np.full((6, n), np.nan)
@@ -170,7 +174,7 @@ class GeneList:
     @property
     def scores_due(self) -> bool:
         """Whether correlations, or their intervals, could be known and are not."""
-        return self.any_measured and not self._complete
+        return self.any_measured and self.any_predicted and not self._complete
 
     @property
     def ticked_symbols(self) -> tuple[str, ...]:
@@ -219,6 +223,8 @@ class GeneList:
 
     def reason(self, column: int) -> str:
         """Return why a gene's correlation is undefined, ``""`` where it is not, or not known yet."""
+        if not self.any_predicted:
+            return NOT_PREDICTED
         return self._undefined.get(column, "") if self.is_measured[column] else NOT_MEASURED
 
     def sets_of(self, column: int) -> list[str]:
@@ -300,6 +306,8 @@ class GeneList:
         scoring : bool
             Whether the scores are being computed.
         """
+        if not self.any_predicted:
+            return "Measured only. To compare, predict this section in the Predict panel."
         if not self.any_measured:
             said = "The section has no measurements to compare with."
             if self._known_accuracy is None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.regions import Region
 
 
@@ -16,8 +16,8 @@ class KeptRegions:
     def change(
         self,
         regions: "tuple[Region, ...]",
-        before: "Prediction | None",
-        after: "Prediction | None",
+        before: "Case | None",
+        after: "Case | None",
         open_slide: str,
     ) -> "tuple[Region, ...]":
         """Put the regions of one section away, and return those of another.
@@ -26,7 +26,7 @@ class KeptRegions:
         ----------
         regions : tuple of Region
             Those that are shown.
-        before, after : Prediction or None
+        before, after : Case or None
             Of the section that they are of, and of the one that is to be shown; where there is none, the slide that is
             open is meant.
         open_slide : str
@@ -39,5 +39,5 @@ class KeptRegions:
         return self._kept.get(new, ())
 
 
-def _key(prediction: "Prediction | None") -> str:
-    return "" if prediction is None else prediction.provenance.slide or prediction.name
+def _key(case: "Case | None") -> str:
+    return "" if case is None else case.provenance.slide or case.name

@@ -59,7 +59,7 @@ class SectionLayers:
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
         session.leaving.connect(self._on_leaving)
         session.arrived.connect(self._others.put_aside)
-        session.prediction_changed.connect(self._on_prediction)
+        session.case_changed.connect(self._on_case)
         session.shown_changed.connect(self.draw)
         session.display_changed.connect(self._on_display)
         session.selection_changed.connect(self._draw_selection)
@@ -72,16 +72,15 @@ class SectionLayers:
 
     @property
     def shown_views(self) -> tuple[View, ...]:
-        """The views that are to be seen, in the order of the cells; those that need measurements only with them."""
-        display, shown = self.session.display, self.session.shown
-        measured = shown is not None and shown.measured is not None
+        """The views that are to be seen, in the order of the cells: of those of which there is something to see."""
+        display, there = self.session.display, self.session.views
         wanted = display.views if display.layout == "side by side" else (display.front,)
-        views = tuple(view for view in VIEWS if view in wanted and (measured or view in ("predicted", "confidence")))
-        return views or ("predicted",)
+        views = tuple(view for view in there if view in wanted)
+        return views or tuple(view for view in ("predicted", *there) if view in there)[:1]
 
     def draw(self) -> None:
         """Bring the visible layers up to date: groups, cells, colours and title."""
-        if self.session.prediction is None or self.session.shown is None or self._drawing:
+        if self.session.case is None or self.session.shown is None or self._drawing:
             return
         with self._by_us():
             views = self.shown_views
@@ -129,13 +128,13 @@ class SectionLayers:
             self.session.set_regions(regions)
 
     def _on_leaving(self) -> None:
-        """Note what is of the prediction that is shown: its regions, and whether they are hidden."""
+        """Note what is of the case that is shown: its regions, and whether they are hidden."""
         self.read_regions()
         layer = self.regions.layer
         self.session.eyes = {**self.session.eyes, REGIONS_EYE: layer is None or bool(layer.visible)}
 
-    def _on_prediction(self) -> None:
-        """Remove all that was drawn of another prediction; what there is of this one is drawn when it is shown."""
+    def _on_case(self) -> None:
+        """Remove all that was drawn of another case; what there is of this one is drawn when it is shown."""
         with self._by_us():
             self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
             remove_preview(self.viewer)
@@ -147,9 +146,9 @@ class SectionLayers:
             self._arranged = ()
             self._draw_regions()
         overlays = self.viewer.canvas.overlays
-        overlays.text.visible = self.session.prediction is not None
+        overlays.text.visible = self.session.case is not None
         overlays.text.text = ""
-        if self.session.prediction is None:
+        if self.session.case is None:
             return
         overlays.text.position, overlays.text.box = "top_center", True
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
@@ -160,9 +159,9 @@ class SectionLayers:
         """Show the regions of this section in place of another's; those that are drawn already stay as they are."""
         if (self.regions.layer is not None or self.session.regions) and self.regions.read() != self.session.regions:
             self.regions.clear()
-            prediction = self.session.prediction
-            mpp = prediction.provenance.mpp or None if prediction is not None else None
-            self.regions.draw(self.session.regions, mpp, line_width(prediction))
+            case = self.session.case
+            mpp = case.provenance.mpp or None if case is not None else None
+            self.regions.draw(self.session.regions, mpp, line_width(case))
             if self.regions.layer is not None:
                 self.regions.layer.visible = self.session.eyes.get(REGIONS_EYE, True)
 
@@ -179,16 +178,16 @@ class SectionLayers:
         return view not in self.points or (self.session.slide is not None and view not in self.slides)
 
     def _add(self, view: View) -> None:
-        prediction, slide = self.session.prediction, self.session.slide
-        assert prediction is not None
+        case, slide = self.session.case, self.session.slide
+        assert case is not None
         if slide is not None and view not in self.slides:
-            levels, settings, _ = slide_layer(slide, prediction.provenance.mpp or None)
+            levels, settings, _ = slide_layer(slide, case.provenance.mpp or None)
             self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
             self.slides[view].locked = True
             self.slides[view].events.visible.connect(self._on_eye)
         if view in self.points:
             return
-        settings = spot_settings(prediction, view, self.session.display)
+        settings = spot_settings(case, view, self.session.display)
         settings["metadata"][KEY]["bounds"] = None if slide is None else slide.bounds
         layer = self.points[view] = self.viewer.add_points(**settings)
         layer.locked = True
@@ -200,13 +199,13 @@ class SectionLayers:
 
     def _colour(self) -> None:
         """Bring all that can be seen up to date."""
-        prediction, shown, display = self.session.prediction, self.session.shown, self.session.display
-        assert prediction is not None
+        case, shown, display = self.session.case, self.session.shown, self.session.display
+        assert case is not None
         assert shown is not None
         drawn = (shown, display.percentiles, display.limits, display.from_zero, display.confidence, display.colormap)
         for view, layer in self.points.items():
             if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:
-                colour(layer, view, shown, prediction, display)
+                colour(layer, view, shown, case, display)
                 self._drawn[view] = drawn
 
     def _arrange(self, views: tuple[View, ...]) -> None:
@@ -262,8 +261,8 @@ class SectionLayers:
             if new.spot_size != old.spot_size:
                 layer.size = layer.size * (new.spot_size / old.spot_size)
             if new.mark_out_of_distribution != old.mark_out_of_distribution:
-                assert self.session.prediction is not None
-                layer.symbol = symbols(self.session.prediction, new)
+                assert self.session.case is not None
+                layer.symbol = symbols(self.session.case, new)
         self.draw()
 
     def _draw_selection(self) -> None:

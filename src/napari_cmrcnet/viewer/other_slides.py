@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class OtherSlides:
-    """Keeps such layers out of the way while a prediction is shown.
+    """Keeps such layers out of the way while a section is looked at.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class OtherSlides:
     def put_aside(self) -> None:
         """Take away the layers of the slide that is shown, which each view has already, and hide those of others."""
         slide = self.session.slide
-        if self.session.prediction is None:
+        if self.session.case is None:
             return
         for layer in list(self.viewer.layers):
             path = slide_path(layer)
@@ -37,16 +37,16 @@ class OtherSlides:
                 layer.visible = False
 
     def opened(self, layer: Any) -> None:
-        """Hide the layer of a slide that was opened while a prediction is shown, and say where it is."""
+        """Hide the layer of a slide that was opened while a section is looked at, and say where it is."""
         from napari.utils.notifications import show_info
 
         session = self.session
-        if session.prediction is None:
+        if session.case is None:
             paths = [path for one in self.viewer.layers if (path := slide_path(one)) is not None]
             session.open_slide = str(paths[0].resolve()) if paths else ""
         elif slide_path(layer) is not None:
             layer.visible = False
             show_info(
-                f"{layer.name} is open but hidden, because the window shows the prediction of "
-                f"{session.prediction.name}. To show it, click its eye in the list of layers."
+                f"{layer.name} is open but hidden, because the window shows {session.case.name}. To show it, click its "
+                "eye in the list of layers."
             )

@@ -17,7 +17,7 @@ from napari_cmrcnet.sections.regions import polygonal
 from napari_cmrcnet.viewer.boundary import from_napari, to_napari
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
 
 ELLIPSE_CORNERS = 64
 SAME_PX = 0.05  # napari keeps float32
@@ -111,8 +111,6 @@ def _joined(before: Outline, after: Outline) -> Outline:
     return result
 
 
-def line_width(prediction: "Prediction | None") -> float:
+def line_width(case: "Case | None") -> float:
     """Return how wide the lines of regions are, in full-resolution pixels: a fifth of a spot."""
-    if prediction is None:
-        return 10.0
-    return 0.2 * prediction.spot_diameter
+    return 10.0 if case is None else 0.2 * case.spot_diameter

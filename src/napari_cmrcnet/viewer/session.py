@@ -10,24 +10,25 @@ import numpy.typing as npt
 from psygnal import EmitLoopError, Signal
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
 from napari_cmrcnet.viewer.kept_regions import KeptRegions
 from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, of_scores, panel_shown
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.slides.slide import Slide
 
 
-STATE = ("prediction", "slide", "scores", "scoring", "shown", "display",
+STATE = ("case", "slide", "scores", "scoring", "shown", "display",
          "eyes", "selected", "panels", "regions", "listed")  # fmt: skip
-"""What belongs to one prediction, and is changed with it or not at all."""
+"""What belongs to one case, and is changed with it or not at all."""
 
 NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("prediction", "slide", "scores", "shown")),
+    **dict.fromkeys(("case", "slide", "scores", "shown")),
     "scoring": False,
     "eyes": {},
     "listed": (),
@@ -35,11 +36,11 @@ NOTHING: dict[str, Any] = {
 
 
 class Session:
-    """A prediction, what of it is shown, and how.
+    """A case, which is a section that is measured, predicted or both; what of it is shown, and how.
 
     Attributes
     ----------
-    prediction : Prediction or None
+    case : Case or None
         What is looked at.
     slide : Slide or None
         The histology under it, open; None where it is not at hand.
@@ -64,22 +65,22 @@ class Session:
     qupath_whole : bool
         Whether QuPath shows the whole image of a slide of which only a part was scanned (see `region_origin`).
     open_slide : str
-        The slide over which regions are drawn while there is no prediction, ``""`` where none is open.
+        The slide over which regions are drawn while there is no case, ``""`` where none is open.
 
     Notes
     -----
-    Signals, each emitted once after a change; none has arguments but what is said here. After ``prediction_changed``
+    Signals, each emitted once after a change; none has arguments but what is said here. After ``case_changed``
     all may be another:
 
-    ``leaving``, before another prediction is shown: what is not yet in the session, such as regions that were just
+    ``leaving``, before another case is shown: what is not yet in the session, such as regions that were just
     drawn, is to be put there; ``arrived``, once it is shown wholly: what is done then is not undone;
-    ``prediction_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``display_changed(new, old)``;
+    ``case_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``display_changed(new, old)``;
     ``selection_changed``; ``panels_changed``; ``regions_changed``.
     """
 
     leaving = Signal()
     arrived = Signal()
-    prediction_changed = Signal()
+    case_changed = Signal()
     scores_changed = Signal()
     scoring_changed = Signal()
     shown_changed = Signal()
@@ -91,7 +92,7 @@ class Session:
     def __init__(self) -> None:
         from napari_cmrcnet.sections.panels import PANELS
 
-        self.prediction: Prediction | None = None
+        self.case: Case | None = None
         self.slide: Slide | None = None
         self.scores: Scores | None = None
         self.scoring = False
@@ -106,10 +107,27 @@ class Session:
         self.open_slide = ""
         self._kept_regions = KeptRegions()
 
-    def set_prediction(
-        self, prediction: "Prediction | None", slide: "Slide | None" = None, scores: "Scores | None" = None
-    ) -> None:
-        """Look at another prediction, wholly, with the gene, colours and limits that its file remembers; or at none.
+    @property
+    def prediction(self) -> "Prediction | None":
+        """The case where it is predicted, None where it is only measured."""
+        return None if self.case is None else self.case.prediction
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of which there is something to see, in the order of `VIEWS`."""
+        shown = self.shown
+        if shown is None:
+            return ()
+        there = {
+            "measured": shown.measured is not None,
+            "predicted": shown.predicted is not None,
+            "difference": shown.scored,
+            "confidence": self.prediction is not None,
+        }
+        return tuple(view for view in VIEWS if there[view])
+
+    def look_at(self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None) -> None:
+        """Look at another case, wholly, with the gene, colours and limits that it remembers; or at none.
 
         A new one has measured and predicted side by side. The regions are those of its section, as they were left.
 
@@ -120,20 +138,20 @@ class Session:
         """
         self.leaving.emit()
         before = self._state()
-        another = prediction is not self.prediction
+        another = case is not self.case
         panels, display = dict(self.panels), self.display
-        if another and prediction is not None and prediction.panel is not None:
-            panels[prediction.panel.name] = prediction.panel
-        if prediction is not None and prediction.view:
-            display = DisplaySettings.from_dict(prediction.view)
-        elif another and prediction is not None:
+        if another and case is not None and case.panel is not None:
+            panels[case.panel.name] = case.panel
+        if case is not None and case.view:
+            display = DisplaySettings.from_dict(case.view)
+        elif another and case is not None:
             display = display.side_by_side()
-        name = "" if prediction is None else prediction.name
+        name = "" if case is None else case.name
         with self._wholly(before, name):
-            shown = first_shown(prediction, panels, scores, prediction.view) if prediction is not None else None
-            regions = self._kept_regions.change(self.regions, self.prediction, prediction, self.open_slide)
+            shown = first_shown(case, panels, scores, case.view) if case is not None else None
+            regions = self._kept_regions.change(self.regions, self.case, case, self.open_slide)
             self.__dict__.update(
-                prediction=prediction,
+                case=case,
                 slide=slide,
                 scores=scores,
                 scoring=self.scoring and not another,
@@ -143,14 +161,14 @@ class Session:
                 selected=np.empty(0, np.int64),
                 panels=panels,
                 regions=regions,
-                listed=() if prediction is None else prediction.genes,
+                listed=() if case is None else case.genes,
             )
-            self._tell_of_prediction(shown, before["display"])
+            self._tell_of_case(shown, before["display"])
         self.arrived.emit()
 
-    def _tell_of_prediction(self, shown: Shown | None, display: DisplaySettings) -> None:
-        """Tell of another prediction; what of it is shown comes last, so that it is drawn once."""
-        self.prediction_changed.emit()
+    def _tell_of_case(self, shown: Shown | None, display: DisplaySettings) -> None:
+        """Tell of another case; what of it is shown comes last, so that it is drawn once."""
+        self.case_changed.emit()
         if self.display != display:
             self.display_changed.emit(self.display, display)
         if shown is not None:
@@ -174,23 +192,23 @@ class Session:
                 display = self.display
                 try:
                     self.__dict__.update(before | {"shown": None})
-                    self._tell_of_prediction(before["shown"], display)
+                    self._tell_of_case(before["shown"], display)
                 except EmitLoopError:
                     self.__dict__.update(before | NOTHING)  # the last resort
                     with suppress(EmitLoopError):
-                        self.prediction_changed.emit()
+                        self.case_changed.emit()
             if isinstance(cause, UserError):
                 raise cause from error
             raise UserError(self._not_shown(name, cause)) from error
 
     def _not_shown(self, name: str, cause: BaseException | None) -> str:
-        here = "nothing is shown now" if self.prediction is None else f"{self.prediction.name} is shown as before"
+        here = "nothing is shown now" if self.case is None else f"{self.case.name} is shown as before"
         reason = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
         return f"{name or 'The change'} could not be shown ({reason}); {here}."
 
     def knows(self, gene: str) -> bool:
-        """Whether the prediction has a gene, by symbol or Ensembl id."""
-        return self.prediction is not None and self.prediction.names.column(gene) is not None
+        """Whether the case has a gene, by symbol or Ensembl id."""
+        return self.case is not None and self.case.names.column(gene) is not None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -219,7 +237,7 @@ class Session:
         Raises
         ------
         UserError
-            If the prediction does not have it, or needs a checkpoint for it that has moved; or if it cannot be drawn,
+            If the case does not have it, or needs a checkpoint for it that has moved; or if it cannot be drawn,
             and what was shown before still is.
         """
         self._set_shown(gene_shown(self._asked(), gene, self.scores))
@@ -230,7 +248,7 @@ class Session:
         Raises
         ------
         UserError
-            If the prediction has none of its genes; or as `show`.
+            If the case has none of its genes; or as `show`.
         """
         self._set_shown(panel_shown(self._asked(), panel))
 
@@ -258,9 +276,8 @@ class Session:
     def flip(self) -> None:
         """Swap predicted and measured in front; overlaid, if it was side by side."""
         other: View = "measured" if self.display.front == "predicted" else "predicted"
-        if other == "measured" and (self.shown is None or self.shown.measured is None):
-            return
-        self.set_display(layout="overlaid", front=other)
+        if {"measured", "predicted"} <= set(self.views):
+            self.set_display(layout="overlaid", front=other)
 
     def select(self, spots: Iterable[int]) -> None:
         """Select spots by their rows."""
@@ -277,8 +294,8 @@ class Session:
             if any(map(self.knows, panel.genes)):
                 self.show_panel(panel)
             else:
-                assert self.prediction is not None
-                shown = first_shown(self.prediction, self.panels, self.scores, {})
+                assert self.case is not None
+                shown = first_shown(self.case, self.panels, self.scores, {})
                 if shown is not None:
                     self._set_shown(shown)
 
@@ -292,10 +309,10 @@ class Session:
         shown = {} if self.shown is None else {"shown": self.shown.name, "kind": self.shown.kind}
         return self.display.to_dict() | shown
 
-    def _asked(self) -> "Prediction":
-        if self.prediction is None:
-            raise UserError("There is no prediction yet; press Predict, or open a saved one.")
-        return self.prediction
+    def _asked(self) -> "Case":
+        if self.case is None:
+            raise UserError("Nothing is open yet; open a section, press Predict, or open a saved prediction.")
+        return self.case
 
     def _set_shown(self, shown: Shown) -> None:
         with self._wholly(self._state(), shown.name):

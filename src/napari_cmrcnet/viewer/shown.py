@@ -1,4 +1,4 @@
-"""What all views show: a gene, or the score of a panel, with how well it is predicted."""
+"""What all views show: a gene, or the score of a panel, measured or predicted, and how well it is predicted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.panels import Panel
 
 Float32 = npt.NDArray[np.float32]
@@ -32,10 +32,8 @@ class Shown:
         What it is.
     unit : str
         Of the values.
-    predicted : float32 (n,)
-        A value a spot.
-    measured : float32 (n,) or None
-        None where it was not measured.
+    predicted, measured : float32 (n,) or None
+        A value a spot; None where it is not predicted, or was not measured. One of them is there.
     pcc : float
         Their Pearson correlation over the spots that count, NaN where it is undefined.
     undefined : str
@@ -59,7 +57,7 @@ class Shown:
     name: str
     kind: Literal["gene", "panel"]
     unit: str
-    predicted: Float32
+    predicted: Float32 | None
     measured: Float32 | None
     pcc: float
     undefined: str
@@ -74,6 +72,15 @@ class Shown:
     expected_partial: float = float("nan")
     over: str = ""
 
+    def __len__(self) -> int:
+        values = self.measured if self.predicted is None else self.predicted
+        return 0 if values is None else len(values)
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is something to compare: it is both measured and predicted."""
+        return self.measured is not None and self.predicted is not None
+
     @property
     def score(self) -> str:
         """PCC with its interval, or why there is none."""
@@ -87,6 +94,7 @@ class Shown:
             undefined=self.undefined,
             flat=self.flat,
             expected=self.expected,
+            predicted=self.predicted is not None,
         )
 
     @property
@@ -95,13 +103,13 @@ class Shown:
         from napari_cmrcnet.evaluation.headline import headline
         from napari_cmrcnet.sections.score_filter import spots_in_words
 
-        n = f"n = {spots_in_words(self.spots, len(self.predicted))}"
+        n = f"n = {spots_in_words(self.spots, len(self))}"
         return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
 
     @property
     def spots(self) -> int:
-        """Spots that count in the score; all of what was not measured."""
-        return len(self.predicted) if self.measured is None or self.counted is None else int(self.counted.sum())
+        """Spots that count in the score; all of what has none."""
+        return int(self.counted.sum()) if self.scored and self.counted is not None else len(self)
 
     @property
     def tip(self) -> str:
@@ -109,93 +117,102 @@ class Shown:
         from napari_cmrcnet.evaluation.headline import expected_tip, score_tip
 
         expected = expected_tip(self.expected, self.expected_partial, self.over)
-        if self.measured is None or self.undefined:
+        if not self.scored or self.undefined:
             return expected
         interval = not np.isnan(self.low)
-        tip = score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self.predicted), interval)
+        tip = score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self), interval)
         return "\n".join(filter(None, [tip, expected]))
 
 
-def gene_shown(prediction: "Prediction", gene: str, scores: "Scores | None") -> Shown:
-    """Return a gene of a prediction, by symbol or Ensembl id, with its interval where there are scores.
+def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
+    """Return a gene of a case, by symbol or Ensembl id, with its interval where there are scores.
 
     Raises
     ------
     UserError
-        If the prediction does not have it, or needs a checkpoint for it that has moved.
+        If the case does not have it, or needs a checkpoint for it that has moved.
     """
-    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
-
-    column = prediction.names.column(gene)
-    name = gene if column is None else prediction.genes[column]
-    predicted = prediction.gene(name)
-    measured = prediction.measured([name]) if name in prediction.measured_set else None
-    truth = None if measured is None else measured[:, 0]
-    shown = _scored(prediction, name, "gene", UNIT, predicted, truth, hardly_varies(predicted))
+    column = case.names.column(gene)
+    name = gene if column is None else case.genes[column]
+    prediction = case.prediction
+    predicted = None if prediction is None else prediction.gene(name)
+    measured = case.measured([name]) if prediction is None or name in case.measured_set else None
+    shown = _scored(case, name, "gene", UNIT, predicted, None if measured is None else measured[:, 0], predicted)
+    if prediction is None:
+        return shown
     pcc, partial = prediction.expected_of(name)
     over = prediction.provenance.over
     return replace(shown, **of_scores(scores, name), expected=pcc, expected_partial=partial, over=over)
 
 
-def panel_shown(prediction: "Prediction", panel: "Panel") -> Shown:
+def panel_shown(case: "Case", panel: "Panel") -> Shown:
     """Return the score of a panel: the mean over its genes of their signed z-scores over the section's spots.
 
     Raises
     ------
     UserError
-        If the prediction has none of its genes.
+        If the case has none of its genes.
     """
     from napari_cmrcnet.common.metrics import mean_z
-    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
     from napari_cmrcnet.evaluation.panel_score import panel_signs
     from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
-    genes = panel_genes(prediction, panel)
-    predicted = prediction.expression(genes)
-    both = [gene for gene in genes if gene in prediction.measured_set]
-    truth = prediction.measured(both) if both else None
-    measured = None if truth is None else mean_z(truth, panel_signs(prediction.names, panel, both))
-    flat = hardly_varies(predicted)
-    score = mean_z(predicted, panel_signs(prediction.names, panel, genes))
-    return _scored(prediction, panel.name, "panel", PANEL_UNIT, score, measured, flat)
+    genes = panel_genes(case, panel)
+    predicted = None if case.prediction is None else case.prediction.expression(genes)
+    both = [gene for gene in genes if gene in case.measured_set]
+    measured = case.measured(both) if both else None
+    score = None if predicted is None else mean_z(predicted, panel_signs(case.names, panel, genes))
+    truth = None if measured is None else mean_z(measured, panel_signs(case.names, panel, both))
+    return _scored(case, panel.name, "panel", PANEL_UNIT, score, truth, predicted)
 
 
 def first_shown(
-    prediction: "Prediction", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
+    case: "Case", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
 ) -> Shown | None:
-    """Return what a prediction remembers, else its first marker, else the gene that is expected to be predicted best.
+    """Return what a case remembers, else its first marker, else the gene that is expected to be predicted best.
 
-    That is the first gene where nothing is expected; None where the prediction has no gene.
+    Where nothing is expected, it is the gene of the highest mean of a section that is only measured, and else the first
+    gene; None where the case has no gene.
     """
     shown, kind = remembered.get("shown"), remembered.get("kind")
     if kind == "panel" and isinstance(shown, str) and shown in panels:
-        return panel_shown(prediction, panels[shown])
-    markers = prediction.panel.genes if prediction.panel is not None else ()
+        return panel_shown(case, panels[shown])
+    markers = case.panel.genes if case.panel is not None else ()
     asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
-    known = [gene for gene in asked if prediction.names.column(gene) is not None]
-    if not known and prediction.genes:
-        expected = prediction.expected
-        known = [prediction.genes[0 if expected is None else int(np.nan_to_num(expected[:, 0], nan=-1).argmax())]]
-    return gene_shown(prediction, known[0], scores) if known else None
+    known = next((gene for gene in asked if case.names.column(gene) is not None), None)
+    if known is None and not case.genes:
+        return None
+    return gene_shown(case, known or case.genes[_most_telling(case)], scores)
+
+
+def _most_telling(case: "Case") -> int:
+    """Return the place of the gene that is shown first."""
+    if case.prediction is None:
+        return int(case.measured_means().argmax())
+    expected = case.prediction.expected
+    return 0 if expected is None else int(np.nan_to_num(expected[:, 0], nan=-1).argmax())
 
 
 def _scored(
-    prediction: "Prediction",
+    case: "Case",
     name: str,
     kind: Literal["gene", "panel"],
     unit: str,
-    predicted: Float32,
+    predicted: Float32 | None,
     measured: Float32 | None,
-    flat: bool,
+    of_genes: Float32 | None,
 ) -> Shown:
+    """Return what is shown with its correlation; it hardly varies where none of the predicted genes behind it does."""
+    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
     from napari_cmrcnet.evaluation.headline import section_of
     from napari_cmrcnet.evaluation.scores import counted_spots
     from napari_cmrcnet.sections.score_filter import one_pcc
 
-    counted = counted_spots(prediction)
+    counted = counted_spots(case)
     correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
+    flat = of_genes is not None and hardly_varies(of_genes)
     shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
-    return replace(shown, counted=counted, section=section_of(prediction))
+    return replace(shown, counted=counted, section=section_of(case))
 
 
 def of_scores(scores: "Scores | None", gene: str) -> dict[str, Any]:
@@ -206,16 +223,16 @@ def of_scores(scores: "Scores | None", gene: str) -> dict[str, Any]:
     return {name: float(scores.table[name].to_numpy()[row]) for name in OF_SCORES}
 
 
-def panel_genes(prediction: "Prediction", panel: "Panel") -> list[str]:
-    """Return a panel's genes that a prediction has, by the prediction's names.
+def panel_genes(case: "Case", panel: "Panel") -> list[str]:
+    """Return a panel's genes that a case has, by the case's names.
 
     Raises
     ------
     UserError
         If it has none.
     """
-    names = prediction.names
+    names = case.names
     columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
     if not columns:
-        raise UserError(f"The prediction has none of the genes of the panel {panel.name}; choose another panel.")
+        raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
     return [names.symbols[column] for column in dict.fromkeys(columns)]

@@ -179,7 +179,7 @@ def slide_path(layer: "Layer | None") -> Path | None:
 
 def scanned_part(viewer: "napari.viewer.Viewer", session: "Session") -> "Bounds | None":
     """Return the `Bounds` of the slide that regions are drawn over, None where it has none."""
-    if session.prediction is not None:
+    if session.case is not None:
         return None if session.slide is None else session.slide.bounds
     for layer in viewer.layers:
         if slide_path(layer) is not None:

@@ -13,30 +13,30 @@ from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 if TYPE_CHECKING:
     from napari.layers import Points
 
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.viewer.shown import Shown
 
 
-def spot_settings(prediction: "Prediction", view: View, display: DisplaySettings) -> dict[str, Any]:
+def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[str, Any]:
     """Return what ``viewer.add_points`` takes to show a view's spots, white until `colour` is called.
 
     Spots have colours of their own instead of napari's colouring by a feature: that would compute and upload all
     spots for new values, and once more for new limits.
     """
     return {
-        "data": to_napari(prediction.xy),
+        "data": to_napari(case.xy),
         "face_color": "white",
         "face_colormap": colormap(view, display),
         "face_contrast_limits": (0.0, 1.0),
-        "size": prediction.spot_diameter * display.spot_size,
-        "symbol": symbols(prediction, display),
+        "size": case.spot_diameter * display.spot_size,
+        "symbol": symbols(case, display),
         "border_width": 0,
         "opacity": display.opacity,
         "blending": "translucent_no_depth",
         "canvas_size_limits": (1, 10000),
         "name": view,
         "metadata": {KEY: {"view": view}},
-        **layer_placement(prediction.provenance.mpp or None),
+        **layer_placement(case.provenance.mpp or None),
     }
 
 
@@ -47,19 +47,19 @@ def show_legends(layer: "Points") -> None:
         overlay.visible, overlay.position, overlay.box = True, "bottom_right", True
 
 
-def symbols(prediction: "Prediction", display: DisplaySettings) -> Any:
+def symbols(case: "Case", display: DisplaySettings) -> Any:
     """Return a disc for every spot, and a ring for those unlike anything in the bank."""
-    unlike = prediction.out_of_distribution() if display.mark_out_of_distribution else None
+    unlike = case.out_of_distribution() if display.mark_out_of_distribution else None
     return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
 
 
-def colour(layer: "Points", view: View, shown: "Shown", prediction: "Prediction", display: DisplaySettings) -> None:
+def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: DisplaySettings) -> None:
     """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
 
     A view without values is emptied and says why: no value must look like a 0.
     """
     try:
-        coloured = values(view, shown, prediction, display)
+        coloured = values(view, shown, case, display)
     except UserError as reason:
         layer.shown, layer.name = False, f"{view}: {reason}"
         return
@@ -70,15 +70,17 @@ def colour(layer: "Points", view: View, shown: "Shown", prediction: "Prediction"
         layer.face_colormap = colormap(view, display)
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
-    measured = np.full_like(coloured, np.nan) if shown.measured is None else shown.measured
-    layer.features = {
-        "value": coloured,
-        "predicted": shown.predicted,
-        "measured": measured,
-        "similarity": prediction.similarity[:, 0],
-    }
+    layer.features = {"value": coloured, **_features(shown, case)}
     _set_colours(layer, colours(coloured, between, layer.face_colormap))
     layer.name = label(view, shown, display)
+
+
+def _features(shown: "Shown", case: "Case") -> dict[str, Any]:
+    """Return what is said of a spot under the mouse, beside its value: what is not known is not named."""
+    known = {"predicted": shown.predicted, "measured": shown.measured}
+    if case.prediction is not None:
+        known["similarity"] = case.prediction.similarity[:, 0]
+    return {name: values for name, values in known.items() if values is not None}
 
 
 def _set_colours(layer: "Points", rgba: Any) -> None:

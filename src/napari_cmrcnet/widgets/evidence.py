@@ -17,6 +17,7 @@ from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
+from napari_cmrcnet.widgets.plot_views import NO_PREDICTION
 from napari_cmrcnet.widgets.scrolling import scrolled
 from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
 
@@ -50,7 +51,7 @@ class EvidencePanel(QWidget):
         self.viewer, self.session = napari_viewer, session_of(napari_viewer)
         self._opened: tuple[Prediction, Thumbnails | None, str] | None = None  # and why there are none
         self._build()
-        for signal in (self.session.prediction_changed, self.session.shown_changed, self.session.selection_changed):
+        for signal in (self.session.case_changed, self.session.shown_changed, self.session.selection_changed):
             signal.connect(self.refresh)
 
     def _build(self) -> None:
@@ -140,7 +141,9 @@ class EvidencePanel(QWidget):
         """Return why no evidence can be shown, and what to do; ``""`` if it can."""
         session = self.session
         if session.prediction is None or session.shown is None:
-            return "There is no prediction yet. Press Predict, or open a saved one; then click a spot."
+            return f"{NO_PREDICTION} Then click a spot."
+        if session.shown.predicted is None:
+            return f"{session.shown.name} is not predicted. Choose another gene."
         if len(session.selected) == 0:
             return CLICK
         if len(session.selected) > 1:
@@ -238,6 +241,7 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
         Of the spot.
     """
     spot, k = found.spot, len(found.table)
+    assert shown.predicted is not None
     measured = "not measured" if shown.measured is None else f"measured <b>{shown.measured[spot]:.2f}</b>"
     lines = [
         f"Spot <b>{escape(found.name)}</b>",
@@ -272,8 +276,9 @@ def width_words(patch: "PatchSpec | None") -> str:
 def several_words(shown: Shown, session: Session) -> str:
     """Return what to do where several spots are selected, and their mean."""
     rows = session.selected
-    measured = "" if shown.measured is None else f", measured {shown.measured[rows].mean():.2f}"
+    both = (("predicted", shown.predicted), ("measured", shown.measured))
+    means = ", ".join(f"{what} {values[rows].mean():.2f}" for what, values in both if values is not None)
     return (
         f"{len(rows):,} spots are selected. Choose one to see the training spots behind its value.\n\nMean of "
-        f"{shown.name}: predicted {shown.predicted[rows].mean():.2f}{measured} ({shown.unit})."
+        f"{shown.name}: {means} ({shown.unit})."
     )

@@ -21,6 +21,7 @@ from superqt.utils import signals_blocked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.sections.region_origin import said_of
+from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.export_formats import (
@@ -34,24 +35,22 @@ from napari_cmrcnet.widgets.export_formats import (
     missing_package,
 )
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
 
-EMPTY = (
-    "There is nothing to export yet. Press Predict in the Predict panel, open a saved prediction, or choose "
-    "File > Open Sample > CMRCNet."
-)
+EMPTY = f"There is nothing to export yet. {HOW_TO_BEGIN}"
 LARGE = {"geojson": 200e6}  # bytes above which the size is asked about: QuPath keeps all measurements in memory
 LARGE_OTHERWISE = 4e9
 
 
 class ExportPanel(QWidget):
-    """Exports the session's prediction.
+    """Exports the session's case.
 
     Parameters
     ----------
@@ -66,7 +65,8 @@ class ExportPanel(QWidget):
         self.layers = layers_of(napari_viewer)
         self.session = self.layers.session
         self._written: Path | None = None
-        self._listed: Prediction | None = None  # whose genes the list has
+        self._possible = True  # some formats need a prediction
+        self._listed: Case | None = None  # whose genes the list has
         self._build()
         self.choose(recall("export/format", "csv"))
         self.format.currentIndexChanged.connect(self._on_format)
@@ -74,10 +74,10 @@ class ExportPanel(QWidget):
         self.button.clicked.connect(self._on_export)
         self.folder.clicked.connect(self._on_open_folder)
         self.jobs.busy_changed.connect(self._on_busy)
-        for signal in (self.session.prediction_changed, self.session.panels_changed):
-            signal.connect(self._show_prediction)
+        for signal in (self.session.case_changed, self.session.panels_changed):
+            signal.connect(self._show_case)
         self.session.shown_changed.connect(self._show_shown)
-        self._show_prediction()
+        self._show_case()
 
     def _build(self) -> None:
         self.empty = _line(EMPTY)
@@ -156,13 +156,13 @@ class ExportPanel(QWidget):
         """Return a name for the file that says what is in it."""
         from napari_cmrcnet.evaluation.picture_file import file_name
 
-        prediction, shown = self.session.prediction, self.session.shown
-        if prediction is None or shown is None:
+        case, shown = self.session.case, self.session.shown
+        if case is None or shown is None:
             return ""
         what = {SHOWN: shown.name, SETS: "top_genes", ALL: "all_genes"}.get(self.choice, self.choice)
         if not FORMATS[self.kind].genes:
             what = {"html": "report", "prediction": "predicted"}.get(self.kind, shown.name)
-        return f"{file_name(f'{prediction.name}_{what}')}{FORMATS[self.kind].ending}"
+        return f"{file_name(f'{case.name}_{what}')}{FORMATS[self.kind].ending}"
 
     def ask_large(self, text: str) -> bool:
         """Ask whether to write a file that is large."""
@@ -189,17 +189,17 @@ class ExportPanel(QWidget):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written.parent)))
 
     def _on_busy(self, busy: bool) -> None:
-        self.button.setEnabled(not busy)
+        self.button.setEnabled(self._possible and not busy)
 
     def _on_format(self) -> None:
         self._form.setRowVisible(self.genes, FORMATS[self.kind].genes)
         self._describe()
 
-    def _show_prediction(self) -> None:
+    def _show_case(self) -> None:
         """List the genes that can be chosen, those chosen before if they are still there."""
         if not isalive(self):
             return
-        here = self.session.shown is not None  # of a new prediction nothing is shown at first
+        here = self.session.shown is not None  # of a new case nothing is shown at first
         self.empty.setVisible(not here)
         for widget in (self.form, self.purpose, self.size, self.button):
             widget.setVisible(here)
@@ -211,21 +211,19 @@ class ExportPanel(QWidget):
             for text, value in self._choices():
                 self.genes.addItem(text, value)
             self.genes.setCurrentIndex(max(0, self.genes.findData(before)))
-        self._listed = self.session.prediction
+        self._listed = self.session.case
         self._on_format()
 
     def _choices(self) -> list[tuple[str, str]]:
-        prediction = self.session.prediction
-        assert prediction is not None
-        sets = (
-            "Markers, most expressed and most variable" if prediction.spots.X is not None else "Markers, most expressed"
-        )
+        case = self.session.case
+        assert case is not None
+        sets = "Markers, most expressed and most variable" if case.spots.X is not None else "Markers, most expressed"
         panels = []
         for name, panel in self.session.panels.items():
             known = sum(self.session.knows(gene) for gene in panel.genes)
             if known:
                 panels.append((f"Panel {name} ({known} of {len(panel.genes)})", name))
-        return [(self._shown_text(), SHOWN), (sets, SETS), *panels, (f"All genes ({len(prediction.genes):,})", ALL)]
+        return [(self._shown_text(), SHOWN), (sets, SETS), *panels, (f"All genes ({len(case.genes):,})", ALL)]
 
     def _shown_text(self) -> str:
         shown = self.session.shown
@@ -235,8 +233,8 @@ class ExportPanel(QWidget):
     def _show_shown(self) -> None:
         if not isalive(self):
             return
-        if self._listed is not self.session.prediction:
-            self._show_prediction()
+        if self._listed is not self.session.case:
+            self._show_case()
         else:
             self.genes.setItemText(0, self._shown_text())
             self._describe()
@@ -245,7 +243,10 @@ class ExportPanel(QWidget):
         """Say what the file is for, what it lacks, and how large it gets."""
         if self.session.shown is None:
             return
-        self.purpose.setText(FORMATS[self.kind].purpose)
+        predict_first = FORMATS[self.kind].predicted and self.session.prediction is None
+        self.purpose.setText(PREDICT_FIRST if predict_first else FORMATS[self.kind].purpose)
+        self._possible = not predict_first
+        self._on_busy(self.jobs.busy)
         missing = missing_package(self.kind)
         expected = self._expected()
         self.size.setText(f"⚠ {missing}" if missing else f"About {size_text(expected)}." if expected else "")
@@ -255,20 +256,20 @@ class ExportPanel(QWidget):
         """Return about how many bytes are written; 0 where that is not known, as of pictures."""
         from napari_cmrcnet.retrieval.export import expected_bytes
 
-        prediction, kind = self.session.prediction, self.kind
-        if prediction is None or not (FORMATS[kind].genes or kind == "prediction"):
+        case, kind = self.session.case, self.kind
+        if case is None or not (FORMATS[kind].genes or kind == "prediction"):
             return 0
         if kind == "prediction" or self.choice == SETS:
-            markers = len(prediction.panel.genes) if prediction.panel is not None else 0
-            n = min(len(prediction.genes), 100 + markers)
-            return expected_bytes(kind, prediction, n, n if prediction.measured_genes else 0)
+            markers = len(case.panel.genes) if case.panel is not None else 0
+            n = min(len(case.genes), 100 + markers)
+            return expected_bytes(kind, case, n, n if case.measured_genes else 0)
         try:
             genes = chosen_genes(self.session, self.choice)
         except UserError:
             return 0
         if genes is None:
-            return expected_bytes(kind, prediction, len(prediction.genes), len(prediction.measured_genes))
-        return expected_bytes(kind, prediction, len(genes), sum(gene in prediction.measured_set for gene in genes))
+            return expected_bytes(kind, case, len(case.genes), len(case.measured_genes))
+        return expected_bytes(kind, case, len(genes), sum(gene in case.measured_set for gene in genes))
 
 
 def _line(text: str = "") -> QLabel:

@@ -12,10 +12,11 @@ from napari_cmrcnet.sections.region_origin import qupath_corner
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.gene_figure import Drawn
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.viewer.session import Session
 
-WriteTable = Callable[["Prediction", Path, Sequence[str] | None], Job[Path]]
+WriteTable = Callable[["Case", Path, Sequence[str] | None], Job[Path]]
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class Format:
         What it is for, in plain words.
     genes : bool
         Whether genes are chosen for it.
+    predicted : bool
+        Whether it needs a prediction.
     """
 
     name: str
     ending: str
     purpose: str
     genes: bool = False
+    predicted: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -91,12 +95,14 @@ FORMATS: dict[str, Format] = {
         ".html",
         "One file for any browser, to read, print or pass on: scores, maps of markers and of the best predicted "
         "genes, regions, confidence, and how the prediction was made. It loads nothing from the internet.",
+        predicted=True,
     ),
     "prediction": Format(
         "Saved prediction, to open here again",
         ".h5ad",
         "Drop it onto the window later to see the same slide, gene and colours again. It stores the markers and "
         "the most expressed and most variable genes. All other genes are computed from its checkpoint.",
+        predicted=True,
     ),
 }
 
@@ -113,12 +119,12 @@ def missing_package(kind: str) -> str:
 
 
 def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Path]:
-    """Return the job that exports the session's prediction.
+    """Return the job that exports the session's case.
 
     Parameters
     ----------
     session : Session
-        Has a prediction, and something shown.
+        Has a case, predicted if the format needs that, and something shown.
     kind : str
         Of `FORMATS`.
     path : Path
@@ -129,17 +135,20 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
     Raises
     ------
     UserError
-        If the file is one that the prediction was made from, or there is no gene of the panel.
+        If the file is one that the case was made from, or there is no gene of the panel.
     """
-    prediction = session.prediction
-    assert prediction is not None
-    prediction.provenance.check_output(path)
+    case, prediction = session.case, session.prediction
+    assert case is not None
+    case.provenance.check_output(path)
     if FORMATS[kind].genes:
         genes = None if choice == SETS else chosen_genes(session, choice)
-        return _table_job(prediction, kind, path, genes, choice, corner_of(session))
+        return _table_job(case, kind, path, genes, choice, corner_of(session))
+    if not FORMATS[kind].predicted:
+        return _figure(session, case, path)
+    assert prediction is not None
     if kind == "prediction":
         return _save(prediction, path, session.view_record())
-    return _report(session, path) if kind == "html" else _figure(session, path)
+    return _report(session, prediction, path)
 
 
 def corner_of(session: "Session") -> tuple[int, int]:
@@ -153,22 +162,22 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     Raises
     ------
     UserError
-        If the prediction has no gene of the panel.
+        If the case has no gene of the panel.
     """
     from napari_cmrcnet.viewer.shown import panel_genes
 
-    prediction, shown = session.prediction, session.shown
-    assert prediction is not None
+    case, shown = session.case, session.shown
+    assert case is not None
     assert shown is not None
     if choice == ALL:
         return None
     if choice == SHOWN and shown.kind == "gene":
         return [shown.name]
-    return panel_genes(prediction, session.panels[shown.name if choice == SHOWN else choice])
+    return panel_genes(case, session.panels[shown.name if choice == SHOWN else choice])
 
 
 def _table_job(
-    prediction: "Prediction",
+    case: "Case",
     kind: str,
     path: Path,
     genes: Sequence[str] | None,
@@ -187,8 +196,8 @@ def _table_job(
     }
     if choice == SETS:
         yield Progress("Choosing genes", 0, 0)
-        genes = genes_to_store(prediction)
-    return (yield from writers[kind](prediction, path, genes))
+        genes = genes_to_store(case)
+    return (yield from writers[kind](case, path, genes))
 
 
 def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Path]:
@@ -198,19 +207,17 @@ def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Pat
     return path
 
 
-def _figure(session: "Session", path: Path) -> Job[Path]:
+def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
     from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
 
-    assert session.prediction is not None
-    return write_gene_figure(session.prediction, path, _drawn(session), slide=_slide(session))
+    return write_gene_figure(case, path, _drawn(session), slide=_slide(session))
 
 
-def _report(session: "Session", path: Path) -> Job[Path]:
+def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Path]:
     from napari_cmrcnet.evaluation.html_report import write_html_report
 
-    assert session.prediction is not None
     return write_html_report(
-        session.prediction,
+        prediction,
         path,
         shown=_drawn(session),
         scores=session.scores,

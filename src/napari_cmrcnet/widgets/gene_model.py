@@ -67,6 +67,7 @@ _TIPS = (
 )
 _REASONS = {
     "not measured": "It was not measured in this section.",
+    "not predicted": "This section is only measured. To compare, predict it in the Predict panel.",
     "constant measured": "Its correlation is undefined: its measured value is the same in every spot.",
     "constant predicted": "Its correlation is undefined: its predicted value is the same in every spot.",
     "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",
@@ -106,7 +107,7 @@ class GeneModel(QAbstractTableModel):
         self.genes: GeneList | None = None
 
     def set_genes(self, genes: GeneList | None) -> None:
-        """Show the genes of another prediction, or none."""
+        """Show the genes of another case, or none."""
         self.beginResetModel()
         self.genes = genes
         self.endResetModel()

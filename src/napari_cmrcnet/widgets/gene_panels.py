@@ -63,10 +63,10 @@ class PanelRow(QWidget):
         return self.session.panels.get(self.choice.currentData())
 
     def set_genes(self, genes: GeneList | None) -> None:
-        """Work on the genes of another prediction, whose own panel is chosen, or on none."""
+        """Work on the genes of another case, whose own panel is chosen, or on none."""
         self._genes = genes
-        prediction = self.session.prediction
-        own = None if prediction is None or prediction.panel is None else prediction.panel.name
+        case = self.session.case
+        own = None if case is None or case.panel is None else case.panel.name
         self.refresh(own)
         self.show_ticked()
 

@@ -44,6 +44,14 @@ _OF_MEASURED = (
     Column.FOUND,
     Column.MEASURED,
 )  # columns that need measurements
+_OF_PREDICTED = (
+    Column.PCC,
+    Column.INTERVAL,
+    Column.PARTIAL,
+    Column.SPEARMAN,
+    Column.FOUND,
+    Column.PREDICTED,
+)  # columns that need a prediction
 _SELDOM = (Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # hidden until they are asked for
 
 
@@ -159,7 +167,7 @@ class GeneTable(QTableView):
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         columns.customContextMenuRequested.connect(self._choose_columns)
         self._usual: list[int] = []
-        self._measured, self._expects = True, False
+        self._measured, self._predicted, self._expects = True, True, False
         self._hide_columns()
 
     def reset(self) -> None:
@@ -200,13 +208,15 @@ class GeneTable(QTableView):
             order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
             self.horizontalHeader().setSortIndicator(SORTS.index(key), order)
 
-    def show_known(self, measured: bool, expects: bool) -> None:
-        """Show the columns that need measurements, and the expected PCC, or hide them."""
-        self._measured, self._expects = measured, expects
+    def show_known(self, measured: bool, predicted: bool, expects: bool) -> None:
+        """Show the columns that need measurements, those that need a prediction, and the expected PCC, or hide them."""
+        self._measured, self._predicted, self._expects = measured, predicted, expects
         self._hide_columns()
 
     def _is_known(self, column: Column) -> bool:
-        return self._expects if column == Column.EXPECTED else self._measured or column not in _OF_MEASURED
+        if column == Column.EXPECTED:
+            return self._expects
+        return (self._measured or column not in _OF_MEASURED) and (self._predicted or column not in _OF_PREDICTED)
 
     def column_menu(self) -> QMenu:
         """Return a menu of the columns, ticked where they are shown."""

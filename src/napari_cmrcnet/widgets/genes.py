@@ -14,7 +14,7 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.gene_model import Column, GeneModel
 from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
 from napari_cmrcnet.widgets.gene_table import GeneTable
-from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, in_panel_words
 from napari_cmrcnet.widgets.open_files import start_scoring
 
 if TYPE_CHECKING:
@@ -22,15 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 AFTER_MS = 60  # from the last letter typed to the list of what it finds
-EMPTY = (
-    "There are no genes yet. Press Predict in the Predict panel, open a saved prediction, or choose "
-    "File > Open Sample > CMRCNet."
-)
+EMPTY = f"There are no genes yet. {HOW_TO_BEGIN}"
 _PANEL = "panel "  # before the name of a panel, as the data of an entry of the filter
 
 
 class GenesPanel(QWidget):
-    """Lists the genes of the session's prediction; the current row is what the views show.
+    """Lists the genes of the session's case; the current row is what the views show.
 
     Parameters
     ----------
@@ -48,7 +45,7 @@ class GenesPanel(QWidget):
         self._show_soon, self._search_soon = _timer(self, 0), _timer(self, AFTER_MS)
         self._build()
         self._connect()
-        self._on_prediction()
+        self._on_case()
 
     def _build(self) -> None:
         self.search = QLineEdit()
@@ -99,23 +96,24 @@ class GenesPanel(QWidget):
             shortcut = QShortcut(keys, self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(self._focus_search)
-        self.session.prediction_changed.connect(self._on_prediction)
+        self.session.case_changed.connect(self._on_case)
         self.session.scores_changed.connect(self._on_scores)
         self.session.scoring_changed.connect(self._say_status)
         self.compute.clicked.connect(self._on_compute)
         self.session.shown_changed.connect(self._follow)
         self.session.panels_changed.connect(self._on_panels)
 
-    def _on_prediction(self) -> None:
+    def _on_case(self) -> None:
         if not isalive(self):
             return
-        prediction, before = self.session.prediction, self.model.genes
-        genes = None if prediction is None else GeneList(prediction, self.session.scores)
+        case, before = self.session.case, self.model.genes
+        genes = None if case is None else GeneList(case, self.session.scores)
         if genes is not None and before is not None:
             genes.ticked = genes.members(Panel("ticked", before.ticked_symbols))
         self.model.set_genes(genes)
         self.table.show_sort()
-        self.table.show_known(genes is not None and genes.any_measured, genes is not None and genes.expects)
+        if genes is not None:
+            self.table.show_known(genes.any_measured, genes.any_predicted, genes.expects)
         self.empty.setVisible(genes is None)
         for widget in (self.search, self.filter, self.table, self.status, self.panels):
             widget.setVisible(genes is not None)
@@ -156,7 +154,7 @@ class GenesPanel(QWidget):
         """Offer what can be told apart by now."""
         genes, entries = self.model.genes, [("All genes", "all")]
         if genes is not None:
-            entries += [("Measured genes", "measured")] if genes.any_measured else []
+            entries += [("Measured genes", "measured")] if genes.any_measured and genes.any_predicted else []
             if genes.scored:
                 entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
                 self.filter.setToolTip(f"The genes in the list. HEG and HVG are ranked {genes.among}.")
@@ -275,14 +273,14 @@ class GenesPanel(QWidget):
         if not isalive(self):
             return
         genes, prediction = self.model.genes, self.session.prediction
-        if genes is None or prediction is None:
+        if genes is None:
             self.note.hide()
             self.compute.hide()
             return
         self.status.setText(genes.status(self.search.text().strip()))
         self.compute.setVisible(genes.scores_due and not self.session.scoring)
         notes = [genes.note(self.session.scoring)]
-        if prediction.bank is None:
+        if prediction is not None and prediction.bank is None:
             notes.append(
                 f"The checkpoint of this prediction was not found. Only the {len(genes):,} genes stored in its file "
                 "can be shown."

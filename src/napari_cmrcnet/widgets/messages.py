@@ -7,6 +7,12 @@ from napari_cmrcnet.common.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+HOW_TO_BEGIN = (
+    "Press Predict in the Predict panel, drop a measured section or a saved prediction on the window, or choose "
+    "File > Open Sample > CMRCNet."
+)
+"""What an empty panel tells to do."""
+
 CONTROLS: dict[Setting, str] = {
     "pixel size": "Pixel size, under More settings",
     "k": "Neighbours, under More settings",

@@ -123,7 +123,7 @@ def _opened(viewer: Any, opened: Opened) -> None:
 def show_prediction(viewer: Any, prediction: "Prediction", slide: "Slide | None") -> None:
     """Look at a prediction, score it in the background, and open the panels to look at it with."""
     session = session_of(viewer)
-    session.set_prediction(prediction, slide)
+    session.look_at(prediction, slide)
     open_panels(viewer)
     start_scoring(viewer)
     QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas
@@ -190,7 +190,7 @@ def _show_over(viewer: Any, path: Path) -> None:
     def done(slide: "Slide") -> None:
         if session.prediction is prediction:  # another may have been opened meanwhile
             prediction.view = session.view_record()
-            session.set_prediction(prediction, slide, session.scores)
+            session.look_at(prediction, slide, session.scores)
         else:
             slide.close()
 

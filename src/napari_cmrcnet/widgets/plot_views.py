@@ -60,7 +60,7 @@ class PlotView(ABC):
         """Which section it is of, as figures say it."""
         from napari_cmrcnet.evaluation.headline import section_of
 
-        return "" if self.session.prediction is None else section_of(self.session.prediction)
+        return "" if self.session.case is None else section_of(self.session.case)
 
     @abstractmethod
     def make(self, figure: "Figure") -> Any:
@@ -105,6 +105,8 @@ class SpotView(PlotView):
             return reason
         if shown is None:
             return "No gene is shown yet. Choose one in the Genes panel."
+        if shown.predicted is None:
+            return f"{shown.name} is not predicted. Choose another gene to compare."
         if shown.measured is None:
             return f"{shown.name} was not measured in this section. Choose another gene to compare."
         return ""
@@ -128,11 +130,9 @@ class SpotView(PlotView):
     def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:  # noqa: ARG002 - one axis
         """Return the spot at a place of the canvas, with its values."""
         row = plot.spot_at(at)
-        if row is None or self.session.prediction is None:
+        if row is None or self.session.case is None:
             return ""
-        return (
-            f"{self.session.prediction.spots.obs_names[row]}\nmeasured {plot.x[row]:.2f}, predicted {plot.y[row]:.2f}"
-        )
+        return f"{self.session.case.spots.obs_names[row]}\nmeasured {plot.x[row]:.2f}, predicted {plot.y[row]:.2f}"
 
     def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:
         """Select the spot at a place of the canvas; a click beside all dots selects none."""

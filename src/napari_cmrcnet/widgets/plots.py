@@ -59,7 +59,7 @@ class PlotsPanel(QWidget):
         ]
         self.canvases: dict[PlotView, PlotCanvas] = {}
         self._build()
-        self.session.prediction_changed.connect(self._on_sets)
+        self.session.case_changed.connect(self._on_sets)
         self.session.panels_changed.connect(self._on_sets)
         for signal in (
             self.session.scores_changed,
@@ -160,8 +160,8 @@ class PlotsPanel(QWidget):
     def _suggested_name(self) -> str:
         from napari_cmrcnet.evaluation.picture_file import file_name
 
-        prediction, shown = self.session.prediction, self.session.shown
-        section = "" if prediction is None else prediction.name
+        case, shown = self.session.case, self.session.shown
+        section = "" if case is None else case.name
         of = "" if self.view.choice is None else self.view.choice.currentText()
         if isinstance(self.view, SpotView) and shown is not None:
             of = shown.name

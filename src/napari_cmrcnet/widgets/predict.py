@@ -346,7 +346,7 @@ class PredictPanel(QWidget):
         section = self.inspection.section if self.inspection is not None else None
         if section is None or not self._known or not self.from_grid.isChecked():
             return
-        here = self.session.prediction
+        here = self.session.case
         if not show_preview(self.viewer, section, self.session.slide, free=here is None) and here is not None:
             self.jobs.message(f"The grid is not drawn while the window shows {here.name}.")
 

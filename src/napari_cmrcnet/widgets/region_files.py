@@ -73,10 +73,10 @@ class RegionFiles:
     def import_geojson(self, path: str | Path) -> None:
         """Add the regions of a file to those that there are, once it is read, unless another section is shown then."""
         notes: list[str] = []
-        session, asked_for = self._session, self._session.prediction
+        session, asked_for = self._session, self._session.case
 
         def add(added: "tuple[Region, ...]") -> None:
-            if session.prediction is not asked_for:
+            if session.case is not asked_for:
                 self._jobs.message(f"{Path(path).name} was not added: another section has been opened meanwhile.")
                 return
             placed, note = from_qupath(added, scanned_part(self._layers.viewer, session), session.qupath_whole)
@@ -123,8 +123,8 @@ class RegionFiles:
 
     def _what(self) -> tuple[str, str]:
         """Return the section and gene that the table is of."""
-        prediction, shown = self._session.prediction, self._session.shown
-        return prediction.name if prediction is not None else "", shown.name if shown is not None else ""
+        case, shown = self._session.case, self._session.shown
+        return case.name if case is not None else "", shown.name if shown is not None else ""
 
 
 def button(text: str, tip: str) -> QPushButton:

@@ -109,19 +109,19 @@ class RegionsPanel(QWidget):
         self.region_layer.selected.connect(self._on_selected)
         self.region_layer.tool_changed.connect(self._on_tool)
         self.session.regions_changed.connect(self._on_regions)
-        self.session.prediction_changed.connect(self._on_prediction)
+        self.session.case_changed.connect(self._on_case)
         self.session.shown_changed.connect(self._refresh)
 
     @property
     def _mpp(self) -> float | None:
-        prediction, slide = self.session.prediction, self.session.slide
-        if prediction is not None:
-            return prediction.provenance.mpp or None
+        case, slide = self.session.case, self.session.slide
+        if case is not None:
+            return case.provenance.mpp or None
         return slide.mpp if slide is not None else None
 
     @property
     def _width(self) -> float:
-        return line_width(self.session.prediction)
+        return line_width(self.session.case)
 
     def _on_edited(self) -> None:
         if isalive(self):
@@ -150,7 +150,7 @@ class RegionsPanel(QWidget):
         self.form.suggest(region.classification for region in regions)
         self._count()
 
-    def _on_prediction(self) -> None:
+    def _on_case(self) -> None:
         """Show the regions of the section that is shown now, which the layer has already."""
         if isalive(self):
             self._chosen = ()
@@ -159,8 +159,8 @@ class RegionsPanel(QWidget):
 
     def _count(self) -> None:
         """Find out which spots are in which region."""
-        prediction = self.session.prediction
-        self._groups = groups(prediction.xy, self.session.regions) if prediction is not None else ()
+        case = self.session.case
+        self._groups = groups(case.xy, self.session.regions) if case is not None else ()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -191,7 +191,7 @@ class RegionsPanel(QWidget):
         shown, n = self.session.shown, len(self.session.regions)
         self.title.setText("" if shown is None else f"{shown.name} in {n:,} region{'s' * (n != 1)}, {shown.unit}")
         drawn = f"{n:,} regions are drawn." if n > 1 else "1 region is drawn."
-        self.empty.setText(f"{drawn} Predict, or open a saved prediction, to compare expression there." if n else EMPTY)
+        self.empty.setText(f"{drawn} Open a section, or predict one, to see its expression there." if n else EMPTY)
         few = [score.name for score in self._scores if score.few and score.kind in ("region", "class")]
         more = f" and {len(few) - 4} more" if len(few) > 4 else ""
         self.warning.setText(f"▲ {', '.join(few[:4])}{more}: fewer than {FEW} spots: the PCC is uncertain.")

@@ -22,11 +22,13 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
+from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, DisplaySettings
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
+from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -63,13 +65,13 @@ class ViewPanel(QWidget):
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
         self._connect()
-        if self.session.prediction is None or not self.session.prediction.view:  # else it remembers its own
+        if self.session.case is None or not self.session.case.view:  # else it remembers its own
             display = self.session.display
             kept = {key: recall(f"display/{key}", getattr(display, key)) for key in REMEMBERED}
             checked = DisplaySettings.from_dict(display.to_dict() | kept)
             self.session.set_display(**{key: getattr(checked, key) for key in REMEMBERED})
         self.session.display_changed.connect(self._show_display)
-        for signal in (self.session.prediction_changed, self.session.shown_changed):
+        for signal in (self.session.case_changed, self.session.shown_changed):
             signal.connect(self._show_shown)
         self._show_display(self.session.display, self.session.display)
         self._show_shown()
@@ -79,7 +81,7 @@ class ViewPanel(QWidget):
         self.title.setWordWrap(True)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.find_slide = QPushButton("Find slide…")
-        self.find_slide.setToolTip("Asks for the slide, which has moved since the prediction was made.")
+        self.find_slide.setToolTip("Asks for the slide, which was not found.")
         self.find_checkpoint = QPushButton("Find checkpoint…")
         self.find_checkpoint.setToolTip(
             "Asks for the checkpoint, which has moved. Without it, only stored genes can be shown."
@@ -218,29 +220,29 @@ class ViewPanel(QWidget):
     def _show_shown(self) -> None:
         if not isalive(self):
             return
-        shown, prediction = self.session.shown, self.session.prediction
-        self.find_slide.setVisible(prediction is not None and self.session.slide is None)
+        shown, case, prediction = self.session.shown, self.session.case, self.session.prediction
+        self.find_slide.setVisible(case is not None and self.session.slide is None)
         self.find_checkpoint.setVisible(
             prediction is not None and prediction.path is not None and prediction.bank is None
         )
         self.warnings.show_warnings(self.session.warnings)
-        if shown is None or prediction is None:
-            self.title.setText(
-                "There is nothing to look at yet. Press Predict in the Predict panel, open a saved prediction, or "
-                "choose File > Open Sample > CMRCNet."
-            )
+        if shown is None or case is None:
+            self.title.setText(f"There is nothing to look at yet. {HOW_TO_BEGIN}")
             return
-        unlike = prediction.out_of_distribution()
+        unlike = case.out_of_distribution()
         title = shown.title.replace("   ", " · ")  # a label makes one space of several
         lines = [f"<b>{escape(title, quote=False)}</b>"]
         if unlike is not None and (n := np.count_nonzero(unlike)):
             lines.append(f"{n:,} spot{('s are' if n > 1 else ' is')} unlike the training tissue.")
-        if prediction.provenance.synthetic:
+        if case.provenance.synthetic:
             lines.append("Synthetic: not real tissue.")
         self.title.setText("<br>".join(lines))
         self.title.setToolTip(shown.tip)
-        measured = shown.measured is not None
-        for view in ("measured", "difference"):
-            self.ticks[view].setEnabled(measured)
-            self.fronts[view].setEnabled(measured)
-        self.flip.setEnabled(measured)
+        there = self.session.views
+        for view in VIEWS:
+            for button in (self.ticks[view], self.fronts[view]):
+                button.setEnabled(view in there)
+                button.setToolTip(VIEW_TIPS[view] if prediction is not None or view in there else PREDICT_FIRST)
+        self.flip.setEnabled({"measured", "predicted"} <= set(there))
+        for control in (self.confidence, self.unlike):
+            control.setEnabled(prediction is not None)

@@ -1,0 +1,134 @@
+"""Case: a section as it is looked at. What was measured in it is here; a `Prediction` adds what is predicted."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from anndata import AnnData
+
+from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.measured import Measured
+from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.formats.origin import spot_diameter
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.totals import totals_of
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Case:
+    """A section as it is looked at: its spots, the genes measured there, and where it comes from.
+
+    Parameters
+    ----------
+    spots : AnnData
+        Spots in the convention of `open_spots`; ``X`` the measured counts, or None.
+    provenance : Provenance
+        What it was made from.
+    view : dict, optional
+        What is remembered of how it was looked at, as JSON can hold it.
+
+    Attributes
+    ----------
+    view : dict
+        As above; may be set.
+    variable_genes : frozenset of str
+        The highly variable genes of the training sections; none where nothing is predicted.
+    path : Path or None
+        The file of a prediction that was loaded or saved; None of a measured section.
+    """
+
+    def __init__(self, spots: AnnData, provenance: Provenance, view: dict[str, Any] | None = None) -> None:
+        self.spots = spots
+        self.provenance = provenance
+        self.view = view if view is not None else {}
+        self.path: Path | None = None
+        self.variable_genes: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return int(self.spots.n_obs)
+
+    @property
+    def prediction(self) -> "Prediction | None":
+        """The case itself where it is predicted, None where it is only measured."""
+        return None
+
+    @property
+    def name(self) -> str:
+        """The section's name."""
+        return self.provenance.section
+
+    @property
+    def panel(self) -> Panel | None:
+        """Marker genes that are shown first."""
+        return self.provenance.panel
+
+    @property
+    def xy(self) -> npt.NDArray[np.float64]:
+        """Spot centres (x, y) in full-resolution pixels, float64 (n, 2)."""
+        return np.asarray(self.spots.obsm["spatial"], np.float64)
+
+    @property
+    def spot_diameter(self) -> float:
+        """Of a spot, in full-resolution pixels."""
+        return spot_diameter(self.spots)
+
+    @cached_property
+    def names(self) -> GeneNames:
+        """The genes of `genes`, found by symbol or Ensembl id."""
+        return GeneNames.of(self.spots.var)
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Genes that can be looked at."""
+        return self.names.symbols
+
+    @cached_property
+    def _measured(self) -> Measured | None:
+        if self.spots.X is None:
+            return None
+        return Measured(self.spots, self.names, self.provenance.target_sum, self.provenance.spots)
+
+    @property
+    def measured_genes(self) -> tuple[str, ...]:
+        """Those of `genes` that were measured."""
+        return () if self._measured is None else self._measured.genes
+
+    @cached_property
+    def measured_set(self) -> frozenset[str]:
+        """The genes of `measured_genes`, to look one up in."""
+        return frozenset(self.measured_genes)
+
+    def measured(self, genes: Sequence[str]) -> Float32 | None:
+        """Return the measured expression, log-normalised, float32 (n, len(genes)); None without measurements.
+
+        Raises
+        ------
+        UserError
+            If a gene was not measured.
+        """
+        return None if self._measured is None else self._measured.expression(genes)
+
+    @cached_property
+    def totals(self) -> npt.NDArray[np.float64] | None:
+        """Counts of each spot, as `totals_of` takes them, float64 (n,); None without measurements."""
+        return None if self.spots.X is None else totals_of(self.spots)
+
+    def measured_means(self) -> Float32:
+        """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
+        return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means
+
+    def confidence(self, gene: str | None = None) -> pd.DataFrame:  # noqa: ARG002 - predictions have a spread of it
+        """Return how far each spot's predicted value can be trusted, n rows: no column where none is predicted."""
+        return pd.DataFrame(index=self.spots.obs_names)
+
+    def out_of_distribution(self) -> npt.NDArray[np.bool_] | None:
+        """Say which spots are unlike anything that the model has seen, bool (n,); None where that is not known."""
+        return None
