@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.evaluation.headline import in_lines
+from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.section import Section
@@ -24,40 +25,45 @@ from napari_cmrcnet.widgets.plot_views import SpotView
 
 @dataclass
 class Known:
-    """A section, and its prediction."""
+    """A section, and what is looked at of it: its prediction, or what was measured."""
 
     section: Section
-    prediction: Prediction
+    case: Case
+
+    @property
+    def prediction(self) -> Prediction:
+        """Its prediction."""
+        assert self.case.prediction is not None
+        return self.case.prediction
 
 
 def look_at(viewer: Any, which: Known) -> None:
-    session_of(viewer).look_at(which.prediction, which.section.slide)
+    session_of(viewer).look_at(which.case, which.section.slide)
 
 
 def check(viewer: Any, previewed: int | None = None) -> None:
-    """Assert that all that is drawn is of the session's prediction, a preview with as many spots if not said."""
+    """Assert that all that is drawn is of the session's case, a preview with as many spots if not said."""
     session, layers = session_of(viewer), layers_of(viewer)
-    prediction, shown = session.prediction, session.shown
+    case, shown = session.case, session.shown
     text = viewer.canvas.overlays.text
-    assert text.visible == (prediction is not None)
-    if prediction is None:
+    assert text.visible == (case is not None)
+    if case is None:
         assert not layers.points
         return
     assert shown is not None
     assert text.text == layers.title
     assert text.text.startswith(in_lines(shown.title))
-    assert shown.title.startswith(
-        f"{prediction.name}, patient P3" if prediction.name == "C" else f"{prediction.name}  "
-    )
-    assert len(shown.predicted) == len(prediction)
-    if shown.kind == "gene":
-        np.testing.assert_array_equal(shown.predicted, prediction.gene(shown.name))
-    assert (shown.measured is None) == (not prediction.measured_genes)
+    assert shown.title.startswith(f"{case.name}, patient P3" if case.name == "C" else f"{case.name}  ")
+    assert len(shown) == len(case)
+    assert (shown.predicted is None) == (case.prediction is None)
+    if shown.kind == "gene" and case.prediction is not None:
+        np.testing.assert_array_equal(shown.predicted, case.prediction.gene(shown.name))
+    assert (shown.measured is None) == (not case.measured_genes)
     assert session.slide is not None
-    assert str(session.slide.path) == prediction.provenance.slide
+    assert str(session.slide.path) == case.provenance.slide
     for view, layer in layers.points.items():
         if layer in viewer.layers:
-            np.testing.assert_array_equal(layer.data, to_napari(prediction.xy))
+            np.testing.assert_array_equal(layer.data, to_napari(case.xy))
             if layer.visible and view in ("measured", "predicted"):
                 np.testing.assert_array_equal(np.asarray(layer.features["value"]), getattr(shown, view))
                 assert shown.name in layer.name
@@ -68,11 +74,11 @@ def check(viewer: Any, previewed: int | None = None) -> None:
         if slide_path(layer) is not None:
             assert not layer.visible
         if layer.name == PREVIEW:
-            assert len(layer.data) == (len(prediction) if previewed is None else previewed)
+            assert len(layer.data) == (len(case) if previewed is None else previewed)
     for layer in layers.slides.values():
         assert getattr(layer, "__wrapped__", layer).data[0]._slide is session.slide
     for left in region_edges(viewer):
-        assert (left < 95) == (prediction.name == "C")
+        assert (left < 95) == (case.name == "C")
     seen = [view for view in layers.shown_views if any(one.visible for one in layers._ours(view))]
     grid = viewer.canvas.grid
     assert grid.enabled == (session.display.layout == "side by side" and len(seen) > 1)
@@ -81,18 +87,20 @@ def check(viewer: Any, previewed: int | None = None) -> None:
 def check_panels(viewer: Any, panels: dict[str, Any]) -> None:
     """Assert that the panels are of the session's prediction."""
     session, genes = session_of(viewer), panels["Genes"].model.genes
-    prediction, shown = session.prediction, session.shown
-    if prediction is None or shown is None:
+    case, shown = session.case, session.shown
+    if case is None or shown is None:
         assert genes is None
         assert "nothing to look at" in panels["View"].title.text()
         return
-    assert genes.any_measured == (prediction.name == "C")
-    np.testing.assert_array_equal(genes.predicted, prediction.predicted_means())
+    assert genes.any_measured == (case.name == "C")
+    assert genes.any_predicted == (case.prediction is not None)
+    if case.prediction is not None:
+        np.testing.assert_array_equal(genes.predicted, case.prediction.predicted_means())
     assert panels["View"].title.text().startswith(f"<b>{shown.section} · {shown.name}")
     scores = panels["Regions"]._scores
-    assert all(score.n <= len(prediction) for score in scores)
+    assert all(score.n <= len(case) for score in scores)
     assert bool(scores) == bool(session.regions)
-    assert panels["Export"].default_name().startswith(f"{prediction.name}_")
+    assert panels["Export"].default_name().startswith(f"{case.name}_")
     for name, check_panel in (("Plots", check_plot), ("Evidence", check_evidence)):
         if name in panels:
             assert panels[name].isVisible()  # else it waits until it is

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pytest
 import tifffile
@@ -24,7 +25,8 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets.gene_model import Column
 from napari_cmrcnet.widgets.jobs import JobBar
 
 pytestmark = pytest.mark.qt("pyqt6")
@@ -208,11 +210,13 @@ def predict_panels(viewer: Any) -> list[Any]:
     return [dock for title, dock in viewer.window.dock_widgets.items() if str(title).startswith("Predict")]
 
 
-def test_spots_that_are_dropped_are_chosen_in_the_predict_panel(
+def test_spots_without_counts_are_chosen_in_the_predict_panel(
     qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], good: Input, tmp_path: Path
 ) -> None:
     assert good.spots is not None
-    spots = good.spots.rename(tmp_path / "S4.H5AD")
+    table = anndata.read_h5ad(good.spots)
+    spots = tmp_path / "S4.H5AD"
+    anndata.AnnData(obs=table.obs, obsm=dict(table.obsm)).write_h5ad(spots)
     assert let_go(spots) == []
     qtbot.waitUntil(lambda: bool(predict_panels(viewer)), timeout=SLOW)
     (panel,) = predict_panels(viewer)
@@ -222,6 +226,72 @@ def test_spots_that_are_dropped_are_chosen_in_the_predict_panel(
     assert panel.hint.text().startswith("Choose a slide and a checkpoint to predict.")
     assert told == []
     assert warnings() == []
+
+
+def test_a_measured_section_is_dropped_and_seen_at_once(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], good: Input, saved: Path
+) -> None:
+    session = session_of(viewer)
+    _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
+    predict_panel.choose(good.slide.with_name("another.tif"), None)
+    assert good.spots is not None
+    assert let_go(good.spots) == []
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    assert session.prediction is None
+    assert session.slide is not None
+    assert session.slide.path == good.slide
+    assert session.shown.title.startswith(f"C   {session.shown.name}, measured only")
+    assert list(layers_of(viewer).points) == ["measured"]
+    _, genes = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Genes")
+    assert len(genes.model.genes) == 24
+    assert genes.table.isColumnHidden(Column.PCC)
+    assert not genes.table.isColumnHidden(Column.MEASURED)
+    assert predict_panel.slide.path == good.slide
+    assert predict_panel.spots.path == good.spots
+    assert predict_panel.from_file.isChecked()
+    session.show("GENE9")
+    let_go(saved)  # what is predicted of it later
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
+    assert session.shown.name == "GENE9"
+    assert told == []
+    assert warnings() == []
+
+
+def test_an_output_is_dropped_and_asks_for_its_slide(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers(monkeypatch, yes=False)
+    session = session_of(viewer)
+    outs = real_data / "spaceranger" / "outs"
+    assert let_go(outs) == READERS
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    assert asked[0].startswith(f"No slide was found beside {outs}.")
+    assert len(session.case) == 2898
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["filtered_feature_bc_matrix.h5"], "has no spot positions beside it"),
+        (["spatial/tissue_positions.csv"], "has no count matrix"),
+        (
+            ["web_summary.html", "spatial/tissue_hires_image.png"],
+            "parts of an output of Space Ranger (spatial/, web",
+        ),
+    ],
+)
+def test_of_a_part_of_an_output_is_said_what_is_missing(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, tmp_path: Path, names: list[str], words: str
+) -> None:
+    for name in names:
+        (tmp_path / "outs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "outs" / name).touch()
+    let_go(tmp_path / "outs")
+    qtbot.waitUntil(lambda: bool(warnings()), timeout=SLOW)
+    (message,) = warnings()
+    assert words in message
+    assert str(tmp_path / "outs") in message
+    assert session_of(viewer).case is None
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, yes: bool, file: str = "", folder: str = "") -> list[str]:

@@ -91,7 +91,7 @@ def test_says_what_to_do_first(panel: RegionsPanel, prediction: Prediction) -> N
     assert panel.draw.isEnabled()
     assert not any(each.isEnabled() for each in (panel.remove, panel.files.save, panel.files.copy))
     panel.session.set_regions(regions())
-    assert "2 regions are drawn. Predict" in panel.empty.text()
+    assert "2 regions are drawn. Open a section, or predict one" in panel.empty.text()
     panel.session.look_at(prediction)
     assert panel.table.isVisible()
     assert not panel.empty.isVisible()

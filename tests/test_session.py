@@ -242,7 +242,7 @@ def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction:
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     again = Session()
     told = heard(again.display_changed)
-    again.look_at(opened.prediction, opened.slide)
+    again.look_at(opened.case, opened.slide)
     assert opened.slide is not None
     opened.slide.close()
     assert again.display == session.display
@@ -269,9 +269,9 @@ def test_a_moved_slide_is_told_and_another_slide_is_refused(
     assert "is empty" in finish(open_prediction(tmp_path / "C.h5ad")).missing
     small, _ = write_section(tmp_path / "small", "small", side=1)
     with pytest.raises(UserError, match=r"small\.tif is not the slide of C: 35 of 36 spots lie outside it"):
-        slide_of(opened.prediction, small)
-    with slide_of(opened.prediction, moved):
-        assert opened.prediction.provenance.slide == str(moved)
+        slide_of(opened.case, small)
+    with slide_of(opened.case, moved):
+        assert opened.case.provenance.slide == str(moved)
 
 
 def test_a_slide_that_may_not_be_looked_at_is_told_like_one_that_has_moved(

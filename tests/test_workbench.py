@@ -248,12 +248,12 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
 def test_correlations_are_shown_before_their_intervals(window: Window) -> None:
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.evaluation.demo import predict_sample
-    from napari_cmrcnet.widgets.open_files import show_prediction
+    from napari_cmrcnet.widgets.open_files import show_case
 
     seen = []
     window.session.scores_changed.connect(lambda: seen.append(window.session.scores))
     section, prediction = finish(predict_sample())
-    show_prediction(window.viewer, prediction, section.slide)
+    show_case(window.viewer, prediction, section.slide)
     window.wait(lambda: len(seen) == 2)
     first, last = seen
     assert first.table["pcc"].notna().any()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import cannot_read
-from napari_cmrcnet.common.spaceranger_files import holds_output
+from napari_cmrcnet.common.spaceranger_files import MATRIX_FILES, POSITION_FILES, holds_output, is_part
 from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
 _SHOWN = 4  # names in a sentence
@@ -28,10 +28,19 @@ def known_folder(path: Path) -> str | None:
     if not path.is_dir():
         return None
     try:
-        found = next((said for look in (_zarr, _xenium, _platform, _output, _several) if (said := look(path))), None)
+        looks = (_zarr, _xenium, _platform, _output, _several, _part)
+        found = next((said for look in looks if (said := look(path))), None)
     except OSError as error:
         raise cannot_read(path, error, "") from error
     return found and f"{path} {found}."
+
+
+def may_hold_spots(path: Path) -> bool:
+    """Say whether a folder is an output of a platform, whole or in part, or a store of spots: by names alone."""
+    try:
+        return any(look(path) is not None for look in (_zarr, _xenium, _platform, _output, _several, _part))
+    except OSError:
+        return False
 
 
 def unknown_folder(path: Path) -> str:
@@ -83,6 +92,17 @@ def _several(path: Path) -> str | None:
     if not names:
         return None
     return f"holds outputs of Space Ranger in its folders ({_some(names)}); give the folder of one"
+
+
+def _part(path: Path) -> str | None:
+    """Name what is left of an output that has neither matrix nor positions."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir() if is_part(entry))
+    if not names:
+        return None
+    return (
+        f"has parts of an output of Space Ranger ({_some(names)}), but neither a count matrix ({MATRIX_FILES}) nor "
+        f"spot positions ({POSITION_FILES}); copy the whole folder outs of the run"
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -25,9 +25,9 @@ _PART_OF_MTX = re.compile(r"(.*?)(barcodes|features|genes)\.tsv(\.gz)?")
 _PICTURE = re.compile(r"(.*?)((tissue|cytassist)_\w*image|aligned_\w+|detected_tissue_image)\.(png|jpe?g|tiff?)(\.gz)?")
 _OTHER = re.compile(r"(.*?)(molecule_info\.h5|cloupe\.cloupe|web_summary\.html|metrics_summary\.csv)")
 _SPATIAL = re.compile(r"(.*?)spatial")
-_MATRIX_FILES = "filtered_feature_bc_matrix.h5, filtered_feature_bc_matrix/, matrix.mtx.gz"
+MATRIX_FILES = "filtered_feature_bc_matrix.h5, filtered_feature_bc_matrix/, matrix.mtx.gz"
+POSITION_FILES = "tissue_positions.csv, tissue_positions_list.csv, tissue_positions.parquet"
 _BIN_NAME = re.compile(r"(?:square_)?0*(\d+) ?(?:[uµ]m)?")
-_POSITION_FILES = "tissue_positions.csv, tissue_positions_list.csv, tissue_positions.parquet"
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,12 @@ def is_picture(path: Path) -> bool:
     return _PICTURE.fullmatch(path.name) is not None
 
 
+def is_part(path: Path) -> bool:
+    """Whether a file or folder is named as one in an output is."""
+    kinds = (_MATRIX, _SPATIAL) if path.is_dir() else (_MATRIX, _MTX, _POSITIONS, _SCALEFACTORS, _PICTURE, _OTHER)
+    return any(kind.fullmatch(path.name) for kind in kinds)
+
+
 def find_output(path: Path, part: str = "") -> Output | None:
     """Find matrix, positions and scale factors of the one section that a path is of.
 
@@ -109,7 +115,7 @@ def find_output(path: Path, part: str = "") -> Output | None:
         return _from_parts(path, part, plain=bool(homes))
     home = next((home for home in homes if home.matrices and home.positions), homes[0])
     if not home.matrices:
-        raise UserError(f"{home.folder} has no count matrix ({_MATRIX_FILES}); copy one beside the spots' positions.")
+        raise UserError(f"{home.folder} has no count matrix ({MATRIX_FILES}); copy one beside the spots' positions.")
     if not home.positions:
         raise _no_positions(home)
     return _choose(path, home)
@@ -247,7 +253,7 @@ def _no_positions(home: _Home) -> UserError:
     packed = next((file.name for file in sorted(home.folder.iterdir()) if _is_packed(file.name)), "")
     advice = f"unpack {packed} there" if packed else "copy the folder spatial of the same run beside it"
     return UserError(
-        f"{home.matrices[0].path} has no spot positions beside it ({_POSITION_FILES}), as Space Ranger writes them; "
+        f"{home.matrices[0].path} has no spot positions beside it ({POSITION_FILES}), as Space Ranger writes them; "
         f"{advice}."
     )
 

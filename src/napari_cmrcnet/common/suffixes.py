@@ -14,6 +14,8 @@ NAPARI_READS = (".png", ".jpg", ".jpeg")
 """Pictures that napari opens itself unless it is told otherwise; a slide among them is chosen in the Predict panel."""
 SPOTS = (".h5ad", ".h5", ".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".json", ".mtx", ".mtx.gz", ".xenium")
 PREDICTIONS = (".h5ad",)
+SECTIONS = (".h5", ".tsv", ".tsv.gz", ".mtx", ".mtx.gz")
+"""Of the spots, those that are dropped on the window: what has another ending is dropped as its folder."""
 REGIONS = (".geojson", ".geojson.gz")
 
 

@@ -10,15 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.sections.formats.origin import spot_diameter
+from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.totals import totals_of
+from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
+from napari_cmrcnet.sections.section import patient_of
+from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totals_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.slides.slide import Slide
 
 Float32 = npt.NDArray[np.float32]
 
@@ -52,6 +56,48 @@ class Case:
         self.path: Path | None = None
         self.variable_genes: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, spots: AnnData, name: str, slide: "Slide | None" = None) -> "Case":
+        """Return the case of spots that were measured and of their slide; in pixels where their size is not known.
+
+        Parameters
+        ----------
+        spots : AnnData
+            As `open_spots` gives them.
+        name : str
+            The section's.
+        slide : Slide, optional
+            What they lie on.
+        """
+        about = Origin.of(spots)
+        notes = about.notes
+        try:
+            size = pixel_size(spots, slide)
+        except UserError as reason:
+            size, notes = PixelSize(0.0, ""), (*notes, str(reason))
+        provenance = Provenance(
+            checkpoint="",
+            checkpoint_digest="",
+            trained_on=(),
+            trained_on_patients=(),
+            validated_on=(),
+            section=name,
+            patient=patient_of(spots),
+            slide="" if slide is None else str(slide.path.resolve()),
+            spots=str(about.path.resolve()),
+            k=0,
+            min_umi=about.min_umi,
+            library=about.library,
+            mpp=size.um,
+            mpp_source=size.source,
+            target_sum=TARGET_SUM,
+            panel=None,
+            total_genes=0 if spots.X is None else total_genes(spots),
+            notes=(*notes, *size.disagreements),
+            synthetic=about.synthetic,
+        )
+        return cls(spots, provenance)
+
     def __len__(self) -> int:
         return int(self.spots.n_obs)
 
@@ -59,6 +105,14 @@ class Case:
     def prediction(self) -> "Prediction | None":
         """The case itself where it is predicted, None where it is only measured."""
         return None
+
+    def is_of_section(self, other: "Case | None") -> bool:
+        """Whether both are of one section: its spots were read from one place, or they lie on one slide."""
+        if other is None:
+            return False
+        one, two = self.provenance, other.provenance
+        same_spots = bool(one.spots) and (one.spots, one.library) == (two.spots, two.library)
+        return same_spots or (bool(one.slide) and one.slide == two.slide)
 
     @property
     def name(self) -> str:

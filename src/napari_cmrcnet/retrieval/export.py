@@ -149,7 +149,7 @@ def to_geojson(
     wanted = Wanted.of(case, genes)
     confidence = case.confidence()
     keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
-    trust = list(zip(*_texts_of(confidence), strict=True))
+    trust = list(zip(*_texts_of(confidence), strict=True)) or [()] * len(case)
     xy, diameter = case.xy - corner, case.spot_diameter
     with detections(path) as detect:
 

@@ -64,7 +64,7 @@ class Lattice:
     kind: Literal["hexagonal", "square", ""]
 
 
-def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = None) -> PixelSize:
+def pixel_size(spots: "AnnData | None", slide: "Slide | None", given: float | None = None) -> PixelSize:
     """Choose the pixel size and say where it comes from.
 
     In this order: what the user gives; what the data's publisher measured for this slide (HEST metadata, Visium
@@ -74,7 +74,7 @@ def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = No
     ----------
     spots : AnnData, optional
         Spots as `open_spots` gives them.
-    slide : Slide
+    slide : Slide, optional
         The slide.
     given : float, optional
         What the user says, in µm per pixel.
@@ -88,13 +88,15 @@ def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = No
         _check_possible(float(given), "The given pixel size")
     known = list(_candidates(spots, slide, given))
     if not known:
-        why = f" ({slide.mpp_note})" if slide.mpp_note else ""
+        of = slide.path if slide is not None else "the slide"
+        why = f" ({slide.mpp_note})" if slide is not None and slide.mpp_note else ""
         raise UserError(
-            f"The pixel size of {slide.path} is not known{why}; give it in µm per pixel, such as 0.5.",
+            f"The pixel size of {of} is not known{why}; give it in µm per pixel, such as 0.5.",
             setting="pixel size",
         )
     um, source = known[0]
-    _check_possible(um, f"{slide.path}: the pixel size from {source}")
+    named = f"{slide.path}: the" if slide is not None else "The"
+    _check_possible(um, f"{named} pixel size from {source}")
     disagreements = tuple(
         f"The pixel size is {um:.4g} µm ({source}), but {other:.4g} µm by {its_source}."
         for other, its_source in known[1:]
@@ -103,7 +105,7 @@ def pixel_size(spots: "AnnData | None", slide: "Slide", given: float | None = No
     return PixelSize(um, source, disagreements)
 
 
-def _candidates(spots: "AnnData | None", slide: "Slide", given: float | None) -> Iterator[tuple[float, str]]:
+def _candidates(spots: "AnnData | None", slide: "Slide | None", given: float | None) -> Iterator[tuple[float, str]]:
     """Yield (µm per pixel, source) of all that know it, best first."""
     if given is not None:
         yield float(given), GIVEN
@@ -118,7 +120,7 @@ def _candidates(spots: "AnnData | None", slide: "Slide", given: float | None) ->
         for library in spots.uns["spatial"].values():
             if stated := number(library.get("metadata", {}).get("pixel_size_um")):
                 yield stated, "the spots file's pixel_size_um"
-    if slide.mpp is not None:
+    if slide is not None and slide.mpp is not None:
         yield float(slide.mpp), f"the slide's {slide.mpp_source}"
 
 

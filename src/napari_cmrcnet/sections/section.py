@@ -121,8 +121,7 @@ def open_section(
             notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
         else:
             table = open_spots(spots, min_umi=min_umi, library=library)
-            turned = _turn_back(table, opened)
-            notes = [*Origin.of(table).notes, *turned, *_check_spots_on_slide(table, opened)]
+            notes = [*Origin.of(table).notes, *fit_to_slide(table, opened)]
             size = pixel_size(table, opened, mpp)
     except BaseException:
         if opened is not slide:
@@ -130,13 +129,24 @@ def open_section(
         raise
     notes = [*opened.notes, *notes]
     title = name or Path(opened.path).stem.removesuffix(".ome")
-    return Section(title, opened, table, patient or _patient_of(table), size, (*notes, *size.disagreements))
+    return Section(title, opened, table, patient or patient_of(table), size, (*notes, *size.disagreements))
 
 
-def _patient_of(spots: AnnData) -> str:
+def patient_of(spots: AnnData) -> str:
     """Return the patient, if the spots that name one all name the same; else an empty text."""
     named = spots.obs["patient"].dropna().unique() if "patient" in spots.obs else []
     return str(named[0]).strip() if len(named) == 1 else ""
+
+
+def fit_to_slide(spots: AnnData, slide: Slide) -> list[str]:
+    """Turn spots with their slide where its orientation tag asks for that, and return notes of how they lie on it.
+
+    Raises
+    ------
+    UserError
+        If they are in another image's pixels.
+    """
+    return [*_turn_back(spots, slide), *_check_spots_on_slide(spots, slide)]
 
 
 def _turn_back(spots: AnnData, slide: Slide) -> list[str]:

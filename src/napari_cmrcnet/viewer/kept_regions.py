@@ -33,7 +33,7 @@ class KeptRegions:
             Its path, ``""`` where none is open: regions that were drawn over none stay.
         """
         old, new = _key(before) or open_slide, _key(after) or open_slide
-        if before is after or not old or old == new:
+        if before is after or not old or old == new or (before is not None and before.is_of_section(after)):
             return regions
         self._kept[old] = regions
         return self._kept.get(new, ())

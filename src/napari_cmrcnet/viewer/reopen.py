@@ -11,25 +11,25 @@ from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A prediction with its slide.
+    """A case with its slide.
 
     Parameters
     ----------
-    prediction : Prediction
-        With its bank, where that was found.
+    case : Case
+        A prediction with its bank, where that was found; or a measured section.
     slide : Slide or None
         Open; None where it is not at hand.
     missing : str
         Why the slide is not at hand, a sentence; ``""`` where it is, or where none is known.
     """
 
-    prediction: "Prediction"
+    case: "Case"
     slide: "Slide | None"
     missing: str = ""
 
@@ -70,22 +70,22 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
         return Opened(prediction, None, str(reason))
 
 
-def make_ready(prediction: "Prediction") -> None:
+def make_ready(case: "Case") -> None:
     """Compute once, in a worker, what the first gene and the list of genes would else wait for.
 
     It is the bank, the genes in common, the normalisation, the means of all genes and the texts that are searched.
     """
-    _ = prediction.bank
-    genes = prediction.measured_genes
-    if genes and prediction.measured_set:
-        prediction.measured(genes[:1])
-    prediction.predicted_means()
-    prediction.measured_means()
-    prediction.names.prepare_search()
+    if case.prediction is not None:
+        case.prediction.predicted_means()
+    genes = case.measured_genes
+    if genes and case.measured_set:
+        case.measured(genes[:1])
+    case.measured_means()
+    case.names.prepare_search()
 
 
-def slide_of(prediction: "Prediction", path: Path) -> "Slide":
-    """Open a prediction's slide, which may have moved; the prediction remembers where it is now.
+def slide_of(case: "Case", path: Path) -> "Slide":
+    """Open a case's slide, which may have moved; the case remembers where it is now.
 
     Raises
     ------
@@ -96,12 +96,15 @@ def slide_of(prediction: "Prediction", path: Path) -> "Slide":
 
     slide = open_slide(path)
     height, width = slide.shape
-    inside = ((prediction.xy >= 0) & (prediction.xy < [width, height])).all(axis=1)
-    if len(prediction) and np.mean(inside) < 0.5:
+    inside = ((case.xy >= 0) & (case.xy < [width, height])).all(axis=1)
+    if len(case) and np.mean(inside) < 0.5:
         slide.close()
         raise UserError(
-            f"{path} is not the slide of {prediction.name}: {int((~inside).sum())} of {len(prediction)} spots lie "
-            "outside it; choose the slide that was predicted."
+            f"{path} is not the slide of {case.name}: {int((~inside).sum())} of {len(case)} spots lie "
+            "outside it; choose the slide that they were measured or predicted on."
         )
-    prediction.provenance = replace(prediction.provenance, slide=str(path.resolve()))
+    about = case.provenance
+    if not about.mpp and slide.mpp:
+        about = replace(about, mpp=slide.mpp, mpp_source=f"the slide's {slide.mpp_source}")
+    case.provenance = replace(about, slide=str(path.resolve()))
     return slide

@@ -129,7 +129,8 @@ class Session:
     def look_at(self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None) -> None:
         """Look at another case, wholly, with the gene, colours and limits that it remembers; or at none.
 
-        A new one has measured and predicted side by side. The regions are those of its section, as they were left.
+        One of the section that is shown already goes on with its gene, as where that is predicted after it was looked
+        at. A new one has measured and predicted side by side. The regions are those of its section, as they were left.
 
         Raises
         ------
@@ -147,8 +148,11 @@ class Session:
         elif another and case is not None:
             display = display.side_by_side()
         name = "" if case is None else case.name
+        remembered = case.view if case is not None else {}
+        if another and case is not None and case.is_of_section(self.case):
+            remembered = remembered or self.view_record()
         with self._wholly(before, name):
-            shown = first_shown(case, panels, scores, case.view) if case is not None else None
+            shown = first_shown(case, panels, scores, remembered) if case is not None else None
             regions = self._kept_regions.change(self.regions, self.case, case, self.open_slide)
             self.__dict__.update(
                 case=case,

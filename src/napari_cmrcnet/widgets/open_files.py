@@ -1,4 +1,4 @@
-"""What is dropped on the window or taken from File > Open Sample: predictions, with slide, layers, gene and limits."""
+"""What is dropped on the window or opened from its menu: measured sections and saved predictions, with their slides."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,9 @@ from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, ends_in
+from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, SECTIONS, ends_in
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
-from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import run_in_window
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.evaluation.scores import Scores
-    from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.sections.public_data import PublicPaths
-    from napari_cmrcnet.sections.section import Section
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
 
 Read = Callable[[Any], list[tuple[None]]]
@@ -34,19 +31,39 @@ PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; th
 NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
 
 
-def get_prediction_reader(path: str | list[str]) -> Read | None:
-    """Return `read_prediction` for an .h5ad file, None for any other; what is no prediction is said when it is read."""
-    return read_prediction if ends_in(_one(path), PREDICTIONS) else None
+def get_case_reader(path: str | list[str]) -> Read | None:
+    """Return `read_case` for an .h5ad file, None for any other."""
+    return read_case if ends_in(_one(path), PREDICTIONS) else None
 
 
-def read_prediction(path: str | list[str]) -> list[tuple[None]]:
-    """Open a saved prediction in the current window."""
+def read_case(path: str | list[str]) -> list[tuple[None]]:
+    """Open a saved prediction or a measured section in the current window."""
     import napari
 
     viewer = napari.current_viewer()
     if viewer is not None:
         open_in(viewer, Path(_one(path)))
     return NO_LAYERS
+
+
+def get_section_reader(path: str | list[str]) -> Read | None:
+    """Return `read_case` for spots of another kind, a file or a folder, None for anything else.
+
+    Nothing heavy is imported to say no to a folder, which napari asks about for every one.
+    """
+    from napari_cmrcnet.common.folders import may_hold_spots
+
+    one = _one(path)
+    if Path(one).is_dir():
+        return read_case if may_hold_spots(Path(one)) else None
+    if not ends_in(one, SECTIONS):
+        return None
+    from napari_cmrcnet.sections.spots import is_spots
+
+    try:
+        return read_case if is_spots(one) else None
+    except UserError:  # of several sections, or a part is missing: said when it is opened
+        return read_case
 
 
 def get_region_reader(path: str | list[str]) -> Read | None:
@@ -62,7 +79,7 @@ def read_regions(path: str | list[str]) -> list[tuple[None]]:
     one, viewer = Path(_one(path)), napari.current_viewer()
     if viewer is None:
         return NO_LAYERS
-    if session_of(viewer).prediction is None and not any(map(slide_path, viewer.layers)):
+    if session_of(viewer).case is None and not any(map(slide_path, viewer.layers)):
         show_error(f"{one} contains regions, but no section is open; open its slide or a prediction first.")
     else:
         _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Regions", tabify=True)
@@ -76,54 +93,71 @@ def _one(path: str | list[str]) -> str:
     return one if isinstance(one, str) else ""
 
 
-def open_in(viewer: Any, path: Path) -> None:
-    """Open a saved prediction in a window, asking for its slide where that has moved; spots go to the Predict panel."""
+def open_in(viewer: Any, path: Path, library: str = "") -> None:
+    """Open a saved prediction or a measured section in a window, asking for its slide where that is not found.
 
-    def done(opened: Opened | None) -> None:
-        if opened is not None:
+    Of a file that holds several sections one is asked for. Spots without measurements go to the Predict panel.
+    """
+
+    def done(opened: Opened | UserError) -> None:
+        if isinstance(opened, UserError):
+            chosen = dialogs.choose_one(None, path.name, "Which section is to be opened?", list(opened.choices))
+            if chosen is not None:
+                open_in(viewer, path, chosen)
+        elif opened.case.genes:
             _opened(viewer, opened)
-            return
-        dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
-        dock.show()  # it may be closed, or behind others
-        dock.raise_()
-        panel.choose_spots(path)
+        else:
+            dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
+            dock.show()  # it may be closed, or behind others
+            dock.raise_()
+            panel.choose_spots(path)
 
-    run_in_window(viewer, _saved(path), done, f"Opening {path.name}")
+    run_in_window(viewer, _opening(path, library), done, f"Opening {path.name}")
 
 
-def _saved(path: Path) -> "Job[Opened | None]":
-    """Open a prediction; None for a sound file of something else, which the Predict panel says more of."""
+def _opening(path: Path, library: str) -> "Job[Opened | UserError]":
+    """Open what a path is of; return the error that lists the sections of a file which holds several."""
+    yield Progress(f"Opening {path.name}", 0, 0)
     from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
+    from napari_cmrcnet.viewer.open_measured import open_measured
 
-    check_hdf5(path)
-    return (yield from open_prediction(path)) if is_prediction(path) else None
+    if ends_in(path.name, PREDICTIONS):
+        check_hdf5(path)
+        if is_prediction(path):
+            return (yield from open_prediction(path))
+    try:
+        return (yield from open_measured(path, library))
+    except UserError as error:
+        if error.choices:
+            return error
+        raise
 
 
 def _opened(viewer: Any, opened: Opened) -> None:
     """Show what was opened; where its slide is not at hand, ask for it, and go on without it if need be."""
     from napari.utils.notifications import show_info
 
-    prediction = opened.prediction
-    found = dialogs.ask_for_slide(None, prediction.name, opened.missing) if opened.missing else None
+    case = opened.case
     try:
-        show_prediction(viewer, prediction, opened.slide)
+        show_case(viewer, case, opened.slide)
     except UserError:
         if opened.slide is not None:
             opened.slide.close()
         raise
+    if not opened.missing:
+        return
+    found = dialogs.ask_for_slide(None, case.name, opened.missing)
     if found is not None:
         _show_over(viewer, found)
-    elif opened.missing:
-        show_info(
-            f"{prediction.name} is shown without its slide. To choose the slide, press Find slide… in the View panel."
-        )
+    else:
+        show_info(f"{case.name} is shown without its slide. To choose the slide, press Find slide… in the View panel.")
 
 
-def show_prediction(viewer: Any, prediction: "Prediction", slide: "Slide | None") -> None:
-    """Look at a prediction, score it in the background, and open the panels to look at it with."""
+def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
+    """Look at a case, score it in the background if it is predicted, and open the panels to look at it with."""
     session = session_of(viewer)
-    session.look_at(prediction, slide)
+    session.look_at(case, slide)
     open_panels(viewer)
     start_scoring(viewer)
     QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas
@@ -172,34 +206,34 @@ def start_scoring(viewer: Any) -> None:
 
 
 def find_slide(parent: "QWidget", viewer: Any, kind: str) -> None:
-    """Ask where the slide of the prediction is, a file or a folder, and show the prediction over it."""
-    prediction = session_of(viewer).prediction
-    if prediction is None:
+    """Ask where the slide of the case is, a file or a folder, and show the case over it."""
+    case = session_of(viewer).case
+    if case is None:
         return
-    found = dialogs.choose_slide(parent, prediction.name, kind)
+    found = dialogs.choose_slide(parent, case.name, kind)
     if found is not None:
         _show_over(viewer, found)
 
 
 def _show_over(viewer: Any, path: Path) -> None:
-    """Show the prediction over its slide, with the same gene and colours."""
+    """Show the case over its slide, with the same gene and colours."""
     session = session_of(viewer)
-    prediction = session.prediction
-    assert prediction is not None
+    case = session.case
+    assert case is not None
 
     def done(slide: "Slide") -> None:
-        if session.prediction is prediction:  # another may have been opened meanwhile
-            prediction.view = session.view_record()
-            session.look_at(prediction, slide, session.scores)
+        if session.case is case:  # another may have been opened meanwhile
+            case.view = session.view_record()
+            session.look_at(case, slide, session.scores)
         else:
             slide.close()
 
-    run_in_window(viewer, _slide_job(prediction, path), done, f"Opening {path.name}")
+    run_in_window(viewer, _slide_job(case, path), done, f"Opening {path.name}")
 
 
-def _slide_job(prediction: "Prediction", path: Path) -> "Job[Slide]":
+def _slide_job(case: "Case", path: Path) -> "Job[Slide]":
     yield Progress(f"Opening {path.name}", 0, 0)
-    return slide_of(prediction, path)
+    return slide_of(case, path)
 
 
 def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
@@ -211,8 +245,8 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
 
     def done(opened: Opened) -> None:
         if session.prediction is prediction:  # another may have been opened meanwhile
-            opened.prediction.view = session.view_record()
-            show_prediction(viewer, opened.prediction, opened.slide)
+            opened.case.view = session.view_record()
+            show_case(viewer, opened.case, opened.slide)
         elif opened.slide is not None:
             opened.slide.close()
 
@@ -221,85 +255,3 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
         slide = session.slide.path if session.slide is not None else None  # else that of the prediction, if it opens
         job = open_prediction(prediction.path, slide, found)
         run_in_window(viewer, job, done, f"Opening {prediction.name}")
-
-
-def open_synthetic_sample() -> list[Any]:
-    """Predict the synthetic section and show it: the sample that needs no network. Its slide is seen at once."""
-    import napari
-
-    from napari_cmrcnet.viewer.reader import read_slide
-    from napari_cmrcnet.viewer.sample_data import synthetic_paths
-
-    viewer = napari.current_viewer()
-    if viewer is None:
-        raise UserError("The sample needs a napari window; start napari and choose File > Open Sample.")
-    run_in_window(
-        viewer, _sample(), lambda made: show_prediction(viewer, made[1], made[0].slide), "Predicting the sample"
-    )
-    return read_slide(str(synthetic_paths().slide))
-
-
-def _sample() -> "Job[tuple[Section, Prediction]]":
-    """Predict the sample; torch is imported when the job runs, beside the window."""
-    yield Progress("Loading the sample", 0, 0)
-    import_torch()
-    from napari_cmrcnet.evaluation.demo import predict_sample
-
-    return (yield from predict_sample())
-
-
-def open_breast_cancer() -> list[Any]:
-    """Open 10x Genomics' Visium section of a human breast cancer."""
-    return _open_public("Visium human breast cancer")
-
-
-def open_lymph_node() -> list[Any]:
-    """Open 10x Genomics' Visium section of a human lymph node."""
-    return _open_public("Visium human lymph node")
-
-
-def open_cmu_small_region() -> list[Any]:
-    """Open a small slide of OpenSlide's test data."""
-    return _open_public("CMU-1 small region")
-
-
-def _open_public(title: str) -> list[Any]:
-    """Say how large a public section is, download it if the user agrees, and put it into the Predict panel."""
-    import napari
-
-    from napari_cmrcnet.viewer.sample_data import is_kept, public_section_job, question_job
-
-    viewer = napari.current_viewer()
-    if viewer is None:
-        raise UserError("Samples need a napari window; start napari and choose File > Open Sample.")
-
-    def downloaded(paths: "PublicPaths") -> None:
-        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
-        panel.choose(paths.slide, paths.spots)
-        viewer.open(str(paths.slide), plugin=PLUGIN)
-
-    def asked(question: str) -> None:
-        if dialogs.ask_to_download(None, question):
-            run_in_window(viewer, public_section_job(title), downloaded, f"Downloading {title}")
-
-    if is_kept(title):
-        run_in_window(viewer, public_section_job(title), downloaded, f"Opening {title}")
-    else:
-        run_in_window(viewer, question_job(title), asked, title)
-    return _nothing_yet(viewer, title)
-
-
-def _nothing_yet(viewer: Any, name: str) -> list[Any]:
-    """Return an empty layer, to be removed once it was added: napari takes a sample without layers for an error."""
-
-    def remove() -> None:
-        if name in viewer.layers:
-            viewer.layers.remove(name)
-
-    def added(event: Any) -> None:
-        if event.value.name == name:
-            viewer.layers.events.inserted.disconnect(added)
-            QTimer.singleShot(0, remove)
-
-    viewer.layers.events.inserted.connect(added)
-    return [([], {"name": name, "visible": False}, "points")]

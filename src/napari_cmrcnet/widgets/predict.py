@@ -36,7 +36,7 @@ from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow, SectionChoice
 from napari_cmrcnet.widgets.get_model import GetModelDialog
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.open_files import show_prediction
+from napari_cmrcnet.widgets.open_files import show_case
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.scrolling import scrolled
 
@@ -82,7 +82,9 @@ class PredictPanel(QWidget):
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
         self._recall()
+        self._on_case()
         self._show_state()
+        self.session.case_changed.connect(self._on_case)
         napari_viewer.layers.events.inserted.connect(self._on_layers)
         napari_viewer.layers.selection.events.active.connect(self._on_layers)
         self._on_layers()
@@ -135,7 +137,7 @@ class PredictPanel(QWidget):
         self._predicting = True
         started = self.jobs.start(
             _prediction(inspection, device),
-            lambda prediction: show_prediction(viewer, prediction, slide),
+            lambda prediction: show_case(viewer, prediction, slide),
             "Predicting",
             keep=True,
             ended=self._on_ended,
@@ -266,6 +268,17 @@ class PredictPanel(QWidget):
         self.from_grid.setChecked(grid)
         for row in (self.slide, self.spots, self.checkpoint):
             row.recall()
+
+    def _on_case(self) -> None:
+        """Choose slide and spots of a section that was opened to be looked at, and none of another's."""
+        case = self.session.case if isalive(self) else None
+        if case is not None and case.prediction is None:
+            about = case.provenance
+            self.slide.set_path(about.slide or None)
+            self.choose_spots(Path(about.spots))
+            if about.library:
+                self.library.offer((about.library,))
+                self.library.box.setCurrentText(about.library)
 
     def _on_slide(self) -> None:
         """Forget what was typed of another slide: its patient and the size of its pixels are not this one's."""

@@ -1,0 +1,79 @@
+"""The slide that lies beside spots: in the usual places, by the usual names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, ends_in
+from napari_cmrcnet.sections.formats.origin import mapping
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+NEAR = (".", "images", "slides", "wsis", "../images", "../slides", "../wsis")
+"""Folders, as seen from a file of spots, where its slide may lie; ``wsis`` is HEST's."""
+PARTS = ("outs", "spatial", "filtered_feature_bc_matrix", "raw_feature_bc_matrix", "binned_outputs")
+"""Folders of an output whose names say nothing of the section."""
+
+
+def section_name(path: Path) -> str:
+    """Return what a section is called by the path of its spots: the file's name, or the folder's that is its own."""
+    whole = path.absolute()
+    if whole.is_file() and ends_in(whole.name, (".h5ad",)):
+        return whole.stem
+    folders = [whole, *whole.parents] if whole.is_dir() else list(whole.parents)
+    own = (folder.name for folder in folders if folder.name not in PARTS and not folder.name.startswith("square_"))
+    return next(own, "") or whole.stem
+
+
+def slides_beside(path: Path, spots: "AnnData") -> Iterator[Path]:
+    """Yield what may be the slide of spots, the surest first. Whether the spots lie on it is for the caller to see.
+
+    That is the image that the spots' own file names (scanpy's ``source_image_path``), then a slide of the same name,
+    then a slide that is the only one in the folder, where no other spots are.
+
+    Parameters
+    ----------
+    path : Path
+        The spots.
+    spots : AnnData
+        As `open_spots` gives them.
+    """
+    seen: set[Path] = set()
+    for found in _candidates(path.absolute(), spots):
+        if found not in seen:
+            seen.add(found)
+            yield found
+
+
+def _candidates(path: Path, spots: "AnnData") -> Iterator[Path]:
+    for library in spots.uns["spatial"].values():
+        named = mapping(library.get("metadata")).get("source_image_path")
+        if isinstance(named, str) and (image := path.parent / named).is_file():
+            yield image
+    name = section_name(path).casefold()
+    home = path if path.is_dir() else path.parent
+    while home.name in PARTS or home.name.startswith("square_"):
+        home = home.parent
+    places = [home / near for near in NEAR]
+    for place in (*places, home.parent, home / "outs"):
+        yield from (file for file in _slides_in(place) if _stem(file) == name)
+    of_output = path.is_dir() or not ends_in(path.name, (".h5ad",))
+    for place in (home, home / "outs") if of_output else (home,):
+        slides = _slides_in(place)
+        if len(slides) == 1 and (of_output or len(_spots_in(place)) == 1):
+            yield slides[0]
+
+
+def _slides_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.resolve().iterdir() if ends_in(file.name, SLIDES) and file.is_file())
+
+
+def _spots_in(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if ends_in(file.name, SPOTS)]
+
+
+def _stem(file: Path) -> str:
+    return file.stem.removesuffix(".ome").casefold()

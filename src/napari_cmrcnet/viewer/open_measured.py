@@ -1,0 +1,65 @@
+"""A measured section, opened to be looked at: its spots, and the slide that lies beside them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.viewer.reopen import Opened, make_ready
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_cmrcnet.slides.slide import Slide
+
+
+def open_measured(path: Path, library: str = "") -> Job[Opened]:
+    """Open spots that were measured, with their slide where it lies beside them.
+
+    Parameters
+    ----------
+    path : Path
+        What `open_spots` reads.
+    library : str
+        Which section of a file that holds several.
+
+    Raises
+    ------
+    UserError
+        If the spots cannot be read. A slide that is not found, or cannot be opened, is no error.
+    """
+    yield Progress(f"Reading {path.name}", 0, 0)
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.sections.beside import section_name
+    from napari_cmrcnet.sections.spots import open_spots
+
+    spots = open_spots(path, library=library)
+    yield Progress("Looking for the slide", 0, 0)
+    slide, missing = _slide_beside(path, spots)
+    case = Case.of(spots, section_name(path) if slide is None else slide.path.stem.removesuffix(".ome"), slide)
+    yield Progress("Reading the genes", 0, 0)
+    make_ready(case)
+    return Opened(case, slide, missing)
+
+
+def _slide_beside(path: Path, spots: "AnnData") -> "tuple[Slide | None, str]":
+    """Open the slide beside spots; return it, or why there is none."""
+    from napari_cmrcnet.sections.beside import slides_beside
+    from napari_cmrcnet.sections.section import fit_to_slide
+    from napari_cmrcnet.slides.slide import open_slide
+
+    reasons = []
+    for found in slides_beside(path, spots):
+        try:
+            slide = open_slide(found)
+        except UserError as reason:
+            reasons.append(str(reason))
+            continue
+        try:
+            fit_to_slide(spots, slide)
+        except UserError as reason:
+            slide.close()
+            reasons.append(str(reason))
+        else:
+            return slide, ""
+    return None, reasons[0] if reasons else f"No slide was found beside {path}."

@@ -1,0 +1,98 @@
+"""File > Open Sample: the synthetic section that comes with the software, and public sections."""
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.viewer.runtime import import_torch
+from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.open_files import PLUGIN, show_case
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.common.progress import Job
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.public_data import PublicPaths
+    from napari_cmrcnet.sections.section import Section
+
+
+def open_synthetic_sample() -> list[Any]:
+    """Predict the synthetic section and show it: the sample that needs no network. Its slide is seen at once."""
+    import napari
+
+    from napari_cmrcnet.viewer.reader import read_slide
+    from napari_cmrcnet.viewer.sample_data import synthetic_paths
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise UserError("The sample needs a napari window; start napari and choose File > Open Sample.")
+    run_in_window(viewer, _sample(), lambda made: show_case(viewer, made[1], made[0].slide), "Predicting the sample")
+    return read_slide(str(synthetic_paths().slide))
+
+
+def _sample() -> "Job[tuple[Section, Prediction]]":
+    """Predict the sample; torch is imported when the job runs, beside the window."""
+    yield Progress("Loading the sample", 0, 0)
+    import_torch()
+    from napari_cmrcnet.evaluation.demo import predict_sample
+
+    return (yield from predict_sample())
+
+
+def open_breast_cancer() -> list[Any]:
+    """Open 10x Genomics' Visium section of a human breast cancer."""
+    return _open_public("Visium human breast cancer")
+
+
+def open_lymph_node() -> list[Any]:
+    """Open 10x Genomics' Visium section of a human lymph node."""
+    return _open_public("Visium human lymph node")
+
+
+def open_cmu_small_region() -> list[Any]:
+    """Open a small slide of OpenSlide's test data."""
+    return _open_public("CMU-1 small region")
+
+
+def _open_public(title: str) -> list[Any]:
+    """Say how large a public section is, download it if the user agrees, and put it into the Predict panel."""
+    import napari
+
+    from napari_cmrcnet.viewer.sample_data import is_kept, public_section_job, question_job
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise UserError("Samples need a napari window; start napari and choose File > Open Sample.")
+
+    def downloaded(paths: "PublicPaths") -> None:
+        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
+        panel.choose(paths.slide, paths.spots)
+        viewer.open(str(paths.slide), plugin=PLUGIN)
+
+    def asked(question: str) -> None:
+        if dialogs.ask_to_download(None, question):
+            run_in_window(viewer, public_section_job(title), downloaded, f"Downloading {title}")
+
+    if is_kept(title):
+        run_in_window(viewer, public_section_job(title), downloaded, f"Opening {title}")
+    else:
+        run_in_window(viewer, question_job(title), asked, title)
+    return _nothing_yet(viewer, title)
+
+
+def _nothing_yet(viewer: Any, name: str) -> list[Any]:
+    """Return an empty layer, to be removed once it was added: napari takes a sample without layers for an error."""
+
+    def remove() -> None:
+        if name in viewer.layers:
+            viewer.layers.remove(name)
+
+    def added(event: Any) -> None:
+        if event.value.name == name:
+            viewer.layers.events.inserted.disconnect(added)
+            QTimer.singleShot(0, remove)
+
+    viewer.layers.events.inserted.connect(added)
+    return [([], {"name": name, "visible": False}, "points")]
