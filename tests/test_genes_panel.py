@@ -464,8 +464,16 @@ def test_without_measurements_their_columns_are_gone(panel: GenesPanel, predicti
         assert panel.table.isColumnHidden(column)
     assert "no measurements" in panel.note.text()
     assert panel.filter.findText("Measured genes") < 0
-    means = [prediction.gene(gene).mean() for gene in listed(panel)]
-    assert (np.diff(means) <= 1e-6).all()  # the most expressed first
+    markers = panel.model.genes.set_members("markers")  # type: ignore[union-attr]
+    is_marker = [bool(markers[prediction.names.column(gene)]) for gene in listed(panel)]
+    assert 0 < sum(is_marker) < len(is_marker)
+    assert is_marker == sorted(is_marker, reverse=True)  # the markers first, and of either the most expressed
+    means = np.array([prediction.gene(gene).mean() for gene in listed(panel)])
+    for part in (means[: sum(is_marker)], means[sum(is_marker) :]):
+        assert (np.diff(part) <= 1e-6).all()
+    panel.model.genes.sort_by("predicted", descending=True)  # type: ignore[union-attr]
+    panel._arrange()
+    assert (np.diff([prediction.gene(gene).mean() for gene in listed(panel)]) <= 1e-6).all()
 
 
 def test_without_its_checkpoint_only_the_stored_genes_are_listed(

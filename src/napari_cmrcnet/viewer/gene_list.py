@@ -134,6 +134,7 @@ class GeneList:
         self.rows = np.arange(n)
         self.aliases: Mapping[int, str] = {}
         self.sort = ("measured" if self.any_measured else "expected" if self.expects else "predicted", True)
+        self._sorted_by_user = False
         self._sorted: npt.NDArray[np.intp] | None = None
         if scores is not None:
             self.set_scores(scores)
@@ -256,15 +257,18 @@ class GeneList:
         self.rows = rows
 
     def sort_by(self, key: str, descending: bool) -> None:
-        """Choose the order of the list: by one of `SORTS`; call `arrange` after it. What is not known comes last."""
-        self.sort, self._sorted = (key, descending), None
+        """Choose the order of the list: by one of `SORTS`; call `arrange` after it. What is not known comes last.
+
+        Before an order is chosen, the markers come first.
+        """
+        self.sort, self._sorted, self._sorted_by_user = (key, descending), None, True
 
     def _in_order(self) -> npt.NDArray[np.intp]:
         if self._sorted is None or self.sort[0] == "ticked":
             key, descending = self.sort
             values = self._values(key)
             rows = np.argsort(-values if descending else values, kind="stable")  # NaN last in both ways
-            if key == "expected" and not self.any_measured:  # what a user of an unmeasured slide looks for comes first
+            if not self._sorted_by_user:  # what most users look for comes first
                 rows = rows[np.argsort(~self._sets["markers"][rows], kind="stable")]
             self._sorted = rows
         return self._sorted

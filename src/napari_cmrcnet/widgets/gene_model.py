@@ -51,7 +51,7 @@ _TIPS = (
     "Tick genes (space bar) to make a gene panel of them.",
     "Gene symbol. If you searched for an alias, it follows the symbol.",
     f"Expected PCC: how well the gene was predicted on training sections that were left out. ● from {GOOD:g}: good. "
-    f"◐ weak. ○ below {WEAK:g}: not predictable. Without measurements, the markers come first.",
+    f"◐ weak. ○ below {WEAK:g}: not predictable.",
     "Pearson correlation of predicted with measured expression over the spots that have enough counts.",
     "95 % interval of the correlation, from 1,000 bootstrap samples of blocks of neighbouring spots. It is "
     "about the spots of this section, not about other sections or patients.",
@@ -63,7 +63,8 @@ _TIPS = (
     "Mean measured expression over all spots, log-normalised.",
     "Mean predicted expression over all spots, log-normalised.",
     "HEG (E): one of the 50 most expressed genes. HVG (V): one of the 50 most variable. Marker (M): in the "
-    "checkpoint's gene panel. P: in the gene panel chosen below. A narrow column shows the letters only.",
+    "checkpoint's gene panel. P: in the gene panel chosen below. A narrow column shows the letters only. Markers "
+    "come first until you sort the list.",
 )
 _REASONS = {
     "not measured": "It was not measured in this section.",
