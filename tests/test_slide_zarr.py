@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,40 @@ def test_a_level_with_many_more_channels_is_damage(tmp_path: Path) -> None:
     path.write_text(json.dumps(about | {"shape": [65535, *about["shape"][1:]]}))
     with pytest.raises(UserError, match="its levels have different channels"):
         open_slide(folder)
+
+
+def cut_short(chunk: Path) -> None:
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+
+
+def replace(chunk: Path) -> None:
+    shutil.copy(chunk, chunk.with_name("new"))
+    chunk.with_name("new").replace(chunk)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("change", [cut_short, replace, Path.unlink])
+def test_a_chunk_that_changes_while_the_slide_is_read_is_noticed(
+    tmp_path: Path, change: Callable[[Path], None], version: int
+) -> None:
+    folder = write(tmp_path / "a.zarr", picture(), "cyx", version)
+    place, sign = (folder / "0" / "c", "/") if version == 3 else (folder / "0", ".")
+    (place / sign.join("033")).unlink()  # never written, as many leave out what is all of one colour
+    with open_slide(folder) as slide:
+        slide.read_region(0, 0, 400, 400)
+        slide.check_unchanged()
+        change(place / sign.join("011"))
+        with pytest.raises(UserError, match=r"a\.zarr (was changed while|cannot be read any more)"):
+            slide.check_unchanged()
+
+
+def test_a_chunk_that_goes_before_it_is_read_is_noticed(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a.zarr", picture(), "cyx")
+    with open_slide(folder) as slide:
+        (folder / "0" / "c" / "1" / "2" / "2").unlink()
+        slide.read_region(0, 0, 400, 400)
+        with pytest.raises(UserError, match=r"a\.zarr was changed while it was in use"):
+            slide.check_unchanged()
 
 
 def test_it_may_be_dropped_on_the_window(tmp_path: Path) -> None:

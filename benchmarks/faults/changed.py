@@ -53,22 +53,35 @@ def _png(path: Path, image: np.ndarray) -> None:
     path.write_bytes(imagecodecs.png_encode(image))
 
 
-KINDS = {"tiled TIFF": _tiff, "plain TIFF": _plain, "DICOM (OpenSlide)": _dicom, "JPEG": _jpeg, "PNG": _png}
+def _zarr(path: Path, image: np.ndarray) -> None:
+    import zarr
+
+    group = zarr.open_group(path, mode="w")
+    for level in range(2):
+        group.create_array(str(level), data=np.ascontiguousarray(image[:: 2**level, :: 2**level]), chunks=(64, 64, 3))
+    about = {"axes": [{"name": name} for name in "yxc"], "datasets": [{"path": "0"}, {"path": "1"}]}
+    group.attrs.update({"ome": {"multiscales": [about]}})
 
 
-def _file(path: Path, rng: random.Random) -> Path:
-    return rng.choice(sorted(path.iterdir())) if path.is_dir() else path
+KINDS = {
+    "tiled TIFF": _tiff, "plain TIFF": _plain, "DICOM (OpenSlide)": _dicom, "OME-Zarr": _zarr, "JPEG": _jpeg,
+    "PNG": _png,
+}  # fmt: skip
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _cut_short(slide: Path, _: Path, rng: random.Random) -> None:
-    file = _file(slide, rng)
+    file = rng.choice(_files(slide))
     os.truncate(file, int(file.stat().st_size * rng.random()))
 
 
 def _overwrite(slide: Path, other: Path, _: random.Random) -> None:
-    for file in sorted(slide.iterdir()) if slide.is_dir() else [slide]:
+    for file in _files(slide):
         with open(file, "r+b") as stream:
-            stream.write((other / file.name if slide.is_dir() else other).read_bytes())
+            stream.write((other / file.relative_to(slide)).read_bytes())
             stream.truncate()
 
 
@@ -83,7 +96,7 @@ def _replace(slide: Path, other: Path, _: random.Random) -> None:
 
 
 def _remove(slide: Path, _: Path, rng: random.Random) -> None:
-    _file(slide, rng).unlink()
+    rng.choice(_files(slide)).unlink()
 
 
 CHANGES: dict[str, Change] = {

@@ -8,7 +8,7 @@ what is asked for.
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.slides.checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.orientation import exif_orientation
-from napari_cmrcnet.slides.source import Level, Pixels, PixelTag, Source, level_downsample
+from napari_cmrcnet.slides.source import Facts, Level, Pixels, PixelTag, Source, level_downsample
 from napari_cmrcnet.slides.tiff_source import TiffSource
 from napari_cmrcnet.slides.tile_reader import TileReader
 
@@ -154,6 +154,11 @@ class StackedSource(Source):
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3)."""
         return self._sources[level].read_tile(0, row, column)
+
+    @property
+    def files_read(self) -> Mapping[Path, Facts]:
+        """What was read of the slide as the user gave it."""
+        return self._first.files_read
 
     def icc_profile(self) -> bytes:
         """Return the profile of the slide as the user gave it."""

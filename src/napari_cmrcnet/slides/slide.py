@@ -16,7 +16,7 @@ from napari_cmrcnet.slides import orientation
 from napari_cmrcnet.slides.choose_reader import open_source
 from napari_cmrcnet.slides.flat_source import with_overview
 from napari_cmrcnet.slides.resample import Resampler, axis_parts
-from napari_cmrcnet.slides.source import Bounds, Level, Pixels, Source, TileError, slide_files
+from napari_cmrcnet.slides.source import Bounds, Facts, Level, Pixels, Source, TileError, facts_of, slide_files
 from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, TileReader
 
 __all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
@@ -59,7 +59,7 @@ class Slide:
         Height and width of the tiles of each level.
     """
 
-    def __init__(self, path: Path, source: Source, files: Mapping[Path, tuple[int, int]]) -> None:
+    def __init__(self, path: Path, source: Source, files: Mapping[Path, Facts]) -> None:
         self.path, self._files = path, files
         self.levels = source.levels
         self.tile_sizes = source.tile_sizes
@@ -150,7 +150,8 @@ class Slide:
             With the slide's path.
         """
         try:
-            if self._files == _facts(self._files):
+            files = {**self._files, **self._source.files_read}
+            if files == _facts(files):
                 return
         except OSError as error:
             raise UserError(
@@ -218,7 +219,5 @@ def _files_of(path: Path) -> Iterable[Path]:
     return filter(Path.is_file, path.iterdir()) if path.is_dir() else slide_files(path)
 
 
-def _facts(files: Iterable[Path]) -> dict[Path, tuple[int, int]]:
-    """Return size and time of the last change of each file."""
-    facts = {file: file.stat() for file in files}
-    return {file: (about.st_size, about.st_mtime_ns) for file, about in facts.items()}
+def _facts(files: Iterable[Path]) -> dict[Path, Facts]:
+    return {file: facts_of(file) for file in files}

@@ -1,6 +1,6 @@
 """What every kind of slide file gives: levels of tiles, and what the file says of itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -13,6 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.orientation import STORED
 
 Pixels = NDArray[np.uint8]
+Facts = tuple[int, int]  # bytes, and ns of the last change
 
 PLAUSIBLE_MPP = (0.1, 2.0)
 
@@ -124,6 +125,11 @@ class Source(Protocol):
     orientation: int = STORED  # how it asks to be shown
     notes: tuple[str, ...] = ()  # what the user should know of how it is read, a sentence each
 
+    @property
+    def files_read(self) -> Mapping[Path, Facts]:
+        """Files that were read since it was opened, beside `slide_files`, as they were before."""
+        return {}
+
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one tile, uint8 (height, width, 3); TileError if it cannot be."""
         ...
@@ -156,6 +162,12 @@ def slide_files(path: Path) -> Iterable[Path]:
     if path.suffix.lower() == ".dcm":
         return path.parent.glob("*.dcm")
     return [path]
+
+
+def facts_of(file: Path) -> Facts:
+    """Return what would be another if a file or folder were changed."""
+    about = file.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 def level_downsample(full: tuple[int, int], size: tuple[int, int]) -> float:

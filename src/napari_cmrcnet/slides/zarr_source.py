@@ -1,6 +1,8 @@
 """OME-Zarr pictures (https://ngff.openmicroscopy.org, 0.4 and 0.5), read by chunks through the zarr that is there."""
 
 import json
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from napari_cmrcnet.slides.planes import (
     check_names,
     focal_plane,
 )
-from napari_cmrcnet.slides.source import Level, Pixels, Source, TileError, judge_mpp, level_downsample
+from napari_cmrcnet.slides.source import Facts, Level, Pixels, Source, TileError, facts_of, judge_mpp, level_downsample
 
 BLOCK = 256  # smallest side that is read at once, in whole chunks
 LARGEST_TEXT = 2**22  # bytes of attributes
@@ -66,18 +68,16 @@ class ZarrSource(Source):
     format = "OME-Zarr"
 
     def __init__(self, path: Path) -> None:
-        try:
-            import zarr
-        except ImportError as error:
-            raise UserError(f"{path} needs one more package to be read: pip install zarr") from error
-        self._path = path
+        self._path, self._read = path, dict[Path, Facts]()
         attributes = _attributes(path)
         folder = path if "multiscales" in attributes else path / "0"
         attributes = attributes if folder == path else _attributes(folder)
         try:
             picture = attributes["multiscales"][0]
-            group = zarr.open_group(str(folder), mode="r")
+            group = _open_noting(folder, self._read)
             self._arrays: list[Any] = [group[each["path"]] for each in picture["datasets"]]
+            for each in picture["datasets"]:  # a chunk that is removed would be taken for one that was never written
+                self._read |= {Path(place): facts_of(Path(place)) for place, _, _ in os.walk(folder / each["path"])}
             self._axes = [axis["name"] if isinstance(axis, dict) else str(axis) for axis in picture["axes"]]
             self._take(picture, attributes)
         except (UnsupportedError, UserError) as error:
@@ -125,8 +125,31 @@ class ZarrSource(Source):
         pixels = pixels.transpose([[axis for axis in self._axes if axis in "cyx"].index(axis) for axis in "yxc"])
         return np.ascontiguousarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
 
+    @property
+    def files_read(self) -> Mapping[Path, Facts]:
+        """The chunks that were read, and the folders that chunks are in."""
+        return self._read.copy()  # other threads may read
+
     def close(self) -> None:
         """Do nothing: no file stays open."""
+
+
+def _open_noting(folder: Path, read: dict[Path, Facts]) -> Any:
+    """Open a group; of each file it is noted what it was before it was read first."""
+    try:
+        import zarr
+        from zarr.storage import LocalStore
+    except ImportError as error:
+        raise UserError(f"{folder} needs one more package to be read: pip install 'zarr>=3'") from error
+
+    class Noting(LocalStore):
+        async def get(self, key: str, *given: Any, **more: Any) -> Any:
+            if (file := self.root / key) not in read:
+                with suppress(OSError):  # most often it is not there: a chunk that was never written
+                    read[file] = facts_of(file)
+            return await super().get(key, *given, **more)
+
+    return zarr.open_group(Noting(folder, read_only=True), mode="r")
 
 
 def _side(chunk: int) -> int:
