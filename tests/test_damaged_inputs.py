@@ -3,9 +3,13 @@
 import json
 import struct
 import sys
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +20,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.hdf5_texts import HEAP, check_texts, longest_text
+from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.geojson import read_geojson
 from napari_cmrcnet.sections.sheet import read_sheet
 from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.sections.totals import totals_of
@@ -219,16 +225,63 @@ def test_indices_of_other_kinds_than_scipys_are_read(tmp_path: Path, indices: ty
     np.testing.assert_array_equal(totals_of(open_spots(path)), counts.toarray().sum(axis=1))
 
 
+def categories_of_pairs(path: Path, column: str) -> None:
+    """Change the categories of a column as a damaged file has them: pandas makes no texts of them."""
+    with h5py.File(path, "r+") as file:
+        about = dict(file[f"{column}/categories"].attrs)
+        number = len(file[f"{column}/categories"])
+        del file[f"{column}/categories"]
+        pairs = [[str(i), ""] for i in range(number)]
+        file[column].create_dataset("categories", data=pairs, dtype=h5py.string_dtype()).attrs.update(about)
+
+
 def test_a_category_of_pairs_tells_no_sections_apart(tmp_path: Path) -> None:
-    """As of a damaged column: pandas makes no texts of it."""
     obs = pd.DataFrame({"batch": pd.Categorical(["x"] * 4)}, index=list("abcd"))
     xy = np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])
     path = tmp_path / "s.h5ad"
     AnnData(sparse.csr_matrix(np.ones((4, 3), np.float32)), obs=obs, obsm={"spatial": xy}).write(path)
-    with h5py.File(path, "r+") as file:
-        kinds = file["obs/batch/categories"]
-        about = dict(kinds.attrs)
-        del file["obs/batch/categories"]
-        pairs = file["obs/batch"].create_dataset("categories", data=[["", ""]], dtype=h5py.string_dtype())
-        pairs.attrs.update(about)
+    categories_of_pairs(path, "obs/batch")
     assert open_spots(path).n_obs == 4
+
+
+@pytest.mark.parametrize("column", ["section", "patient"])
+def test_a_bank_with_categories_of_pairs(tmp_path: Path, prediction_files: bases.Files, column: str) -> None:
+    path = written(tmp_path, {"bank.h5ad": prediction_files["m.cmrcnet/bank.h5ad"]}) / "bank.h5ad"
+    Bank.load(path)
+    categories_of_pairs(path, f"obs/{column}")
+    with suppress(UserError):
+        Bank.load(path)
+
+
+def test_the_thumbnail_of_a_very_wide_picture_takes_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.slides.flat_source.SHOWN_PIXELS", 2**40)  # as it is, without lower levels
+    picture = np.full((255, 65_376, 3), 200, np.uint8)
+    png = imagecodecs.png_encode(picture, level=1)
+    with open_slide(written(tmp_path, {"a.png": png}) / "a.png") as slide:
+        slide.read_region(0, 0, 9, 9)  # decodes it: 50 MB
+        assert peak(lambda: slide.thumbnail(512)) < 100e6  # 200 MB of pixels as floating-point numbers, made at once
+
+
+def test_outlines_that_cross_themselves_take_little_memory(tmp_path: Path) -> None:
+    corners = (np.random.default_rng(0).random((9000, 2)) * 1000).round(2).tolist()
+    outline = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "Feature", "geometry": outline, "properties": {}}))
+
+    def read() -> None:
+        with pytest.raises(UserError, match="crosses itself more often"):
+            read_geojson(path)
+
+    assert peak(read) < 100e6  # 40 million pairs of edges cross: 640 MB
+
+
+def peak(act: Callable[[], object]) -> float:
+    """Return how many bytes something takes at most."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
