@@ -24,6 +24,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.gene_model import Column
@@ -90,6 +91,11 @@ def bars() -> list[JobBar]:
     return [widget for widget in QApplication.allWidgets() if isinstance(widget, JobBar)]
 
 
+def slides(viewer: Any) -> list[Any]:
+    """Return the layers, without the preview of a grid, which comes when the Predict panel has looked at the slide."""
+    return [layer for layer in viewer.layers if layer.name != PREVIEW]
+
+
 def warnings() -> list[str]:
     """Return what they say is wrong."""
     return [bar.text for bar in bars() if bar.text.startswith("⚠")]
@@ -106,7 +112,23 @@ def test_a_slide_that_cannot_be_opened(
     assert "--" not in message
     assert not viewer.layers
     drop(good.slide)
-    assert [layer.name for layer in viewer.layers] == ["C"]
+    assert [layer.name for layer in slides(viewer)] == ["C"]
+
+
+def test_a_slide_is_chosen_in_the_predict_panel(
+    drop: Callable[[Path], None], viewer: Any, good: Input, tmp_path: Path
+) -> None:
+    """One click predicts it, where a model was chosen before; spots of another slide are not kept."""
+    drop(good.slide)
+    panel = viewer.window.dock_widgets["Predict (napari-cmrcnet)"]
+    assert panel.isVisible()
+    assert (panel.slide.path, panel.request().spots, panel.from_grid.isChecked()) == (good.slide, None, True)
+    panel.choose_spots(good.spots)
+    drop(good.slide)  # the same once more
+    assert panel.request().spots == good.spots
+    other = Path(shutil.copy(good.slide, tmp_path / "other.tif"))
+    drop(other)
+    assert (panel.slide.path, panel.request().spots) == (other, None)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +201,7 @@ def test_slides_are_dropped_and_napari_asks_once_for_each_ending(
         tiff.write(pixels[::2, ::2], resolution=(10_000, 10_000), subfiletype=1, **settings)
     for readers in (READERS, []):
         assert let_go(tmp_path / name) == readers
-        (layer,) = viewer.layers
+        (layer,) = slides(viewer)
         assert layer.multiscale
         assert [level.shape for level in layer.data] == [(600, 800, 3), (300, 400, 3)]
         assert layer.scale.tolist() == [0.5, 0.5]
@@ -194,7 +216,7 @@ def test_a_folder_of_dicom_files_is_dropped_whatever_its_first_file_is(
     shutil.copytree(real_data / "slides" / "CMU-1-Small-Region-dicom", folder)
     (folder / "0_checksum.json").write_text("{}")
     assert let_go(folder) == READERS
-    (layer,) = viewer.layers
+    (layer,) = slides(viewer)
     assert layer.multiscale
     assert layer.scale.tolist() == pytest.approx([0.499, 0.499])
 

@@ -1,6 +1,7 @@
 """What is dropped on the window or opened from its menu: measured sections and saved predictions, with their slides."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from qtpy.QtCore import QTimer
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, SECTIONS, ends_in
+from napari_cmrcnet.viewer import reader
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
@@ -66,6 +68,30 @@ def get_section_reader(path: str | list[str]) -> Read | None:
         return read_case
 
 
+def get_slide_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
+    """Return a reader for a slide, None for anything else. What one does with a slide is offered beside it."""
+    read = reader.get_slide_reader(path)
+    return None if read is None else partial(_read_slide, read)
+
+
+def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
+    """Open a slide, and choose it in the Predict panel."""
+    import napari
+
+    layers, viewer = read(path), napari.current_viewer()
+    if layers != NO_LAYERS and viewer is not None and getattr(viewer, "window", None) is not None:
+        open_predict(viewer).choose_slide(Path(path))
+    return layers
+
+
+def open_predict(viewer: Any) -> Any:
+    """Return the Predict panel, opened and in front."""
+    dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict", tabify=True)
+    dock.show()  # it may be closed, or behind others
+    dock.raise_()
+    return panel
+
+
 def get_region_reader(path: str | list[str]) -> Read | None:
     """Return `read_regions` for a GeoJSON file, None for any other."""
     return read_regions if ends_in(_one(path), REGIONS) else None
@@ -107,10 +133,7 @@ def open_in(viewer: Any, path: Path, library: str = "") -> None:
         elif opened.case.genes:
             _opened(viewer, opened)
         else:
-            dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
-            dock.show()  # it may be closed, or behind others
-            dock.raise_()
-            panel.choose_spots(path)
+            open_predict(viewer).choose_spots(path)
 
     run_in_window(viewer, _opening(path, library), done, f"Opening {path.name}")
 

@@ -9,7 +9,7 @@ from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import run_in_window
-from napari_cmrcnet.widgets.open_files import PLUGIN, show_case
+from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_case
 
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Job
@@ -67,9 +67,8 @@ def _open_public(title: str) -> list[Any]:
         raise UserError("Samples need a napari window; start napari and choose File > Open Sample.")
 
     def downloaded(paths: "PublicPaths") -> None:
-        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
-        panel.choose(paths.slide, paths.spots)
         viewer.open(str(paths.slide), plugin=PLUGIN)
+        open_predict(viewer).choose(paths.slide, paths.spots)
 
     def asked(question: str) -> None:
         if dialogs.ask_to_download(None, question):

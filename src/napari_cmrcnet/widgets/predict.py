@@ -112,6 +112,13 @@ class PredictPanel(QWidget):
         else:
             self.choose_spots(spots)
 
+    def choose_slide(self, path: Path) -> None:
+        """Choose a slide, on a grid where no spots were chosen for it."""
+        spots_of_another = self.slide.path not in (None, path)
+        self.slide.set_path(path)
+        if spots_of_another or self.spots.path is None:
+            self.from_grid.setChecked(True)
+
     def choose_spots(self, path: Path) -> None:
         """Choose spots; the slide stays."""
         self.from_file.setChecked(True)
