@@ -18,6 +18,7 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from napari_cmrcnet.benchmark.dataset import Dataset, from_sheet
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes
@@ -30,14 +31,14 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
-from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.panels import load_panel
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training import fit_frozen
+from napari_cmrcnet.training import frozen_choice
 from napari_cmrcnet.training.data import left_out_parts
+from napari_cmrcnet.training.reduced_rank import Spots, measured_components
 
-Features = Mapping[str, NDArray[np.float64]]
+Features = Mapping[str, NDArray[np.float32]]
 SMALL_FIELD, LARGE_FIELD, AROUND = 0, 1, 2  # the blocks of `spot_features`
 TOP = 50
 
@@ -95,7 +96,7 @@ def _print(title: str, found: Sequence[Sequence[float]]) -> None:
 def _features(sections: Sequence[Section], encoder: str) -> Features:
     with tempfile.TemporaryDirectory() as folder:
         pretrained = _random(Path(folder)) if encoder == "random" else packaged(encoder)
-        return {one.name: finish(spot_features(one, pretrained)).astype(np.float64) for one in sections}
+        return {one.name: finish(spot_features(one, pretrained)) for one in sections}
 
 
 def _random(folder: Path) -> Pretrained:
@@ -109,21 +110,20 @@ def _random(folder: Path) -> Pretrained:
 def _fold(dataset: Dataset, fold: Fold, named: Mapping[str, Section], features: Features, way: Way) -> list[float]:
     training, (test,) = [named[name] for name in fold.training], fold.test
     columns = way.columns(features[test].shape[1] // len(EVERY))
-    known = fit_frozen._Training(
+    known = Spots(
         np.concatenate([features[section.name][:, columns] for section in training]),
-        np.concatenate([expression_of(section.spots, fold.genes).toarray() for section in training]).astype(float),
-        np.repeat(np.arange(len(training)), [len(section.spots) for section in training]),
+        sparse.vstack([expression_of(section.spots, fold.genes) for section in training], format="csr"),
     )
-    head = fit_frozen._image_head if way.scaled else lambda fitted, _: fitted.into
-    with mock.patch.object(fit_frozen, "_image_head", head):
-        settings, *_ = finish(fit_frozen._chosen(known, left_out_parts(training), 0))
-    fitted = known.fitted(settings, 0)
-    queries = (features[test][:, columns] - fitted.centre) @ head(fitted, known.expression)
-    bank = fitted.measured(known.expression)
-    k = min(settings.k, len(bank))
-    near, alike = nearest(queries.astype(np.float32), bank.astype(np.float32), k)
+    numbers = np.repeat(np.arange(len(training)), [len(section.spots) for section in training])
+    head = frozen_choice.image_head if way.scaled else lambda fitted, _: fitted.into
+    with mock.patch.object(frozen_choice, "image_head", head):
+        settings = finish(frozen_choice.choose(known, numbers, left_out_parts(training))).settings
+        fitted = finish(known.solver()).fitted(settings.penalty, settings.rank)
+        (bank,) = finish(measured_components(known.expression, [fitted]))
+        space = frozen_choice.Space.of(fitted, features[test][:, columns], bank, np.arange(len(bank)))
+    near, alike = space.nearest(settings.rank, settings.k)
     weighted = Neighbourhoods.of(near, len(bank), neighbour_weights(alike, settings.temperature))
-    return _scores(dataset, fold, named[test], weighted.mean(known.expression))
+    return _scores(dataset, fold, named[test], weighted.mean(known.expression.toarray()))
 
 
 def _regression(dataset: Dataset, fold: Fold, named: Mapping[str, Section]) -> list[float]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from scipy import sparse
 
 from napari_cmrcnet.benchmark.method_list import choose
 from napari_cmrcnet.benchmark.method_names import METHODS
@@ -35,11 +36,12 @@ from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec, read_patches
-from napari_cmrcnet.training import fit_frozen as variant
+from napari_cmrcnet.training import frozen_choice as variant
+from napari_cmrcnet.training import reduced_rank
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import left_out_parts
 from napari_cmrcnet.training.fit import fit
-from napari_cmrcnet.training.reduced_rank import reduced_rank_ridge
+from napari_cmrcnet.training.reduced_rank import Spots, measured_components
 
 GENES = tuple(f"GENE{i}" for i in range(24))
 
@@ -241,10 +243,34 @@ def test_reduced_rank_ridge_is_its_equation(spots: int) -> None:
     a, b = x - x.mean(axis=0), y - y.mean(axis=0)
     coefficients = np.linalg.inv(a.T @ a + 0.5 * 20 * np.eye(20)) @ a.T @ b
     v = np.linalg.svd(a @ coefficients)[2]
-    fits = reduced_rank_ridge(x, y, 0.5, (1, 3, 99))
-    for fitted, rank in zip(fits, (1, 3, 15), strict=True):
+    full = finish(Spots(x, y).solver()).fitted(0.5, 99)
+    for rank in (1, 3, 15):
         expected = (new - x.mean(axis=0)) @ coefficients @ v[:rank].T @ v[:rank] + y.mean(axis=0)
-        np.testing.assert_allclose(fitted.predict(new), expected, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(full.of_rank(rank).predict(new), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("spots", [60, 24])
+def test_spots_left_out_of_a_regression_are_as_if_they_were_never_there(
+    spots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sums are subtracted, and expression is read as sparse blocks."""
+    monkeypatch.setattr(reduced_rank, "SPOTS_A_BLOCK", 7)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(spots, 20)) + 1, rng.poisson(0.5, size=(spots, 15)).astype(float)
+    left_out = np.arange(3, spots, 3)
+    others = np.setdiff1d(np.arange(spots), left_out)
+    alone = finish(Spots(x[others], y[others]).solver()).fitted(1.0, 4)
+    for expression in (y, sparse.csr_matrix(y)):
+        fitted = finish(Spots(x, expression).solver(left_out)).fitted(1.0, 4)
+        np.testing.assert_allclose(fitted.predict(x), alone.predict(x), rtol=1e-6)
+    (components,) = finish(measured_components(sparse.csr_matrix(y), [alone]))
+    np.testing.assert_allclose(components, (y - y[others].mean(axis=0)) @ alone.out.T, rtol=1e-9, atol=1e-9)
+
+
+def test_spots_that_all_look_alike_predict_the_mean() -> None:
+    y = np.random.default_rng(0).poisson(2, size=(5, 8)).astype(np.float32)
+    fitted = finish(Spots(np.ones((5, 20), np.float32), y).solver()).fitted(1.0, 8)
+    np.testing.assert_allclose(fitted.predict(np.zeros((2, 20), np.float32)), [y.mean(axis=0)] * 2, rtol=1e-6)
 
 
 def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best(
@@ -265,7 +291,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
         for rank in (1, 2, 8):
             found = []
             for held, other in (("A", "B"), ("B", "A")):
-                fitted = reduced_rank_ridge(described[other], expression[other], penalty, [rank])[0]
+                fitted = finish(Spots(described[other], expression[other]).solver()).fitted(penalty, rank)
                 guess = fitted.predict(described[held])
                 found += [np.corrcoef(guess[:, i], expression[held][:, i])[0, 1] for i in range(24)]
             scores[rank, penalty] = np.mean(found)
@@ -275,7 +301,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
     assert predictor.notes == (f"Frozen features: rank {rank}, penalty {penalty:g} a feature.",)
     predicted = finish(predictor.predict(sections[2]))
     both = (np.vstack([of["A"], of["B"]]) for of in (described, expression))
-    expected = reduced_rank_ridge(*both, penalty, [rank])[0].predict(described["C"])
+    expected = finish(Spots(*both).solver()).fitted(penalty, rank).predict(described["C"])
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
@@ -296,8 +322,8 @@ def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     x, new = np.vstack(described[:2]), described[2]
     genes = checkpoint.card.genes
     y = np.vstack([expression_of(one.spots, genes).toarray() for one in sections[:2]])
-    fitted = reduced_rank_ridge(x.astype(np.float64), y.astype(np.float64), 1.0, [8])[0]
-    bank = fitted.measured(y)
+    fitted = finish(Spots(x.astype(np.float64), y.astype(np.float64)).solver()).fitted(1.0, 8)
+    bank = (y - fitted.mean) @ fitted.out.T
     query = fitted.components(new) / bank.std(axis=0)
     cosine = query @ bank.T / np.linalg.norm(query, axis=1)[:, None] / np.linalg.norm(bank, axis=1)
     for spot in range(16):
@@ -312,15 +338,17 @@ def test_what_predicts_left_out_sections_best_is_chosen_and_says_which_spots_are
 ) -> None:
     asked: list[Any] = []
 
-    def scored(fitted: Any, held: Any, others: Any, rank: int, penalty: float) -> Any:
-        asked.append((len(held.features), len(others.features), rank, penalty))
-        best = (rank, penalty) == (16, 3.0)
-        return [(variant.Settings(rank, penalty, k, None), best + (k == 4), np.full(3, k, np.float32)) for k in (2, 4)]
+    def scored(space: Any, truth: Any, penalty: float) -> Any:
+        asked.append((len(space.queries), len(space.others), len(truth.measured), penalty))
+        for rank in variant.RANKS:
+            for k in (2, 4):
+                best = (rank, penalty) == (16, 3.0)
+                yield variant.Settings(rank, penalty, k, None), best + (k == 4), np.full(3, k, np.float32)
 
-    monkeypatch.setattr(variant, "_scored", scored)
+    monkeypatch.setattr(variant, "scored", scored)
     card = solved(sections, tmp_path).card
-    assert {(held, others) for held, others, *_ in asked} == {(16, 32)}  # each section once, by all others
-    assert len(asked) == 3 * len(variant.RANKS) * len(variant.PENALTIES)
+    assert {sizes[:3] for sizes in asked} == {(16, 32, 16)}  # each section once, by all others
+    assert len(asked) == 3 * len(variant.PENALTIES)
     assert (card.model.embedding_dim, card.query) == (16, Query(k=4))
     assert card.similarity_floor == 4.0
 
@@ -331,19 +359,21 @@ def test_settings_are_scored_on_the_top_genes_of_each_section_among_all(monkeypa
     monkeypatch.setattr(variant, "ASKED", ((7, 0.2), (5, None)))
     spots, genes = 60, 400
     x, y = rng.normal(size=(spots, 20)), rng.poisson(rng.gamma(0.3, size=genes), (spots, genes)).astype(np.float64)
-    y += rng.poisson(1, (spots, 1))
+    y += rng.poisson(1, (spots, 1)) + rng.random((spots, genes))  # without ties
     section = np.repeat([0, 1, 2], 20)
-    every = variant._Training(x, y, section)
-    held, others = every.of(np.arange(40)), every.of(np.arange(40, 60))
-    fitted = reduced_rank_ridge(others.features, others.expression, 1.0, [8])[0]
-    scored = variant._scored(fitted, held, others, 8, 1.0)
-    near, alike = variant._nearest(fitted, held, others, 7)
+    monkeypatch.setattr(variant, "RANKS", (8,))
+    part, others = np.arange(40), np.arange(40, 60)
+    fitted = finish(Spots(x[others], y[others]).solver()).fitted(1.0, 8)
+    space = variant.Space.of(fitted, x[part], (y - fitted.mean) @ fitted.out.T, others)
+    near, alike = space.nearest(8, 7)
+    assert near.min() >= 40
+    scored = variant.scored(space, variant.Truth.of(sparse.csr_matrix(y), section, part, part), 1.0)
     for (_, found, _), k, weight in zip(scored, (7, 5), (np.exp(alike / 0.2), np.ones((40, 5))), strict=True):
         share = weight / weight.sum(axis=1, keepdims=True)
-        predicted = np.einsum("nk,nkg->ng", share, others.expression[near[:, :k]])
+        predicted = np.einsum("nk,nkg->ng", share, y[near[:, :k]])
         expected = []
         for part in (slice(0, 20), slice(20, 40)):
-            truth = held.expression[part]
+            truth = y[part]
             pcc = [
                 0
                 if truth[:, g].std() < 1e-12 or predicted[part, g].std() < 1e-12
@@ -361,7 +391,7 @@ def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: 
     assert facts["expected PCC over"] == "2 training sections, each left out in turn; not over patients"
     assert facts["genes expected to be"].endswith(("good", "weak", "not predictable", "without a score"))
     assert facts["model"].startswith("linear heads on EfficientNet-Lite2, frozen, trained on ImageNet")
-    assert facts["epochs"] == "solved without epochs (seed 0)"
+    assert facts["epochs"] == "solved without epochs"
     assert facts["query"].startswith("112 and 224 µm around the spot")
     assert facts["thumbnails"].startswith("32 of 64 px")
     again = Checkpoint.load(tmp_path / "f.cmrcnet")
@@ -422,18 +452,34 @@ def test_how_a_section_left_out_is_predicted_is_not_chosen_on_itself(monkeypatch
     """The first part alone makes rank 8 the best of all; it is itself asked with the rank that the others prefer."""
     scores = {8: [0.9, 0.0, 0.2], 16: [0.0, 0.5, 0.4]}
 
-    def scored(_fitted: Any, held: Any, _others: Any, rank: int, penalty: float) -> Any:
-        return [(variant.Settings(rank, penalty), scores[rank][held.section[0]], np.ones(3, np.float32))]
+    def scored(space: Any, _truth: Any, penalty: float) -> Any:
+        left_out = next(number for number, part in enumerate(parts) if part[0] not in space.others)
+        for rank in variant.RANKS:
+            yield variant.Settings(rank, penalty), scores[rank][left_out], np.ones(3, np.float32)
 
-    monkeypatch.setattr(variant, "_scored", scored)
+    monkeypatch.setattr(variant, "scored", scored)
+    retrieved: list[int] = []
+    nearest = variant.Space.nearest
+    monkeypatch.setattr(
+        variant.Space, "nearest", lambda space, rank, k: (retrieved.append(rank), nearest(space, rank, k))[1]
+    )
     monkeypatch.setattr(variant, "RANKS", (8, 16))
     monkeypatch.setattr(variant, "PENALTIES", (1.0,))
     rng = np.random.default_rng(0)
-    training = variant._Training(rng.normal(size=(12, 5)), rng.normal(size=(12, 6)), np.repeat([0, 1, 2], 4))
+    spots = Spots(rng.normal(size=(12, 5)), sparse.csr_matrix(rng.normal(size=(12, 6))))
     parts = [np.arange(start, start + 4) for start in (0, 4, 8)]
-    settings, inside, _ = finish(variant._chosen(training, parts, 0))
-    assert settings.rank == 8  # 1.1 to 0.9
-    assert [of.rank for of in inside] == [16, 8, 8]
+    chosen = finish(variant.choose(spots, np.repeat([0, 1, 2], 4), parts))
+    assert chosen.settings.rank == 8  # 1.1 to 0.9
+    assert retrieved == [16, 8, 8]
+    for (rows, neighbourhoods), part in zip(chosen.left_out, parts, strict=True):
+        np.testing.assert_array_equal(rows, part)
+        assert not np.isin(neighbourhoods.sums.indices, part).any()
+
+
+def test_of_a_large_section_spots_evenly_over_it_are_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variant, "SCORED_SPOTS", 4)
+    section = np.repeat([0, 1, 2], [7, 3, 5])
+    assert variant.asked_spots(np.array([*range(7), *range(10, 15)]), section).tolist() == [0, 2, 4, 6, 10, 11, 12, 14]
 
 
 @pytest.mark.parametrize(

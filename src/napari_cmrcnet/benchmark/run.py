@@ -26,7 +26,7 @@ from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY, FitConfig, Variant
-from napari_cmrcnet.training.fit_frozen import CHOICES as FROZEN_CHOICES
+from napari_cmrcnet.training.frozen_choice import CHOICES as FROZEN_CHOICES
 from napari_cmrcnet.training.run_folder import describe, differences
 
 if TYPE_CHECKING:

@@ -68,9 +68,11 @@ def build_bank(
         obs.append(_obs(section))
         if "gene_ids" in section.spots.var:
             ids = ids.where(ids != "", section.spots.var.loc[genes, "gene_ids"])  # the first that is known
+    stacked = sparse.vstack(expression)
+    expression.clear()  # as large as what is stacked
     return Bank(
         unit_length(np.concatenate(embeddings)),
-        sparse.vstack(expression).tocsc(),
+        stacked.tocsc(),
         tuple(genes),
         tuple(ids),
         pd.concat(obs, ignore_index=True),

@@ -155,7 +155,7 @@ def _checkpoint(path: Path) -> Description:
         "model": _model(card),
         "trained on": ", ".join(card.sections),
         "patients": ", ".join(patient for patient in card.patients if patient) or "not named",
-        "epochs": f"{epochs_in_words(card)} (seed {card.seed})",
+        "epochs": epochs_in_words(card) + (f" (seed {card.seed})" if card.epochs else ""),
         "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
         "validated on": ", ".join(card.validated_on) or "no section held out",
         "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",

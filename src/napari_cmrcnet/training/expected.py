@@ -33,8 +33,8 @@ def expected_accuracy(
     sections : sequence of Section
         The training sections in that order.
     left_out : iterable of (int64 (n,), Neighbourhoods)
-        Rows of the bank that are whole sections, and the bank's spots retrieved for each of them by a model that was
-        made without these rows.
+        Rows of the bank, of one section or several, and the bank's spots retrieved for each of them by a model that
+        was made without these sections.
 
     Yields
     ------
@@ -51,20 +51,19 @@ def expected_accuracy(
     totals = np.concatenate([totals_of(section.spots) for section in sections])
     counted = np.concatenate([scored_spots(totals_of(one.spots), total_genes(one.spots)) for one in sections])
     sums, numbers = np.zeros((2, genes, 2))
-    step, done = "Measuring the accuracy on left-out sections", 0
-    for rows, neighbourhoods in left_out:
-        for start in range(0, genes, GENES_A_STEP):
-            yield Progress(step, done + round(len(rows) * start / genes), len(totals), "spots")
-            block = range(start, min(start + GENES_A_STEP, genes))
-            predicted = neighbourhoods.mean(columns_of(bank.expression, block))
-            measured = dense_columns(bank.expression, block)[rows]
+    step, parts = "Measuring the accuracy on left-out sections", list(left_out)
+    for start in range(0, genes, GENES_A_STEP):
+        yield Progress(step, start, genes, "genes")
+        block = range(start, min(start + GENES_A_STEP, genes))
+        columns, known = columns_of(bank.expression, block), dense_columns(bank.expression, block)
+        for rows, neighbourhoods in parts:
+            measured, predicted = known[rows], neighbourhoods.mean(columns)
             for section in np.unique(section_of[rows]):
                 here = counted[rows] & (section_of[rows] == section)
                 scores = _scores(measured[here], predicted[here], totals[rows[here]])
                 sums[block] += np.nan_to_num(scores)
                 numbers[block] += ~np.isnan(scores)
-        done += len(rows)
-    yield Progress(step, len(totals), len(totals), "spots")
+    yield Progress(step, genes, genes, "genes")
     expected = np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0)
     return expected.astype(np.float32)
 

@@ -1,16 +1,23 @@
 """Reduced-rank ridge regression: many genes from many features by a few components."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+
+from napari_cmrcnet.common.progress import Job, Progress
 
 Array = NDArray[np.floating[Any]]
 Rows = NDArray[np.int64]
+Expression = Any
+"""Log-normalised expression (n, g): CSR matrix, of which a block of spots is made dense at a time, or array."""
 
-SPOTS_A_BLOCK = 4096
+SPOTS_A_BLOCK, GENES_A_BLOCK = 4096, 4096
+NOTHING = 1e-10  # of the largest eigenvalue: what rounding leaves of one that is 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +41,35 @@ class ReducedRank:
     out: Array
     mean: Array
 
-    def components(self, features: NDArray[np.floating[Any]]) -> Array:
+    def of_rank(self, rank: int) -> "ReducedRank":
+        """Return the fit of a lower rank with the same penalty: the first components."""
+        return ReducedRank(self.centre, self.into[:, :rank], self.out[:rank], self.mean)
+
+    def components(self, features: Array) -> Array:
         """Return the components that are predicted from features, (n, r)."""
         found: Array = (features - self.centre) @ self.into
         return found
 
-    def measured(self, expression: NDArray[np.floating[Any]]) -> Array:
-        """Return the components of measured expression (n, g), (n, r)."""
-        found: Array = expression @ self.out.T - self.mean @ self.out.T  # no copy of all expression
-        return found
-
-    def predict(self, features: NDArray[np.floating[Any]]) -> Array:
+    def predict(self, features: Array) -> Array:
         """Return the predicted expression, (n, g)."""
         predicted: Array = self.components(features) @ self.out + self.mean
         return predicted
 
 
+def measured_components(expression: Expression, fits: Sequence[ReducedRank]) -> Job[list[Array]]:
+    """Return the components of measured expression (n, g) in several fits, (n, r) each, by one pass over the spots."""
+    out = np.concatenate([fitted.out for fitted in fits])
+    found = np.empty((expression.shape[0], len(out)), out.dtype)
+    for start, block in _blocks(expression, out.dtype):
+        yield Progress("Projecting expression", start, len(found), "spots")
+        found[start : start + len(block)] = block @ out.T
+    found -= np.concatenate([fitted.out @ fitted.mean for fitted in fits])
+    return np.split(found, np.cumsum([len(fitted.out) for fitted in fits])[:-1], axis=1)
+
+
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """All that ridge regression needs to know of its spots: their number, and the sums and products of both sides."""
+class Sums:
+    """All that ridge regression needs to know of many spots: their number, and the sums and products of both sides."""
 
     spots: int
     x: Array
@@ -61,87 +78,150 @@ class Moments:
     xy: Array
 
     @classmethod
-    def of(cls, features: Array, expression: Array, rows: Rows) -> "Moments":
-        """Take the moments of some spots, block by block; (n, f), (n, g) and the rows."""
+    def of(cls, features: Array, expression: Expression) -> "Job[Sums]":
+        """Take the sums of spots, block by block; (n, f) and (n, g)."""
         f, g = features.shape[1], expression.shape[1]
         x, y, xx, xy = (np.zeros(shape, features.dtype) for shape in (f, g, (f, f), (f, g)))
-        for start in range(0, len(rows), SPOTS_A_BLOCK):
-            block = rows[start : start + SPOTS_A_BLOCK]
-            a, b = features[block], expression[block]
+        for start, b in _blocks(expression, features.dtype):
+            yield Progress("Solving", start, len(features), "spots")
+            a = features[start : start + len(b)]
             x += a.sum(axis=0)
             y += b.sum(axis=0)
             xx += a.T @ a
             xy += a.T @ b
-        return cls(len(rows), x, y, xx, xy)
+        return cls(len(features), x, y, xx, xy)
+
+    def without(self, part: "Sums") -> "Sums":
+        """Return the sums of all but some spots."""
+        pairs = ((self.x, part.x), (self.y, part.y), (self.xx, part.xx), (self.xy, part.xy))
+        return Sums(self.spots - part.spots, *(whole - some for whole, some in pairs))
 
 
+@dataclass(frozen=True, eq=False)
 class Solver:
-    """Reduced-rank ridge regressions on the same spots, of several penalties and ranks.
+    """Reduced-rank ridge regressions on the same spots, of several penalties and ranks, by one decomposition.
 
     With X and Y centred, the coefficients of ridge regression are B = (XᵀX + λ f I)⁻¹ XᵀY for f features. With V the
-    first right singular vectors of the fitted values X B, those of rank r are B V Vᵀ. All of it follows from the
-    moments: with XᵀX = W D Wᵀ, the fitted values are D^½ (D + λ f I)⁻¹ WᵀXᵀY after a rotation, f rows in place of one
-    for each spot.
+    first right singular vectors of the fitted values X B, those of rank r are B V Vᵀ. With XᵀX = W D Wᵀ, the fitted
+    values are D^½ (D + λ f I)⁻¹ WᵀXᵀY after a rotation: at most f rows in place of one for each spot.
+
+    Parameters
+    ----------
+    centre, mean : float (f,), (g,)
+        Means of features and expression.
+    values : float (m, 1)
+        D, of which m eigenvalues are not 0.
+    vectors : float (f, m)
+        W.
+    rotated : float (m, g)
+        WᵀXᵀY.
     """
 
-    def __init__(self, moments: Moments) -> None:
+    centre: Array
+    mean: Array
+    values: Array
+    vectors: Array
+    rotated: Array
+
+    @classmethod
+    def of_sums(cls, sums: Sums) -> "Solver":
+        """Decompose XᵀX, where there are more spots than features."""
         from scipy import linalg
 
-        n = np.float32(moments.spots)
-        self._centre, self._mean = moments.x / n, moments.y / n
-        gram = moments.xx - n * np.outer(self._centre, self._centre)
-        values, self._vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False)
-        self._values = values.clip(0)[:, None]
-        self._rotated = self._vectors.T @ (moments.xy - n * np.outer(self._centre, self._mean))
+        n = np.asarray(sums.spots, sums.x.dtype)
+        centre, mean = sums.x / n, sums.y / n
+        gram = sums.xx - n * np.outer(centre, centre)
+        values, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
+        rotated = vectors.T @ sums.xy - (vectors.T @ centre)[:, None] * (n * mean)
+        return cls(centre, mean, values.clip(0)[:, None], vectors, rotated)
 
-    def fits(self, penalty: float, ranks: Sequence[int], seed: int = 0) -> list[ReducedRank]:
-        """Fit, as `reduced_rank_ridge`."""
-        from sklearn.utils.extmath import randomized_svd
+    @classmethod
+    def of_spots(cls, features: Array, expression: Expression) -> "Solver":
+        """Decompose the smaller XXᵀ = U D Uᵀ, where there are fewer spots than features: W = XᵀU D^-½."""
+        from scipy import linalg
 
-        shrunk = self._values + np.float32(penalty * len(self._values))
-        most = min(max(ranks), *self._rotated.shape)
-        fitted = self._rotated * (np.sqrt(self._values) / shrunk)
-        components = randomized_svd(fitted, most, random_state=seed)[2]  # (most, g)
-        into = self._vectors @ ((self._rotated @ components.T) / shrunk)  # (f, most)
-        return [ReducedRank(self._centre, into[:, :rank], components[:rank], self._mean) for rank in ranks]
+        kind = features.dtype
+        x = features.astype(np.float64)
+        x -= (centre := x.mean(axis=0))
+        values, left = linalg.eigh(x @ x.T, overwrite_a=True, check_finite=False, driver="evd")
+        there = values > NOTHING * values[-1]
+        values, left = values[there, None], left[:, there]
+        vectors = (x.T @ left / np.sqrt(values.T)).astype(kind)
+        left = left.astype(kind)
+        y, mean = np.zeros((left.shape[1], expression.shape[1]), kind), np.zeros(expression.shape[1])
+        for start, block in _blocks(expression, kind):
+            y += left[start : start + len(block)].T @ block
+            mean += block.sum(axis=0, dtype=np.float64)
+        rotated = np.sqrt(values).astype(kind) * y  # the columns of U sum to 0, so that Y need not be centred
+        return cls(centre.astype(kind), (mean / len(x)).astype(kind), values.astype(kind), vectors, rotated)
+
+    def fitted(self, penalty: float, rank: int) -> ReducedRank:
+        """Fit with a penalty λ and so many components; where there are fewer, all are kept.
+
+        With the fitted values F = S R, the right singular vectors come from the eigenvectors of F Fᵀ = S (R Rᵀ) S.
+        """
+        from scipy import linalg
+
+        kind, m = self.rotated.dtype, len(self.values)
+        shrunk = self.values.astype(np.float64) + penalty * len(self.centre)
+        scale = np.sqrt(self.values) / shrunk  # S
+        most = min(rank, *self.rotated.shape)
+        if most == 0:  # all spots look alike
+            return ReducedRank(self.centre, self.vectors, self.rotated, self.mean)
+        last = [m - most, m - 1]
+        squares, left = linalg.eigh(scale * self._gram * scale.T, check_finite=False, subset_by_index=last)
+        there = squares > NOTHING * squares[-1]
+        left = (left[:, there] / np.sqrt(squares[there]))[:, ::-1]  # the largest first
+        components = (scale * left).astype(kind).T @ self.rotated  # (r, g)
+        into = self.vectors @ ((self.rotated @ components.T) / shrunk).astype(kind)  # (f, r)
+        return ReducedRank(self.centre, into, components, self.mean)
+
+    @cached_property
+    def _gram(self) -> NDArray[np.float64]:
+        """R Rᵀ, (m, m), in double precision: it holds the squares of what is looked for."""
+        gram = np.zeros((len(self.rotated),) * 2)
+        for start in range(0, self.rotated.shape[1], GENES_A_BLOCK):
+            block = self.rotated[:, start : start + GENES_A_BLOCK].astype(np.float64)
+            gram += block @ block.T
+        return gram
 
 
-def reduced_rank_ridge(
-    features: Array, expression: Array, penalty: float, ranks: Sequence[int], seed: int = 0
-) -> list[ReducedRank]:
-    """Fit ridge regression, and keep the first principal components of the fitted values.
-
-    The regression is that of `Solver`. Where there are fewer spots than features, B comes from its dual,
-    Xᵀ (X Xᵀ + λ f I)⁻¹ Y, in double precision.
+@dataclass(eq=False)
+class Spots:
+    """Training spots, of which some are left out in turn.
 
     Parameters
     ----------
     features : float (n, f)
-        Of the training spots.
-    expression : float (n, g)
-        Their log-normalised expression.
-    penalty : float
-        λ.
-    ranks : sequence of int
-        One fit each; where there are fewer components all are kept.
-    seed : int
-        Of the random start from which the components are found.
-
-    Returns
-    -------
-    list of ReducedRank
-        In the order of the ranks.
+        What the image shows at each.
+    expression : CSR matrix or array (n, g)
+        Log-normalised.
     """
-    from scipy import linalg
-    from sklearn.utils.extmath import randomized_svd
 
-    n, f = features.shape
-    if n >= f:
-        return Solver(Moments.of(features, expression, np.arange(n))).fits(penalty, ranks, seed)
-    centre, mean = features.mean(axis=0, dtype=np.float64), expression.mean(axis=0, dtype=np.float64)
-    x, y = features - centre, expression - mean
-    coefficients = x.T @ linalg.solve(x @ x.T + penalty * f * np.eye(n), y, assume_a="pos")
-    most = min(max(ranks), *expression.shape)
-    components = randomized_svd(x @ coefficients, most, random_state=seed)[2]  # (most, g)
-    into = coefficients @ components.T  # (f, most)
-    return [ReducedRank(centre, into[:, :rank], components[:rank], mean) for rank in ranks]
+    features: Array
+    expression: Expression
+    _sums: Sums | None = None
+
+    def solver(self, left_out: Rows | None = None) -> Job[Solver]:
+        """Prepare the regression on all spots, or on all but some.
+
+        The sums of all are taken once, and those of the spots left out subtracted: each is then visited twice, however
+        often others are left out.
+        """
+        n = len(self.features) - (0 if left_out is None else len(left_out))
+        if n < self.features.shape[1]:
+            rows = np.setdiff1d(np.arange(len(self.features)), [] if left_out is None else left_out)
+            return Solver.of_spots(self.features[rows], self.expression[rows])
+        if self._sums is None:
+            self._sums = yield from Sums.of(self.features, self.expression)
+        if left_out is None:
+            return Solver.of_sums(self._sums)
+        part = yield from Sums.of(self.features[left_out], self.expression[left_out])
+        return Solver.of_sums(self._sums.without(part))
+
+
+def _blocks(expression: Expression, dtype: Any) -> Iterator[tuple[int, Array]]:
+    """Yield where each block of spots begins, and its expression as an array."""
+    for start in range(0, expression.shape[0], SPOTS_A_BLOCK):
+        block = expression[start : start + SPOTS_A_BLOCK]
+        yield start, (block.toarray() if sparse.issparse(block) else block).astype(dtype, copy=False)

@@ -18,7 +18,7 @@ from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.data import left_out_parts
-from napari_cmrcnet.training.reduced_rank import ReducedRank, reduced_rank_ridge
+from napari_cmrcnet.training.reduced_rank import ReducedRank, Solver, Spots
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -64,32 +64,31 @@ class FrozenRidge:
         device, encoder, blocks = choose_device(task.device), with_weights(self.frozen_encoder, task.weights), []
         for section in task.training:
             blocks.append((yield from spot_features(section, encoder, device)))
-        features = np.concatenate(blocks).astype(np.float64)
-        expression = training_expression(task).astype(np.float64)
+        spots = Spots(np.concatenate(blocks), training_expression(task))
         scores = np.zeros((len(self.penalties), len(self.ranks)))
         parts = left_out_parts(task.training)
         for done, part in enumerate(parts):
             yield Progress("Choosing rank and penalty", done, len(parts))
-            scores += self._scores(features, expression, part, task)
+            scores += self._scores((yield from spots.solver(part)), spots, part, task)
         yield Progress("Choosing rank and penalty", len(parts), len(parts))
         penalty, rank = np.unravel_index(int(np.argmax(scores)), scores.shape)
-        fitted = reduced_rank_ridge(features, expression, self.penalties[penalty], [self.ranks[rank]], task.seed)[0]
+        solver = yield from spots.solver()
+        fitted = solver.fitted(self.penalties[penalty], self.ranks[rank])
         note = f"Frozen features: rank {self.ranks[rank]}, penalty {self.penalties[penalty]:g} a feature."
         return FrozenPredictor(fitted, encoder, device, (note,))
 
-    def _scores(self, features: Array, expression: Array, part: NDArray[np.int64], task: Task) -> Array:
+    def _scores(self, solver: Solver, spots: Spots, part: NDArray[np.int64], task: Task) -> Array:
         """Score each penalty and rank on a part of the spots, trained on the others."""
-        others = np.setdiff1d(np.arange(len(features)), part)
-        truth = expression[part]
+        truth = spots.expression[part]
         sets = [
             [task.genes.index(gene) for gene in chosen]
             for chosen in (heg(truth.mean(axis=0), task.genes, TOP), hvg(truth.var(axis=0), task.genes, TOP))
         ]
         scores = np.empty((len(self.penalties), len(self.ranks)))
         for row, penalty in enumerate(self.penalties):
-            fitted = reduced_rank_ridge(features[others], expression[others], penalty, self.ranks, task.seed)
-            for column, one in enumerate(fitted):
-                found = np.nan_to_num(pcc(truth, one.predict(features[part])))
+            fitted = solver.fitted(penalty, max(self.ranks))
+            for column, components in enumerate(self.ranks):
+                found = np.nan_to_num(pcc(truth, fitted.of_rank(components).predict(spots.features[part])))
                 scores[row, column] = np.mean([found[chosen].mean() for chosen in sets])
         return scores
 
