@@ -228,6 +228,7 @@ def test_a_newer_format(folder: Path) -> None:
         (lambda card: card.update(similarity_floor=float("nan")), "similarity_floor.*not finite"),
         (lambda card: card.update(section_colours=[1, 2, 3]), "section_colours.*not an object"),
         (lambda card: card.update(section_colours={"S1": [1, 2]}), "S1.*not three numbers"),
+        (lambda card: card.update(usual_tissue={"stain": {"centre": [1]}}), "lacks the entry 'limit'"),
     ],
 )
 def test_a_card_with_a_wrong_entry(folder: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:

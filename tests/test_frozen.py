@@ -392,6 +392,7 @@ def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: 
     assert facts["genes expected to be"].endswith(("good", "weak", "not predictable", "without a score"))
     assert facts["model"].startswith("linear heads on EfficientNet-Lite2, frozen, trained on ImageNet")
     assert facts["epochs"] == "solved without epochs"
+    assert [len(one.centre) for one in checkpoint.card.usual_tissue.values()] == [8, 752]
     assert facts["query"].startswith("112 and 224 µm around the spot")
     assert facts["thumbnails"].startswith("32 of 64 px")
     again = Checkpoint.load(tmp_path / "f.cmrcnet")

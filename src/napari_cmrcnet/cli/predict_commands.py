@@ -78,6 +78,8 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     prediction.save(out)
     made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
     say(f"{out}: {made}, each value the {prediction.provenance.average}")
+    if likeness := prediction.provenance.likeness:
+        say(likeness.reason)
     if prediction.expected is not None:
         say(f"Expected PCC, over {prediction.provenance.over}: {grades_in_words(prediction.expected)}")
     show_json({"predictions": [{"file": out, "provenance": asdict(prediction.provenance)}]})

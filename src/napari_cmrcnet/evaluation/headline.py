@@ -32,14 +32,19 @@ def in_lines(title: str, most: int = 60) -> str:
     return "\n".join(lines)
 
 
-def section_words(section: str, patient: str = "", synthetic: bool = False) -> str:
-    """Return which section a figure is of: its name, the patient where known, and whether it is synthetic tissue."""
-    return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic]))
+def section_words(section: str, patient: str = "", synthetic: bool = False, like: str = "") -> str:
+    """Return which section a figure is of.
+
+    Its name, the patient where known, whether it is synthetic tissue, and how like the training tissue it is.
+    """
+    return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic, like]))
 
 
 def section_of(case: "Case") -> str:
     """Return the `section_words` of a case."""
-    return section_words(case.name, case.provenance.patient, case.provenance.synthetic)
+    about = case.provenance
+    like = about.likeness.verdict if about.likeness else ""
+    return section_words(about.section, about.patient, about.synthetic, like)
 
 
 def score_line(

@@ -14,6 +14,7 @@ from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
 from napari_cmrcnet.retrieval.expected import Over, over_from
+from napari_cmrcnet.retrieval.likeness import Usual, usual_from
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.stain import Colour
@@ -66,6 +67,8 @@ class Card:
         it scores.
     section_colours : mapping of str to (float, float, float)
         Mean colour of the tissue of each training section, CIELAB, see `tissue_colour`.
+    usual_tissue : mapping of str to Usual
+        What the training sections look like, by kind of features; see `usual_tissue`.
     total_genes : mapping of str to int
         Over how many genes the totals of each training section's spots are taken, see `totals_of`.
     expected_over : {"", "sections", "patients"}
@@ -97,6 +100,7 @@ class Card:
     similarity_floor: float | None = None
     variable_genes: tuple[str, ...] = ()
     section_colours: Mapping[str, Colour] = field(default_factory=dict)
+    usual_tissue: Mapping[str, Usual] = field(default_factory=dict)
     total_genes: Mapping[str, int] = field(default_factory=dict)
     expected_over: Over = ""
     synthetic: bool = False
@@ -147,6 +151,7 @@ class Card:
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             variable_genes=check.texts("variable_genes"),
             section_colours={name: colours.colours(name) for name in colours.values},
+            usual_tissue=usual_from(check.mapping("usual_tissue")),
             total_genes={name: totals.whole(name) for name in totals.values},
             expected_over=over_from(values["expected_over"]),
             synthetic=check.flag("synthetic"),

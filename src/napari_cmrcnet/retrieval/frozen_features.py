@@ -65,6 +65,11 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
     return np.hstack([*fields, _standardised(around)])
 
 
+def near_features(section: Section, encoder: Pretrained, device: torch.device) -> Job[Float16]:
+    """Return what the encoder says of the smaller field at each spot, as it is; a memory map, float16 (n, width)."""
+    return (yield from _encoded(section, fields_of(encoder.encoder)[0], encoder, device))
+
+
 def _encoded(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
     """Encode the patches at a section's spots, or find what was encoded before; a memory map, float16 (n, width)."""
     name = f"{cache_key(section, spec)}-{encoder.key}-{CACHE_VERSION}.npy"

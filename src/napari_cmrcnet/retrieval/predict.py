@@ -12,11 +12,13 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
+from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight_job, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
+from napari_cmrcnet.retrieval.tissue import likeness_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totalled_over
@@ -72,6 +74,8 @@ def predict(
     embeddings = yield from queries_of(
         section, checkpoint, device=device, precision=precision, batch_size=config.batch_size
     )
+    likeness = yield from likeness_of(section, card.usual_tissue, checkpoint.encoder, device)
+    unlike = (likeness.reason,) if likeness is not None and likeness.verdict != LIKE else ()
     neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(device))
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     common = totals_in_common(section, bank.summary)
@@ -81,7 +85,8 @@ def predict(
         device=str(device),
         precision=precision,
         total_genes=total_genes(spots) if section.measured else 0,
-        warnings=warnings_in(checks),
+        warnings=(*warnings_in(checks), *unlike),
+        likeness=likeness,
     )
     return Prediction(
         spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes

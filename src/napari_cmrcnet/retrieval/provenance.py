@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.retrieval.card import package_versions, panel_from
 from napari_cmrcnet.retrieval.expected import Over, over_from, over_in_words
+from napari_cmrcnet.retrieval.likeness import Likeness, likeness_from
 from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.panels import Panel
 
@@ -46,6 +47,8 @@ class Provenance:
         Where that comes from.
     target_sum : float
         Total of a spot's counts after normalisation, of predicted and measured values.
+    likeness : Likeness or None
+        How like the training sections the slide is; None where the checkpoint does not know what these look like.
     expected_over : {"", "sections", "patients"}
         As the checkpoint's card has it: over what the expected accuracy of genes was measured, if it was.
     total_genes : int
@@ -87,6 +90,7 @@ class Provenance:
     library: str = ""
     weight_temperature: float | None = None
     similarity_floor: float | None = None
+    likeness: Likeness | None = None
     expected_over: Over = ""
     total_genes: int = 0
     device: str = ""
@@ -157,6 +161,7 @@ class Provenance:
             panel=panel_from(values["panel"]),
             weight_temperature=_above_zero(check, "weight_temperature"),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
+            likeness=likeness_from(values["likeness"]),
             expected_over=over_from(values["expected_over"]),
             total_genes=check.whole("total_genes"),
             device=check.text("device"),

@@ -28,6 +28,7 @@ GLASS = 0.1  # less saturated pixels are glass, fat and lumen
 
 
 SPOTS_MEASURED = 256  # whose patches give a section's colours
+COARSE = 4  # pixels that are averaged to one, in both directions, for the edges of a patch at a lower resolution
 EVERY = 4  # pixels, in both directions, from one that is read to the next
 
 
@@ -54,6 +55,28 @@ def patch_colours(pixels: NDArray[np.uint8]) -> PatchColours:
     some = pixels[:, ::EVERY, ::EVERY].reshape(-1, 3)
     mean, std = some.mean(axis=0) / 255, np.maximum(some.std(axis=0), 1) / 255
     return PatchColours(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def stain_and_sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Describe patches by their colours and edges, to compare a slide's stain and focus with those of others.
+
+    Parameters
+    ----------
+    pixels : uint8 array, (n, side, side, 3)
+        Patches, all of one size in µm.
+
+    Returns
+    -------
+    float64 (n, 8)
+        Mean and standard deviation of the optical density of R, G and B; then the mean difference of the grey values
+        of a pixel and the one below it, and the same of the patch at a quarter of its resolution.
+    """
+    n, side = len(pixels), pixels.shape[1] // COARSE * COARSE
+    density = -np.log10((np.arange(256) + 1) / 256)[pixels].reshape(n, -1, 3)
+    grey = pixels[:, :side, :side].mean(axis=3, dtype=np.float32)
+    coarse = grey.reshape(n, side // COARSE, COARSE, side // COARSE, COARSE).mean(axis=(2, 4))
+    edges = [np.abs(np.diff(values, axis=1)).mean(axis=(1, 2)) for values in (grey, coarse)]
+    return np.column_stack([density.mean(axis=1), density.std(axis=1), *edges])
 
 
 def tissue_colour(section: "Section") -> Colour:

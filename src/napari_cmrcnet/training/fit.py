@@ -30,6 +30,7 @@ from napari_cmrcnet.training.fit_frozen import fit_frozen
 from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
 from napari_cmrcnet.training.state import Tensors, load_result, load_tensors
+from napari_cmrcnet.training.usual_tissue import training_tissue
 
 
 def fit(
@@ -187,6 +188,7 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
     best = result.best_epoch or last
     sections = [part.section for part in work.training]
     colours = yield from training_colours(sections)
+    usual = yield from training_tissue(sections)
     thumbnails = run.path / THUMBNAILS if work.plan.config.thumbnails else None
     if thumbnails is not None:
         yield from training_thumbnails(work.plan.training, thumbnails)
@@ -198,7 +200,8 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
         config = work.plan.config
         floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
         pcc = result.history[epoch - 1].validation_pcc
-        card = replace(_card(work, epoch), validation_pcc=pcc, similarity_floor=floor, section_colours=colours)
+        of_training = replace(_card(work, epoch), validation_pcc=pcc, section_colours=colours, usual_tissue=usual)
+        card = replace(of_training, similarity_floor=floor)
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails)
 
     weights = result.weights

@@ -33,6 +33,7 @@ from napari_cmrcnet.training.expected import expected_accuracy
 from napari_cmrcnet.training.frozen_choice import Settings, choose, image_head
 from napari_cmrcnet.training.reduced_rank import Spots, measured_components
 from napari_cmrcnet.training.run_folder import RunFolder, describe
+from napari_cmrcnet.training.usual_tissue import training_tissue
 
 THUMBNAILS_A_STEP = 64
 
@@ -103,6 +104,7 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             variable_genes=tuple(variable),
             total_genes={section.name: total_genes(section.spots) for section in sections},
             section_colours=(yield from training_colours(sections)),
+            usual_tissue=(yield from training_tissue(sections, encoder, choose_device(config.device))),
             expected_over=left_out(sections),
             synthetic=any(section.origin.synthetic for section in sections),
         )

@@ -1,0 +1,130 @@
+"""Likeness: whether a whole slide looks like the training sections, so that what was learned there may hold on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.json_entries import Entries, check_names
+
+Array = NDArray[np.float64]
+
+STAIN, TISSUE = "stain and sharpness", "look of the tissue"
+"""The kinds of features: colours and edges of patches, and what a frozen encoder sees in them."""
+
+LIKE, PARTLY, NOT = "like the training tissue", "partly like the training tissue", "not like the training tissue"
+FAR = 2.0
+"""Times the limit beyond which a slide is not like the training tissue; docs/expected.md says how slides came out."""
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What one kind of features is on the training sections.
+
+    Parameters
+    ----------
+    centre : tuple of float
+        The mean of the sections' means, a number a feature.
+    scale : tuple of float, or of tuples of float
+        By what a difference to it is multiplied, a number a feature; or a matrix, features by features.
+    limit : float
+        Distance up to which a section is like them, see `usual_tissue`.
+    """
+
+    centre: tuple[float, ...]
+    scale: tuple[float, ...] | tuple[tuple[float, ...], ...]
+    limit: float
+
+    def far(self, mean: Array) -> float:
+        """Return how far the mean features of a section (f,) are from the centre, in limits."""
+        return distance(mean - np.array(self.centre), np.array(self.scale)) / self.limit
+
+
+def distance(difference: Array, scale: Array) -> float:
+    """Return the root mean square of a difference of features (f,), multiplied by a scale (f,) or (f, f)."""
+    scaled = difference * scale if scale.ndim == 1 else difference @ scale
+    return float(np.sqrt(np.mean(np.square(scaled))))
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How like the training tissue a slide is.
+
+    Parameters
+    ----------
+    far : mapping of str to float
+        Of each kind of features, how far the slide is from the training sections, in limits.
+    """
+
+    far: Mapping[str, float]
+
+    @property
+    def verdict(self) -> str:
+        """`LIKE`, `PARTLY` or `NOT`, by the kind that is farthest."""
+        farthest = max(self.far.values())
+        return LIKE if farthest <= 1 else PARTLY if farthest <= FAR else NOT
+
+    @property
+    def reason(self) -> str:
+        """The verdict and what it rests on, in a sentence or two."""
+        beyond = [f"{kind} ({far:.1f} times the limit)" for kind, far in self.far.items() if far > 1]
+        said = f"The slide is {self.verdict}."
+        return f"{said} It differs in {' and '.join(beyond)}." if beyond else said
+
+
+def likeness_from(value: Any) -> Likeness | None:
+    """Read a likeness from JSON, null where it is not known.
+
+    Raises
+    ------
+    UserError
+        If it is something else.
+    """
+    if value is None:
+        return None
+    content = Entries(Entries({"likeness": value}).mapping("likeness"))
+    check_names(content.values, Likeness)
+    far = Entries(content.mapping("far"))
+    if not far.values:
+        raise UserError("has a likeness to the training tissue without a number")
+    return Likeness({kind: far.number(kind) for kind in far.values})
+
+
+def usual_from(value: Mapping[str, Any]) -> dict[str, Usual]:
+    """Read from JSON what the training sections look like.
+
+    Raises
+    ------
+    UserError
+        If it is something else.
+    """
+    kinds, found = Entries(value), {}
+    for kind in value:
+        content = Entries(kinds.mapping(kind))
+        check_names(content.values, Usual)
+        centre, scale = (_numbers(content.values[name], kind) for name in ("centre", "scale"))
+        square = (centre.size, centre.size)
+        if centre.ndim != 1 or not centre.size or scale.shape not in (centre.shape, square):
+            raise UserError(f"has a centre and a scale of the {kind} that do not fit each other")
+        if not content.number("limit") > 0:
+            raise UserError(f"has a limit of the {kind} that is not above 0")
+        found[kind] = Usual(as_tuples(centre), as_tuples(scale), content.number("limit"))
+    return found
+
+
+def _numbers(value: Any, kind: str) -> Array:
+    try:
+        numbers = np.array(value)
+    except ValueError:  # rows of different lengths
+        numbers = np.array(None)
+    if numbers.dtype.kind not in "if" or not np.isfinite(numbers).all():
+        raise UserError(f"has numbers of the {kind} that are not finite numbers")
+    return numbers.astype(np.float64)
+
+
+def as_tuples(values: Array) -> Any:
+    """Return an array as tuples, of tuples where it is a matrix."""
+    return tuple(values.tolist()) if values.ndim == 1 else tuple(map(tuple, values.tolist()))
