@@ -81,7 +81,7 @@ def test_what_stands_is_kept(rows: list[SheetRow], checkpoint: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "patient", "mpp", "library"])
+@pytest.mark.parametrize("what", ["k", "checkpoint", "spots", "precision", "patient", "mpp", "library", "pool"])
 def test_what_was_made_otherwise_is_refused(
     rows: list[SheetRow], checkpoint: Path, tmp_path: Path, untrained_checkpoint: Checkpoint, what: str
 ) -> None:
@@ -98,6 +98,8 @@ def test_what_was_made_otherwise_is_refused(
         rows[0] = replace(rows[0], mpp=0.25)
     elif what == "library":
         rows[0] = replace(rows[0], library="A")
+    elif what == "pool":
+        rows[0] = replace(rows[0], pool="no")
     elif what == "spots":
         other = shutil.copy(rows[0].spots or "", tmp_path / "data" / "other.h5ad")
         rows[0] = replace(rows[0], spots=other)

@@ -113,7 +113,7 @@ def test_what_is_not_there_is_said(outs: Path) -> None:
         open_spots(make_outs(outs.parent.parent / "plain"), library="8")
     with pytest.raises(UserError, match="holds one section only"):
         open_spots(outs / "binned_outputs" / "square_008um", library="8")
-    with pytest.raises(UserError, match="is not a source of spots that is known"):
+    with pytest.raises(UserError, match="outputs of Space Ranger in its folders"):
         open_spots(outs.parent.parent, library="8")
 
 

@@ -18,15 +18,16 @@ def predict(options: argparse.Namespace) -> None:
         raise WrongUseError("give either --slide S or a SHEET")
     if options.sheet is not None and options.overwrite:
         raise WrongUseError("--overwrite cannot be used with a SHEET: its finished predictions are kept")
-    of_a_slide = ("spots", "library", "patient", "mpp", "pitch", "lattice")
+    of_a_slide = ("spots", "library", "pool", "patient", "mpp", "pitch", "lattice")
     ignored = of_a_slide if options.slide is None else ("workers", "scheduler")
     if given := [f"--{name}" for name in ignored if getattr(options, name) is not None]:
         raise WrongUseError(f"{' and '.join(given)} cannot be used with {'a SHEET' if options.sheet else '--slide'}")
     of_a_grid = [f"--{name}" for name in ("pitch", "lattice") if getattr(options, name) is not None]
     if options.spots is not None and of_a_grid:
         raise WrongUseError(f"{' and '.join(of_a_grid)} cannot be used with --spots: they are for a grid")
-    if options.library is not None and options.slide is not None and options.spots is None:
-        raise WrongUseError("--library is one of the sections of --spots; give both")
+    for name in ("library", "pool"):
+        if getattr(options, name) is not None and options.slide is not None and options.spots is None:
+            raise WrongUseError(f"--{name} is for --spots; give both")
     from napari_cmrcnet.catalogue.user_models import find_model
 
     options.checkpoint = find_model(options.checkpoint)
@@ -64,6 +65,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
         pitch_um=options.pitch or 100.0,
         lattice=options.lattice or "hex",
         library=options.library or "",
+        pool=options.pool or "",
     )
     with section.slide:
         introduce(section)

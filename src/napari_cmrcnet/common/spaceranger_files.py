@@ -27,7 +27,7 @@ _OTHER = re.compile(r"(.*?)(molecule_info\.h5|cloupe\.cloupe|web_summary\.html|m
 _SPATIAL = re.compile(r"(.*?)spatial")
 MATRIX_FILES = "filtered_feature_bc_matrix.h5, filtered_feature_bc_matrix/, matrix.mtx.gz"
 POSITION_FILES = "tissue_positions.csv, tissue_positions_list.csv, tissue_positions.parquet"
-_BIN_NAME = re.compile(r"(?:square_)?0*(\d+) ?(?:[uµ]m)?")
+_BIN_NAME = re.compile(r"(?:square_)?0*(\d+) ?(?:[uµμ]m)?")
 
 
 @dataclass(frozen=True)

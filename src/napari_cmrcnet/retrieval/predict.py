@@ -124,6 +124,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
         k=k,
         min_umi=about.min_umi,
         library=about.library,
+        pool=about.pool,
         mpp=section.mpp,
         mpp_source=section.pixel_size.source,
         target_sum=TARGET_SUM,

@@ -136,6 +136,7 @@ def _stands(task: Task) -> bool:
         "slide": (str(row.slide.resolve()), made.slide),
         "spots": (str(spots.resolve()), made.spots),
         "library": (row.library, made.library),
+        "pool": (row.pool, made.pool),
         "min-umi": (task.min_umi if row.spots else 0, made.min_umi),  # a grid has no counts
         "precision": (made.precision if config.precision == "auto" else config.precision, made.precision),
         "panel": (config.panel, made.panel),

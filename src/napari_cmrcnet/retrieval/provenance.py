@@ -41,6 +41,8 @@ class Provenance:
         Spots with fewer counts were left out.
     library : str
         Which section of the spots' file was read, where it was chosen.
+    pool : str
+        How cells or bins were asked to be pooled, see `sections.pooling.pool_for`; ``""`` is the default.
     mpp : float
         µm per full-resolution pixel.
     mpp_source : str
@@ -88,6 +90,7 @@ class Provenance:
     target_sum: float
     panel: Panel | None
     library: str = ""
+    pool: str = ""
     weight_temperature: float | None = None
     similarity_floor: float | None = None
     likeness: Likeness | None = None
@@ -155,6 +158,7 @@ class Provenance:
             k=check.whole("k"),
             min_umi=check.whole("min_umi"),
             library=check.text("library"),
+            pool=check.text("pool"),
             mpp=check.number("mpp"),
             mpp_source=check.text("mpp_source"),
             target_sum=check.number("target_sum"),

@@ -1,7 +1,7 @@
 """Section: one slide with its spots and, where measured, their counts."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
-from napari_cmrcnet.sections.spots import open_spots
+from napari_cmrcnet.sections.pooling import check_pool, pool_for, pool_spots
+from napari_cmrcnet.sections.spots import open_spots, with_enough_counts
 from napari_cmrcnet.sections.tissue import spot_grid
 from napari_cmrcnet.slides.orientation import STORED, as_stored
 from napari_cmrcnet.slides.slide import Slide, open_slide
@@ -84,6 +85,7 @@ def open_section(
     pitch_um: float = 100.0,
     lattice: Literal["hex", "square"] = "hex",
     library: str = "",
+    pool: str = "",
 ) -> Section:
     """Open a slide with its spots, or with a grid of spots over its tissue.
 
@@ -107,6 +109,8 @@ def open_section(
         Pattern of the grid.
     library : str
         Which section of the spots' file to read, see `open_spots`.
+    pool : str
+        To what spots cells or bins are pooled, see `pool_for`; ``""`` pools cells and small bins in squares of 55 µm.
 
     Raises
     ------
@@ -120,9 +124,12 @@ def open_section(
             table = spot_grid(opened, size.um, pitch_um, lattice)
             notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
         else:
-            table = open_spots(spots, min_umi=min_umi, library=library)
-            notes = [*Origin.of(table).notes, *fit_to_slide(table, opened)]
+            check_pool(pool)
+            table = open_spots(spots, library=library)
+            placed = fit_to_slide(table, opened)
             size = pixel_size(table, opened, mpp)
+            table = with_enough_counts(_pooled(table, size.um, pool), min_umi)
+            notes = [*Origin.of(table).notes, *placed]
     except BaseException:
         if opened is not slide:
             opened.close()
@@ -130,6 +137,17 @@ def open_section(
     notes = [*opened.notes, *notes]
     title = name or Path(opened.path).stem.removesuffix(".ome")
     return Section(title, opened, table, patient or patient_of(table), size, (*notes, *size.disagreements))
+
+
+def _pooled(spots: AnnData, mpp: float, wanted: str) -> AnnData:
+    """Return the spots that cells or bins are pooled to, or these themselves, with what to know of a cell's values."""
+    about = replace(Origin.of(spots), pool=wanted)
+    pool = pool_for(wanted, about)
+    if pool is None and about.unit != "spot":
+        note = f"The {about.unit}s were not pooled: a predicted value describes the tissue around each, not it alone."
+        about = replace(about, notes=(*about.notes, note))
+    about.keep_in(spots)
+    return spots if pool is None else pool_spots(spots, mpp, pool)
 
 
 def patient_of(spots: AnnData) -> str:

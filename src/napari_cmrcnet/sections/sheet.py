@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
 
 COLUMNS = ("section", "slide", "spots", "patient")
-PIXEL_SIZE, LIBRARY = "mpp", "library"  # columns that may be left out
+PIXEL_SIZE, LIBRARY, POOL = "mpp", "library", "pool"  # columns that may be left out
 LONGEST_NAME = 150  # bytes of a section's name: systems take 255 for a file, which adds to it
 # What Windows keeps for devices, with any ending
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{number}" for device in ("COM", "LPT") for number in range(1, 10))}
@@ -41,6 +41,8 @@ class SheetRow:
         µm per full-resolution pixel, where the files do not know it or are wrong.
     library : str
         Which section of the spots' file, see `open_spots`; ``""`` where it holds one.
+    pool : str
+        To what spots cells or bins are pooled, see `pool_for`; ``""`` is the default.
     """
 
     section: str
@@ -49,6 +51,7 @@ class SheetRow:
     patient: str
     mpp: float | None = None
     library: str = ""
+    pool: str = ""
 
     def open(self, **kwargs: Any) -> "Section":
         """Open the section; keyword arguments go to `open_section`."""
@@ -61,6 +64,7 @@ class SheetRow:
             patient=self.patient,
             mpp=self.mpp,
             library=self.library,
+            pool=self.pool,
             **kwargs,
         )
 
@@ -71,8 +75,8 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     Parameters
     ----------
     path : path
-        CSV with the columns section, slide, spots and patient, in any order; the last two may be empty, and so may
-        two more, mpp and library. Paths are relative to the sheet.
+        CSV with the columns section, slide, spots and patient, in any order; the last two may be empty. Three more
+        may be there: mpp, library and pool. Paths are relative to the sheet.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     if not filled:
         raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")
     header_line, header = filled[0][0], [name.casefold() for name in filled[0][1]]
-    if sorted({*header} - {PIXEL_SIZE, LIBRARY}) != sorted(COLUMNS) or len(set(header)) != len(header):
+    if sorted({*header} - {PIXEL_SIZE, LIBRARY, POOL}) != sorted(COLUMNS) or len(set(header)) != len(header):
         raise UserError(f"{path}, line {header_line}: the columns are {','.join(header)}, not {','.join(COLUMNS)}.")
     if len(filled) == 1:
         raise UserError(f"{path} lists no section; add a line for each below the columns.")
@@ -144,7 +148,7 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
     mpp, library = _pixel_size(where, row.get(PIXEL_SIZE, "")), row.get(LIBRARY, "")
     if library and spots is None:
         raise UserError(f"{where}: the library {library!a} needs the spots that it is one of; fill them in.")
-    return SheetRow(section, slide, spots, row["patient"], mpp, library)
+    return SheetRow(section, slide, spots, row["patient"], mpp, library, _pool(where, row.get(POOL, ""), spots))
 
 
 def can_name_a_file(section: str) -> bool:
@@ -159,6 +163,18 @@ def _pixel_size(where: str, text: str) -> float | None:
         return float(text) if text else None
     except ValueError as error:
         raise UserError(f"{where}: the mpp {text!r} is not a number; give µm per pixel, such as 0.5.") from error
+
+
+def _pool(where: str, text: str, spots: Path | None) -> str:
+    from napari_cmrcnet.sections.pooling import check_pool
+
+    if text and spots is None:
+        raise UserError(f"{where}: there are no spots to pool; leave the pool empty, or fill the spots in.")
+    try:
+        check_pool(text)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    return text
 
 
 def _existing(sheet: Path, where: str, name: str) -> Path:

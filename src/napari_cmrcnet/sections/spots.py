@@ -69,10 +69,8 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
     spots = _in_tissue(spots, origin, notes)
     if spots.n_obs == 0:
         raise UserError(f"{path} has no spot in tissue; check its in_tissue column.")
-    if spots.X is not None:
-        spots = _with_enough_counts(path, spots, min_umi, notes)
-    _describe(spots, replace(origin, min_umi=min_umi, library=library), notes)
-    return spots
+    _describe(spots, replace(origin, library=library), notes)
+    return with_enough_counts(spots, min_umi)
 
 
 def is_spots(path: str | os.PathLike[str]) -> bool:
@@ -176,15 +174,30 @@ def _with_genes(path: Path, spots: AnnData, notes: list[str]) -> AnnData:
     return spots
 
 
-def _with_enough_counts(path: Path, spots: AnnData, min_umi: int, notes: list[str]) -> AnnData:
+def with_enough_counts(spots: AnnData, min_umi: int) -> AnnData:
+    """Drop spots, as `open_spots` gives them, that have fewer counts, and note it.
+
+    Raises
+    ------
+    UserError
+        If none has as many.
+    """
+    about = Origin.of(spots)
+    replace(about, min_umi=min_umi).keep_in(spots)
+    if spots.X is None or not min_umi:
+        return spots
     totals = np.asarray(spots.X.sum(axis=1)).ravel()
     enough = totals >= min_umi
     if enough.all():
         return spots
     if not enough.any():
-        raise UserError(f"{path} has no spot with {min_umi} counts or more (most: {totals.max()}); lower --min-umi.")
-    notes.append(f"{int((~enough).sum())} of {len(totals)} spots with fewer than {min_umi} counts were dropped.")
-    return spots[enough].copy()
+        raise UserError(
+            f"{about.path} has no spot with {min_umi} counts or more (most: {totals.max()}); lower --min-umi."
+        )
+    spots = spots[enough].copy()
+    note = f"{int((~enough).sum())} of {len(totals)} spots with fewer than {min_umi} counts were dropped."
+    replace(about, min_umi=min_umi, notes=(*about.notes, note)).keep_in(spots)
+    return spots
 
 
 def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:

@@ -42,6 +42,8 @@ class Origin:
         Spots with fewer counts were dropped.
     library : str
         The section that was asked for, of a file that holds several; ``""`` where there is one.
+    pool : str
+        How cells or bins were asked to be pooled, see `pool_for`; ``""`` is the default.
     pitch_px : float
         Distance between neighbouring spots in full-resolution pixels, as measured; 0 where there is no lattice.
     """
@@ -58,6 +60,7 @@ class Origin:
     notes: tuple[str, ...] = ()
     min_umi: int = 0
     library: str = ""
+    pool: str = ""
     pitch_px: float = 0.0
 
     @classmethod
