@@ -150,6 +150,17 @@ def test_a_matrix_of_10x_with_damaged_attributes(tmp_path: Path) -> None:
         open_spots(tmp_path)
 
 
+@pytest.mark.parametrize("side", [np.inf, np.nan, -np.inf])
+def test_a_sparse_matrix_with_an_impossible_side(tmp_path: Path, side: float) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        matrix = file.create_group("matrix")
+        for name, values in (("indptr", [0, 1]), ("indices", [0]), ("data", [1]), ("shape", [side, 1.0])):
+            matrix[name] = values
+    with pytest.raises(UserError, match=r"a\.h5 is damaged or cut short \(cannot convert float"):
+        check_hdf5(path)
+
+
 def test_a_sheet_whose_slide_has_a_name_that_no_system_takes(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text(f"section,slide,spots,patient\nA,{'ü' * 300},,\n")
     with pytest.raises(UserError, match="does not exist"):
@@ -242,6 +253,29 @@ def test_a_category_of_pairs_tells_no_sections_apart(tmp_path: Path) -> None:
     AnnData(sparse.csr_matrix(np.ones((4, 3), np.float32)), obs=obs, obsm={"spatial": xy}).write(path)
     categories_of_pairs(path, "obs/batch")
     assert open_spots(path).n_obs == 4
+
+
+def with_a_third_dimension(path: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        values, about = file[name][()], dict(file[name].attrs)
+        del file[name]
+        file.create_dataset(name, data=np.stack([values, values], axis=-1)).attrs.update(about)
+
+
+def test_counts_of_three_dimensions_are_left_out(tmp_path: Path) -> None:
+    path, xy = tmp_path / "s.h5ad", np.array([[0, 0], [100, 0], [0, 100], [100, 100.0]])
+    counts = np.ones((4, 3), np.float32)
+    AnnData(counts, obsm={"spatial": xy}, layers={"counts": 2 * counts}).write(path)
+    assert open_spots(path).X.sum() == 24
+    with_a_third_dimension(path, "layers/counts")
+    assert open_spots(path).X.sum() == 12
+
+
+def test_a_prediction_of_three_dimensions(tmp_path: Path, prediction_files: bases.Files) -> None:
+    folder = written(tmp_path, prediction_files)
+    with_a_third_dimension(folder / "p.h5ad", "layers/predicted")
+    with pytest.raises(UserError, match="not a whole prediction: it lacks layers"):
+        Prediction.load(folder / "p.h5ad")
 
 
 @pytest.mark.parametrize("column", ["section", "patient"])

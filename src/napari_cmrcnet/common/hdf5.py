@@ -59,6 +59,8 @@ def _read_parts(path: Path, file: h5py.File) -> "AnnData":
             "larger one, or leave spots or genes out."
         )
     table = AnnData(**{name: _with_scipys_indices(read_elem(file[name])) for name in names})
+    for name in [name for name, layer in table.layers.items() if layer.ndim != 2]:
+        del table.layers[name]  # anndata takes it; no table of spots and genes can be made of it
     for name in USED_UNS:
         if name in uns:
             table.uns[name] = _without_images(uns[name])

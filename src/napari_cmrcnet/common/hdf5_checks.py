@@ -63,7 +63,7 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
             check(file)
             root = h5py.h5o.get_info(file.id).addr
             _check_group(path, file, {root}, {root}, check)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
         raise cannot_read(path, error, damaged) from error
 

@@ -111,6 +111,6 @@ def number(value: Any) -> float:
     """Return a number from a foreign file, 0 if there is none."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return found if math.isfinite(found) else 0.0
