@@ -6,6 +6,7 @@ viridis family: even in lightness and safe for the colour-blind.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,13 @@ class Ground:
     mpp: float | None = None
     image: NDArray[np.uint8] | None = None
     downsample: float = 1.0
+
+    @cached_property
+    def pale(self) -> NDArray[np.uint8]:
+        """The slide in grey and light, as the colours are the spots' alone: uint8 (h, w, 3)."""
+        assert self.image is not None
+        grey = self.image.mean(axis=2, keepdims=True, dtype=np.float32)
+        return np.repeat((0.45 * 255 + 0.55 * grey).astype(np.uint8), 3, axis=2)
 
 
 def gene_map(
@@ -208,13 +216,12 @@ def _draw_slide(axis: "Axes", ground: Ground, pale: bool) -> None:
     if ground.image is None:
         axis.set_facecolor("0.96")
         return
-    image: NDArray[Any] = ground.image
-    if pale:  # grey and light: the colours are the spots' alone
-        grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
-        image = np.repeat((0.45 * 255 + 0.55 * grey).astype(np.uint8), 3, axis=2)
-    height, width = image.shape[:2]
-    extent = (0, width * ground.downsample, height * ground.downsample, 0)
-    axis.imshow(image, extent=extent, interpolation="antialiased")
+    image = ground.pale if pale else ground.image
+    ends = np.clip(np.array(frame(ground)) / ground.downsample, 0, np.repeat(image.shape[1::-1], 2))
+    left, top = np.floor(ends[::2]).astype(int)
+    right, bottom = np.ceil(ends[1::2]).astype(int)
+    west, east, south, north = (float(end * ground.downsample) for end in (left, right, bottom, top))
+    axis.imshow(image[top:bottom, left:right], extent=(west, east, south, north), interpolation="antialiased")
 
 
 def _draw_spots(axis: "Axes", ground: Ground, values: Array, low: float, high: float, colours: str) -> Any:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.slides.slide import Slide
 
-_THUMBNAIL_PX = 1600
+_FRAME_PX, _MOST_PX = 880, 1600
+"""Longer side, in pixels, of the part of the slide that is drawn (570 to 880 wide), and at most of the whole slide."""
 RESEARCH_USE = "For research use only: a prediction is not a measurement and not a diagnosis."
 
 
@@ -205,17 +206,17 @@ def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> 
 
 def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:
     """Return where a case's spots lie, with its slide if that is still there, or where ``slide`` says."""
-    image, downsample = _thumbnail(str(slide) or case.provenance.slide)
+    image, downsample = _thumbnail(str(slide) or case.provenance.slide, case.xy)
     return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
 
 
 def ground_on(prediction: "Prediction", slide: "Slide | None") -> Ground:
     """Return where a prediction's spots lie, with a slide that is open, or none."""
-    image, downsample = (None, 1.0) if slide is None else _reduced(slide)
+    image, downsample = (None, 1.0) if slide is None else _reduced(slide, prediction.xy)
     return Ground(prediction.xy, prediction.spot_diameter, prediction.provenance.mpp or None, image, downsample)
 
 
-def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
+def _thumbnail(path: str, xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8] | None, float]:
     """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
     from napari_cmrcnet.slides.slide import open_slide
 
@@ -223,11 +224,12 @@ def _thumbnail(path: str) -> tuple[NDArray[np.uint8] | None, float]:
         return None, 1.0
     try:
         with open_slide(path) as slide:
-            return _reduced(slide)
+            return _reduced(slide, xy)
     except UserError:
         return None, 1.0
 
 
-def _reduced(slide: "Slide") -> tuple[NDArray[np.uint8], float]:
-    image = slide.thumbnail(_THUMBNAIL_PX)
+def _reduced(slide: "Slide", xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8], float]:
+    side = _FRAME_PX * max(slide.shape) / max(np.ptp(xy, axis=0).max(), 1.0)
+    image = slide.thumbnail(int(min(side, _MOST_PX)))
     return image, slide.shape[1] / image.shape[1]

@@ -112,11 +112,11 @@ class MapPixels:
 def _pale_slide(
     ground: Ground, left: float, top: float, step: float, shape: tuple[int, int], parts: int = 3
 ) -> NDArray[np.uint8]:
-    """Return the slide in grey and light, as the colours are the spots' alone: the mean of 3 × 3 places a pixel."""
+    """Return the pale slide, each pixel the mean of 3 × 3 places."""
     height, width = shape
     if ground.image is None:
         return np.full((height, width, 3), 245, np.uint8)
-    grey = ground.image.mean(axis=2, dtype=np.float32)
+    grey = ground.pale[..., 0]
     rows, columns = (
         np.floor((start + (np.arange(size * parts) + 0.5) * step / parts) / ground.downsample).astype(np.intp)
         for start, size in ((top, height), (left, width))
@@ -125,7 +125,7 @@ def _pale_slide(
     fine = grey[np.clip(rows, 0, grey.shape[0] - 1)][:, np.clip(columns, 0, grey.shape[1] - 1)]
     fine[~(inside[0][:, None] & inside[1])] = 255
     mean = fine.reshape(height, parts, width, parts).mean(axis=(1, 3))
-    return np.repeat((0.45 * 255 + 0.55 * mean).astype(np.uint8)[..., None], 3, axis=2)
+    return np.repeat(mean.astype(np.uint8)[..., None], 3, axis=2)
 
 
 class PanelPlot(Plot):
