@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari
 
-TITLE_LINES, LINE_PX = 3, 2.4  # over the first row of cells, and the height of a line over its font size
+TITLE_LINES, LINE_PX = 4, 2.4  # over the first row of cells, and the height of a line over its font size
 MARGIN = 0.03  # of a cell, free on each side of the section
 
 Size = tuple[float, float]
