@@ -216,8 +216,6 @@ def test_a_hostile_matrix_market_is_refused(outs: Path, text: str, said: str) ->
         ({"transcripts.parquet": ""}, "is a part of Xenium's output"),
         ({"S1_exprMat_file.csv": ""}, "is the output of CosMx"),
         ({"cell_by_gene.csv": ""}, "is the output of MERSCOPE"),
-        ({".zattrs": '{"spatialdata_attrs": {}}'}, "is a SpatialData store"),
-        ({"zarr.json": '{"attributes": {"spatialdata_attrs": {}}}'}, "is a SpatialData store"),
         ({"zarr.json": '{"attributes": {"encoding-type": "anndata"}}'}, "is an AnnData zarr store"),
         ({"zarr.json": "[", "a.txt": ""}, "is neither a DICOM slide nor an output of Space Ranger"),
         ({}, "is an empty folder"),

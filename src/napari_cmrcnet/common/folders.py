@@ -68,8 +68,6 @@ def _zarr(path: Path) -> str | None:
                 attributes |= content.get("attributes", content)
             except (ValueError, AttributeError, TypeError, RecursionError):
                 continue
-    if "spatialdata_attrs" in attributes or ((path / "tables").is_dir() and (path / "shapes").is_dir()):
-        return "is a SpatialData store; write its table of counts as h5ad, with obsm['spatial'], and give that"
     if attributes.get("encoding-type") == "anndata":
         return "is an AnnData zarr store; write it as h5ad (AnnData.write_h5ad), and give that"
     return None

@@ -36,6 +36,25 @@ def read_columns(path: Path, wanted: Mapping[str, type], optional: Mapping[str, 
     """
     import pyarrow.parquet as parquet
 
+    present = check_claims(path)
+    if missing := [name for name in wanted if name not in present]:
+        raise KeyError(missing[0])
+    kinds = {**wanted, **{name: kind for name, kind in (optional or {}).items() if name in present}}
+    texts = [name for name, kind in kinds.items() if kind is str]
+    table = parquet.read_table(path, columns=list(kinds), read_dictionary=texts)
+    return pd.DataFrame({name: _values(path, table.column(name), kind) for name, kind in kinds.items()})
+
+
+def check_claims(path: Path) -> set[str]:
+    """Return the names of a table's columns, once what it claims is compared with the file.
+
+    Raises
+    ------
+    UserError
+        If it claims more than the file can hold.
+    """
+    import pyarrow.parquet as parquet
+
     with parquet.ParquetFile(path) as file:
         about = file.metadata
         size = path.stat().st_size
@@ -44,13 +63,7 @@ def read_columns(path: Path, wanted: Mapping[str, type], optional: Mapping[str, 
             raise UserError(
                 f"{path} claims {about.num_rows:,} rows of {size_text(claimed)}, more than it can hold; copy it again."
             )
-        present = set(file.schema_arrow.names)
-    if missing := [name for name in wanted if name not in present]:
-        raise KeyError(missing[0])
-    kinds = {**wanted, **{name: kind for name, kind in (optional or {}).items() if name in present}}
-    texts = [name for name, kind in kinds.items() if kind is str]
-    table = parquet.read_table(path, columns=list(kinds), read_dictionary=texts)
-    return pd.DataFrame({name: _values(path, table.column(name), kind) for name, kind in kinds.items()})
+        return set(file.schema_arrow.names)
 
 
 def _values(path: Path, column: Any, kind: type) -> Any:

@@ -13,6 +13,7 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.folders import known_folder
 from napari_cmrcnet.common.spaceranger_files import find_output, is_picture
+from napari_cmrcnet.common.spatialdata_store import find_store
 from napari_cmrcnet.common.xenium_files import find_bundle
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.h5ad import read_plain
@@ -20,12 +21,14 @@ from napari_cmrcnet.sections.formats.hest import is_hest, read_hest
 from napari_cmrcnet.sections.formats.legacy_st import find_pair, read_legacy_st
 from napari_cmrcnet.sections.formats.origin import Origin, Reader
 from napari_cmrcnet.sections.formats.spaceranger import read_spaceranger
+from napari_cmrcnet.sections.formats.spatialdata_zarr import read_spatialdata
 from napari_cmrcnet.sections.formats.xenium import read_xenium
 from napari_cmrcnet.sections.gene_table import clean_genes
 from napari_cmrcnet.sections.pixel_size import PITCH_UM, spots_lattice
 
 SUPPORTED = (
-    "an .h5ad file, an output of Space Ranger or Xenium, or first-generation ST counts with their *_selection.tsv"
+    "an .h5ad file, an output of Space Ranger or Xenium, a SpatialData store, or first-generation ST counts with "
+    "their *_selection.tsv"
 )
 
 
@@ -36,13 +39,14 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
     ----------
     path : path
         h5ad (scanpy/squidpy convention, HEST), an output of Space Ranger (version 1 to Visium HD) or of Xenium (its
-        folder or any file in it), or first-generation ST (folder or counts file with its ``*_selection.tsv``).
+        folder or any file in it), a SpatialData store (.zarr), or first-generation ST (folder or counts file with its
+        ``*_selection.tsv``).
     min_umi : int
         Spots with fewer counts are dropped. 0 keeps all.
     library : str
         Which section to read of a source that holds several. Of an h5ad file: its name in ``uns["spatial"]``, or in the
         column of ``obs`` that tells them apart. Of Visium HD: ``square_008um``, or ``8``, for its bins, ``cells`` for
-        the segmented cells. ``""`` where there is one.
+        the segmented cells. Of SpatialData: the table, or the shapes that it annotates. ``""`` where there is one.
 
     Returns
     -------
@@ -82,6 +86,8 @@ def is_spots(path: str | os.PathLike[str]) -> bool:
 def _known_reader(path: Path, library: str = "") -> Reader | None:
     if path.suffix.lower() == ".h5ad" and not path.is_dir():
         return read_hest if is_hest(path) else read_plain
+    if find_store(path) is not None:
+        return read_spatialdata
     if find_bundle(path) is not None:
         return read_xenium
     if find_output(path, library) is not None:
@@ -98,7 +104,7 @@ def _reader(path: Path, library: str) -> Reader:
         raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
     if not library:
         return reader
-    if reader not in (read_plain, read_hest, read_spaceranger):
+    if reader not in (read_plain, read_hest, read_spaceranger, read_spatialdata):
         raise UserError(f"{path} holds one section only; leave the name of the section out.", "library")
     return partial(reader, library=library)
 

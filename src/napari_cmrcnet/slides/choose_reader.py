@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.spatialdata_store import find_store, pictures_of
 from napari_cmrcnet.slides import fastslide_source, openslide_source
 from napari_cmrcnet.slides.checks import check_expansion, open_tiff
 from napari_cmrcnet.slides.dicom_folder import dicom_instance
@@ -29,6 +30,8 @@ def open_source(path: Path) -> Source:
     """
     if path.is_dir() and is_ome_zarr(path):
         return ZarrSource(path)
+    if path.is_dir() and find_store(path) == path:
+        return _of_store(path)
     if path.is_dir():
         return _openslide(*dicom_instance(path))
     if not path.is_file():
@@ -50,6 +53,14 @@ def open_source(path: Path) -> Source:
             "check that it is the right file, and whole."
         )
     return _openslide(path)
+
+
+def _of_store(store: Path) -> Source:
+    """Open the image of a SpatialData store: the largest in colour, in whose pixels its spots are read, too."""
+    pictures = pictures_of(store)
+    if not pictures:
+        raise UserError(f"{store} is a SpatialData store without an image in colour; give the H&E image as the slide.")
+    return ZarrSource(pictures[0].folder)
 
 
 def _check_tiles_beside(path: Path) -> None:

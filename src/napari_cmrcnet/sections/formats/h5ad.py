@@ -62,7 +62,7 @@ def read_library(path: Path, chosen: str = "") -> tuple[AnnData, str, Mapping[st
         spots, entry = _chosen(path, spots, chosen)
         library = chosen
         _check_one_array(path, spots)
-    counted, notes = _with_counts(path, spots)
+    counted, notes = with_counts(path, spots)
     return counted, *((library, entry) if entry is not None else _library(path, spots)), notes
 
 
@@ -166,7 +166,14 @@ def _is_mapping(entry: Any) -> bool:
     return isinstance(entry, Mapping)
 
 
-def _with_counts(path: Path, spots: AnnData) -> tuple[AnnData, tuple[str, ...]]:
+def with_counts(path: Path, spots: AnnData) -> tuple[AnnData, tuple[str, ...]]:
+    """Return the AnnData with the counts of the most genes in ``X`` (or no ``X``), and a note of where they were.
+
+    Raises
+    ------
+    UserError
+        If it has matrices, but none of counts.
+    """
     matrices = {"layers['counts']": spots.layers.get("counts"), "X": spots.X}
     if spots.raw is not None:
         matrices["raw"] = spots.raw.X
