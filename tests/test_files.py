@@ -312,7 +312,7 @@ def test_only_what_is_used_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert again.uns == {"spatial": {"A": {"scalefactors": {"x": 2.0}}}}
     assert not again.obsp
     assert again.raw.X.max() == 2
-    monkeypatch.setattr(hdf5, "_memory", lambda: 40)
+    monkeypatch.setattr(hdf5, "machine_memory", lambda: 40)
     with pytest.raises(UserError, match=r"a\.h5ad takes 1 kB of memory, and this machine has 1 kB"):
         read_h5ad(tmp_path / "a.h5ad")
 

@@ -23,6 +23,7 @@ from napari_cmrcnet.common.files import check_name, check_output
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
+    from napari_cmrcnet.retrieval.prediction import Prediction
 
 _INTO_FOLDERS = ("simulate", "evaluate", "benchmark", "download", "demo")  # whose result is several files
 
@@ -158,7 +159,8 @@ def evaluate(options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.prediction import Prediction
 
     checkpoint = Checkpoint.load(options.checkpoint) if options.checkpoint else None
-    predictions = [Prediction.load(path, checkpoint) for path in options.predictions]
+    external = _external(options)
+    predictions = [external] if external else [Prediction.load(path, checkpoint) for path in options.predictions]
     job = score_predictions(
         predictions,
         options.out,
@@ -169,8 +171,45 @@ def evaluate(options: argparse.Namespace) -> None:
         nan_as_zero=options.nan_as_zero,
     )
     report = show_progress(job)
+    files = list(report.files)
+    if external is not None:
+        files.append(options.out / f"{external.name}_predicted.h5ad")
+        external.save(files[-1])
     _show_report(report)
-    show_json({**report.summary, "files": report.files})
+    if external is not None:
+        say(f"To look at it in napari: napari {files[-1]}")
+    show_json({**report.summary, "files": files})
+
+
+def _external(options: argparse.Namespace) -> "Prediction | None":
+    """Open the one table of another tool; None where the files are predictions of this software."""
+    from napari_cmrcnet.common.hdf5_checks import check_hdf5
+    from napari_cmrcnet.retrieval.external import open_external
+    from napari_cmrcnet.retrieval.external_files import H5AD
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction
+    from napari_cmrcnet.sections.spots import open_spots
+
+    path = options.predictions[0]
+    of_external = [f"--{name}" for name in ("spots", "layer", "scale") if getattr(options, name) is not None]
+    h5ad = path.is_file() and path.suffix.lower() == H5AD
+    if h5ad:
+        check_hdf5(path)
+    if not of_external and (not path.is_file() or (h5ad and is_prediction(path))):
+        return None
+    if len(options.predictions) > 1:
+        raise UserError(f"{path} is scored as another tool's prediction; give one such table at a time.")
+    if options.checkpoint:
+        raise UserError("--checkpoint is for predictions of this software; leave it out for another tool's table.")
+    if options.spots is None and not h5ad:
+        raise UserError(f"{path} holds no measured spots; give them with --spots.")
+    spots = open_spots(options.spots or path)
+    if spots.X is None:
+        raise UserError(f"{options.spots or path} holds no counts to compare with; give the measured spots (--spots).")
+    panel = panel_named(options.panel)
+    prediction = open_external(path, spots, layer=options.layer or "", scale=options.scale, panel=panel)
+    for note in prediction.provenance.notes:
+        warn(f"{prediction.name}: {note}")
+    return prediction
 
 
 def demo(options: argparse.Namespace) -> None:

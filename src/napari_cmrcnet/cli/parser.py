@@ -9,6 +9,7 @@ from napari_cmrcnet.cli.options import add_command, add_device, add_json, positi
 if TYPE_CHECKING:
     from napari_cmrcnet.cli.options import Commands
 
+SCALES = ("log", "normalised", "counts")  # those of `external`, which --help does not load
 OF_HD = "of Visium HD which bins, such as 8, or cells (default: 16)"
 
 
@@ -129,8 +130,29 @@ def _add_predict(commands: "Commands") -> None:
 
 def _add_evaluate(commands: "Commands") -> None:
     parser = add_command(commands, "evaluate", "score predictions against the measured expression, with figures")
-    parser.add_argument("predictions", type=Path, nargs="+", metavar="PREDICTION", help="files that predict wrote")
+    parser.add_argument(
+        "predictions",
+        type=Path,
+        nargs="+",
+        metavar="PREDICTION",
+        help="files that predict wrote; or a table of another tool (h5ad, CSV, parquet), spots × genes",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for scores and figures")
+    parser.add_argument(
+        "--spots",
+        type=Path,
+        metavar="P",
+        help="the measured spots, for the table of another tool (default: the counts in the same file)",
+    )
+    parser.add_argument(
+        "--layer", metavar="NAME", help="of another tool's h5ad, which matrix: X, or a name in layers or obsm"
+    )
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        help="what another tool's values are. log: log-normalised; normalised: without the logarithm; counts: neither "
+        "(default: log, where they can be that)",
+    )
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the prediction's)")
     parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="the checkpoint, if it has moved")
     parser.add_argument(

@@ -52,13 +52,13 @@ def _read_parts(path: Path, file: h5py.File) -> "AnnData":
     names = [name for name in file if name not in (*UNUSED, "uns")]
     uns = file.get("uns", {})
     chosen = [*(file[name] for name in names), *(uns[name] for name in USED_UNS if name in uns)]
-    needed, memory = sum(map(bytes_of, chosen)), _memory()
+    needed, memory = sum(map(bytes_of, chosen)), machine_memory()
     if memory and needed > memory:
         raise UserError(
             f"{path} takes {size_text(needed)} of memory, and this machine has {size_text(memory)}; open it on a "
             "larger one, or leave spots or genes out."
         )
-    table = AnnData(**{name: _with_scipys_indices(read_elem(file[name])) for name in names})
+    table = AnnData(**{name: with_scipys_indices(read_elem(file[name])) for name in names})
     for name in [name for name, layer in table.layers.items() if layer.ndim != 2]:
         del table.layers[name]  # anndata takes it; no table of spots and genes can be made of it
     for name in USED_UNS:
@@ -67,7 +67,7 @@ def _read_parts(path: Path, file: h5py.File) -> "AnnData":
     return table
 
 
-def _with_scipys_indices(item: Any) -> Any:
+def with_scipys_indices(item: Any) -> Any:
     """Return a part of an AnnData with the indices of its sparse matrices as SciPy has them.
 
     Other languages write unsigned or mixed ones. They are read, and no product can then be taken.
@@ -76,10 +76,10 @@ def _with_scipys_indices(item: Any) -> Any:
     from scipy import sparse
 
     if isinstance(item, AnnData):  # raw
-        item.X = _with_scipys_indices(item.X)
+        item.X = with_scipys_indices(item.X)
         return item
     if isinstance(item, dict):
-        return {name: _with_scipys_indices(part) for name, part in item.items()}
+        return {name: with_scipys_indices(part) for name, part in item.items()}
     if not sparse.issparse(item) or item.format not in ("csr", "csc"):
         return item
     if item.indices.dtype == item.indptr.dtype and item.indices.dtype.kind == "i":
@@ -98,7 +98,7 @@ def _without_images(item: Any) -> Any:
     return {name: _without_images(item[name]) for name in item if name != "images"}
 
 
-def _memory() -> int:
+def machine_memory() -> int:
     """Return the machine's bytes of memory, 0 where it does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -66,6 +66,24 @@ def check_claims(path: Path) -> set[str]:
         return set(file.schema_arrow.names)
 
 
+def read_matrix(path: Path) -> pd.DataFrame:
+    """Read a table of numbers whose rows have names: its index, as pandas writes it, or its only column of texts.
+
+    Raises
+    ------
+    UserError
+        If the file claims more than it can hold.
+    Exception
+        Whatever pyarrow raises at a damaged file: the caller says what the file is.
+    """
+    import pyarrow.parquet as parquet
+
+    check_claims(path)
+    table: pd.DataFrame = parquet.read_table(path).to_pandas()
+    texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name].dtype)]
+    return table.set_index(texts[0]) if len(texts) == 1 else table
+
+
 def _values(path: Path, column: Any, kind: type) -> Any:
     """Return a column as texts or numbers; identifiers of older writers are bytes, or whole numbers."""
     import pyarrow

@@ -239,6 +239,8 @@ def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: 
 
 def _trust(prediction: "Prediction") -> Iterator[str]:
     confidence = prediction.confidence()
+    if prediction.provenance.external:
+        return
     yield element("h2", "Confidence")
     yield table(
         ["of a spot", "5th percentile", "median", "95th percentile"],

@@ -1,6 +1,7 @@
 """What makes predictions and scores better, or less real, than they look: it is said wherever they are shown."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
     for prediction in predictions:
         about = prediction.provenance
         own = list(about.warnings)
-        if prediction.bank is None:
+        if about.external:
+            own.append(
+                f"{about.section} was predicted by another tool ({Path(about.external).name}): which patients and "
+                "sections that has seen is not known here."
+            )
+        elif prediction.bank is None:
             own.append(
                 f"The checkpoint that predicted {about.section} was not found at {about.checkpoint}, so only the "
                 f"{len(prediction.genes):,} genes that the prediction stores can be shown and scored."

@@ -137,6 +137,9 @@ class Prediction(Case):
         return self.bank
 
     def _moved(self, purpose: str) -> UserError:
+        if self.provenance.external:
+            name = Path(self.provenance.external).name
+            return UserError(f"{name}, which another tool predicted, does not hold {purpose}.")
         where = f"which was at {self.provenance.checkpoint}"
         reason = f" ({self._reason.rstrip('.')})" if self._reason else ""
         return UserError(
@@ -266,7 +269,7 @@ class Prediction(Case):
         -------
         DataFrame, n rows
             ``mean_similarity``, by `weights`, and ``best_similarity`` (cosine), and ``sections``, the number of
-            sections among the neighbours.
+            sections among the neighbours; none of these of another tool's prediction.
         """
         table = self._confidence.copy()
         if gene is not None:

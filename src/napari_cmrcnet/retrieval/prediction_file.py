@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
 
+RETRIEVAL = ("neighbours", "similarity", "confidence")  # in obsm
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 FORMAT_VERSION = 1
 GENES_PER_SET = 50
@@ -51,12 +52,7 @@ def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
     table = AnnData(
         obs=prediction.spots.obs.copy(),
         var=_var(prediction, genes),
-        obsm={
-            "spatial": prediction.xy,
-            "neighbours": prediction.neighbours,
-            "similarity": prediction.similarity,
-            "confidence": prediction.confidence(),
-        },
+        obsm={"spatial": prediction.xy, **_retrieval(prediction)},
         layers={"predicted": prediction.expression(genes)},
         uns={"spatial": prediction.spots.uns["spatial"], "cmrcnet": _record(prediction, Path(path))},
     )
@@ -64,6 +60,14 @@ def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
         table.layers["measured"] = _measured_where_known(prediction, genes)
         table.raw = AnnData(prediction.spots.X, obs=table.obs[[]], var=prediction.spots.var)
     write_h5ad(path, table)
+
+
+def _retrieval(prediction: "Prediction") -> dict[str, Any]:
+    """Return what was retrieved for each spot: nothing in what another tool predicted."""
+    if prediction.provenance.external:
+        return {}
+    names = prediction.neighbours, prediction.similarity, prediction.confidence()
+    return dict(zip(RETRIEVAL, names, strict=True))
 
 
 def genes_to_store(case: "Case") -> list[str]:
@@ -147,7 +151,11 @@ def load(
     table = read_h5ad(path)
     record = _parsed(path, table.uns.get("cmrcnet"))
     provenance = _provenance(path, record)
-    _check_parts(path, table)
+    if provenance.external:  # another tool's values: nothing was retrieved
+        nothing = np.empty((table.n_obs, 0), np.float32)
+        parts = nothing.astype(np.int32), nothing, pd.DataFrame(index=table.obs_names)
+        table.obsm.update(zip(RETRIEVAL, parts, strict=True))
+    _check_parts(path, table, CONFIDENCE if not provenance.external else ())
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
@@ -236,19 +244,17 @@ def _view(record: dict[str, Any]) -> dict[str, Any]:
     return view if isinstance(view, dict) else {}
 
 
-def _check_parts(path: Path, table: AnnData) -> None:
-    lacking = [
-        f"obsm[{name!r}]" for name in ("spatial", "neighbours", "similarity", "confidence") if name not in table.obsm
-    ]
+def _check_parts(path: Path, table: AnnData, confidence: tuple[str, ...]) -> None:
+    lacking = [f"obsm[{name!r}]" for name in ("spatial", *RETRIEVAL) if name not in table.obsm]
     lacking += ["layers['predicted']"] if "predicted" not in table.layers else []
     lacking += ["uns['spatial']"] if "spatial" not in table.uns else []
     lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
     if lacking:
         raise UserError(f"{path} is not a whole prediction: it lacks {', '.join(lacking)}; predict again.")
-    _check_values(path, table)
+    _check_values(path, table, confidence)
 
 
-def _check_values(path: Path, table: AnnData) -> None:
+def _check_values(path: Path, table: AnnData, columns: tuple[str, ...]) -> None:
     xy = table.obsm["spatial"]
     numbers = isinstance(xy, np.ndarray) and xy.dtype.kind in "iuf" and xy.shape == (table.n_obs, 2)
     if not numbers or not np.isfinite(xy).all():
@@ -263,7 +269,7 @@ def _check_values(path: Path, table: AnnData) -> None:
         raise UserError(f"{path} has similarities that are not finite numbers; predict again.")
     confidence = table.obsm["confidence"]
     kinds = confidence.dtypes.to_dict() if isinstance(confidence, pd.DataFrame) else {}
-    if not all(name in kinds and pd.api.types.is_numeric_dtype(kinds[name]) for name in CONFIDENCE):
+    if not all(name in kinds and pd.api.types.is_numeric_dtype(kinds[name]) for name in columns):
         raise UserError(f"{path} lacks numbers of its confidence ({', '.join(CONFIDENCE)}); predict again.")
     predicted = table.layers["predicted"]
     if not isinstance(predicted, np.ndarray) or predicted.dtype.kind != "f":

@@ -59,6 +59,8 @@ class Provenance:
         Marker genes that are shown first.
     similarity_floor : float or None
         Spots whose best similarity is lower are unlike anything in the bank; None where the checkpoint does not know.
+    external : str
+        The file of another tool that the values come from; ``""`` where a checkpoint of this software predicted them.
     device, precision : str
         What the patches were encoded on (``"cpu"``, ``"cuda:1"``) and in (``"fp32"``, ``"bf16"``); ``""``
         where no network encoded them.
@@ -96,6 +98,7 @@ class Provenance:
     likeness: Likeness | None = None
     expected_over: Over = ""
     total_genes: int = 0
+    external: str = ""
     device: str = ""
     precision: str = ""
     warnings: tuple[str, ...] = ()
@@ -107,6 +110,8 @@ class Provenance:
     @property
     def average(self) -> str:
         """What a value is, as `average_in_words`."""
+        if self.external:
+            return f"value in {Path(self.external).name}, which another tool predicted"
         return average_in_words(self.k, self.weight_temperature is not None)
 
     @property
@@ -123,7 +128,8 @@ class Provenance:
             If the path is the slide's, the spots', or in the checkpoint's folder.
         """
         out = path.resolve()
-        for what, source in (("slide", self.slide), ("spots", self.spots), ("checkpoint", self.checkpoint)):
+        sources = {"slide": self.slide, "spots": self.spots, "checkpoint": self.checkpoint, "table": self.external}
+        for what, source in sources.items():
             known = Path(source).resolve()
             if source and (out == known or (what == "checkpoint" and known in out.parents)):
                 raise UserError(
@@ -168,6 +174,7 @@ class Provenance:
             likeness=likeness_from(values["likeness"]),
             expected_over=over_from(values["expected_over"]),
             total_genes=check.whole("total_genes"),
+            external=check.text("external"),
             device=check.text("device"),
             precision=check.text("precision"),
             warnings=check.texts("warnings"),

@@ -82,6 +82,27 @@ def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
     return AnnData(X=counts, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=spots.uns), notes
 
 
+def named_genes(var: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the genes of a table of values, as `clean_genes` names those of counts.
+
+    Returns
+    -------
+    DataFrame
+        Unique names, and ``gene_ids`` as text, ``""`` where not known.
+    int64 (genes,)
+        The column of each. Controls, columns without a name, and a gene's second column are left out.
+    """
+    raw_names = pd.Series(var.index.astype(str), dtype=object)
+    genes = ~_is_control(raw_names)
+    symbols, ids = _symbols_and_ids(var, raw_names, genes)
+    names = symbols.where(symbols != "", ids)
+    genes &= (names != "").to_numpy()
+    names = _distinct(names, ids, genes)
+    kept = np.flatnonzero(genes)
+    kept = kept[~names.iloc[kept].duplicated().to_numpy()]
+    return pd.DataFrame({"gene_ids": ids.to_numpy()[kept]}, index=pd.Index(names.to_numpy()[kept], dtype=object)), kept
+
+
 def _is_control(names: pd.Series) -> np.ndarray:
     return names.map(lambda name: _CONTROL.match(name) is not None).to_numpy(bool)
 

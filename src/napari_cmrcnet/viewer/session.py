@@ -122,7 +122,7 @@ class Session:
             "measured": shown.measured is not None,
             "predicted": shown.predicted is not None,
             "difference": shown.scored,
-            "confidence": self.prediction is not None,
+            "confidence": self.prediction is not None and not self.prediction.provenance.external,
         }
         return tuple(view for view in VIEWS if there[view])
 

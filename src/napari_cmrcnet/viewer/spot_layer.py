@@ -78,7 +78,7 @@ def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: D
 def _features(shown: "Shown", case: "Case") -> dict[str, Any]:
     """Return what is said of a spot under the mouse, beside its value: what is not known is not named."""
     known = {"predicted": shown.predicted, "measured": shown.measured}
-    if case.prediction is not None:
+    if case.prediction is not None and not case.provenance.external:
         known["similarity"] = case.prediction.similarity[:, 0]
     return {name: values for name, values in known.items() if values is not None}
 

@@ -132,7 +132,8 @@ class EvidencePanel(QWidget):
                 reason, lacking = in_panel_words(error), True
         self.empty.setText(reason)
         self.empty.setVisible(found is None)
-        self.find_button.setVisible(lacking and prediction is not None and prediction.path is not None)
+        moved = prediction is not None and prediction.path is not None and not prediction.provenance.external
+        self.find_button.setVisible(lacking and moved)
         self.content.setVisible(found is not None)
         if found is not None:
             self._show(found)

@@ -222,9 +222,8 @@ class ViewPanel(QWidget):
             return
         shown, case, prediction = self.session.shown, self.session.case, self.session.prediction
         self.find_slide.setVisible(case is not None and self.session.slide is None)
-        self.find_checkpoint.setVisible(
-            prediction is not None and prediction.path is not None and prediction.bank is None
-        )
+        saved = prediction is not None and prediction.path is not None and not prediction.provenance.external
+        self.find_checkpoint.setVisible(saved and prediction is not None and prediction.bank is None)
         self.warnings.show_warnings(self.session.warnings)
         if shown is None or case is None:
             self.title.setText(f"There is nothing to look at yet. {HOW_TO_BEGIN}")

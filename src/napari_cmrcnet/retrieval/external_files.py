@@ -1,0 +1,230 @@
+"""Tables of predicted values that other tools write: h5ad, CSV, TSV or parquet, spots × genes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
+from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
+from napari_cmrcnet.common.parquet import read_matrix
+from napari_cmrcnet.common.suffixes import ends_in
+from napari_cmrcnet.common.text import read_text
+
+H5AD, TEXTS = ".h5ad", (".csv", ".tsv")
+KNOWN = (H5AD, *TEXTS, ".parquet")
+NAMES_IN_UNS = ("{}", "{}_names", "{}_genes", "{}_columns", "{}_var_names")
+"""Under what ``uns`` may hold the names of the columns of a matrix in ``obsm``."""
+SAYS_SO = "pred"  # in the name of a matrix
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalTable:
+    """Predicted values as a file has them.
+
+    Parameters
+    ----------
+    values : float32 (n, g)
+        As they are there.
+    spots : Index
+        Names of the rows.
+    genes : DataFrame
+        A row a column, by its name, with what else is known of it.
+    xy : float64 (n, 2), optional
+        Positions of the rows, where the file has them.
+    matrix : str
+        Which matrix of the file it is; ``""`` where there is one.
+    """
+
+    values: NDArray[np.float32]
+    spots: pd.Index
+    genes: pd.DataFrame
+    xy: NDArray[np.float64] | None = None
+    matrix: str = ""
+
+
+def is_external(path: Path) -> bool:
+    """Say whether a path is of a kind that can hold another tool's predicted values."""
+    return ends_in(path.name, KNOWN)
+
+
+def read_table(path: Path, layer: str = "") -> ExternalTable:
+    """Read a table of predicted values.
+
+    Parameters
+    ----------
+    path : Path
+        h5ad, or a table of numbers whose rows are named: CSV, TSV or parquet.
+    layer : str
+        Of an h5ad file which matrix: ``X``, or the name of one in ``layers`` or ``obsm``; ``""`` takes the only one, or
+        the only one whose name says that it is predicted.
+
+    Raises
+    ------
+    UserError
+        If the file is of another kind, damaged, has no such matrix or several, or too large.
+    """
+    if not path.is_file():
+        kind = "is a folder; write its table as .h5ad" if path.is_dir() else "does not exist; check the path"
+        raise UserError(f"{path} {kind}.")
+    if ends_in(path.name, (H5AD,)):
+        return _read_h5ad(path, layer)
+    if not is_external(path):
+        raise UserError(f"{path} is no table of predicted values that is known: give {', '.join(KNOWN)}.")
+    if layer:
+        raise UserError(f"{path} holds one table only; leave the name of the matrix out.")
+    return _read_flat(path)
+
+
+def _read_flat(path: Path) -> ExternalTable:
+    kind = "parquet" if ends_in(path.name, (".parquet",)) else "text"
+    if kind == "text" and path.stat().st_size > (most := machine_memory() // 4 or np.inf):
+        raise UserError(f"{path} is larger than {size_text(int(most))}, which this machine can read; write an .h5ad.")
+    try:
+        table = read_matrix(path) if kind == "parquet" else _read_text(path)
+    except UserError:
+        raise
+    except Exception as error:
+        unreadable = f"{path} is not a readable table ({first_line(error)}); write it again, a row a spot."
+        raise cannot_read(path, error, unreadable) from error
+    if table.shape[1] == 0:
+        raise UserError(
+            f"{path} has no column of numbers beside the spots' names; write a row a spot, a column a gene."
+        )
+    odd = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name].dtype)]
+    if odd:
+        raise UserError(
+            f"{path} has columns that are not numbers ({', '.join(odd[:3])}); write the spots' names first, then a "
+            "column of numbers a gene."
+        )
+    genes = pd.DataFrame(index=pd.Index([str(name) for name in table.columns], dtype=object))
+    return ExternalTable(table.to_numpy(np.float32), _texts(table.index), genes)
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    from io import StringIO
+
+    text = read_text(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    return pd.read_csv(StringIO(text), sep=separator, index_col=0, low_memory=False)
+
+
+def _read_h5ad(path: Path, layer: str) -> ExternalTable:
+    import h5py
+    from anndata.io import read_elem
+
+    check_hdf5(path)
+    try:
+        with h5py.File(path, "r") as file:
+            found = _matrices(file)
+            name = _chosen(path, {name: shape for name, (_, shape, _) in found.items()}, layer)
+            item, shape, genes = found[name]
+            needed, there = bytes_of(item) + 4 * shape[0] * shape[1], machine_memory()
+            if there and needed > there:
+                raise UserError(
+                    f"{path}: {name} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; "
+                    "leave spots or genes out."
+                )
+            spots, var, values = _texts(read_elem(file["obs"]).index), genes(), read_elem(item)
+            places = read_elem(file["obsm/spatial"]) if "obsm/spatial" in file else None
+    except UserError:
+        raise
+    except Exception as error:
+        unreadable = f"{path} is not a readable h5ad file ({first_line(error)}); write it again with anndata."
+        raise cannot_read(path, error, unreadable) from error
+    return ExternalTable(_dense(path, name, values, (len(spots), len(var))), spots, var, _positions(places), name)
+
+
+Matrices = Mapping[str, tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]]
+"""By name what is stored, its shape, and the genes, which are read when asked for."""
+
+
+def _matrices(file: Any) -> Matrices:
+    """Return the matrices of a file whose columns have names."""
+    from anndata.io import read_elem
+
+    def of_var() -> pd.DataFrame:
+        var: pd.DataFrame = read_elem(file["var"])
+        return var
+
+    found: dict[str, tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]] = {}
+    for name, item in (("X", file.get("X")), *(dict(file["layers"]) if "layers" in file else {}).items()):
+        if item is not None and (shape := _shape(item)) is not None and shape[1]:
+            found[name] = (item, shape, of_var)
+    for name, item in (dict(file["obsm"]) if "obsm" in file else {}).items():
+        names = _names_of(file, name, item)
+        if names is not None:
+            found[name] = (item, (_rows(item, names), len(names)), partial(pd.DataFrame, index=names))
+    return found
+
+
+def _shape(item: Any) -> tuple[int, int] | None:
+    shape = item.attrs.get("shape", getattr(item, "shape", None))  # sparse matrices are groups
+    return (int(shape[0]), int(shape[1])) if shape is not None and len(shape) == 2 else None
+
+
+def _names_of(file: Any, name: str, item: Any) -> pd.Index | None:
+    """Return the names of the columns of a matrix of ``obsm``: its own, or those that ``uns`` has for it."""
+    from anndata.io import read_elem
+
+    if item.attrs.get("encoding-type") == "dataframe":
+        own = [str(column) for column in item.attrs.get("column-order", ())]
+        return pd.Index(own, dtype=object) if own else None
+    if (shape := _shape(item)) is None:
+        return None
+    for key in (f"uns/{kind.format(name)}" for kind in NAMES_IN_UNS):
+        if key in file and getattr(file[key], "shape", None) == (shape[1],):
+            return _texts(read_elem(file[key]))
+    return None
+
+
+def _rows(item: Any, names: pd.Index) -> int:
+    shape = _shape(item)
+    return shape[0] if shape is not None else int(item[names[0]].shape[0]) if names[0] in item else 0
+
+
+def _chosen(path: Path, shapes: Mapping[str, tuple[int, int]], layer: str) -> str:
+    """Return the name of the matrix that is asked for, or of the one that it must be."""
+    listed = ", ".join(f"{name} ({columns:,} genes)" for name, (_, columns) in shapes.items())
+    if not shapes:
+        raise UserError(f"{path} holds no matrix whose columns have names; write the prediction as X, genes in var.")
+    if layer and layer not in shapes:
+        raise UserError(f"{path} has no matrix {layer}; it has {listed}.")
+    if layer:
+        return layer
+    telling = [name for name in shapes if SAYS_SO in name.casefold()]
+    for among in (list(shapes), telling):
+        if len(among) == 1:
+            return among[0]
+    raise UserError(f"{path} holds several matrices: {listed}; say which is the prediction (--layer NAME).")
+
+
+def _dense(path: Path, name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
+    if isinstance(values, pd.DataFrame):
+        values = values.select_dtypes("number").to_numpy()
+    if sparse.issparse(values):
+        values = with_scipys_indices(values)
+        values.check_format(full_check=True)
+        values = values.toarray()
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif" or array.shape != shape:
+        raise UserError(f"{path}: {name} is not a matrix of numbers with a row a spot and a column a gene.")
+    return np.asarray(array, np.float32)
+
+
+def _positions(places: Any) -> NDArray[np.float64] | None:
+    array = np.asarray(places) if places is not None else np.empty(0)
+    fit = array.ndim == 2 and array.shape[1:] == (2,) and array.dtype.kind in "iuf" and np.isfinite(array).all()
+    return array.astype(np.float64) if fit else None
+
+
+def _texts(names: Any) -> pd.Index:
+    return pd.Index([str(name) for name in names], dtype=object)

@@ -1,0 +1,238 @@
+"""Predictions of other tools: their layouts, scored without a bank, and refused in one sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.retrieval.external import open_external
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.spots import open_spots
+
+GENES = [f"GENE{i}" for i in range(20)]
+SPOTS = 36
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """Spots on a lattice of 200 pixels, with ids beside symbols, and one near-empty gene."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(np.linspace(2, 30, SPOTS)[:, None] * np.linspace(0.5, 3, 20))
+    table = AnnData(sparse.csr_matrix(counts.astype(np.float32)))
+    table.obs_names, table.var_names = [f"spot{i}-1" for i in range(SPOTS)], GENES
+    table.var["gene_ids"] = [f"ENSG{i:011d}" for i in range(20)]
+    table.obsm["spatial"] = np.stack(np.divmod(np.arange(SPOTS), 6), axis=1)[:, ::-1] * 200.0 + 300
+    table.write_h5ad(tmp_path / "measured.h5ad")
+    return tmp_path / "measured.h5ad"
+
+
+@pytest.fixture
+def values(measured: Path) -> np.ndarray:
+    """What a tool predicts: the measured log-normalised values, with noise."""
+    counts = open_spots(measured).X.toarray()
+    log = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    return (log + np.random.default_rng(1).normal(0, 0.2, log.shape)).clip(0.01).astype(np.float32)
+
+
+def names(path: Path) -> list[str]:
+    return list(open_spots(path).obs_names)
+
+
+def h5ad(path: Path, table: AnnData) -> Path:
+    table.write_h5ad(path)
+    return path
+
+
+def omicverse(path: Path, measured: Path, values: np.ndarray) -> Path:
+    """ov.space.histo.predict_expression: tiles' names, symbols, log1p in X, tile centres in obsm["spatial"]."""
+    xy = open_spots(measured).obsm["spatial"]
+    table = AnnData(values, obsm={"spatial": xy + 20.0})
+    table.obs_names, table.var_names = [f"tile_{i}" for i in range(SPOTS)], GENES
+    return h5ad(path / "omicverse.h5ad", table)
+
+
+def lazyslide(path: Path, measured: Path, values: np.ndarray) -> Path:
+    """lazyslide.tl.feature_prediction: rows are tiles, var_names the outputs, obs the tile's number and library."""
+    table = AnnData(values, obsm={"spatial": open_spots(measured).obsm["spatial"]})
+    table.obs["tile_id"], table.obs["library_id"] = np.arange(SPOTS), "wsi"
+    table.var_names = GENES
+    return h5ad(path / "lazyslide.h5ad", table)
+
+
+def a_layer(path: Path, measured: Path, values: np.ndarray) -> Path:
+    import anndata
+
+    table = anndata.read_h5ad(measured)
+    table.layers["stnet_predicted"] = values
+    return h5ad(path / "layer.h5ad", table)
+
+
+def sparse_by_id(path: Path, measured: Path, values: np.ndarray) -> Path:
+    table = AnnData(sparse.csc_matrix(values), var=pd.DataFrame(index=[f"ENSG{i:011d}.4" for i in range(20)]))
+    table.obs_names = names(measured)
+    return h5ad(path / "ids.h5ad", table[::-1].copy())
+
+
+def obsm_table(path: Path, measured: Path, values: np.ndarray) -> Path:
+    table = AnnData(obs=pd.DataFrame(index=names(measured)))
+    table.obsm["prediction"] = pd.DataFrame(values, index=table.obs_names, columns=GENES)
+    return h5ad(path / "frame.h5ad", table)
+
+
+def obsm_with_names(path: Path, measured: Path, values: np.ndarray) -> Path:
+    table = AnnData(obs=pd.DataFrame(index=names(measured)), obsm={"model": values, "X_pca": values[:, :3]})
+    table.uns["model_genes"] = np.array(GENES, object)
+    return h5ad(path / "obsm.h5ad", table)
+
+
+def csv(path: Path, measured: Path, values: np.ndarray) -> Path:
+    pd.DataFrame(values, names(measured), GENES).to_csv(path / "values.csv")
+    return path / "values.csv"
+
+
+def turned_tsv(path: Path, measured: Path, values: np.ndarray) -> Path:
+    pd.DataFrame(values, names(measured), GENES).T.to_csv(path / "values.tsv", sep="\t")
+    return path / "values.tsv"
+
+
+def parquet(path: Path, measured: Path, values: np.ndarray) -> Path:
+    """HEST-Bench keeps pickles, which can run code; its arrays and barcodes as a table instead."""
+    table = pd.DataFrame(values, columns=GENES)
+    table.insert(0, "barcode", names(measured))
+    table.to_parquet(path / "values.parquet", index=False)
+    return path / "values.parquet"
+
+
+LAYOUTS = (
+    omicverse, lazyslide, a_layer, sparse_by_id, obsm_table, obsm_with_names, csv, turned_tsv, parquet,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout_has_its_values_at_its_spots(
+    layout: Callable[..., Path], tmp_path: Path, measured: Path, values: np.ndarray
+) -> None:
+    spots = open_spots(measured)
+    found = open_external(layout(tmp_path, measured, values), spots)
+    assert len(found) == SPOTS
+    for gene in (0, 7, 19):
+        name = found.names.symbols[gene] if layout is sparse_by_id else GENES[gene]
+        np.testing.assert_allclose(found.gene(name), values[:, gene], rtol=1e-5)
+    assert set(found.measured_genes) == set(found.genes)  # matched by symbol or id
+    table = score(found).table
+    log = np.asarray(found.measured(list(found.genes)))
+    np.testing.assert_allclose(table.pcc, [np.corrcoef(log[:, g], values[:, g])[0, 1] for g in range(20)], atol=1e-4)
+
+
+def test_scales(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
+    spots, linear = open_spots(measured), np.expm1(values)
+    path = csv(tmp_path, measured, linear)
+    with pytest.raises(UserError, match=r"values from .* too large for logarithms; say what they are \(--scale log, "):
+        open_external(path, spots)
+    np.testing.assert_allclose(open_external(path, spots, scale="normalised").gene("GENE3"), values[:, 3], rtol=1e-4)
+    counts = np.round(linear / 10)
+    path = csv(tmp_path, measured, counts)
+    with pytest.raises(UserError, match="whole numbers, as counts are"):
+        open_external(path, spots)
+    expected = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    np.testing.assert_allclose(open_external(path, spots, scale="counts").gene("GENE3"), expected[:, 3], rtol=1e-4)
+    with pytest.raises(UserError, match="counts values are not below 0"):
+        open_external(csv(tmp_path, measured, values - 9), spots, scale="counts")
+
+
+def test_some_spots_and_genes_are_enough(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
+    some = pd.DataFrame(values, names(measured), GENES).iloc[5:30, :4].assign(OTHER=1.0)
+    some.to_csv(tmp_path / "some.csv")
+    found = open_external(tmp_path / "some.csv", open_spots(measured))
+    assert len(found) == 25
+    assert found.genes == (*GENES[:4], "OTHER")
+    assert found.measured_genes == tuple(GENES[:4])
+    assert any("11 of 36 measured spots have no value" in note for note in found.provenance.notes)
+    np.testing.assert_allclose(found.gene("GENE2"), values[5:30, 2], rtol=1e-5)
+
+
+def test_it_is_kept_and_read_again_without_a_bank(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
+    found = open_external(a_layer(tmp_path, measured, values), open_spots(measured))
+    found.save(tmp_path / "kept.h5ad")
+    again = Prediction.load(tmp_path / "kept.h5ad")
+    np.testing.assert_array_equal(again.gene("GENE5"), found.gene("GENE5"))
+    assert again.provenance == found.provenance
+    assert again.bank is None
+    assert list(again.confidence().columns) == []
+    assert again.out_of_distribution() is None
+    with pytest.raises(UserError, match=r"layer.h5ad, which another tool predicted, does not hold MYC"):
+        again.gene("MYC")
+    with pytest.raises(UserError, match="does not hold the training spots behind a value"):
+        again.bank_for("the training spots behind a value")
+
+
+def test_evaluate_scores_it_and_keeps_what_the_window_opens(
+    tmp_path: Path, measured: Path, values: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, path = tmp_path / "scores", csv(tmp_path, measured, values)
+    assert main(["evaluate", str(path), "--spots", str(measured), "--out", str(out)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Mean PCC of predicted with measured" in said
+    assert "was predicted by another tool (values.csv)" in said
+    assert Prediction.load(out / "values_predicted.h5ad").genes == tuple(GENES)
+    assert "was predicted by another tool" in (out / "summary.md").read_text("utf-8")
+    same = a_layer(tmp_path, measured, values)
+    assert main(["evaluate", str(same), "--out", str(tmp_path / "same")]) == 0
+
+
+def error_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(UserError) as raised:
+        call()
+    return str(raised.value)
+
+
+def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
+    import anndata
+
+    spots = open_spots(measured)
+    table = anndata.read_h5ad(measured)
+    table.layers["a"], table.layers["b"] = values, values
+    two = h5ad(tmp_path / "two.h5ad", table)
+    assert "several matrices: X (20 genes), a (20 genes), b (20 genes); say which" in error_of(
+        lambda: open_external(two, spots)
+    )
+    assert "has no matrix c; it has X" in error_of(lambda: open_external(two, spots, layer="c"))
+    np.testing.assert_allclose(open_external(two, spots, layer="b").gene("GENE1"), values[:, 1])
+    holes = values.copy()
+    holes[3, 4] = np.nan
+    assert "1 missing or infinite values, such as of GENE4" in error_of(
+        lambda: open_external(csv(tmp_path, measured, holes), spots)
+    )
+    other = pd.DataFrame(values, [f"x{i}" for i in range(SPOTS)], GENES)
+    other.to_csv(tmp_path / "other.csv")
+    assert "its spots are called x0, x1, the measured ones spot0-1" in error_of(
+        lambda: open_external(tmp_path / "other.csv", spots)
+    )
+    far = AnnData(values, obsm={"spatial": spots.obsm["spatial"] * 50})
+    assert "no position within 100 pixels of one" in error_of(
+        lambda: open_external(h5ad(tmp_path / "far.h5ad", far), spots)
+    )
+    pd.concat([other, other]).to_csv(tmp_path / "twice.csv")
+    assert "has the spot x0 twice" in error_of(lambda: open_external(tmp_path / "twice.csv", spots))
+    other.assign(cluster="a").to_csv(tmp_path / "texts.csv")
+    assert "columns that are not numbers (cluster)" in error_of(lambda: open_external(tmp_path / "texts.csv", spots))
+    (tmp_path / "dump.pkl").write_bytes(b"x")
+    assert "no table of predicted values that is known" in error_of(lambda: open_external(tmp_path / "dump.pkl", spots))
+
+
+def test_damaged_files_are_refused(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
+    spots = open_spots(measured)
+    for layout in LAYOUTS:
+        path = layout(tmp_path, measured, values)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        if path.suffix in (".h5ad", ".parquet"):  # a text that is cut between two lines is a shorter table
+            assert str(path) in error_of(lambda path=path: open_external(path, spots))
