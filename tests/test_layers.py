@@ -68,8 +68,8 @@ def test_texts_and_colour_bars_are_small_where_views_are(viewer: ViewerModel, se
     for views, canvas, text, height in (
         (VIEWS[:2], (500, 900), 9, 125),
         (VIEWS, (1000, 900), 9, 125),
-        (VIEWS, (600, 900), 7, 75),
-        (VIEWS[:2], (600, 300), 7, 75),  # one above the other
+        (VIEWS, (600, 700), 7, 75),
+        (VIEWS[:2], (900, 300), 9, 112),  # one above the other
         (("predicted",), (600, 400), 9, 140),
     ):
         session.set_display(views=views)
