@@ -15,9 +15,18 @@ pytestmark = pytest.mark.qt
 MENUS = {
     "napari/file/io_utilities": {"export"},
     "napari/layers/annotate": {"regions"},
-    "napari/layers/measure": {"predict", "plots"},
+    "napari/layers/measure": {"predict", "plots", "threshold"},
     "napari/layers/visualize": {"genes", "view", "evidence"},
-    "napari/plugins/napari-cmrcnet": {"predict", "genes", "view", "evidence", "regions", "plots", "export"},
+    "napari/plugins/napari-cmrcnet": {
+        "predict",
+        "genes",
+        "view",
+        "evidence",
+        "regions",
+        "plots",
+        "threshold",
+        "export",
+    },
 }
 
 

@@ -210,10 +210,10 @@ def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:
     return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
 
 
-def ground_on(prediction: "Prediction", slide: "Slide | None") -> Ground:
-    """Return where a prediction's spots lie, with a slide that is open, or none."""
-    image, downsample = (None, 1.0) if slide is None else _reduced(slide, prediction.xy)
-    return Ground(prediction.xy, prediction.spot_diameter, prediction.provenance.mpp or None, image, downsample)
+def ground_on(case: "Case", slide: "Slide | None") -> Ground:
+    """Return where a case's spots lie, with a slide that is open, or none."""
+    image, downsample = (None, 1.0) if slide is None else _reduced(slide, case.xy)
+    return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
 
 
 def _thumbnail(path: str, xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8] | None, float]:

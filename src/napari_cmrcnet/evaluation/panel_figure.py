@@ -1,13 +1,14 @@
 """The figure of a panel: maps of its genes on a section, measured over predicted, on the screen and as a file."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
@@ -25,37 +26,46 @@ from napari_cmrcnet.sections.score_filter import one_pcc, spots_in_words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.panels import Panel
 
+Float32 = NDArray[np.float32]
 
-def gene_maps(prediction: "Prediction", genes: Sequence[str]) -> tuple[GeneMaps, ...]:
-    """Return the maps of the first `MOST` of some genes, measured where they were, with their correlation.
+
+def gene_maps(case: "Case", genes: Sequence[str]) -> tuple[GeneMaps, ...]:
+    """Return the maps of the first `MOST` of some genes: measured, predicted or both, with their correlation.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         Whose values are shown.
     genes : sequence of str
         Symbols or Ensembl ids; those that it does not have are left out.
     """
-    columns = [column for gene in genes if (column := prediction.names.column(gene)) is not None]
-    symbols = [prediction.genes[column] for column in dict.fromkeys(columns)][:MOST]
-    if not symbols:
-        return ()
-    predicted = prediction.expression(symbols)
-    known = [gene for gene in symbols if gene in prediction.measured_set]
-    truth = prediction.measured(known) if known else None
-    measured = {} if truth is None else dict(zip(known, np.asarray(truth).T, strict=True))
-    counted = counted_spots(prediction)
-    made = []
-    for gene, guess in zip(symbols, predicted.T, strict=True):
-        pcc, reason = one_pcc(measured.get(gene), guess, counted)
-        expected, _ = prediction.expected_of(gene)
-        score = score_line(gene in measured, pcc, undefined=reason, flat=hardly_varies(guess), expected=expected)
-        maps = {"measured": measured[gene]} if gene in measured else {}
-        made.append(GeneMaps(gene, {**maps, "predicted": guess}, score))
-    return tuple(made)
+    columns = [column for gene in genes if (column := case.names.column(gene)) is not None]
+    symbols = [case.genes[column] for column in dict.fromkeys(columns)][:MOST]
+    known = [gene for gene in symbols if gene in case.measured_set]
+    values = {
+        "measured": _by_gene(known, case.measured(known) if known else None),
+        "predicted": _by_gene(symbols, case.prediction.expression(symbols) if case.prediction and symbols else None),
+    }
+    counted = counted_spots(case)
+    return tuple(_maps(case, gene, values, counted) for gene in symbols)
+
+
+def _by_gene(genes: Sequence[str], values: Float32 | None) -> dict[str, Float32]:
+    return {} if values is None else dict(zip(genes, np.asarray(values).T, strict=True))
+
+
+def _maps(case: "Case", gene: str, values: Mapping[str, Mapping[str, Float32]], counted: NDArray[np.bool_]) -> GeneMaps:
+    maps = {kind: of[gene] for kind, of in values.items() if gene in of}
+    measured, guess = maps.get("measured"), maps.get("predicted")
+    if case.prediction is None or guess is None:
+        return GeneMaps(gene, maps)
+    pcc, reason = one_pcc(measured, guess, counted)
+    expected, _ = case.prediction.expected_of(gene)
+    score = score_line(measured is not None, pcc, undefined=reason, flat=hardly_varies(guess), expected=expected)
+    return GeneMaps(gene, maps, score)
 
 
 def panel_figure(
@@ -86,13 +96,13 @@ def panel_figure(
 
 
 def write_panel_figure(
-    prediction: "Prediction", path: str | os.PathLike[str], panel: "Panel", *, slide: str | os.PathLike[str] = ""
+    case: "Case", path: str | os.PathLike[str], panel: "Panel", *, slide: str | os.PathLike[str] = ""
 ) -> Job[Path]:
     """Write the maps of a panel's genes.
 
     Parameters
     ----------
-    prediction : Prediction
+    case : Case
         Where the values are from.
     path : path
         Ends in ``.png``, ``.svg`` or ``.pdf``.
@@ -109,32 +119,32 @@ def write_panel_figure(
     Raises
     ------
     UserError
-        If the prediction has none of the genes, the path has another ending, or cannot be written.
+        If the case has none of the genes, the path has another ending, or cannot be written.
     """
     yield Progress("Reading the slide", 0, 2)
-    draw = draw_panel(prediction, ground_of(prediction, slide), panel)
+    draw = draw_panel(case, ground_of(case, slide), panel)
     return (yield from draw_picture(draw, path, Progress("Drawing", 1, 2)))
 
 
-def draw_panel(prediction: "Prediction", ground: Ground, panel: "Panel") -> "partial[Figure]":
+def draw_panel(case: "Case", ground: Ground, panel: "Panel") -> "partial[Figure]":
     """Return what draws a panel's figure, with its values, so that it can be called in a thread.
 
     Raises
     ------
     UserError
-        If the prediction has none of the genes.
+        If the case has none of the genes.
     """
-    genes = gene_maps(prediction, panel.genes)
+    genes = gene_maps(case, panel.genes)
     if not genes:
-        raise UserError(f"The prediction has none of the genes of the panel {panel.name}; choose another panel.")
-    n = len(prediction)
-    said = [f"n = {spots_in_words(int(counted_spots(prediction).sum()), n)}."] if prediction.spots.X is not None else []
-    caption = " ".join([*said, *warnings_of([prediction]), RESEARCH_USE])
+        raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
+    scored = case.prediction is not None and case.spots.X is not None
+    said = [f"n = {spots_in_words(int(counted_spots(case).sum()), len(case))}."] if scored else []
+    caption = " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
     return partial(
         panel_figure,
         genes,
         ground,
-        section_of(prediction),
+        section_of(case),
         heading=heading(panel.name, len(genes), len(panel.genes)),
         caption=caption,
     )

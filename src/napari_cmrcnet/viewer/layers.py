@@ -144,7 +144,7 @@ class SectionLayers:
             for kept in (self.points, self.slides, self._drawn, self.mirrors):
                 kept.clear()
             self._arranged = ()
-            self._draw_regions()
+            self.draw_regions()
         overlays = self.viewer.canvas.overlays
         overlays.text.visible = self.session.case is not None
         overlays.text.text = ""
@@ -155,7 +155,7 @@ class SectionLayers:
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
         self._fitted = None
 
-    def _draw_regions(self) -> None:
+    def draw_regions(self) -> None:
         """Show the regions of this section in place of another's; those that are drawn already stay as they are."""
         if (self.regions.layer is not None or self.session.regions) and self.regions.read() != self.session.regions:
             self.regions.clear()

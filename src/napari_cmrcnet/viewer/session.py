@@ -256,6 +256,11 @@ class Session:
         """
         self._set_shown(panel_shown(self._asked(), panel))
 
+    def hide(self, spots: "npt.NDArray[np.bool_] | None") -> None:
+        """Draw some spots no more, bool (n,), until another gene is shown; all again with None."""
+        if self.shown is not None:
+            self._set_shown(replace(self.shown, hidden=spots))
+
     def step(self, by: int) -> None:
         """Show the gene that is so many places further down the list, up to its ends."""
         if self.shown is None or not self.listed:

@@ -52,6 +52,8 @@ class Shown:
         The expected PCC of a gene, and the partial one given depth; NaN where they are not known, and of a panel.
     over : str
         Over what they were measured.
+    hidden : bool (n,), optional
+        Spots that are not drawn, as they are not above a threshold; all are drawn if not given.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Shown:
     expected: float = float("nan")
     expected_partial: float = float("nan")
     over: str = ""
+    hidden: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         values = self.measured if self.predicted is None else self.predicted
@@ -104,7 +107,8 @@ class Shown:
         from napari_cmrcnet.sections.score_filter import spots_in_words
 
         n = f"n = {spots_in_words(self.spots, len(self))}"
-        return "   ".join(filter(None, [self.section, headline(self.name, self.score), n]))
+        hidden = "" if self.hidden is None else f"{int(self.hidden.sum()):,} spots hidden"
+        return "   ".join(filter(None, [self.section, headline(self.name, self.score), n, hidden]))
 
     @property
     def spots(self) -> int:

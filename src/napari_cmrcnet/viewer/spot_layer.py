@@ -71,7 +71,10 @@ def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: D
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
     layer.features = {"value": coloured, **_features(shown, case)}
-    _set_colours(layer, colours(coloured, between, layer.face_colormap))
+    rgba = np.array(colours(coloured, between, layer.face_colormap))
+    if shown.hidden is not None:
+        rgba[shown.hidden, 3] = 0.0
+    _set_colours(layer, rgba)
     layer.name = label(view, shown, display)
 
 

@@ -45,26 +45,26 @@ class PanelMapsView(PlotView):
         from napari_cmrcnet.evaluation.gene_figure import ground_on
         from napari_cmrcnet.evaluation.panel_figure import gene_maps
 
-        prediction, slide = self.session.prediction, self.session.slide
-        if prediction is None:
+        case, slide = self.session.case, self.session.slide
+        if case is None:
             return NO_PREDICTION
         chosen = self.choice.genes()
         if chosen is None:
             return no_scores(self.session)
-        of = (prediction, slide, chosen, self.session.display.colormap)
+        of = (case, slide, chosen, self.session.display.colormap)
         if self._of == of:
             return self._none(chosen)
         try:
             if self._ground is None or self._of is None or self._of[:2] != of[:2]:
-                self._ground = ground_on(prediction, slide)
-            self._genes, self._of = gene_maps(prediction, chosen[1]), of
+                self._ground = ground_on(case, slide)
+            self._genes, self._of = gene_maps(case, chosen[1]), of
         except UserError as error:
             self._of = None
             return in_panel_words(error)
         return self._none(chosen)
 
     def _none(self, chosen: GeneSet) -> str:
-        return "" if self._genes else f"The prediction has none of the genes of {chosen[0]}; choose other genes above."
+        return "" if self._genes else f"This section has none of the genes of {chosen[0]}; choose other genes above."
 
     def make(self, figure: "Figure") -> Any:
         """Return the plot, in an empty figure."""

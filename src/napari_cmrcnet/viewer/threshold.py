@@ -1,0 +1,129 @@
+"""What is above a threshold of the shown gene: counts, area, regions and agreement. Free of Qt."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.viewer.session import Session
+    from napari_cmrcnet.viewer.shown import Shown
+
+Kind = Literal["predicted", "measured"]
+MEASURED = "measured, above its own threshold"
+"""What a prediction is compared with where the same gene or panel was measured."""
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Above:
+    """The spots whose value is above a threshold.
+
+    Parameters
+    ----------
+    shown : Shown
+        What is shown.
+    kind : "predicted" or "measured"
+        Which of its values.
+    threshold : float
+        In their unit.
+    """
+
+    shown: "Shown"
+    kind: Kind
+    threshold: float
+
+    @property
+    def values(self) -> npt.NDArray[np.float32]:
+        """The values, float32 (n,)."""
+        return values_of(self.shown, self.kind)
+
+    @property
+    def spots(self) -> Bools:
+        """Which spots are above it, bool (n,)."""
+        above: Bools = self.values > self.threshold
+        return above
+
+    def in_words(self, session: "Session") -> str:
+        """Return how many spots are above it, and their area."""
+        from napari_cmrcnet.sections.pixel_size import spots_lattice
+        from napari_cmrcnet.sections.spot_area import area_mm2
+
+        n, total = int(self.spots.sum()), len(self.values)
+        said = f"{n:,} of {total:,} spots ({n / max(total, 1):.0%}) are above {self.threshold:.2f}"
+        case = session.case
+        if case is None or not case.provenance.mpp or total < 2:
+            return f"{said}."
+        area = area_mm2(n, case.xy, spots_lattice(case.spots).pitch, case.provenance.mpp)
+        return f"{said}: {area:.2f} mm²."
+
+    def make_regions(self, session: "Session") -> None:
+        """Add the outline of the spots above it to the regions, in place of an earlier one of the same gene.
+
+        Raises
+        ------
+        UserError
+            If no spot is above it.
+        """
+        from napari_cmrcnet.sections.pixel_size import spots_lattice
+        from napari_cmrcnet.sections.regions import Region
+        from napari_cmrcnet.sections.spot_area import outline_of
+
+        case = session.case
+        if case is None or not self.spots.any():
+            raise UserError(f"No spot is above {self.threshold:.2f}; choose a lower threshold.")
+        classification = f"{self.shown.name} high, {self.kind}"
+        outline = outline_of(case.xy, self.spots, spots_lattice(case.spots).pitch)
+        region = Region(f"{self.shown.name} {self.kind} > {self.threshold:.2f}", classification, outline)
+        session.set_regions([*(one for one in session.regions if one.classification != classification), region])
+
+    def compared(self, session: "Session", source: str, classes: Sequence[str]) -> str:
+        """Return how the spots above it agree with some classes of a source, "" where none is chosen.
+
+        Parameters
+        ----------
+        session : Session
+            Whose spots and regions they are.
+        source : str
+            Of `sources`.
+        classes : sequence of str
+            Of its classes, taken together.
+        """
+        from napari_cmrcnet.evaluation.localise import agreement
+
+        known = sources(session, self.kind).get(source, {})
+        chosen = [known[name] for name in classes if name in known]
+        if not chosen:
+            return ""
+        of = np.any(chosen, axis=0)
+        return agreement(self.values, self.threshold, of, self.shown.counted).in_words + "."
+
+
+def values_of(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:
+    """Return the predicted or the measured values of what is shown."""
+    values = shown.measured if kind == "measured" else shown.predicted
+    assert values is not None
+    return values
+
+
+def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
+    """Return what predicted or measured values can be compared with: see `annotations`.
+
+    Predicted values are first compared with the measured ones of the same gene.
+    """
+    from napari_cmrcnet.evaluation.annotations import annotations
+    from napari_cmrcnet.evaluation.localise import otsu
+
+    case, shown, found = session.case, session.shown, {}
+    if case is None or shown is None:
+        return {}
+    if shown.measured is not None and kind == "predicted":
+        with suppress(UserError):  # the same everywhere
+            found[MEASURED] = {shown.name: shown.measured > otsu(shown.measured)}
+    return {**found, **annotations(case.spots.obs, case.xy, session.regions)}

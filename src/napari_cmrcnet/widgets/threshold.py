@@ -1,0 +1,308 @@
+"""The Threshold panel: where the shown gene or signature is high, how large that is, and how it agrees."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QListWidget,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.threshold import Above, Kind, sources, values_of
+from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.plot_canvas import style_of
+from napari_cmrcnet.widgets.scrolling import scrolled
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.viewer.shown import Shown
+
+EMPTY = (
+    "There is nothing to look at yet. Open a section with its counts, press Predict in the Predict panel, or open a "
+    "saved prediction. Then choose a gene, or show the score of a panel, in the Genes panel."
+)
+_HISTOGRAM_PX = 190
+_CLASSES_PX = 110
+
+
+class ThresholdPanel(QWidget):
+    """Sets a threshold on the shown gene or panel score: by Otsu's method, by number, or in the histogram.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Whose session it is.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        self._of: tuple[Any, Kind] | None = None  # the values that the threshold is of
+        self._dragged: str | None = None
+        self._build()
+        self._connect()
+        self.refresh()
+
+    def _build(self) -> None:
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+        from matplotlib.figure import Figure
+
+        from napari_cmrcnet.evaluation.plots_threshold import HistogramPlot
+
+        self.title, self.count, self.agreement, self.message, self.empty = (_label() for _ in range(5))
+        self.canvas = FigureCanvasQTAgg(Figure())
+        self.canvas.setFixedHeight(_HISTOGRAM_PX)
+        self.canvas.setToolTip(
+            "How many spots have which value. Drag the thick line to set the threshold, a broken line to set a limit "
+            "of the colours."
+        )
+        self.plot = HistogramPlot(self.canvas.figure)
+        self.plot.paint(style_of(self.viewer))
+        self.kind = QComboBox()
+        self.kind.setToolTip("The values that the threshold is on.")
+        self.value = QDoubleSpinBox()
+        self.value.setDecimals(3)
+        self.value.setRange(-1000, 1000)
+        self.value.setSingleStep(0.05)
+        self.value.setKeyboardTracking(False)
+        self.value.setToolTip("Spots with a higher value are above the threshold.")
+        self.otsu = QPushButton("Otsu")
+        self.otsu.setToolTip("Sets the threshold that divides the spots into the two most unlike groups.")
+        self.hide_others = QCheckBox("Show only the spots above it")
+        self.hide_others.setToolTip("Hides the other spots in all views, until another gene is shown.")
+        self.regions = QPushButton("Make regions")
+        self.regions.setToolTip("Adds the outline of these spots to the regions, to save for QuPath or to score in.")
+        self.select = QPushButton("Select spots")
+        self.select.setToolTip("Selects these spots in all views and plots.")
+        self.source = QComboBox()
+        self.source.setToolTip("What is known of the spots: classes in the spots' file, regions, or the measured gene.")
+        self.classes = QListWidget()
+        self.classes.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
+        self.classes.setMaximumHeight(_CLASSES_PX)
+        self.classes.setToolTip("The classes to compare with, taken together.")
+        inside = self.inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 0, 0)
+        row, buttons, form = QHBoxLayout(), QHBoxLayout(), QFormLayout()
+        for widget, stretch in ((self.kind, 1), (QLabel(">"), 0), (self.value, 1), (self.otsu, 0)):
+            row.addWidget(widget, stretch)
+        for button in (self.regions, self.select):
+            buttons.addWidget(button)
+        form.addRow("Compare with", self.source)
+        for part in (self.title, self.canvas, row, self.count, self.hide_others, buttons, form, self.classes):
+            column.addLayout(part) if isinstance(part, QLayout) else column.addWidget(part)
+        column.addWidget(self.agreement)
+        column.addStretch()
+        layout = QVBoxLayout(self)
+        for widget in (scrolled(inside), self.empty, self.message):
+            layout.addWidget(widget)
+
+    def _connect(self) -> None:
+        self.kind.activated.connect(lambda _: self.refresh())
+        self.value.valueChanged.connect(self._on_value)
+        self.otsu.clicked.connect(self._on_otsu)
+        self.hide_others.toggled.connect(lambda _: self._hide())
+        self.regions.clicked.connect(self._on_regions)
+        self.select.clicked.connect(self._on_select)
+        self.source.activated.connect(lambda _: self._list_classes())
+        self.classes.itemSelectionChanged.connect(self._compare)
+        for name, act in (("press", self._on_press), ("release", self._on_release)):
+            self.canvas.mpl_connect(f"button_{name}_event", act)
+        self.canvas.mpl_connect("motion_notify_event", self._on_move)
+        for signal in (self.session.case_changed, self.session.shown_changed, self.session.display_changed):
+            signal.connect(self.refresh)
+        self.session.regions_changed.connect(self._list_sources)
+        self.viewer.events.theme.connect(self._on_theme)
+
+    @property
+    def above(self) -> Above | None:
+        """The spots above the threshold, None where nothing is shown."""
+        shown = self.session.shown
+        return None if shown is None or self._of is None else Above(shown, self._of[1], self.value.value())
+
+    def refresh(self) -> None:
+        """Take what is shown; of other values, the threshold is Otsu's."""
+        if not isalive(self) or not self.isVisible():
+            return
+        shown = self.session.shown
+        self.inside.setVisible(shown is not None)
+        self.empty.setText(EMPTY if shown is None else "")
+        self.empty.setVisible(shown is None)
+        if shown is None:
+            self._of = None
+            return
+        with signals_blocked(self.hide_others):
+            self.hide_others.setChecked(shown.hidden is not None)
+        self._list_kinds(shown)
+        kind: Kind = "measured" if self.kind.currentText() == "measured" else "predicted"
+        values = values_of(shown, kind)
+        if self._of is None or self._of[0] is not values:
+            self._of = (values, kind)
+            self._draw(shown)
+            self._on_otsu()
+            self._list_sources()
+        self._draw_limits(shown)
+
+    def _list_kinds(self, shown: "Shown") -> None:
+        kinds = [kind for kind in ("predicted", "measured") if getattr(shown, kind) is not None]
+        if [self.kind.itemText(row) for row in range(self.kind.count())] != kinds:
+            chosen = self.kind.currentText()
+            self.kind.clear()
+            self.kind.addItems(kinds)
+            self.kind.setCurrentIndex(max(0, self.kind.findText(chosen)))
+
+    def _draw(self, shown: "Shown") -> None:
+        self.title.setText(f"{shown.name}, {shown.unit}")
+        values = {
+            kind: values_of(shown, kind) for kind in ("predicted", "measured") if getattr(shown, kind) is not None
+        }
+        self.plot.show(values, shown.unit)
+
+    def _draw_limits(self, shown: "Shown") -> None:
+        from napari_cmrcnet.viewer.coloring import expression_limits
+
+        if self._dragged is None:
+            for name, value in zip(("low", "high"), expression_limits(shown, self.session.display), strict=True):
+                self.plot.move(name, value)
+        self.canvas.draw_idle()
+
+    def _on_otsu(self) -> None:
+        from napari_cmrcnet.evaluation.localise import otsu
+
+        assert self._of is not None
+        try:
+            self._set(otsu(self._of[0]))
+            self.message.setText("")
+        except UserError as error:
+            self._set(float(np.nanmax(self._of[0], initial=0.0)))
+            self.message.setText(in_panel_words(error))
+
+    def _set(self, threshold: float) -> None:
+        with signals_blocked(self.value):
+            self.value.setValue(threshold)
+        self._on_value()
+
+    def _on_value(self) -> None:
+        """Say what is above the threshold, and hide what is not if that is asked for."""
+        above = self.above
+        if above is None:
+            return
+        self.plot.move("threshold", self.value.value())
+        self.canvas.draw_idle()
+        self.count.setText(above.in_words(self.session))
+        self._compare()
+        if self.hide_others.isChecked() and self._dragged is None:
+            self._hide()
+
+    def _hide(self) -> None:
+        above = self.above
+        if above is not None:
+            self.session.hide(~above.spots if self.hide_others.isChecked() else None)
+
+    def _on_regions(self) -> None:
+        above = self.above
+        if above is None:
+            return
+        try:
+            above.make_regions(self.session)
+            layers_of(self.viewer).draw_regions()  # the Regions panel, which draws them too, may not be open
+            self.message.setText("The outline is in the Regions panel, and over the section.")
+        except UserError as error:
+            self.message.setText(in_panel_words(error))
+
+    def _on_select(self) -> None:
+        above = self.above
+        if above is not None:
+            self.session.select(np.flatnonzero(above.spots))
+
+    def _list_sources(self) -> None:
+        if not isalive(self) or self._of is None:
+            return
+        chosen, names = self.source.currentText(), list(sources(self.session, self._of[1]))
+        self.source.clear()
+        self.source.addItems(names)
+        self.source.setCurrentIndex(max(0, self.source.findText(chosen)))
+        for widget in (self.source, self.classes):
+            widget.setEnabled(bool(names))
+        self._list_classes()
+
+    def _list_classes(self) -> None:
+        chosen = [item.text() for item in self.classes.selectedItems()]
+        known = {} if self._of is None else sources(self.session, self._of[1])
+        names = list(known.get(self.source.currentText(), ()))
+        with signals_blocked(self.classes):
+            self.classes.clear()
+            self.classes.addItems(names)
+            for row, name in enumerate(names):
+                self.classes.item(row).setSelected(name in chosen or len(names) == 1)
+        self._compare()
+
+    def _compare(self) -> None:
+        above = self.above
+        chosen = [item.text() for item in self.classes.selectedItems()]
+        said = "" if above is None else above.compared(self.session, self.source.currentText(), chosen)
+        self.agreement.setText(said or "Choose one or more classes above to see how the spots agree with them.")
+
+    def _on_press(self, event: Any) -> None:
+        if event.button == 1 and event.inaxes is not None:
+            self._dragged = self.plot.line_at(event.x) or "threshold"
+            self._on_move(event)
+
+    def _on_move(self, event: Any) -> None:
+        if event.inaxes is None or event.xdata is None:
+            return
+        if self._dragged is None:
+            over = self.plot.line_at(event.x) is not None
+            self.canvas.setCursor(Qt.CursorShape.SplitHCursor if over else Qt.CursorShape.ArrowCursor)
+        elif self._dragged == "threshold":
+            self._set(float(event.xdata))
+        else:
+            self.plot.move(self._dragged, float(event.xdata))
+            self.canvas.draw_idle()
+
+    def _on_release(self, _event: Any) -> None:
+        """Let all views follow, once, when the mouse is let go."""
+        dragged, self._dragged = self._dragged, None
+        if dragged in ("low", "high"):
+            low, high = self.plot.at["low"], self.plot.at["high"]
+            if low < high:
+                self.session.set_display(limits=(round(low, 3), round(high, 3)))
+            self.refresh()
+        elif dragged is not None and self.hide_others.isChecked():
+            self._hide()
+
+    def _on_theme(self) -> None:
+        if isalive(self):
+            self.plot.paint(style_of(self.viewer))
+            self.canvas.draw_idle()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Take what has changed while the panel was not seen."""
+        super().showEvent(event)
+        self.refresh()
+
+
+def _label() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label

@@ -1,0 +1,190 @@
+"""The Threshold panel, through its own controls: counts, areas, regions, what is hidden, and agreement."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QPoint, Qt
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.annotations import REGIONS, annotations
+from napari_cmrcnet.evaluation.localise import agreement, otsu
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.threshold import MEASURED
+from napari_cmrcnet.widgets.threshold import ThresholdPanel
+
+pytestmark = pytest.mark.qt
+
+
+@pytest.fixture(scope="module")
+def predicted(
+    tmp_path_factory: pytest.TempPathFactory,
+    untrained_checkpoint: Checkpoint,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Prediction:
+    section = open_small(*write_section(tmp_path_factory.mktemp("threshold"), "C", 3), name="C", patient="P3")
+    prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
+    prediction.spots.obs["annotation"] = ["tumour", "stroma", "fat", None] * 9
+    return prediction
+
+
+@pytest.fixture
+def panel(
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    predicted: Prediction,
+) -> ThresholdPanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    viewer = ViewerModel()
+    panel = ThresholdPanel(viewer)
+    qtbot.addWidget(panel)
+    layers_of(viewer)
+    panel.resize(380, 700)
+    panel.show()
+    session_of(viewer).look_at(predicted)
+    session_of(viewer).show("GENE1")
+    qtbot.wait(50)
+    return panel
+
+
+def test_otsu_divides_each_gene_that_is_shown(panel: ThresholdPanel, predicted: Prediction) -> None:
+    for gene in ("GENE1", "GENE7"):
+        panel.session.show(gene)
+        values = predicted.gene(gene)
+        assert panel.value.value() == pytest.approx(otsu(values), abs=5e-4)
+        n = int((values > panel.value.value()).sum())
+        assert panel.count.text().startswith(f"{n} of 36 spots ({n / 36:.0%}) are above ")
+    panel.kind.setCurrentText("measured")
+    panel.kind.activated.emit(1)
+    assert panel.value.value() == pytest.approx(otsu(np.asarray(predicted.measured(["GENE7"]))), abs=5e-4)
+    panel.session.show_panel(Panel("signature", ("GENE1", "GENE2"), ("GENE2",)))
+    assert "signature, mean z" in panel.title.text()
+    assert panel.session.shown is not None
+    assert panel.value.value() == pytest.approx(otsu(panel.session.shown.measured), abs=5e-4)
+
+
+def test_the_area_is_that_of_the_cells_of_the_lattice(panel: ThresholdPanel, predicted: Prediction) -> None:
+    panel.value.setValue(-1)
+    steps = np.unique(np.round(predicted.xy[:, 0], 3))
+    side = float(np.diff(steps).min()) * predicted.provenance.mpp / 1000
+    said = float(panel.count.text().split(": ")[1].removesuffix(" mm²."))
+    assert said == pytest.approx(36 * side**2, rel=0.15, abs=0.01)
+
+
+def test_only_the_spots_above_are_shown_until_another_gene_is(panel: ThresholdPanel, predicted: Prediction) -> None:
+    layers = layers_of(panel.viewer)
+    above = predicted.gene("GENE1") > panel.value.value()
+    panel.hide_others.click()
+    for layer in layers.points.values():
+        np.testing.assert_array_equal(layer.face_color[:, 3] > 0, above)
+    assert f"{int((~above).sum())} spots hidden" in layers.title
+    higher = float(np.sort(predicted.gene("GENE1"))[-5])
+    panel.value.setValue(higher)
+    drawn = layers.points["predicted"].face_color[:, 3] > 0
+    assert drawn.sum() == (predicted.gene("GENE1") > panel.value.value()).sum() < above.sum()
+    panel.session.show("GENE7")
+    assert all(layer.face_color[:, 3].all() for layer in layers.points.values())
+    assert not panel.hide_others.isChecked()
+    assert "hidden" not in layers.title
+    panel.hide_others.click()
+    panel.hide_others.click()
+    assert all(layer.face_color[:, 3].all() for layer in layers.points.values())
+
+
+def test_regions_are_the_outline_and_are_replaced(panel: ThresholdPanel, predicted: Prediction) -> None:
+    for threshold in (panel.value.value(), float(np.sort(predicted.gene("GENE1"))[-8])):
+        panel.value.setValue(threshold)
+        panel.regions.click()
+        (region,) = panel.session.regions
+        above = predicted.gene("GENE1") > panel.value.value()
+        np.testing.assert_array_equal(region.contains(predicted.xy), above)
+        assert region.classification == "GENE1 high, predicted"
+        drawn = layers_of(panel.viewer).regions.read()  # without the Regions panel
+        assert [one.name for one in drawn] == [region.name]
+    panel.select.click()
+    np.testing.assert_array_equal(panel.session.selected, np.flatnonzero(above))
+    panel.value.setValue(999)
+    panel.regions.click()
+    assert "No spot is above 999.00" in panel.message.text()
+    panel.source.setCurrentText(REGIONS)
+    panel.source.activated.emit(0)
+    assert panel.classes.item(0).text() == "GENE1 high, predicted"
+
+
+def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, predicted: Prediction) -> None:
+    assert panel.source.currentText() == MEASURED
+    truth = np.asarray(predicted.measured(["GENE1"]))[:, 0]
+    counted = panel.session.shown.counted  # type: ignore[union-attr]
+    values, threshold = predicted.gene("GENE1"), panel.value.value()
+    wanted = agreement(values, threshold, truth > otsu(truth), counted)
+    assert panel.agreement.text() == wanted.in_words + "."
+    panel.source.setCurrentText("annotation")
+    panel.source.activated.emit(1)
+    assert [panel.classes.item(row).text() for row in range(3)] == ["fat", "stroma", "tumour"]
+    assert "Choose one or more classes" in panel.agreement.text()
+    panel.classes.item(0).setSelected(True)
+    panel.classes.item(2).setSelected(True)
+    known = np.tile([True, False, True, False], 9)
+    assert panel.agreement.text() == agreement(values, threshold, known, counted).in_words + "."
+
+
+def test_lines_are_dragged(panel: ThresholdPanel, qtbot: Any) -> None:
+    plot, canvas, changes = panel.plot, panel.canvas, []
+    canvas.draw()
+    panel.session.display_changed.connect(lambda new, old: changes.append((new.limits, old.limits)))
+
+    def drag(start: float, end: float) -> None:
+        ratio, y = canvas.devicePixelRatioF(), canvas.height() // 2
+        first, last = (round(plot.axis.transData.transform((x, 0))[0] / ratio) for x in (start, end))
+        qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=QPoint(first, y))
+        qtbot.mouseMove(canvas, QPoint(last, y))
+        qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=QPoint(last, y))
+
+    left, right = plot.axis.get_xlim()
+    goal = left + 0.5 * (right - left)
+    plot.move("low", left + 0.2 * (right - left))
+    plot.move("high", left + 0.8 * (right - left))
+    drag(plot.at["threshold"], goal)
+    assert panel.value.value() == pytest.approx(goal, abs=0.02 * (right - left))
+    assert not changes
+    high = left + 0.9 * (right - left)
+    drag(plot.at["high"], high)
+    ((limits, before),) = changes
+    assert before is None
+    assert limits[1] == pytest.approx(high, abs=0.02 * (right - left))
+    assert panel.session.display.limits == limits
+
+
+def test_without_a_case_it_says_what_to_do(panel: ThresholdPanel) -> None:
+    panel.session.look_at(None)
+    assert "nothing to look at" in panel.empty.text()
+    assert not panel.inside.isVisible()
+
+
+def test_classes_are_found_in_the_spots_file() -> None:
+    obs = pd.DataFrame(
+        {
+            "label": pd.Categorical(["a", "b", None, "a"]),
+            "cluster": [0, 1, 1, 0],
+            "depth": [0.1, 0.2, 0.3, 0.4],
+            "patient": ["P", "Q", "P", "P"],
+            "same": ["x"] * 4,
+            "good": [True, False, True, True],
+        }
+    )
+    found = annotations(obs, np.zeros((4, 2)))
+    assert set(found) == {"label", "cluster", "good"}
+    assert found["label"]["a"].tolist() == [True, False, False, True]
+    assert found["label"]["b"].tolist() == [False, True, False, False]
+    assert found["cluster"]["1"].tolist() == [False, True, True, False]
