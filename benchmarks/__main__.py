@@ -20,6 +20,7 @@ BENCHMARKS = (
     "retrieval",
     "export_all",
     "second_slide",
+    "opening",
     "reading",
     "predicting",
     "encoder",

@@ -215,7 +215,11 @@ def test_a_hostile_matrix_market_is_refused(outs: Path, text: str, said: str) ->
     [
         ({"transcripts.parquet": ""}, "is a part of Xenium's output"),
         ({"S1_exprMat_file.csv": ""}, "is the output of CosMx"),
-        ({"cell_by_gene.csv": ""}, "is the output of MERSCOPE"),
+        (
+            {"cell_by_gene.csv": ""},
+            r"is the output of MERSCOPE \(MERFISH\), which is not read; write its cells as h5ad",
+        ),
+        ({"DSP-1001-A-A02.dcc": ""}, "is the output of GeoMx, which measures whole regions instead of spots"),
         ({"zarr.json": '{"attributes": {"encoding-type": "anndata"}}'}, "is an AnnData zarr store"),
         ({"zarr.json": "[", "a.txt": ""}, "is neither a DICOM slide nor an output of Space Ranger"),
         ({}, "is an empty folder"),
@@ -230,6 +234,13 @@ def test_a_folder_that_is_not_read_says_what_it_is(tmp_path: Path, files: dict[s
         describe(folder)
     with pytest.raises(UserError, match=said):
         open_slide(folder)
+
+
+def test_a_file_of_a_platform_that_is_not_read_says_so(tmp_path: Path) -> None:
+    for name, said in (("S1_exprMat_file.csv.gz", "is of CosMx, which is not read"), ("A.dcc", "is of GeoMx, which")):
+        (tmp_path / name).touch()
+        with pytest.raises(UserError, match=said):
+            open_spots(tmp_path / name)
 
 
 def test_folders_of_sections_are_named(tmp_path: Path) -> None:

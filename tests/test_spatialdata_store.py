@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.describe import describe
+from napari_cmrcnet.sections.beside import slides_beside
 from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.sections.spots import is_spots, open_spots
 from napari_cmrcnet.slides.slide import open_slide
@@ -102,6 +103,7 @@ def test_cells_of_xenium_lie_on_the_image(tmp_path: Path, region: str) -> None:
     for path in (store, store / "tables" / "table"):
         assert is_spots(path)
         check_on_image(open_spots(path))
+    assert next(slides_beside(store, open_spots(store))) == store
     about = open_spots(store).uns["cmrcnet"]
     assert (about["platform"], about["unit"]) == ("Xenium", "cell")
     assert about["given_mpp"] == pytest.approx(PIXEL_UM * 1.29)

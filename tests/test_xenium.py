@@ -11,6 +11,7 @@ import tifffile
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.describe import describe
+from napari_cmrcnet.sections.beside import slides_beside
 from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.sections.spots import is_spots, open_spots
 from napari_cmrcnet.slides.slide import open_slide
@@ -146,6 +147,15 @@ def test_one_of_several_alignments_is_given(tmp_path: Path) -> None:
         open_spots(folder)
     opened = open_spots(folder / "S2_he_imagealignment.csv")
     np.testing.assert_allclose(opened.obsm["spatial"], CENTROIDS / PIXEL_UM)
+
+
+def test_the_image_is_found_beside_xeniums_own(tmp_path: Path) -> None:
+    folder = make_xenium(tmp_path / "run" / "outs")
+    write_image(folder / "morphology.ome.tif")
+    inside, beside = folder / "S1_he_image.ome.tif", tmp_path / "run" / "S1_he_image.ome.tif"
+    for image in (beside, inside):
+        write_image(image)
+        assert next(slides_beside(folder, open_spots(folder))) == image
 
 
 def test_cells_are_a_section_of_their_image(tmp_path: Path) -> None:

@@ -5,15 +5,22 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import cannot_read
 from napari_cmrcnet.common.spaceranger_files import MATRIX_FILES, POSITION_FILES, holds_output, is_part
+from napari_cmrcnet.common.spatialdata_store import find_store
 from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
 _SHOWN = 4  # names in a sentence
-_CELLS = "bin its transcripts to spots, and give those as h5ad with obsm['spatial'] in pixels of the slide"
+_CELLS = (
+    "which is not read; write its cells as h5ad (counts, and obsm['spatial'] in pixels of the slide), give that, and "
+    "say to what size the cells are to be pooled"
+)
+_REGIONS = "which measures whole regions instead of spots, and is not read; give a section of another platform"
 
-# A file that only its output has, and what that is.
+# Files that only its output has, what that is, and what to do.
 _PLATFORMS = (
-    ("*_exprMat_file.csv*", "the output of CosMx"),
-    ("cell_by_gene.csv*", "the output of MERSCOPE"),
+    (("*_exprMat_file.csv*", "*_tx_file.csv*", "*_fov_positions_file.csv*"), "CosMx", _CELLS),
+    (("cell_by_gene.csv*", "detected_transcripts.csv*"), "MERSCOPE (MERFISH)", _CELLS),
+    (("*.dcc", "*.pkc"), "GeoMx", _REGIONS),
+    (("*.gef", "*.gem.gz"), "Stereo-seq", _CELLS),
 )
 
 
@@ -68,14 +75,26 @@ def _zarr(path: Path) -> str | None:
                 attributes |= content.get("attributes", content)
             except (ValueError, AttributeError, TypeError, RecursionError):
                 continue
+    if find_store(path) == path:
+        return "is a SpatialData store; give it as the spots"
     if attributes.get("encoding-type") == "anndata":
         return "is an AnnData zarr store; write it as h5ad (AnnData.write_h5ad), and give that"
     return None
 
 
+def known_file(path: Path) -> str | None:
+    """Return a sentence that says of which platform a file is, if that is not read; else None."""
+    return next((f"{path} is of {name}, {do}." for names, name, do in _PLATFORMS if _is_of(path, names)), None)
+
+
+def _is_of(path: Path, patterns: tuple[str, ...]) -> bool:
+    return any(path.match(pattern) for pattern in patterns)
+
+
 def _platform(path: Path) -> str | None:
-    name = next((name for pattern, name in _PLATFORMS if next(path.glob(pattern), None)), None)
-    return name and f"is {name}, which measures molecules in cells instead of spots; {_CELLS}"
+    files = [entry for entry in path.iterdir() if entry.is_file()]
+    held = ((name, do) for names, name, do in _PLATFORMS if any(_is_of(file, names) for file in files))
+    return next((f"is the output of {name}, {do}" for name, do in held), None)
 
 
 def _output(path: Path) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cmrcnet.common.spatialdata_store import find_store, pictures_of
 from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, ends_in
 from napari_cmrcnet.sections.formats.origin import mapping
 
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
 
 NEAR = (".", "images", "slides", "wsis", "../images", "../slides", "../wsis")
 """Folders, as seen from a file of spots, where its slide may lie; ``wsis`` is HEST's."""
-PARTS = ("outs", "spatial", "filtered_feature_bc_matrix", "raw_feature_bc_matrix", "binned_outputs")
+PARTS = (
+    "outs",
+    "spatial",
+    "filtered_feature_bc_matrix",
+    "raw_feature_bc_matrix",
+    "binned_outputs",
+    "segmented_outputs",
+)
 """Folders of an output whose names say nothing of the section."""
 
 
@@ -51,6 +59,9 @@ def _candidates(path: Path, spots: "AnnData") -> Iterator[Path]:
         named = mapping(library.get("metadata")).get("source_image_path")
         if isinstance(named, str) and (image := path.parent / named).is_file():
             yield image
+    store = find_store(path)
+    if store is not None and pictures_of(store):
+        yield store
     name = section_name(path).casefold()
     home = path if path.is_dir() else path.parent
     while home.name in PARTS or home.name.startswith("square_"):
@@ -58,6 +69,10 @@ def _candidates(path: Path, spots: "AnnData") -> Iterator[Path]:
     places = [home / near for near in NEAR]
     for place in (*places, home.parent, home / "outs"):
         yield from (file for file in _slides_in(place) if _stem(file) == name)
+    for place in (home / "outs", home, home.parent):  # as 10x Genomics calls that of Xenium, beside its own images
+        stained = [file for file in _slides_in(place) if _stem(file).endswith("he_image")]
+        if len(stained) == 1:
+            yield stained[0]
     of_output = path.is_dir() or not ends_in(path.name, (".h5ad",))
     for place in (home, home / "outs") if of_output else (home,):
         slides = _slides_in(place)

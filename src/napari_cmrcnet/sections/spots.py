@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.folders import known_folder
+from napari_cmrcnet.common.folders import known_file, known_folder
 from napari_cmrcnet.common.spaceranger_files import find_output, is_picture
 from napari_cmrcnet.common.spatialdata_store import find_store
 from napari_cmrcnet.common.xenium_files import find_bundle
@@ -99,6 +99,8 @@ def _reader(path: Path, library: str) -> Reader:
     """Return what reads this path, or the section of that name in it."""
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path to the spots.")
+    if path.is_file() and (said := known_file(path)):
+        raise UserError(said)
     reader = _known_reader(path, library)
     if reader is None:
         raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
