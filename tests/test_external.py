@@ -236,3 +236,40 @@ def test_damaged_files_are_refused(tmp_path: Path, measured: Path, values: np.nd
         path.write_bytes(whole[: len(whole) // 2])
         if path.suffix in (".h5ad", ".parquet"):  # a text that is cut between two lines is a shorter table
             assert str(path) in error_of(lambda path=path: open_external(path, spots))
+
+
+def test_a_benchmark_scores_another_tool_on_the_same_folds_and_genes(
+    tmp_path: Path, write_section: Callable[..., tuple[Path, Path]]
+) -> None:
+    from napari_cmrcnet.benchmark.dataset import Dataset
+    from napari_cmrcnet.benchmark.results import load_result
+    from napari_cmrcnet.benchmark.run import Plan, benchmark
+    from napari_cmrcnet.common.progress import finish
+    from napari_cmrcnet.sections.panels import Panel
+    from napari_cmrcnet.sections.sheet import SheetRow
+    from napari_cmrcnet.slides.patches import PatchSpec
+
+    tables, rows = tmp_path / "tables", []
+    tables.mkdir()
+    for name, seed in (("S0", 0), ("S1", 1)):
+        slide, path = write_section(tmp_path, name, seed=seed)
+        rows.append(SheetRow(name, slide, path, "P" + name, 0.5))
+        spots = open_spots(path)
+        log = np.log1p(spots.X.toarray() / spots.X.sum(axis=1).A * 1e4)
+        log += np.random.default_rng(seed).normal(0, 0.5, log.shape)
+        genes = pd.DataFrame(log, spots.obs_names, spots.var_names).drop(columns="GENE2")
+        genes.to_csv(tables / f"{name}.csv")
+    dataset = Dataset(name="two", rows=tuple(rows), panel=Panel("two", ("GENE3",)), map_genes=("GENE1",))
+    asked = Plan(methods=("mean",), external={"Tool": tables}, patch=PatchSpec(32, 0.5), device="cpu", figures=False)
+    out = tmp_path / "out"
+    outcome = finish(benchmark(dataset, asked, out))
+    assert any(row.title == "Tool" for row in outcome.tables[0].rows)
+    result = load_result(out / "results" / "S0" / "Tool_seed0.h5")
+    found = result.sections[0].outputs[""].table
+    assert np.isnan(found["pcc"][list(result.sections[0].genes).index("GENE2")])  # not in the table: no score
+    assert np.nanmin(found["pcc"]) > 0.3
+    assert any("lacks 1 of" in note for note in result.about["notes"])
+    (tables / "S1.csv").write_text("spot,GENE1\na,1\n")
+    assert "was made with other tables of another tool" in error_of(lambda: finish(benchmark(dataset, asked, out)))
+    (tables / "S1.csv").unlink()
+    assert "has no table of section S1" in error_of(lambda: finish(benchmark(dataset, asked, tmp_path / "new")))

@@ -1,5 +1,6 @@
 """The methods of a benchmark: CMRCNet, what it is compared with, and its ablation."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -8,9 +9,11 @@ from typing import Any
 
 from napari_cmrcnet.benchmark.method_names import BLEEP, CMRCNET, FROZEN, METHOD_NAMES, METHODS, TUNED
 from napari_cmrcnet.benchmark.methods.method import Method
+from napari_cmrcnet.benchmark.section_tables import tables_in
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.sections.sheet import can_name_a_file
 
 _sha256 = lru_cache(sha256)  # of a file that many runs start from
 
@@ -38,7 +41,10 @@ class Choice:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of the weights."""
+        """SHA-256 of the weights, or of another tool's tables."""
+        if self.method == EXTERNAL:
+            each = [sha256(path) for path in tables_in(Path(self.settings["folder"]))]
+            return hashlib.sha256("".join(each).encode()).hexdigest()
         return None if self.weights is None else _sha256(self.weights)
 
     def make(self, folder: Path) -> Method:
@@ -47,6 +53,10 @@ class Choice:
             from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetMethod
 
             return CMRCNetMethod(folder, name=self.name, **self.settings)
+        if self.method == EXTERNAL:
+            from napari_cmrcnet.benchmark.methods.external import External
+
+            return External(name=self.name, **self.settings)
         return METHODS[self.method](**self.settings)
 
 
@@ -92,6 +102,7 @@ _FROZEN: Mapping[str, Any] = {"variant": "frozen", "ks": ()}
 ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam")
 """Methods that can stand on a frozen encoder: ``METHOD@ENCODER``."""
 AT = "@"
+EXTERNAL = "external"
 
 
 def choose(
@@ -100,6 +111,7 @@ def choose(
     *,
     ablation: bool = False,
     weights: Mapping[str, Path] | None = None,
+    external: Mapping[str, Path] | None = None,
 ) -> tuple[Choice, ...]:
     """Return the methods of a benchmark.
 
@@ -113,6 +125,8 @@ def choose(
         Add the rows of Table 5.
     weights : mapping of str to Path, optional
         Local weights of encoders by method; ``""``: of every method that cannot do without.
+    external : mapping of str to Path, optional
+        By the name of another tool the folder of what it predicted; these come last.
 
     Raises
     ------
@@ -140,7 +154,16 @@ def choose(
                 continue
             choice = replace(choice, weights=weights[""])
         choices.append(choice)
-    return tuple(_with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices)
+    chosen = _with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices
+    return (*chosen, *(_external(name, folder) for name, folder in (external or {}).items()))
+
+
+def _external(name: str, folder: Path) -> Choice:
+    if name.partition(AT)[0] in METHOD_NAMES or not can_name_a_file(name):
+        raise UserError(f"{name!a} cannot name another tool's tables; use another name of letters, digits, - and _.")
+    if not tables_in(folder):
+        raise UserError(f"{folder} has no table of predicted values; give the folder with one for each section.")
+    return Choice(name, EXTERNAL, {"folder": str(folder.resolve())})
 
 
 def _check_known(name: str) -> None:

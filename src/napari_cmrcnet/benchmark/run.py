@@ -15,6 +15,7 @@ from napari_cmrcnet.benchmark.method_names import CMRCNET, KS
 from napari_cmrcnet.benchmark.report import Outcome, write_report
 from napari_cmrcnet.benchmark.results import FORMAT, load_result
 from napari_cmrcnet.benchmark.section_notes import Said, say_of
+from napari_cmrcnet.benchmark.section_tables import table_of
 from napari_cmrcnet.benchmark.unit import Unit
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
@@ -65,6 +66,8 @@ class Plan:
         As `choose_device` takes it.
     weights : mapping of str to Path
         Local weights of encoders by method; ``""``: of every method that cannot do without.
+    external : mapping of str to Path
+        By the name of another tool a folder with a table of what it predicted for each section.
     sets : {"paper", "all"}
         Among which genes HEG and HVG are ranked: the training sections' highly variable ones, or all that are
         predicted. Only the report differs: the same runs give both.
@@ -90,6 +93,7 @@ class Plan:
     ablation: bool = False
     device: str = "auto"
     weights: Mapping[str, Path] = field(default_factory=dict)
+    external: Mapping[str, Path] = field(default_factory=dict)
     sets: Definition = "paper"
     score_min_umi: int | None = None
     nan_as_zero: bool = False
@@ -100,7 +104,7 @@ class Plan:
     def choices(self) -> tuple[Choice, ...]:
         """The methods, checked."""
         cmrcnet = {"preset": self.preset, "variant": self.variant, "ks": self.ks, "model": dict(self.model)}
-        return choose(self.methods, cmrcnet, ablation=self.ablation, weights=self.weights)
+        return choose(self.methods, cmrcnet, ablation=self.ablation, weights=self.weights, external=self.external)
 
 
 def benchmark(
@@ -151,6 +155,9 @@ def benchmark(
     if not plan.ks or min(plan.ks) < 1:
         raise UserError("The numbers of neighbours of CMRCNet must be at least one number, each 1 or more.")
     choices = plan.choices
+    for folder in plan.external.values():
+        for row in dataset.rows:
+            table_of(folder, row.section)
     choose_device(plan.device)
     with only_one(out):
         dataset, folds, sections = yield from _prepare(dataset, plan, out)

@@ -13,7 +13,7 @@ import numpy as np
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.machine import machine
-from napari_cmrcnet.benchmark.method_list import Choice
+from napari_cmrcnet.benchmark.method_list import EXTERNAL, Choice
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.results import (
     SectionResult,
@@ -132,9 +132,10 @@ class Unit:
         about = load_result(self.path, with_drawn=False).about
         made, now = about["settings"].get("weights"), self.choice.digest
         if made != now:
+            what = "tables of another tool" if self.choice.method == EXTERNAL else "weights of the encoder"
             raise UserError(
-                f"{self.path} was made {'with other' if made else 'without'} weights of the encoder; give the same "
-                "again, or choose another folder."
+                f"{self.path} was made {'with other' if made else 'without'} {what}; give the same again, or choose "
+                "another folder."
             )
         if not about["kept"]:
             self.tidy()

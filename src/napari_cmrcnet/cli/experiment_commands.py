@@ -22,7 +22,10 @@ def benchmark(options: argparse.Namespace) -> None:
 
     dataset, ks = _dataset(options)
     patch, weights = PatchSpec(options.patch_px, options.model_mpp), _weights(options.weights)
-    plan = config_from(options, Plan, ks=ks, patch=patch, weights=weights)
+    external = dict(options.external)
+    if len(external) < len(options.external):
+        raise UserError("--external has a name twice; give each folder a name of its own.")
+    plan = config_from(options, Plan, ks=ks, patch=patch, weights=weights, external=external)
     job = compare(dataset, plan, options.out, workers=options.workers, scheduler=options.scheduler)
     outcome = show_progress(job)
     for table in outcome.tables:

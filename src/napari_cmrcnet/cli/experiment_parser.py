@@ -57,6 +57,15 @@ def add_benchmark(commands: "Commands") -> None:
         help="file with weights of an encoder; without METHOD, it is for all methods that need one",
     )
     parser.add_argument(
+        "--external",
+        type=_external,
+        nargs="+",
+        default=(),
+        metavar="NAME=DIR",
+        help="also score what another tool predicted: a folder with a table for each section (SECTION.h5ad, .csv, "
+        ".tsv or .parquet)",
+    )
+    parser.add_argument(
         "--sets",
         choices=["paper", "all"],
         default="paper",
@@ -116,6 +125,13 @@ def _names(text: str) -> tuple[str, ...]:
 def _weights(text: str) -> tuple[str, Path]:
     method, found, path = text.partition("=")
     return (method, Path(path)) if found and method in METHOD_NAMES else ("", Path(text))
+
+
+def _external(text: str) -> tuple[str, Path]:
+    name, found, path = text.partition("=")
+    if not name or not found or not path:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
+    return name, Path(path)
 
 
 def add_download(commands: "Commands") -> None:
