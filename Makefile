@@ -1,5 +1,6 @@
 # make demo   see what it does        make test   all checks        make bench   how fast it is (docs/performance.md)
-# make docs   the guide as a site        make faults   how it bears damaged files (docs/reliability.md); N=1000000 for the long run
+# make docs   the guide as a site        make notebooks   runs its notebooks again
+# make faults   how it bears damaged files (docs/reliability.md); N=1000000 for the long run
 # Each builds .venv and installs what is missing.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libopengl0 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
 	libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
 
-.PHONY: demo test test-core test-pyside6 test-pyqt6 window-packages lint docs bench faults sample clean
+.PHONY: demo test test-core test-pyside6 test-pyqt6 window-packages lint docs notebooks bench faults sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
@@ -40,6 +41,9 @@ lint: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/.installed-docs
+	$(BIN)/python docs/run_notebooks.py
 
 bench: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)

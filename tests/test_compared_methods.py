@@ -1,6 +1,7 @@
 """Each compared method has its published loss and start, learns what a patch shows, and predicts the same quantity."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ from napari_cmrcnet.benchmark.methods.features import describe_patch, standardis
 from napari_cmrcnet.benchmark.methods.histogene import HisToGene
 from napari_cmrcnet.benchmark.methods.method import Method, Predictor, Task
 from napari_cmrcnet.benchmark.methods.slide_regression import (
-    SlideRecipe,
+    SlideMethod,
     array_positions,
-    fit_slides,
     nearest_neighbours,
     windows,
 )
@@ -423,10 +423,19 @@ class Constant(nn.Module):
         return self.values.expand(len(patches), -1)
 
 
+def built_by(build: Callable[[int], nn.Module], **settings: Any) -> SlideMethod:
+    class Other(SlideMethod):
+        name = title = "other"
+
+        def build(self, n_genes: int, *_: int) -> nn.Module:
+            return build(n_genes)
+
+    return Other(**settings)
+
+
 def test_slides_are_regressed_to_log10_and_predicted_as_natural_logarithms(sections: tuple[Section, ...]) -> None:
     network = Constant(24)
-    recipe = SlideRecipe("Constant", lambda *_: network, 200, 0.05, 128, 5000)
-    predictor = finish(fit_slides(task(sections[:1]), recipe))
+    predictor = finish(built_by(lambda _: network, epochs=200, learning_rate=0.05).fit(task(sections[:1])))
     share = np.expm1(measured(sections[0]))  # counts of 10,000
     expected = np.log10(1 + share).mean(axis=0)
     np.testing.assert_allclose(network.values.detach().numpy(), expected, atol=1e-3)
@@ -483,8 +492,7 @@ def test_histogene_reads_raw_values_of_the_middle_of_a_patch(sections: tuple[Sec
             seen.append(patches)
             return super().forward(patches, *rest)
 
-    recipe = SlideRecipe("Spy", lambda n, *_: Spy(n), 1, 0.1, 128, 5000)
-    finish(fit_slides(task(sections[:1]), recipe))
+    finish(built_by(Spy, epochs=1, learning_rate=0.1).fit(task(sections[:1])))
     patches = finish(patch_cache(sections[0], SMALL))
     expected = np.array(patches[:, 8:24, 8:24]).transpose(0, 3, 1, 2).astype(np.float32)
     np.testing.assert_array_equal(seen[0].numpy(), expected)

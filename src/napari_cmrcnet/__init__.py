@@ -23,6 +23,7 @@ _NAMES = {
     "open_slide": "slides.slide",
     "open_spots": "sections.spots",
     "read_sheet": "sections.sheet",
+    "sample_folder": "evaluation.demo",
 }
 
 __all__ = [*_JOBS, *_NAMES, "__version__"]

@@ -11,26 +11,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import (
-    FrozenInputs,
-    apply_to_section,
-    frozen_inputs,
-    frozen_width,
-    weights_of,
-)
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod, apply_to_section, frozen_inputs
+from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Training,
     apply_in_batches,
     scratch_note,
-    timm_encoder,
     training_spots,
 )
 from napari_cmrcnet.common.device import autocast, choose_device
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.encoders import ProjectionHead
-from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.losses import contrastive_loss
 from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.model.symmetries import draw_symmetries
@@ -49,7 +41,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class BLEEP:
+class BLEEP(ImageMethod):
     """BLEEP with its published settings (the paper, the authors' public code, and what they answered to its users).
 
     A ResNet-50 and a projection head embed patches, a projection head alone embeds expression, both to 256 features;
@@ -101,12 +93,7 @@ class BLEEP:
     @property
     def title(self) -> str:
         """In tables; the encoder is named where it is not the published one."""
-        return f"BLEEP on {encoder_named(self.frozen_encoder).title}" if self.frozen_encoder else "BLEEP"
-
-    @property
-    def encoder_weights(self) -> EncoderWeights:
-        """Whether a file of weights may or must be given."""
-        return weights_of(self.frozen_encoder) if self.frozen_encoder else "optional"
+        return self.named("BLEEP")
 
     def fit(self, task: Task) -> Job["Retriever"]:
         """Train the two encoders and embed the training spots."""
@@ -134,11 +121,7 @@ class BLEEPNetwork(nn.Module):
 
     def __init__(self, settings: BLEEP, task: Task) -> None:
         super().__init__()
-        self.encoder: nn.Module
-        if settings.frozen_encoder:
-            self.encoder, width = nn.Identity(), frozen_width(settings.frozen_encoder)
-        else:
-            self.encoder, width = timm_encoder(settings.encoder, task.patch.patch_px, task.weights)
+        self.encoder, width = settings.image_encoder(task)
         self.image_head = ProjectionHead(width, settings.dim, settings.dropout)
         self.gene_head = ProjectionHead(len(task.genes), settings.dim, settings.dropout)
 

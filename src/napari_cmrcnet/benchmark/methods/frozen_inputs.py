@@ -10,7 +10,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.methods.regression import Rows, apply_in_batches
+from napari_cmrcnet.benchmark.methods.regression import Rows, apply_in_batches, timm_encoder
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.frozen import BLOCKS
@@ -23,6 +23,28 @@ from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 
 Float32 = NDArray[np.float32]
 SPOTS_A_BATCH = 4096
+
+
+class ImageMethod:
+    """What BLEEP and ST-Net share: a timm model reads the patches, or a frozen encoder's kept features replace them."""
+
+    encoder: str
+    frozen_encoder: str
+
+    @property
+    def encoder_weights(self) -> EncoderWeights:
+        """Whether a file of weights may or must be given."""
+        return weights_of(self.frozen_encoder) if self.frozen_encoder else "optional"
+
+    def named(self, title: str) -> str:
+        """Add the encoder to the method's title where it is not the published one."""
+        return f"{title} on {encoder_named(self.frozen_encoder).title}" if self.frozen_encoder else title
+
+    def image_encoder(self, task: Task) -> tuple[nn.Module, int]:
+        """Build what comes before the heads, and the width of what it gives; kept features are left as they are."""
+        if self.frozen_encoder:
+            return nn.Identity(), BLOCKS * encoder_named(self.frozen_encoder).width
+        return timm_encoder(self.encoder, task.patch.patch_px, task.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +93,6 @@ def apply_to_section(
     """Apply heads, in evaluation mode, to what a frozen encoder says of a section's spots; float32 (n, d)."""
     features = yield from spot_features(section, encoder, device)
     return (yield from apply_in_batches(title, network, forward, features, device, SPOTS_A_BATCH))
-
-
-def frozen_width(encoder: str) -> int:
-    """Return how many numbers describe a spot."""
-    return BLOCKS * encoder_named(encoder).width
 
 
 def weights_of(encoder: str) -> EncoderWeights:

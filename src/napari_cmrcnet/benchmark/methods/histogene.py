@@ -5,14 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.methods.slide_regression import SlidePredictor, SlideRecipe, fit_slides
+from napari_cmrcnet.benchmark.methods.slide_regression import SlideMethod
 from napari_cmrcnet.benchmark.methods.transformer import PositionEmbedding, Transformer
-from napari_cmrcnet.common.progress import Job
 
 
 @dataclass(frozen=True)
-class HisToGene:
+class HisToGene(SlideMethod):
     """HisToGene with its published settings (the paper, and the tutorial of the authors' public code).
 
     The middle of each patch, 112 px, is flattened with its values of 0–255 and projected to 1,024 features; learned
@@ -30,7 +28,7 @@ class HisToGene:
     dim, depth, heads, mlp_dim, dropout : int, int, int, int, float
         Of the transformer; the code's own default of 4 blocks is not what the paper used.
     window, full_attention : int
-        Spots of a window, and the most spots of a slide that is read at once: any Visium slide is.
+        As `SlideMethod` has them.
     """
 
     epochs: int = 100
@@ -40,17 +38,9 @@ class HisToGene:
     heads: int = 16
     mlp_dim: int = 2048
     dropout: float = 0.1
-    window: int = 128
-    full_attention: int = 5000
 
     name: ClassVar[str] = "histogene"
     title: ClassVar[str] = "HisToGene"
-    encoder_weights: ClassVar[EncoderWeights] = "none"
-
-    def fit(self, task: Task) -> Job[SlidePredictor]:
-        """Train the network."""
-        recipe = SlideRecipe(self.title, self.build, self.epochs, self.learning_rate, self.window, self.full_attention)
-        return (yield from fit_slides(task, recipe))
 
     def build(self, n_genes: int, n_positions: int, side: int) -> "HisToGeneNetwork":
         """Build the network."""

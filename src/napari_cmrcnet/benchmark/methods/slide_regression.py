@@ -1,7 +1,8 @@
 """Networks that read all spots of a slide at once: HisToGene and THItoGene, and their window form."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import Training
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress
@@ -25,37 +26,76 @@ Rows = NDArray[np.int64]
 
 LOG10 = float(np.log(10))
 NEIGHBOURS = 4  # in THItoGene's graph
+POSITIONS = 64  # array positions that can be told apart in each direction; more if the training sections have more
 
 
 @dataclass(frozen=True)
-class SlideRecipe:
-    """How a slide network is trained.
+class SlideMethod(ABC):
+    """A method whose network reads a slide at once, and how it is trained.
 
     Parameters
     ----------
-    title : str
-        Of the method.
-    build : callable
-        Given the number of genes, of array positions and of pixels on a side, returns the network: patches
-        (n, 3, side, side) of 0–255, array positions (n, 2) and the rows of each spot's neighbours (n, k) to log10
-        expression (n, genes).
     epochs : int
         Passes over the slides.
     learning_rate : float
         Of Adam.
     window, full_attention : int
-        A slide of more than `full_attention` spots is read in windows of at most `window` neighbouring spots.
-    positions : int
-        Array positions that can be told apart in each direction; more if the training sections have more.
+        A slide of more than `full_attention` spots is read in windows of at most `window` neighbouring spots; any
+        Visium slide is read at once.
     """
 
-    title: str
-    build: Callable[[int, int, int], nn.Module]
     epochs: int
     learning_rate: float
-    window: int
-    full_attention: int
-    positions: int = 64
+    window: int = 128
+    full_attention: int = 5000
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    encoder_weights: ClassVar[EncoderWeights] = "none"
+
+    @abstractmethod
+    def build(self, n_genes: int, n_positions: int, side: int) -> nn.Module:
+        """Build the network, for patches of `side` pixels.
+
+        It takes patches (n, 3, side, side) of 0–255, array positions (n, 2) and the rows of each spot's neighbours
+        (n, k) to log10 expression (n, genes).
+        """
+
+    def fit(self, task: Task) -> Job["SlidePredictor"]:
+        """Train the network with the mean squared error of log10 expression; a batch is a slide, or a window of one.
+
+        The target is log10(1 + x), x being counts of 10,000 a spot (over all its genes, where the authors normalise the
+        genes predicted alone: what is predicted must be the same for every method).
+        """
+        device = choose_device(task.device)
+        slides, targets, batches = [], [], []
+        for i, section in enumerate(task.training):
+            slides.append((yield from _slide_spots(section, task.patch)))
+            targets.append(torch.from_numpy(expression_of(section.spots, task.genes).toarray() / np.float32(LOG10)))
+            batches += [(i, rows) for rows in windows(section.xy, self.window, self.full_attention)]
+        positions = max(POSITIONS, *(int(slide.positions.max()) + 1 for slide in slides))
+        torch.manual_seed(task.seed)
+        network = self.build(len(task.genes), positions, task.patch.patch_px // 2).to(device)
+
+        def loss(batch: tuple[int, Rows], _: np.random.Generator) -> Tensor:
+            slide, rows = batch
+            predicted = network(*slides[slide].tensors(rows, positions - 1, device))
+            return nn.functional.mse_loss(predicted.float(), targets[slide][rows].to(device))
+
+        yield from Training(
+            title=self.title,
+            network=network,
+            optimiser=torch.optim.Adam(network.parameters(), lr=self.learning_rate),
+            batches=lambda rng: [batches[i] for i in rng.permutation(len(batches))],
+            loss=loss,
+            epochs=task.epochs or self.epochs,
+            seed=task.seed,
+            device=device,
+        ).run()
+        predictor = SlidePredictor(network, self, task.patch, positions, device)
+        for section in task.training:
+            predictor.note_windows(section)
+        return predictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +107,7 @@ class SlideSpots:
     positions: Rows
 
     def tensors(self, rows: Rows, most_position: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the inputs of a network for a window of spots, as `SlideRecipe.build` describes them.
+        """Return the inputs of a network for a window of spots, as `SlideMethod.build` describes them.
 
         Of each patch the middle is read, half of its side: 112 of 224 pixels, as published.
         """
@@ -80,49 +120,12 @@ class SlideSpots:
         return pixels.permute(0, 3, 1, 2).float(), positions, neighbours
 
 
-def fit_slides(task: Task, recipe: SlideRecipe) -> Job["SlidePredictor"]:
-    """Train a slide network with the mean squared error of log10 expression; a batch is a slide, or a window of one.
-
-    The target is log10(1 + x), x being counts of 10,000 a spot (over all its genes, where the authors normalise the
-    genes predicted alone: what is predicted must be the same for every method).
-    """
-    device = choose_device(task.device)
-    slides, targets, batches = [], [], []
-    for i, section in enumerate(task.training):
-        slides.append((yield from _slide_spots(section, task.patch)))
-        targets.append(torch.from_numpy(expression_of(section.spots, task.genes).toarray() / np.float32(LOG10)))
-        batches += [(i, rows) for rows in windows(section.xy, recipe.window, recipe.full_attention)]
-    positions = max(recipe.positions, *(int(slide.positions.max()) + 1 for slide in slides))
-    torch.manual_seed(task.seed)
-    network = recipe.build(len(task.genes), positions, task.patch.patch_px // 2).to(device)
-
-    def loss(batch: tuple[int, Rows], _: np.random.Generator) -> Tensor:
-        slide, rows = batch
-        predicted = network(*slides[slide].tensors(rows, positions - 1, device))
-        return nn.functional.mse_loss(predicted.float(), targets[slide][rows].to(device))
-
-    yield from Training(
-        title=recipe.title,
-        network=network,
-        optimiser=torch.optim.Adam(network.parameters(), lr=recipe.learning_rate),
-        batches=lambda rng: [batches[i] for i in rng.permutation(len(batches))],
-        loss=loss,
-        epochs=task.epochs or recipe.epochs,
-        seed=task.seed,
-        device=device,
-    ).run()
-    predictor = SlidePredictor(network, recipe, task.patch, positions, device)
-    for section in task.training:
-        predictor.note_windows(section)
-    return predictor
-
-
 @dataclass(eq=False)
 class SlidePredictor:
     """A trained slide network."""
 
     network: nn.Module
-    recipe: SlideRecipe
+    method: SlideMethod
     patch: PatchSpec
     positions: int
     device: torch.device
@@ -136,9 +139,9 @@ class SlidePredictor:
     def note_windows(self, section: Section) -> None:
         """Note it if a section is too large to be read at once."""
         n = len(section.spots)
-        if n > self.recipe.full_attention:
+        if n > self.method.full_attention:
             self._notes.append(
-                f"{self.recipe.title} read {section.name} in windows of at most {self.recipe.window} neighbouring "
+                f"{self.method.title} read {section.name} in windows of at most {self.method.window} neighbouring "
                 f"spots: full attention over {n} spots is not practical."
             )
 
@@ -150,9 +153,9 @@ class SlidePredictor:
         if beyond:
             self._notes.append(
                 f"{beyond} spots of {section.name} lie beyond the array positions of the training sections; "
-                f"{self.recipe.title} took the last ones for them."
+                f"{self.method.title} took the last ones for them."
             )
-        parts = windows(section.xy, self.recipe.window, self.recipe.full_attention)
+        parts = windows(section.xy, self.method.window, self.method.full_attention)
         predicted: Float32 | None = None
         self.network.eval()
         for done, rows in enumerate(parts):

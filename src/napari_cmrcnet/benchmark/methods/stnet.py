@@ -9,26 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import (
-    FrozenInputs,
-    apply_to_section,
-    frozen_inputs,
-    frozen_width,
-    weights_of,
-)
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod, apply_to_section, frozen_inputs
+from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Training,
     apply_in_batches,
     scratch_note,
-    timm_encoder,
     training_spots,
 )
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
@@ -44,7 +36,7 @@ CALIBRATION_BATCHES = 12
 
 
 @dataclass(frozen=True)
-class STNet:
+class STNet(ImageMethod):
     """ST-Net with its published settings (the paper's methods and the authors' public code).
 
     A DenseNet-121 whose last layer starts with zero weights and the training mean as its bias, all layers trained; the
@@ -103,13 +95,7 @@ class STNet:
     @property
     def title(self) -> str:
         """In tables; optimiser and encoder are named where they are not the published ones."""
-        title = "ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)"
-        return f"{title} on {encoder_named(self.frozen_encoder).title}" if self.frozen_encoder else title
-
-    @property
-    def encoder_weights(self) -> EncoderWeights:
-        """Whether a file of weights may or must be given."""
-        return weights_of(self.frozen_encoder) if self.frozen_encoder else "optional"
+        return self.named("ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)")
 
     def fit(self, task: Task) -> Job["PatchRegressor | FeatureRegressor"]:
         """Train the network."""
@@ -159,11 +145,7 @@ class STNetwork(nn.Module):
 
     def __init__(self, settings: STNet, task: Task) -> None:
         super().__init__()
-        self.encoder: nn.Module
-        if settings.frozen_encoder:
-            self.encoder, width = nn.Identity(), frozen_width(settings.frozen_encoder)
-        else:
-            self.encoder, width = timm_encoder(settings.encoder, task.patch.patch_px, task.weights)
+        self.encoder, width = settings.image_encoder(task)
         self.head = nn.Linear(width, len(task.genes))
 
     def start_at(self, mean: Tensor) -> None:

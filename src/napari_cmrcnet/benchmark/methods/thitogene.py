@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.methods.slide_regression import SlidePredictor, SlideRecipe, fit_slides
+from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.methods.slide_regression import SlideMethod, SlidePredictor
 from napari_cmrcnet.benchmark.methods.transformer import PositionEmbedding, Transformer
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
@@ -16,7 +16,7 @@ LEAST_SIDE = 44  # pixels of the middle of a patch, below which the convolutions
 
 
 @dataclass(frozen=True)
-class THItoGene:
+class THItoGene(SlideMethod):
     """THItoGene with its published settings (the paper, and the README of the authors' public code).
 
     The middle of each patch, 112 px, passes a dynamic convolution whose kernel depends on the patch, four convolutions,
@@ -38,7 +38,7 @@ class THItoGene:
     dropout : float
         Of the transformer, and of input and weights of each layer of graph attention.
     window, full_attention : int
-        As for HisToGene.
+        As `SlideMethod` has them.
     """
 
     epochs: int = 200
@@ -52,12 +52,9 @@ class THItoGene:
     graph_dim: int = 1024
     graph_out: int = 512
     dropout: float = 0.2
-    window: int = 128
-    full_attention: int = 5000
 
     name: ClassVar[str] = "thitogene"
     title: ClassVar[str] = "THItoGene"
-    encoder_weights: ClassVar[EncoderWeights] = "none"
 
     def fit(self, task: Task) -> Job[SlidePredictor]:
         """Train the network.
@@ -69,8 +66,7 @@ class THItoGene:
         """
         if task.patch.patch_px // 2 < LEAST_SIDE:
             raise UserError(f"THItoGene needs patches of at least {2 * LEAST_SIDE} px, not {task.patch.patch_px}.")
-        recipe = SlideRecipe(self.title, self.build, self.epochs, self.learning_rate, self.window, self.full_attention)
-        return (yield from fit_slides(task, recipe))
+        return (yield from super().fit(task))
 
     def build(self, n_genes: int, n_positions: int, side: int) -> "THItoGeneNetwork":
         """Build the network."""
