@@ -25,7 +25,7 @@ from napari_cmrcnet.benchmark.results import (
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.parallel import own_device
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.retrieval.card import package_versions
+from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.slides.patches import PatchSpec
 
 if TYPE_CHECKING:

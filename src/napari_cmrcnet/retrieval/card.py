@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import finish_swap
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
 from napari_cmrcnet.retrieval.expected import Over, over_from
@@ -28,7 +28,6 @@ LARGEST_CARD = 64 * 2**20
 # What file managers leave in every folder they show.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 UNSAFE = (".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
-PACKAGES = ("napari-cmrcnet", "torch", "timm", "numpy", "scipy", "anndata", "scanpy")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Card:
     total_genes: Mapping[str, int] = field(default_factory=dict)
     expected_over: Over = ""
     synthetic: bool = False
-    packages: Mapping[str, str] = field(default_factory=lambda: package_versions())
+    packages: Mapping[str, str] = field(default_factory=package_versions)
     files: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -228,17 +227,6 @@ def _query(values: Mapping[str, Any]) -> Query:
 def epochs_in_words(card: Card) -> str:
     """Say how long a model was trained."""
     return f"{card.epochs} epochs" if card.epochs else "solved without epochs"
-
-
-def package_versions() -> dict[str, str]:
-    """Return the installed versions of what a result depends on."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def read_card(folder: Path) -> tuple[Card, str]:

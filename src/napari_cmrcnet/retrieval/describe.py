@@ -83,7 +83,7 @@ EXTRAS = ("napari", "PySide6", "PyQt6", "openslide-bin", "fastslide", "spatialda
 def describe_installation() -> Description:
     """Describe what is installed on this machine, as a report of a problem should."""
     from napari_cmrcnet.common.device import choose_device
-    from napari_cmrcnet.retrieval.card import package_versions
+    from napari_cmrcnet.common.versions import package_versions
 
     versions = package_versions()
     for name in EXTRAS:

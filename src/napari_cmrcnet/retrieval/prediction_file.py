@@ -24,17 +24,14 @@ from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.expected import expected_in, with_expected
+from napari_cmrcnet.retrieval.prediction_checks import RETRIEVAL, check_parts
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.sections.counts import counts_problem
-from napari_cmrcnet.sections.totals import IN_TOTAL
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.bank import Bank
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
 
-RETRIEVAL = ("neighbours", "similarity", "confidence")  # in obsm
-CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 FORMAT_VERSION = 1
 GENES_PER_SET = 50
 BLOCK = 512  # genes made dense at a time
@@ -155,7 +152,7 @@ def load(
         nothing = np.empty((table.n_obs, 0), np.float32)
         parts = nothing.astype(np.int32), nothing, pd.DataFrame(index=table.obs_names)
         table.obsm.update(zip(RETRIEVAL, parts, strict=True))
-    _check_parts(path, table, CONFIDENCE if not provenance.external else ())
+    check_parts(path, table, retrieved=not provenance.external)
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
@@ -244,53 +241,12 @@ def _view(record: dict[str, Any]) -> dict[str, Any]:
     return view if isinstance(view, dict) else {}
 
 
-def _check_parts(path: Path, table: AnnData, confidence: tuple[str, ...]) -> None:
-    lacking = [f"obsm[{name!r}]" for name in ("spatial", *RETRIEVAL) if name not in table.obsm]
-    lacking += ["layers['predicted']"] if "predicted" not in table.layers else []
-    lacking += ["uns['spatial']"] if "spatial" not in table.uns else []
-    lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
-    if lacking:
-        raise UserError(f"{path} is not a whole prediction: it lacks {', '.join(lacking)}; predict again.")
-    _check_values(path, table, confidence)
-
-
-def _check_values(path: Path, table: AnnData, columns: tuple[str, ...]) -> None:
-    xy = table.obsm["spatial"]
-    numbers = isinstance(xy, np.ndarray) and xy.dtype.kind in "iuf" and xy.shape == (table.n_obs, 2)
-    if not numbers or not np.isfinite(xy).all():
-        raise UserError(f"{path} has positions that are not two finite numbers a spot; predict again.")
-    if table.raw is not None and (problem := counts_problem(table.raw.X)):
-        raise UserError(f"{path}: its raw {problem}; predict again.")
-    neighbours, similarity = table.obsm["neighbours"], table.obsm["similarity"]
-    arrays = all(isinstance(each, np.ndarray) for each in (neighbours, similarity))
-    if not arrays or neighbours.dtype != np.int32 or neighbours.ndim != 2 or similarity.shape != neighbours.shape:
-        raise UserError(f"{path} has neighbours and similarities that do not fit each other; predict again.")
-    if similarity.dtype != np.float32 or not np.isfinite(similarity).all():
-        raise UserError(f"{path} has similarities that are not finite numbers; predict again.")
-    confidence = table.obsm["confidence"]
-    kinds = confidence.dtypes.to_dict() if isinstance(confidence, pd.DataFrame) else {}
-    if not all(name in kinds and pd.api.types.is_numeric_dtype(kinds[name]) for name in columns):
-        raise UserError(f"{path} lacks numbers of its confidence ({', '.join(CONFIDENCE)}); predict again.")
-    predicted = table.layers["predicted"]
-    if not isinstance(predicted, np.ndarray) or predicted.dtype.kind != "f":
-        raise UserError(f"{path} has predicted values that are not numbers; predict again.")
-    if table.raw is not None and not _known_totals(table.raw.var):
-        raise UserError(f"{path} does not say which genes its totals are over; predict again.")
-    if not isinstance(table.uns["spatial"], dict) or len(table.uns["spatial"]) != 1:
-        raise UserError(f"{path} does not have one library in uns['spatial']; predict again.")
-
-
 def _spots(table: AnnData, about: Any) -> AnnData:
     uns = {"spatial": table.uns["spatial"], "cmrcnet": about}
     obsm = {"spatial": np.asarray(table.obsm["spatial"], np.float64)}
     if table.raw is None:
         return AnnData(obs=table.obs, obsm=obsm, uns=uns)
     return AnnData(table.raw.X, obs=table.obs, var=table.raw.var, obsm=obsm, uns=uns)
-
-
-def _known_totals(var: pd.DataFrame) -> bool:
-    """Say whether the genes of the totals, where the file names them, are named by True and False."""
-    return IN_TOTAL not in var or (var[IN_TOTAL].dtype == bool and bool(var[IN_TOTAL].any()))
 
 
 def _places(

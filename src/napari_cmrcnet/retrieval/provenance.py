@@ -8,7 +8,8 @@ from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import Entries, check_names
-from napari_cmrcnet.retrieval.card import package_versions, panel_from
+from napari_cmrcnet.common.versions import package_versions
+from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.expected import Over, over_from, over_in_words
 from napari_cmrcnet.retrieval.likeness import Likeness, likeness_from
 from napari_cmrcnet.retrieval.protocol import average_in_words
