@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-UNIT = "log-normalised expression"
+UNIT = "log-normalised expression"  # natural log of 1 + counts in 10,000 of the spot
+SHORT_UNIT = "log-norm."  # the same, at colour bars of the window
 PANEL_UNIT = "mean z"  # of a panel's score
 
 

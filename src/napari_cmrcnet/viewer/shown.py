@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-UNIT = "log-norm."  # log-normalised expression: natural log of 1 + counts in 10,000 of the spot
 OF_SCORES = ("low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
 
 
@@ -136,12 +135,14 @@ def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
     UserError
         If the case does not have it, or needs a checkpoint for it that has moved.
     """
+    from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
+
     column = case.names.column(gene)
     name = gene if column is None else case.genes[column]
     prediction = case.prediction
     predicted = None if prediction is None else prediction.gene(name)
     measured = case.measured([name]) if prediction is None or name in case.measured_set else None
-    shown = _scored(case, name, "gene", UNIT, predicted, None if measured is None else measured[:, 0], predicted)
+    shown = _scored(case, name, "gene", SHORT_UNIT, predicted, None if measured is None else measured[:, 0], predicted)
     if prediction is None:
         return shown
     pcc, partial = prediction.expected_of(name)
