@@ -1,5 +1,6 @@
 """Predictions of other tools: their layouts, scored without a bank, and refused in one sentence."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,22 @@ def parquet(path: Path, measured: Path, values: np.ndarray) -> Path:
     return path / "values.parquet"
 
 
+def lazyslide_store(path: Path, measured: Path, values: np.ndarray) -> Path:
+    """WSIData.write: a SpatialData zarr store, the prediction among its tables."""
+    zarr = pytest.importorskip("zarr")
+    table = AnnData(values, obsm={"spatial": open_spots(measured).obsm["spatial"]})
+    table.var_names = GENES
+    table.obs_names = names(measured)
+    store = path / "wsi.zarr"
+    zarr.open_group(str(store), mode="w").create_group("tables")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which zarr is written
+        table.write_zarr(store / "tables" / "path2space_tiles")
+    return store
+
+
 LAYOUTS = (
-    omicverse, lazyslide, a_layer, sparse_by_id, obsm_table, obsm_with_names, csv, turned_tsv, parquet,
+    omicverse, lazyslide, lazyslide_store, a_layer, sparse_by_id, obsm_table, obsm_with_names, csv, turned_tsv, parquet,
 )  # fmt: skip
 
 
@@ -232,6 +247,11 @@ def test_damaged_files_are_refused(tmp_path: Path, measured: Path, values: np.nd
     spots = open_spots(measured)
     for layout in LAYOUTS:
         path = layout(tmp_path, measured, values)
+        if path.is_dir():
+            chunk = next(path.rglob("X/c/0/0"), None) or next(path.rglob("X/0.0"))
+            chunk.write_bytes(b"x")
+            assert str(path) in error_of(lambda path=path: open_external(path, spots))
+            continue
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
         if path.suffix in (".h5ad", ".parquet"):  # a text that is cut between two lines is a shorter table

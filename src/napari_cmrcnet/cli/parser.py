@@ -135,7 +135,7 @@ def _add_evaluate(commands: "Commands") -> None:
         type=Path,
         nargs="+",
         metavar="PREDICTION",
-        help="files that predict wrote; or a table of another tool (h5ad, CSV, parquet), spots × genes",
+        help="files that predict wrote; or a table of another tool (h5ad, zarr, CSV, parquet), spots × genes",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for scores and figures")
     parser.add_argument(

@@ -1,8 +1,9 @@
-"""Tables of predicted values that other tools write: h5ad, CSV, TSV or parquet, spots × genes."""
+"""Tables of predicted values that other tools write: h5ad, zarr, CSV, TSV or parquet, spots × genes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
 from napari_cmrcnet.common.parquet import read_matrix
+from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
 from napari_cmrcnet.common.text import read_text
+from napari_cmrcnet.sections.formats.spatialdata_zarr import check_stored
 
 H5AD, TEXTS = ".h5ad", (".csv", ".tsv")
 KNOWN = (H5AD, *TEXTS, ".parquet")
@@ -62,9 +65,10 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
     Parameters
     ----------
     path : Path
-        h5ad, or a table of numbers whose rows are named: CSV, TSV or parquet.
+        h5ad, an AnnData or SpatialData zarr (its only table, or ``STORE/tables/NAME``), or a table of numbers whose
+        rows are named: CSV, TSV or parquet.
     layer : str
-        Of an h5ad file which matrix: ``X``, or the name of one in ``layers`` or ``obsm``; ``""`` takes the only one, or
+        Of an AnnData which matrix: ``X``, or the name of one in ``layers`` or ``obsm``; ``""`` takes the only one, or
         the only one whose name says that it is predicted.
 
     Raises
@@ -72,9 +76,10 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
     UserError
         If the file is of another kind, damaged, has no such matrix or several, or too large.
     """
+    if path.is_dir():
+        return _read_zarr(path, layer)
     if not path.is_file():
-        kind = "is a folder; write its table as .h5ad" if path.is_dir() else "does not exist; check the path"
-        raise UserError(f"{path} {kind}.")
+        raise UserError(f"{path} does not exist; check the path.")
     if ends_in(path.name, (H5AD,)):
         return _read_h5ad(path, layer)
     if not is_external(path):
@@ -119,27 +124,54 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 def _read_h5ad(path: Path, layer: str) -> ExternalTable:
     import h5py
-    from anndata.io import read_elem
 
     check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
-            found = _matrices(file)
-            name = _chosen(path, {name: shape for name, (_, shape, _) in found.items()}, layer)
-            item, shape, genes = found[name]
-            needed, there = bytes_of(item) + 4 * shape[0] * shape[1], machine_memory()
-            if there and needed > there:
-                raise UserError(
-                    f"{path}: {name} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; "
-                    "leave spots or genes out."
-                )
-            spots, var, values = _texts(read_elem(file["obs"]).index), genes(), read_elem(item)
-            places = read_elem(file["obsm/spatial"]) if "obsm/spatial" in file else None
+            return _read_anndata(path, file, layer)
     except UserError:
         raise
     except Exception as error:
         unreadable = f"{path} is not a readable h5ad file ({first_line(error)}); write it again with anndata."
         raise cannot_read(path, error, unreadable) from error
+
+
+def _read_zarr(path: Path, layer: str) -> ExternalTable:
+    tables = [path] if attributes(path).get("encoding-type") == "anndata" else tables_of(path)
+    if len(tables) != 1:
+        held = ", ".join(str(table.relative_to(path)) for table in tables) or "no table"
+        raise UserError(f"{path} holds {held}; give the folder of one table of AnnData.")
+    if find_spec("zarr") is None:
+        raise UserError(f"{path} needs one more package to be read: pip install zarr")
+    import zarr
+
+    try:
+        group = zarr.open_group(str(tables[0]), mode="r", use_consolidated=False)
+        for name in group:
+            check_stored(tables[0], group[name])
+        return _read_anndata(path, group, layer)
+    except UserError:
+        raise
+    except Exception as error:
+        unreadable = f"{path} is not a readable table of AnnData ({first_line(error)}); write it again with anndata."
+        raise cannot_read(path, error, unreadable) from error
+
+
+def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
+    """Read an HDF5 file or zarr group that was checked."""
+    from anndata.io import read_elem
+
+    found = _matrices(file)
+    name = _chosen(path, {name: shape for name, (_, shape, _) in found.items()}, layer)
+    item, shape, genes = found[name]
+    needed, there = _bytes(item) + 4 * shape[0] * shape[1], machine_memory()
+    if there and needed > there:
+        raise UserError(
+            f"{path}: {name} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; leave spots "
+            "or genes out."
+        )
+    spots, var, values = _texts(read_elem(file["obs"]).index), genes(), read_elem(item)
+    places = read_elem(file["obsm/spatial"]) if "obsm/spatial" in file else None
     return ExternalTable(_dense(path, name, values, (len(spots), len(var))), spots, var, _positions(places), name)
 
 
@@ -156,14 +188,26 @@ def _matrices(file: Any) -> Matrices:
         return var
 
     found: dict[str, tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]] = {}
-    for name, item in (("X", file.get("X")), *(dict(file["layers"]) if "layers" in file else {}).items()):
-        if item is not None and (shape := _shape(item)) is not None and shape[1]:
+    own = {"X": file["X"]} if "X" in file else {}
+    for name, item in (own | _members(file, "layers")).items():
+        if (shape := _shape(item)) is not None and shape[1]:
             found[name] = (item, shape, of_var)
-    for name, item in (dict(file["obsm"]) if "obsm" in file else {}).items():
+    for name, item in _members(file, "obsm").items():
         names = _names_of(file, name, item)
         if names is not None:
             found[name] = (item, (_rows(item, names), len(names)), partial(pd.DataFrame, index=names))
     return found
+
+
+def _members(file: Any, name: str) -> dict[str, Any]:
+    return {part: file[name][part] for part in file[name]} if name in file else {}
+
+
+def _bytes(item: Any) -> int:
+    """Return the bytes of an HDF5 item; what a zarr array claims was compared with its files."""
+    import h5py
+
+    return bytes_of(item) if isinstance(item, h5py.Group | h5py.Dataset) else 0
 
 
 def _shape(item: Any) -> tuple[int, int] | None:

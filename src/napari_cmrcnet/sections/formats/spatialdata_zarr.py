@@ -100,7 +100,7 @@ def _read_table(store: Path, table: Path, region: str) -> tuple[AnnData, pd.Data
     elements: dict[str, Any] = {}
     for name in _READ:
         if name in group:
-            _check_stored(table, group[name])
+            check_stored(table, group[name])
             elements[name] = read_elem(group[name])
     spots = AnnData(elements.get("X"), obs=elements["obs"], var=elements["var"])
     if "layers/counts" in elements:
@@ -139,7 +139,7 @@ def _places(store: Path, region: str, obs: pd.DataFrame, key: str) -> pd.DataFra
     )
 
 
-def _check_stored(table: Path, item: Any) -> None:
+def check_stored(table: Path, item: Any) -> None:
     """Refuse arrays that claim more than the store holds of them, and sparse matrices whose indices point outside."""
     import zarr
 
@@ -154,7 +154,7 @@ def _check_stored(table: Path, item: Any) -> None:
         return
     parts = dict(item.members())
     for part in parts.values():
-        _check_stored(table, part)
+        check_stored(table, part)
     if {"data", "indices", "indptr"} <= set(parts) and (problem := _sparse_problem(item, parts)):
         raise UserError(f"{table} holds a damaged sparse matrix, {item.path}: {problem}; write it again.")
 
