@@ -100,7 +100,7 @@ def test_report_is_complete(report: Report) -> None:
     names = {path.name for path in report.files}
     assert {"scores.csv", "summary.json", "summary.md", "pcc_by_gene_set.png", "pcc_by_gene_set.svg"} <= names
     assert {"T1_map_G1.png", "T1_map_HLA_A.png", "T1_scatter.png"} <= names
-    assert {"T1_markers.png", "T1_markers.pdf"} <= names
+    assert {"T1_markers.png", "T1_markers.pdf", "cohort.csv"} <= names
     assert names == {path.name for path in report.out.iterdir()}
     assert report.files[-1].name == "summary.json"
     assert not report.warnings

@@ -64,7 +64,7 @@ def test_otsu_divides_each_gene_that_is_shown(panel: ThresholdPanel, predicted: 
         values = predicted.gene(gene)
         assert panel.value.value() == pytest.approx(otsu(values), abs=5e-4)
         n = int((values > panel.value.value()).sum())
-        assert panel.count.text().startswith(f"{n} of 36 spots ({n / 36:.0%}) are above ")
+        assert panel.count.text().startswith(f"{n} of 36 spots ({100 * n / 36:.0f} %) are above ")
     panel.kind.setCurrentText("measured")
     panel.kind.activated.emit(1)
     assert panel.value.value() == pytest.approx(otsu(np.asarray(predicted.measured(["GENE7"]))), abs=5e-4)
@@ -128,7 +128,7 @@ def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, pr
     counted = panel.session.shown.counted  # type: ignore[union-attr]
     values, threshold = predicted.gene("GENE1"), panel.value.value()
     wanted = agreement(values, threshold, truth > otsu(truth), counted)
-    assert panel.agreement.text() == wanted.in_words + "."
+    assert panel.agreement.text() == wanted.in_words
     panel.source.setCurrentText("annotation")
     panel.source.activated.emit(1)
     assert [panel.classes.item(row).text() for row in range(3)] == ["fat", "stroma", "tumour"]
@@ -136,7 +136,7 @@ def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, pr
     panel.classes.item(0).setSelected(True)
     panel.classes.item(2).setSelected(True)
     known = np.tile([True, False, True, False], 9)
-    assert panel.agreement.text() == agreement(values, threshold, known, counted).in_words + "."
+    assert panel.agreement.text() == agreement(values, threshold, known, counted).in_words
 
 
 def test_lines_are_dragged(panel: ThresholdPanel, qtbot: Any) -> None:

@@ -80,8 +80,8 @@ class Agreement:
         """Both measures, with the numbers that they are of."""
         dice, auc = (f"{value:.2f}" if np.isfinite(value) else "undefined" for value in (self.dice, self.auc))
         return (
-            f"Dice {dice}, AUC {auc}: {self.both:,} of {self.known:,} spots of the class are above the threshold, "
-            f"of {self.inside:,} above it, among {self.n:,}"
+            f"Dice {dice}, AUC {auc}. Of {self.n:,} spots {self.known:,} are of the class, {self.inside:,} above the "
+            f"threshold, {self.both:,} both."
         )
 
 

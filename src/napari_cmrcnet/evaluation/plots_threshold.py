@@ -65,10 +65,6 @@ class HistogramPlot(Plot):
         self.axis.set(xlim=(edges[0] - margin, edges[-1] + margin), ylim=(0, 1.05 * most))
         self.axis.set_xlabel(unit, fontsize=8)
         self.paint(self.style)
-        legend = self.axis.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncol=2)
-        for text in legend.get_texts():
-            text.set_color(self.style.foreground)
-        self._drawn.append(legend)
 
     def move(self, name: str, value: float) -> None:
         """Put one of `LINES` at a value."""
@@ -87,10 +83,9 @@ class HistogramPlot(Plot):
         for name, line in self._lines.items():
             line.set_color(style.accent if name == "threshold" else style.foreground)
         for artist in self._drawn:
-            if hasattr(artist, "get_texts"):
-                for text in artist.get_texts():
-                    text.set_color(style.foreground)
-            elif artist.get_fill():
-                artist.set(facecolor=style.dots, edgecolor=style.dots)
-            else:
-                artist.set(edgecolor=style.foreground)
+            artist.set(edgecolor=style.dots if artist.get_fill() else style.foreground)
+            if artist.get_fill():
+                artist.set_facecolor(style.dots)
+        if self._drawn:  # a legend keeps the colours of when it was made
+            place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "ncol": 2}
+            self.axis.legend(fontsize=8, frameon=False, labelcolor=style.foreground, **place)

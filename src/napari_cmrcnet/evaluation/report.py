@@ -11,6 +11,7 @@ from napari_cmrcnet.common.files import atomic_file, write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.evaluation.cohort import cohort_table, write_cohort
 from napari_cmrcnet.evaluation.picture_file import file_names
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
 from napari_cmrcnet.evaluation.report_text import markdown, summary
@@ -66,7 +67,8 @@ def evaluate(
 ) -> Job[Report]:
     """Score predictions against measured expression and write the report.
 
-    Writes ``scores.csv`` (a row a gene and section), ``summary.md``, pictures, and ``summary.json`` last: a folder
+    Writes ``scores.csv`` (a row a gene and section), ``cohort.csv`` (the markers and their panel's score by section,
+    class of spots and patient, see `cohort_table`), ``summary.md``, pictures, and ``summary.json`` last: a folder
     that has it is complete. Other files in the folder are left alone.
 
     Parameters
@@ -110,6 +112,9 @@ def evaluate(
         if out.is_dir():
             (out / SUMMARY).unlink(missing_ok=True)  # a report that is half replaced must not look complete
         files = [_write_table(out / "scores.csv", scores)]
+        markers = panel or next((one.panel for one in predictions if one.panel is not None), None)
+        if markers is not None:
+            files.append(write_cohort(out / "cohort.csv", cohort_table(predictions, markers.genes, markers)))
         names = file_names([scored.section for scored in scores])
         for done, (prediction, scored, name) in enumerate(zip(predictions, scores, names, strict=True)):
             step = Progress("Drawing pictures", done, len(scores), "sections")

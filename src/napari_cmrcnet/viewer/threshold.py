@@ -56,7 +56,7 @@ class Above:
         from napari_cmrcnet.sections.spot_area import area_mm2
 
         n, total = int(self.spots.sum()), len(self.values)
-        said = f"{n:,} of {total:,} spots ({n / max(total, 1):.0%}) are above {self.threshold:.2f}"
+        said = f"{n:,} of {total:,} spots ({100 * n / max(total, 1):.0f} %) are above {self.threshold:.2f}"
         case = session.case
         if case is None or not case.provenance.mpp or total < 2:
             return f"{said}."
@@ -80,7 +80,7 @@ class Above:
             raise UserError(f"No spot is above {self.threshold:.2f}; choose a lower threshold.")
         classification = f"{self.shown.name} high, {self.kind}"
         outline = outline_of(case.xy, self.spots, spots_lattice(case.spots).pitch)
-        region = Region(f"{self.shown.name} {self.kind} > {self.threshold:.2f}", classification, outline)
+        region = Region(f"{self.shown.name} > {self.threshold:.2f}", classification, outline)
         session.set_regions([*(one for one in session.regions if one.classification != classification), region])
 
     def compared(self, session: "Session", source: str, classes: Sequence[str]) -> str:
@@ -102,7 +102,7 @@ class Above:
         if not chosen:
             return ""
         of = np.any(chosen, axis=0)
-        return agreement(self.values, self.threshold, of, self.shown.counted).in_words + "."
+        return agreement(self.values, self.threshold, of, self.shown.counted).in_words
 
 
 def values_of(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:
