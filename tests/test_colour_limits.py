@@ -99,10 +99,8 @@ def test_a_figure_names_section_and_patient() -> None:
 def test_the_words_over_a_map() -> None:
     nan = float("nan")
     assert headline("MKI67", score_line(False, nan)) == "MKI67, predicted only"
-    expected = {0.3: " · expected good", 0.29: " · expected weak", 0.1: " · expected weak", 0.09: " · not predictable"}
-    for pcc, said in expected.items():
-        assert headline("MKI67", score_line(False, nan, expected=pcc)) == f"MKI67, predicted only{said}"
-    assert score_line(True, 0.5, expected=0.1) == "PCC 0.50"
+    assert headline("MKI67", score_line(False, nan, trust="weak")) == "MKI67, predicted only · weak"
+    assert score_line(True, 0.5, trust="weak", flat=True) == "PCC 0.50 · weak   prediction hardly varies"
     assert headline("MKI67", score_line(False, nan, flat=True)) == "MKI67, predicted only   prediction hardly varies"
     assert headline("ERBB2", score_line(True, 0.25, 0.11, 0.39)) == "ERBB2   PCC 0.25 (95 % 0.11 to 0.39)"
     assert score_line(True, nan, undefined="constant measured") == "PCC undefined (constant measured)"

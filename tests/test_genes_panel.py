@@ -71,8 +71,13 @@ def unmeasured(prediction: Prediction) -> Prediction:
 
 
 def test_an_unmeasured_slide_has_its_genes_by_expected_accuracy_markers_first(
-    unmeasured: Prediction, panel: GenesPanel
+    unmeasured: Prediction, panel: GenesPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    flat: set[float] = set()
+    monkeypatch.setattr(
+        "napari_cmrcnet.evaluation.colour_limits.hardly_varies", lambda values: float(np.ravel(values)[0]) in flat
+    )
+    flat.add(float(unmeasured.gene("GENE1")[0]))
     panel.session.look_at(unmeasured)
     listed = list(panel.session.listed)
     assert listed[:4] == [MARKER, "GENE4", "GENE0", "GENE1"]  # the two markers, then the best
@@ -80,19 +85,20 @@ def test_an_unmeasured_slide_has_its_genes_by_expected_accuracy_markers_first(
     assert not panel.table.isColumnHidden(Column.EXPECTED)
     assert panel.table.isColumnHidden(Column.PCC)
     assert cell(panel, "GENE0", Column.EXPECTED) == "● 0.90"
+    assert cell(panel, "GENE1", Column.EXPECTED) == "◐ 0.86"  # its prediction hardly varies
     assert cell(panel, "GENE18", Column.EXPECTED) == "◐ 0.20"
     assert cell(panel, "GENE22", Column.EXPECTED) == "○ 0.04"
     assert cell(panel, "GENE5", Column.EXPECTED) == ""
     tip = cell(panel, "GENE18", Column.GENE, Qt.ItemDataRole.ToolTipRole)
-    assert "Expected PCC: 0.20, 0.10 given depth (weak: from 0.3 good, below 0.1 not predictable)" in tip
+    assert "Expected PCC: 0.20, 0.10 given depth (from 0.3 good, below 0.1 do not use)" in tip
     assert "2 training patients, each left out in turn" in tip
-    assert "15 good, 5 weak, 3 not predictable, 1 without a score" in panel.note.text()
+    assert "15 good, 5 weak, 4 do not use" in panel.note.text()
     panel.session.show("GENE18")
     assert panel.session.shown is not None
-    assert panel.session.shown.score.startswith("predicted only · expected weak")
-    assert panel.session.shown.tip in tip.splitlines()
+    assert panel.session.shown.score.startswith("predicted only · weak")
+    assert set(panel.session.shown.tip.splitlines()[1:]) <= set(tip.splitlines())
     panel.session.show("GENE22")
-    assert panel.session.shown.score.startswith("predicted only · not predictable")
+    assert panel.session.shown.score.startswith("predicted only · do not use")
 
 
 def test_a_measured_section_keeps_its_order_and_the_expected_pcc_is_shown_when_asked_for(
@@ -170,7 +176,8 @@ def test_every_gene_is_listed_with_what_is_known_of_it(
 ) -> None:
     assert sorted(listed(full)) == sorted(prediction.genes)
     row = scores.table.loc["GENE1"]
-    assert cell(full, "GENE1", Column.PCC) == number(row.pcc)
+    mark = {"good": "●", "weak": "◐", "do not use": "○"}[row.trust]
+    assert cell(full, "GENE1", Column.PCC) == f"{mark} {number(row.pcc)}"
     assert cell(full, "GENE1", Column.INTERVAL) == f"{number(row.low)}…{number(row.high)}"
     assert cell(full, "GENE1", Column.MEASURED) == f"{prediction.measured(['GENE1']).mean():.2f}"
     assert cell(full, "GENE1", Column.PREDICTED) == f"{prediction.gene('GENE1').mean():.2f}"
@@ -412,7 +419,7 @@ def test_scores_that_come_later_fill_the_table(panel: GenesPanel, prediction: Pr
     assert panel.compute.isHidden()
     order, gene = listed(panel), current(panel)
     panel.session.set_scores(finish(pcc_job(prediction)))
-    assert cell(panel, "GENE1", Column.PCC) == number(scores.table.pcc["GENE1"])
+    assert cell(panel, "GENE1", Column.PCC).endswith(f" {number(scores.table.pcc['GENE1'])}")
     assert cell(panel, "GENE1", Column.INTERVAL) == "…"
     assert "intervals" in panel.note.text()
     panel.session.set_scores(scores)

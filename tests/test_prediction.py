@@ -212,9 +212,11 @@ def test_expected_accuracy_goes_with_the_file(
     np.testing.assert_array_equal(var[["expected_pcc", "expected_partial_pcc"]], expecting.expected[columns])
     assert np.isnan(expecting.expected[expecting.genes.index("GENE5")]).all()
     np.testing.assert_array_equal(Prediction.load(tmp_path / "E.h5ad").expected, expecting.expected)
+    assert expecting.found is not None
     assert expecting_checkpoint.path is not None
     shutil.rmtree(expecting_checkpoint.path)
     alone = Prediction.load(tmp_path / "E.h5ad")
+    np.testing.assert_array_equal(alone.found, expecting.found[columns])
     np.testing.assert_array_equal(alone.expected, expecting.expected[columns])
     assert alone.provenance.expected_over == "patients"
 
@@ -295,6 +297,13 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.uns.update(spatial="text"), "one library in uns"),
         (lambda table: edit_provenance(table, expected_over="spots"), "not sections, patients or empty"),
         (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc and"),
+        (
+            lambda table: (
+                table.var.insert(0, "share", table.var.pop("found_in_training") + 2)
+                or table.var.rename(columns={"share": "found_in_training"}, inplace=True)
+            ),
+            "not numbers from 0 to 1",
+        ),
         (lambda table: edit_provenance(table, k=10**400), "k"),
     ],
 )

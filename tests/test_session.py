@@ -74,7 +74,9 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     np.testing.assert_allclose(shown.pcc, pcc(measured, prediction.expression(["GENE7"]))[0])
     assert shown.flat == (np.ptp(np.percentile(shown.predicted, [1, 99])) < 0.5)
     varies = "   prediction hardly varies" * shown.flat
-    assert shown.title == f"C, patient P3   GENE7   PCC {shown.pcc:.2f}{varies}   n = 36 spots"
+    word = shown.trust.word
+    assert word
+    assert shown.title == f"C, patient P3   GENE7   PCC {shown.pcc:.2f} · {word}{varies}   n = 36 spots"
     said = heard(session.shown_changed)
     scores = score(prediction)
     session.set_scores(scores)
@@ -82,7 +84,8 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     low, high = scores.table.loc["GENE7", ["low", "high"]]
     assert session.shown is not None
     interval = f"(95 % {low:.2f} to {high:.2f})"
-    assert session.shown.title == f"C, patient P3   GENE7   PCC {shown.pcc:.2f} {interval}{varies}   n = 36 spots"
+    said = f"PCC {shown.pcc:.2f} {interval} · {session.shown.trust.word}"
+    assert session.shown.title == f"C, patient P3   GENE7   {said}{varies}   n = 36 spots"
 
 
 def with_counts(like: Prediction, counts: np.ndarray) -> Prediction:
@@ -111,7 +114,9 @@ def test_spots_with_hardly_a_count_are_shown_and_not_scored(session: Session, pr
 def test_the_title_s_tip_has_what_the_title_leaves_out(session: Session, prediction: Prediction) -> None:
     session.show("GENE7")
     assert session.shown is not None
-    assert session.shown.tip == f"Pearson correlation (PCC) of predicted and measured: {session.shown.pcc:z.2f}."
+    said = f"Pearson correlation (PCC) of predicted and measured: {session.shown.pcc:z.2f}."
+    assert session.shown.tip.splitlines()[-1] == said
+    assert session.shown.tip.splitlines()[0] == session.shown.trust.word.capitalize()
     session.set_scores(score(prediction))
     row = score(prediction).table.loc["GENE7"]
     assert f"Spearman's: {row.spearman:z.2f}." in session.shown.tip

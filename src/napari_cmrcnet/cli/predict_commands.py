@@ -48,10 +48,10 @@ def _predict_slide(options: argparse.Namespace) -> None:
 
 def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.expected import grades_in_words
     from napari_cmrcnet.retrieval.predict import predict as predict_section
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
     from napari_cmrcnet.retrieval.preflight import preflight_job, warnings_in
+    from napari_cmrcnet.retrieval.trust import trust_levels, trusts_in_words
     from napari_cmrcnet.sections.section import open_section
 
     config = config_from(options, PredictConfig, panel=panel_named(options.panel))
@@ -83,7 +83,8 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     if likeness := prediction.provenance.likeness:
         say(likeness.reason)
     if prediction.expected is not None:
-        say(f"Expected PCC, over {prediction.provenance.over}: {grades_in_words(prediction.expected)}")
+        say(f"Trust in the genes: {trusts_in_words(trust_levels(prediction))}")
+        say(f"Expected PCC: the mean over {prediction.provenance.over}")
     show_json({"predictions": [{"file": out, "provenance": asdict(prediction.provenance)}]})
 
 

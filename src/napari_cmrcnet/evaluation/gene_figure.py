@@ -18,8 +18,8 @@ from napari_cmrcnet.evaluation.figures import COLOURS, Ground, gene_map
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, score_line, section_of
 from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plot_style import UNIT
-from napari_cmrcnet.retrieval.expected import grade
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of
 from napari_cmrcnet.sections.score_filter import spots_in_words
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Drawn:
         Whether the prediction hardly varies; found from a gene's values if not given.
     spots : int, optional
         Spots that count in the score; all if not given.
-    expected : float
-        Its expected PCC, NaN where it is not known.
+    trust : Trust
+        How far the prediction can be trusted; nothing is known of a panel.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Drawn:
     colours: str = COLOURS
     flat: bool | None = None
     spots: int | None = None
-    expected: float = float("nan")
+    trust: Trust = NOTHING
 
     @property
     def scale(self) -> Limits:
@@ -97,12 +97,11 @@ class Drawn:
             return ""
         if self.measured is None:
             said = "Predicted only: it was not measured."
-            if grade(self.expected):
-                said += f" Expected PCC: {self.expected:z.2f} ({grade(self.expected)})."
         else:
             said = f"{pcc_in_words(self.pcc, self.low, self.high)}{f' ({self.undefined})' if self.undefined else ''}"
             said += f", {self.n}: those with enough counts." if self.n != f"n = {len(self.predicted):,} spots" else "."
-        return f"{said} The {HARDLY_VARIES}." if self.hardly_varies else said
+        said = f"{said} The {HARDLY_VARIES}." if self.hardly_varies else said
+        return " ".join(filter(None, [said, self.trust.said]))
 
     @property
     def n(self) -> str:
@@ -121,7 +120,7 @@ class Drawn:
             self.high,
             undefined=self.undefined,
             flat=self.hardly_varies,
-            expected=self.expected,
+            trust=self.trust.word,
             predicted=self.predicted is not None,
         )
 
@@ -196,12 +195,15 @@ def caption(case: "Case", drawn: Drawn) -> str:
 def drawn_gene(prediction: "Prediction", scores: "Scores | None", gene: str) -> Drawn:
     """Return what a figure of a gene shows: its values, and its score where there is one."""
     predicted = prediction.gene(gene)
+    flat = hardly_varies(predicted)
     if scores is None or gene not in scores.table.index:
-        return Drawn(gene, predicted, None, expected=prediction.expected_of(gene)[0])
+        return Drawn(gene, predicted, None, flat=flat, trust=trust_of(prediction, gene, flat=flat))
     table = scores.table.loc[[gene]]
     pcc, low, high = table[["pcc", "low", "high"]].to_numpy(np.float64)[0]
     measured = np.asarray(prediction.measured([gene]))[:, 0]
-    return Drawn(gene, predicted, measured, pcc, low, high, str(table["undefined"].iloc[0]), spots=scores.spots)
+    trust = trust_of(prediction, gene, pcc, low, flat=flat)
+    undefined = str(table["undefined"].iloc[0])
+    return Drawn(gene, predicted, measured, pcc, low, high, undefined, flat=flat, spots=scores.spots, trust=trust)
 
 
 def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:

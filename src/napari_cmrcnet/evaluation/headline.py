@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.retrieval.expected import GOOD, GRADES, WEAK, grade
-
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
 
@@ -55,7 +53,7 @@ def score_line(
     *,
     undefined: str = "",
     flat: bool = False,
-    expected: float = np.nan,
+    trust: str = "",
     predicted: bool = True,
 ) -> str:
     """Return how well a gene or panel is predicted over a section's spots, in one line.
@@ -72,45 +70,21 @@ def score_line(
         Why it is undefined, if that is known.
     flat : bool
         Whether the prediction hardly varies, after `colour_limits.hardly_varies`.
-    expected : float
-        The expected PCC, which is said of what was not measured; NaN where it is not known.
+    trust : str
+        How far it can be trusted, see `trust_of`; "" where that is not known.
     predicted : bool
         Whether it was predicted; it has no score if not.
     """
     if not predicted:
         return MEASURED_ONLY
     if not measured:
-        said = " · ".join(filter(None, [PREDICTED_ONLY, expectation(expected)]))
+        said = PREDICTED_ONLY
     elif np.isnan(pcc):
         said = f"PCC undefined ({undefined})" if undefined else "PCC undefined"
     else:
         said = f"PCC {pcc:z.2f}" + ("" if np.isnan(low) else f" (95 % {low:z.2f} to {high:z.2f})")
+    said = " · ".join(filter(None, [said, trust]))
     return f"{said}   {HARDLY_VARIES}" if flat else said
-
-
-def expectation(pcc: float) -> str:
-    """Return how well a gene of an expected PCC is expected to be predicted, ``"expected weak"``; "" for NaN."""
-    said = grade(pcc)
-    return said if said == GRADES[-1] else f"expected {said}" if said else ""
-
-
-def expected_tip(pcc: float, partial: float, over: str) -> str:
-    """Return what is expected of a gene, in a few sentences; "" where nothing is known.
-
-    Parameters
-    ----------
-    pcc, partial : float
-        Expected PCC, and the partial one given depth; NaN where they are not known.
-    over : str
-        Over what they were measured, see `over_in_words`.
-    """
-    if np.isnan(pcc):
-        return ""
-    given_depth = "" if np.isnan(partial) else f", {partial:z.2f} given depth"
-    return (
-        f"Expected PCC: {pcc:z.2f}{given_depth} ({grade(pcc)}: from {GOOD:g} good, below {WEAK:g} not predictable). "
-        f"It is the mean over {over}. A slide that is less like them is predicted less well."
-    )
 
 
 def score_tip(pcc: float, spearman: float, partial: float, counted: int, total: int, interval: bool) -> str:

@@ -208,6 +208,7 @@ def _gene_table(scores: Scores | None, mapped: Sequence[str]) -> Iterator[str]:
             "RMSE",
             "mean measured",
             "mean predicted",
+            "trust",
         ],
         [_gene_row(str(gene), row) for gene, row in zip(listed.index, listed.to_dict("records"), strict=True)],
     )
@@ -217,7 +218,7 @@ def _gene_row(gene: str, row: dict[Any, Any]) -> list[Any]:
     sets = ", ".join(name for name in SETS if row[name])
     bounds = row["undefined"] or ("" if np.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}")
     numbers = [row[name] for name in ("partial_pcc", "spearman", "rmse", "measured_mean", "predicted_mean")]
-    return [gene, sets, row["spots_found"], row["pcc"], bounds, *numbers]
+    return [gene, sets, row["spots_found"], row["pcc"], bounds, *numbers, row["trust"]]
 
 
 def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Drawn | None) -> Iterator[str]:
@@ -267,6 +268,7 @@ def _origin(prediction: "Prediction") -> Iterator[str]:
             "patient": about.patient or "not known",
             "slide": Path(about.slide).name,
             "spots": Path(about.spots).name,
+            "tissue": about.likeness.reason if about.likeness else "not known whether it is like the training tissue",
             "pixel size": f"{about.mpp:.4g} µm, from {about.mpp_source}" if about.mpp else "not known",
             "checkpoint": Path(about.checkpoint).name,
             "SHA-256 of its card": about.checkpoint_digest,

@@ -21,6 +21,7 @@ from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
 from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.retrieval.trust import trust_of
 from napari_cmrcnet.sections.score_filter import one_pcc, spots_in_words
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _maps(case: "Case", gene: str, values: Mapping[str, Mapping[str, Float32]], 
     if case.prediction is None or guess is None:
         return GeneMaps(gene, maps)
     pcc, reason = one_pcc(measured, guess, counted)
-    expected, _ = case.prediction.expected_of(gene)
-    score = score_line(measured is not None, pcc, undefined=reason, flat=hardly_varies(guess), expected=expected)
+    flat = hardly_varies(guess)
+    trust = trust_of(case.prediction, gene, pcc, flat=flat).word
+    score = score_line(measured is not None, pcc, undefined=reason, flat=flat, trust=trust)
     return GeneMaps(gene, maps, score)
 
 

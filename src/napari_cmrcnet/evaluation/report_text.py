@@ -165,8 +165,12 @@ def _section_text(scored: Scores) -> list[str]:
     best = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable").head(10)
     for heading, rows in (("Best predicted", best), ("Markers", scored.table[scored.table.markers])):
         if len(rows):
-            lines += [f"{heading}:", "", "| gene | spots found | PCC | 95 % interval | partial PCC | Spearman | RMSE |"]
-            lines += ["|---|---:|---:|---|---:|---:|---:|"]
+            lines += [
+                f"{heading}:",
+                "",
+                "| gene | spots found | PCC | 95 % interval | partial PCC | Spearman | RMSE | trust |",
+            ]
+            lines += ["|---|---:|---:|---|---:|---:|---:|---|"]
             lines += [_gene_row(gene, row) for gene, row in zip(rows.index, rows.to_dict("records"), strict=True)]
             lines += [""]
     known = {key: value for key, value in plain(scored.provenance).items() if value not in (None, "", [], {})}
@@ -218,7 +222,9 @@ def structure(scored: Scores) -> dict[str, float | None]:
 def _gene_row(gene: str, row: Mapping[Any, Any]) -> str:
     bounds = "–" if np.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}"
     scores = [row["undefined"] or figure(row["pcc"]), bounds, *(figure(row[of]) for of in ("partial_pcc", "spearman"))]
-    return f"| {markdown_text(gene)} | {row['spots_found']} | {' | '.join(scores)} | {row['rmse']:.3f} |"
+    return (
+        f"| {markdown_text(gene)} | {row['spots_found']} | {' | '.join(scores)} | {row['rmse']:.3f} | {row['trust']} |"
+    )
 
 
 def _short(value: Any) -> str:

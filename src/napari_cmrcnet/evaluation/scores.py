@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
+from napari_cmrcnet.evaluation.gene_trust import trust_words
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
 from napari_cmrcnet.retrieval.expected import with_expected
@@ -44,8 +45,8 @@ class Scores:
         ``partial_pcc`` (given depth, see `partial_pcc`), ``rmse``, ``spots_found`` (where the gene was measured above
         0), ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``, ``depth_r2``,
         ``measured_morans_i``, ``predicted_morans_i``, ``undefined`` (why there is no score, or ""), whether it is
-        in ``HEG``, ``HVG`` and ``markers``, and, where the checkpoint knows them, ``expected_pcc`` and
-        ``expected_partial_pcc``.
+        in ``HEG``, ``HVG`` and ``markers``, where the checkpoint knows them ``expected_pcc`` and
+        ``expected_partial_pcc``, and ``trust`` (see `trust_of`; "" while the intervals are not known).
     sets : mapping of str to SetScore
         ``HEG``, ``HVG``, ``markers``.
     replicates : mapping of str to float64 (resamples,)
@@ -166,6 +167,7 @@ def pcc_job(
     if prediction.expected is not None:
         rows = prediction.names.columns(genes, "The prediction")
         table = with_expected(table, prediction.expected[rows])
+    table["trust"] = ""
     return Scores(
         section=prediction.name,
         table=table,
@@ -221,6 +223,7 @@ def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan
             columns.append(resampled[:, table[name].to_numpy()[here]])
     yield Progress(f"Intervals of {prediction.name}", len(genes), len(genes), "genes")
     table = table.assign(**dict(zip(_LATER, rows.T, strict=True)))
+    table["trust"] = trust_words(prediction, table)
     members = {name: table[table[name]] for name in SETS}
     means = {
         name: set_replicates(np.hstack(columns), members[name].pcc.to_numpy(), nan_as_zero)

@@ -94,6 +94,12 @@ class Bank:
         linear = sparse.csc_matrix((np.expm1(own.data), own.indices, own.indptr), own.shape, copy=False)
         return weighted_means(linear, np.ones(len(self))) / np.float32(TARGET_SUM)
 
+    @property
+    def found(self) -> Float32:
+        """The share of the spots at which each gene was found, float32 (G,)."""
+        share: Float32 = np.diff(self.expression.indptr).astype(np.float32) / np.float32(len(self))
+        return share
+
     def with_totals_over(self, columns: Sequence[int]) -> "Bank":
         """Return the bank with the totals of its spots taken over some of its genes, given by their places."""
         some = self.expression[:, columns]

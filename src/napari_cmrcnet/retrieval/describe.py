@@ -234,9 +234,9 @@ def _thumbnails(checkpoint: "Checkpoint") -> str:
 
 
 def _prediction(path: Path) -> Description:
-    from napari_cmrcnet.retrieval.expected import grades_in_words
     from napari_cmrcnet.retrieval.leaks import warnings_of
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.trust import trust_levels, trusts_in_words
 
     prediction = Prediction.load(path)
     made = prediction.provenance
@@ -258,7 +258,7 @@ def _prediction(path: Path) -> Description:
         "date": made.date,
     }
     if prediction.expected is not None:
-        facts["genes expected to be"] = grades_in_words(prediction.expected)
+        facts["trust in the genes"] = trusts_in_words(trust_levels(prediction))
     values = {
         "spots": len(prediction),
         "genes": len(prediction.genes),

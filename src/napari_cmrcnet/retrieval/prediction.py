@@ -51,8 +51,8 @@ class Prediction(Case):
         Where the checkpoint may be; without any, where the provenance says.
     stored : DataFrame, optional
         Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
-        ``attrs["gene_ids"]`` and their expected accuracy in ``attrs["expected"]``: what is left to show without the
-        bank.
+        ``attrs["gene_ids"]``, their expected accuracy in ``attrs["expected"]`` and where they were found in training in
+        ``attrs["found"]``: what is left to show without the bank.
     variable_genes : sequence of str
         The highly variable genes of the training sections, see `Card`; of those the genes for the paper's scores are
         taken.
@@ -233,6 +233,13 @@ class Prediction(Case):
         if self.bank is not None:
             return self.bank.expected
         return None if self._stored is None else self._stored.attrs["expected"]
+
+    @cached_property
+    def found(self) -> Float32 | None:
+        """The share of the training spots at which each of `genes` was found, float32 (genes,); None if not known."""
+        if self.bank is not None:
+            return self.bank.found
+        return None if self._stored is None else self._stored.attrs.get("found")
 
     def expected_of(self, gene: str) -> tuple[float, float]:
         """Return the expected PCC of a gene, and the partial one given depth; NaN where they are not known."""

@@ -3,9 +3,9 @@
 ``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, and the highest in mean and in variance
 of all genes and of the training sections' variable ones), ``raw`` the measured counts of all genes, ``obsm`` the
 positions, neighbours and similarities, ``uns["cmrcnet"]`` the provenance as JSON, with the names of these variable
-genes and what is remembered of how the prediction was looked at; ``var`` the expected accuracy of the stored genes,
-where the checkpoint knows it. Other genes follow from the neighbours
-and the checkpoint's bank, which is found again by path and hash.
+genes and what is remembered of how the prediction was looked at; ``var`` the share of training spots at which the
+stored genes were found, and their expected accuracy where the checkpoint knows it. Other genes follow from the
+neighbours and the checkpoint's bank, which is found again by path and hash.
 """
 
 import json
@@ -24,7 +24,7 @@ from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.expected import expected_in, with_expected
-from napari_cmrcnet.retrieval.prediction_checks import RETRIEVAL, check_parts
+from napari_cmrcnet.retrieval.prediction_checks import FOUND, RETRIEVAL, check_parts
 from napari_cmrcnet.retrieval.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def _var(prediction: "Prediction", genes: list[str]) -> pd.DataFrame:
     ids = [names.ids[column] for column in columns]
     panel = {names.column(gene) for gene in prediction.panel.genes} if prediction.panel is not None else set()
     var = pd.DataFrame({"gene_ids": ids, "panel": [names.column(gene) in panel for gene in genes]}, index=genes)
+    if prediction.found is not None:
+        var[FOUND] = prediction.found[columns]
     return with_expected(var, None if prediction.expected is None else prediction.expected[columns])
 
 
@@ -156,6 +158,7 @@ def load(
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
+    stored.attrs["found"] = table.var[FOUND].to_numpy() if FOUND in table.var else None
     stored.attrs["expected"] = expected_in(table.var, path, "predict again")
     prediction = kind(
         _spots(table, record["spots"]),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.genes import GeneNames, Match
+from napari_cmrcnet.retrieval.trust import Trust, trust_levels, trusts_in_words
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
 
@@ -112,6 +112,7 @@ class GeneList:
     def __init__(self, case: "Case", scores: "Scores | None" = None) -> None:
         self.names, prediction = case.names, case.prediction
         self.names.prepare_search()
+        self._prediction, self._trusts = prediction, dict[int, Trust]()
         n = len(self.names.symbols)
         self.any_predicted = prediction is not None
         self.measured = case.measured_means()
@@ -204,6 +205,7 @@ class GeneList:
         self.over = spots_in_words(scores.spots, len(scores.scored))
         self.among = AMONG[scores.definition]
         self._of_scores = " ".join(score_notes([scores]))
+        self._trusts = {}
         self._sorted = None
 
     def set_panel(self, panel: "Panel | None") -> None:
@@ -227,6 +229,17 @@ class GeneList:
         if not self.any_predicted:
             return NOT_PREDICTED
         return self._undefined.get(column, "") if self.is_measured[column] else NOT_MEASURED
+
+    def trust(self, column: int) -> Trust:
+        """Return how far the prediction of a gene can be trusted, as the title says it when the gene is shown."""
+        if self._prediction is None:
+            return Trust()
+        if column not in self._trusts:
+            from napari_cmrcnet.evaluation.gene_trust import listed_trust
+
+            correlation = float(self.pcc[column]), float(self.low[column])
+            self._trusts[column] = listed_trust(self._prediction, self.names.symbols[column], *correlation)
+        return self._trusts[column]
 
     def sets_of(self, column: int) -> list[str]:
         """Return the sets that a gene is in: HEG, HVG, marker, and the chosen panel if it is not the markers'."""
@@ -316,7 +329,9 @@ class GeneList:
             said = "The section has no measurements to compare with."
             if self._known_accuracy is None:
                 return said
-            return f"{said} Expected PCC, over {self.expected_over}: {grades_in_words(self._known_accuracy)}."
+            assert self._prediction is not None
+            trusted = trusts_in_words(trust_levels(self._prediction))
+            return f"{said} Trust in the genes: {trusted}. Expected PCC: the mean over {self.expected_over}."
         if not self.scores_due:
             return self._of_scores
         what = "intervals" if self.scored else "PCC of all genes"

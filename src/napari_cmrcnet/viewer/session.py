@@ -12,7 +12,7 @@ from psygnal import EmitLoopError, Signal
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
 from napari_cmrcnet.viewer.kept_regions import KeptRegions
-from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, of_scores, panel_shown
+from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, panel_shown, with_scores
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -232,7 +232,7 @@ class Session:
         self.scores = scores
         self.scores_changed.emit()
         if self.shown is not None and self.shown.kind == "gene":
-            self.shown = replace(self.shown, **of_scores(scores, self.shown.name))
+            self.shown = with_scores(self._asked(), self.shown, scores)
             self.shown_changed.emit()
 
     def show(self, gene: str) -> None:

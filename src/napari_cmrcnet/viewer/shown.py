@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -47,10 +48,8 @@ class Shown:
         The spots that count in the correlations, see `counted_spots`; all if not given.
     section : str
         Whose values they are, see `section_of`.
-    expected, expected_partial : float
-        The expected PCC of a gene, and the partial one given depth; NaN where they are not known, and of a panel.
-    over : str
-        Over what they were measured.
+    trust : Trust
+        How far the prediction of a gene can be trusted; nothing is known of a panel.
     hidden : bool (n,), optional
         Spots that are not drawn, as they are not above a threshold; all are drawn if not given.
     """
@@ -69,9 +68,7 @@ class Shown:
     partial_pcc: float = float("nan")
     counted: npt.NDArray[np.bool_] | None = None
     section: str = ""
-    expected: float = float("nan")
-    expected_partial: float = float("nan")
-    over: str = ""
+    trust: Trust = NOTHING
     hidden: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
@@ -95,7 +92,7 @@ class Shown:
             self.high,
             undefined=self.undefined,
             flat=self.flat,
-            expected=self.expected,
+            trust=self.trust.word,
             predicted=self.predicted is not None,
         )
 
@@ -116,15 +113,15 @@ class Shown:
 
     @property
     def tip(self) -> str:
-        """What the title leaves out: other correlations, what was expected, which spots count, what an interval is."""
-        from napari_cmrcnet.evaluation.headline import expected_tip, score_tip
+        """What the title leaves out: why it can be trusted or not, other correlations, which spots count."""
+        from napari_cmrcnet.evaluation.headline import score_tip
 
-        expected = expected_tip(self.expected, self.expected_partial, self.over)
+        reasons = "\n".join(filter(None, [self.trust.word.capitalize(), *(f"• {text}" for text in self.trust.reasons)]))
         if not self.scored or self.undefined:
-            return expected
+            return reasons
         interval = not np.isnan(self.low)
         tip = score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self), interval)
-        return "\n".join(filter(None, [tip, expected]))
+        return "\n".join(filter(None, [reasons, tip]))
 
 
 def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
@@ -143,11 +140,15 @@ def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
     predicted = None if prediction is None else prediction.gene(name)
     measured = case.measured([name]) if prediction is None or name in case.measured_set else None
     shown = _scored(case, name, "gene", SHORT_UNIT, predicted, None if measured is None else measured[:, 0], predicted)
-    if prediction is None:
+    return with_scores(case, shown, scores)
+
+
+def with_scores(case: "Case", shown: Shown, scores: "Scores | None") -> Shown:
+    """Return a gene that is shown with what the scores of all genes say of it, and how far it can be trusted."""
+    if case.prediction is None or shown.kind != "gene":
         return shown
-    pcc, partial = prediction.expected_of(name)
-    over = prediction.provenance.over
-    return replace(shown, **of_scores(scores, name), expected=pcc, expected_partial=partial, over=over)
+    shown = replace(shown, **of_scores(scores, shown.name))
+    return replace(shown, trust=trust_of(case.prediction, shown.name, shown.pcc, shown.low, flat=shown.flat))
 
 
 def panel_shown(case: "Case", panel: "Panel") -> Shown:

@@ -247,7 +247,7 @@ def _drawn(session: "Session") -> "Drawn":
         display.colormap,
         shown.flat,
         shown.spots,
-        shown.expected,
+        shown.trust,
     )
 
 

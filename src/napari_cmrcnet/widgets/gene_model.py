@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 
-from napari_cmrcnet.evaluation.headline import expected_tip
-from napari_cmrcnet.retrieval.expected import GOOD, GRADES, WEAK, grade
+from napari_cmrcnet.retrieval.trust import TRUSTS
 from napari_cmrcnet.sections.gene_aliases import aliases_by_symbol
 from napari_cmrcnet.viewer.gene_list import SORTS, GeneList
 
@@ -47,12 +46,14 @@ NAMES = {
     Column.SETS: "Sets",
 }
 """Columns that may be hidden, by what a menu calls them."""
+_MARKED = (
+    "The mark says how far it can be trusted on this slide: ● good, ◐ weak, ○ do not use. The tip of a gene says why."
+)
 _TIPS = (
     "Tick genes (space bar) to make a gene panel of them.",
     "Gene symbol. If you searched for an alias, it follows the symbol.",
-    f"Expected PCC: how well the gene was predicted on training sections that were left out. ● from {GOOD:g}: good. "
-    f"◐ weak. ○ below {WEAK:g}: not predictable.",
-    "Pearson correlation of predicted with measured expression over the spots that have enough counts.",
+    f"Expected PCC: how well the gene was predicted on training sections that were left out. {_MARKED}",
+    "Pearson correlation of predicted with measured expression over the spots that have enough counts. " + _MARKED,
     "95 % interval of the correlation, from 1,000 bootstrap samples of blocks of neighbouring spots. It is "
     "about the spots of this section, not about other sections or patients.",
     "Partial PCC: the correlation that is left when the effect of sequencing depth (the log of a spot's total "
@@ -73,7 +74,7 @@ _REASONS = {
     "constant predicted": "Its correlation is undefined: its predicted value is the same in every spot.",
     "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",
 }
-_MARKS = dict(zip(GRADES, "●◐○", strict=True))
+_MARKS = dict(zip(TRUSTS, "●◐○", strict=True))
 _INITIALS = {"HEG": "E", "HVG": "V", "marker": "M"}
 
 REASON = Qt.ItemDataRole.UserRole
@@ -232,7 +233,7 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
             return genes.names.symbols[gene] + (f" ({alias})" if alias else "")
         case Column.EXPECTED:
             value = genes.expected[gene]
-            return "" if np.isnan(value) else f"{_MARKS[grade(value)]} {number(value)}"
+            return "" if np.isnan(value) else _marked(genes, gene, number(value), bool(np.isnan(genes.pcc[gene])))
         case Column.PCC | Column.INTERVAL:
             return _correlation(genes, gene, column)
         case Column.MEASURED | Column.PREDICTED:
@@ -264,11 +265,17 @@ def _correlation(genes: GeneList, gene: int, column: int) -> str:
     if not genes.scored:
         return "…"
     if column == Column.PCC:
-        return number(genes.pcc[gene])
+        return _marked(genes, gene, number(genes.pcc[gene]), True)
     low, high = genes.low[gene], genes.high[gene]
     if np.isnan(low):
         return "…" if genes.scores_due else "none"
     return f"{number(low)}…{number(high)}"
+
+
+def _marked(genes: GeneList, gene: int, said: str, marked: bool) -> str:
+    """Put before a number how far the gene can be trusted, where it is that number by which it is judged."""
+    mark = _MARKS.get(genes.trust(gene).word, "") if marked else ""
+    return f"{mark} {said}".lstrip()
 
 
 def number(value: float) -> str:
@@ -285,8 +292,9 @@ def _tip(genes: GeneList, gene: int) -> str:
         lines.append(_REASONS.get(reason, f"It has no score: {reason}; at least 10 are needed."))
     elif not np.isnan(genes.found[gene]):
         lines.append(f"Found at {genes.found[gene]:,.0f} spots; the PCC is over {genes.over}.")
-    if expected := expected_tip(genes.expected[gene], genes.expected_partial[gene], genes.expected_over):
-        lines.append(expected)
+    trust = genes.trust(gene)
+    lines += [f"Trust: {trust.word}."] if trust.word else []
+    lines += [f"• {text}" for text in trust.reasons]
     if sets := genes.sets_of(gene):
         lines.append(f"In {', '.join(sets)}.")
     return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Trust in many genes, for lists and tables: values are looked at of those genes only of which they may change it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cmrcnet.evaluation.colour_limits import hardly_varies
+from napari_cmrcnet.retrieval.trust import TRUSTS, Trust, trust_levels, trust_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+SPOTS_LOOKED_AT = 1024
+"""Spots, evenly among all, by which a listed gene is told to vary; all count when it is shown."""
+_FEW = 64  # genes whose values are looked at together
+
+
+def listed_trust(prediction: "Prediction", gene: str, pcc: float, low: float) -> Trust:
+    """Return `trust_of` a gene in a list, quickly."""
+    trust = trust_of(prediction, gene, pcc, low)
+    if trust.word != TRUSTS[0]:
+        return trust
+    some = slice(None, None, max(1, -(-len(prediction) // SPOTS_LOOKED_AT)))
+    return trust_of(prediction, gene, pcc, low, flat=hardly_varies(prediction.expression([gene], some)))
+
+
+def trust_words(prediction: "Prediction", table: "pd.DataFrame") -> list[str]:
+    """Say how far each gene of a table with ``pcc`` and ``low`` can be trusted, as `trust_of` does one by one."""
+    columns = prediction.names.columns(list(table.index), "The prediction")
+    pcc, low = np.full((2, len(prediction.genes)), np.nan)
+    pcc[columns], low[columns] = table["pcc"], table["low"]
+    levels = trust_levels(prediction, pcc, low)[columns]
+    words = [TRUSTS[level] if level >= 0 else "" for level in levels]
+    good = np.flatnonzero(levels == 0)
+    for start in range(0, len(good), _FEW):
+        some = good[start : start + _FEW]
+        values = prediction.expression([str(table.index[row]) for row in some])
+        for row, predicted in zip(some.tolist(), values.T, strict=True):
+            if hardly_varies(predicted):
+                words[row] = trust_of(
+                    prediction, str(table.index[row]), pcc[columns[row]], low[columns[row]], flat=True
+                ).word
+    return words

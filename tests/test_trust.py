@@ -1,0 +1,149 @@
+"""Good, weak or do not use: one function decides, for one gene and for all, and says why."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.gene_figure import drawn_gene
+from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.likeness import Likeness
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.trust import TRUSTS, trust_levels, trust_of, trusts_in_words
+from napari_cmrcnet.viewer.session import Session
+
+NAN = float("nan")
+EXPECTED = {"GENE0": 0.5, "GENE1": 0.3, "GENE2": 0.2, "GENE3": 0.05, "GENE4": NAN, "GENE5": 0.6}
+RARE = "GENE5"
+NEAR, BETWEEN, OTHER = (Likeness({"stain and sharpness": far}) for far in (0.5, 1.5, 9.0))
+
+
+@pytest.fixture(scope="module")
+def predicted(
+    untrained_checkpoint: Checkpoint, tmp_path_factory: Any, write_section: Any, open_small: Any
+) -> Prediction:
+    section = open_small(*write_section(tmp_path_factory.mktemp("trust"), "C", 3), name="C", patient="P1")
+    return finish(predict(section, untrained_checkpoint))
+
+
+def of(predicted: Prediction, *, expects: bool = True, found: Any = None, **about: Any) -> Prediction:
+    """Return the prediction as of a checkpoint that expects `EXPECTED`, and found `RARE` at few training spots."""
+    bank = predicted.bank
+    assert bank is not None
+    expected = np.full((len(bank.genes), 2), np.nan, np.float32)
+    for gene, pcc in EXPECTED.items():
+        expected[bank.genes.index(gene)] = pcc, pcc / 2
+    expression = bank.expression.toarray()
+    expression[:] = np.maximum(expression, 0.1)
+    expression[20:, bank.genes.index(RARE)] = 0  # 20 of 72 spots
+    if found is not None:
+        expression[found:, bank.genes.index(RARE)] = 0
+    changed = replace(bank, expected=expected if expects else None, expression=type(bank.expression)(expression))
+    settings = {"expected_over": "patients", "likeness": NEAR} | about
+    made = replace(predicted.provenance, **settings)
+    parts = predicted.spots, predicted.neighbours, predicted.similarity, predicted.confidence()
+    return Prediction(*parts, made, bank=changed)
+
+
+def words(prediction: Prediction, **measured: Any) -> list[str]:
+    return [trust_of(prediction, gene, **measured).word for gene in EXPECTED]
+
+
+def test_the_expected_pcc_decides_on_a_slide_like_the_training_tissue(predicted: Prediction) -> None:
+    prediction = of(predicted)
+    assert words(prediction) == ["good", "good", "weak", "do not use", "do not use", "good"]
+    assert trust_of(prediction, "GENE0").reasons[0].startswith("Expected PCC: 0.50, 0.25 given depth (from 0.3 good")
+    assert "too few spots of the training sections" in trust_of(prediction, "GENE4").reasons[0]
+    assert trust_of(prediction, "NONE").word == ""
+
+
+def test_a_gene_found_at_few_training_spots_is_weak_at_best(predicted: Prediction) -> None:
+    trust = trust_of(of(predicted, found=10), RARE)
+    assert trust.word == "weak"
+    assert trust.reasons[0] == "Found at 14% of the training spots."
+    assert trust_of(of(predicted, found=15), RARE).word == "good"
+
+
+def test_no_gene_is_good_on_a_slide_that_is_not_like_the_training_tissue(predicted: Prediction) -> None:
+    other, between = of(predicted, likeness=OTHER), of(predicted, likeness=BETWEEN)
+    assert set(words(other)) == {"do not use"}
+    assert trust_of(other, "GENE0").reasons[0] == OTHER.reason
+    assert words(other, pcc=0.9) == ["weak"] * 6  # not even where it was measured
+    assert words(between) == ["weak", "weak", "weak", "do not use", "do not use", "weak"]
+    assert words(between, pcc=0.9) == ["good"] * 6
+
+
+@pytest.mark.parametrize(
+    ("patient", "word", "said"),
+    [("P1", "good", "of this patient"), ("P9", "weak", "is of another"), ("", "weak", "may be of another")],
+)
+def test_what_was_not_measured_on_other_patients_is_weak_there(
+    predicted: Prediction, patient: str, word: str, said: str
+) -> None:
+    trust = trust_of(of(predicted, expected_over="sections", patient=patient), "GENE0")
+    assert trust.word == word
+    assert any(said in reason for reason in trust.reasons)
+    assert trust_of(of(predicted, patient=patient), "GENE0").word == "good"  # measured over patients
+
+
+def test_what_was_measured_on_the_slide_counts_more_than_what_is_expected(predicted: Prediction) -> None:
+    prediction = of(predicted, expected_over="sections", patient="P9", found=5)
+    for pcc, low, word in (
+        (0.4, 0.2, "good"),
+        (0.4, NAN, "good"),
+        (0.4, -0.1, "weak"),
+        (0.2, 0.1, "weak"),
+        (0.05, 0, "do not use"),
+    ):
+        assert words(prediction, pcc=pcc, low=low) == [word] * 6
+    assert words(prediction, pcc=0.4, flat=True) == ["weak"] * 6
+    assert "reaches 0" in trust_of(prediction, "GENE0", 0.4, -0.1).reasons[0]
+    assert "hardly varies" in trust_of(prediction, "GENE0", 0.4, flat=True).reasons[0]
+
+
+def test_of_a_checkpoint_that_expects_nothing_only_the_slide_is_known(predicted: Prediction) -> None:
+    plain = {"expects": False, "expected_over": ""}
+    assert words(of(predicted, **plain)) == [""] * 6
+    assert words(of(predicted, **plain, likeness=BETWEEN)) == [""] * 6
+    assert words(of(predicted, **plain, likeness=OTHER)) == ["do not use"] * 6
+    assert words(of(predicted, **plain, likeness=None)) == [""] * 6
+    assert trust_of(of(predicted, **plain), "GENE0", 0.4).word == "good"
+
+
+@pytest.mark.parametrize("likeness", [NEAR, BETWEEN, OTHER, None])
+@pytest.mark.parametrize("over", ["sections", "patients"])
+def test_it_is_the_same_for_all_genes_at_once(predicted: Prediction, likeness: Likeness | None, over: str) -> None:
+    prediction = of(predicted, likeness=likeness, expected_over=over, patient="P9")
+    rng = np.random.default_rng(0)
+    n = len(prediction.genes)
+    pcc = np.where(rng.random(n) < 0.5, np.nan, rng.uniform(-0.2, 0.8, n))
+    low = pcc - 0.3
+    for values in ((None, None), (pcc, low)):
+        levels = trust_levels(prediction, *values)
+        one = [
+            trust_of(prediction, gene, *(NAN if of is None else of[i] for of in values)).word
+            for i, gene in enumerate(prediction.genes)
+        ]
+        assert [TRUSTS[level] if level >= 0 else "" for level in levels] == one
+    assert trusts_in_words(np.array([0, 0, 2, -1], np.int8)) == "2 good, 1 do not use, 1 not known"
+
+
+def test_window_figure_and_report_say_the_same(predicted: Prediction) -> None:
+    prediction = of(predicted)
+    scores = score(prediction)
+    session = Session()
+    session.look_at(prediction)
+    session.set_scores(scores)
+    for gene in EXPECTED:
+        session.show(gene)
+        assert session.shown is not None
+        word = scores.table.trust[gene]
+        assert word in TRUSTS
+        assert session.shown.trust == drawn_gene(prediction, scores, gene).trust
+        assert session.shown.trust.word == word
+        assert f" · {word}" in session.shown.title
+        assert all(reason in session.shown.tip for reason in session.shown.trust.reasons)
