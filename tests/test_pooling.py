@@ -9,7 +9,9 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
+from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.pooling import Pool, check_pool, pool_for, pool_spots
@@ -188,3 +190,27 @@ def test_no_count_is_lost_of_many_cells() -> None:
     pooled = pool_spots(spots, MPP, Pool(55, 55, "square"))
     assert np.array_equal(np.asarray(pooled.X.sum(axis=0)), np.asarray(spots.X.sum(axis=0)))
     assert pooled.obs["n_cells"].sum() == 50_000
+
+
+SAMPLE = Path(__file__).parent.parent / "sample_data" / "sample.cmrcnet"
+
+
+def test_cells_are_predicted_as_spots_by_the_command_line(tmp_path: Path, capsys) -> None:
+    folder = make_xenium(tmp_path / "xenium")
+    image = write_image(folder / "S1_he_image.ome.tif")
+    command = ["predict", "--checkpoint", str(SAMPLE), "--slide", str(image), "--out", str(tmp_path / "p.h5ad")]
+    with pytest.raises(SystemExit):
+        main([*command, "--pool", "100"])
+    assert "--pool is for --spots; give both" in capsys.readouterr().err
+    command += ["--spots", str(folder)]
+    assert main([*command, "--pool", "fine"]) == 1
+    assert "'fine' does not say how to pool cells or bins" in capsys.readouterr().err
+    assert not (tmp_path / "p.h5ad").exists()
+    assert main([*command, "--pool", "visium"]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "4 cells were pooled to" in said
+    assert "circles of 55 µm, 100 µm apart" in said
+    prediction = Prediction.load(tmp_path / "p.h5ad")
+    assert prediction.provenance.pool == "visium"
+    assert prediction.spots.obs["n_cells"].sum() <= 4
+    assert 1 <= len(prediction) <= 4
