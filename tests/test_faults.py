@@ -45,6 +45,10 @@ def test_a_part_of_the_long_run_has_no_defect(tmp_path: Path) -> None:
     assert again.counts == tally.counts, "what was read is read again"
 
 
+def test_formats_that_a_long_run_does_not_read_more_often_may_be_read_alone() -> None:
+    assert sum(last - first for _, first, last in inputs.chunks_of(100_000, ["Xenium"])) == inputs.SHORT
+
+
 ODD = """
 import os, signal, sys, time
 from pathlib import Path

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anndata
@@ -100,14 +100,14 @@ def _positions(header: bool) -> pd.DataFrame:
     return columns
 
 
-def space_ranger() -> Files:
-    """Return an ``outs`` folder of Space Ranger 2, its matrix as HDF5."""
+def tenx_matrix(names: Sequence[str] | None = None) -> bytes:
+    """Return a matrix of 10x Genomics as HDF5; its spots have other names where they are given."""
     table = spots()
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         file.attrs["software_version"], file.attrs["chemistry_description"] = "spaceranger-2.1.0", "Visium V4 Slide"
         matrix = file.create_group("matrix")
-        matrix["barcodes"] = table.obs_names.to_numpy().astype("S")
+        matrix["barcodes"] = np.array(table.obs_names if names is None else names, "S")
         for name in ("data", "indices", "indptr"):
             matrix[name] = getattr(table.X, name).astype("i4" if name == "data" else "i8")
         matrix["shape"] = np.array([GENES, SPOTS], "i4")
@@ -118,9 +118,14 @@ def space_ranger() -> Files:
         )
         features["feature_type"] = np.array([b"Gene Expression"] * GENES)
         features["genome"] = np.array([b"GRCh38"] * GENES)
+    return stream.getvalue()
+
+
+def space_ranger() -> Files:
+    """Return an ``outs`` folder of Space Ranger 2, its matrix as HDF5."""
     factors = {"spot_diameter_fullres": 40.0, "tissue_hires_scalef": 0.5, "fiducial_diameter_fullres": 60.0}
     return {
-        "filtered_feature_bc_matrix.h5": stream.getvalue(),
+        "filtered_feature_bc_matrix.h5": tenx_matrix(),
         "spatial/tissue_positions.csv": _positions(True).to_csv().encode(),
         "spatial/scalefactors_json.json": json.dumps(factors).encode(),
     }

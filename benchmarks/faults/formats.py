@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from benchmarks.faults import bases
+from benchmarks.faults import bases, cells
 from benchmarks.faults.binary import change_dicom, change_hdf5, change_jpeg, change_png, change_tiff
 from benchmarks.faults.mutations import (
     Mutator,
@@ -207,6 +207,30 @@ FORMATS = {
         {"spatial/tissue_positions.parquet": change_bytes, "spatial/scalefactors_json.json": change_json},
         _spots(),
         3,
+        0,
+    ),
+    "Visium HD cells": Format(
+        cells.segmented_cells,
+        {
+            "filtered_feature_cell_matrix.h5": change_hdf5,
+            "cell_segmentations.geojson": change_geojson,
+            "spatial/scalefactors_json.json": change_json,
+        },
+        _spots(),
+        3,
+        0,
+    ),
+    "Xenium": Format(
+        cells.xenium,
+        {
+            **dict.fromkeys(("parquet/experiment.xenium", "csv/experiment.xenium"), change_json),
+            **dict.fromkeys(("parquet/cells.parquet", "parquet/cell_feature_matrix.h5"), change_bytes),
+            **dict.fromkeys(("csv/cells.csv", "csv/a_he_imagealignment.csv"), change_table),
+            "parquet/a_he_imagealignment.csv": change_table,
+            "csv/cell_feature_matrix.h5": change_hdf5,
+        },
+        lambda folder, name: _spots(name.partition("/")[0])(folder, name),
+        5,
         0,
     ),
     "first-generation ST": Format(bases.legacy_st, ST_CHANGES, _spots("s.tsv"), 4, 0),

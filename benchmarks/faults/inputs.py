@@ -43,7 +43,7 @@ def chunks_of(total: int, formats: list[str]) -> list[Chunk]:
     The parts of all come by turns, so that what a run has read when it is stopped is shared out as the whole is.
     """
     short, shares = min(total, SHORT), sum(FORMATS[name].share for name in formats)
-    further, parts = total - short, sum(FORMATS[name].further for name in formats)
+    further, parts = total - short, sum(FORMATS[name].further for name in formats) or 1
     found = []
     for name in formats:
         count = -(-short * FORMATS[name].share // shares) + -(-further * FORMATS[name].further // parts)
