@@ -15,7 +15,7 @@ pytestmark = pytest.mark.qt
 MENUS = {
     "napari/file/io_utilities": {"export"},
     "napari/layers/annotate": {"regions"},
-    "napari/layers/measure": {"predict", "plots", "threshold"},
+    "napari/layers/measure": {"predict", "plots", "threshold", "compare"},
     "napari/layers/visualize": {"genes", "view", "evidence"},
     "napari/plugins/napari-cmrcnet": {
         "predict",
@@ -25,6 +25,7 @@ MENUS = {
         "regions",
         "plots",
         "threshold",
+        "compare",
         "export",
     },
 }

@@ -1,0 +1,134 @@
+"""Genes that are like the shown one, and genes that differ between groups of spots. Free of Qt."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.viewer.threshold import Kind, values_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.viewer.session import Session
+
+Bools = npt.NDArray[np.bool_]
+
+OTHERS = "all other spots"
+SELECTED = "selected spots"
+
+
+def spot_groups(session: "Session") -> "dict[str, Bools]":
+    """Return the groups that spots can be compared in: regions, classes of the spots' file, and selected spots."""
+    from napari_cmrcnet.evaluation.annotations import annotations
+
+    case = session.case
+    if case is None:
+        return {}
+    known = annotations(case.spots.obs, case.xy, session.regions)
+    found = {f"{source}: {name}": spots for source, classes in known.items() for name, spots in classes.items()}
+    if len(session.selected):
+        found[SELECTED] = np.isin(np.arange(len(case)), session.selected)
+    return found
+
+
+def similar_job(session: "Session", kind: Kind) -> Job["pd.DataFrame"]:
+    """Correlate the shown gene, or panel score, with every gene over the spots.
+
+    Parameters
+    ----------
+    session : Session
+        What is shown.
+    kind : "predicted" or "measured"
+        Whose pattern.
+
+    Returns
+    -------
+    DataFrame, a row a gene
+        ``correlation``, Pearson's over all spots, the highest first; genes that are the same everywhere are left out.
+
+    Raises
+    ------
+    UserError
+        If nothing is shown.
+    """
+    import pandas as pd
+
+    from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
+
+    case, shown = session.case, session.shown
+    if case is None or shown is None:
+        raise UserError("No gene is shown yet. Choose one in the Genes panel.")
+    genes, values = _values(case, kind)
+    found = yield from similarity_job(values_of(shown, kind), values, len(genes))
+    own = genes.index(shown.name) if shown.name in genes else None
+    order = most_alike(found, len(genes), own)
+    return pd.DataFrame({"correlation": found[order]}, index=pd.Index([genes[row] for row in order], name="gene"))
+
+
+def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job["pd.DataFrame"]:
+    """Compare all genes between two groups of spots, see `difference_job`.
+
+    Parameters
+    ----------
+    session : Session
+        What is shown.
+    kind : "predicted" or "measured"
+        Whose values.
+    first, second : str
+        Of `spot_groups`; the second may be `OTHERS`.
+
+    Returns
+    -------
+    DataFrame, a row a gene
+        ``mean_first``, ``mean_second``, ``log2_fold_change``, ``z``, ``p_adjusted``, the largest difference first.
+
+    Raises
+    ------
+    UserError
+        If a group is not there, too small, or not apart from the other.
+    """
+    from napari_cmrcnet.evaluation.differences import difference_job
+
+    case, groups = session.case, spot_groups(session)
+    if case is None or first not in groups:
+        raise UserError("There are no groups of spots yet. Draw regions, select spots, or use spots with classes.")
+    one = groups[first]
+    other = ~one if second == OTHERS else groups[second]
+    genes, values = _values(case, kind)
+    found = yield from difference_job({kind: values}, genes, one, other)
+    names = {
+        f"{kind}_first": "mean_first",
+        f"{kind}_second": "mean_second",
+        f"{kind}_log2_fold_change": "log2_fold_change",
+        f"{kind}_z": "z",
+        f"{kind}_p_adjusted": "p_adjusted",
+    }
+    return found[list(names)].rename(columns=names)
+
+
+def kinds_of(session: "Session") -> tuple[Kind, ...]:
+    """Return which values the shown gene has."""
+    shown = session.shown
+    kinds: Mapping[Kind, object] = {} if shown is None else {"predicted": shown.predicted, "measured": shown.measured}
+    return tuple(kind for kind, values in kinds.items() if values is not None)
+
+
+def _values(case: "Case", kind: Kind) -> tuple[tuple[str, ...], Callable[[slice], npt.ArrayLike]]:
+    """Return the genes that have values of a kind, and what returns those of a range of them."""
+    prediction = case.prediction
+    if kind == "predicted" and prediction is not None:
+        genes = prediction.genes
+        return genes, lambda part: prediction.expression(genes[part])
+    measured = case.measured_genes
+
+    def of(part: slice) -> npt.ArrayLike:
+        values = case.measured(measured[part])
+        assert values is not None
+        return values
+
+    return measured, of

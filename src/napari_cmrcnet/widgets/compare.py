@@ -1,0 +1,202 @@
+"""The Compare panel: genes like the shown one, and genes that differ between groups of spots, as a table to click."""
+
+from typing import TYPE_CHECKING
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFormLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.gene_panels import fill_choice
+from napari_cmrcnet.widgets.jobs import JobBar
+
+if TYPE_CHECKING:
+    import napari
+    import pandas as pd
+
+SIMILAR, BETWEEN = "Genes like the shown one", "Genes that differ between groups"
+_TITLES = {
+    "correlation": ("r", "Pearson correlation of the gene's pattern with that of the shown one, over all spots."),
+    "mean_first": ("First", "Mean over the spots of the first group."),
+    "mean_second": ("Second", "Mean over the spots of the second group."),
+    "log2_fold_change": (
+        "log2 FC",
+        "Log2 fold change of the means, in counts: above 0 where the first group is higher.",
+    ),
+    "z": ("z", "Of Wilcoxon's rank-sum test: above 0 where the first group is higher."),
+    "p_adjusted": ("p adj.", "p-value, adjusted by Benjamini and Hochberg. It is far too small: see below the table."),
+}
+
+
+class FoundGenes(QAbstractTableModel):
+    """A table with a row a gene.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+        The panel.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.table: pd.DataFrame | None = None
+
+    def show(self, table: "pd.DataFrame | None") -> None:
+        """Show another table, or none."""
+        self.beginResetModel()
+        self.table = table
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
+        """Return the number of genes."""
+        return 0 if self.table is None or parent.isValid() else len(self.table)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
+        """Return the number of columns, with that of the names."""
+        return 0 if self.table is None or parent.isValid() else 1 + self.table.shape[1]
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Return the text of a cell."""
+        if self.table is None or role != Qt.ItemDataRole.DisplayRole:
+            return None
+        if index.column() == 0:
+            return str(self.table.index[index.row()])
+        name = self.table.columns[index.column() - 1]
+        value = self.table[name].to_numpy(float)[index.row()]
+        return f"{value:.1e}" if name == "p_adjusted" else f"{value:.2f}"
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:  # noqa: N802 - Qt's name
+        """Return the title of a column, or what it means."""
+        tip = role == Qt.ItemDataRole.ToolTipRole
+        if self.table is None or orientation != Qt.Orientation.Horizontal:
+            return None
+        if role != Qt.ItemDataRole.DisplayRole and not tip:
+            return None
+        if section == 0:
+            return "Click a row to show its gene." if tip else "Gene"
+        return _TITLES[self.table.columns[section - 1]][tip]
+
+
+class ComparePanel(QWidget):
+    """Computes one of two tables of genes when asked for; a click on a row shows its gene.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Whose session it is.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_of(napari_viewer)
+        self.jobs = JobBar(self)
+        self.model = FoundGenes(self)
+        self._build()
+        self.what.activated.connect(lambda _: self.refresh())
+        self.compute.clicked.connect(self._on_compute)
+        self.view.clicked.connect(self._on_row)
+        for signal in (self.session.shown_changed, self.session.regions_changed, self.session.selection_changed):
+            signal.connect(self.refresh)
+        self.session.case_changed.connect(self._on_case)
+        self.refresh()
+
+    def _build(self) -> None:
+        self.what, self.kind, self.first, self.second = (QComboBox() for _ in range(4))
+        self.what.addItems([SIMILAR, BETWEEN])
+        self.what.setToolTip("The table to compute.")
+        self.kind.setToolTip("The values that are compared.")
+        self.first.setToolTip("Regions, classes of the spots' file, or the spots that are selected.")
+        self.second.setToolTip("What the first group is compared with.")
+        self.compute = QPushButton("Compute")
+        self.compute.setToolTip("Compares all genes; of a large section this takes some seconds to a minute.")
+        self.view = QTableView()
+        self.view.setModel(self.model)
+        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.view.verticalHeader().hide()
+        self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.about, self.warning = QLabel(), QLabel()
+        for label in (self.about, self.warning):
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        form = self.form = QFormLayout()
+        form.addRow(self.what)
+        form.addRow("Values", self.kind)
+        form.addRow("First group", self.first)
+        form.addRow("Second group", self.second)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        for widget in (self.compute, self.about, self.view, self.warning, self.jobs):
+            layout.addWidget(widget)
+
+    def refresh(self) -> None:
+        """Offer what can be compared now; a table that was computed stays."""
+        if not isalive(self) or not self.isVisible():
+            return
+        between = self.what.currentText() == BETWEEN
+        kinds, groups = kinds_of(self.session), list(spot_groups(self.session)) if between else []
+        fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentData())
+        fill_choice(self.first, [(name, name) for name in groups], self.first.currentData())
+        fill_choice(self.second, [(name, name) for name in (OTHERS, *groups)], self.second.currentData())
+        for box in (self.first, self.second):
+            self.form.setRowVisible(box, between)
+        self.compute.setEnabled(bool(kinds) and (bool(groups) or not between) and not self.jobs.busy)
+        if between and not groups:
+            self.about.setText("There are no groups yet. Draw regions, select spots, or use spots with classes.")
+
+    def _on_case(self) -> None:
+        if isalive(self):
+            self.model.show(None)
+            self.about.setText("")
+            self.warning.setText("")
+            self.refresh()
+
+    def _on_compute(self) -> None:
+        from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT
+
+        shown, kind, case = self.session.shown, self.kind.currentData(), self.session.case
+        if shown is None or kind is None:
+            return
+        if self.what.currentText() == SIMILAR:
+            job, said, warning = similar_job(self.session, kind), f"Like {shown.name}, {kind}", ""
+        else:
+            first, second = self.first.currentData(), self.second.currentData()
+            job = between_job(self.session, kind, first, second)
+            said, warning = f"{first} against {second}, {kind}", NOT_INDEPENDENT
+
+        def done(table: "pd.DataFrame") -> None:
+            if self.session.case is case:  # else it is of another section
+                self.model.show(table)
+                self.about.setText(f"{said}: {len(table):,} genes.")
+                self.warning.setText(warning)
+
+        self.compute.setEnabled(False)
+        self.jobs.start(job, done, "Comparing genes", ended=self.refresh)
+
+    def _on_row(self, index: QModelIndex) -> None:
+        if self.model.table is None:
+            return
+        try:
+            self.session.show(str(self.model.table.index[index.row()]))
+        except UserError as error:
+            self.jobs.show_error(error)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Take what has changed while the panel was not seen."""
+        super().showEvent(event)
+        self.refresh()

@@ -1,0 +1,93 @@
+"""The Compare panel, through its own controls: similar genes and differences, and a click shows the gene."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from scipy.stats import mannwhitneyu
+
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.viewer.compare import SELECTED
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.compare import BETWEEN, ComparePanel
+
+pytestmark = pytest.mark.qt
+WAIT = 60_000
+
+
+@pytest.fixture(scope="module")
+def predicted(
+    tmp_path_factory: pytest.TempPathFactory,
+    untrained_checkpoint: Checkpoint,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Any],
+) -> Prediction:
+    section = open_small(*write_section(tmp_path_factory.mktemp("compare"), "C", 3), name="C", patient="P3")
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
+
+
+@pytest.fixture
+def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predicted: Prediction) -> ComparePanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    viewer = ViewerModel()
+    panel = ComparePanel(viewer)
+    qtbot.addWidget(panel)
+    panel.resize(380, 600)
+    panel.show()
+    session_of(viewer).look_at(predicted)
+    session_of(viewer).show("GENE1")
+    return panel
+
+
+def computed(panel: ComparePanel, qtbot: Any) -> Any:
+    panel.compute.click()
+    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=WAIT)
+    qtbot.waitUntil(panel.compute.isEnabled, timeout=WAIT)
+    return panel.model.table
+
+
+def test_genes_like_the_shown_one_come_first_and_a_click_shows_one(
+    panel: ComparePanel, qtbot: Any, predicted: Prediction
+) -> None:
+    table = computed(panel, qtbot)
+    values = predicted.expression(predicted.genes).astype(float)
+    with np.errstate(invalid="ignore"):
+        wanted = np.corrcoef(values.T)[predicted.genes.index("GENE1")]
+    assert "GENE1" not in table.index
+    assert (np.diff(table["correlation"]) <= 0).all()
+    for gene in table.index[:5]:
+        assert table.loc[gene, "correlation"] == pytest.approx(wanted[predicted.genes.index(gene)], abs=1e-4)
+    place = panel.view.visualRect(panel.model.index(2, 0)).center()
+    qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert panel.session.shown is not None
+    assert panel.session.shown.name == table.index[2]
+    assert panel.about.text().startswith("Like GENE1, predicted")  # the table is still of what it was asked for
+
+
+def test_groups_are_compared_with_a_warning(panel: ComparePanel, qtbot: Any, predicted: Prediction) -> None:
+    panel.what.setCurrentText(BETWEEN)
+    panel.what.activated.emit(1)
+    assert "no groups yet" in panel.about.text()
+    assert not panel.compute.isEnabled()
+    panel.session.select(range(15))
+    panel.kind.setCurrentText("measured")
+    assert panel.first.currentText() == SELECTED
+    table = computed(panel, qtbot)
+    gene = table.index[0]
+    values = np.asarray(predicted.measured([gene]))[:, 0]
+    wanted = mannwhitneyu(values[:15], values[15:], method="asymptotic", use_continuity=False)
+    assert table.loc[gene, "mean_first"] == pytest.approx(values[:15].mean(), rel=1e-5)
+    assert np.sign(table.loc[gene, "z"]) == np.sign(wanted.statistic - 15 * 21 / 2)
+    assert table.loc[gene, "p_adjusted"] >= wanted.pvalue * 0.999
+    assert "not independent" in panel.warning.text()
+    panel.session.look_at(None)
+    assert panel.model.table is None
+    assert not panel.warning.text()
