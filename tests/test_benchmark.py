@@ -229,7 +229,7 @@ finish(benchmark(dataset_in(Path(sys.argv[1])), plan(), Path(sys.argv[2])), lamb
 def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path), str(Path(__file__).parent)]
     moments = random.Random(0)
-    for stop in (moments.randrange(6, 26), moments.randrange(6, 26), moments.randrange(4, 14)):
+    for stop in (moments.randrange(6, 26), moments.randrange(4, 14)):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             for step, _ in enumerate(child.stdout):
