@@ -45,12 +45,14 @@ def table(region: str, instances, key: str, **columns):
     return TableModel.parse(counts, region=region, region_key="region", instance_key=key)
 
 
-def write(path: Path, **elements) -> Path:
+def write(path: Path, version: str = "", **elements) -> Path:
     import spatialdata
+    from spatialdata._io.format import SpatialDataContainerFormatV01
 
+    formats = {"sdata_formats": SpatialDataContainerFormatV01()} if version == "zarr 2" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        spatialdata.SpatialData(**elements).write(path)
+        spatialdata.SpatialData(**elements).write(path, **formats)
     return path
 
 
@@ -64,7 +66,7 @@ def boxes(centres: np.ndarray, half: float, names, transformations):
     return ShapesModel.parse(frame[::-1], transformations=transformations)  # in another order than the table
 
 
-def xenium(path: Path, region: str = "cell_circles", image=True) -> Path:
+def xenium(path: Path, region: str = "cell_circles", image=True, version: str = "") -> Path:
     from spatialdata.models import Labels2DModel, ShapesModel
     from spatialdata.transformations import Affine, Identity, Scale
 
@@ -80,6 +82,7 @@ def xenium(path: Path, region: str = "cell_circles", image=True) -> Path:
         columns["cell_id"] = CELLS
     return write(
         path,
+        version,
         images={"he_image": he} if image else {},
         labels={"cell_labels": labels},
         shapes={"cell_circles": circles}
@@ -97,9 +100,12 @@ def check_on_image(spots) -> None:
     np.testing.assert_allclose(spots.obsm["spatial"], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("region", ["cell_circles", "cell_labels"])
-def test_cells_of_xenium_lie_on_the_image(tmp_path: Path, region: str) -> None:
-    store = xenium(tmp_path / "x.zarr", region)
+@pytest.mark.parametrize(
+    ("region", "version"),
+    [("cell_circles", ""), ("cell_labels", ""), ("cell_circles", "zarr 2"), ("cell_labels", "zarr 2")],
+)
+def test_cells_of_xenium_lie_on_the_image(tmp_path: Path, region: str, version: str) -> None:
+    store = xenium(tmp_path / "x.zarr", region, version=version)
     for path in (store, store / "tables" / "table"):
         assert is_spots(path)
         check_on_image(open_spots(path))
