@@ -100,11 +100,12 @@ def _trained(data: _Data, genes: tuple[str, ...], path: Path) -> Checkpoint:
         return data.features[section.name]
         yield
 
-    def no_colours(_: Any) -> Any:
+    def nothing(*_: Any) -> Any:
         return {}
         yield
 
-    replaced = {"spot_features": given, "cache_key": lambda section, _: section.name, "training_colours": no_colours}
+    of_slides = dict.fromkeys(("training_colours", "training_tissue"), nothing)
+    replaced = {"spot_features": given, "cache_key": lambda section, _: section.name, **of_slides}
     with mock.patch.multiple(fit_frozen, **replaced):
         return finish(fit(data.sections, FitConfig(variant="frozen", genes=genes or None, thumbnails=False), path))
 

@@ -267,6 +267,17 @@ def test_spots_left_out_of_a_regression_are_as_if_they_were_never_there(
     np.testing.assert_allclose(components, (y - y[others].mean(axis=0)) @ alone.out.T, rtol=1e-9, atol=1e-9)
 
 
+def test_the_largest_eigenvalues_are_found_in_both_ways() -> None:
+    rng = np.random.default_rng(0)
+    for rank in (200, 5):  # fewer than are asked for, too
+        a = rng.normal(size=(200, rank)) * np.linspace(1, 9, rank)
+        expected = np.linalg.eigvalsh(a @ a.T)
+        for k in (8, 30):
+            values, vectors = reduced_rank._largest(a @ a.T, k)
+            np.testing.assert_allclose(values, expected[-k:], atol=1e-6)
+            np.testing.assert_allclose(vectors * values, a @ a.T @ vectors, atol=1e-6)
+
+
 def test_spots_that_all_look_alike_predict_the_mean() -> None:
     y = np.random.default_rng(0).poisson(2, size=(5, 8)).astype(np.float32)
     fitted = finish(Spots(np.ones((5, 20), np.float32), y).solver()).fitted(1.0, 8)

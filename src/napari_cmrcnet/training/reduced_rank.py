@@ -1,6 +1,7 @@
 """Reduced-rank ridge regression: many genes from many features by a few components."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ Expression = Any
 """Log-normalised expression (n, g): CSR matrix, of which a block of spots is made dense at a time, or array."""
 
 SPOTS_A_BLOCK, GENES_A_BLOCK = 4096, 4096
+FEW = 0.1  # of all eigenvalues
 NOTHING = 1e-10  # of the largest eigenvalue: what rounding leaves of one that is 0
 
 
@@ -160,16 +162,13 @@ class Solver:
 
         With the fitted values F = S R, the right singular vectors come from the eigenvectors of F Fᵀ = S (R Rᵀ) S.
         """
-        from scipy import linalg
-
-        kind, m = self.rotated.dtype, len(self.values)
+        kind = self.rotated.dtype
         shrunk = self.values.astype(np.float64) + penalty * len(self.centre)
         scale = np.sqrt(self.values) / shrunk  # S
         most = min(rank, *self.rotated.shape)
         if most == 0:  # all spots look alike
             return ReducedRank(self.centre, self.vectors, self.rotated, self.mean)
-        last = [m - most, m - 1]
-        squares, left = linalg.eigh(scale * self._gram * scale.T, check_finite=False, subset_by_index=last)
+        squares, left = _largest(scale * self._gram * scale.T, most)
         there = squares > NOTHING * squares[-1]
         left = (left[:, there] / np.sqrt(squares[there]))[:, ::-1]  # the largest first
         components = (scale * left).astype(kind).T @ self.rotated  # (r, g)
@@ -218,6 +217,24 @@ class Spots:
             return Solver.of_sums(self._sums)
         part = yield from Sums.of(self.features[left_out], self.expression[left_out])
         return Solver.of_sums(self._sums.without(part))
+
+
+def _largest(matrix: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the k largest eigenvalues, ascending, and the eigenvectors of a symmetric matrix (m, m).
+
+    Where they are few, Lanczos' method takes a quarter of the time. It begins with the same vector in each run.
+    """
+    from scipy import linalg
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+
+    m = len(matrix)
+    if k < m * FEW:
+        with suppress(ArpackNoConvergence):
+            values, vectors = eigsh(matrix, k, v0=np.ones(m))
+            order = np.argsort(values)
+            return values[order], vectors[:, order]
+    values, vectors = linalg.eigh(matrix, check_finite=False, subset_by_index=[m - k, m - 1])
+    return values, vectors
 
 
 def _blocks(expression: Expression, dtype: Any) -> Iterator[tuple[int, Array]]:
