@@ -233,7 +233,7 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
             return genes.names.symbols[gene] + (f" ({alias})" if alias else "")
         case Column.EXPECTED:
             value = genes.expected[gene]
-            return "" if np.isnan(value) else _marked(genes, gene, number(value), bool(np.isnan(genes.pcc[gene])))
+            return _marked(genes, gene, "" if np.isnan(value) else number(value), bool(np.isnan(genes.pcc[gene])))
         case Column.PCC | Column.INTERVAL:
             return _correlation(genes, gene, column)
         case Column.MEASURED | Column.PREDICTED:
@@ -275,7 +275,7 @@ def _correlation(genes: GeneList, gene: int, column: int) -> str:
 def _marked(genes: GeneList, gene: int, said: str, marked: bool) -> str:
     """Put before a number how far the gene can be trusted, where it is that number by which it is judged."""
     mark = _MARKS.get(genes.trust(gene).word, "") if marked else ""
-    return f"{mark} {said}".lstrip()
+    return f"{mark} {said}".strip()
 
 
 def number(value: float) -> str:
