@@ -279,16 +279,32 @@ def test_a_measured_section_is_dropped_and_seen_at_once(
     assert warnings() == []
 
 
-def test_an_output_is_dropped_and_asks_for_its_slide(
+def test_spots_without_their_slide_are_shown_and_ask_for_it(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, good: Input, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers(monkeypatch, yes=False)
+    session = session_of(viewer)
+    good.slide.unlink()
+    assert let_go(good.spots) == []
+    qtbot.waitUntil(lambda: session.shown is not None and bool(asked), timeout=SLOW)
+    assert asked[0].startswith(f"No slide was found beside {good.spots}.")
+    assert session.slide is None
+
+
+def test_an_output_is_dropped_and_shown_over_its_small_picture(
     qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = answers(monkeypatch, yes=False)
     session = session_of(viewer)
-    outs = real_data / "spaceranger" / "outs"
-    assert let_go(outs) == READERS
+    assert let_go(real_data / "spaceranger" / "outs") == READERS
     qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
-    assert asked[0].startswith(f"No slide was found beside {outs}.")
     assert len(session.case) == 2898
+    assert asked == []
+    _, view = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
+    assert "small picture of the slide (tissue_lowres_image.png)" in view.title.text()
+    assert not view.find_slide.isHidden()
+    _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
+    assert panel.slide.path is None
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_measured_and_predicted_share_one_colour_bar(viewer: ViewerModel, sessio
     for views, bars in (
         (VIEWS[:2], {"predicted"}),
         (("measured", "difference"), {"measured", "difference"}),
-        (VIEWS, {"predicted", "difference", "confidence"}),
+        (VIEWS[:4], {"predicted", "difference", "confidence"}),
     ):
         session.set_display(views=views)
         assert {view for view in views if points[view].face_colorbar.visible} == bars

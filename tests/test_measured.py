@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import imageio.v3 as imageio
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
+from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.gene_figure import ground_on
+from napari_cmrcnet.evaluation.panel_figure import gene_maps
+from napari_cmrcnet.evaluation.region_scores import groups
+from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.export import to_csv, to_geojson
 from napari_cmrcnet.retrieval.export_tables import to_h5ad
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.trust import Trust
 from napari_cmrcnet.sections.beside import section_name, slides_beside
+from napari_cmrcnet.sections.classes import NO_CLASS, Classes
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
@@ -25,6 +35,7 @@ from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.open_measured import open_measured
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import Known, check, look_at
+from test_spots import make_outs
 
 
 @pytest.fixture
@@ -46,7 +57,7 @@ def viewer(measured: Known) -> ViewerModel:
 def test_all_measured_genes_are_there_at_once(measured: Known, known: dict[str, Known]) -> None:
     case = measured.case
     assert case.prediction is None
-    assert len(case.genes) == 24  # the checkpoint has 12 of them
+    assert len(case.genes) == 24
     assert case.measured_genes == case.genes
     both = known["C"].prediction.measured_genes
     np.testing.assert_array_equal(case.measured(both), known["C"].prediction.measured(both))
@@ -57,6 +68,17 @@ def test_all_measured_genes_are_there_at_once(measured: Known, known: dict[str, 
     assert genes.note(scoring=False).startswith("Measured only.")
     genes.arrange("gene7")
     assert genes.listed[0] == "GENE7"
+
+
+def test_its_highest_genes_and_the_maps_of_a_panel_are_measured(measured: Known) -> None:
+    case = measured.case
+    values = np.asarray(case.measured(case.genes))
+    assert case.measured_sets["HEG"][0] == case.genes[int(values.mean(axis=0).argmax())]
+    assert case.measured_sets["HVG"][0] == case.genes[int(values.var(axis=0).argmax())]
+    genes = GeneList(case)
+    assert genes.set_members("HVG").sum() == 24
+    (drawn,) = gene_maps(case, ["GENE3"])
+    assert list(drawn.maps) == ["measured"]
 
 
 def test_only_the_measured_view_is_shown(viewer: ViewerModel) -> None:
@@ -110,6 +132,45 @@ def test_predicting_adds_to_what_is_open(viewer: ViewerModel, known: dict[str, K
     check(viewer)
 
 
+def test_what_was_measured_and_cannot_be_predicted_is_there_too(
+    viewer: ViewerModel, known: dict[str, Known], tmp_path: Path
+) -> None:
+    made, session = known["C"].prediction, session_of(viewer)
+    counts = made.spots.X.tocsc()
+    var = pd.concat([made.spots.var, made.spots.var.iloc[:1].set_axis(["EXTRA"])])
+    if "gene_ids" in var:
+        var["gene_ids"] = [*made.spots.var["gene_ids"], ""]
+    spots = anndata.AnnData(sparse.hstack([counts, counts[:, [7]]]).tocsr(), made.spots.obs, var)
+    spots.uns, spots.obsm["spatial"] = made.spots.uns, made.xy
+    wider = Prediction(spots, made.neighbours, made.similarity, made.confidence(), made.provenance, bank=made.bank)
+    assert "EXTRA" not in wider.genes
+    assert wider.measured_genes == made.measured_genes  # scores are of what is both
+    session.look_at(wider, known["C"].section.slide)
+    session.show("EXTRA")
+    assert session.shown is not None
+    assert session.shown.predicted is None
+    np.testing.assert_array_equal(session.shown.measured, wider.measured(["EXTRA"])[:, 0])  # type: ignore[index]
+    assert layers_of(viewer).shown_views == ("measured",)
+    genes = GeneList(wider)
+    column = genes.names.column("EXTRA")
+    assert column == len(genes) - 1
+    assert genes.reason(column) == "not predicted"
+    assert genes.trust(column) == Trust()
+    assert genes.measured[column] == pytest.approx(float(session.shown.measured.mean()), rel=1e-5)  # type: ignore[union-attr]
+    assert np.isnan(genes.predicted[column])
+    genes.set_scores(score(wider))
+    finish(to_csv(wider, tmp_path / "a.csv", ["EXTRA", "GENE3"]))
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert list(table.columns)[-3:] == ["EXTRA measured", "GENE3 predicted", "GENE3 measured"]
+    np.testing.assert_allclose(table["GENE3 predicted"], wider.gene("GENE3"), rtol=1e-6)
+    finish(to_h5ad(wider, tmp_path / "a.h5ad", ["EXTRA", "GENE3"]))
+    written = anndata.read_h5ad(tmp_path / "a.h5ad")
+    assert np.isnan(written.layers["predicted"][:, 0]).all()
+    np.testing.assert_array_equal(written.layers["measured"], wider.measured(["EXTRA", "GENE3"]))
+    session.show("GENE3")
+    assert layers_of(viewer).shown_views == ("measured", "predicted")
+
+
 def test_nothing_of_another_section_stays(viewer: ViewerModel, measured: Known, known: dict[str, Known]) -> None:
     session = session_of(viewer)
     session.select([3])
@@ -119,9 +180,48 @@ def test_nothing_of_another_section_stays(viewer: ViewerModel, measured: Known, 
         check(viewer)
 
 
-def test_what_is_exported_is_measured(measured: Known, tmp_path: Path) -> None:
-    import pandas as pd
+def test_classes_of_the_spots_are_shown_and_are_rows_of_the_regions(viewer: ViewerModel, measured: Known) -> None:
+    case, session, layers = measured.case, session_of(viewer), layers_of(viewer)
+    assert session.classes is None
+    assert "classes" not in session.views
+    obs = case.spots.obs.copy()
+    obs["cluster"] = np.arange(36) % 3
+    obs["kind"] = pd.Categorical(["tumour", None, "stroma", "stroma"] * 9, ["tumour", "stroma", "unused"])
+    obs["name"], obs["depth"], obs["one"] = case.spots.obs_names, np.linspace(0, 1, 36), "same"
+    spots = anndata.AnnData(case.spots.X, obs, case.spots.var, dict(case.spots.uns), obsm=dict(case.spots.obsm))
+    with_classes = Case(spots, case.provenance)
+    assert with_classes.class_columns == ("cluster", "kind")
+    session.look_at(with_classes, measured.section.slide)
+    session.set_display(layout="side by side", views=("measured", "classes"), classes="kind")
+    check(viewer)
+    assert layers.shown_views == ("measured", "classes")
+    classes, layer = session.classes, layers.points["classes"]
+    assert classes is not None
+    assert (classes.names, classes.counts) == (("tumour", "stroma"), [9, 18])
+    assert list(layer.features["class"][:4]) == ["tumour", "", "stroma", "stroma"]
+    colours = np.rint(255 * np.asarray(layer.face_color)[:4, :3]).astype(int).tolist()
+    assert colours == [list(colour) for colour in (classes.colours[0], NO_CLASS, *2 * classes.colours[1:2])]
+    assert layer.name == "kind"
+    session.show("GENE5")  # another gene changes nothing of them
+    assert list(layer.features["class"][:2]) == ["tumour", ""]
+    session.set_display(classes="cluster")
+    assert list(layer.features["class"][:3]) == ["0", "1", "2"]
+    rows = groups(case.xy, (), session.classes)
+    assert [(row.kind, row.name, row.classification, int(row.spots.sum())) for row in rows] == [
+        *(("of spots", str(code), "cluster", 12) for code in range(3)),
+        ("all", "all spots", "", 36),
+    ]
+    session.look_at(case, measured.section.slide)
+    assert layers.shown_views == ("measured",)
+    assert "classes" not in layers.points
 
+
+def test_more_classes_have_colours_that_differ() -> None:
+    classes = Classes("x", tuple(map(str, range(40))), np.arange(40))
+    assert len(set(classes.colours)) == 40
+
+
+def test_what_is_exported_is_measured(measured: Known, tmp_path: Path) -> None:
     case = measured.case
     finish(to_csv(case, tmp_path / "a.csv", ["GENE3", "GENE5"]))
     table = pd.read_csv(tmp_path / "a.csv")
@@ -194,14 +294,42 @@ def test_without_pixel_size_a_section_is_shown_in_pixels(tmp_path: Path, write_s
     opened.slide.close()
 
 
-def test_real_outs_open_without_a_slide(real_data: Path) -> None:
+def test_real_outs_are_shown_over_their_small_picture(real_data: Path) -> None:
     outs = real_data / "spaceranger" / "outs"
     opened = finish(open_measured(outs))
     assert opened.case.name == "spaceranger"
     assert len(opened.case) == 2898
-    assert opened.missing.startswith("No slide was found beside")
+    assert opened.missing == ""
+    assert opened.case.provenance.slide == ""  # it is not what a model can read
     assert opened.case.provenance.mpp > 0
     assert section_name(outs / "filtered_feature_bc_matrix.h5") == "spaceranger"
+    assert opened.slide is not None
+    with opened.slide:
+        assert opened.slide.path.name == "tissue_lowres_image.png"
+        assert opened.slide.scale == pytest.approx(5)
+
+
+def test_a_small_picture_lies_under_its_spots(tmp_path: Path) -> None:
+    outs = make_outs(tmp_path / "S1" / "outs", tissue_hires_scalef=0.1)
+    spots = open_spots(outs)
+    side = int(spots.obsm["spatial"].max() * 0.1) + 2
+    imageio.imwrite(outs / "spatial" / "tissue_hires_image.png", np.full((side, side, 3), 200, np.uint8))
+    opened = finish(open_measured(outs))
+    assert opened.slide is not None
+    assert opened.slide.scale == pytest.approx(10)
+    viewer = ViewerModel()
+    session_of(viewer).look_at(opened.case, opened.slide)
+    layers = layers_of(viewer)
+    pixel = opened.case.provenance.mpp or 1
+    (slide,) = layers.slides.values()
+    assert slide.scale.tolist() == pytest.approx([10 * pixel] * 2)
+    low, high = slide.extent.world  # centres of the first and the last pixel, each of 10 × 10 of the slide's
+    np.testing.assert_allclose(low, [4.5 * pixel] * 2, rtol=1e-4)
+    np.testing.assert_allclose(high, [(10 * side - 5.5) * pixel] * 2, rtol=1e-4)
+    ground = ground_on(opened.case, opened.slide)
+    assert ground.image is not None
+    assert ground.downsample * ground.image.shape[1] == pytest.approx(10 * side)
+    opened.slide.close()
 
 
 def test_a_real_section_finds_its_slide(real_data: Path) -> None:

@@ -214,7 +214,7 @@ def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:
 
 def ground_on(case: "Case", slide: "Slide | None") -> Ground:
     """Return where a case's spots lie, with a slide that is open, or none."""
-    image, downsample = (None, 1.0) if slide is None else _reduced(slide, case.xy)
+    image, downsample = (None, 1.0) if slide is None else _reduced(slide, case.xy / slide.scale)
     return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
 
 
@@ -234,4 +234,4 @@ def _thumbnail(path: str, xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8] | 
 def _reduced(slide: "Slide", xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8], float]:
     side = _FRAME_PX * max(slide.shape) / max(np.ptp(xy, axis=0).max(), 1.0)
     image = slide.thumbnail(int(min(side, _MOST_PX)))
-    return image, slide.shape[1] / image.shape[1]
+    return image, slide.scale * slide.shape[1] / image.shape[1]

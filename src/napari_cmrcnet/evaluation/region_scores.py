@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,15 @@ import numpy.typing as npt
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.sections.score_filter import one_pcc
+from napari_cmrcnet.sections.score_filter import NOT_PREDICTED, one_pcc
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.classes import Classes
 
 FEW = 30
 """Spots below which a correlation says little."""
 
-Kind = Literal["region", "class", "all", "outside"]
+Kind = Literal["region", "class", "of spots", "all", "outside"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +30,11 @@ class Group:
 
     Parameters
     ----------
-    kind : "region", "class", "all" or "outside"
-        One region; the union of a class's regions; all spots; those outside all regions.
+    kind : "region", "class", "of spots", "all" or "outside"
+        One region; the union of a class's regions; a class that the spots themselves have; all spots; those outside
+        all regions.
     name, classification : str
-        Of the region; of the class both are its name.
+        Of the region; of the class both are its name; of a class of spots its name and the column of ``obs``.
     spots : bool (n,)
         Which of the section's spots belong to it.
     """
@@ -74,7 +78,7 @@ class RegionScore:
     @property
     def few(self) -> bool:
         """Whether there are too few spots for the correlation to say much."""
-        return self.scored < FEW
+        return self.scored < FEW and self.undefined != NOT_PREDICTED
 
     @property
     def note(self) -> str:
@@ -84,8 +88,8 @@ class RegionScore:
         return "; ".join(filter(None, said))
 
 
-def groups(xy: npt.ArrayLike, regions: Sequence[Region]) -> tuple[Group, ...]:
-    """Return the regions, their classes, all spots, and those outside all regions, in this order.
+def groups(xy: npt.ArrayLike, regions: Sequence[Region], classes: "Classes | None" = None) -> tuple[Group, ...]:
+    """Return the regions, their classes, the classes of the spots, all spots, and those outside all regions.
 
     It depends on neither gene nor prediction: keep it until a region or the spots change.
 
@@ -95,23 +99,29 @@ def groups(xy: npt.ArrayLike, regions: Sequence[Region]) -> tuple[Group, ...]:
         Spot centres (x, y) in full-resolution pixels.
     regions : sequence of Region
         A spot in two regions of a class counts once in the class.
+    classes : Classes, optional
+        Of the spots themselves, such as clusters.
     """
     centres = np.asarray(xy, np.float64).reshape(-1, 2)
     inside = np.zeros((len(regions), len(centres)), bool)
     for row, region in zip(inside, regions, strict=True):
         row[:] = region.contains(centres)
-    return tuple(_groups(inside, regions))
+    return tuple(_groups(inside, regions, classes))
 
 
-def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region]) -> Iterator[Group]:
+def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region], of_spots: "Classes | None") -> Iterator[Group]:
     classes = [region.classification for region in regions]
     for region, spots in zip(regions, inside, strict=True):
         yield Group("region", region.name, region.classification, spots)
     for name in dict.fromkeys(filter(None, classes)):
         members = [each == name for each in classes]
         yield Group("class", name, name, np.any(inside[members], axis=0))
+    for code, name in enumerate(of_spots.names if of_spots is not None else ()):
+        assert of_spots is not None
+        yield Group("of spots", name, of_spots.column, of_spots.codes == code)
     yield Group("all", "all spots", "", np.ones(inside.shape[1], bool))
-    yield Group("outside", "outside all regions", "", ~np.any(inside, axis=0))
+    if regions:
+        yield Group("outside", "outside all regions", "", ~np.any(inside, axis=0))
 
 
 def region_table(

@@ -14,6 +14,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.classes import Classes, class_columns, classes_of
 from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
@@ -55,6 +56,7 @@ class Case:
         self.view = view if view is not None else {}
         self.path: Path | None = None
         self.variable_genes: frozenset[str] = frozenset()
+        self._classes: dict[str, Classes] = {}
 
     @classmethod
     def of(cls, spots: AnnData, name: str, slide: "Slide | None" = None) -> "Case":
@@ -145,6 +147,16 @@ class Case:
         return self.names.symbols
 
     @cached_property
+    def all_names(self) -> GeneNames:
+        """All genes that can be looked at: `names`, and after them what was measured but cannot be predicted."""
+        rest = () if self._measured is None else self._measured.rest.tolist()
+        if self._measured is None or not rest:
+            return self.names
+        own = self._measured.own_names
+        symbols, ids = ([whole[place] for place in rest] for whole in (own.symbols, own.ids))
+        return GeneNames((*self.names.symbols, *symbols), (*self.names.ids, *ids))
+
+    @cached_property
     def _measured(self) -> Measured | None:
         if self.spots.X is None:
             return None
@@ -178,6 +190,27 @@ class Case:
     def measured_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
         return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means
+
+    @property
+    def measured_sets(self) -> dict[str, tuple[str, ...]]:
+        """The measured genes of highest mean, ``HEG``, and of highest variance, ``HVG``, by the spots' own names."""
+        return {"HEG": (), "HVG": ()} if self._measured is None else self._measured.top
+
+    def all_measured_means(self) -> Float32:
+        """Return the same of the genes of `all_names`, float32 (genes,)."""
+        rest = () if self._measured is None else self._measured.means_of_rest
+        return np.concatenate([self.measured_means(), rest]).astype(np.float32)
+
+    @cached_property
+    def class_columns(self) -> tuple[str, ...]:
+        """Columns of ``obs`` that hold classes: clusters, annotations, cell types."""
+        return class_columns(self.spots.obs)
+
+    def classes(self, column: str) -> Classes:
+        """Return the classes of a column of `class_columns`, computed once."""
+        if column not in self._classes:
+            self._classes[column] = classes_of(self.spots.obs, column)
+        return self._classes[column]
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:  # noqa: ARG002 - predictions have a spread of it
         """Return how far each spot's predicted value can be trusted, n rows: no column where none is predicted."""

@@ -33,13 +33,13 @@ class Wanted:
         Symbols, each once.
     measured : tuple of str
         Those of them that were measured.
-    predicted : bool
-        Whether they are predicted.
+    predicted : tuple of str
+        Those of them that are predicted.
     """
 
     genes: tuple[str, ...]
     measured: tuple[str, ...]
-    predicted: bool
+    predicted: tuple[str, ...]
 
     @classmethod
     def of(cls, case: Case, genes: Sequence[str] | None) -> "Wanted":
@@ -50,21 +50,21 @@ class Wanted:
         UserError
             If a gene is not known.
         """
-        prediction, predicted = case.prediction, case.prediction is not None
-        if genes is None:
-            return cls(case.genes, case.measured_genes, predicted)
-        columns = [case.names.column(gene) for gene in genes]
-        if missing := [gene for gene, column in zip(genes, columns, strict=True) if column is None]:
+        prediction, names = case.prediction, case.all_names
+        columns = range(len(case.genes)) if genes is None else [names.column(gene) for gene in genes]
+        if missing := [gene for gene, column in zip(genes or (), columns, strict=False) if column is None]:
             (case.measured if prediction is None else prediction.expression)(missing)  # raises: what is missing of what
-        symbols = tuple(case.genes[column] for column in dict.fromkeys(columns) if column is not None)
-        return cls(symbols, tuple(gene for gene in symbols if gene in case.measured_set), predicted)
+        chosen = [column for column in dict.fromkeys(columns) if column is not None]
+        symbols = tuple(names.symbols[column] for column in chosen)
+        predicted = tuple(names.symbols[column] for column in chosen if prediction and column < len(case.genes))
+        known = case.measured_set.union(names.symbols[len(case.genes) :])
+        return cls(symbols, tuple(gene for gene in symbols if gene in known), predicted)
 
     @property
     def columns(self) -> list[str]:
-        """``GENE predicted`` of each gene where they are, followed by ``GENE measured`` where it was."""
-        known = set(self.measured)
-        whats = {True: ("predicted", "measured"), False: ("predicted",)} if self.predicted else {True: ("measured",)}
-        return [f"{gene} {what}" for gene in self.genes for what in whats[gene in known]]
+        """``GENE predicted`` of each gene that is, followed by ``GENE measured`` where it was."""
+        kinds = {"predicted": set(self.predicted), "measured": set(self.measured)}
+        return [f"{gene} {kind}" for gene in self.genes for kind, known in kinds.items() if gene in known]
 
 
 def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
@@ -243,18 +243,19 @@ def _write_rows(case: Case, wanted: Wanted, step: str, write: Callable[[int, lis
 
 def _fill(case: Case, wanted: Wanted, spots: slice, values: Float32) -> Iterator[float]:
     """Put the values of some spots into a matrix; yield the share that is done."""
-    known = set(wanted.measured)
-    has = np.array([gene in known for gene in wanted.genes], bool)
-    widths = has.astype(np.intp) + wanted.predicted
-    at = np.cumsum(widths) - widths  # the first column of each gene
-    for start in range(0, len(has), GENES_A_PASS):
+    kinds = [set(wanted.predicted), set(wanted.measured)]
+    has = np.array([[gene in known for gene in wanted.genes] for known in kinds], bool)
+    first = np.cumsum(has.sum(axis=0)) - has.sum(axis=0)  # the first column of each gene
+    at = [first, first + has[0]]
+    for start in range(0, len(first), GENES_A_PASS):
         block = slice(start, start + GENES_A_PASS)
         genes = wanted.genes[block]
-        if case.prediction is not None:
-            values[:, at[block]] = case.prediction.expression(genes, spots)
-        if measured := [gene for gene in genes if gene in known]:
-            values[:, at[block][has[block]] + wanted.predicted] = np.asarray(case.measured(measured))[spots]
-        yield (start + len(genes)) / len(has)
+        predicted, measured = ([gene for gene in genes if gene in known] for known in kinds)
+        if case.prediction is not None and predicted:
+            values[:, at[0][block][has[0][block]]] = case.prediction.expression(predicted, spots)
+        if measured:
+            values[:, at[1][block][has[1][block]]] = np.asarray(case.measured(measured))[spots]
+        yield (start + len(genes)) / len(first)
 
 
 def _texts(values: Float32) -> Iterator[list[str]]:

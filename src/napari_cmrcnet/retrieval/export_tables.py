@@ -139,7 +139,7 @@ _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
 def _layers(shape: tuple[int, int], wanted: Wanted) -> dict[str, dict[str, Any]]:
     """Return how each layer is stored: in pieces that one gene and a region of spots touch few of."""
     chunks = (max(1, min(shape[0], SPOTS_A_CHUNK)), max(1, min(shape[1], GENES_A_CHUNK)))
-    names = ["predicted"] * wanted.predicted + ["measured"] * bool(wanted.measured)
+    names = ["predicted"] * bool(wanted.predicted) + ["measured"] * bool(wanted.measured)
     return {name: {"shape": shape, "chunks": chunks, "dtype": "float32"} for name in names}
 
 
@@ -154,25 +154,25 @@ def _fill(case: Case, wanted: Wanted, layers: dict[str, Any], step: str) -> Iter
         yield Progress(step, start, total, "genes")
         genes = wanted.genes[start : start + GENES_A_PASS]
         block = slice(start, start + len(genes))
-        if case.prediction is not None:
-            layers["predicted"][:, block] = case.prediction.expression(genes)
-        if "measured" in layers:
-            layers["measured"][:, block] = _measured(case, wanted, genes)
+        for name, layer in layers.items():
+            layer[:, block] = _values(case, name, genes, getattr(wanted, name))
     yield Progress(step, total, total, "genes")
 
 
-def _measured(case: Case, wanted: Wanted, genes: Sequence[str]) -> Float32:
-    """Return measured expression, NaN where a gene was not measured, float32 (n, len(genes))."""
-    known = set(wanted.measured)
+def _values(case: Case, name: str, genes: Sequence[str], known: Sequence[str]) -> Float32:
+    """Return a layer's values of some genes, NaN of those that it does not have, float32 (n, len(genes))."""
+    has = set(known)
     values = np.full((len(case), len(genes)), np.nan, np.float32)
-    if here := [place for place, gene in enumerate(genes) if gene in known]:
-        values[:, here] = case.measured([genes[place] for place in here])
+    if here := [place for place, gene in enumerate(genes) if gene in has]:
+        asked = [genes[place] for place in here]
+        predict = None if case.prediction is None or name == "measured" else case.prediction.expression
+        values[:, here] = case.measured(asked) if predict is None else predict(asked)
     return values
 
 
 def _table(case: Case, wanted: Wanted) -> AnnData:
     """Return all of the table but its values."""
-    names = case.names
+    names = case.all_names
     known = set(wanted.measured)
     panel = {names.column(gene) for gene in case.panel.genes} if case.panel is not None else set()
     columns = names.columns(wanted.genes, case.name)

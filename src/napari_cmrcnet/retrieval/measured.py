@@ -15,6 +15,9 @@ from napari_cmrcnet.sections.expression import log_normalise
 
 Float32 = npt.NDArray[np.float32]
 
+TOP = 50
+"""Genes among the highest in mean, and in variance."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -72,8 +75,34 @@ class Measured:
         means = np.full(len(self.names.symbols), np.nan, np.float32)
         if self._in_common:
             here, there = np.array(self._in_common).T
-            means[here] = weighted_means(self._values, np.ones(self.spots.n_obs))[there]
+            means[here] = self._own_means[there]
         return means
+
+    @cached_property
+    def rest(self) -> npt.NDArray[np.int64]:
+        """Places in the spots' file of the genes that the names do not have, int64 (genes,)."""
+        known = {there for _, there in self._in_common}
+        symbols = enumerate(self.own_names.symbols)
+        return np.array([at for at, gene in symbols if at not in known and self.names.column(gene) is None], np.int64)
+
+    @property
+    def means_of_rest(self) -> Float32:
+        """The mean over all spots of each gene of the rest, float32 (genes,)."""
+        return self._own_means[self.rest]
+
+    @cached_property
+    def top(self) -> dict[str, tuple[str, ...]]:
+        """The genes of highest mean (HEG) and of highest variance (HVG), `TOP` of each, the highest first."""
+        squares = self._values.copy()
+        squares.data **= 2
+        means = self._own_means.astype(np.float64)
+        variances = weighted_means(squares, np.ones(self.spots.n_obs)) - means**2
+        orders = {"HEG": np.argsort(-means, kind="stable"), "HVG": np.argsort(-variances, kind="stable")}
+        return {name: tuple(self.own_names.symbols[at] for at in order[:TOP]) for name, order in orders.items()}
+
+    @cached_property
+    def _own_means(self) -> Float32:
+        return weighted_means(self._values, np.ones(self.spots.n_obs))
 
     @cached_property
     def _place(self) -> dict[int, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.spatialdata_store import find_store, pictures_of
 from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, ends_in
-from napari_cmrcnet.sections.formats.origin import mapping
+from napari_cmrcnet.sections.formats.origin import mapping, number
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,6 +52,21 @@ def slides_beside(path: Path, spots: "AnnData") -> Iterator[Path]:
         if found not in seen:
             seen.add(found)
             yield found
+
+
+def pictures_beside(path: Path, spots: "AnnData") -> Iterator[tuple[Path, float]]:
+    """Yield the small pictures of the tissue in Space Ranger's output, the largest first, each with its scale.
+
+    The scale is what a picture's pixel is in full-resolution pixels, by ``scalefactors_json.json``.
+    """
+    home = path.absolute() if path.is_dir() else path.absolute().parent
+    folders = (home, home / "spatial", home / "outs" / "spatial", home.parent / "spatial")
+    for library in spots.uns["spatial"].values():
+        for name in ("hires", "lowres"):
+            factor = number(library["scalefactors"].get(f"tissue_{name}_scalef"))
+            files = [file for folder in folders if folder.is_dir() for file in folder.glob(f"*tissue_{name}_image.png")]
+            if factor > 0 and files:
+                yield files[0], 1 / factor
 
 
 def _candidates(path: Path, spots: "AnnData") -> Iterator[Path]:

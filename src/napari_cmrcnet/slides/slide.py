@@ -57,6 +57,9 @@ class Slide:
         ``"Aperio SVS"``, ``"tiled TIFF"``, ``"DICOM"``, ``"JPEG"`` …
     tile_sizes : tuple of (int, int)
         Height and width of the tiles of each level.
+    scale : float
+        Pixels of the slide that positions count in, per pixel of this one: 1, but for a small picture of a slide that
+        is not at hand. Set by who opens such a picture, to be looked at and not to be predicted.
     """
 
     def __init__(self, path: Path, source: Source, files: Mapping[Path, Facts]) -> None:
@@ -67,6 +70,7 @@ class Slide:
         self.format, self.bounds, self.orientation = source.format, source.bounds, source.orientation
         self.notes = (*source.notes, *filter(None, [orientation.said_of(source.orientation)]))
         self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
+        self.scale = 1.0
         self._source = source
         self._reader = TileReader(source)
         # Closed with the last who holds it, too: that may be a layer, and nothing tells us when it is removed.

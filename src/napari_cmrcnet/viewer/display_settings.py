@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-View = Literal["measured", "predicted", "difference", "confidence"]
-VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "confidence")
+View = Literal["measured", "predicted", "difference", "confidence", "classes"]
+VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "confidence", "classes")
 
 Layout = Literal["side by side", "overlaid"]
 LAYOUTS: tuple[Layout, ...] = ("side by side", "overlaid")
@@ -42,6 +42,8 @@ class DisplaySettings:
         Drawn diameter of a spot over its true one.
     confidence : str
         Of `CONFIDENCES`, what the confidence view shows.
+    classes : str
+        The column of ``obs`` that the view of classes shows; the first that holds classes where there is none of it.
     mark_out_of_distribution : bool
         Whether spots out of distribution are drawn as rings, see `Prediction.out_of_distribution`.
     """
@@ -56,6 +58,7 @@ class DisplaySettings:
     opacity: float = 0.9
     spot_size: float = 1.0
     confidence: Confidence = "mean similarity"
+    classes: str = ""
     mark_out_of_distribution: bool = True
 
     def side_by_side(self) -> "DisplaySettings":
@@ -98,6 +101,8 @@ def _fits(name: str, value: Any) -> bool:
             return _is_number(value) and 0.1 <= value <= 5
         case "confidence":
             return value in CONFIDENCES
+        case "classes":
+            return isinstance(value, str)
         case _:
             return isinstance(value, bool)
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from napari_cmrcnet.retrieval.genes import GeneNames, Match
 from napari_cmrcnet.retrieval.trust import Trust, trust_levels, trusts_in_words
 from napari_cmrcnet.sections.gene_aliases import symbols_of
+from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.sections.panels import Panel
 
 Bools = npt.NDArray[np.bool_]
 
@@ -110,16 +110,19 @@ class GeneList:
     """
 
     def __init__(self, case: "Case", scores: "Scores | None" = None) -> None:
-        self.names, prediction = case.names, case.prediction
+        self.names, prediction = case.all_names, case.prediction
         self.names.prepare_search()
         self._prediction, self._trusts = prediction, dict[int, Trust]()
         n = len(self.names.symbols)
         self.any_predicted = prediction is not None
-        self.measured = case.measured_means()
-        self.predicted = np.full(n, np.nan, np.float32) if prediction is None else prediction.predicted_means()
+        self._n_predicted = 0 if prediction is None else len(case.genes)  # the others come after them
+        self.measured, self.predicted = case.all_measured_means(), np.full(n, np.nan, np.float32)
+        self.expected, self.expected_partial = np.full((2, n), np.nan)
         self._known_accuracy = None if prediction is None else prediction.expected
-        accuracy = np.full((n, 2), np.nan) if self._known_accuracy is None else self._known_accuracy
-        self.expected, self.expected_partial = np.asarray(accuracy, np.float64).T
+        if prediction is not None:
+            self.predicted[: self._n_predicted] = prediction.predicted_means()
+        if self._known_accuracy is not None:
+            self.expected[: self._n_predicted], self.expected_partial[: self._n_predicted] = self._known_accuracy.T
         self.expected_over = case.provenance.over
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""
@@ -132,6 +135,9 @@ class GeneList:
         self.pcc, self.low, self.high, self.partial, self.spearman, self.found = np.full((6, n), np.nan)
         self.over = self.among = self._of_scores = ""
         self._undefined: dict[int, str] = {}
+        if prediction is None:
+            self.among = "among all measured genes"
+            self._sets |= {name: self.members(Panel(name, genes)) for name, genes in case.measured_sets.items()}
         self.rows = np.arange(n)
         self.aliases: Mapping[int, str] = {}
         self.sort = ("measured" if self.any_measured else "expected" if self.expects else "predicted", True)
@@ -226,13 +232,13 @@ class GeneList:
 
     def reason(self, column: int) -> str:
         """Return why a gene's correlation is undefined, ``""`` where it is not, or not known yet."""
-        if not self.any_predicted:
+        if column >= self._n_predicted:
             return NOT_PREDICTED
         return self._undefined.get(column, "") if self.is_measured[column] else NOT_MEASURED
 
     def trust(self, column: int) -> Trust:
         """Return how far the prediction of a gene can be trusted, as the title says it when the gene is shown."""
-        if self._prediction is None:
+        if self._prediction is None or column >= self._n_predicted:
             return Trust()
         if column not in self._trusts:
             from napari_cmrcnet.evaluation.gene_trust import listed_trust

@@ -23,7 +23,7 @@ from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.viewer.slide_layer import slide_layer
-from napari_cmrcnet.viewer.spot_layer import colour, show_legends, spot_settings, symbols
+from napari_cmrcnet.viewer.spot_layer import colour, colour_classes, show_legends, spot_settings, symbols
 
 if TYPE_CHECKING:
     import napari
@@ -202,10 +202,14 @@ class SectionLayers:
         case, shown, display = self.session.case, self.session.shown, self.session.display
         assert case is not None
         assert shown is not None
-        drawn = (shown, display.percentiles, display.limits, display.from_zero, display.confidence, display.colormap)
+        of_gene = (shown, display.percentiles, display.limits, display.from_zero, display.confidence, display.colormap)
         for view, layer in self.points.items():
+            drawn = (self.session.classes,) if view == "classes" else of_gene
             if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:
-                colour(layer, view, shown, case, display)
+                if view == "classes":
+                    colour_classes(layer, self.session.classes)
+                else:
+                    colour(layer, view, shown, case, display)
                 self._drawn[view] = drawn
 
     def _arrange(self, views: tuple[View, ...]) -> None:

@@ -7,6 +7,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.viewer.reopen import Opened, make_ready
 
+FITS = 0.95  # share of the spots on a picture that is theirs
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -36,7 +38,8 @@ def open_measured(path: Path, library: str = "") -> Job[Opened]:
     spots = open_spots(path, library=library)
     yield Progress("Looking for the slide", 0, 0)
     slide, missing = _slide_beside(path, spots)
-    case = Case.of(spots, section_name(path) if slide is None else slide.path.stem.removesuffix(".ome"), slide)
+    whole = slide if slide is not None and slide.scale == 1 else None
+    case = Case.of(spots, section_name(path) if whole is None else whole.path.stem.removesuffix(".ome"), whole)
     yield Progress("Reading the genes", 0, 0)
     make_ready(case)
     return Opened(case, slide, missing)
@@ -62,4 +65,25 @@ def _slide_beside(path: Path, spots: "AnnData") -> "tuple[Slide | None, str]":
             reasons.append(str(reason))
         else:
             return slide, ""
+    if (picture := _picture_beside(path, spots)) is not None:
+        return picture, ""
     return None, reasons[0] if reasons else f"No slide was found beside {path}."
+
+
+def _picture_beside(path: Path, spots: "AnnData") -> "Slide | None":
+    """Open a small picture of the tissue that the spots lie on: enough to look at where the slide is not at hand."""
+    from napari_cmrcnet.sections.beside import pictures_beside
+    from napari_cmrcnet.slides.slide import open_slide
+
+    for found, scale in pictures_beside(path, spots):
+        try:
+            picture = open_slide(found)
+        except UserError:
+            continue
+        height, width = picture.shape
+        xy = spots.obsm["spatial"] / scale
+        if ((xy >= 0) & (xy < [width, height])).all(axis=1).mean() > FITS:
+            picture.scale = scale
+            return picture
+        picture.close()
+    return None

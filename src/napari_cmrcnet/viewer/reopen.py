@@ -81,6 +81,8 @@ def make_ready(case: "Case") -> None:
     if genes and case.measured_set:
         case.measured(genes[:1])
     case.measured_means()
+    if case.prediction is None:
+        _ = case.measured_sets
     case.names.prepare_search()
 
 

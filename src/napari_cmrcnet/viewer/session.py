@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.slides.slide import Slide
@@ -113,6 +114,14 @@ class Session:
         return None if self.case is None else self.case.prediction
 
     @property
+    def classes(self) -> "Classes | None":
+        """The classes of spots that are shown where they are asked for; None where the case has none."""
+        columns = () if self.case is None else self.case.class_columns
+        if self.case is None or not columns:
+            return None
+        return self.case.classes(self.display.classes if self.display.classes in columns else columns[0])
+
+    @property
     def views(self) -> tuple[View, ...]:
         """The views of which there is something to see, in the order of `VIEWS`."""
         shown = self.shown
@@ -123,6 +132,7 @@ class Session:
             "predicted": shown.predicted is not None,
             "difference": shown.scored,
             "confidence": self.prediction is not None and not self.prediction.provenance.external,
+            "classes": self.classes is not None,
         }
         return tuple(view for view in VIEWS if there[view])
 
@@ -165,7 +175,7 @@ class Session:
                 selected=np.empty(0, np.int64),
                 panels=panels,
                 regions=regions,
-                listed=() if case is None else case.genes,
+                listed=() if case is None else case.all_names.symbols,
             )
             self._tell_of_case(shown, before["display"])
         self.arrived.emit()
@@ -212,7 +222,7 @@ class Session:
 
     def knows(self, gene: str) -> bool:
         """Whether the case has a gene, by symbol or Ensembl id."""
-        return self.case is not None and self.case.names.column(gene) is not None
+        return self.case is not None and self.case.all_names.column(gene) is not None
 
     @property
     def warnings(self) -> tuple[str, ...]:

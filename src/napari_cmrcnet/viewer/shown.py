@@ -134,18 +134,19 @@ def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
     """
     from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
 
-    column = case.names.column(gene)
-    name = gene if column is None else case.genes[column]
-    prediction = case.prediction
+    column = case.all_names.column(gene)
+    name = gene if column is None else case.all_names.symbols[column]
+    only_measured = case.prediction is None or len(case.genes) <= (column or 0)
+    prediction = None if only_measured else case.prediction
     predicted = None if prediction is None else prediction.gene(name)
-    measured = case.measured([name]) if prediction is None or name in case.measured_set else None
+    measured = case.measured([name]) if only_measured or name in case.measured_set else None
     shown = _scored(case, name, "gene", SHORT_UNIT, predicted, None if measured is None else measured[:, 0], predicted)
     return with_scores(case, shown, scores)
 
 
 def with_scores(case: "Case", shown: Shown, scores: "Scores | None") -> Shown:
     """Return a gene that is shown with what the scores of all genes say of it, and how far it can be trusted."""
-    if case.prediction is None or shown.kind != "gene":
+    if case.prediction is None or shown.predicted is None or shown.kind != "gene":
         return shown
     shown = replace(shown, **of_scores(scores, shown.name))
     return replace(shown, trust=trust_of(case.prediction, shown.name, shown.pcc, shown.low, flat=shown.flat))
@@ -185,7 +186,7 @@ def first_shown(
         return panel_shown(case, panels[shown])
     markers = case.panel.genes if case.panel is not None else ()
     asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
-    known = next((gene for gene in asked if case.names.column(gene) is not None), None)
+    known = next((gene for gene in asked if case.all_names.column(gene) is not None), None)
     if known is None and not case.genes:
         return None
     return gene_shown(case, known or case.genes[_most_telling(case)], scores)

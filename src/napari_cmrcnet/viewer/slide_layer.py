@@ -150,9 +150,19 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
                 "bounds": slide.bounds,
             }
         },
-        **layer_placement(mpp),
+        **_placement(mpp, slide.scale),
     }
     return levels, settings, "image"
+
+
+def _placement(mpp: float | None, scale: float) -> dict[str, Any]:
+    """Return where a slide lies, or a small picture of it: the centre of its first pixel is not the slide's."""
+    placement = layer_placement(mpp)
+    if scale == 1:
+        return placement
+    pixel = placement["scale"][0]
+    shift = pixel * (scale - 1) / 2
+    return placement | {"scale": (pixel * scale, pixel * scale), "translate": (shift, shift)}
 
 
 def _shrinking(slide: "Slide") -> list[int]:

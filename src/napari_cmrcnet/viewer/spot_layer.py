@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.sections.classes import NO_CLASS
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from napari.layers import Points
 
     from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.viewer.shown import Shown
 
 
@@ -76,6 +78,19 @@ def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: D
         rgba[shown.hidden, 3] = 0.0
     _set_colours(layer, rgba)
     layer.name = label(view, shown, display)
+
+
+def colour_classes(layer: "Points", classes: "Classes | None") -> None:
+    """Give spots the colours of their classes, and the layer the column's name; the View panel has the legend."""
+    if classes is None:
+        layer.shown, layer.name = False, "classes: the section has none"
+        return
+    layer.shown = True
+    layer.features = {"class": classes.of_spots}
+    layer.face_colorbar.visible = False
+    table = np.array([(*colour, 255) for colour in (*classes.colours, NO_CLASS)], np.float32) / 255
+    _set_colours(layer, table[classes.codes])  # the last one, by -1, is of spots without a class
+    layer.name = classes.column
 
 
 def _features(shown: "Shown", case: "Case") -> dict[str, Any]:

@@ -252,4 +252,4 @@ def _drawn(session: "Session") -> "Drawn":
 
 
 def _slide(session: "Session") -> Path | str:
-    return "" if session.slide is None else session.slide.path
+    return "" if session.slide is None or session.slide.scale != 1 else session.slide.path

@@ -69,7 +69,7 @@ _TIPS = (
 )
 _REASONS = {
     "not measured": "It was not measured in this section.",
-    "not predicted": "This section is only measured. To compare, predict it in the Predict panel.",
+    "not predicted": "It is measured and not predicted.",
     "constant measured": "Its correlation is undefined: its measured value is the same in every spot.",
     "constant predicted": "Its correlation is undefined: its predicted value is the same in every spot.",
     "fewer than 3 spots": "Its correlation is undefined: there are fewer than 3 spots.",

@@ -30,18 +30,20 @@ class GeneSetChoice(QComboBox):
 
     def list_sets(self) -> None:
         """Offer HEG, HVG and the panels of the session, the prediction's own first; the choice stays if it can."""
-        chosen, prediction = self.currentText(), self.session.prediction
+        chosen, case = self.currentText(), self.session.case
         self.clear()
-        if prediction is None:
+        if case is None:
             return
-        own = prediction.panel.name if prediction.panel is not None else ""
+        own = case.panel.name if case.panel is not None else ""
         panels = sorted(self.session.panels, key=lambda name: (name != own, name.casefold()))
         self.addItems([*([own] if own else []), *SCORED, *(name for name in panels if name != own)])
         self.setCurrentIndex(max(0, self.findText(chosen)))
 
     def genes(self) -> GeneSet | None:
         """Return name and genes of the chosen set; None where the scores that name them are not there yet."""
-        name, scores = self.currentText(), self.session.scores
+        name, scores, case = self.currentText(), self.session.scores, self.session.case
+        if name in SCORED and case is not None and case.prediction is None:
+            return name, case.measured_sets[name]
         if name in SCORED:
             return None if scores is None else (name, tuple(scores.table.index[scores.table[name]]))
         panel = self.session.panels.get(name)

@@ -155,7 +155,7 @@ class GenesPanel(QWidget):
         genes, entries = self.model.genes, [("All genes", "all")]
         if genes is not None:
             entries += [("Measured genes", "measured")] if genes.any_measured and genes.any_predicted else []
-            if genes.scored:
+            if genes.set_members("HEG").any():
                 entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
                 self.filter.setToolTip(f"The genes in the list. HEG and HVG are ranked {genes.among}.")
             entries += [("Markers of the checkpoint", "markers")] if genes.set_members("markers").any() else []
@@ -282,8 +282,8 @@ class GenesPanel(QWidget):
         notes = [genes.note(self.session.scoring)]
         if prediction is not None and prediction.bank is None:
             notes.append(
-                f"The checkpoint of this prediction was not found. Only the {len(genes):,} genes stored in its file "
-                "can be shown."
+                "The checkpoint of this prediction was not found. Only the "
+                f"{len(prediction.genes):,} genes stored in its file can be shown as predicted."
             )
         self.note.setText(" ".join(filter(None, notes)))
         self.note.setVisible(any(notes))

@@ -125,7 +125,7 @@ class PlotsPanel(QWidget):
         self.hint.setText("" if reason else view.hint)
         for one in self.views:
             if one.choice is not None:
-                one.choice.setVisible(one is view and self.session.prediction is not None)
+                one.choice.setVisible(one is view and self.session.case is not None)
         canvas = None if reason else self._canvas(view)
         for each in self.canvases.values():
             each.setVisible(each is canvas)

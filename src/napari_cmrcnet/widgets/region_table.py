@@ -13,14 +13,17 @@ from napari_cmrcnet.widgets.choosers import AMBER
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.region_scores import RegionScore
+    from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.sections.regions import RGB, Region
 
 FEW_TIP = "Fewer than 30 spots: the PCC is uncertain."
 _NAMES = {"class": "all", "outside": "outside"}
 
+OF_PREDICTED = ("Pred.", "PCC")  # columns that need a prediction
+
 Key = tuple[str, int | str]
 
-_KINDS = ("region", "class", "all", "outside")  # classes stay below the regions, however these are sorted
+_KINDS = ("region", "class", "of spots", "all", "outside")  # classes stay below the regions, however these are sorted
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ def _number(value: float) -> str:
 
 
 _COLUMNS = (
-    _Column("Region", "The region. Below the regions: each class as a whole, all spots, and spots outside all regions.",
+    _Column("Region", "The region. Below the regions: each class as a whole, the classes of the spots, all spots, and "
+            "spots outside all regions.",
             lambda score: _NAMES.get(score.kind, score.name)),
-    _Column("Class", "The class of the region; 'all' is the class as a whole.",
+    _Column("Class", "The class of the region, or the column that the class of spots is of; 'all' is a whole class.",
             lambda score: score.classification),
     _Column("Spots", "Spots whose centre is inside. A spot in two regions of a class counts once in the class.",
             lambda score: score.n, "{:,}".format, "00,000"),
@@ -70,12 +74,17 @@ class RegionModel(QAbstractTableModel):
         self._order: list[int] = []
         self._by, self._descending = -1, False
 
-    def show_scores(self, scores: "Sequence[RegionScore]", regions: "Sequence[Region]") -> None:
+    def show_scores(
+        self, scores: "Sequence[RegionScore]", regions: "Sequence[Region]", of_spots: "Classes | None" = None
+    ) -> None:
         """Show other scores, those of the regions first, in the order that was asked for last."""
         self.beginResetModel()
         self._scores = scores
         classes = {region.classification: region.shown_colour for region in reversed(regions)}
-        rest = [classes.get(score.name) if score.kind == "class" else None for score in scores[len(regions) :]]
+        by_kind: dict[str, dict[str, RGB]] = {"class": classes, "of spots": {}}
+        if of_spots is not None:
+            by_kind["of spots"] = dict(zip(of_spots.names, of_spots.colours, strict=True))
+        rest = [by_kind.get(score.kind, {}).get(score.name) for score in scores[len(regions) :]]
         self._colours = [*(region.shown_colour for region in regions), *rest]
         self._arrange()
         self.endResetModel()
@@ -166,6 +175,12 @@ def _key(value: Any) -> Any:
 def _missing(value: Any) -> bool:
     """Return whether a value is undefined: such rows come last in either order."""
     return isinstance(value, float) and isnan(value)
+
+
+def show_predicted(view: QTableView, predicted: bool) -> None:
+    """Show the columns that need a prediction, or leave their room to the names."""
+    for section, column in enumerate(_COLUMNS):
+        view.setColumnHidden(section, column.title in OF_PREDICTED and not predicted)
 
 
 def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView:

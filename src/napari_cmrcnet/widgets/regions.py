@@ -19,12 +19,13 @@ from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.region_files import RegionFiles, button
 from napari_cmrcnet.widgets.region_form import RegionForm
-from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view
+from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view, show_predicted
 from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.viewer.shown import Shown
 
 AFTER_MS = 100  # from the last edit of a shape to new numbers
@@ -57,6 +58,7 @@ class RegionsPanel(QWidget):
         self.form = RegionForm()
         self.model = RegionModel(self)
         self._groups: tuple[Group, ...] = ()
+        self._of: Classes | None = None  # the classes of the spots among the groups
         self._scores: tuple[RegionScore, ...] = ()
         self._chosen: tuple[int, ...] = ()  # regions that class and name are of
         self._spots = np.empty(0, np.int64)  # selected by a row
@@ -111,6 +113,7 @@ class RegionsPanel(QWidget):
         self.session.regions_changed.connect(self._on_regions)
         self.session.case_changed.connect(self._on_case)
         self.session.shown_changed.connect(self._refresh)
+        self.session.display_changed.connect(self._on_display)
 
     @property
     def _mpp(self) -> float | None:
@@ -157,10 +160,18 @@ class RegionsPanel(QWidget):
             self.form.suggest(region.classification for region in self.session.regions)
             self._count()
 
+    def _on_display(self) -> None:
+        """Take other classes of the spots."""
+        if isalive(self) and self._of is not self.session.classes:
+            self._count()
+
     def _count(self) -> None:
         """Find out which spots are in which region."""
         case = self.session.case
-        self._groups = groups(case.xy, self.session.regions) if case is not None else ()
+        classes = self.session.classes
+        self._of = classes
+        here = case is not None and (bool(self.session.regions) or classes is not None)
+        self._groups = groups(case.xy, self.session.regions, classes) if case is not None and here else ()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -168,12 +179,13 @@ class RegionsPanel(QWidget):
         if not isalive(self):
             return
         shown, regions = self.session.shown, self.session.regions
-        here = bool(regions) and bool(self._groups) and shown is not None
+        here = bool(self._groups) and shown is not None
         self._scores = self._table_of(shown) if here and shown else ()
         keys = {self.model.key(row) for row in self._rows()}
         with self._quiet():
-            self.model.show_scores(self._scores, regions)
+            self.model.show_scores(self._scores, regions, self.session.classes)
             self._select_rows(keys)
+        show_predicted(self.table, shown is not None and shown.predicted is not None)
         self._show_texts()
         for widget in (self.title, self.table):
             widget.setVisible(here)
@@ -189,7 +201,9 @@ class RegionsPanel(QWidget):
 
     def _show_texts(self) -> None:
         shown, n = self.session.shown, len(self.session.regions)
-        self.title.setText("" if shown is None else f"{shown.name} in {n:,} region{'s' * (n != 1)}, {shown.unit}")
+        where = [f"{n:,} region{'s' * (n != 1)}"] if n or self._of is None else []
+        where += [f"the classes of {self._of.column}"] if self._of is not None else []
+        self.title.setText("" if shown is None else f"{shown.name} in {' and '.join(where)}, {shown.unit}")
         drawn = f"{n:,} regions are drawn." if n > 1 else "1 region is drawn."
         self.empty.setText(f"{drawn} Open a section, or predict one, to see its expression there." if n else EMPTY)
         few = [score.name for score in self._scores if score.few and score.kind in ("region", "class")]

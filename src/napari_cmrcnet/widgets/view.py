@@ -26,6 +26,7 @@ from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, DisplaySettings
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
+from napari_cmrcnet.widgets.class_box import ClassBox
 from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
@@ -44,6 +45,7 @@ VIEW_TIPS = {
     "predicted": "What the model predicts from the image.",
     "difference": "Predicted minus measured: red where the prediction is too high, blue where it is too low.",
     "confidence": "How far each spot's value can be trusted.",
+    "classes": "Clusters, annotations or cell types of the spots, where the file holds some.",
 }
 
 
@@ -134,6 +136,8 @@ class ViewPanel(QWidget):
         form = QFormLayout()
         form.addRow("Confidence as", self.confidence)
         column.addLayout(form)
+        self.classes = ClassBox(self.session)
+        column.addWidget(self.classes)
         self.flip = QPushButton("Flip predicted and measured (F)")
         self.flip.setToolTip("Switches between predicted and measured in the same place. On the canvas, press F.")
         self.fit = QPushButton("Whole section")
@@ -201,12 +205,7 @@ class ViewPanel(QWidget):
         with signals_blocked(self.side_by_side), signals_blocked(self.overlaid):
             self.side_by_side.setChecked(side_by_side)
             self.overlaid.setChecked(not side_by_side)
-        for view in VIEWS:
-            with signals_blocked(self.ticks[view]), signals_blocked(self.fronts[view]):
-                self.ticks[view].setChecked(view in display.views)
-                self.fronts[view].setChecked(view == display.front)
-            self.ticks[view].setVisible(side_by_side)
-            self.fronts[view].setVisible(not side_by_side)
+        self._show_views()
         self.colours.show_display(display)
         with signals_blocked(self.confidence):
             self.confidence.setCurrentText(display.confidence)
@@ -221,7 +220,8 @@ class ViewPanel(QWidget):
         if not isalive(self):
             return
         shown, case, prediction = self.session.shown, self.session.case, self.session.prediction
-        self.find_slide.setVisible(case is not None and self.session.slide is None)
+        slide = self.session.slide
+        self.find_slide.setVisible(case is not None and (slide is None or slide.scale != 1))
         saved = prediction is not None and prediction.path is not None and not prediction.provenance.external
         self.find_checkpoint.setVisible(saved and prediction is not None and prediction.bank is None)
         self.warnings.show_warnings(self.session.warnings)
@@ -235,13 +235,30 @@ class ViewPanel(QWidget):
             lines.append(f"{n:,} spot{('s are' if n > 1 else ' is')} unlike the training tissue.")
         if case.provenance.synthetic:
             lines.append("Synthetic: not real tissue.")
+        if slide is not None and slide.scale != 1:
+            lines.append(f"Over a small picture of the slide ({escape(slide.path.name)}).")
         self.title.setText("<br>".join(lines))
         self.title.setToolTip(shown.tip)
         there = self.session.views
         for view in VIEWS:
             for button in (self.ticks[view], self.fronts[view]):
                 button.setEnabled(view in there)
-                button.setToolTip(VIEW_TIPS[view] if prediction is not None or view in there else PREDICT_FIRST)
+                needs_one = prediction is None and view in ("predicted", "difference", "confidence")
+                button.setToolTip(PREDICT_FIRST if needs_one else VIEW_TIPS[view])
         self.flip.setEnabled({"measured", "predicted"} <= set(there))
         for control in (self.confidence, self.unlike):
             control.setEnabled(prediction is not None)
+        self._show_views()
+
+    def _show_views(self) -> None:
+        """Tick the views that are asked for; of those of which there is something to see, one is in front."""
+        display, there = self.session.display, self.session.views
+        front = display.front if display.front in there or not there else there[0]
+        side_by_side = display.layout == "side by side"
+        for view in VIEWS:
+            with signals_blocked(self.ticks[view]), signals_blocked(self.fronts[view]):
+                self.ticks[view].setChecked(view in display.views)
+                self.fronts[view].setChecked(view == front)
+            self.ticks[view].setVisible(side_by_side)
+            self.fronts[view].setVisible(not side_by_side)
+        self.classes.refresh()
