@@ -221,12 +221,12 @@ def test_a_hidden_view_is_up_to_date_when_it_is_seen_again(viewer: ViewerModel, 
 def test_a_view_without_values_is_empty_and_says_why(viewer: ViewerModel, session: Session) -> None:
     session.set_display(views=("predicted", "confidence"), confidence="spread")
     confidence = layers_of(viewer).points["confidence"]
-    assert confidence.shown.all()
+    assert confidence.face_color[:, 3].all()
     session.show_panel(Panel("mine", ("GENE1", "GENE2")))
-    assert not confidence.shown.any()
+    assert not confidence.face_color[:, 3].any()
     assert "The spread is known for single genes only" in confidence.name
     session.show("GENE1")
-    assert confidence.shown.all()
+    assert confidence.face_color[:, 3].all()
     assert confidence.name == "GENE1: SD over the neighbours"
 
 

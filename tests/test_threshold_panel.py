@@ -1,6 +1,7 @@
 """The Threshold panel, through its own controls: counts, areas, regions, what is hidden, and agreement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_otsu_divides_each_gene_that_is_shown(panel: ThresholdPanel, predicted: 
     assert "signature, mean z" in panel.title.text()
     assert panel.session.shown is not None
     assert panel.value.value() == pytest.approx(otsu(panel.session.shown.measured), abs=5e-4)
+
+
+def test_spots_that_do_not_count_do_not_move_the_threshold_of_measured_values(panel: ThresholdPanel) -> None:
+    shown = panel.session.shown
+    assert shown is not None
+    assert shown.measured is not None
+    counted, measured = np.arange(36) > 1, shown.measured.copy()
+    measured[:2] = 40.0  # normalised from a handful of counts
+    panel.session._set_shown(replace(shown, measured=measured, counted=counted))
+    panel.kind.setCurrentText("measured")
+    panel.kind.activated.emit(1)
+    assert panel.value.value() == pytest.approx(otsu(measured[2:]), abs=5e-4)
+    assert otsu(measured) > measured[2:].max()
 
 
 def test_the_area_is_that_of_the_cells_of_the_lattice(panel: ThresholdPanel, predicted: Prediction) -> None:

@@ -52,7 +52,8 @@ def cohort_table(
         patient's row is the mean over its sections, each counting alike, with the number of ``sections``. ``source``
         and ``class`` are of `annotations`, or "" and "all spots". ``spots``; then for predicted and measured
         ``KIND_mean``, ``KIND_sd``, ``KIND_share_above``, the share above ``KIND_threshold``, which is Otsu's over the
-        spots of all sections; ``pcc``, over the spots that count. NaN where there is none.
+        spots of all sections, of measured values those with enough counts; ``pcc``, over the spots that count. NaN
+        where there is none.
     """
     import pandas as pd
 
@@ -62,7 +63,7 @@ def cohort_table(
         values = [
             _values(prediction, name, panel if panel and name == panel.name else None) for prediction in predictions
         ]
-        limits = {kind: _threshold([one[kind] for one in values if kind in one]) for kind in KINDS}
+        limits = {kind: _threshold(predictions, values, kind) for kind in KINDS}
         is_gene = panel is None or name != panel.name
         for prediction, known in zip(predictions, values, strict=True):
             rows += _rows(prediction, name, known, limits, is_gene) if known else ()
@@ -102,9 +103,14 @@ def _values(prediction: "Prediction", name: str, panel: "Panel | None") -> dict[
     return {"predicted": prediction.gene(symbol)} | ({} if truth is None else {"measured": truth[:, 0]})
 
 
-def _threshold(values: Sequence[Float32]) -> float:
+def _threshold(predictions: "Sequence[Prediction]", values: Sequence[Mapping[str, Float32]], kind: str) -> float:
+    """Return Otsu's threshold over all sections; of measured values, over the spots with enough counts."""
+    found = []
+    for prediction, known in zip(predictions, values, strict=True):
+        if kind in known:
+            found.append(known[kind][counted_spots(prediction)] if kind == "measured" else known[kind])
     try:
-        return otsu(np.concatenate(values)) if values else float("nan")
+        return otsu(np.concatenate(found)) if found else float("nan")
     except UserError:
         return float("nan")
 

@@ -63,10 +63,9 @@ def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: D
     try:
         coloured = values(view, shown, case, display)
     except UserError as reason:
-        layer.shown, layer.name = False, f"{view}: {reason}"
+        _set_colours(layer, np.zeros((len(layer.data), 4)))  # napari 0.9.2 goes on drawing what is not `layer.shown`
+        layer.name = f"{view}: {reason}"
         return
-    if not layer.shown.all():  # setting it uploads all spots once more
-        layer.shown = True
     between = limits(view, coloured, shown, display)
     if layer.face_colormap.name != colormap(view, display):
         layer.face_colormap = colormap(view, display)

@@ -112,6 +112,15 @@ def values_of(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:
     return values
 
 
+def reliable(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:
+    """Return the values that a threshold is found from: all predicted ones, and the measured ones of spots that count.
+
+    The single counts of a nearly empty spot are extreme once normalised, and would have the threshold for themselves.
+    """
+    values = values_of(shown, kind)
+    return values if kind == "predicted" or shown.counted is None else values[shown.counted]
+
+
 def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
     """Return what predicted or measured values can be compared with: see `annotations`.
 
@@ -125,5 +134,5 @@ def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
         return {}
     if shown.measured is not None and kind == "predicted":
         with suppress(UserError):  # the same everywhere
-            found[MEASURED] = {shown.name: shown.measured > otsu(shown.measured)}
+            found[MEASURED] = {shown.name: shown.measured > otsu(reliable(shown, "measured"))}
     return {**found, **annotations(case.spots.obs, case.xy, session.regions)}

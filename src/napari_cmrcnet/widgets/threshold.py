@@ -24,7 +24,7 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from napari_cmrcnet.viewer.threshold import Above, Kind, sources, values_of
+from napari_cmrcnet.viewer.threshold import Above, Kind, reliable, sources, values_of
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.plot_canvas import style_of
 from napari_cmrcnet.widgets.scrolling import scrolled
@@ -188,9 +188,11 @@ class ThresholdPanel(QWidget):
     def _on_otsu(self) -> None:
         from napari_cmrcnet.evaluation.localise import otsu
 
+        shown = self.session.shown
         assert self._of is not None
+        assert shown is not None
         try:
-            self._set(otsu(self._of[0]))
+            self._set(otsu(reliable(shown, self._of[1])))
             self.message.setText("")
         except UserError as error:
             self._set(float(np.nanmax(self._of[0], initial=0.0)))
