@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+FAST = 1  # of gzip's levels: half the time of its usual one, for a file a tenth larger
 UNUSED = ("obsp", "varp", "varm")  # parts of an AnnData that nothing here reads, and that may be huge
 USED_UNS = ("spatial", "cmrcnet")
 
@@ -125,7 +126,7 @@ def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
 
     table.strings_to_categoricals()
     with hdf5_file(path) as (file, check):
-        write_elem(file, "/", table, dataset_kwargs={"compression": "gzip"})
+        write_elem(file, "/", table, dataset_kwargs={"compression": "gzip", "compression_opts": FAST})
         check()
 
 
