@@ -136,6 +136,12 @@ def test_a_cell_in_two_parts_and_one_without_an_outline(tmp_path: Path) -> None:
     assert "1 of 4 cells have no outline and were dropped." in cells.uns["cmrcnet"]["notes"]
 
 
+def test_an_impossible_pixel_size_gives_no_areas(tmp_path: Path) -> None:
+    folder = write_segmented(tmp_path / "segmented_outputs")
+    (folder / "spatial" / "scalefactors_json.json").write_text('{"microns_per_pixel": 1e308}')
+    assert "cell_area" not in open_spots(folder).obs
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

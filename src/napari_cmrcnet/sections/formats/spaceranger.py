@@ -14,6 +14,7 @@ from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.cell_outlines import read_outlines
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
+from napari_cmrcnet.slides.source import PLAUSIBLE_MPP
 
 _XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
 _COLUMNS = {
@@ -102,7 +103,8 @@ def _cells(path: Path, scalefactors: dict[str, float]) -> pd.DataFrame:
     """Return centre and, in µm², area of segmented cells; writes their median diameter into the scale factors."""
     outlines = read_outlines(path)
     table = outlines[["x", "y"]].set_axis(list(_XY), axis="columns")
-    if mpp := scalefactors.get("microns_per_pixel", 0.0):
+    mpp = scalefactors.get("microns_per_pixel", 0.0)
+    if PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
         table["cell_area"] = outlines["area"] * mpp**2
     scalefactors["spot_diameter_fullres"] = 2 * float(np.sqrt(outlines["area"].median() / np.pi))
     return table
