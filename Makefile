@@ -23,7 +23,7 @@ test: $(VENV)/.installed-test
 	@echo "All tests: 10 to 15 minutes on two cores. Each part is printed when it is done."
 	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint
 
-test-core: WORKERS = $(shell $(PYTHON) -c 'import os; print(max(1, min(4, os.cpu_count() - 1)))')
+test-core: WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
 test-core:
 	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses $(WORKERS) --dist loadfile --durations=10
 

@@ -80,7 +80,13 @@ def test_killed_in_each_stage_it_goes_on(site: Site, tmp_path: Path) -> None:
     (tmp_path / "entry.json").write_text(json.dumps(entry))
     out = tmp_path / "her2st.cmrcnet"
     asked: list[int] = []
-    for stage in ("Downloading", "Opening", "Without patient A", "Without patient B", "Training on all: solving"):
+    for stage in (
+        "Downloading",
+        "Opening",
+        "Without patient A",
+        "Without patient B",
+        "Training on all: projecting expression",
+    ):
         command = [sys.executable, "-c", KILLED, str(tmp_path / "entry.json"), str(out), stage]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == -9, (stage, done.stderr)

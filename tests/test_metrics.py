@@ -170,7 +170,7 @@ class FakePrediction:
         self.totals = np.random.default_rng(1).integers(500, 5000, len(measured))
         self.xy = grid(16)[: len(measured)]
         self.variable_genes: frozenset[str] = frozenset()
-        self.expected = None
+        self.expected = self.found = None
 
     def measured(self, genes: list[str]) -> Any:
         return sparse.csr_matrix(np.column_stack([self._measured[gene] for gene in genes]))
@@ -219,7 +219,7 @@ def test_a_pcc_in_words() -> None:
 def test_correlations_are_known_before_their_intervals(rng: np.random.Generator) -> None:
     prediction = FakePrediction(*many_genes(rng, g=20))
     early, whole = finish(pcc_job(prediction)), score(prediction)
-    later = ["low", "high", "spearman", "partial_pcc", "measured_morans_i", "predicted_morans_i"]
+    later = ["low", "high", "spearman", "partial_pcc", "measured_morans_i", "predicted_morans_i", "trust"]
     pd.testing.assert_frame_equal(early.table.drop(columns=later), whole.table.drop(columns=later))
     assert early.table[later].isna().all(axis=None)
     assert early.sets["HEG"].pcc == whole.sets["HEG"].pcc

@@ -92,9 +92,7 @@ def test_a_region_without_spots() -> None:
 
 
 def test_without_regions_or_spots() -> None:
-    assert [(score.kind, score.n) for score in region_table(groups(XY, []), np.ones(100), None)] == [
-        ("all", 100), ("outside", 100),
-    ]  # fmt: skip
+    assert [(score.kind, score.n) for score in region_table(groups(XY, []), np.ones(100), None)] == [("all", 100)]
     none = region_table(groups(np.empty((0, 2)), [Region("A", "T", box(0, 0, 1, 1))]), [], [])
     assert [score.n for score in none] == [0, 0, 0, 0]
 

@@ -166,9 +166,11 @@ def _pixel_size(where: str, text: str) -> float | None:
 
 
 def _pool(where: str, text: str, spots: Path | None) -> str:
+    if not text:
+        return ""
     from napari_cmrcnet.sections.pooling import check_pool
 
-    if text and spots is None:
+    if spots is None:
         raise UserError(f"{where}: there are no spots to pool; leave the pool empty, or fill the spots in.")
     try:
         check_pool(text)
