@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/napari-cmrcnet demo --out demo_output
 
 # One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
-# Beside each other: the tests that need no window, on all cores but one, a file a process; and one after another those
+# Beside each other: the tests that need no window, a file a process; and one after another those
 # of the window with each Qt, the damaged files and the checks of the code. What a part prints comes when it is done.
 test: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
