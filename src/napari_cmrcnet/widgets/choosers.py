@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.preflight import Check
 
 GREEN, AMBER = "#2e9e5b", "#c77700"  # each readable on napari's light and dark ground
-PANEL_WIDTH = 370  # in pixels: what scrolls down must not be cut off at its side
+PANEL_WIDTH = 390  # in pixels: what scrolls down must not be cut off at its side
 KEPT = "choice/"  # of the keys under which paths are remembered
 
 
