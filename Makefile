@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 # of the window with each Qt, the damaged files and the checks of the code. What a part prints comes when it is done.
 test: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
-	@echo "All tests: 10 to 15 minutes on two cores. Each part is printed when it is done."
+	@echo "All tests: 15 to 17 minutes on two cores. Each part is printed when it is done."
 	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint
 
 test-core: WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
