@@ -159,6 +159,28 @@ class Guide:
         self.show()
         self.window("plots")
 
+    def take_look(self) -> None:
+        """Take a measured section that was opened without a checkpoint, with its list of genes."""
+        self.viewer.open("S4.h5ad", plugin=PLUGIN)
+        self.wait(lambda: self.session.prediction is None and self.session.shown is not None)
+        self.panel("Genes")
+        self.show()
+        self.window("look")
+
+    def take_threshold(self) -> None:
+        """Take the spots above Otsu's threshold, with the histogram."""
+        panel = self.panel("Threshold")
+        panel.hide_others.click()
+        self.show()
+        self.window("threshold")
+
+    def take_compare(self) -> None:
+        """Take the genes that are like the shown one."""
+        panel = self.panel("Compare")
+        panel.compute.click()
+        self.wait(lambda: not panel.jobs.busy and panel.model.table is not None)
+        self.alone("compare", panel)
+
     def take_export(self) -> None:
         """Take the Export panel."""
         self.alone("export", self.panel("Export"))
