@@ -9,6 +9,7 @@ import pytest
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.sections import public_data
 from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicFile, PublicSection
 from napari_cmrcnet.viewer.registry import session_of
@@ -35,15 +36,29 @@ def viewer(
         slide.close()
 
 
-def test_the_synthetic_sample_shows_its_slide_at_once_and_then_its_prediction(viewer: Any, qtbot: Any) -> None:
+def test_the_synthetic_sample_shows_its_slide_at_once_then_what_was_measured_and_then_its_prediction(
+    viewer: Any, qtbot: Any
+) -> None:
+    session, predicted = session_of(viewer), []
+    session.case_changed.connect(lambda: predicted.append(session.prediction is not None))
     (layer,) = viewer.open_sample(PLUGIN, "synthetic")
     assert layer.name == "S4"
-    session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
+    assert predicted == [False, True]
     qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
     assert "S4" not in [shown.name for shown in viewer.layers]  # each view has the slide now
     views = {layer.metadata["cmrcnet"].get("view") for layer in viewer.layers}
     assert {"measured", "predicted"} <= views
+
+
+def test_the_sample_s_prediction_does_not_replace_what_was_opened_meanwhile(viewer: Any, qtbot: Any) -> None:
+    session = session_of(viewer)
+    viewer.open_sample(PLUGIN, "synthetic")
+    qtbot.waitUntil(lambda: session.case is not None, timeout=SLOW)
+    other = Case.of(session.case.spots, "another")
+    session.look_at(other)
+    qtbot.waitUntil(lambda: not any("Predicting" in str(name) for name in viewer.window.dock_widgets), timeout=SLOW)
+    assert session.case is other
 
 
 @pytest.fixture

@@ -1,25 +1,34 @@
 """File > Open Sample: the synthetic section that comes with the software, and public sections."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_case
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_cmrcnet.common.progress import Job
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.public_data import PublicPaths
     from napari_cmrcnet.sections.section import Section
+    from napari_cmrcnet.viewer.reopen import Opened
 
 
 def open_synthetic_sample() -> list[Any]:
-    """Predict the synthetic section and show it: the sample that needs no network. Its slide is seen at once."""
+    """Open the synthetic section and predict it: the sample that needs no network.
+
+    Its slide is seen at once, what was measured soon after; the prediction is added when it is made.
+    """
     import napari
 
     from napari_cmrcnet.viewer.reader import read_slide
@@ -28,13 +37,34 @@ def open_synthetic_sample() -> list[Any]:
     viewer = napari.current_viewer()
     if viewer is None:
         raise UserError("The sample needs a napari window; start napari and choose File > Open Sample.")
-    run_in_window(viewer, _sample(), lambda made: show_case(viewer, made[1], made[0].slide), "Predicting the sample")
-    return read_slide(str(synthetic_paths().slide))
+    paths = synthetic_paths()
+
+    def measured(opened: "Opened") -> None:
+        show_case(viewer, opened.case, opened.slide)
+        run_in_window(viewer, _sample(), partial(predicted, opened.case), "Predicting the sample")
+
+    def predicted(case: "Case", made: "tuple[Section, Prediction]") -> None:
+        section, prediction = made
+        if session_of(viewer).case is case:
+            show_case(viewer, prediction, section.slide)
+        else:  # another was opened meanwhile
+            section.slide.close()
+
+    run_in_window(viewer, _opening(paths.spots), measured, "Opening the sample")
+    return read_slide(str(paths.slide))
+
+
+def _opening(spots: "Path") -> "Job[Opened]":
+    """Open the sample as it was measured; what reads it is imported when the job runs, beside the window."""
+    yield Progress("Loading the sample", 0, 0)
+    from napari_cmrcnet.viewer.open_measured import open_measured
+
+    return (yield from open_measured(spots))
 
 
 def _sample() -> "Job[tuple[Section, Prediction]]":
     """Predict the sample; torch is imported when the job runs, beside the window."""
-    yield Progress("Loading the sample", 0, 0)
+    yield Progress("Loading the model", 0, 0)
     import_torch()
     from napari_cmrcnet.evaluation.demo import predict_sample
 
