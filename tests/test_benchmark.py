@@ -31,7 +31,8 @@ from napari_cmrcnet.benchmark.methods import baselines
 from napari_cmrcnet.benchmark.plots import method_moments
 from napari_cmrcnet.benchmark.report import Outcome, in_order
 from napari_cmrcnet.benchmark.results import Output, SectionResult, UnitResult, load_result, save_result
-from napari_cmrcnet.benchmark.run import Plan, benchmark
+from napari_cmrcnet.benchmark.plan import Plan
+from napari_cmrcnet.benchmark.run import benchmark
 from napari_cmrcnet.benchmark.table_text import markdown
 from napari_cmrcnet.benchmark.tables import make_tables
 from napari_cmrcnet.benchmark.unit import Unit

@@ -263,7 +263,8 @@ def test_a_benchmark_scores_another_tool_on_the_same_folds_and_genes(
 ) -> None:
     from napari_cmrcnet.benchmark.dataset import Dataset
     from napari_cmrcnet.benchmark.results import load_result
-    from napari_cmrcnet.benchmark.run import Plan, benchmark
+    from napari_cmrcnet.benchmark.plan import Plan
+    from napari_cmrcnet.benchmark.run import benchmark
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.sheet import SheetRow

@@ -93,7 +93,8 @@ class Inputs:
 def jobs_of(of: Inputs) -> dict[str, Make]:
     """Return the jobs, each of which writes into a folder."""
     from napari_cmrcnet.benchmark.dataset import Dataset
-    from napari_cmrcnet.benchmark.run import Plan, benchmark
+    from napari_cmrcnet.benchmark.plan import Plan
+    from napari_cmrcnet.benchmark.run import benchmark
     from napari_cmrcnet.evaluation.gene_figure import drawn_gene, write_gene_figure
     from napari_cmrcnet.evaluation.html_report import write_html_report
     from napari_cmrcnet.evaluation.report import evaluate

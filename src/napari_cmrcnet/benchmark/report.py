@@ -25,7 +25,7 @@ from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
-    from napari_cmrcnet.benchmark.run import Plan
+    from napari_cmrcnet.benchmark.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)

@@ -248,7 +248,7 @@ def _show_report(report: "Report") -> None:
     say(sets_in_words(report.sections))
     say(f"The interval is over the spots: {COVERS}.")
     for name in report.sets:
-        if found := between(report.sections, name):
+        if found := between([one.sets[name] for one in report.sections]):
             say(
                 f"{name} is between {found.low:.3f} and {found.high:.3f} in the {found.sections} sections "
                 f"(standard deviation {found.sd:.3f})."

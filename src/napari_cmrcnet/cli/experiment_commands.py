@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def benchmark(options: argparse.Namespace) -> None:
     """Compare methods on the folds of a sheet or dataset."""
-    from napari_cmrcnet.benchmark.run import Plan
+    from napari_cmrcnet.benchmark.plan import Plan
     from napari_cmrcnet.benchmark.run import benchmark as compare
     from napari_cmrcnet.slides.patches import PatchSpec
 

@@ -105,7 +105,9 @@ def evaluate(
         for prediction in predictions:
             job = score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
             scores.append((yield from job))
-        combined = {name: combine(scores, name) for name in SETS}
+        combined = {
+            name: combine([one.sets[name] for one in scores], [one.replicates[name] for one in scores]) for name in SETS
+        }
         warnings = (*warnings_of(predictions), *score_notes(scores, sets))
         if nan_as_zero:
             warnings += ("Undefined PCC are counted as 0, as in published tables.",)

@@ -29,7 +29,9 @@ def summary(
     """Return what ``summary.json`` holds."""
     return {
         **{name: sets[name].as_dict() for name in SETS},
-        "between_sections": {name: asdict(one) if (one := between(scores, name)) else None for name in SETS},
+        "between_sections": {
+            name: asdict(one) if (one := between([scored.sets[name] for scored in scores])) else None for name in SETS
+        },
         "spots": sum(len(scored.scored) for scored in scores),
         "spots_scored": sum(scored.spots for scored in scores),
         "interval": {
@@ -138,7 +140,7 @@ def _between(scores: Sequence[Scores]) -> list[str]:
     lines = ["How the mean PCC differs between the sections, which an interval does not cover:", ""]
     lines += ["| set | sections | standard deviation | least | greatest |", "|---|---:|---:|---:|---:|"]
     for name in SETS:
-        if one := between(scores, name):
+        if one := between([scored.sets[name] for scored in scores]):
             lines.append(f"| {name} | {one.sections} | {one.sd:.3f} | {one.low:.3f} | {one.high:.3f} |")
     return [*lines, ""]
 

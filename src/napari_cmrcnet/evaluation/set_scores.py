@@ -13,8 +13,6 @@ from napari_cmrcnet.evaluation.resampling import interval
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_cmrcnet.evaluation.scores import Scores
-
 Definition = Literal["paper", "all"]
 """Among which genes HEG and HVG are ranked."""
 
@@ -118,28 +116,34 @@ def set_replicates(columns: NDArray[np.float32], values: NDArray[np.float64], na
     return np.where(counted > 0, np.nansum(filled, axis=1) / np.maximum(counted, 1), np.nan)
 
 
-def combine(scores: "Sequence[Scores]", name: str) -> SetScore:
-    """Return the mean of a set's scores over sections; resample r of one goes with resample r of the others.
+def combine(scores: Sequence[SetScore], replicates: Sequence[NDArray[np.float64]]) -> SetScore:
+    """Return the mean of a set's scores over sections.
 
     Sections without a single defined PCC are left out; ``n`` and ``undefined`` are sums over sections.
+
+    Parameters
+    ----------
+    scores : sequence of SetScore
+        The set's, of each section.
+    replicates : sequence of float64 (resamples,)
+        The mean PCC in each resample; resample r of one section goes with resample r of the others.
     """
-    used = [one for one in scores if one.sets[name].pcc is not None]
-    n = sum(one.sets[name].n for one in scores)
-    missing = sum(one.sets[name].undefined for one in scores)
+    used = [(one, means) for one, means in zip(scores, replicates, strict=True) if one.pcc is not None]
+    n, missing = sum(one.n for one in scores), sum(one.undefined for one in scores)
     if not used:
         return SetScore(None, None, None, n, missing)
 
     def mean(column: str) -> float | None:
-        values = [value for one in used if (value := getattr(one.sets[name], column)) is not None]
+        values = [value for one, _ in used if (value := getattr(one, column)) is not None]
         return float(np.mean(values)) if values else None
 
-    bounds = _bounds(np.mean([one.replicates[name] for one in used], axis=0))
+    bounds = _bounds(np.mean([means for _, means in used], axis=0))
     return SetScore(mean("pcc"), *bounds, n, missing, mean("partial_pcc"), mean("spearman"))
 
 
-def between(scores: "Sequence[Scores]", name: str) -> Between | None:
+def between(scores: Sequence[SetScore]) -> Between | None:
     """Return how a set's mean PCC differs between sections, None for fewer than two that have one."""
-    values = [value for one in scores if (value := one.sets[name].pcc) is not None]
+    values = [one.pcc for one in scores if one.pcc is not None]
     if len(values) < 2:
         return None
     return Between(float(np.std(values, ddof=1)), min(values), max(values), len(values))

@@ -9,7 +9,7 @@ from napari_cmrcnet.viewer.boundary import from_napari
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.viewer.layers import SectionLayers
+    from napari_cmrcnet.viewer.session import Session
 
 CLICK_PX = 5  # a press that moves further on the screen is a drag
 IDLE_MODES = ("", "pan_zoom", "Mode.PAN_ZOOM")
@@ -22,12 +22,14 @@ class SpotClicks:
     ----------
     viewer : napari.viewer.Viewer
         Whose clicks are heard.
-    layers : SectionLayers
-        Whose spots they are of. The viewer keeps them alive by its callback.
+    session : Session
+        Whose spots they are of.
+    keeps : object
+        What the viewer keeps alive by its callback.
     """
 
-    def __init__(self, viewer: "napari.viewer.Viewer", layers: "SectionLayers") -> None:
-        self._layers, self.session = layers, layers.session
+    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session", keeps: object) -> None:
+        self.session, self._keeps = session, keeps
         viewer.mouse_drag_callbacks.append(self._on_press)
 
     def _on_press(self, viewer: Any, event: Any) -> Any:

@@ -66,7 +66,7 @@ class SectionLayers:
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
-        self.clicks = SpotClicks(viewer, self)
+        self.clicks = SpotClicks(viewer, self.session, self)
         for key, act in (("f", session.flip), ("Up", lambda: session.step(-1)), ("Down", lambda: session.step(1))):
             viewer.bind_key(key, _quietly(act), overwrite=True)
 
