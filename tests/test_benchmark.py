@@ -28,10 +28,10 @@ from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.benchmark.method_list import ABLATION, Choice, choose
 from napari_cmrcnet.benchmark.methods import baselines
+from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.plots import method_moments
 from napari_cmrcnet.benchmark.report import Outcome, in_order
 from napari_cmrcnet.benchmark.results import Output, SectionResult, UnitResult, load_result, save_result
-from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.run import benchmark
 from napari_cmrcnet.benchmark.table_text import markdown
 from napari_cmrcnet.benchmark.tables import make_tables

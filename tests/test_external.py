@@ -262,8 +262,8 @@ def test_a_benchmark_scores_another_tool_on_the_same_folds_and_genes(
     tmp_path: Path, write_section: Callable[..., tuple[Path, Path]]
 ) -> None:
     from napari_cmrcnet.benchmark.dataset import Dataset
-    from napari_cmrcnet.benchmark.results import load_result
     from napari_cmrcnet.benchmark.plan import Plan
+    from napari_cmrcnet.benchmark.results import load_result
     from napari_cmrcnet.benchmark.run import benchmark
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.sections.panels import Panel

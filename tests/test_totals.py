@@ -22,12 +22,11 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.expression import expression_of, log_normalise
-from napari_cmrcnet.sections.gene_joining import comparable
+from napari_cmrcnet.sections.gene_joining import comparable, genes_in_common
 from napari_cmrcnet.sections.section import Section, open_section
 from napari_cmrcnet.sections.totals import (
     IN_TOTAL,
     alike,
-    genes_in_common,
     share_in,
     target_from,
     target_of,

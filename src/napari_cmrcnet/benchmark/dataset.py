@@ -6,11 +6,11 @@ from pathlib import Path
 
 from napari_cmrcnet.catalogue.hest_folder import on_tissue
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.gene_joining import comparable, renamed
+from napari_cmrcnet.sections.gene_joining import comparable, renamed, with_totals_over
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import SheetRow, read_sheet
-from napari_cmrcnet.sections.totals import IN_TOTAL, with_totals_over
+from napari_cmrcnet.sections.totals import IN_TOTAL
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbols_of
-from napari_cmrcnet.sections.gene_joining import match_genes, unversioned
+from napari_cmrcnet.sections.gene_joining import match_genes
+from napari_cmrcnet.sections.gene_table import unversioned
 
 if TYPE_CHECKING:
     import pandas as pd

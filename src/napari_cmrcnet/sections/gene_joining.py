@@ -11,7 +11,8 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.sections.gene_aliases import symbol_of
-from napari_cmrcnet.sections.totals import genes_in_common, with_totals_over
+from napari_cmrcnet.sections.gene_table import unversioned
+from napari_cmrcnet.sections.totals import alike, share_in, totalled_over
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -76,6 +77,34 @@ def comparable(sections: "Sequence[Section]") -> "list[Section]":
     return changed
 
 
+def genes_in_common(sections: "Sequence[Section]") -> frozenset[str] | None:
+    """Return the genes that totals of sections must be taken over, by the names that all have for them.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        Measured, with one name for each gene.
+
+    Returns
+    -------
+    frozenset of str or None
+        The genes that all sections have; None where totals over all genes are alike, or there is no gene in common.
+    """
+    common = frozenset.intersection(*(frozenset(section.spots.var_names) for section in sections))
+    shares = [share_in(section.spots, section.spots.var_names.isin(common)) for section in sections]
+    return None if alike(*shares) or not common else common
+
+
+def with_totals_over(section: "Section", genes: frozenset[str]) -> "Section":
+    """Return a section whose totals are over some genes, with a note that says so."""
+    inside = section.spots.var_names.isin(genes)
+    note = (
+        f"Its totals are over the {inside.sum():,} genes that all sections have, not over its {len(inside):,}: the "
+        "sections' genes differ too much to compare counts otherwise."
+    )
+    return replace(section, spots=totalled_over(section.spots, inside), notes=(*section.notes, note))
+
+
 def with_common_names(sections: "Sequence[Section]") -> "list[Section]":
     """Let a gene have one name in all sections: the one that the first section which has it gives.
 
@@ -108,8 +137,3 @@ def renamed(section: "Section", names: Sequence[str]) -> "Section":
     var = spots.var.set_axis(pd.Index(names))
     again = AnnData(spots.X, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=dict(spots.uns))
     return replace(section, spots=again)
-
-
-def unversioned(identifier: str) -> str:
-    """Return ``ENSG00000141510`` of ``ENSG00000141510.18``; symbols such as ``RP11-34P13.7`` stay."""
-    return identifier.partition(".")[0] if identifier.startswith("ENS") else identifier

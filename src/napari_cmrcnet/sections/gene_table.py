@@ -11,7 +11,6 @@ from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.sections.counts import as_counts
-from napari_cmrcnet.sections.gene_joining import unversioned
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
@@ -202,3 +201,8 @@ def _notes(n: int, dropped: int, by_id: int, nameless: int, renamed: list[str], 
     if summed:
         notes.append(f"{summed} of {n} columns repeat a gene; their counts were added to it.")
     return notes
+
+
+def unversioned(identifier: str) -> str:
+    """Return ``ENSG00000141510`` of ``ENSG00000141510.18``; symbols such as ``RP11-34P13.7`` stay."""
+    return identifier.partition(".")[0] if identifier.startswith("ENS") else identifier

@@ -5,18 +5,13 @@ and another a panel of 500 genes: a gene of the panel has a far larger share of 
 clearly get the column ``var["in_total"]``: True for the genes in common, over which all totals are then taken.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.sections.section import Section
 
 Float64 = npt.NDArray[np.float64]
 TargetSum = float | Literal["median"]
@@ -93,34 +88,6 @@ def totalled_over(spots: AnnData, genes: npt.NDArray[np.bool_]) -> AnnData:
     """Return spots whose totals are over some of their genes, bool (genes,); the counts are shared."""
     var = spots.var.assign(**{IN_TOTAL: genes})
     return AnnData(spots.X, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=dict(spots.uns))
-
-
-def genes_in_common(sections: "Sequence[Section]") -> frozenset[str] | None:
-    """Return the genes that totals of sections must be taken over, by the names that all have for them.
-
-    Parameters
-    ----------
-    sections : sequence of Section
-        Measured, with one name for each gene.
-
-    Returns
-    -------
-    frozenset of str or None
-        The genes that all sections have; None where totals over all genes are alike, or there is no gene in common.
-    """
-    common = frozenset.intersection(*(frozenset(section.spots.var_names) for section in sections))
-    shares = [share_in(section.spots, section.spots.var_names.isin(common)) for section in sections]
-    return None if alike(*shares) or not common else common
-
-
-def with_totals_over(section: "Section", genes: frozenset[str]) -> "Section":
-    """Return a section whose totals are over some genes, with a note that says so."""
-    inside = section.spots.var_names.isin(genes)
-    note = (
-        f"Its totals are over the {inside.sum():,} genes that all sections have, not over its {len(inside):,}: the "
-        "sections' genes differ too much to compare counts otherwise."
-    )
-    return replace(section, spots=totalled_over(section.spots, inside), notes=(*section.notes, note))
 
 
 def least_counts(n_genes: int, min_umi: int | None = None) -> int:
