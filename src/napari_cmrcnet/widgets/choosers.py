@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.widgets.dialogs import choose_path, offer_kinds
 from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.parts import button, choice, label
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -44,13 +45,9 @@ class PathRow(QWidget):
         self.edit.setToolTip(tip)
         self.edit.setClearButtonEnabled(True)
         self.edit.editingFinished.connect(self._on_edited)
-        self.browse = QPushButton("Browse…")
-        self.browse.setToolTip(f"Opens a dialog to choose the {what}.")
+        self.browse = button("Browse…", f"Opens a dialog to choose the {what}.")
         offer_kinds(self.browse, kinds, self._on_browse)
-        self._line = QLabel()
-        self._line.setTextFormat(Qt.TextFormat.PlainText)
-        self._line.setWordWrap(True)
-        self._line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._line = label(selectable=True)
         self._line.hide()
         row = QHBoxLayout()
         row.addWidget(self.edit, 1)
@@ -113,9 +110,7 @@ class SectionChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.box = QComboBox()
-        self.box.setToolTip("Which section to predict: the file holds several. Each is predicted by itself.")
-        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)  # names are long
+        self.box = choice("Which section to predict: the file holds several. Each is predicted by itself.", long=True)
         self.box.currentIndexChanged.connect(self.changed)
         label = QLabel("Section")
         label.setBuddy(self.box)

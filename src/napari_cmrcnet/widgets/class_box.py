@@ -4,10 +4,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.gene_panels import fill_choice
+from napari_cmrcnet.widgets.parts import choice
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.classes import Classes
@@ -28,9 +29,8 @@ class ClassBox(QWidget):
         super().__init__()
         self.session = session
         self._legend_of: Classes | None = None
-        self.column = QComboBox()
-        self.column.setToolTip("Clusters, annotations or cell types of the spots, as a column of the file holds them.")
-        self.column.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        tip = "Clusters, annotations or cell types of the spots, as a column of the file holds them."
+        self.column = choice(tip, long=True)
         self.column.currentTextChanged.connect(lambda text: session.set_display(classes=text))
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
@@ -16,6 +15,7 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.display_settings import COLORMAPS, DisplaySettings
+from napari_cmrcnet.widgets.parts import choice
 
 if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
@@ -42,9 +42,7 @@ class ColourBox(QGroupBox):
 
     def _build(self) -> None:
         form = QFormLayout(self)
-        self.colormap = QComboBox()
-        self.colormap.addItems(COLORMAPS)
-        self.colormap.setToolTip("All colour maps are perceptually uniform: equal steps look equal.")
+        self.colormap = choice("All colour maps are perceptually uniform: equal steps look equal.", COLORMAPS)
         self.by_percentile = QRadioButton("automatic")
         self.by_percentile.setToolTip(
             "The range follows each gene: these percentiles of measured and predicted together, at least 0.5 apart."

@@ -2,16 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from qtpy.compat import isalive
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QFormLayout,
     QHeaderView,
-    QLabel,
-    QPushButton,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -19,9 +14,10 @@ from qtpy.QtWidgets import (
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.gene_panels import fill_choice
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.parts import button, choice, label
 
 if TYPE_CHECKING:
     import napari
@@ -90,50 +86,35 @@ class FoundGenes(QAbstractTableModel):
         return _TITLES[self.table.columns[section - 1]][tip]
 
 
-class ComparePanel(QWidget):
-    """Computes one of two tables of genes when asked for; a click on a row shows its gene.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Whose session it is.
-    parent : QWidget, optional
-        The dock.
-    """
+class ComparePanel(DockPanel):
+    """Computes one of two tables of genes when asked for; a click on a row shows its gene."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.session = session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self.jobs = JobBar(self)
         self.model = FoundGenes(self)
         self._build()
         self.what.activated.connect(lambda _: self.refresh())
-        self.compute.clicked.connect(self._on_compute)
         self.view.clicked.connect(self._on_row)
-        for signal in (self.session.shown_changed, self.session.regions_changed, self.session.selection_changed):
-            signal.connect(self.refresh)
-        self.session.case_changed.connect(self._on_case)
+        session = self.session
+        self.follow(self.refresh, session.shown_changed, session.regions_changed, session.selection_changed)
+        self.follow(self._on_case, session.case_changed)
         self.refresh()
 
     def _build(self) -> None:
-        self.what, self.kind, self.first, self.second = (QComboBox() for _ in range(4))
-        self.what.addItems([SIMILAR, BETWEEN])
-        self.what.setToolTip("The table to compute.")
-        self.kind.setToolTip("The values that are compared.")
-        self.first.setToolTip("Regions, classes of the spots' file, or the spots that are selected.")
-        self.second.setToolTip("What the first group is compared with.")
-        self.compute = QPushButton("Compute")
-        self.compute.setToolTip("Compares all genes; of a large section this takes some seconds to a minute.")
+        self.what = choice("The table to compute.", [SIMILAR, BETWEEN])
+        self.kind = choice("The values that are compared.")
+        self.first = choice("Regions, classes of the spots' file, or the spots that are selected.")
+        self.second = choice("What the first group is compared with.")
+        tip = "Compares all genes; of a large section this takes some seconds to a minute."
+        self.compute = button("Compute", tip, self._on_compute)
         self.view = QTableView()
         self.view.setModel(self.model)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.verticalHeader().hide()
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.about, self.warning = QLabel(), QLabel()
-        for label in (self.about, self.warning):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.about, self.warning = label(), label()
         form = self.form = QFormLayout()
         form.addRow(self.what)
         form.addRow("Values", self.kind)
@@ -144,10 +125,8 @@ class ComparePanel(QWidget):
         for widget in (self.compute, self.about, self.view, self.warning, self.jobs):
             layout.addWidget(widget)
 
-    def refresh(self) -> None:
+    def show_now(self) -> None:
         """Offer what can be compared now; a table that was computed stays."""
-        if not isalive(self) or not self.isVisible():
-            return
         between = self.what.currentText() == BETWEEN
         kinds, groups = kinds_of(self.session), list(spot_groups(self.session)) if between else []
         fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentData())
@@ -160,11 +139,10 @@ class ComparePanel(QWidget):
             self.about.setText("There are no groups yet. Draw regions, select spots, or use spots with classes.")
 
     def _on_case(self) -> None:
-        if isalive(self):
-            self.model.show(None)
-            self.about.setText("")
-            self.warning.setText("")
-            self.refresh()
+        self.model.show(None)
+        self.about.setText("")
+        self.warning.setText("")
+        self.refresh()
 
     def _on_compute(self) -> None:
         from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT
@@ -195,8 +173,3 @@ class ComparePanel(QWidget):
             self.session.show(str(self.model.table.index[index.row()]))
         except UserError as error:
             self.jobs.show_error(error)
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Take what has changed while the panel was not seen."""
-        super().showEvent(event)
-        self.refresh()

@@ -3,22 +3,20 @@
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.viewer.shown import Shown, panel_genes
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
 from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
+from napari_cmrcnet.widgets.parts import button, label, scrolled
 from napari_cmrcnet.widgets.plot_views import NO_PREDICTION
-from napari_cmrcnet.widgets.scrolling import scrolled
 from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
 
 if TYPE_CHECKING:
@@ -35,35 +33,21 @@ NO_PICTURES = "The checkpoint has no pictures of its training spots. Only the ta
 NOT_OPENED = "The pictures of the training spots were not opened. Only the table is shown."
 
 
-class EvidencePanel(QWidget):
-    """What the value of the selected spot was retrieved from.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Whose session is looked at.
-    parent : QWidget, optional
-        The dock.
-    """
+class EvidencePanel(DockPanel):
+    """What the value of the selected spot was retrieved from."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self._opened: tuple[Prediction, Thumbnails | None, str] | None = None  # and why there are none
         self._build()
-        for signal in (self.session.case_changed, self.session.shown_changed, self.session.selection_changed):
-            signal.connect(self.refresh)
+        session = self.session
+        self.follow(self.refresh, session.case_changed, session.shown_changed, session.selection_changed)
 
     def _build(self) -> None:
         self.jobs = JobBar(self)
-        self.empty = QLabel()
-        self.empty.setTextFormat(Qt.TextFormat.PlainText)
-        self.empty.setWordWrap(True)
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setMargin(24)
-        self.find_button = QPushButton("Find checkpoint…")
-        self.find_button.setToolTip("Asks for the folder of the checkpoint, and opens the prediction again.")
-        self.find_button.clicked.connect(lambda: find_checkpoint(self, self.viewer))
+        self.empty = label(centred=True)
+        tip = "Asks for the folder of the checkpoint, and opens the prediction again."
+        self.find_button = button("Find checkpoint…", tip, lambda: find_checkpoint(self, self.viewer))
         self.content = self._content()
         self.content.hide()
         self.find_button.hide()
@@ -89,9 +73,7 @@ class EvidencePanel(QWidget):
         top.addWidget(self.own, 0, Qt.AlignmentFlag.AlignTop)
         top.addWidget(self.header, 1)
         self.shares = SharesWidget()
-        self.note = QLabel()
-        self.note.setTextFormat(Qt.TextFormat.PlainText)
-        self.note.setWordWrap(True)
+        self.note = label()
         self.pictures, self.neighbours = PictureModel(self), NeighbourModel(self)
         self.pictures.failed.connect(self._on_failed)
         self.picture_view, self.table = PictureView(self.pictures), NeighbourTable(self.neighbours)
@@ -109,9 +91,7 @@ class EvidencePanel(QWidget):
         return content
 
     def _picture_page(self) -> QWidget:
-        self.caption = QLabel()
-        self.caption.setTextFormat(Qt.TextFormat.PlainText)
-        self.caption.setWordWrap(True)
+        self.caption = label()
         page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 4, 0, 0)
@@ -119,10 +99,8 @@ class EvidencePanel(QWidget):
         column.addWidget(self.picture_view, 1)
         return page
 
-    def refresh(self) -> None:
-        """Show the evidence of the selected spot; nothing is done while the panel is not seen."""
-        if not isalive(self) or not self.isVisible():
-            return
+    def show_now(self) -> None:
+        """Show the evidence of the selected spot."""
         prediction = self.session.prediction
         reason, found, lacking = self._nothing_to_show(), None, False
         if not reason:
@@ -222,11 +200,6 @@ class EvidencePanel(QWidget):
 
     def _on_failed(self, reason: str) -> None:
         self.jobs.message(reason, "error")
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Show what was selected while the panel was not seen."""
-        super().showEvent(event)
-        self.refresh()
 
 
 def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> str:

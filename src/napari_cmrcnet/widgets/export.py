@@ -3,15 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QUrl
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
-    QLabel,
     QMessageBox,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -22,8 +18,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.sections.region_origin import said_of
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
-from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.export_formats import (
     ALL,
     FORMATS,
@@ -36,8 +32,8 @@ from napari_cmrcnet.widgets.export_formats import (
 )
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
+from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -49,21 +45,11 @@ LARGE = {"geojson": 200e6}  # bytes above which the size is asked about: QuPath 
 LARGE_OTHERWISE = 4e9
 
 
-class ExportPanel(QWidget):
-    """Exports the session's case.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The window.
-    parent : QWidget, optional
-        The dock.
-    """
+class ExportPanel(DockPanel):
+    """Exports the session's case."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.layers = layers_of(napari_viewer)
-        self.session = self.layers.session
+        super().__init__(napari_viewer, parent)
         self._written: Path | None = None
         self._possible = True  # some formats need a prediction
         self._listed: Case | None = None  # whose genes the list has
@@ -71,31 +57,24 @@ class ExportPanel(QWidget):
         self.choose(recall("export/format", "csv"))
         self.format.currentIndexChanged.connect(self._on_format)
         self.genes.currentIndexChanged.connect(self._describe)
-        self.button.clicked.connect(self._on_export)
-        self.folder.clicked.connect(self._on_open_folder)
         self.jobs.busy_changed.connect(self._on_busy)
-        for signal in (self.session.case_changed, self.session.panels_changed):
-            signal.connect(self._show_case)
-        self.session.shown_changed.connect(self._show_shown)
+        self.follow(self._show_case, self.session.case_changed, self.session.panels_changed)
+        self.follow(self._show_shown, self.session.shown_changed)
         self._show_case()
 
     def _build(self) -> None:
-        self.empty = _line(EMPTY)
-        self.format = QComboBox()
-        self.format.setToolTip("The type of file. The line below says what it is for.")
+        self.empty = label(EMPTY, selectable=True)
+        self.format = choice("The type of file. The line below says what it is for.", long=True)
         for kind, each in FORMATS.items():
             self.format.addItem(each.name, kind)
-        self.genes = QComboBox()
-        self.genes.setToolTip("The genes to export.")
-        for box in (self.format, self.genes):  # long names of panels must not widen the window
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.genes = choice("The genes to export.", long=True)
+        for box in (self.format, self.genes):
             box.setMinimumContentsLength(12)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.purpose, self.size = _line(), _line()
-        self.button = QPushButton("Export…")
-        self.button.setToolTip("Asks for a name and writes the file. If you cancel, no incomplete file is left.")
-        self.folder = QPushButton("Open folder")
-        self.folder.setToolTip("Opens the folder of the exported file.")
+        self.purpose, self.size = label(selectable=True), label(selectable=True)
+        tip = "Asks for a name and writes the file. If you cancel, no incomplete file is left."
+        self.button = button("Export…", tip, self._on_export)
+        self.folder = button("Open folder", "Opens the folder of the exported file.", self._on_open_folder)
         self.folder.hide()
         self.jobs = JobBar(self)
         self.form = QWidget()
@@ -197,8 +176,6 @@ class ExportPanel(QWidget):
 
     def _show_case(self) -> None:
         """List the genes that can be chosen, those chosen before if they are still there."""
-        if not isalive(self):
-            return
         here = self.session.shown is not None  # of a new case nothing is shown at first
         self.empty.setVisible(not here)
         for widget in (self.form, self.purpose, self.size, self.button):
@@ -231,8 +208,6 @@ class ExportPanel(QWidget):
         return f"Shown gene ({shown.name})" if shown.kind == "gene" else f"Genes of the shown panel ({shown.name})"
 
     def _show_shown(self) -> None:
-        if not isalive(self):
-            return
         if self._listed is not self.session.case:
             self._show_case()
         else:
@@ -270,11 +245,3 @@ class ExportPanel(QWidget):
         if genes is None:
             return expected_bytes(kind, case, len(case.genes), len(case.measured_genes))
         return expected_bytes(kind, case, len(genes), sum(gene in case.measured_set for gene in genes))
-
-
-def _line(text: str = "") -> QLabel:
-    line = QLabel(text)
-    line.setTextFormat(Qt.TextFormat.PlainText)
-    line.setWordWrap(True)
-    line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return line

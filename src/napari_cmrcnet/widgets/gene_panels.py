@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
@@ -11,6 +11,7 @@ from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.parts import button, choice
 from napari_cmrcnet.widgets.remember import recall, remember
 
 _FOLDER = "panels/folder"  # under which the last folder is remembered
@@ -34,16 +35,13 @@ class PanelRow(QWidget):
         super().__init__(parent)
         self.session = session
         self._genes: GeneList | None = None
-        self.choice = QComboBox()
-        self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.show_score = QPushButton("Show score")
-        self.show_score.setToolTip(
-            "Shows the score of the gene panel at each spot: the mean of its genes' z-scores over the section."
-        )
-        self.new = QPushButton()
-        self.new.setToolTip("Saves the ticked genes as a gene panel: a text file with one gene per line.")
-        self.load = QPushButton("Load…")
-        self.load.setToolTip("Reads a gene panel from a text file with one gene per line, a table or a .gmt file.")
+        self.choice = choice("", long=True)
+        tip = "Shows the score of the gene panel at each spot: the mean of its genes' z-scores over the section."
+        self.show_score = button("Show score", tip, self._on_score)
+        tip = "Saves the ticked genes as a gene panel: a text file with one gene per line."
+        self.new = button("", tip, self._on_new)
+        tip = "Reads a gene panel from a text file with one gene per line, a table or a .gmt file."
+        self.load = button("Load…", tip, self._on_load)
         rows, first = QGridLayout(self), QHBoxLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         first.addWidget(QLabel("Panel"))
@@ -53,9 +51,6 @@ class PanelRow(QWidget):
         rows.addWidget(self.new, 1, 0)
         rows.addWidget(self.load, 1, 1)
         self.choice.currentIndexChanged.connect(self._on_choice)
-        self.show_score.clicked.connect(self._on_score)
-        self.new.clicked.connect(self._on_new)
-        self.load.clicked.connect(self._on_load)
 
     @property
     def current(self) -> Panel | None:

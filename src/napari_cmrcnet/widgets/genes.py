@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import OF_SCORES, GeneList
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.gene_model import Column, GeneModel
 from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
 from napari_cmrcnet.widgets.gene_table import GeneTable
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, in_panel_words
 from napari_cmrcnet.widgets.open_files import start_scoring
+from napari_cmrcnet.widgets.parts import button, choice, label, timer
 
 if TYPE_CHECKING:
     import napari
@@ -26,23 +26,15 @@ EMPTY = f"There are no genes yet. {HOW_TO_BEGIN}"
 _PANEL = "panel "  # before the name of a panel, as the data of an entry of the filter
 
 
-class GenesPanel(QWidget):
-    """Lists the genes of the session's case; the current row is what the views show.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The window.
-    parent : QWidget, optional
-        The dock.
-    """
+class GenesPanel(DockPanel):
+    """Lists the genes of the session's case; the current row is what the views show."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self.model = GeneModel(self)
         self._wanted = ""
-        self._show_soon, self._search_soon = _timer(self, 0), _timer(self, AFTER_MS)
+        self._show_soon = timer(self, 0, self._show_wanted)
+        self._search_soon = timer(self, AFTER_MS, self._list_again)
         self._build()
         self._connect()
         self._on_case()
@@ -55,18 +47,12 @@ class GenesPanel(QWidget):
             "Ensembl id. Enter shows the first one. The down arrow goes to the list, / or Ctrl+F comes back here."
         )
         self.search.setClearButtonEnabled(True)
-        self.filter = QComboBox()
-        self.filter.setToolTip("The genes in the list.")
-        self.filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.filter = choice("The genes in the list.", long=True)
         self.table = GeneTable(self.model)
-        self.empty = QLabel(EMPTY)
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setMargin(24)
-        self.status, self.note, self.message = QLabel(), QLabel(), QLabel()
-        for label in (self.status, self.note, self.message):
-            label.setTextFormat(Qt.TextFormat.PlainText)
-        self.compute = QPushButton("Compute scores")
-        self.compute.setToolTip("Computes the PCC of every gene and its interval.")
+        self.empty = label(EMPTY, centred=True)
+        self.status, self.note, self.message = label(), label(), label()
+        tip = "Computes the PCC of every gene and its interval."
+        self.compute = button("Compute scores", tip, lambda: start_scoring(self.viewer))
         self.panels = PanelRow(self.session)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 6, 4, 6)
@@ -76,12 +62,8 @@ class GenesPanel(QWidget):
         column.addWidget(self.empty, 1)
         for widget in (self.status, self.note, self.compute, self.panels, self.message):
             column.addWidget(widget)
-        for label in (self.empty, self.status, self.note, self.message):
-            label.setWordWrap(True)
 
     def _connect(self) -> None:
-        self._search_soon.timeout.connect(self._list_again)
-        self._show_soon.timeout.connect(self._show_wanted)
         self.search.textChanged.connect(self._search_soon.start)
         self.search.returnPressed.connect(self._show_first)
         self.search.installEventFilter(self)
@@ -96,16 +78,13 @@ class GenesPanel(QWidget):
             shortcut = QShortcut(keys, self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(self._focus_search)
-        self.session.case_changed.connect(self._on_case)
-        self.session.scores_changed.connect(self._on_scores)
-        self.session.scoring_changed.connect(self._say_status)
-        self.compute.clicked.connect(self._on_compute)
-        self.session.shown_changed.connect(self._follow)
-        self.session.panels_changed.connect(self._on_panels)
+        self.follow(self._on_case, self.session.case_changed)
+        self.follow(self._on_scores, self.session.scores_changed)
+        self.follow(self._say_status, self.session.scoring_changed)
+        self.follow(self._follow, self.session.shown_changed)
+        self.follow(self._on_panels, self.session.panels_changed)
 
     def _on_case(self) -> None:
-        if not isalive(self):
-            return
         case, before = self.session.case, self.model.genes
         genes = None if case is None else GeneList(case, self.session.scores)
         if genes is not None and before is not None:
@@ -123,7 +102,7 @@ class GenesPanel(QWidget):
         self._arrange()
 
     def _on_scores(self) -> None:
-        genes = self.model.genes if isalive(self) else None
+        genes = self.model.genes
         if genes is None or self.session.scores is None:
             return
         genes.set_scores(self.session.scores)
@@ -135,13 +114,9 @@ class GenesPanel(QWidget):
             self._say_status()
 
     def _on_panels(self) -> None:
-        if isalive(self):
-            self.panels.refresh()
-            self._fill_filter()
-            self._arrange()
-
-    def _on_compute(self) -> None:
-        start_scoring(self.viewer)
+        self.panels.refresh()
+        self._fill_filter()
+        self._arrange()
 
     def _on_panel(self) -> None:
         genes = self.model.genes
@@ -221,8 +196,6 @@ class GenesPanel(QWidget):
 
     def _follow(self) -> None:
         """Make the gene that is shown the current row, or none if it is not listed."""
-        if not isalive(self):
-            return
         if self._show_soon.isActive():  # a key was pressed: it is not lost because scores come first
             self._show_soon.stop()
             self._show_wanted()
@@ -270,8 +243,6 @@ class GenesPanel(QWidget):
         self.message.setVisible(bool(text))
 
     def _say_status(self) -> None:
-        if not isalive(self):
-            return
         genes, prediction = self.model.genes, self.session.prediction
         if genes is None:
             self.note.hide()
@@ -287,10 +258,3 @@ class GenesPanel(QWidget):
             )
         self.note.setText(" ".join(filter(None, notes)))
         self.note.setVisible(any(notes))
-
-
-def _timer(parent: QObject, milliseconds: int) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    return timer

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QInputDialog,
-    QLabel,
     QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
@@ -27,6 +26,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.parts import button, label
 
 if TYPE_CHECKING:
     from napari_cmrcnet.catalogue.build import Built
@@ -62,23 +62,18 @@ class GetModelDialog(QDialog):
             self.list.setColumnWidth(column, width)
         self.list.setRootIsDecorated(False)
         self.list.currentItemChanged.connect(self._on_current)
-        self.about = QLabel()
-        self.about.setTextFormat(Qt.TextFormat.PlainText)
-        self.about.setWordWrap(True)
-        self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.about = label(selectable=True)
         self.run = QPushButton(BUILD)
         self.run.clicked.connect(self._on_run)
-        self.from_file = QPushButton("Add from a file…")
-        self.from_file.setToolTip("Adds a model that somebody packed: a file NAME.cmrcnet.zip.")
-        self.from_file.clicked.connect(self._on_file)
-        self.from_address = QPushButton("Add from an address…")
-        self.from_address.setToolTip("Downloads a packed model, or asks a laboratory's index which it offers.")
-        self.from_address.clicked.connect(self._on_address)
+        tip = "Adds a model that somebody packed: a file NAME.cmrcnet.zip."
+        self.from_file = button("Add from a file…", tip, self._on_file)
+        tip = "Downloads a packed model, or asks a laboratory's index which it offers."
+        self.from_address = button("Add from an address…", tip, self._on_address)
         self.jobs = JobBar(self)
         self.jobs.busy_changed.connect(self._on_current)
         buttons = QHBoxLayout()
-        for button in (self.from_file, self.from_address):
-            buttons.addWidget(button)
+        for each in (self.from_file, self.from_address):
+            buttons.addWidget(each)
         buttons.addStretch(1)
         buttons.addWidget(self.run)
         layout = QVBoxLayout(self)
@@ -162,8 +157,8 @@ class GetModelDialog(QDialog):
         begun = not own and bool(name) and (models_folder() / f"{name}.building").is_dir()
         self.run.setText(USE if own else GO_ON if begun else BUILD)
         self.run.setEnabled(bool(name) and (own or not self.jobs.busy))
-        for button in (self.from_file, self.from_address):
-            button.setEnabled(not self.jobs.busy)
+        for each in (self.from_file, self.from_address):
+            each.setEnabled(not self.jobs.busy)
         self.about.setText(self._said(name, own))
 
     def _said(self, name: str, own: bool) -> str:

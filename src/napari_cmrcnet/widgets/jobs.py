@@ -5,14 +5,15 @@ from collections.abc import Callable, Generator
 from typing import Any, Literal, TypeVar
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.viewer.runtime import guard_triton
 from napari_cmrcnet.widgets.messages import failure, in_panel_words, progress_text
+from napari_cmrcnet.widgets.parts import button, label
 
 T = TypeVar("T")
 
@@ -147,21 +148,13 @@ class JobBar(QWidget):
         self._step = ("", 0.0, 0)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
-        self._text = QLabel()
-        self._text.setTextFormat(Qt.TextFormat.PlainText)
-        self._text.setWordWrap(True)
-        self._cancel = QPushButton("Cancel")
-        self._cancel.setToolTip("Stops after the current step. Nothing is left half done.")
-        self._cancel.clicked.connect(self.cancel)
+        self._text, self._line = label(), label(selectable=True)
+        self._cancel = button("Cancel", "Stops after the current step. Nothing is left half done.", self.cancel)
         self._row = QWidget()
         row = QHBoxLayout(self._row)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._bar, 1)
         row.addWidget(self._cancel)
-        self._line = QLabel()
-        self._line.setTextFormat(Qt.TextFormat.PlainText)
-        self._line.setWordWrap(True)
-        self._line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self._row, self._text, self._line):

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QPoint, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
+from napari_cmrcnet.widgets.parts import timer
 from napari_cmrcnet.widgets.plot_views import PlotView
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class PlotCanvas(QWidget):
         self.canvas.mpl_connect("motion_notify_event", self._on_move)
         # Labels are laid out when something was arranged again: on a gene switch it would take most of the time.
         self.canvas.mpl_connect("draw_event", lambda _: self.canvas.figure.set_layout_engine("none"))
-        self._rest = self._timer(_REST_MS, self.canvas.draw_idle)
-        self._resized = self._timer(0, self._arrange)
+        self._rest = timer(self, _REST_MS, self.canvas.draw_idle)
+        self._resized = timer(self, 0, self._arrange)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.canvas)
@@ -94,13 +95,6 @@ class PlotCanvas(QWidget):
         self.setMaximumHeight(most)
         self.plot.arrange(self.width(), self.height())
         self.canvas.draw_idle()
-
-    def _timer(self, milliseconds: int, action: Callable[[], object]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(action)
-        return timer
 
     def _add_lasso(self) -> Any:
         from matplotlib.backend_bases import MouseButton

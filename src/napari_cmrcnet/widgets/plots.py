@@ -4,28 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.compat import isalive
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
-    QLabel,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
 from napari_cmrcnet.widgets.plot_panel_maps import PanelMapsView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -34,20 +28,11 @@ _DPI = 300  # of saved pictures
 _KINDS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
-class PlotsPanel(QWidget):
-    """Five plots, of which one is seen and kept up to date.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Whose session is plotted.
-    parent : QWidget, optional
-        The dock.
-    """
+class PlotsPanel(DockPanel):
+    """Five plots, of which one is seen and kept up to date."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self.jobs = JobBar(self)
         self.correlation = CorrelationView(self.session, self.jobs, self.refresh)
         self.views: list[PlotView] = [
@@ -59,38 +44,22 @@ class PlotsPanel(QWidget):
         ]
         self.canvases: dict[PlotView, PlotCanvas] = {}
         self._build()
-        self.session.case_changed.connect(self._on_sets)
-        self.session.panels_changed.connect(self._on_sets)
-        for signal in (
-            self.session.scores_changed,
-            self.session.scoring_changed,
-            self.session.shown_changed,
-            self.session.selection_changed,
-            self.session.display_changed,
-        ):
-            signal.connect(self.refresh)
-        napari_viewer.events.theme.connect(self._on_theme)
+        session = self.session
+        self.follow(self._on_sets, session.case_changed, session.panels_changed)
+        self.follow(self.refresh, session.scores_changed, session.scoring_changed, session.shown_changed)
+        self.follow(self.refresh, session.selection_changed, session.display_changed)
+        self.follow(self._on_theme, napari_viewer.events.theme)
 
     def _build(self) -> None:
-        self.which = QComboBox()
-        self.which.addItems([view.title for view in self.views])
-        self.which.setToolTip("The plot to show.")
+        self.which = choice("The plot to show.", [view.title for view in self.views])
         self.which.setCurrentIndex(max(0, self.which.findText(recall("plots/which", self.views[0].title))))
         self.which.currentIndexChanged.connect(self._on_which)
-        self.save_button = QPushButton("Save picture …")
-        self.save_button.setToolTip("Saves the plot on a white background as PNG, SVG or PDF.")
-        self.save_button.clicked.connect(self.save_picture)
+        tip = "Saves the plot on a white background as PNG, SVG or PDF."
+        self.save_button = button("Save picture …", tip, self.save_picture)
         row = QHBoxLayout()
         row.addWidget(self.which, 1)
         row.addWidget(self.save_button)
-        self.empty = QLabel()
-        self.empty.setTextFormat(Qt.TextFormat.PlainText)
-        self.empty.setWordWrap(True)
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setMargin(24)
-        self.hint = QLabel()
-        self.hint.setTextFormat(Qt.TextFormat.PlainText)
-        self.hint.setWordWrap(True)
+        self.empty, self.hint = label(centred=True), label()
         inside = QWidget()
         self._page = QVBoxLayout(inside)
         self._page.setContentsMargins(0, 0, 0, 0)
@@ -113,10 +82,8 @@ class PlotsPanel(QWidget):
         index: int = self.which.currentIndex()
         return self.views[index]
 
-    def refresh(self) -> None:
+    def show_now(self) -> None:
         """Bring the plot that is seen up to date; nothing is done where none is."""
-        if not isalive(self) or not self.isVisible():
-            return
         view = self.view
         reason = view.prepare()
         self.empty.setText(reason)
@@ -180,18 +147,11 @@ class PlotsPanel(QWidget):
         self.refresh()
 
     def _on_sets(self) -> None:
-        if isalive(self):
-            for view in self.views:
-                if view.choice is not None:
-                    view.choice.list_sets()
-            self.refresh()
+        for view in self.views:
+            if view.choice is not None:
+                view.choice.list_sets()
+        self.refresh()
 
     def _on_theme(self) -> None:
-        if isalive(self):
-            for canvas in self.canvases.values():
-                canvas.paint(style_of(self.viewer))
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Draw what has changed while the panel was not seen."""
-        super().showEvent(event)
-        self.refresh()
+        for canvas in self.canvases.values():
+            canvas.paint(style_of(self.viewer))

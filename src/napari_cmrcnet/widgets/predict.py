@@ -4,17 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QCompleter,
     QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
-    QPushButton,
     QRadioButton,
     QSpinBox,
     QVBoxLayout,
@@ -28,17 +25,17 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import SPOTS, dialog_filter
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
-from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow, SectionChoice
+from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
 from napari_cmrcnet.widgets.get_model import GetModelDialog
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.open_files import show_case
+from napari_cmrcnet.widgets.parts import button, choice, label, scrolled, timer
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -56,37 +53,24 @@ CHANGED = "The slide was changed since it was looked at. If it is whole now, pre
 SETTLE_MS = 250  # after the last change, before a look at the choices
 
 
-class PredictPanel(QWidget):
-    """Chooses slide, spots and checkpoint, says what each is and whether they fit, and predicts.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The window.
-    parent : QWidget, optional
-        The dock.
-    """
+class PredictPanel(DockPanel):
+    """Chooses slide, spots and checkpoint, says what each is and whether they fit, and predicts."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = napari_viewer
-        self.session = session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self.inspection: Inspection | None = None
         self._inspected_again = False
         self._predicting = False
         self._last_slide: Path | None = None
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self._inspect)
+        self._settle = timer(self, SETTLE_MS, self._inspect)
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
         self._recall()
         self._on_case()
         self._show_state()
-        self.session.case_changed.connect(self._on_case)
-        napari_viewer.layers.events.inserted.connect(self._on_layers)
-        napari_viewer.layers.selection.events.active.connect(self._on_layers)
+        self.follow(self._on_case, self.session.case_changed)
+        layers = napari_viewer.layers
+        self.follow(self._on_layers, layers.events.inserted, layers.selection.events.active)
         self._on_layers()
 
     def request(self) -> "Request":
@@ -147,7 +131,7 @@ class PredictPanel(QWidget):
             lambda prediction: show_case(viewer, prediction, slide),
             "Predicting",
             keep=True,
-            ended=self._on_ended,
+            ended=while_there(self._on_ended),
         )
         self._predicting = started
         remove_preview(self.viewer)
@@ -161,30 +145,25 @@ class PredictPanel(QWidget):
             "The whole-slide image to predict, in a scanner's format or as TIFF, or the folder of a DICOM or "
             "OME-Zarr slide.",
         )
-        self.layer_button = QPushButton("Use the selected layer")
-        self.layer_button.setToolTip("Uses the slide of the layer that is selected in napari.")
-        self.layer_button.clicked.connect(self._use_layer)
+        tip = "Uses the slide of the layer that is selected in napari."
+        self.layer_button = button("Use the selected layer", tip, self._use_layer)
         column.addWidget(_boxed("Slide", self.slide, self.layer_button))
         column.addWidget(self._spots_box())
         self.checkpoint = PathRow(
             "checkpoint", (dialogs.FOLDER,), "The trained model: a folder whose name ends in .cmrcnet."
         )
-        self.get_model = QPushButton("Get a model…")
-        self.get_model.setToolTip("Lists your models, and builds others from public data.")
-        self.get_model.clicked.connect(self._get_model)
+        tip = "Lists your models, and builds others from public data."
+        self.get_model = button("Get a model…", tip, self._get_model)
         self._models: GetModelDialog | None = None
         self._offer_models()
         column.addWidget(_boxed("Checkpoint", self.checkpoint, self.get_model))
         column.addWidget(self._more())
         self.checks = CheckList()
         column.addWidget(self.checks)
-        self.hint = QLabel()
-        self.hint.setTextFormat(Qt.TextFormat.PlainText)
-        self.hint.setWordWrap(True)
+        self.hint = label()
         column.addWidget(self.hint)
-        self.run = QPushButton("Predict")
-        self.run.setToolTip("Predicts the expression of every gene of the checkpoint at every spot.")
-        self.run.clicked.connect(self.predict)
+        tip = "Predicts the expression of every gene of the checkpoint at every spot."
+        self.run = button("Predict", tip, self.predict)
         column.addStretch(1)
         scroll = scrolled(inside)
         self.jobs = JobBar(self)
@@ -238,9 +217,7 @@ class PredictPanel(QWidget):
             "Number of training spots averaged for each value. More give smoother maps. The paper uses 50 to 500 "
             "with equal weights. The tuned variant uses 200 and gives similar ones more weight."
         )
-        self.device = QComboBox()
-        self.device.addItems(list(DEVICES))
-        self.device.setToolTip("Where the image encoder runs.")
+        self.device = choice("Where the image encoder runs.", DEVICES)
         self.mpp = QDoubleSpinBox()
         self.mpp.setDecimals(4)
         self.mpp.setRange(0, 10)
@@ -278,7 +255,7 @@ class PredictPanel(QWidget):
 
     def _on_case(self) -> None:
         """Choose slide and spots of a section that was opened to be looked at, and none of another's."""
-        case = self.session.case if isalive(self) else None
+        case = self.session.case
         if case is not None and case.prediction is None:
             about = case.provenance
             self.slide.set_path(about.slide or None)
@@ -329,7 +306,7 @@ class PredictPanel(QWidget):
         """Look at the choices in a worker, and say something when it is done."""
 
         def ended() -> None:
-            self._on_ended()
+            while_there(self._on_ended)()
             if say and isalive(self):
                 self.jobs.message(say)
 
@@ -371,8 +348,6 @@ class PredictPanel(QWidget):
             self.jobs.message(f"The grid is not drawn while the window shows {here.name}.")
 
     def _on_ended(self) -> None:
-        if not isalive(self):  # the panel was closed during the run
-            return
         self._predicting = False
         again, self._inspected_again = self._inspected_again, False
         if again:
@@ -427,8 +402,6 @@ class PredictPanel(QWidget):
 
     def _on_layers(self, *_: Any) -> None:
         """Offer the slide that is the selected layer; take it where none is chosen yet."""
-        if not isalive(self):
-            return
         path = slide_path(self.viewer.layers.selection.active)
         self.layer_button.setEnabled(path is not None)
         if path is not None and self.slide.path is None:

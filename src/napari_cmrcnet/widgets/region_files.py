@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QApplication, QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QFileDialog, QHBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.region_scores import table_text, write_table
@@ -12,6 +12,7 @@ from napari_cmrcnet.sections.geojson import reading_geojson, write_geojson
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
 from napari_cmrcnet.viewer.slide_layer import scanned_part
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
+from napari_cmrcnet.widgets.parts import button
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ class RegionFiles:
     ) -> None:
         self._panel, self._layers, self._jobs, self._scores = panel, layers, jobs, scores
         self._session = layers.session
-        self.load = button("Import GeoJSON…", "Adds annotations that QuPath exported as GeoJSON.")
-        self.save = button("Save GeoJSON…", "Saves all regions as annotations for QuPath.")
-        self.copy = button("Copy table", "Copies the table for a spreadsheet; Ctrl+C in the table does the same.")
-        self.save_table = button("Save table…", "Saves the table as CSV.")
+        tip = "Copies the table for a spreadsheet; Ctrl+C in the table does the same."
+        self.copy = button("Copy table", tip, self.copy_table)
+        self.load = button("Import GeoJSON…", "Adds annotations that QuPath exported as GeoJSON.", self._on_import)
+        self.save = button("Save GeoJSON…", "Saves all regions as annotations for QuPath.", self._on_save)
+        self.save_table = button("Save table…", "Saves the table as CSV.", self._on_save_table)
         self.whole = QCheckBox("QuPath shows the whole slide")
         self.whole.setToolTip(
             "Only part of this slide was scanned. QuPath usually shows that part alone and counts positions from "
@@ -55,10 +57,6 @@ class RegionFiles:
         )
         self.whole.setChecked(self._session.qupath_whole)
         self.whole.toggled.connect(lambda on: setattr(self._session, "qupath_whole", on))
-        self.load.clicked.connect(self._on_import)
-        self.save.clicked.connect(self._on_save)
-        self.copy.clicked.connect(self.copy_table)
-        self.save_table.clicked.connect(self._on_save_table)
         self.table_row = QHBoxLayout()
         self.table_row.addWidget(self.copy)
         self.table_row.addWidget(self.save_table)
@@ -125,10 +123,3 @@ class RegionFiles:
         """Return the section and gene that the table is of."""
         case, shown = self._session.case, self._session.shown
         return case.name if case is not None else "", shown.name if shown is not None else ""
-
-
-def button(text: str, tip: str) -> QPushButton:
-    """Return a button with a tool tip."""
-    made = QPushButton(text)
-    made.setToolTip(tip)
-    return made

@@ -6,21 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.compat import isalive
-from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
+from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
 from napari_cmrcnet.sections.regions import Region, with_names
 from napari_cmrcnet.viewer.region_outline import line_width
-from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.choosers import AMBER
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.region_files import RegionFiles, button
+from napari_cmrcnet.widgets.parts import button, label, scrolled, timer
+from napari_cmrcnet.widgets.region_files import RegionFiles
 from napari_cmrcnet.widgets.region_form import RegionForm
 from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view, show_predicted
-from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -36,23 +35,15 @@ EMPTY = (
 )
 
 
-class RegionsPanel(QWidget):
+class RegionsPanel(DockPanel):
     """Draws, imports, names and saves regions, and compares predicted with measured in them.
 
     Selecting a row selects its regions on the canvas, and its spots in all views and plots.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The window.
-    parent : QWidget, optional
-        The dock.
     """
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.layers = layers_of(napari_viewer)
-        self.session, self.region_layer = self.layers.session, self.layers.regions
+        super().__init__(napari_viewer, parent)
+        self.region_layer = self.layers.regions
         self.jobs = JobBar(self)
         self.files = RegionFiles(self, self.layers, self.jobs, lambda: self._scores)
         self.form = RegionForm()
@@ -63,25 +54,22 @@ class RegionsPanel(QWidget):
         self._chosen: tuple[int, ...] = ()  # regions that class and name are of
         self._spots = np.empty(0, np.int64)  # selected by a row
         self._showing = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(AFTER_MS)
+        self._timer = timer(self, AFTER_MS, self._take_from_layer)
         self._build()
         self._connect()
         self.layers.read_regions()
         self._on_regions()
 
     def _build(self) -> None:
-        self.draw = button("Draw region", "Starts a polygon: click its corners, and double-click to close it.")
+        tip = "Starts a polygon: click its corners, and double-click to close it."
+        self.draw = button("Draw region", tip, self._on_draw)
         self.draw.setCheckable(True)
-        self.remove = button("Remove", "Removes the selected regions.")
+        self.remove = button("Remove", "Removes the selected regions.", self._on_remove)
         buttons = QGridLayout()
         for place, each in enumerate((self.draw, self.remove, self.files.load, self.files.save)):
             buttons.addWidget(each, *divmod(place, 2))
-        self.title, self.warning, self.empty = _label(), _label(), _label()
+        self.title, self.warning, self.empty = label(), label(), label(centred=True)
         self.warning.setStyleSheet(f"color: {AMBER}")
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setMargin(24)
         self.table = region_view(self.model)
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -92,28 +80,24 @@ class RegionsPanel(QWidget):
         column.addWidget(self.table, 1)
         column.addWidget(self.warning)
         column.addLayout(self.files.table_row)
-        scroll = scrolled(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(scrolled(inside))
 
     def _connect(self) -> None:
-        self.draw.clicked.connect(self._on_draw)
-        self.remove.clicked.connect(self._on_remove)
         self.form.renamed.connect(lambda name: self._change(lambda region: replace(region, name=name)))
         self.form.classified.connect(self._on_class)
         self.table.selectionModel().selectionChanged.connect(self._on_rows)
         shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
         shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
         shortcut.activated.connect(self.files.copy_table)
-        self._timer.timeout.connect(self._take_from_layer)
-        self.region_layer.edited.connect(self._on_edited)
-        self.region_layer.selected.connect(self._on_selected)
-        self.region_layer.tool_changed.connect(self._on_tool)
-        self.session.regions_changed.connect(self._on_regions)
-        self.session.case_changed.connect(self._on_case)
-        self.session.shown_changed.connect(self._refresh)
-        self.session.display_changed.connect(self._on_display)
+        self.follow(self._on_edited, self.region_layer.edited)
+        self.follow(self._on_selected, self.region_layer.selected)
+        self.follow(self._on_tool, self.region_layer.tool_changed)
+        self.follow(self._on_regions, self.session.regions_changed)
+        self.follow(self._on_case, self.session.case_changed)
+        self.follow(self._refresh, self.session.shown_changed)
+        self.follow(self._on_display, self.session.display_changed)
 
     @property
     def _mpp(self) -> float | None:
@@ -127,24 +111,20 @@ class RegionsPanel(QWidget):
         return line_width(self.session.case)
 
     def _on_edited(self) -> None:
-        if isalive(self):
-            self._timer.start()
+        self._timer.start()
 
     def _take_from_layer(self) -> None:
         self.layers.read_regions()
         self._show_chosen(self.region_layer.selection)
 
     def _on_selected(self) -> None:
-        if isalive(self) and not self._timer.isActive():
+        if not self._timer.isActive():
             self._show_chosen(self.region_layer.selection)
 
     def _on_tool(self) -> None:
-        if isalive(self):
-            self.draw.setChecked(self.region_layer.drawing)
+        self.draw.setChecked(self.region_layer.drawing)
 
     def _on_regions(self) -> None:
-        if not isalive(self):
-            return
         regions = with_names(self.session.regions)
         if regions != self.session.regions:
             self.session.set_regions(regions)  # which ends up here again
@@ -155,14 +135,13 @@ class RegionsPanel(QWidget):
 
     def _on_case(self) -> None:
         """Show the regions of the section that is shown now, which the layer has already."""
-        if isalive(self):
-            self._chosen = ()
-            self.form.suggest(region.classification for region in self.session.regions)
-            self._count()
+        self._chosen = ()
+        self.form.suggest(region.classification for region in self.session.regions)
+        self._count()
 
     def _on_display(self) -> None:
         """Take other classes of the spots."""
-        if isalive(self) and self._of is not self.session.classes:
+        if self._of is not self.session.classes:
             self._count()
 
     def _count(self) -> None:
@@ -176,8 +155,6 @@ class RegionsPanel(QWidget):
 
     def _refresh(self) -> None:
         """Show the numbers of the gene that is shown."""
-        if not isalive(self):
-            return
         shown, regions = self.session.shown, self.session.regions
         here = bool(self._groups) and shown is not None
         self._scores = self._table_of(shown) if here and shown else ()
@@ -290,10 +267,3 @@ class RegionsPanel(QWidget):
         after = tuple(change(region) if index in self._chosen else region for index, region in enumerate(before))
         if after != before:
             self.session.set_regions(after)
-
-
-def _label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label

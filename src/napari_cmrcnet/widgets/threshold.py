@@ -3,31 +3,27 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QLayout,
     QListWidget,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.threshold import Above, Kind, reliable, sources, values_of
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
 from napari_cmrcnet.widgets.plot_canvas import style_of
-from napari_cmrcnet.widgets.scrolling import scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -42,20 +38,11 @@ _HISTOGRAM_PX = 190
 _CLASSES_PX = 110
 
 
-class ThresholdPanel(QWidget):
-    """Sets a threshold on the shown gene or panel score: by Otsu's method, by number, or in the histogram.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Whose session it is.
-    parent : QWidget, optional
-        The dock.
-    """
+class ThresholdPanel(DockPanel):
+    """Sets a threshold on the shown gene or panel score: by Otsu's method, by number, or in the histogram."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer, self.session = napari_viewer, session_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self._of: tuple[Any, Kind] | None = None  # the values that the threshold is of
         self._dragged: str | None = None
         self._build()
@@ -68,7 +55,7 @@ class ThresholdPanel(QWidget):
 
         from napari_cmrcnet.evaluation.plots_threshold import HistogramPlot
 
-        self.title, self.count, self.agreement, self.message, self.empty = (_label() for _ in range(5))
+        self.title, self.count, self.agreement, self.message, self.empty = (label() for _ in range(5))
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setFixedHeight(_HISTOGRAM_PX)
         self.canvas.setToolTip(
@@ -77,24 +64,21 @@ class ThresholdPanel(QWidget):
         )
         self.plot = HistogramPlot(self.canvas.figure)
         self.plot.paint(style_of(self.viewer))
-        self.kind = QComboBox()
-        self.kind.setToolTip("The values that the threshold is on.")
+        self.kind = choice("The values that the threshold is on.")
         self.value = QDoubleSpinBox()
         self.value.setDecimals(3)
         self.value.setRange(-1000, 1000)
         self.value.setSingleStep(0.05)
         self.value.setKeyboardTracking(False)
         self.value.setToolTip("Spots with a higher value are above the threshold.")
-        self.otsu = QPushButton("Otsu")
-        self.otsu.setToolTip("Sets the threshold that divides the spots into the two most unlike groups.")
+        tip = "Sets the threshold that divides the spots into the two most unlike groups."
+        self.otsu = button("Otsu", tip, self._on_otsu)
         self.hide_others = QCheckBox("Show only the spots above it")
         self.hide_others.setToolTip("Hides the other spots in all views, until another gene is shown.")
-        self.regions = QPushButton("Make regions")
-        self.regions.setToolTip("Adds the outline of these spots to the regions, to save for QuPath or to score in.")
-        self.select = QPushButton("Select spots")
-        self.select.setToolTip("Selects these spots in all views and plots.")
-        self.source = QComboBox()
-        self.source.setToolTip("What is known of the spots: classes in the spots' file, regions, or the measured gene.")
+        tip = "Adds the outline of these spots to the regions, to save for QuPath or to score in."
+        self.regions = button("Make regions", tip, self._on_regions)
+        self.select = button("Select spots", "Selects these spots in all views and plots.", self._on_select)
+        self.source = choice("What is known of the spots: classes in the spots' file, regions, or the measured gene.")
         self.classes = QListWidget()
         self.classes.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
         self.classes.setMaximumHeight(_CLASSES_PX)
@@ -105,8 +89,8 @@ class ThresholdPanel(QWidget):
         row, buttons, form = QHBoxLayout(), QHBoxLayout(), QFormLayout()
         for widget, stretch in ((self.kind, 1), (QLabel(">"), 0), (self.value, 1), (self.otsu, 0)):
             row.addWidget(widget, stretch)
-        for button in (self.regions, self.select):
-            buttons.addWidget(button)
+        for each in (self.regions, self.select):
+            buttons.addWidget(each)
         form.addRow("Compare with", self.source)
         for part in (self.title, self.canvas, row, self.count, self.hide_others, buttons, form, self.classes):
             column.addLayout(part) if isinstance(part, QLayout) else column.addWidget(part)
@@ -119,19 +103,16 @@ class ThresholdPanel(QWidget):
     def _connect(self) -> None:
         self.kind.activated.connect(lambda _: self.refresh())
         self.value.valueChanged.connect(self._on_value)
-        self.otsu.clicked.connect(self._on_otsu)
         self.hide_others.toggled.connect(lambda _: self._hide())
-        self.regions.clicked.connect(self._on_regions)
-        self.select.clicked.connect(self._on_select)
         self.source.activated.connect(lambda _: self._list_classes())
         self.classes.itemSelectionChanged.connect(self._compare)
         for name, act in (("press", self._on_press), ("release", self._on_release)):
             self.canvas.mpl_connect(f"button_{name}_event", act)
         self.canvas.mpl_connect("motion_notify_event", self._on_move)
-        for signal in (self.session.case_changed, self.session.shown_changed, self.session.display_changed):
-            signal.connect(self.refresh)
-        self.session.regions_changed.connect(self._list_sources)
-        self.viewer.events.theme.connect(self._on_theme)
+        session = self.session
+        self.follow(self.refresh, session.case_changed, session.shown_changed, session.display_changed)
+        self.follow(self._list_sources, session.regions_changed)
+        self.follow(self._on_theme, self.viewer.events.theme)
 
     @property
     def above(self) -> Above | None:
@@ -139,10 +120,8 @@ class ThresholdPanel(QWidget):
         shown = self.session.shown
         return None if shown is None or self._of is None else Above(shown, self._of[1], self.value.value())
 
-    def refresh(self) -> None:
+    def show_now(self) -> None:
         """Take what is shown; of other values, the threshold is Otsu's."""
-        if not isalive(self) or not self.isVisible():
-            return
         shown = self.session.shown
         self.inside.setVisible(shown is not None)
         self.empty.setText(EMPTY if shown is None else "")
@@ -226,7 +205,7 @@ class ThresholdPanel(QWidget):
             return
         try:
             above.make_regions(self.session)
-            layers_of(self.viewer).draw_regions()  # the Regions panel, which draws them too, may not be open
+            self.layers.draw_regions()  # the Regions panel, which draws them too, may not be open
             self.message.setText("The outline is in the Regions panel, and over the section.")
         except UserError as error:
             self.message.setText(in_panel_words(error))
@@ -237,7 +216,7 @@ class ThresholdPanel(QWidget):
             self.session.select(np.flatnonzero(above.spots))
 
     def _list_sources(self) -> None:
-        if not isalive(self) or self._of is None:
+        if self._of is None:
             return
         chosen, names = self.source.currentText(), list(sources(self.session, self._of[1]))
         self.source.clear()
@@ -293,18 +272,5 @@ class ThresholdPanel(QWidget):
             self._hide()
 
     def _on_theme(self) -> None:
-        if isalive(self):
-            self.plot.paint(style_of(self.viewer))
-            self.canvas.draw_idle()
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Take what has changed while the panel was not seen."""
-        super().showEvent(event)
-        self.refresh()
-
-
-def _label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label
+        self.plot.paint(style_of(self.viewer))
+        self.canvas.draw_idle()

@@ -4,17 +4,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QRadioButton,
     QVBoxLayout,
     QWidget,
@@ -24,16 +21,16 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, DisplaySettings
-from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.class_box import ClassBox
 from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
+from napari_cmrcnet.widgets.parts import button, choice, scrolled
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.scrolling import scrolled
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
@@ -49,21 +46,11 @@ VIEW_TIPS = {
 }
 
 
-class ViewPanel(QWidget):
-    """Changes how the session is drawn, and follows it.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The window.
-    parent : QWidget, optional
-        The dock.
-    """
+class ViewPanel(DockPanel):
+    """Changes how the session is drawn, and follows it."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.session = session_of(napari_viewer)
-        self._layers = layers_of(napari_viewer)
+        super().__init__(napari_viewer, parent)
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
         self._connect()
@@ -72,9 +59,8 @@ class ViewPanel(QWidget):
             kept = {key: recall(f"display/{key}", getattr(display, key)) for key in REMEMBERED}
             checked = DisplaySettings.from_dict(display.to_dict() | kept)
             self.session.set_display(**{key: getattr(checked, key) for key in REMEMBERED})
-        self.session.display_changed.connect(self._show_display)
-        for signal in (self.session.case_changed, self.session.shown_changed):
-            signal.connect(self._show_shown)
+        self.follow(self._show_display, self.session.display_changed)
+        self.follow(self._show_shown, self.session.case_changed, self.session.shown_changed)
         self._show_display(self.session.display, self.session.display)
         self._show_shown()
 
@@ -82,12 +68,9 @@ class ViewPanel(QWidget):
         self.title = QLabel()
         self.title.setWordWrap(True)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.find_slide = QPushButton("Find slide…")
-        self.find_slide.setToolTip("Asks for the slide, which was not found.")
-        self.find_checkpoint = QPushButton("Find checkpoint…")
-        self.find_checkpoint.setToolTip(
-            "Asks for the checkpoint, which has moved. Without it, only stored genes can be shown."
-        )
+        self.find_slide = button("Find slide…", "Asks for the slide, which was not found.")
+        tip = "Asks for the checkpoint, which has moved. Without it, only stored genes can be shown."
+        self.find_checkpoint = button("Find checkpoint…", tip, lambda: find_checkpoint(self, self.viewer))
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addWidget(self.title)
@@ -100,10 +83,9 @@ class ViewPanel(QWidget):
         column.addWidget(self.colours)
         column.addWidget(self._spots_box())
         column.addStretch(1)
-        scroll = scrolled(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(scrolled(inside))
 
     def _layout_box(self) -> QGroupBox:
         box = QGroupBox("Views")
@@ -122,26 +104,24 @@ class ViewPanel(QWidget):
         self._front_group = QButtonGroup(self)
         for view in VIEWS:
             tick, front = QCheckBox(view), QRadioButton(view)
-            for button in (tick, front):
-                button.setToolTip(VIEW_TIPS[view])
-                column.addWidget(button)
+            for each in (tick, front):
+                each.setToolTip(VIEW_TIPS[view])
+                column.addWidget(each)
             self._front_group.addButton(front)
             self.ticks[view], self.fronts[view] = tick, front
-        self.confidence = QComboBox()
-        self.confidence.addItems(CONFIDENCES)
-        self.confidence.setToolTip(
+        self.confidence = choice(
             "Of the training spots behind a value: their mean or best similarity, the standard deviation of the "
-            "gene among them (spread), or the number of sections they come from."
+            "gene among them (spread), or the number of sections they come from.",
+            CONFIDENCES,
         )
         form = QFormLayout()
         form.addRow("Confidence as", self.confidence)
         column.addLayout(form)
         self.classes = ClassBox(self.session)
         column.addWidget(self.classes)
-        self.flip = QPushButton("Flip predicted and measured (F)")
-        self.flip.setToolTip("Switches between predicted and measured in the same place. On the canvas, press F.")
-        self.fit = QPushButton("Whole section")
-        self.fit.setToolTip("Zooms out to the whole section.")
+        tip = "Switches between predicted and measured in the same place. On the canvas, press F."
+        self.flip = button("Flip predicted and measured (F)", tip, self.session.flip)
+        self.fit = button("Whole section", "Zooms out to the whole section.", self.layers.fit)
         buttons = QHBoxLayout()
         buttons.addWidget(self.flip)
         buttons.addWidget(self.fit)
@@ -174,17 +154,14 @@ class ViewPanel(QWidget):
         return box
 
     def _connect(self) -> None:
-        session, viewer = self.session, self._layers.viewer
+        session, viewer = self.session, self.viewer
         offer_kinds(self.find_slide, SLIDE, lambda kind: find_slide(self, viewer, kind))
-        self.find_checkpoint.clicked.connect(lambda: find_checkpoint(self, viewer))
         self.side_by_side.toggled.connect(lambda on: session.set_display(layout="side by side" if on else "overlaid"))
         for view, tick in self.ticks.items():
             tick.clicked.connect(lambda _on, view=view: self._on_tick(view))
         for view, front in self.fronts.items():
             front.clicked.connect(lambda _on, view=view: session.set_display(front=view))
         self.confidence.currentTextChanged.connect(lambda text: session.set_display(confidence=text))
-        self.flip.clicked.connect(session.flip)
-        self.fit.clicked.connect(self._layers.fit)
         self.layer_list.toggled.connect(lambda on: show_layer_list(self, on))
         self.opacity.valueChanged.connect(lambda value: session.set_display(opacity=round(value, 2)))
         self.size.valueChanged.connect(lambda value: session.set_display(spot_size=round(value, 2)))
@@ -199,8 +176,6 @@ class ViewPanel(QWidget):
 
     def _show_display(self, display: DisplaySettings, _old: DisplaySettings) -> None:
         """Bring every control in line with the settings."""
-        if not isalive(self):
-            return
         side_by_side = display.layout == "side by side"
         with signals_blocked(self.side_by_side), signals_blocked(self.overlaid):
             self.side_by_side.setChecked(side_by_side)
@@ -217,8 +192,6 @@ class ViewPanel(QWidget):
         remember({f"display/{key}": getattr(display, key) for key in REMEMBERED})
 
     def _show_shown(self) -> None:
-        if not isalive(self):
-            return
         shown, case, prediction = self.session.shown, self.session.case, self.session.prediction
         slide = self.session.slide
         self.find_slide.setVisible(case is not None and (slide is None or slide.scale != 1))
@@ -241,10 +214,10 @@ class ViewPanel(QWidget):
         self.title.setToolTip(shown.tip)
         there = self.session.views
         for view in VIEWS:
-            for button in (self.ticks[view], self.fronts[view]):
-                button.setEnabled(view in there)
+            for each in (self.ticks[view], self.fronts[view]):
+                each.setEnabled(view in there)
                 needs_one = prediction is None and view in ("predicted", "difference", "confidence")
-                button.setToolTip(PREDICT_FIRST if needs_one else VIEW_TIPS[view])
+                each.setToolTip(PREDICT_FIRST if needs_one else VIEW_TIPS[view])
         self.flip.setEnabled({"measured", "predicted"} <= set(there))
         for control in (self.confidence, self.unlike):
             control.setEnabled(prediction is not None)
