@@ -20,10 +20,14 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.gene_figure import ground_on
 from napari_cmrcnet.evaluation.panel_figure import gene_maps
 from napari_cmrcnet.evaluation.region_scores import groups
+from napari_cmrcnet.evaluation.report import evaluate
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.case import Case
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.export import to_csv, to_geojson
 from napari_cmrcnet.retrieval.export_tables import to_h5ad
+from napari_cmrcnet.retrieval.predict import predict
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.trust import Trust
 from napari_cmrcnet.sections.beside import section_name, slides_beside
@@ -335,3 +339,75 @@ def test_a_small_picture_lies_under_its_spots(tmp_path: Path) -> None:
 def test_a_real_section_finds_its_slide(real_data: Path) -> None:
     spots = real_data / "her2st" / "C5.h5ad"
     assert next(slides_beside(spots, open_spots(spots))) == spots.with_suffix(".tif")
+
+
+@pytest.fixture
+def logs(write_section: Callable[..., Any], tmp_path: Path) -> tuple[Path, Path]:
+    """Section C, of which the file holds log-normalised values and no counts: slide and spots."""
+    slide, spots = write_section(tmp_path, "C", 3)
+    table = anndata.read_h5ad(spots)
+    table.X = np.log1p(1e4 * table.X.toarray() / table.X.toarray().sum(axis=1, keepdims=True)).astype(np.float32)
+    table.write_h5ad(spots)
+    return slide, spots
+
+
+def test_normalised_values_are_shown_as_they_are(logs: tuple[Path, Path]) -> None:
+    opened = finish(open_measured(logs[1]))
+    stored = anndata.read_h5ad(logs[1])
+    case = opened.case
+    np.testing.assert_array_equal(case.measured(stored.var_names), np.asarray(stored.X))
+    assert case.totals is None
+    genes = GeneList(case)
+    assert genes.of_values == "Values as in the file: normalised already."
+    assert "The values are as in the file: normalised already." in case.provenance.notes
+    assert opened.slide is not None
+    opened.slide.close()
+    with pytest.raises(UserError, match=r"C\.h5ad: X holds values that are log-normalised instead of counts"):
+        open_spots(logs[1])
+    with pytest.raises(UserError, match="has no counts, so that no spot has 5 of them; leave out --min-umi"):
+        open_spots(logs[1], min_umi=5, normalised=True)
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+@pytest.mark.parametrize(("most", "said"), [(np.expm1(9.2), "no logarithms: log(1 + x)"), (9.2, "as in the file")])
+def test_the_first_of_two_columns_of_a_gene_is_taken_of_values_without_a_sum(
+    tmp_path: Path, most: float, said: str
+) -> None:
+    values = np.array([[0, most, 1.5], [most, 0, 2.5], [0.5, 1.5, 0]], np.float32)
+    table = anndata.AnnData(values, var=pd.DataFrame(index=["A", "B", "A"]), obsm={"spatial": 100 * np.eye(3, 2)})
+    table.write_h5ad(tmp_path / "s.h5ad")
+    spots = open_spots(tmp_path / "s.h5ad", normalised=True)
+    logs = np.log1p(values) if most > 20 else values
+    np.testing.assert_allclose(spots.X.toarray(), logs[:, :2], rtol=1e-6)
+    notes = spots.uns["cmrcnet"]["notes"]
+    assert any(said in note for note in notes)
+    assert "1 of 3 columns repeat a gene; they were left out." in notes
+
+
+def test_scaled_values_are_refused(tmp_path: Path) -> None:
+    values = np.array([[-1.0, 0.5], [1.0, -0.5]])
+    anndata.AnnData(values, obsm={"spatial": np.eye(2)}).write_h5ad(tmp_path / "s.h5ad")
+    with pytest.raises(UserError, match="X holds negative values"):
+        open_spots(tmp_path / "s.h5ad", normalised=True)
+
+
+def test_a_prediction_beside_normalised_values_compares_with_them(
+    logs: tuple[Path, Path], untrained_checkpoint: Checkpoint, open_small: Callable[..., Any], tmp_path: Path
+) -> None:
+    section = open_small(*logs, normalised=True)
+    checkpoint = Checkpoint.load(untrained_checkpoint.path)
+    made = finish(predict(section, checkpoint, PredictConfig(k=6, device="cpu")))
+    made.save(tmp_path / "C_predicted.h5ad")
+    again = Prediction.load(tmp_path / "C_predicted.h5ad")
+    stored = anndata.read_h5ad(logs[1])
+    for one in (made, again):
+        np.testing.assert_array_equal(one.measured(["GENE4"])[:, 0], np.asarray(stored[:, "GENE4"].X)[:, 0])
+        scores = score(one)
+        truth, guess = np.asarray(stored[:, "GENE4"].X)[:, 0], one.gene("GENE4")
+        assert scores.table.pcc["GENE4"] == pytest.approx(np.corrcoef(truth, guess)[0, 1], abs=1e-6)
+        assert scores.table.partial_pcc.isna().all()
+        assert scores.scored.all()
+        assert GeneList(one, scores).of_values
+    assert any("normalised already" in note for note in again.provenance.warnings)
+    with pytest.raises(UserError, match="holds normalised values, and scoring C needs counts"):
+        finish(evaluate([again], tmp_path / "report"))

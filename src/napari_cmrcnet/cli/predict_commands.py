@@ -66,6 +66,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
         lattice=options.lattice or "hex",
         library=options.library or "",
         pool=options.pool or "",
+        normalised=True,
     )
     with section.slide:
         introduce(section)

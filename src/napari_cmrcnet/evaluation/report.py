@@ -136,6 +136,12 @@ def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) 
         raise UserError(f"The minimum number of counts per spot is {min_umi}; give 0 or more.")
     if not predictions:
         raise UserError("There is no prediction to score; give one or more .h5ad files written by predict.")
+    for prediction in predictions:
+        if prediction.spots.X is not None and not prediction.counted:
+            raise UserError(
+                f"{prediction.provenance.spots} holds normalised values, and scoring {prediction.name} needs counts; "
+                "store the counts in layers['counts'], and predict again."
+            )
     names = [prediction.name for prediction in predictions]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(

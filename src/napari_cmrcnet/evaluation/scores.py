@@ -152,7 +152,7 @@ def pcc_job(
             f"No spot of section {prediction.name} has the {least} counts that are needed to score a spot; it "
             "cannot be scored."
         )
-    totals = np.asarray(prediction.totals)[scored]
+    totals = _totals(prediction)[scored]
     parts = []
     for done, block in _blocks(genes, len(scored)):
         yield Progress(f"Scoring {prediction.name}", done, len(genes), "genes")
@@ -186,11 +186,16 @@ def pcc_job(
 def counted_spots(case: "Case", min_umi: int | None = None) -> NDArray[np.bool_]:
     """Return which spots of a case count in its scores, bool (n,): all views and reports take these.
 
-    Without measurements there is no score, and all count.
+    Without counts, all do.
     """
     if case.totals is None:
         return np.ones(len(case), bool)
     return scored_spots(case.totals, total_genes(case.spots), min_umi)
+
+
+def _totals(prediction: "Prediction") -> NDArray[np.float64]:
+    """Return the counts of each spot, NaN where the file has values that were normalised already."""
+    return np.full(len(prediction), np.nan) if prediction.totals is None else prediction.totals
 
 
 def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:
@@ -203,7 +208,7 @@ def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan
     """Add to what `pcc_job` returned intervals, Spearman's and the partial correlation, and Moran's I."""
     table, scored = scores.table, scores.scored
     genes, correlations = list(table.index), table["pcc"].to_numpy()
-    totals, xy = np.asarray(prediction.totals)[scored], prediction.xy[scored]
+    totals, xy = _totals(prediction)[scored], prediction.xy[scored]
     neighbours = around(xy, REACH * spots_lattice(prediction.spots).pitch)
     # Sections of one size would draw the same spots from the seed alone; their resamples must be independent.
     bootstrap = Bootstrap(spatial_blocks(xy), (seed, crc32(prediction.name.encode())))

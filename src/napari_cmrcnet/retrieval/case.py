@@ -15,7 +15,7 @@ from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.classes import Classes, class_columns, classes_of
-from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
+from napari_cmrcnet.sections.formats.origin import Origin, is_normalised, spot_diameter
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
 from napari_cmrcnet.sections.section import patient_of
@@ -94,7 +94,7 @@ class Case:
             mpp_source=size.source,
             target_sum=TARGET_SUM,
             panel=None,
-            total_genes=0 if spots.X is None else total_genes(spots),
+            total_genes=0 if spots.X is None or about.normalised else total_genes(spots),
             notes=(*notes, *size.disagreements),
             synthetic=about.synthetic,
         )
@@ -184,8 +184,13 @@ class Case:
 
     @cached_property
     def totals(self) -> npt.NDArray[np.float64] | None:
-        """Counts of each spot, as `totals_of` takes them, float64 (n,); None without measurements."""
-        return None if self.spots.X is None else totals_of(self.spots)
+        """Counts of each spot, as `totals_of` takes them, float64 (n,); None without counts."""
+        return totals_of(self.spots) if self.counted else None
+
+    @property
+    def counted(self) -> bool:
+        """Whether the measurements are counts; those of a file may be log-normalised already."""
+        return self.spots.X is not None and not is_normalised(self.spots)
 
     def measured_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""

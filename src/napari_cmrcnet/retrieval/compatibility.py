@@ -52,9 +52,9 @@ def totals_in_common(section: "Section", bank: BankSummary) -> npt.NDArray[np.bo
     Returns
     -------
     bool (genes of the section,) or None
-        Those that the bank has, too; None where totals as they are taken are alike, or nothing was measured.
+        Those that the bank has, too; None where totals as they are taken are alike, or no counts were measured.
     """
-    pairs = GeneNames.of(section.spots.var).in_common(bank.names) if section.measured else []
+    pairs = GeneNames.of(section.spots.var).in_common(bank.names) if section.counted else []
     if not pairs:
         return None
     here, there = np.array(pairs).T

@@ -123,7 +123,7 @@ def _spots(path: Path, library: str) -> Description:
     from napari_cmrcnet.sections.spots import open_spots
     from napari_cmrcnet.sections.totals import least_counts, totals_of
 
-    spots = open_spots(path, library=library)
+    spots = open_spots(path, library=library, normalised=True)
     about = Origin.of(spots)
     facts = {
         "source": about.source,
@@ -132,7 +132,7 @@ def _spots(path: Path, library: str) -> Description:
         "platform": about.platform or "unknown",
         "lattice pitch": f"{about.pitch_px:.1f} px" if about.pitch_px else "none found",
     }
-    if spots.X is not None:
+    if spots.X is not None and not about.normalised:
         totals, least = totals_of(spots), least_counts(spots.n_vars)
         facts[f"counts per {about.unit}"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
         facts["not scored"] = f"{(totals < least).sum()} {about.unit}s with fewer than {least} counts"

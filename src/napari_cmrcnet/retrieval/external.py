@@ -14,6 +14,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.external_files import ExternalTable, read_table
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.counts import LARGEST_LOG
 from napari_cmrcnet.sections.gene_table import named_genes
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import spots_lattice
@@ -22,7 +23,6 @@ from napari_cmrcnet.sections.totals import TARGET_SUM
 Float32 = NDArray[np.float32]
 Scale = Literal["log", "normalised", "counts"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
-LARGEST_LOG = 20.0  # e^20 counts in one spot: no logarithm of expression is larger
 
 
 def open_external(

@@ -184,6 +184,7 @@ def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Se
         mpp=request.mpp,
         pitch_um=request.pitch_um,
         library=request.library,
+        normalised=True,
     )
 
 

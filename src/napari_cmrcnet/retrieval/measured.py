@@ -26,7 +26,7 @@ class Measured:
     Parameters
     ----------
     spots : AnnData
-        With counts in ``X``; totals as `totals_of` takes them.
+        As `log_normalise` takes them.
     names : GeneNames
         Genes as they are asked for; the spots' file may call them otherwise.
     target_sum : float

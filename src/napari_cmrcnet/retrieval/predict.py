@@ -84,7 +84,7 @@ def predict(
         _provenance(section, checkpoint, k, config.panel or card.panel),
         device=str(device),
         precision=precision,
-        total_genes=total_genes(spots) if section.measured else 0,
+        total_genes=total_genes(spots) if section.counted else 0,
         warnings=(*warnings_in(checks), *unlike),
         likeness=likeness,
     )

@@ -46,7 +46,7 @@ class Task:
     def run(self) -> Job[None]:
         """Predict the slide and write its file."""
         checkpoint = _checkpoint_of_this_process(self.checkpoint, self.digest)
-        section = self.row.open(min_umi=self.min_umi)
+        section = self.row.open(min_umi=self.min_umi, normalised=True)
         with closing(section.slide):
             yield Progress("Checking that section and checkpoint fit", 0, 0)
             checks = yield from preflight_job(section, checkpoint, self.config.k)

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.counts import counts_problem
+from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 RETRIEVAL = ("neighbours", "similarity", "confidence")  # in obsm
@@ -15,7 +15,7 @@ FOUND = "found_in_training"  # in var: the share of training spots at which a ge
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 
 
-def check_parts(path: Path, table: AnnData, *, retrieved: bool) -> None:
+def check_parts(path: Path, table: AnnData, *, retrieved: bool, normalised: bool) -> None:
     """Check that the table of a prediction's file holds what it should.
 
     Parameters
@@ -26,6 +26,8 @@ def check_parts(path: Path, table: AnnData, *, retrieved: bool) -> None:
         As it was read.
     retrieved : bool
         Whether it came from a bank, and so says how far each spot can be trusted.
+    normalised : bool
+        Whether the measured values are log-normalised in place of counts.
 
     Raises
     ------
@@ -38,15 +40,16 @@ def check_parts(path: Path, table: AnnData, *, retrieved: bool) -> None:
     lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
     if lacking:
         raise UserError(f"{path} is not a whole prediction: it lacks {', '.join(lacking)}; predict again.")
-    _check_values(path, table, CONFIDENCE if retrieved else ())
+    _check_values(path, table, CONFIDENCE if retrieved else (), normalised)
 
 
-def _check_values(path: Path, table: AnnData, columns: tuple[str, ...]) -> None:
+def _check_values(path: Path, table: AnnData, columns: tuple[str, ...], normalised: bool) -> None:
     xy = table.obsm["spatial"]
     numbers = isinstance(xy, np.ndarray) and xy.dtype.kind in "iuf" and xy.shape == (table.n_obs, 2)
     if not numbers or not np.isfinite(xy).all():
         raise UserError(f"{path} has positions that are not two finite numbers a spot; predict again.")
-    if table.raw is not None and (problem := counts_problem(table.raw.X)):
+    raw = None if table.raw is None or (normalised and log_values(table.raw.X) is not None) else table.raw.X
+    if raw is not None and (problem := counts_problem(raw)):
         raise UserError(f"{path}: its raw {problem}; predict again.")
     neighbours, similarity = table.obsm["neighbours"], table.obsm["similarity"]
     arrays = all(isinstance(each, np.ndarray) for each in (neighbours, similarity))

@@ -1,11 +1,12 @@
 """The file of a prediction: an .h5ad that scanpy reads as it is.
 
-``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, and the highest in mean and in variance
-of all genes and of the training sections' variable ones), ``raw`` the measured counts of all genes, ``obsm`` the
-positions, neighbours and similarities, ``uns["cmrcnet"]`` the provenance as JSON, with the names of these variable
-genes and what is remembered of how the prediction was looked at; ``var`` the share of training spots at which the
-stored genes were found, and their expected accuracy where the checkpoint knows it. Other genes follow from the
-neighbours and the checkpoint's bank, which is found again by path and hash.
+``layers["predicted"]`` and ``layers["measured"]`` hold the stored genes (panel, and the highest in mean and in
+variance of all genes and of the training sections' variable ones), ``raw`` the measured counts of all genes (the
+values of a file that has no counts), ``obsm`` the positions, neighbours and similarities, ``uns["cmrcnet"]`` the
+provenance as JSON, with the names of these variable genes and what is remembered of how the prediction was looked at;
+``var`` the share of training spots at which the stored genes were found, and their expected accuracy where the
+checkpoint knows it. Other genes follow from the neighbours and the checkpoint's bank, which is found again by path
+and hash.
 """
 
 import json
@@ -154,7 +155,8 @@ def load(
         nothing = np.empty((table.n_obs, 0), np.float32)
         parts = nothing.astype(np.int32), nothing, pd.DataFrame(index=table.obs_names)
         table.obsm.update(zip(RETRIEVAL, parts, strict=True))
-    check_parts(path, table, retrieved=not provenance.external)
+    logs = bool(record["spots"].get("normalised", False))
+    check_parts(path, table, retrieved=not provenance.external, normalised=logs)
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
     stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))

@@ -55,7 +55,7 @@ class Provenance:
     expected_over : {"", "sections", "patients"}
         As the checkpoint's card has it: over what the expected accuracy of genes was measured, if it was.
     total_genes : int
-        Over how many measured genes the totals are taken, see `totals_of`; 0 where nothing was measured.
+        Over how many measured genes the totals are taken, see `totals_of`; 0 where no counts were measured.
     panel : Panel or None
         Marker genes that are shown first.
     similarity_floor : float or None

@@ -33,16 +33,16 @@ def partial_pcc(measured: ArrayLike, predicted: ArrayLike, totals: ArrayLike) ->
     measured, predicted : (n, g)
         Expression of g genes at n spots.
     totals : (n,)
-        Counts of each spot over all its genes.
+        Counts of each spot over all its genes; NaN where they are not known.
 
     Returns
     -------
     float64 (g,)
         NaN where `pcc` is, where the fit leaves nothing of either side, and for fewer than five spots: with three
-        terms fitted, what is left of four lies on a line.
+        terms fitted, what is left of four lies on a line; or where totals are.
     """
     truth, guess = pair(measured, predicted)
-    if len(truth) < 5:
+    if len(truth) < 5 or np.isnan(totals).any():
         return np.full(truth.shape[1], np.nan)
     depth = depth_terms(totals)
     defined, rests = np.ones(truth.shape[1], bool), []
@@ -64,15 +64,18 @@ def depth_r2(measured: ArrayLike, totals: ArrayLike) -> Array:
     measured : (n, g)
         Measured, log-normalised expression.
     totals : (n,)
-        Counts of each spot over all its genes.
+        Counts of each spot over all its genes; NaN where they are not known.
 
     Returns
     -------
     float64 (g,)
         About 0 where depth explains nothing (adjusted for the two terms, and so at times below), NaN for a constant
-        gene and where there are no more spots than terms.
+        gene, where there are no more spots than terms, and where totals are.
     """
-    scaled, depth = unit(np.asarray(measured, np.float64)), depth_terms(totals)
+    scaled = unit(np.asarray(measured, np.float64))
+    if np.isnan(totals).any():
+        return np.full(scaled.shape[1], np.nan)
+    depth = depth_terms(totals)
     n, terms = depth.shape
     if n <= terms:
         return np.full(scaled.shape[1], np.nan)
@@ -88,7 +91,7 @@ class Depth:
     Parameters
     ----------
     median_total : float
-        Median of the counts of the spots that are scored.
+        Median of the counts of the spots that are scored; NaN where there are no counts.
     share : float
         Of the variance of log-normalised expression, summed over the genes that have a score, the share that the log
         total and its square explain (`depth_r2`).
@@ -107,6 +110,8 @@ class Depth:
         return self.median_total < enough or self.share > SHALLOW_SHARE
 
     def __str__(self) -> str:
+        if np.isnan(self.median_total):
+            return "no counts: the values were normalised already"
         share = (
             "" if np.isnan(self.share) else f"; depth explains {100 * self.share:.0f} % of the variance of expression"
         )

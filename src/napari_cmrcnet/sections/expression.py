@@ -10,7 +10,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.formats.origin import Origin
+from napari_cmrcnet.sections.formats.origin import Origin, is_normalised
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_of, totals_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def log_normalise(spots: AnnData, target_sum: TargetSum = TARGET_SUM) -> sparse.
     Returns
     -------
     csr_matrix of float32, (n, genes)
+        Values that the source has log-normalised are returned as they are.
     """
+    if is_normalised(spots):
+        return sparse.csr_matrix(spots.X, dtype=np.float32)
     return _scaled_log(sparse.csr_matrix(spots.X), totals_of(spots), target_of(spots, target_sum))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from napari_cmrcnet.sections.counts import as_counts
+from napari_cmrcnet.sections.counts import Number, as_counts
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
@@ -30,7 +30,7 @@ _CONTROL = re.compile(
 _MISSING = re.compile(r"(nan|NaN|None|<NA>|NA)?(-\d+)?")
 
 
-def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
+def clean_genes(spots: AnnData, normalised: bool = False) -> tuple[AnnData, list[str]]:
     """Return the spots with one column a gene, and notes of what was changed.
 
     - Controls, and features of another type than gene expression, are dropped.
@@ -40,18 +40,21 @@ def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
     - A gene without a symbol has its id as its name; one without both is dropped.
     - Of genes with one symbol and different ids, that of the lowest id keeps the symbol, and the others have their id
       (without version) added, ``TBCE_ENSG00000284770``, whatever their order in the file.
-    - Columns of one gene are added up: of the same symbol and id, or of the same symbol where one has no id.
+    - Columns of one gene are added up: of the same symbol and id, or of the same symbol where one has no id. Of
+      normalised values, which have no sum, the first is taken.
 
     Parameters
     ----------
     spots : AnnData
         Counts in ``X`` as CSR (n, columns), ``var`` as the file has it.
+    normalised : bool
+        Whether these are log-normalised values.
 
     Returns
     -------
     AnnData
-        ``X`` CSR int32 (n, genes), in the order of the file; ``var`` with unique names and, if the file has ids,
-        ``gene_ids`` as text, ``""`` where not known.
+        ``X`` CSR (n, genes), int32, or float32 of normalised values, in the order of the file; ``var`` with unique
+        names and, if the file has ids, ``gene_ids`` as text, ``""`` where not known.
     list of str
         One sentence a kind of change.
     """
@@ -71,13 +74,16 @@ def clean_genes(spots: AnnData) -> tuple[AnnData, list[str]]:
         by_id=int((unnamed & ~nameless).sum()),
         nameless=int(nameless.sum()),
         renamed=names.iloc[kept[first]][(names != symbols).to_numpy()[kept[first]] & ~unnamed[kept[first]]].tolist(),
-        summed=len(kept) - len(first),
+        repeated=len(kept) - len(first),
+        normalised=normalised,
     )
     var = spots.var.drop(columns=IN_TOTAL, errors="ignore")  # of a prediction, whose totals were over some genes
     var = var.iloc[kept[first]].set_axis(pd.Index(names.iloc[kept[first]], dtype=object, name=None))
     if (ids != "").any() or "gene_ids" in var:
         var["gene_ids"] = _known_ids(ids.to_numpy()[kept], place, first)
-    counts = _joined(sparse.csr_matrix(spots.X), kept, place, len(first))
+    if normalised:
+        kept, place = kept[first], np.arange(len(first))
+    counts = _joined(sparse.csr_matrix(spots.X), kept, place, len(first), np.float32 if normalised else np.int32)
     return AnnData(X=counts, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=spots.uns), notes
 
 
@@ -171,22 +177,25 @@ def _known_ids(ids: np.ndarray, place: np.ndarray, first: np.ndarray) -> np.ndar
     return found
 
 
-def _joined(counts: sparse.csr_matrix, kept: np.ndarray, place: np.ndarray, n_genes: int) -> sparse.csr_matrix:
+def _joined(
+    counts: sparse.csr_matrix, kept: np.ndarray, place: np.ndarray, n_genes: int, dtype: Number
+) -> sparse.csr_matrix:
     """Return the kept columns, those of one gene added up."""
     if len(kept) == counts.shape[1] == n_genes:
-        return as_counts(counts)
+        return as_counts(counts, dtype)
     if not n_genes:
-        return sparse.csr_matrix((counts.shape[0], 0), dtype=np.int32)
+        return sparse.csr_matrix((counts.shape[0], 0), dtype=dtype)
     target = np.full(counts.shape[1], -1)
     target[kept] = place
     columns = target[counts.indices]
     values = np.where(columns >= 0, counts.data, 0)  # dropped columns become stored zeros, which `as_counts` removes
-    return as_counts(
-        sparse.csr_matrix((values, np.maximum(columns, 0), counts.indptr), shape=(counts.shape[0], n_genes))
-    )
+    found = sparse.csr_matrix((values, np.maximum(columns, 0), counts.indptr), shape=(counts.shape[0], n_genes))
+    return as_counts(found, dtype)
 
 
-def _notes(n: int, dropped: int, by_id: int, nameless: int, renamed: list[str], summed: int) -> list[str]:
+def _notes(
+    n: int, dropped: int, by_id: int, nameless: int, renamed: list[str], repeated: int, normalised: bool
+) -> list[str]:
     notes = []
     if dropped:
         notes.append(f"{dropped} of {n} names are no genes (controls, or features of another kind) and were dropped.")
@@ -198,8 +207,9 @@ def _notes(n: int, dropped: int, by_id: int, nameless: int, renamed: list[str], 
         notes.append(
             f"Genes that share a symbol with another gene: {len(renamed)}; their ids were added ({renamed[0]})."
         )
-    if summed:
-        notes.append(f"{summed} of {n} columns repeat a gene; their counts were added to it.")
+    if repeated:
+        done = "they were left out" if normalised else "their counts were added to it"
+        notes.append(f"{repeated} of {n} columns repeat a gene; {done}.")
     return notes
 
 

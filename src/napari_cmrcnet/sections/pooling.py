@@ -138,6 +138,11 @@ def pool_spots(spots: AnnData, mpp: float, pool: Pool) -> AnnData:
         If no cell lies in a spot.
     """
     about = Origin.of(spots)
+    if about.normalised:
+        raise UserError(
+            f"{about.path} has no counts, and normalised values of {about.unit}s cannot be summed; store the counts in "
+            "layers['counts'], or do not pool."
+        )
     um, steps = _in_um(spots, about, mpp)
     row, column, centre, inside = _places(um, pool)
     if not inside.any():

@@ -70,8 +70,13 @@ class Section:
 
     @property
     def measured(self) -> bool:
-        """Whether the spots have counts."""
+        """Whether the spots have counts, or values that were normalised already."""
         return self.spots.X is not None and self.spots.n_vars > 0
+
+    @property
+    def counted(self) -> bool:
+        """Whether the spots have counts."""
+        return self.measured and not self.origin.normalised
 
 
 def open_section(
@@ -86,6 +91,7 @@ def open_section(
     lattice: Literal["hex", "square"] = "hex",
     library: str = "",
     pool: str = "",
+    normalised: bool = False,
 ) -> Section:
     """Open a slide with its spots, or with a grid of spots over its tissue.
 
@@ -111,6 +117,8 @@ def open_section(
         Which section of the spots' file to read, see `open_spots`.
     pool : str
         To what spots cells or bins are pooled, see `pool_for`; ``""`` pools cells and small bins in squares of 55 µm.
+    normalised : bool
+        Whether values that are log-normalised already are taken where there are no counts, see `open_spots`.
 
     Raises
     ------
@@ -125,7 +133,7 @@ def open_section(
             notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
         else:
             check_pool(pool)
-            table = open_spots(spots, library=library)
+            table = open_spots(spots, library=library, normalised=normalised)
             placed = fit_to_slide(table, opened)
             size = pixel_size(table, opened, mpp)
             table = with_enough_counts(_pooled(table, size.um, pool), min_umi)

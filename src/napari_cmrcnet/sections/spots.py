@@ -5,6 +5,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,12 @@ SUPPORTED = (
     "their *_selection.tsv"
 )
 
+ANNDATA = (read_plain, read_hest, read_spatialdata)  # may hold any matrix, and several sections
 
-def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str = "") -> AnnData:
+
+def open_spots(
+    path: str | os.PathLike[str], *, min_umi: int = 0, library: str = "", normalised: bool = False
+) -> AnnData:
     """Open the spots of one section.
 
     Parameters
@@ -47,11 +52,14 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
         Which section to read of a source that holds several. Of an h5ad file: its name in ``uns["spatial"]``, or in the
         column of ``obs`` that tells them apart. Of Visium HD: ``square_008um``, or ``8``, for its bins, ``cells`` for
         the segmented cells. Of SpatialData: the table, or the shapes that it annotates. ``""`` where there is one.
+    normalised : bool
+        Whether an h5ad file or store without counts may give log-normalised values, to be looked at and compared with.
 
     Returns
     -------
     AnnData
-        ``X`` counts, CSR int32, or None where the source has positions only; ``var_names`` unique, as `clean_genes`
+        ``X`` counts, CSR int32 (log-normalised values, float32, where `is_normalised`), or None where the source has
+        positions only; ``var_names`` unique, as `clean_genes`
         gives them, Ensembl ids in ``var["gene_ids"]`` where known; ``obsm["spatial"]`` float64 (n, 2), centres (x, y)
         in full-resolution pixels; ``obs["in_tissue"]`` bool;
         ``uns["spatial"][library]["scalefactors"]["spot_diameter_fullres"]``; ``uns["cmrcnet"]``: what `Origin` holds.
@@ -64,10 +72,10 @@ def open_spots(path: str | os.PathLike[str], *, min_umi: int = 0, library: str =
     path = Path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old formats and repeated names: what matters of them becomes a note
-        spots, origin = _reader(path, library)(path)
+        spots, origin = _reader(path, library, normalised)(path)
         notes = [*origin.notes, *_make_spot_names_unique(spots)]
         if spots.X is not None:
-            spots = _with_genes(path, spots, notes)
+            spots = _with_genes(path, spots, notes, origin.normalised)
     _check_positions(path, spots)
     _plain_columns(spots)
     spots = _in_tissue(spots, origin, notes)
@@ -95,7 +103,7 @@ def _known_reader(path: Path, library: str = "") -> Reader | None:
     return read_legacy_st if find_pair(path) is not None else None
 
 
-def _reader(path: Path, library: str) -> Reader:
+def _reader(path: Path, library: str, normalised: bool) -> Reader:
     """Return what reads this path, or the section of that name in it."""
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path to the spots.")
@@ -104,11 +112,12 @@ def _reader(path: Path, library: str) -> Reader:
     reader = _known_reader(path, library)
     if reader is None:
         raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
-    if not library:
-        return reader
-    if reader not in (read_plain, read_hest, read_spaceranger, read_spatialdata):
+    if library and reader not in (*ANNDATA, read_spaceranger):
         raise UserError(f"{path} holds one section only; leave the name of the section out.", "library")
-    return partial(reader, library=library)
+    options: dict[str, Any] = {"library": library} if library else {}
+    if reader in ANNDATA:
+        options["normalised"] = normalised
+    return partial(reader, **options)
 
 
 def _check_positions(path: Path, spots: AnnData) -> None:
@@ -170,12 +179,12 @@ def _make_spot_names_unique(spots: AnnData) -> list[str]:
     return [f"{repeated} repeated spot names were made unique by a suffix."]
 
 
-def _with_genes(path: Path, spots: AnnData, notes: list[str]) -> AnnData:
-    problem = counts_problem(spots.X)
+def _with_genes(path: Path, spots: AnnData, notes: list[str], normalised: bool) -> AnnData:
+    problem = None if normalised else counts_problem(spots.X)
     if problem is not None:
         raise UserError(f"{path} {problem}.")
     n = spots.n_vars
-    spots, said = clean_genes(spots)
+    spots, said = clean_genes(spots, normalised)
     if n and not spots.n_vars:
         raise UserError(f"{path} holds no gene: its {n} names are controls, other features, or empty.")
     notes += said
@@ -194,6 +203,8 @@ def with_enough_counts(spots: AnnData, min_umi: int) -> AnnData:
     replace(about, min_umi=min_umi).keep_in(spots)
     if spots.X is None or not min_umi:
         return spots
+    if about.normalised:
+        raise UserError(f"{about.path} has no counts, so that no spot has {min_umi} of them; leave out --min-umi.")
     totals = np.asarray(spots.X.sum(axis=1)).ravel()
     enough = totals >= min_umi
     if enough.all():

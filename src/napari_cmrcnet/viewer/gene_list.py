@@ -75,6 +75,9 @@ class Listed(Sequence[str]):
         return start + int(places[0])
 
 
+NORMALISED = "Values as in the file: normalised already."
+
+
 class GeneList:
     """Every gene of a case with its scores, and those that are listed.
 
@@ -97,6 +100,8 @@ class GeneList:
         Expected PCC, and the partial one given depth, NaN where not known; see `Prediction.expected`.
     any_predicted : bool
         Whether the section is predicted.
+    of_values : str
+        What to know of the measured values where they are no counts; ``""`` where they are.
     expected_over : str
         Over what it was measured, see `over_in_words`.
     measured, predicted : float32 (genes,)
@@ -115,6 +120,7 @@ class GeneList:
         self._prediction, self._trusts = prediction, dict[int, Trust]()
         n = len(self.names.symbols)
         self.any_predicted = prediction is not None
+        self.of_values = "" if case.counted or case.spots.X is None else NORMALISED
         self._n_predicted = 0 if prediction is None else len(case.genes)  # the others come after them
         self.measured, self.predicted = case.all_measured_means(), np.full(n, np.nan, np.float32)
         self.expected, self.expected_partial = np.full((2, n), np.nan)

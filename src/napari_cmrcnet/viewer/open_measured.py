@@ -35,7 +35,7 @@ def open_measured(path: Path, library: str = "") -> Job[Opened]:
     from napari_cmrcnet.sections.beside import section_name
     from napari_cmrcnet.sections.spots import open_spots
 
-    spots = open_spots(path, library=library)
+    spots = open_spots(path, library=library, normalised=True)
     yield Progress("Looking for the slide", 0, 0)
     slide, missing = _slide_beside(path, spots)
     whole = slide if slide is not None and slide.scale == 1 else None

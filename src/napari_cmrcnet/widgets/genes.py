@@ -250,7 +250,7 @@ class GenesPanel(DockPanel):
             return
         self.status.setText(genes.status(self.search.text().strip()))
         self.compute.setVisible(genes.scores_due and not self.session.scoring)
-        notes = [genes.note(self.session.scoring)]
+        notes = [genes.of_values, genes.note(self.session.scoring)]
         if prediction is not None and prediction.bank is None:
             notes.append(
                 "The checkpoint of this prediction was not found. Only the "

@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
-from napari_cmrcnet.sections.counts import counts_problem
+from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 
 SECTION_COLUMNS = ("library_id", "sample", "sample_id", "batch", "section", "slide")
@@ -20,19 +20,20 @@ POSITION_COLUMNS = (("pxl_col_in_fullres", "pxl_row_in_fullres"), ("pixel_x", "p
 TAKEN_AGAIN = 0.2  # share of spots whose place on the array another has, too, where sections were joined
 
 
-def read_plain(path: Path, library: str = "") -> tuple[AnnData, Origin]:
+def read_plain(path: Path, library: str = "", normalised: bool = False) -> tuple[AnnData, Origin]:
     """Read an h5ad file with ``obsm["spatial"]`` in full-resolution pixels; of several sections the one called library.
 
     Counts come from ``layers["counts"]``, ``X`` or ``raw``: of those that hold counts, the one of most genes, so that
     totals are not those of chosen genes. The pixel size and the
-    platform come from ``uns["spatial"][library]["metadata"]`` where they are written there.
+    platform come from ``uns["spatial"][library]["metadata"]`` where they are written there. Without counts, and
+    where that is allowed, ``X`` is taken as log-normalised.
 
     Raises
     ------
     UserError
         If there are no positions, no counts among the matrices, or several sections.
     """
-    spots, library, entry, notes = read_library(path, library)
+    spots, library, entry, notes, logs = read_library(path, library, normalised)
     metadata = mapping(entry.get("metadata"))
     own = mapping(spots.uns.get("cmrcnet"))  # written by this software
     hd_mpp = number(mapping(entry.get("scalefactors")).get("microns_per_pixel"))
@@ -46,12 +47,15 @@ def read_plain(path: Path, library: str = "") -> tuple[AnnData, Origin]:
         given_mpp_source=str(own.get("given_mpp_source", "")) or ("scalefactors microns_per_pixel" if hd_mpp else ""),
         synthetic=bool(own.get("synthetic", False) or metadata.get("synthetic", False)),
         notes=notes,
+        normalised=logs,
     )
     return section_of(spots, library, entry), origin
 
 
-def read_library(path: Path, chosen: str = "") -> tuple[AnnData, str, Mapping[str, Any], tuple[str, ...]]:
-    """Return the AnnData with counts in ``X`` (or no ``X``), name and content of its one library, and notes.
+def read_library(
+    path: Path, chosen: str, normalised: bool
+) -> tuple[AnnData, str, Mapping[str, Any], tuple[str, ...], bool]:
+    """Return the AnnData as `with_counts`, name and content of its one library, notes, and whether it has no counts.
 
     Where a section is chosen by name, the others are left out.
     """
@@ -62,8 +66,8 @@ def read_library(path: Path, chosen: str = "") -> tuple[AnnData, str, Mapping[st
         spots, entry = _chosen(path, spots, chosen)
         library = chosen
         _check_one_array(path, spots)
-    counted, notes = with_counts(path, spots)
-    return counted, *((library, entry) if entry is not None else _library(path, spots)), notes
+    counted, notes, logs = with_counts(path, spots, normalised)
+    return counted, *((library, entry) if entry is not None else _library(path, spots)), notes, logs
 
 
 def _set_positions(path: Path, spots: AnnData) -> None:
@@ -166,8 +170,22 @@ def _is_mapping(entry: Any) -> bool:
     return isinstance(entry, Mapping)
 
 
-def with_counts(path: Path, spots: AnnData) -> tuple[AnnData, tuple[str, ...]]:
-    """Return the AnnData with the counts of the most genes in ``X`` (or no ``X``), and a note of where they were.
+def with_counts(path: Path, spots: AnnData, normalised: bool) -> tuple[AnnData, tuple[str, ...], bool]:
+    """Return the AnnData with the counts of the most genes in ``X`` (or no ``X``), and what to know of them.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    spots : AnnData
+        As the file has it.
+    normalised : bool
+        Whether log-normalised values are taken where no matrix holds counts.
+
+    Returns
+    -------
+    AnnData, notes, bool
+        The last says whether ``X`` holds log-normalised values.
 
     Raises
     ------
@@ -179,7 +197,7 @@ def with_counts(path: Path, spots: AnnData) -> tuple[AnnData, tuple[str, ...]]:
         matrices["raw"] = spots.raw.X
     present = {name: matrix for name, matrix in matrices.items() if matrix is not None}
     if not present or (spots.n_vars == 0 and spots.raw is None):
-        return AnnData(obs=spots.obs, obsm=spots.obsm, uns=spots.uns), ()
+        return AnnData(obs=spots.obs, obsm=spots.obsm, uns=spots.uns), (), False
     problems = {}
     for name, matrix in sorted(present.items(), key=lambda item: -item[1].shape[1]):  # stable: else in their order
         problem = counts_problem(matrix)
@@ -188,7 +206,11 @@ def with_counts(path: Path, spots: AnnData) -> tuple[AnnData, tuple[str, ...]]:
             var = spots.raw.var if of_raw else spots.var
             more = of_raw and len(var) > spots.n_vars
             note = f"Counts were taken from raw, which has {len(var)} genes; X has {spots.n_vars} of them."
-            return AnnData(X=matrix, obs=spots.obs, var=var, obsm=spots.obsm, uns=spots.uns), (note,) if more else ()
+            counted = AnnData(X=matrix, obs=spots.obs, var=var, obsm=spots.obsm, uns=spots.uns)
+            return counted, (note,) if more else (), False
         problems[name] = problem
+    if normalised and spots.X is not None and (found := log_values(spots.X)) is not None:
+        values, note = found
+        return AnnData(X=values, obs=spots.obs, var=spots.var, obsm=spots.obsm, uns=spots.uns), (note,), True
     said = "; ".join(f"{name} {problem}" for name, problem in problems.items())
     raise UserError(f"{path}: {said}; store the counts in layers['counts'], or no matrix at all.")

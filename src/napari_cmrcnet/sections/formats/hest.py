@@ -22,12 +22,12 @@ def is_hest(path: Path) -> bool:
         return "uns/spatial/ST/images/downscaled_fullres" in file
 
 
-def read_hest(path: Path, library: str = "") -> tuple[AnnData, Origin]:
+def read_hest(path: Path, library: str = "", normalised: bool = False) -> tuple[AnnData, Origin]:
     """Read a section of HEST with the pixel size that HEST estimated.
 
     Its ``in_tissue`` is unreliable (HEST issue 47), so all spots are kept.
     """
-    spots, library, entry, notes = read_library(path, library)
+    spots, library, entry, notes, logs = read_library(path, library, normalised)
     metadata_path = _metadata_path(path)
     about = _metadata(metadata_path)
     if not about:
@@ -41,6 +41,7 @@ def read_hest(path: Path, library: str = "") -> tuple[AnnData, Origin]:
         given_mpp_source="HEST metadata pixel_size_um_estimated",
         trust_in_tissue=False,
         notes=notes,
+        normalised=logs,
     )
     return section_of(spots, library, entry), origin
 

@@ -46,6 +46,8 @@ class Origin:
         How cells or bins were asked to be pooled, see `pool_for`; ``""`` is the default.
     pitch_px : float
         Distance between neighbouring spots in full-resolution pixels, as measured; 0 where there is no lattice.
+    normalised : bool
+        Whether ``X`` holds log-normalised values, as the source has no counts.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Origin:
     library: str = ""
     pool: str = ""
     pitch_px: float = 0.0
+    normalised: bool = False
 
     @classmethod
     def of(cls, spots: AnnData) -> "Origin":
@@ -72,6 +75,11 @@ class Origin:
     def keep_in(self, spots: AnnData) -> None:
         """Write this into ``uns``, as h5ad can hold it."""
         spots.uns[KEY] = {**asdict(self), "path": str(self.path), "notes": list(self.notes)}
+
+
+def is_normalised(spots: AnnData) -> bool:
+    """Say whether spots have log-normalised values in place of counts."""
+    return bool(mapping(spots.uns.get(KEY)).get("normalised", False))
 
 
 def spot_diameter(spots: AnnData) -> float:

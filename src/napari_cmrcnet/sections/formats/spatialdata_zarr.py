@@ -29,7 +29,7 @@ _OF_XENIUM = {"transcript_counts", "control_probe_counts"}  # columns that only 
 _READ = ("obs", "var", "X", "layers/counts")
 
 
-def read_spatialdata(path: Path, library: str = "") -> tuple[AnnData, Origin]:
+def read_spatialdata(path: Path, library: str = "", normalised: bool = False) -> tuple[AnnData, Origin]:
     """Read the table of a store, of several the one that is called so, or annotates the shapes that are called so.
 
     Raises
@@ -54,7 +54,7 @@ def read_spatialdata(path: Path, library: str = "") -> tuple[AnnData, Origin]:
     spots.obsm["spatial"] = xy
     factors = {"spot_diameter_fullres": diameter} if diameter > 0 else {}
     spots.uns = {"spatial": {region: {"scalefactors": factors, "metadata": {}}}}
-    counted, more = with_counts(table, spots)
+    counted, more, logs = with_counts(table, spots, normalised)
     bins = _BIN.search(f"{table.name} {region}")
     xenium = set(spots.obs.columns) >= _OF_XENIUM
     cells = xenium or any(map(_CELLS.search, (table.name, region)))
@@ -67,6 +67,7 @@ def read_spatialdata(path: Path, library: str = "") -> tuple[AnnData, Origin]:
         given_mpp=1.0 / unit_px if xenium else 0.0,  # its shapes are in µm
         given_mpp_source="the shapes of Xenium, which are in µm" if xenium else "",
         notes=(*notes, *more),
+        normalised=logs,
     )
     return counted, origin
 
