@@ -12,6 +12,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog
 from shapely.geometry import box
 
@@ -222,6 +223,23 @@ def test_removing(panel: RegionsPanel, session: Session, qtbot: Any) -> None:
     layer.selected_data = {0}
     layer.remove_selected()  # with the Delete key
     qtbot.waitUntil(lambda: [region.name for region in session.regions] == ["third"], timeout=5000)
+
+
+def test_changes_on_the_canvas_are_taken_back(panel: RegionsPanel, session: Session) -> None:
+    session.set_regions(regions())
+    layer = panel.region_layer.layer
+    assert layer is not None
+    before, undo = session.regions, {str(keys): act for keys, act in layer.keymap.items()}
+    layer.selected_data = {0}
+    layer.remove_selected()
+    undo["Ctrl+Z"](layer)
+    assert session.regions == before
+    assert len(layer.data) == len(before)
+    undo["Ctrl+Shift+Z"](layer)
+    assert session.regions == before[1:]
+    undo_key = next(each for each in panel.findChildren(QShortcut) if each.key().toString() == "Ctrl+Z")
+    undo_key.activated.emit()
+    assert session.regions == before
 
 
 def test_the_panel_outlives_its_layer(panel: RegionsPanel, session: Session, qtbot: Any) -> None:

@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from shapely.geometry import MultiPolygon, Polygon, box
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import pcc
@@ -19,8 +21,10 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.coloring import expression_limits, label, limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings
+from napari_cmrcnet.viewer.region_history import STEPS
 from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
 from napari_cmrcnet.viewer.session import Session
 
@@ -254,6 +258,50 @@ def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction:
     assert len(told) == 1  # panels that are open follow
     assert again.shown is not None
     assert again.shown.name == "GENE11"
+
+
+def test_regions_and_ticked_genes_come_back_with_a_saved_prediction(
+    session: Session, prediction: Prediction, tmp_path: Path
+) -> None:
+    ring = Polygon([(10, 10), (150, 10), (150, 150), (10, 150)], [[(40, 40), (80, 40), (80, 80)]])
+    drawn = [Region("", "Tumour", ring), Region("mine", "", MultiPolygon([box(0, 0, 5, 5), box(9, 9, 12.5, 30)]))]
+    session.set_regions(drawn)
+    session.ticked = ("GENE5", "GENE1")
+    prediction.view = session.view_record()
+    prediction.save(tmp_path / "C.h5ad")
+    again = Session()
+    opened = finish(open_prediction(tmp_path / "C.h5ad")).case
+    again.look_at(opened)
+    assert [(each.name, each.classification) for each in again.regions] == [("Tumour 1", "Tumour"), ("mine", "")]
+    assert all(one.geometry.equals(two.geometry) for one, two in zip(again.regions, drawn, strict=True))
+    assert again.ticked == ("GENE5", "GENE1")
+    assert again.display == session.display
+    for damaged in ({"type": "Polygon"}, 7, {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [3]}}):
+        opened.view = {"regions": damaged, "ticked": [1]}
+        other = Session()
+        other.look_at(opened)
+        assert (other.regions, other.ticked) == ((), ())
+
+
+def test_changes_of_the_regions_are_taken_back_and_made_again(session: Session, prediction: Prediction) -> None:
+    states = [()]
+    for n in range(1, STEPS + 3):
+        session.set_regions([*session.regions, Region(f"{n}", "", box(0, 0, n, n))])
+        states.append(session.regions)
+    session.set_regions(session.regions)  # no change, and no step
+    for _ in range(STEPS + 5):
+        session.undo_regions()
+    assert session.regions == states[2]
+    session.undo_regions(forth=True)
+    assert session.regions == states[3]
+    session.set_regions(())
+    session.undo_regions(forth=True)  # nothing is after the last change
+    assert session.regions == ()
+    other = copy(prediction)
+    other.provenance = replace(prediction.provenance, slide="/elsewhere.tif", spots="/elsewhere.h5ad")
+    session.look_at(other)
+    session.undo_regions()  # of another section
+    assert session.regions == ()
 
 
 def test_what_a_file_says_of_the_look_is_checked(session: Session) -> None:

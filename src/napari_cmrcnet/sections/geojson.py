@@ -105,11 +105,42 @@ def write_geojson(path: str | os.PathLike[str], regions: Iterable[Region]) -> No
     UserError
         If it cannot be written.
     """
-    features = [_feature(region) for region in regions if not region.geometry.is_empty]
-    content = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False, allow_nan=False)
-    data = content.encode("utf-8")
+    data = json.dumps(as_geojson(regions), ensure_ascii=False, allow_nan=False).encode("utf-8")
     with atomic_file(path) as temporary:
         temporary.write_bytes(gzip.compress(data) if Path(path).suffix.casefold() == ".gz" else data)
+
+
+def as_geojson(regions: Iterable[Region]) -> dict[str, Any]:
+    """Return regions as a FeatureCollection; those without an area are left out."""
+    features = [_feature(region) for region in regions if not region.geometry.is_empty]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def regions_in(content: Any, where: str) -> tuple[Region, ...]:
+    """Return the regions that `as_geojson` gave, read from JSON that may have been changed.
+
+    Parameters
+    ----------
+    content : Any
+        What JSON holds there.
+    where : str
+        Where it stands, the beginning of a message.
+
+    Raises
+    ------
+    UserError
+        If they are damaged, or more than `MAX_REGIONS`.
+    """
+    try:
+        features = list(_features(content))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} holds regions that are no GeoJSON; draw or import them again.") from error
+    if len(features) > MAX_REGIONS:
+        raise UserError(
+            f"{where} holds {len(features):,} regions, more than {MAX_REGIONS:,}; draw or import them again."
+        )
+    read = ((_geometry(each.get("geometry"), where)[0], each.get("properties")) for each in features)
+    return with_names(_region(geometry, about) for geometry, about in read if not geometry.is_empty)
 
 
 def _feature(region: Region) -> dict[str, Any]:

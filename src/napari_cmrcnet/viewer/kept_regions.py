@@ -19,6 +19,7 @@ class KeptRegions:
         before: "Case | None",
         after: "Case | None",
         open_slide: str,
+        remembered: "tuple[Region, ...]" = (),
     ) -> "tuple[Region, ...]":
         """Put the regions of one section away, and return those of another.
 
@@ -31,12 +32,14 @@ class KeptRegions:
             open is meant.
         open_slide : str
             Its path, ``""`` where none is open: regions that were drawn over none stay.
+        remembered : tuple of Region
+            What the file of the one to be shown has: they are returned where there are none from this session.
         """
         old, new = _key(before) or open_slide, _key(after) or open_slide
         if before is after or not old or old == new or (before is not None and before.is_of_section(after)):
-            return regions
+            return regions or remembered
         self._kept[old] = regions
-        return self._kept.get(new, ())
+        return self._kept.get(new, remembered)
 
 
 def _key(case: "Case | None") -> str:

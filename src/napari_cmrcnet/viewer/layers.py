@@ -57,6 +57,7 @@ class SectionLayers:
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
+        self.regions.undo_asked.connect(self.undo_regions)
         session.leaving.connect(self._on_leaving)
         session.arrived.connect(self._others.put_aside)
         session.case_changed.connect(self._on_case)
@@ -126,6 +127,14 @@ class SectionLayers:
         regions = self.regions.read()
         if regions != self.session.regions:
             self.session.set_regions(regions)
+
+    def undo_regions(self, forth: bool = False) -> None:
+        """Take the last change of the regions back, or make it again; not while one is being drawn."""
+        if not self.regions.creating:
+            self.read_regions()
+            self.session.undo_regions(forth)
+            with self._by_us():
+                self.draw_regions()
 
     def _on_leaving(self) -> None:
         """Note what is of the case that is shown: its regions, and whether they are hidden."""

@@ -6,6 +6,7 @@ until its own shape is edited.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,12 +44,14 @@ class RegionLayer:
     Notes
     -----
     Signals, without arguments: ``edited`` after the user has added, changed or removed shapes, or the layer;
-    ``selected`` after the user has selected other shapes; ``tool_changed`` after another tool was taken.
+    ``selected`` after the user has selected other shapes; ``tool_changed`` after another tool was taken. And
+    ``undo_asked(forth)`` where the user takes a change back by Ctrl+Z, or makes it again by Ctrl+Shift+Z.
     """
 
     edited = Signal()
     selected = Signal()
     tool_changed = Signal()
+    undo_asked = Signal(bool)
 
     def __init__(self, viewer: "napari.viewer.Viewer") -> None:
         self.viewer = viewer
@@ -82,6 +85,11 @@ class RegionLayer:
     def drawing(self) -> bool:
         """Whether the tool for polygons is in use."""
         return self.layer is not None and str(self.layer.mode) == "add_polygon"
+
+    @property
+    def creating(self) -> bool:
+        """Whether the user is drawing a shape that is not closed yet."""
+        return self._creating
 
     @property
     def known(self) -> bool:
@@ -249,6 +257,8 @@ class RegionLayer:
             layer.events.features.connect(self._on_data)
             layer.events.highlight.connect(self._on_highlight)
             layer.events.mode.connect(self._on_mode)
+            for keys, forth in (("Control-Z", False), ("Control-Shift-Z", True)):
+                layer.bind_key(keys, partial(self._on_undo, forth), overwrite=True)
             self._creating, self._labels = False, None
         self._attached = layer
         self._selection = self.selection
@@ -269,6 +279,9 @@ class RegionLayer:
 
     def _on_mode(self, _event: Any) -> None:
         self.tool_changed.emit()
+
+    def _on_undo(self, forth: bool, _layer: Any) -> None:
+        self.undo_asked.emit(forth)
 
     def _on_highlight(self, _event: Any) -> None:
         before, self._selection = self._selection, self.selection

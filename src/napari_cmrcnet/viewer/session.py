@@ -12,7 +12,9 @@ from psygnal import EmitLoopError, Signal
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
 from napari_cmrcnet.viewer.kept_regions import KeptRegions
+from napari_cmrcnet.viewer.region_history import RegionHistory
 from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, panel_shown, with_scores
+from napari_cmrcnet.viewer.view_record import record_of, regions_of, ticked_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 STATE = ("case", "slide", "scores", "scoring", "shown", "display",
-         "eyes", "selected", "panels", "regions", "listed")  # fmt: skip
+         "eyes", "selected", "panels", "regions", "ticked", "listed")  # fmt: skip
 """What belongs to one case, and is changed with it or not at all."""
 
 NOTHING: dict[str, Any] = {
@@ -61,6 +63,8 @@ class Session:
         The paper's panels, and those that the user made or loaded in this session, by name.
     regions : tuple of Region
         Outlines drawn or imported, over this section; others' are kept until theirs is shown again.
+    ticked : tuple of str
+        Genes that are ticked in the list: they are chosen together for a panel or a picture.
     listed : sequence of str
         Genes in the order in which a list shows them: what `step` walks through.
     qupath_whole : bool
@@ -103,10 +107,11 @@ class Session:
         self.selected: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self.panels: dict[str, Panel] = {panel.name: panel for panel in PANELS.values()}
         self.regions: tuple[Region, ...] = ()
+        self.ticked: tuple[str, ...] = ()
         self.listed: Sequence[str] = ()
         self.qupath_whole = False
         self.open_slide = ""
-        self._kept_regions = KeptRegions()
+        self._kept_regions, self._history = KeptRegions(), RegionHistory()
 
     @property
     def prediction(self) -> "Prediction | None":
@@ -140,7 +145,8 @@ class Session:
         """Look at another case, wholly, with the gene, colours and limits that it remembers; or at none.
 
         One of the section that is shown already goes on with its gene, as where that is predicted after it was looked
-        at. A new one has measured and predicted side by side. The regions are those of its section, as they were left.
+        at. A new one has measured and predicted side by side. The regions are those of its section, as they were left
+        in this session, else as it remembers them.
 
         Raises
         ------
@@ -163,7 +169,8 @@ class Session:
             remembered = remembered or self.view_record()
         with self._wholly(before, name):
             shown = first_shown(case, panels, scores, remembered) if case is not None else None
-            regions = self._kept_regions.change(self.regions, self.case, case, self.open_slide)
+            known = regions_of(case.view) if another and case is not None else ()
+            regions = self._kept_regions.change(self.regions, self.case, case, self.open_slide, known)
             self.__dict__.update(
                 case=case,
                 slide=slide,
@@ -175,9 +182,12 @@ class Session:
                 selected=np.empty(0, np.int64),
                 panels=panels,
                 regions=regions,
+                ticked=ticked_of(remembered, self.ticked),
                 listed=() if case is None else case.all_names.symbols,
             )
             self._tell_of_case(shown, before["display"])
+        if another and not (case is not None and case.is_of_section(before["case"])):
+            self._history.clear()
         self.arrived.emit()
 
     def _tell_of_case(self, shown: Shown | None, display: DisplaySettings) -> None:
@@ -319,14 +329,27 @@ class Session:
                     self._set_shown(shown)
 
     def set_regions(self, regions: "Iterable[Region]") -> None:
-        """Take the outlines that were drawn or imported."""
-        self.regions = tuple(regions)
+        """Take the outlines that were drawn or imported; those without a name get one."""
+        from napari_cmrcnet.sections.regions import with_names
+
+        named = with_names(regions)
+        if named != self.regions:
+            self._history.note(self.regions)
+            self._take_regions(named)
+
+    def undo_regions(self, forth: bool = False) -> None:
+        """Go back to the regions before the last change; or forth to those after it."""
+        regions = self._history.step(self.regions, forth)
+        if regions is not None:
+            self._take_regions(regions)
+
+    def _take_regions(self, regions: "tuple[Region, ...]") -> None:
+        self.regions = regions
         self.regions_changed.emit()
 
     def view_record(self) -> dict[str, Any]:
-        """Return what a saved prediction remembers: how it is drawn, and what is shown."""
-        shown = {} if self.shown is None else {"shown": self.shown.name, "kind": self.shown.kind}
-        return self.display.to_dict() | shown
+        """Return what a saved prediction or a project remembers, see `record_of`."""
+        return record_of(self)
 
     def _asked(self) -> "Case":
         if self.case is None:

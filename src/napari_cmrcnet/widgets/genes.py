@@ -71,7 +71,7 @@ class GenesPanel(DockPanel):
         self.table.typed.connect(self._on_typed)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.model.sort_changed.connect(self._list_again)
-        self.model.ticks_changed.connect(self.panels.show_ticked)
+        self.model.ticks_changed.connect(self._on_ticks)
         self.panels.chosen.connect(self._on_panel)
         self.panels.said.connect(self._say)
         for keys in (QKeySequence("/"), QKeySequence(QKeySequence.StandardKey.Find)):
@@ -85,10 +85,10 @@ class GenesPanel(DockPanel):
         self.follow(self._on_panels, self.session.panels_changed)
 
     def _on_case(self) -> None:
-        case, before = self.session.case, self.model.genes
+        case = self.session.case
         genes = None if case is None else GeneList(case, self.session.scores)
-        if genes is not None and before is not None:
-            genes.ticked = genes.members(Panel("ticked", before.ticked_symbols))
+        if genes is not None:
+            genes.ticked = genes.members(Panel("ticked", self.session.ticked))
         self.model.set_genes(genes)
         self.table.show_sort()
         if genes is not None:
@@ -117,6 +117,11 @@ class GenesPanel(DockPanel):
         self.panels.refresh()
         self._fill_filter()
         self._arrange()
+
+    def _on_ticks(self) -> None:
+        assert self.model.genes is not None
+        self.session.ticked = self.model.genes.ticked_symbols
+        self.panels.show_ticked()
 
     def _on_panel(self) -> None:
         genes = self.model.genes

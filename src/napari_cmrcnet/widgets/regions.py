@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
-from napari_cmrcnet.sections.regions import Region, with_names
+from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.dock_panel import DockPanel
@@ -61,10 +62,10 @@ class RegionsPanel(DockPanel):
         self._on_regions()
 
     def _build(self) -> None:
-        tip = "Starts a polygon: click its corners, and double-click to close it."
+        tip = "Starts a polygon: click its corners, and double-click to close it. Ctrl+Z takes the last change back."
         self.draw = button("Draw region", tip, self._on_draw)
         self.draw.setCheckable(True)
-        self.remove = button("Remove", "Removes the selected regions.", self._on_remove)
+        self.remove = button("Remove", "Removes the selected regions. Ctrl+Z brings them back.", self._on_remove)
         buttons = QGridLayout()
         for place, each in enumerate((self.draw, self.remove, self.files.load, self.files.save)):
             buttons.addWidget(each, *divmod(place, 2))
@@ -88,6 +89,10 @@ class RegionsPanel(DockPanel):
         self.form.renamed.connect(lambda name: self._change(lambda region: replace(region, name=name)))
         self.form.classified.connect(self._on_class)
         self.table.selectionModel().selectionChanged.connect(self._on_rows)
+        for keys, forth in ((QKeySequence.StandardKey.Undo, False), (QKeySequence.StandardKey.Redo, True)):
+            undo = QShortcut(QKeySequence(keys), self)
+            undo.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            undo.activated.connect(partial(self.layers.undo_regions, forth))
         shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
         shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
         shortcut.activated.connect(self.files.copy_table)
@@ -125,10 +130,7 @@ class RegionsPanel(DockPanel):
         self.draw.setChecked(self.region_layer.drawing)
 
     def _on_regions(self) -> None:
-        regions = with_names(self.session.regions)
-        if regions != self.session.regions:
-            self.session.set_regions(regions)  # which ends up here again
-            return
+        regions = self.session.regions
         self.region_layer.draw(regions, self._mpp, self._width)
         self.form.suggest(region.classification for region in regions)
         self._count()
