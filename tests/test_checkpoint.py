@@ -15,7 +15,6 @@ import torch
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.card import Card, read_card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
@@ -321,28 +320,3 @@ def test_a_card_is_json(untrained_checkpoint: Checkpoint) -> None:
     values = json.loads(json.dumps(card.to_dict()))
     assert Card.from_dict(values) == card
     assert values["preprocessing"]["patch"] == {"patch_px": 32, "model_mpp": 0.5}
-
-
-def test_a_checkpoint_of_a_hub_model_loads_without_the_hub(
-    untrained_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    architecture = {"model_name": "test_vit", "num_classes": 0, "in_chans": 3, "img_size": 32, "patch_size": 16}
-    card = untrained_checkpoint.card
-    config = dataclasses.replace(card.model, image_encoder="hf-hub:ORG/encoder", architecture=architecture)
-    model = CMRCNet(config).eval()
-    changed = Checkpoint(dataclasses.replace(card, model=config), model, untrained_checkpoint.bank)
-    saved = changed.save(tmp_path / "hub.cmrcnet")
-    assert saved.path is not None
-
-    def asked(*_: object, **__: object) -> None:
-        raise AssertionError("the network was asked")
-
-    for name in ("socket.socket.connect", "socket.getaddrinfo", "huggingface_hub.hf_hub_download"):
-        monkeypatch.setattr(name, asked)
-    loaded = Checkpoint.load(saved.path)
-    pixels = torch.zeros(1, 3, 32, 32)
-    with torch.inference_mode():
-        assert torch.equal(loaded.model.embed_image(pixels), model.embed_image(pixels))
-    edit_card(saved.path, lambda values: values["model"].update(architecture=None))
-    with pytest.raises(UserError, match="without its architecture; get the checkpoint again"):
-        Checkpoint.load(saved.path)

@@ -136,7 +136,7 @@ def _model_settings(options: argparse.Namespace) -> dict[str, object]:
 
     from napari_cmrcnet.model.config import ModelConfig
 
-    elsewhere = ("n_genes", "image_size", "image_encoder", "architecture", "variant")  # follow from data and options
+    elsewhere = ("n_genes", "image_size", "image_encoder", "variant")  # follow from data and options
     known = [field.name for field in fields(ModelConfig) if field.name not in elsewhere]
     settings: dict[str, object] = {"image_encoder": options.image_encoder} if options.image_encoder else {}
     for text in options.set:

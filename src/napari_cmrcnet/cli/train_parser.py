@@ -61,9 +61,6 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, metavar="FILE", help="file with weights of the image encoder (.safetensors, .pth)"
     )
     model.add_argument(
-        "--pretrained", action="store_true", help="download pretrained weights for --image-encoder from the model hub"
-    )
-    model.add_argument(
         "--set",
         nargs="+",
         default=[],

@@ -44,8 +44,6 @@ class CMRCNet(nn.Module):
         Its hyperparameters.
     weights : path, optional
         A file of weights for the image encoder: `.safetensors`, `.pth`, `.pt` or `.bin`.
-    pretrained : bool
-        Fetch timm's pretrained weights for the image encoder.
 
     Raises
     ------
@@ -53,12 +51,10 @@ class CMRCNet(nn.Module):
         If the image encoder is unknown or its weights cannot be had; see `build_image_encoder`.
     """
 
-    def __init__(
-        self, config: ModelConfig, weights: str | os.PathLike[str] | None = None, pretrained: bool = False
-    ) -> None:
+    def __init__(self, config: ModelConfig, weights: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = build_image_encoder(config, weights, pretrained)
+        self.image_encoder = build_image_encoder(config, weights)
         self.image_head = ProjectionHead(self.image_encoder.width, config.embedding_dim, config.dropout)
         self.gene_head = ProjectionHead(config.n_genes, config.embedding_dim, config.dropout)
         self.reconstruction = ReconstructionNetwork(config, self.image_encoder.width) if config.reconstruction else None

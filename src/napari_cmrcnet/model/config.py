@@ -28,8 +28,6 @@ _WHOLE_NUMBERS = {
     "heads": 128,
     "embedding_dim": 8192,
 }
-_BLOCKS = ("depth", "depths", "layers")  # what timm's families call their numbers of blocks
-MOST_ARGUMENTS = 64
 _NUMBERS = {
     "dropout": (0.0, 0.99),
     "mask_rate": (0.0, 1.0),
@@ -42,7 +40,6 @@ _CHOICES = {
     "target": get_args(Target),
     "reconstruction_loss": get_args(Distance),
 }
-HUB = "hf-hub:"
 FROZEN = "frozen:"
 """Before the name of the image encoder of a `FrozenCMRCNet`: it is no part of the network, see `pretrained`."""
 OWN_ENCODERS = ("vit", "conv")  # built from the sizes in a configuration; all others have sizes of their own
@@ -59,11 +56,8 @@ class ModelConfig:
     image_encoder : str
         ``"vit"``, built from the four sizes below; ``"conv"``, a small convolutional network of that ``width`` (see
         `ConvNet`), which learns more from a few hundred spots; or the name of a timm model, which has its own sizes:
-        ``"vit_large_patch16_224"``, ``"swin_tiny_patch4_window7_224"``, ``"resnet50"``, ``"hf-hub:ORG/MODEL"``.
+        ``"vit_large_patch16_224"``, ``"swin_tiny_patch4_window7_224"``, ``"resnet50"``.
         `FROZEN` and the name of a `FrozenEncoder` is that of a `FrozenCMRCNet`.
-    architecture : mapping of str to value, or None
-        Of a model of the hub alone: what `timm.create_model` builds it from without asking the hub, its ``model_name``
-        among it. `resolved` finds it out before a training.
     layer_scale : float or None
         Start value of LayerScale for a timm ViT that is built with it: 1e-5 for UNI's weights in
         ``"vit_large_patch16_224"``.
@@ -101,7 +95,6 @@ class ModelConfig:
 
     n_genes: int
     image_encoder: str = "vit"
-    architecture: Mapping[str, Any] | None = None
     layer_scale: float | None = None
     image_size: int = 224
     patch_size: int = 32
@@ -135,8 +128,6 @@ class ModelConfig:
         _require("image_encoder", encoder, isinstance(encoder, str) and bool(encoder), "the name of a timm model")
         if self.frozen:
             encoder_named(encoder.removeprefix(FROZEN))
-        if self.architecture is not None:
-            _check_architecture(encoder, self.architecture)
         if encoder == "vit":
             _require_multiple(self, "image_size", "patch_size", self.patch_size)
             _require_multiple(self, "width", "heads", self.heads)
@@ -210,23 +201,6 @@ def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
         values |= {"patch_size": side // TOKENS_A_SIDE}
     defaults = ModelConfig(n_genes).to_dict()
     return ModelConfig.from_dict(defaults | values | overrides)
-
-
-def _check_architecture(encoder: str, values: object) -> None:
-    """Refuse what builds no model of the hub, or could cost more than a model does."""
-    _require("architecture", values, encoder.startswith(HUB), f"null where the image encoder is not of {HUB!r}")
-    flat = isinstance(values, Mapping) and isinstance(values.get("model_name"), str) and len(values) <= MOST_ARGUMENTS
-    _require("architecture", values, flat, "what timm builds a model from, with its model_name")
-    for name, value in dict(values).items():  # type: ignore[call-overload]
-        most = _WHOLE_NUMBERS["depth" if name in _BLOCKS else "width"]
-        each = value if isinstance(value, list | tuple) and len(value) <= MOST_ARGUMENTS else [value]
-        _require(
-            f"architecture: {name}",
-            value,
-            all(item is None or isinstance(item, bool | str) or _is_number(item, (int, float)) for item in each)
-            and all(abs(item) <= most for item in each if isinstance(item, int | float)),
-            f"text, true, false, numbers up to {most}, or a list of them",
-        )
 
 
 def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:

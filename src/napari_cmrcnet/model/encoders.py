@@ -1,19 +1,16 @@
 """The two encoders: patches to tokens by a timm model, and the projection head both modalities share in form."""
 
 import difflib
-import inspect
 import os
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError, first_line, is_out_of_memory
-from napari_cmrcnet.model.config import HUB, OWN_ENCODERS, ModelConfig
+from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.model.convnet import ConvNet
-from napari_cmrcnet.model.weights import load_weights, mismatches, not_fetched
+from napari_cmrcnet.model.weights import load_weights
 
 # timm's own function for a ViT-B/32; the preset's sizes replace its own, which are those of the paper.
 _VIT = "vit_base_patch32_224"
@@ -79,23 +76,19 @@ class ImageEncoder(nn.Module):
         return features.flatten(2).transpose(1, 2)  # (B, width, h, w) -> (B, h * w, width)
 
 
-def build_image_encoder(
-    config: ModelConfig, weights: str | os.PathLike[str] | None = None, pretrained: bool = False
-) -> ImageEncoder:
+def build_image_encoder(config: ModelConfig, weights: str | os.PathLike[str] | None = None) -> ImageEncoder:
     """Build the image encoder that a configuration names.
 
-    The paper's is trained from scratch, so both ways to start from weights are off by default. A gated model
-    (UNI, H-optimus) needs the user's own login to the hub, or its weight file.
+    The paper's is trained from scratch. An encoder that starts from weights and is not trained further is a
+    `FrozenEncoder`.
 
     Parameters
     ----------
     config : ModelConfig
-        Names the encoder and, for ``"vit"``, its sizes; as `resolved` returns it.
+        Names the encoder and, for ``"vit"``, its sizes.
     weights : path, optional
         A local weight file, mapped to the model by timm's own filter. A classifier in it is left out;
         everything else has to fit.
-    pretrained : bool
-        Let timm fetch the weights of the model named.
 
     Returns
     -------
@@ -105,14 +98,9 @@ def build_image_encoder(
     Raises
     ------
     UserError
-        If the model is unknown to timm, the weight file is missing, unreadable or of another model, or the
-        hub cannot be reached or refuses.
+        If the model is unknown to timm, or the weight file is missing, unreadable or of another model.
     """
-    if weights is not None and pretrained:
-        raise UserError("Choose either a weight file or pretrained weights for the image encoder, not both.")
-    if pretrained and config.image_encoder in OWN_ENCODERS:
-        raise UserError("The presets' sizes have no pretrained weights; name a timm model as the image encoder.")
-    backbone = ConvNet(config.width) if config.image_encoder == "conv" else _create(config, pretrained)
+    backbone = ConvNet(config.width) if config.image_encoder == "conv" else _create(config)
     if config.variant == "released" and config.image_encoder == "vit":
         _start_as_released(backbone)
     if weights is not None:
@@ -130,39 +118,12 @@ def _start_as_released(backbone: Any) -> None:
     nn.init.normal_(backbone.cls_token, std=CLASS_TOKEN_STD)
 
 
-def resolved(config: ModelConfig) -> ModelConfig:
-    """Return a configuration with the architecture of its image encoder, asking the hub where it is the hub's model.
-
-    Called once, before a training. With the architecture in a checkpoint's card, whoever loads it needs no network.
-
-    Raises
-    ------
-    UserError
-        If the hub cannot be reached or refuses, or this timm cannot build the model.
-    """
-    if not config.image_encoder.startswith(HUB) or config.architecture is not None:
-        return config
-    from timm.models import load_model_config_from_hf
-
-    try:
-        known, name, arguments = load_model_config_from_hf(config.image_encoder.removeprefix(HUB))
-    except Exception as error:  # the hub's, and those of whichever HTTP library it stands on
-        raise not_fetched(config.image_encoder, error) from error
-    architecture = {"model_name": name, **(arguments or {}), "num_classes": 0, "in_chans": 3}
-    if known.get("fixed_input_size"):
-        architecture["img_size"] = config.image_size
-    if config.layer_scale is not None:
-        architecture["init_values"] = config.layer_scale
-    return replace(config, architecture=architecture)
-
-
-def _create(config: ModelConfig, pretrained: bool) -> Any:
-    """Make the timm model; the network is used for pretrained weights alone."""
+def _create(config: ModelConfig) -> Any:
+    """Make the timm model; the network is not used."""
     import timm  # here, as it takes two seconds and imports triton
 
-    arguments = _hub_arguments(config) if config.image_encoder.startswith(HUB) else _arguments(config)
     try:
-        backbone = timm.create_model(**arguments)
+        return timm.create_model(**_arguments(config))
     except Exception as error:  # timm raises whatever the settings meet in the model
         if is_out_of_memory(error):
             raise
@@ -170,50 +131,6 @@ def _create(config: ModelConfig, pretrained: bool) -> Any:
             f"The image encoder {config.image_encoder!r} cannot be built with these settings ({first_line(error)}); "
             "leave out those that it does not have."
         ) from error
-    if pretrained:
-        fetched = _fetched(config.image_encoder, arguments)
-        if differences := mismatches(fetched, backbone.state_dict()):
-            raise UserError(f"The weights of {config.image_encoder!r} at the hub are of another model: {differences}.")
-        backbone.load_state_dict(fetched)
-    return backbone
-
-
-def _fetched(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the pretrained weights of a timm model, fitted by timm to how it is built here."""
-    import timm
-
-    try:
-        model: nn.Module = timm.create_model(**{**arguments, "model_name": name}, pretrained=True)
-    except Exception as error:  # timm's own, the hub's, and those of whichever HTTP library it stands on
-        if is_out_of_memory(error):
-            raise
-        raise not_fetched(name, error) from error
-    return model.state_dict()
-
-
-def _hub_arguments(config: ModelConfig) -> dict[str, Any]:
-    """Return what timm builds a model of the hub from; nothing that reads a file or asks the network is among it."""
-    import timm
-    from timm.models import build_model_with_cfg
-
-    if config.architecture is None:
-        raise UserError(
-            f"The settings name the image encoder {config.image_encoder!r} without its architecture; get the "
-            "checkpoint again."
-        )
-    steering = {*inspect.signature(timm.create_model).parameters, *inspect.signature(build_model_with_cfg).parameters}
-    steering = (steering | {"features_only", "device", "dtype"}) - {"model_name"}
-    if refused := sorted(steering & set(config.architecture)):
-        raise UserError(
-            f"The architecture of the image encoder {config.image_encoder!r} has {', '.join(refused)}, which is no "
-            "part of a model; get the checkpoint again."
-        )
-    if not timm.is_model(config.architecture["model_name"]):
-        raise UserError(
-            f"timm knows no {config.architecture['model_name']!r}, of which {config.image_encoder!r} is made; update "
-            "timm."
-        )
-    return dict(config.architecture)
 
 
 def _arguments(config: ModelConfig) -> dict[str, Any]:

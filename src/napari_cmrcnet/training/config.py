@@ -31,7 +31,6 @@ NOT_FROZEN = {
     "validation": "--validation",
     "colour_normalisation": "--colour-normalisation",
     "query": "--k, --weighted, --test-time-augmentation and --neighbourhood-smoothing",
-    "pretrained": "--pretrained",
     "model": "--image-encoder and --set",
     "batch_size": "--batch-size",
     "accumulate": "--accumulate",
@@ -122,8 +121,6 @@ class FitConfig:
         Name of the frozen variant's encoder, see `frozen_encoders`.
     weights : path, optional
         Local weights of the image encoder. The frozen variant fetches them from the model hub where they are not given.
-    pretrained : bool
-        Fetch timm's pretrained weights of the image encoder.
     model : mapping
         Settings of `ModelConfig` in place of the preset's.
 
@@ -156,7 +153,6 @@ class FitConfig:
     thumbnails: bool = True
     encoder: str = DEFAULT
     weights: Path | None = None
-    pretrained: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

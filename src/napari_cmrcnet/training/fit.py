@@ -11,7 +11,6 @@ import torch
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.encoders import resolved
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -132,7 +131,7 @@ def _prepare(
     other = config.n_top_genes != PAPER_GENES and not config.genes
     chosen = highly_variable_genes(measured, config.n_top_genes) if other else variable
     genes = list(config.genes) if config.genes else _there(chosen, validation)
-    settings = resolved(config.model_config(len(genes)))  # before the patches are cut: it may refuse
+    settings = config.model_config(len(genes))  # before the patches are cut: it may refuse
     keys = []
     for i, section in enumerate(sections):
         yield Progress("Checking slides", i, len(sections), "slides")

@@ -97,10 +97,7 @@ class _Loop:
         config, device = self.plan.config, self.process.device
         saved = self.plan.folder / STATE
         torch.manual_seed(config.seed)
-        if saved.exists():  # it has all weights: none need to be fetched again
-            model = CMRCNet(self.plan.settings)
-        else:
-            model = CMRCNet(self.plan.settings, config.weights, config.pretrained)
+        model = CMRCNet(self.plan.settings, None if saved.exists() else config.weights)  # what is saved has them all
         model.to(device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.decay)
         # fp16 ends at 65,504 and at 6e-8; bf16 and fp32 need no scaling.

@@ -18,7 +18,7 @@ from napari_cmrcnet.common.device import autocast, enough_memory
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.config import preset
-from napari_cmrcnet.model.encoders import build_image_encoder, resolved
+from napari_cmrcnet.model.encoders import build_image_encoder
 from napari_cmrcnet.model.symmetries import apply_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
@@ -223,7 +223,7 @@ def timm_encoder(name: str, patch_px: int, weights: Path | None) -> tuple[nn.Mod
         If timm does not know the model, or the file is missing or does not fit it.
     """
     # The other settings are of the rest of CMRCNet, which is not built.
-    config = resolved(preset("tiny", 1, image_encoder=name, image_size=patch_px))
+    config = preset("tiny", 1, image_encoder=name, image_size=patch_px)
     encoder = build_image_encoder(config, weights)
     backbone: Any = encoder.backbone
     return backbone, int(backbone.head_hidden_size)
