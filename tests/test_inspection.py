@@ -16,6 +16,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
 from napari_cmrcnet.sections.tissue import TissueMask
 
@@ -48,6 +49,15 @@ def test_each_part_is_described_in_a_line(look: Callable[..., Inspection]) -> No
     assert "256 spots, 24 genes measured" in found.lines["spots"]
     assert "0.5 µm per pixel from the user" in found.lines["spots"]
     assert found.lines["checkpoint"] == ("Trained on A, B; bank of 72 spots and 24 genes; no validation PCC")
+
+
+def test_of_a_model_that_knows_its_accuracy_the_line_says_what_to_expect(
+    look: Callable[..., Inspection], expecting_checkpoint: Checkpoint
+) -> None:
+    expected = expecting_checkpoint.bank.expected
+    assert expected is not None
+    said = look(checkpoint=expecting_checkpoint.path).lines["checkpoint"]
+    assert said.endswith(f"24 genes; genes expected to be: {grades_in_words(expected)}")
 
 
 def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection]) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
+from napari_cmrcnet.retrieval.expected import expected_in
 from napari_cmrcnet.retrieval.genes import GeneNames
 
 if TYPE_CHECKING:
@@ -30,11 +31,14 @@ class BankSummary:
     shares : float32 (genes,)
         The share that each gene has of a spot's total, the mean over its spots; all together less than 1 where totals
         were taken over more genes than the bank has.
+    expected : float32 (genes, 2), optional
+        The expected PCC of each gene, and what is left of it given depth; None where it is not known.
     """
 
     spots: int
     names: GeneNames
     shares: npt.NDArray[np.float32]
+    expected: npt.NDArray[np.float32] | None
 
     @classmethod
     def read(cls, path: Path) -> "BankSummary":
@@ -53,7 +57,8 @@ class BankSummary:
             with h5py.File(path, "r") as file:
                 rows = int(file["X"].attrs["shape"][0])
                 var = read_elem(file["var"])
-                return cls(rows, GeneNames.of(var), known_shares(var))
+                expected = expected_in(var, path, "get the checkpoint again")
+                return cls(rows, GeneNames.of(var), known_shares(var), expected)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
             no_bank = f"{path} is not a bank ({first_line(error)}); get the checkpoint again."
             raise cannot_read(path, error, no_bank) from error

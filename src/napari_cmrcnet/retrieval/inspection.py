@@ -15,6 +15,7 @@ from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
+from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 
 if TYPE_CHECKING:
@@ -217,6 +218,10 @@ def _spots_line(section: "Section") -> str:
 
 def _checkpoint_line(card: Card, bank: BankSummary) -> str:
     trained = ", ".join(card.sections[:4]) + (f" and {len(card.sections) - 4} more" if len(card.sections) > 4 else "")
-    pcc = "no validation PCC" if card.validation_pcc is None else f"validation PCC {card.validation_pcc:.2f}"
+    if bank.expected is not None:
+        accuracy = f"genes expected to be: {grades_in_words(bank.expected)}"
+    else:
+        accuracy = "no validation PCC" if card.validation_pcc is None else f"validation PCC {card.validation_pcc:.2f}"
     synthetic = ", synthetic" if card.synthetic else ""
-    return f"Trained on {trained}{synthetic}; bank of {bank.spots:,} spots and {len(bank.names.symbols):,} genes; {pcc}"
+    size = f"bank of {bank.spots:,} spots and {len(bank.names.symbols):,} genes"
+    return f"Trained on {trained}{synthetic}; {size}; {accuracy}"
