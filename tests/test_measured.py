@@ -119,7 +119,7 @@ def test_a_view_that_needs_a_prediction_says_so(viewer: ViewerModel) -> None:
     session = session_of(viewer)
     assert session.shown is not None
     assert session.case is not None
-    for view in ("predicted", "difference", "confidence"):
+    for view in ("predicted", "difference", "local PCC", "confidence"):
         with pytest.raises(UserError, match=PREDICT_FIRST):
             values(view, session.shown, session.case, session.display)
 

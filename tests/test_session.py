@@ -22,7 +22,7 @@ from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.viewer.coloring import expression_limits, label, limits, values
+from napari_cmrcnet.viewer.coloring import colormap, colours, expression_limits, label, limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings
 from napari_cmrcnet.viewer.region_history import STEPS
 from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
@@ -214,6 +214,28 @@ def test_measured_and_predicted_share_their_limits(session: Session, prediction:
     low, high = limits("difference", difference, shown, display)
     assert low == -high < 0
     assert label("measured", shown, display) == "GENE3 measured, log-norm."
+
+
+def test_local_pcc_is_shown_where_a_window_has_enough_spots(session: Session, prediction: Prediction) -> None:
+    """What has no value has no colour: it must not look like a 0."""
+    from napari.utils.colormaps import ensure_colormap
+
+    shown = session.shown
+    assert shown is not None
+    whole = replace(session.display, window_um=5000.0)
+    of_all = values("local PCC", shown, prediction, whole)
+    np.testing.assert_allclose(of_all, shown.pcc, atol=1e-5)
+    of_few = values("local PCC", shown, prediction, replace(whole, window_um=20.0))
+    assert np.isnan(of_few).all()
+    between = limits("local PCC", of_few, shown, whole)
+    assert between == (-1, 1)
+    table = ensure_colormap(colormap("local PCC", whole))
+    assert not colours(of_few, between, table)[:, 3].any()
+    assert colours(of_all, between, table)[:, 3].all()
+    assert label("local PCC", shown, whole) == "GENE3 PCC within 5000 µm"
+    assert "local PCC" in session.views
+    session.shown = replace(shown, measured=None)
+    assert "local PCC" not in session.views
 
 
 @pytest.mark.parametrize("flat", [False, True])

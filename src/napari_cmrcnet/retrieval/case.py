@@ -16,6 +16,7 @@ from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.classes import Classes, class_columns, classes_of
 from napari_cmrcnet.sections.formats.origin import Origin, is_normalised, spot_diameter
+from napari_cmrcnet.sections.nearby_spots import windows
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
 from napari_cmrcnet.sections.section import patient_of
@@ -57,6 +58,7 @@ class Case:
         self.path: Path | None = None
         self.variable_genes: frozenset[str] = frozenset()
         self._classes: dict[str, Classes] = {}
+        self._windows: dict[float, Any] = {}
 
     @classmethod
     def of(cls, spots: AnnData, name: str, slide: "Slide | None" = None) -> "Case":
@@ -216,6 +218,12 @@ class Case:
         if column not in self._classes:
             self._classes[column] = classes_of(self.spots.obs, column)
         return self._classes[column]
+
+    def windows(self, radius_um: float) -> Any:
+        """Return which spots lie within so many µm of which, see `nearby_spots.windows`; the last one is kept."""
+        if radius_um not in self._windows:
+            self._windows = {radius_um: windows(self.xy, radius_um / self.provenance.mpp)}
+        return self._windows[radius_um]
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:  # noqa: ARG002 - predictions have a spread of it
         """Return how far each spot's predicted value can be trusted, n rows: no column where none is predicted."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 REACH = 1.5
 """Times the distance of neighbours within which spots are around: six of a hexagonal array, eight of a square one."""
+
+MOST_PAIRS = 20_000_000  # of spots in one window: 240 MB
+_SAMPLE = 500  # spots whose windows are counted to tell how many pairs there are
 
 
 def spots_around(section: "Section", reach: float = REACH) -> sparse.csr_matrix:
@@ -49,6 +53,34 @@ def around(xy: npt.NDArray[np.float64], distance: float) -> sparse.csr_matrix:
         nearest = np.where(found[:, 0] == alone, found[:, 1], found[:, 0])
         rows, columns = np.append(rows, alone), np.append(columns, nearest)
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))
+
+
+def windows(xy: npt.ArrayLike, reach: float) -> sparse.csr_matrix:
+    """Return which spots lie in the window of which, the spot itself too.
+
+    Parameters
+    ----------
+    xy : (n, 2)
+        Spot centres.
+    reach : float
+        Radius of a window, in the same unit.
+
+    Returns
+    -------
+    CSR float32 matrix, (n, n)
+        Ones where the column's spot is in the row's window.
+
+    Raises
+    ------
+    UserError
+        If so many spots are in a window that it would take too much memory.
+    """
+    places = np.asarray(xy, np.float64)
+    some = places[:: max(1, len(places) // _SAMPLE)]
+    inside = cKDTree(places).query_ball_point(some, reach, return_length=True)
+    if inside.mean() * len(places) > MOST_PAIRS:
+        raise UserError(f"About {int(inside.mean()):,} spots lie in each window; choose a smaller one.")
+    return (around(places, reach) + sparse.identity(len(places), np.float32)).tocsr()
 
 
 def compact_blocks(xy: npt.ArrayLike, size: int) -> list[npt.NDArray[np.int64]]:

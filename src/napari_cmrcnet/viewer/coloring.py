@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-DIVERGING = "coolwarm"  # even in lightness to both sides of its middle
+DIVERGING: dict[View, str] = {"difference": "coolwarm", "local PCC": "PiYG"}  # even in lightness to both sides
 PREDICT_FIRST = "Predict first: this section is only measured."
 STEPS = 1024  # of a colormap: four for each colour that a screen can tell apart
 CONFIDENCE_COLUMNS: dict[Confidence, str] = {
@@ -33,7 +33,7 @@ CONFIDENCE_UNITS: dict[Confidence, str] = {
 
 
 def values(view: View, shown: "Shown", case: "Case", display: DisplaySettings) -> Float32:
-    """Return what a view shows, float32 (n,).
+    """Return what a view shows, float32 (n,); NaN where a spot has no local PCC.
 
     Raises
     ------
@@ -44,6 +44,8 @@ def values(view: View, shown: "Shown", case: "Case", display: DisplaySettings) -
     measured, predicted = shown.measured, shown.predicted
     if view == "confidence":
         return _confidence(shown, case, display.confidence)
+    if view == "local PCC" and measured is not None and predicted is not None:
+        return _local_pcc(measured, predicted, case, display.window_um)
     if view == "measured" and measured is not None:
         return measured
     if view == "predicted" and predicted is not None:
@@ -62,6 +64,15 @@ def _confidence(shown: "Shown", case: "Case", what: Confidence) -> Float32:
         raise UserError("The spread is known for single genes only; choose another confidence for a gene panel.")
     table = case.confidence(shown.name if what == "spread" else None)
     return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
+
+
+def _local_pcc(measured: Float32, predicted: Float32, case: "Case", radius_um: float) -> Float32:
+    from napari_cmrcnet.evaluation.local_pcc import local_pcc
+    from napari_cmrcnet.evaluation.scores import counted_spots
+
+    if not case.provenance.mpp:
+        raise UserError("The size of a pixel is not known; give it in the Predict panel.")
+    return local_pcc(measured, predicted, case.windows(radius_um), counted_spots(case))
 
 
 def limits(view: View, shown_values: Float32, shown: "Shown", display: DisplaySettings) -> Limits:
@@ -85,6 +96,8 @@ def limits(view: View, shown_values: Float32, shown: "Shown", display: DisplaySe
         return expression_limits(shown, display)
     if view == "difference":
         return difference_limits(shown_values, shown.unit)
+    if view == "local PCC":
+        return -1.0, 1.0
     if display.confidence == "spread":
         return colour_limits(shown_values, percentiles=(0, 100))
     low, high = (float(np.min(shown_values)), float(np.max(shown_values))) if shown_values.size else (0.0, 1.0)
@@ -101,11 +114,11 @@ def expression_limits(shown: "Shown", display: DisplaySettings) -> Limits:
 
 def colormap(view: View, display: DisplaySettings) -> str:
     """Return the name of a view's colormap."""
-    return DIVERGING if view == "difference" else display.colormap
+    return DIVERGING.get(view, display.colormap)
 
 
 def colours(shown_values: Float32, between: Limits, colormap: Any) -> Float32:
-    """Return the colour of each value, RGBA float32 (n, 4).
+    """Return the colour of each value, RGBA float32 (n, 4); NaN has none, and is transparent.
 
     They are looked up in a table: ten times as fast as interpolating each, and the same on a screen, which has 256
     steps of red, green and blue.
@@ -120,11 +133,17 @@ def colours(shown_values: Float32, between: Limits, colormap: Any) -> Float32:
         A continuous one.
     """
     table = np.asarray(colormap.map(np.linspace(0, 1, STEPS)), np.float32)
-    return table[np.rint(np.interp(shown_values, between, (0, STEPS - 1))).astype(np.intp)]
+    known = np.isfinite(shown_values)
+    place = np.interp(np.where(known, shown_values, between[0]), between, (0, STEPS - 1))
+    rgba = table[np.rint(place).astype(np.intp)]
+    rgba[~known, 3] = 0.0
+    return rgba
 
 
 def label(view: View, shown: "Shown", display: DisplaySettings) -> str:
     """Return what a layer is called: gene, view and unit, as its colour bar must say."""
+    if view == "local PCC":
+        return f"{shown.name} PCC within {display.window_um:g} µm"
     if view == "confidence":
         what = CONFIDENCE_UNITS[display.confidence]
         return f"{shown.name}: {what}" if display.confidence == "spread" else what

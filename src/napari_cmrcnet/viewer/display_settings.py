@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-View = Literal["measured", "predicted", "difference", "confidence", "classes"]
-VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "confidence", "classes")
+View = Literal["measured", "predicted", "difference", "local PCC", "confidence", "classes"]
+VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "local PCC", "confidence", "classes")
 
 Layout = Literal["side by side", "overlaid"]
 LAYOUTS: tuple[Layout, ...] = ("side by side", "overlaid")
 
 Confidence = Literal["mean similarity", "best similarity", "spread", "sections"]
 CONFIDENCES: tuple[Confidence, ...] = ("mean similarity", "best similarity", "spread", "sections")
+
+WINDOW_UM = (100, 5000)  # least and largest radius of a window of the local PCC
 
 COLORMAPS = ("viridis", "magma", "inferno", "plasma", "cividis")  # perceptually uniform, each
 
@@ -29,7 +31,7 @@ class DisplaySettings:
     front : str
         Of `VIEWS`, the one that is seen when overlaid.
     colormap : str
-        Of `COLORMAPS`; the difference has a diverging one of its own.
+        Of `COLORMAPS`; the difference and the local PCC have diverging ones of their own.
     percentiles : (float, float)
         Colour limits of measured and predicted: these percentiles over both.
     limits : (float, float) or None
@@ -40,6 +42,8 @@ class DisplaySettings:
         Of the spots, 0 to 1.
     spot_size : float
         Drawn diameter of a spot over its true one.
+    window_um : float
+        Radius in µm of the windows of the local PCC, of `WINDOW_UM`.
     confidence : str
         Of `CONFIDENCES`, what the confidence view shows.
     classes : str
@@ -57,6 +61,7 @@ class DisplaySettings:
     from_zero: bool = False
     opacity: float = 0.9
     spot_size: float = 1.0
+    window_um: float = 500.0
     confidence: Confidence = "mean similarity"
     classes: str = ""
     mark_out_of_distribution: bool = True
@@ -99,6 +104,8 @@ def _fits(name: str, value: Any) -> bool:
             return _is_number(value) and 0 <= value <= 1
         case "spot_size":
             return _is_number(value) and 0.1 <= value <= 5
+        case "window_um":
+            return _is_number(value) and WINDOW_UM[0] <= value <= WINDOW_UM[1]
         case "confidence":
             return value in CONFIDENCES
         case "classes":

@@ -211,7 +211,8 @@ class SectionLayers:
         case, shown, display = self.session.case, self.session.shown, self.session.display
         assert case is not None
         assert shown is not None
-        of_gene = (shown, display.percentiles, display.limits, display.from_zero, display.confidence, display.colormap)
+        limits = (display.percentiles, display.limits, display.from_zero)
+        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap)
         for view, layer in self.points.items():
             drawn = (self.session.classes,) if view == "classes" else of_gene
             if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:

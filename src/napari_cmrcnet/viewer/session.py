@@ -136,6 +136,7 @@ class Session:
             "measured": shown.measured is not None,
             "predicted": shown.predicted is not None,
             "difference": shown.scored,
+            "local PCC": shown.scored and bool(self.case and self.case.provenance.mpp),
             "confidence": self.prediction is not None and not self.prediction.provenance.external,
             "classes": self.classes is not None,
         }

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QRadioButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -20,7 +21,7 @@ from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
-from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, DisplaySettings
+from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, WINDOW_UM, DisplaySettings
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.class_box import ClassBox
 from napari_cmrcnet.widgets.colour_box import ColourBox
@@ -41,6 +42,7 @@ VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
     "difference": "Predicted minus measured: red where the prediction is too high, blue where it is too low.",
+    "local PCC": "How well predicted follows measured around each spot: green is well, pink is the opposite.",
     "confidence": "How far each spot's value can be trusted.",
     "classes": "Clusters, annotations or cell types of the spots, where the file holds some.",
 }
@@ -109,12 +111,22 @@ class ViewPanel(DockPanel):
                 column.addWidget(each)
             self._front_group.addButton(front)
             self.ticks[view], self.fronts[view] = tick, front
+        self.window_um = QSpinBox()
+        self.window_um.setRange(*WINDOW_UM)
+        self.window_um.setSingleStep(100)
+        self.window_um.setSuffix(" µm")
+        self.window_um.setKeyboardTracking(False)
+        self.window_um.setToolTip(
+            "Radius of the window around a spot in which the local PCC is computed. In small windows are few spots, "
+            "and their PCC is far from 0 by chance."
+        )
         self.confidence = choice(
             "Of the training spots behind a value: their mean or best similarity, the standard deviation of the "
             "gene among them (spread), or the number of sections they come from.",
             CONFIDENCES,
         )
         form = QFormLayout()
+        form.addRow("Local PCC within", self.window_um)
         form.addRow("Confidence as", self.confidence)
         column.addLayout(form)
         self.classes = ClassBox(self.session)
@@ -161,6 +173,7 @@ class ViewPanel(DockPanel):
             tick.clicked.connect(lambda _on, view=view: self._on_tick(view))
         for view, front in self.fronts.items():
             front.clicked.connect(lambda _on, view=view: session.set_display(front=view))
+        self.window_um.valueChanged.connect(lambda value: session.set_display(window_um=float(value)))
         self.confidence.currentTextChanged.connect(lambda text: session.set_display(confidence=text))
         self.layer_list.toggled.connect(lambda on: show_layer_list(self, on))
         self.opacity.valueChanged.connect(lambda value: session.set_display(opacity=round(value, 2)))
@@ -182,6 +195,8 @@ class ViewPanel(DockPanel):
             self.overlaid.setChecked(not side_by_side)
         self._show_views()
         self.colours.show_display(display)
+        with signals_blocked(self.window_um):
+            self.window_um.setValue(round(display.window_um))
         with signals_blocked(self.confidence):
             self.confidence.setCurrentText(display.confidence)
         for slider, value in ((self.opacity, display.opacity), (self.size, display.spot_size)):
@@ -216,7 +231,7 @@ class ViewPanel(DockPanel):
         for view in VIEWS:
             for each in (self.ticks[view], self.fronts[view]):
                 each.setEnabled(view in there)
-                needs_one = prediction is None and view in ("predicted", "difference", "confidence")
+                needs_one = prediction is None and view in ("predicted", "difference", "local PCC", "confidence")
                 each.setToolTip(PREDICT_FIRST if needs_one else VIEW_TIPS[view])
         self.flip.setEnabled({"measured", "predicted"} <= set(there))
         for control in (self.confidence, self.unlike):
