@@ -33,7 +33,7 @@ from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.reduced_rank import Spots
 
 SHARED = 8  # components
-FEATURES = 2256  # of the default encoder
+FEATURES = 3008  # of the default encoder
 PENALTY, RANK = 1.0, 8
 SPOTS_A_STEP = 500
 

@@ -28,6 +28,7 @@ from napari_cmrcnet.benchmark.results import score_section
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.metrics import mean_pcc
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.model.frozen import BLOCKS
 from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
@@ -39,7 +40,7 @@ from napari_cmrcnet.training.data import left_out_parts
 from napari_cmrcnet.training.reduced_rank import Spots, measured_components
 
 Features = Mapping[str, NDArray[np.float32]]
-SMALL_FIELD, LARGE_FIELD, AROUND = 0, 1, 2  # the blocks of `spot_features`
+SMALL, MIDDLE, WIDE, AROUND = range(BLOCKS)  # of `spot_features`
 TOP = 50
 
 
@@ -57,12 +58,12 @@ def blocks(*chosen: int, of_each: slice = slice(None)) -> Callable[[int], NDArra
     return lambda width: np.concatenate([block * width + np.arange(width)[of_each] for block in chosen])
 
 
-EVERY = (SMALL_FIELD, LARGE_FIELD, AROUND)
+EVERY = (SMALL, MIDDLE, WIDE, AROUND)
 WAYS = {
     "the frozen variant": Way("efficientnet-lite2", blocks(*EVERY)),
-    "without the field of 224 µm": Way("efficientnet-lite2", blocks(SMALL_FIELD, AROUND)),
-    "without the spots around": Way("efficientnet-lite2", blocks(SMALL_FIELD, LARGE_FIELD)),
-    "the field of 112 µm alone": Way("efficientnet-lite2", blocks(SMALL_FIELD)),
+    "without the spots around": Way("efficientnet-lite2", blocks(SMALL, MIDDLE, WIDE)),
+    "the fields of 112 and 224 µm alone": Way("efficientnet-lite2", blocks(SMALL, MIDDLE)),
+    "the field of 112 µm alone": Way("efficientnet-lite2", blocks(SMALL)),
     "the first of its three layers alone": Way("efficientnet-lite2", blocks(*EVERY, of_each=slice(2 * 48))),
     "components not over their deviation": Way("efficientnet-lite2", blocks(*EVERY), scaled=False),
     "EfficientNet-Lite0": Way("efficientnet-lite0", blocks(*EVERY)),

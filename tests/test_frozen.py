@@ -23,6 +23,7 @@ from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.model.frozen import BLOCKS
 from napari_cmrcnet.model.pretrained import FrozenNetwork, Pretrained, packaged
 from napari_cmrcnet.retrieval import frozen_features as features
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -113,7 +114,7 @@ def test_another_file_in_place_of_the_weights_is_refused(tmp_path: Path) -> None
         replace(packaged(), path=tmp_path / "none.pth").network()
 
 
-def test_a_spot_is_described_by_two_fields_and_the_spots_around(not_encoded: list[Section]) -> None:
+def test_a_spot_is_described_by_three_fields_and_the_spots_around(not_encoded: list[Section]) -> None:
     section = not_encoded[0]
     found = finish(spot_features(section, packaged()))
     network = packaged().network().backbone
@@ -135,8 +136,8 @@ def test_a_spot_is_described_by_two_fields_and_the_spots_around(not_encoded: lis
         return (values - values.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
 
     near = spots_around(section).toarray() > 0
-    around = np.array([standard(fields[0])[one].mean(axis=0) for one in near])
-    assert found.shape == (16, 3 * 752)
+    around = np.array([standard(fields[-1])[one].mean(axis=0) for one in near])
+    assert found.shape == (16, 4 * 752)
     for block, values in enumerate([*fields, around]):
         np.testing.assert_allclose(found[:, 752 * block :][:, :752], standard(values), rtol=1e-3, atol=1e-3)
 
@@ -148,7 +149,7 @@ def test_a_section_is_encoded_once(not_encoded: list[Section], monkeypatch: pyte
     kept = features._encoded(not_encoded[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
     assert isinstance(values := finish(kept), np.memmap)
     assert (values.shape, values.dtype) == ((16, packaged().encoder.width), np.float16)
-    (path, _) = sorted(Path(features.cache_folder("features")).glob("*.npy"))
+    (path, *_) = sorted(Path(features.cache_folder("features")).glob("*.npy"))
     path.write_bytes(b"damaged")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
         finish(spot_features(not_encoded[0], packaged()))
@@ -167,12 +168,12 @@ def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
     monkeypatch.setattr(FrozenNetwork, "embed_image", counted)
     first = finish(METHODS["frozen"]().fit(Task(tuple(not_encoded[:2]), GENES)))
     finish(first.predict(not_encoded[2]))
-    assert sum(encoded) == 2 * 3 * 16  # two fields of three sections
+    assert sum(encoded) == 3 * 3 * 16  # three fields of three sections
     for seed in (0, 1):  # another method, another seed, and what the window does
         checkpoint = solved(not_encoded[:2], tmp_path / str(seed), seed=seed)
         finish(predict(not_encoded[2], checkpoint, PredictConfig(device="cpu")))
     solved(not_encoded[1:], tmp_path / "fold")
-    assert sum(encoded) == 2 * 3 * 16
+    assert sum(encoded) == 3 * 3 * 16
 
 
 @pytest.mark.parametrize("method", ["frozen", "bleep", "stnet-adam", "cmrcnet-frozen"])
@@ -206,7 +207,7 @@ def test_heads_learn_what_the_features_tell(
 ) -> None:
     def stand_in(section: Section, *_: object) -> Any:
         yield Progress("Encoding", 1, 1)
-        told = np.zeros((16, 3 * packaged().encoder.width), np.float32)
+        told = np.zeros((16, BLOCKS * packaged().encoder.width), np.float32)
         told[:, :24] = expression_of(section.spots, GENES).toarray()
         return told
 
@@ -404,7 +405,7 @@ def test_a_frozen_checkpoint_says_what_it_is(sections: list[Section], tmp_path: 
     assert facts["model"].startswith("linear heads on EfficientNet-Lite2, frozen, trained on ImageNet")
     assert facts["epochs"] == "solved without epochs"
     assert [len(one.centre) for one in checkpoint.card.usual_tissue.values()] == [8, 752]
-    assert facts["query"].startswith("112 and 224 µm around the spot")
+    assert facts["query"].startswith("112, 224 and 448 µm around the spot")
     assert facts["thumbnails"].startswith("32 of 64 px")
     again = Checkpoint.load(tmp_path / "f.cmrcnet")
     np.testing.assert_array_equal(again.bank.embeddings, checkpoint.bank.embeddings)

@@ -10,8 +10,10 @@ from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.weights import mismatches
 
-BLOCKS = 3
-"""What an encoder says of a spot, see `spot_features`: of two fields of view, and of the spots around it."""
+FIELDS = (1, 2, 4)
+"""Sides of the fields of view in which a spot is seen, times the side that the encoder was trained with."""
+BLOCKS = len(FIELDS) + 1
+"""What an encoder says of a spot, see `spot_features`: of each field of view, and of the spots around it."""
 
 
 class FrozenCMRCNet(nn.Module):
@@ -33,7 +35,7 @@ class FrozenCMRCNet(nn.Module):
         self.gene_head = nn.Linear(config.n_genes, config.embedding_dim)
 
     def embed_features(self, features: Tensor) -> Tensor:
-        """Embed what the encoder saw (B, 3 times its width); return (B, D), not unit length."""
+        """Embed what the encoder saw (B, 4 times its width); return (B, D), not unit length."""
         embedding: Tensor = self.image_head(features)
         return embedding
 

@@ -210,8 +210,8 @@ def _query(card: "Card") -> str:
     from napari_cmrcnet.retrieval.encoder_entry import fields_of
 
     if card.encoder is not None:
-        near, far = (f"{spec.patch_px * spec.model_mpp:g}" for spec in fields_of(card.encoder.encoder))
-        return f"{near} and {far} µm around the spot, and the {near} µm of the spots around it"
+        *near, far = (f"{spec.patch_px * spec.model_mpp:g}" for spec in fields_of(card.encoder.encoder))
+        return f"{', '.join(near)} and {far} µm around the spot, and the {far} µm of the spots around it"
     query = card.query
     parts = ["the mean of a patch's eight flips and turns" if query.test_time_augmentation else "the patch at the spot"]
     if query.neighbourhood_smoothing:

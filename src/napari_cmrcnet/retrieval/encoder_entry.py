@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.model.frozen import FIELDS
 from napari_cmrcnet.model.frozen_encoders import FrozenEncoder, encoder_named
 from napari_cmrcnet.slides.patches import PatchSpec
 
@@ -62,12 +63,12 @@ class EncoderEntry:
         return entry
 
 
-def fields_of(encoder: FrozenEncoder) -> tuple[PatchSpec, PatchSpec]:
-    """Return the two squares around a spot that are encoded: cells, and twice as wide the tissue that they lie in."""
-    return PatchSpec(encoder.px, encoder.mpp), PatchSpec(encoder.px, 2 * encoder.mpp)
+def fields_of(encoder: FrozenEncoder) -> tuple[PatchSpec, ...]:
+    """Return the squares around a spot that are encoded: cells, and two and four times as wide the tissue around."""
+    return tuple(PatchSpec(encoder.px, times * encoder.mpp) for times in FIELDS)
 
 
 def feature_settings(encoder: FrozenEncoder) -> dict[str, Any]:
     """Return all that decides the features of a spot but the weights, as JSON would read it back."""
     fields = [[spec.patch_px, spec.model_mpp] for spec in fields_of(encoder)]
-    return {**encoder.settings(), "fields": fields, "spots_around": True}
+    return {**encoder.settings(), "fields": fields, "spots_around": "in the widest field"}

@@ -28,7 +28,7 @@ CACHE_VERSION = 2  # counted up when the same patch would give other features
 
 
 def spot_features(section: Section, encoder: Pretrained, device: torch.device | str = "cpu") -> Job[Float32]:
-    """Describe each spot by a frozen encoder: two fields of view, and the mean of the spots around it.
+    """Describe each spot by a frozen encoder: three fields of view, and the mean of the spots around it.
 
     Each number has mean 0 and deviation 1 over the section, so that a slide's tint is taken out.
 
@@ -48,8 +48,8 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
 
     Returns
     -------
-    float32 (n, 3 * width)
-        What the encoder says of each field, see `fields_of`, and of the spots around in the smaller one.
+    float32 (n, 4 * width)
+        What the encoder says of each field, see `fields_of`, and of the spots around in the widest one.
 
     Raises
     ------
@@ -61,12 +61,12 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
         fields.append(_standardised((yield from _encoded(section, spec, encoder, device))))
     near = spots_around(section)
     count = np.asarray(near.sum(axis=1), np.float32)
-    around = np.where(count > 0, near @ fields[0] / np.maximum(count, 1), fields[0])
+    around = np.where(count > 0, near @ fields[-1] / np.maximum(count, 1), fields[-1])
     return np.hstack([*fields, _standardised(around)])
 
 
 def near_features(section: Section, encoder: Pretrained, device: torch.device) -> Job[Float16]:
-    """Return what the encoder says of the smaller field at each spot, as it is; a memory map, float16 (n, width)."""
+    """Return what the encoder says of the smallest field at each spot, as it is; a memory map, float16 (n, width)."""
     return (yield from _encoded(section, fields_of(encoder.encoder)[0], encoder, device))
 
 
