@@ -27,6 +27,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.gene_model import Column
 from napari_cmrcnet.widgets.jobs import JobBar
 
@@ -275,6 +276,45 @@ def test_a_measured_section_is_dropped_and_seen_at_once(
     let_go(saved)  # what is predicted of it later
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
     assert session.shown.name == "GENE9"
+    assert told == []
+    assert warnings() == []
+
+
+def test_what_another_tool_predicted_is_dropped_on_its_measured_section(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], good: Input, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The window asks what its numbers are, which a table does not say."""
+    asked: list[tuple[str, list[str]]] = []
+
+    def answer(_parent: Any, _title: str, question: str, lines: list[str]) -> str:
+        asked.append((question, lines))
+        return lines[1]
+
+    monkeypatch.setattr(dialogs, "choose_one", answer)
+    assert good.spots is not None
+    counts = anndata.read_h5ad(good.spots)
+    table = tmp_path / "other_tool.csv"
+    counts.to_df().mul(3.5).to_csv(table)
+    session = session_of(viewer)
+    assert let_go(good.spots) == []
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    slide, gene = session.slide, session.shown.name
+    assert let_go(table) in (READERS, ["CMRCNet"], [])
+    qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
+    ((question, lines),) = asked
+    assert "too large for logarithms" in question
+    assert "--" not in question
+    assert lines[1].startswith("normalised, without a logarithm")
+    assert session.slide is slide
+    assert session.shown.name == gene
+    assert layers_of(viewer).shown_views == ("measured", "predicted")
+    qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
+    _, genes = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Genes")
+    assert not genes.table.isColumnHidden(Column.PCC)
+    _, evidence = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Evidence")
+    session.select([3])
+    qtbot.waitUntil(lambda: "another tool predicted" in evidence.empty.text(), timeout=20_000)
     assert told == []
     assert warnings() == []
 

@@ -13,10 +13,13 @@ from scipy import sparse
 
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.external import open_external
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.spots import open_spots
+from napari_cmrcnet.viewer.open_file import TABLE, open_file
+from napari_cmrcnet.viewer.reopen import Opened
 
 GENES = [f"GENE{i}" for i in range(20)]
 SPOTS = 36
@@ -150,7 +153,7 @@ def test_each_layout_has_its_values_at_its_spots(
 def test_scales(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
     spots, linear = open_spots(measured), np.expm1(values)
     path = csv(tmp_path, measured, linear)
-    with pytest.raises(UserError, match=r"values from .* too large for logarithms; say what they are \(--scale log, "):
+    with pytest.raises(UserError, match=r"values from .* too large for logarithms; say what they are: log, n"):
         open_external(path, spots)
     np.testing.assert_allclose(open_external(path, spots, scale="normalised").gene("GENE3"), values[:, 3], rtol=1e-4)
     counts = np.round(linear / 10)
@@ -294,3 +297,62 @@ def test_a_benchmark_scores_another_tool_on_the_same_folds_and_genes(
     assert "was made with other tables of another tool" in error_of(lambda: finish(benchmark(dataset, asked, out)))
     (tables / "S1.csv").unlink()
     assert "has no table of section S1" in error_of(lambda: finish(benchmark(dataset, asked, tmp_path / "new")))
+
+
+@pytest.fixture
+def opened(measured: Path) -> Opened:
+    """The measured section as the window has it."""
+    return finish(open_file(measured, None, {}))
+
+
+def ask(path: Path, now: Opened | None, **asked: str) -> UserError:
+    found = finish(open_file(path, now, asked))
+    assert isinstance(found, UserError)
+    return found
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS])
+def test_a_window_with_the_measured_section_asks_only_what_a_file_does_not_say(
+    layout: Callable[..., Path], tmp_path: Path, measured: Path, opened: Opened, values: np.ndarray
+) -> None:
+    path = layout(tmp_path, measured, values)
+    asked = {}
+    if layout not in (csv, turned_tsv, parquet):
+        error = ask(path, opened)
+        assert error.setting == "kind"
+        assert TABLE in error.choices
+        asked = {"kind": TABLE}
+    found = finish(open_file(path, opened, asked))
+    assert isinstance(found, Opened)
+    assert found.case.prediction is not None
+    name = "GENE7" if "GENE7" in found.case.genes else found.case.names.symbols[7]
+    np.testing.assert_allclose(found.case.prediction.gene(name), values[:, 7], rtol=1e-5)
+    assert found.case.is_of_section(opened.case) == (layout is not a_layer)  # which has counts of its own
+
+
+def test_a_window_asks_for_the_scale_and_for_the_matrix(
+    tmp_path: Path, measured: Path, opened: Opened, values: np.ndarray
+) -> None:
+    table = csv(tmp_path, measured, np.expm1(values))
+    error = ask(table, opened)
+    assert (error.setting, error.choices) == ("scale", ("log", "normalised", "counts"))
+    found = finish(open_file(table, opened, {"scale": "normalised"}))
+    np.testing.assert_allclose(found.case.prediction.gene("GENE7"), values[:, 7], rtol=1e-4)
+    two = AnnData(obs=pd.DataFrame(index=names(measured)), var=pd.DataFrame(index=GENES))
+    two.layers["a"], two.layers["b"] = values, values[:, ::-1].copy()
+    path = h5ad(tmp_path / "two.h5ad", two)
+    error = ask(path, opened, kind=TABLE)
+    assert (error.setting, error.choices) == ("layer", ("a", "b"))
+    found = finish(open_file(path, opened, {"kind": TABLE, "layer": "b"}))
+    np.testing.assert_allclose(found.case.prediction.gene("GENE0"), values[:, 19], rtol=1e-5)
+
+
+def test_without_an_open_section_the_measured_spots_are_asked_for(
+    tmp_path: Path, measured: Path, values: np.ndarray
+) -> None:
+    found = finish(open_file(parquet(tmp_path, measured, values), None, {"spots": str(measured)}))
+    assert score(found.case.prediction).table.pcc.min() > 0.5
+    normalised = finish(open_file(omicverse(tmp_path, measured, values), None, {}))
+    assert normalised.case.prediction is None  # values without counts are a section where none is open
+    with pytest.raises(UserError, match="has no obsm"):
+        finish(open_file(obsm_table(tmp_path, measured, values), None, {}))

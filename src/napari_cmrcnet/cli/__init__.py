@@ -18,6 +18,8 @@ OPTIONS: "dict[Setting, str]" = {
     "checkpoint": "--checkpoint",
     "spots": "--spots",
     "library": "--library, or the column library of a sheet",
+    "layer": "--layer",
+    "scale": "--scale",
 }
 """What mends an error of the core."""
 

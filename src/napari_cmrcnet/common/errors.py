@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots", "library"]
+Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots", "library", "layer", "scale", "kind"]
 """What a user changes to mend an error; the command line has an option for it, and the panels a control."""
 
 

@@ -16,6 +16,8 @@ SPOTS = (".h5ad", ".h5", ".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".jso
 PREDICTIONS = (".h5ad",)
 SECTIONS = (".h5", ".tsv", ".tsv.gz", ".mtx", ".mtx.gz")
 """Of the spots, those that are dropped on the window: what has another ending is dropped as its folder."""
+TABLES = (".csv", ".tsv", ".parquet")
+"""Values that another tool predicted; h5ad files and stores may hold them, too."""
 REGIONS = (".geojson", ".geojson.gz")
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,22 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.totals import TARGET_SUM
 
+if TYPE_CHECKING:
+    from napari_cmrcnet.slides.slide import Slide
+
 Float32 = NDArray[np.float32]
 Scale = Literal["log", "normalised", "counts"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 def open_external(
-    path: Path, spots: AnnData, *, layer: str = "", scale: Scale | None = None, panel: Panel | None = None
+    path: Path,
+    spots: AnnData,
+    *,
+    layer: str = "",
+    scale: Scale | None = None,
+    panel: Panel | None = None,
+    slide: "Slide | None" = None,
 ) -> Prediction:
     """Open what another tool predicted at measured spots.
 
@@ -48,6 +57,8 @@ def open_external(
         log-normalised if they can be that.
     panel : Panel, optional
         Marker genes that are shown first.
+    slide : Slide, optional
+        What the spots lie on.
 
     Returns
     -------
@@ -72,7 +83,7 @@ def open_external(
         spots = spots[here].copy()
     stored = pd.DataFrame(_logarithms(values, scale), index=spots.obs_names, columns=var.index)
     stored.attrs.update(gene_ids=tuple(var["gene_ids"]), expected=None)
-    about = Case.of(spots, path.stem).provenance
+    about = Case.of(spots, path.stem, slide).provenance
     about = replace(about, external=str(path.resolve()), panel=panel, notes=(*about.notes, *notes))
     nothing = np.empty((len(here), 0), np.float32)
     trust = pd.DataFrame(index=spots.obs_names)
@@ -128,11 +139,12 @@ def _scale(path: Path, every: Float32, values: Float32, genes: pd.Index, asked: 
         if most > LARGEST_LOG or (whole and most > 0):
             kind = "whole numbers, as counts are" if whole else "too large for logarithms"
             raise UserError(
-                f"{path} holds values from {least:.3g} to {most:.3g}, {kind}; say what they are (--scale "
-                f"{', '.join(SCALES)})."
+                f"{path} holds values from {least:.3g} to {most:.3g}, {kind}; say what they are: {', '.join(SCALES)}.",
+                "scale",
+                SCALES,
             )
     elif asked != "log" and least < 0:
-        raise UserError(f"{path} holds values down to {least:.3g}: {asked} values are not below 0 (--scale).")
+        raise UserError(f"{path} holds values down to {least:.3g}: {asked} values are not below 0.", "scale")
     said = {
         "log": "Its values are taken as log-normalised, as they are",
         "normalised": "Its values are normalised: log(1 + x) of them is shown",

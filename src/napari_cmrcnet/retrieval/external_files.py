@@ -59,6 +59,17 @@ def is_external(path: Path) -> bool:
     return ends_in(path.name, KNOWN)
 
 
+def predicted_in(path: Path) -> list[str]:
+    """Return the matrices of an h5ad file whose names say that they are predicted; none of a store."""
+    import h5py
+
+    if path.is_dir():
+        return []
+    check_hdf5(path)
+    with h5py.File(path, "r") as file:
+        return [name for name in _matrices(file) if SAYS_SO in name.casefold()]
+
+
 def read_table(path: Path, layer: str = "") -> ExternalTable:
     """Read a table of predicted values.
 
@@ -248,7 +259,7 @@ def _chosen(path: Path, shapes: Mapping[str, tuple[int, int]], layer: str) -> st
     for among in (list(shapes), telling):
         if len(among) == 1:
             return among[0]
-    raise UserError(f"{path} holds several matrices: {listed}; say which is the prediction (--layer NAME).")
+    raise UserError(f"{path} holds several matrices: {listed}; say which is the prediction.", "layer", list(shapes))
 
 
 def _dense(path: Path, name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -6,12 +6,25 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QMessageBox, QPushButton, QWidget
 
+from napari_cmrcnet.common.errors import Setting, UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.suffixes import SLIDES, dialog_filter
 
 FOLDER = "folder"
 SLIDE = (dialog_filter("Slides", SLIDES), FOLDER)
 """What a slide may be: a file, or the folder of a DICOM or OME-Zarr slide."""
+
+QUESTIONS: dict[Setting, str] = {
+    "library": "Which section is to be opened?",
+    "layer": "Which matrix is the prediction?",
+    "scale": "What are the values?",
+    "kind": "What is it?",
+}
+SCALES = {
+    "log": "log-normalised: shown as they are",
+    "normalised": "normalised, without a logarithm: log(1 + x) is shown",
+    "counts": "counts: normalised to 10,000 a spot, log(1 + x) is shown",
+}
 
 
 def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "") -> Path | None:
@@ -131,3 +144,10 @@ def choose_one(parent: QWidget | None, title: str, question: str, lines: list[st
     """Let the user choose one of some lines; None if the dialog is cancelled."""
     line, chosen = QInputDialog.getItem(parent, title, question, lines, editable=False)
     return line if chosen else None
+
+
+def choose_for(path: Path, error: UserError) -> str | None:
+    """Let the user choose what a file does not say, of the choices of an error; None if the dialog is cancelled."""
+    words = {SCALES.get(choice, choice): choice for choice in error.choices}
+    line = choose_one(None, path.name, f"{error}\n\n{QUESTIONS[error.setting]}", list(words))
+    return None if line is None else words[line]

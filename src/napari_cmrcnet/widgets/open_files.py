@@ -9,8 +9,9 @@ from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, SECTIONS, ends_in
+from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, SECTIONS, SPOTS, dialog_filter, ends_in
 from napari_cmrcnet.viewer import reader
+from napari_cmrcnet.viewer.open_file import is_table, open_file
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
@@ -68,6 +69,20 @@ def get_section_reader(path: str | list[str]) -> Read | None:
         return read_case
 
 
+def get_table_reader(path: str | list[str]) -> Read | None:
+    """Return `read_case` for a table of values, if a measured section is open at whose spots it may be predicted.
+
+    Of parquet nothing else is opened: where no section is open, it is asked for.
+    """
+    import napari
+
+    one, viewer = _one(path), napari.current_viewer()
+    beside = viewer is not None and _measured_in(viewer) is not None
+    if not beside and not ends_in(one, (".parquet",)):
+        return None
+    return read_case if is_table(Path(one), beside) else None
+
+
 def get_slide_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
     """Return a reader for a slide, None for anything else. What one does with a slide is offered beside it."""
     read = reader.get_slide_reader(path)
@@ -119,42 +134,37 @@ def _one(path: str | list[str]) -> str:
     return one if isinstance(one, str) else ""
 
 
-def open_in(viewer: Any, path: Path, library: str = "") -> None:
-    """Open a saved prediction or a measured section in a window, asking for its slide where that is not found.
+def open_in(viewer: Any, path: Path, **asked: str) -> None:
+    """Open a saved prediction, a measured section or another tool's prediction in a window.
 
-    Of a file that holds several sections one is asked for. Spots without measurements go to the Predict panel.
+    What the file does not say is asked for: which of several sections or matrices, what it is, what its values are,
+    where its slide or the measured spots are. Spots without measurements go to the Predict panel.
     """
+    now = _measured_in(viewer)
+    if now is None and is_table(path, False) and "spots" not in asked:
+        spots = dialogs.choose_path(None, f"The measured spots of {path.name}", dialog_filter("Spots", SPOTS))
+        if spots is not None:
+            open_in(viewer, path, **asked, spots=str(spots))
+        return
 
     def done(opened: Opened | UserError) -> None:
         if isinstance(opened, UserError):
-            chosen = dialogs.choose_one(None, path.name, "Which section is to be opened?", list(opened.choices))
+            chosen = dialogs.choose_for(path, opened)
             if chosen is not None:
-                open_in(viewer, path, chosen)
+                open_in(viewer, path, **{**asked, opened.setting: chosen})
         elif opened.case.genes:
             _opened(viewer, opened)
         else:
             open_predict(viewer).choose_spots(path)
 
-    run_in_window(viewer, _opening(path, library), done, f"Opening {path.name}")
+    run_in_window(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
 
 
-def _opening(path: Path, library: str) -> "Job[Opened | UserError]":
-    """Open what a path is of; return the error that lists the sections of a file which holds several."""
-    yield Progress(f"Opening {path.name}", 0, 0)
-    from napari_cmrcnet.common.hdf5_checks import check_hdf5
-    from napari_cmrcnet.retrieval.prediction_file import is_prediction
-    from napari_cmrcnet.viewer.open_measured import open_measured
-
-    if ends_in(path.name, PREDICTIONS):
-        check_hdf5(path)
-        if is_prediction(path):
-            return (yield from open_prediction(path))
-    try:
-        return (yield from open_measured(path, library))
-    except UserError as error:
-        if error.choices:
-            return error
-        raise
+def _measured_in(viewer: Any) -> Opened | None:
+    """Return the measured section that a window shows; None where it shows none."""
+    session = session_of(viewer)
+    case = session.case
+    return None if case is None or case.spots.X is None else Opened(case, session.slide)
 
 
 def _opened(viewer: Any, opened: Opened) -> None:
