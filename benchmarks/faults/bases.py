@@ -191,6 +191,17 @@ def panels() -> Files:
     }
 
 
+def project() -> Files:
+    """Return a project of two cases, with regions."""
+    regions = json.loads(geojson()["r.geojson"])
+    view = {"layout": "overlaid", "ticked": ["ERBB2"], "limits": [0.5, 2.0], "regions": regions}
+    texts = dict.fromkeys(("slide", "spots", "prediction", "library", "patient", "model", "notes"), "")
+    one = {"name": "A", **texts, "slide": "a.tif", "measured": True, "pcc": 0.25, "view": view}
+    two = {"name": "B", **texts, "prediction": "../b.h5ad", "measured": False, "pcc": None, "view": {}}
+    content = {"format": "napari-cmrcnet project", "version": 1, "cases": [one, two]}
+    return {"p.cmrproj": json.dumps(content).encode()}
+
+
 def geojson() -> Files:
     """Return regions as QuPath exports them."""
     outer = [[20, 20], [220, 20], [220, 220], [20, 220], [20, 20]]

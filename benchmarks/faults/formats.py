@@ -106,6 +106,34 @@ def _regions(folder: Path, name: str) -> None:
         assert len(region.shown_colour) == 3
 
 
+def _change_project(rng: random.Random, content: bytes) -> bytes:
+    """Change a project, one of its cases, or its regions: of changes to the whole, few get past the head."""
+    case = json.loads(content)["cases"][0]
+    part, change = rng.choice(
+        (
+            (content, change_bytes),
+            (json.dumps(case), change_json),
+            (json.dumps(case["view"]["regions"]), change_geojson),
+        )
+    )
+    whole = part if isinstance(part, bytes) else part.encode()
+    return content.replace(whole, change(rng, whole), 1)
+
+
+def _project(folder: Path, name: str) -> None:
+    from napari_cmrcnet.retrieval.project import read_project, write_project
+    from napari_cmrcnet.viewer.display_settings import DisplaySettings
+    from napari_cmrcnet.viewer.view_record import regions_of, ticked_of
+
+    found = read_project(folder / name)
+    for case in found.cases:
+        assert all("\0" not in path for path in (case.slide, case.spots, case.prediction))
+        DisplaySettings.from_dict(case.view)
+        ticked_of(case.view, ())
+        assert all(region.geometry.is_valid for region in regions_of(case.view))
+    write_project(found)
+
+
 def _prediction(folder: Path, name: str) -> None:
     from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.describe import describe
@@ -239,6 +267,13 @@ FORMATS = {
         bases.panels, dict.fromkeys(("genes.txt", "genes.csv", "genes.gmt"), change_table), _panel, 6, 170
     ),
     "GeoJSON": Format(bases.geojson, {"r.geojson": change_geojson}, _regions, 10, 50),
+    "project": Format(
+        bases.project,
+        {"p.cmrproj": _change_project},
+        _project,
+        6,
+        50,
+    ),
     "TIFF": Format(
         bases.tiff,
         dict.fromkeys(("pyramid.tif", "strips.tif", "lzw.tif", "slide.ome.tif", "slide.svs"), change_tiff),

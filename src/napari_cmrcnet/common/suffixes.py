@@ -19,6 +19,7 @@ SECTIONS = (".h5", ".tsv", ".tsv.gz", ".mtx", ".mtx.gz")
 TABLES = (".csv", ".tsv", ".parquet")
 """Values that another tool predicted; h5ad files and stores may hold them, too."""
 REGIONS = (".geojson", ".geojson.gz")
+PROJECTS = (".cmrproj",)
 
 
 def ends_in(path: str, suffixes: Sequence[str]) -> bool:
