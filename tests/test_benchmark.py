@@ -756,8 +756,9 @@ def test_markers_that_the_sections_lack_are_named(folder: Path, tmp_path: Path) 
             (some, "1 of the 2 markers: ELSEWHERE.\n"),
         ]
     ):
-        out = finish(benchmark(dataset, plan(methods=("ridge",)), tmp_path / str(number))).out
-        assert said in (out / "report.md").read_text("utf-8")
+        outcome = finish(benchmark(dataset, plan(methods=("ridge",)), tmp_path / str(number)))
+        assert said in (outcome.out / "report.md").read_text("utf-8")
+        assert any(said.strip() in warning for warning in outcome.warnings)  # printed by the command
 
 
 def test_a_defect_in_one_run_leaves_the_others_and_the_report(

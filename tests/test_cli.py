@@ -148,12 +148,39 @@ def test_a_sheet_is_predicted_into_a_folder_and_skipped_when_done(tmp_path: Path
     assert (tmp_path / "S4.h5ad").stat().st_mtime_ns == made
 
 
-def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_pictures")
+def test_genes_of_a_list_that_nothing_has_are_said_on_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a panel that the command line gives, also in a sheet, and however many predictions are scored."""
+    genes, many = tmp_path / "mine.txt", tmp_path / "many.txt"
+    genes.write_text("ERBB2\nNOWHERE\nC1orf999\n")
+    many.write_text("\n".join(["ERBB2", *(f"NOWHERE{number}" for number in range(60))]))
+
+    def said(*arguments: str | Path) -> str:
+        assert run(*arguments) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    lacks = "The checkpoint lacks 2 of the 3 genes of the panel mine: NOWHERE, C1orf999."
+    command = ("predict", "--checkpoint", CHECKPOINT, "--panel", genes, "--out", tmp_path)
+    assert said(*command, SAMPLE / "sections.csv").count(f"S4: {lacks}") == 1
+    assert lacks in said(*command, "--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
+    predicted, out = tmp_path / "S4.h5ad", ("--out", tmp_path / "scores")
+    of_all = "of the 3 genes of mine were not measured, or not predicted: NOWHERE, C1orf999."
+    assert f"S4: 2 {of_all}" in said("evaluate", predicted, *out)
+    assert "NOWHERE" not in said("evaluate", predicted, *out, "--panel", "idc")
+    assert "NOWHERE19 and 40 more." in said("evaluate", predicted, *out, "--panel", many)
+
+
+def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet, out, prediction = tmp_path / "sheet.csv", tmp_path / "m.cmrcnet", tmp_path / "p.h5ad"
     sheet.write_text(f"section,slide,spots,patient\nS4,{SAMPLE / 'S4.tif'},{SAMPLE / 'S4.h5ad'},P\n")
     patches = ("--patch-px", "56", "--model-mpp", "2")
-    asked = (*patches, "--k", "30", "--no-weighted", "--set", "mask_rate=0.3", "target=expression")
+    (tmp_path / "mine.txt").write_text("ERBB2\nNOWHERE\n")
+    settings = ("--set", "mask_rate=0.3", "target=expression", "--panel", tmp_path / "mine.txt")
+    asked = (*patches, "--k", "30", "--no-weighted", *settings)
     assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *asked, "--device", "cpu") == 0
+    assert "lacks 1 of the 2 genes of the panel mine: NOWHERE." in " ".join(capsys.readouterr().out.split())
     card = Checkpoint.load(out).card
     assert card.preprocessing.patch == PatchSpec(56, 2.0)
     assert (card.query.k, card.query.weighted, card.query.test_time_augmentation) == (30, False, True)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,18 @@ def test_an_outline_of_many_corners_with_a_slip_of_the_hand_is_repaired(tmp_path
     assert region.geometry.area == pytest.approx(np.pi * 5000**2, rel=1e-4)
 
 
+@pytest.mark.parametrize("as_written", [{}, {"indent": 2}], ids=["in a line", "a number a line"])
+def test_a_million_corners_are_read_in_seconds(tmp_path: Path, as_written: dict[str, int]) -> None:
+    angle = np.linspace(0, 2 * np.pi, 1_000_000, endpoint=False)
+    around = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (5000 + 50 * np.sin(300 * angle))[:, None] + 6000
+    corners = around.round(2).tolist() if as_written else around.tolist()  # of up to 17 digits
+    path = write(tmp_path / "a.geojson", json.dumps(feature(polygon([*corners, corners[0]])), **as_written))
+    began = time.process_time()
+    (region,) = read_geojson(path)
+    assert time.process_time() - began < 10
+    assert len(region.geometry.exterior.coords) == 1_000_001
+
+
 def test_reading_can_be_stopped_between_outlines(tmp_path: Path) -> None:
     job = reading_geojson(write(tmp_path / "a.geojson", 5 * [feature(polygon(OUTER))]))
     assert [(next(job).done, next(job).done) for _ in range(2)][1] == (1, 2)
@@ -275,6 +288,10 @@ def test_files_that_cannot_be_regions(tmp_path: Path, monkeypatch: pytest.Monkey
     path = write(tmp_path / "cells.geojson", 4 * [feature(polygon(OUTER))])
     with pytest.raises(UserError, match="4 objects, which are cells"):
         read_geojson(path)
+    monkeypatch.setattr(module, "MAX_ENTRIES", 100)
+    with pytest.raises(UserError, match="over 100 corners and entries"):
+        read_geojson(write(tmp_path / "nested.geojson", json.dumps([[]] * 101)))
+    monkeypatch.undo()
     monkeypatch.setattr(module, "MAX_BYTES", 2**20)
     (tmp_path / "bomb.geojson.gz").write_bytes(gzip.compress(2**22 * b" "))
     with pytest.raises(UserError, match="larger than 1 MB"):

@@ -587,3 +587,117 @@ def test_first_generation_st_named_by_where_a_spot_lies(tmp_path: Path, printed:
     assert np.array_equal(opened.obsm["spatial"], [[2500.0, 5801.5], [2501.0, 6090.0], [2800.5, 5800.0]])
     assert list(opened.obs["array_col"]) == [10, 10, 11]
     assert list(opened.obs["array_row"]) == [21, 22, 21]
+
+
+def test_many_sections_of_a_file_are_not_all_named(tmp_path: Path) -> None:
+    spots = make_spots()
+    spots.uns["spatial"] = {f"S{number:03}": {} for number in range(200)}
+    with pytest.raises(UserError, match=r"\(S000, .*, S011 and 188 more\)") as several:
+        open_spots(saved(spots, tmp_path / "a.h5ad"))
+    assert len(several.value.choices) == 200
+
+
+RECORDS = np.zeros(4, dtype=[("name", "S9"), ("value", "f8")])
+
+
+def stored(name: str, value: Any, kind: str = "") -> Any:
+    """Put something in a place of an h5ad: an array, a group (`dict`), or nothing."""
+
+    def change(file: h5py.File) -> None:
+        if name in file:
+            del file[name]
+        if value is not None:
+            part = file.create_group(name) if value is dict else file.create_dataset(name, data=value)
+            if kind:
+                version = "0.2.0" if kind in ("array", "rec-array") else "0.1.0"
+                part.attrs.update({"encoding-type": kind, "encoding-version": version})
+
+    return change
+
+
+def marked(name: str, attribute: str, value: Any) -> Any:
+    """Change what an h5ad says that a part is; None takes it away."""
+
+    def change(file: h5py.File) -> None:
+        del file[name].attrs[attribute]
+        if value is not None:
+            file[name].attrs[attribute] = value
+
+    return change
+
+
+def nested(depth: int) -> Any:
+    def change(file: h5py.File) -> None:
+        group = file["uns/spatial/lib"]
+        for _ in range(depth):
+            group = group.create_group("a")
+
+    return change
+
+
+READ_ALL_THE_SAME = {
+    "no obs": stored("obs", None),
+    "no uns": stored("uns", None),
+    "obs with nothing in it": stored("obs", dict),
+    "names that are numbers": stored("obs/_index", np.arange(4), "array"),
+    "names that are not numbers": stored("obs/_index", np.full(4, np.nan), "array"),
+    "names that are all one": stored("obs/_index", np.array([b"a"] * 4), "array"),
+    "names that are empty": stored("obs/_index", np.array([b""] * 4), "array"),
+    "a column that holds columns": stored("obs/array_row", dict, "dict"),
+    "a column of records": stored("obs/array_row", RECORDS, "rec-array"),
+    "a column of complex numbers": stored("obs/array_row", np.full(4, 1j), "array"),
+    "a column beyond all numbers": stored("obs/array_row", np.full(4, np.inf), "array"),
+    "uns as an array": stored("uns", np.zeros(3)),
+    "uns of a kind that nobody knows": stored("uns/of_a_tool", RECORDS, "of another tool"),
+    "spatial as text": stored("uns/spatial", "text"),
+    "spatial as an array": stored("uns/spatial", np.zeros(3), "array"),
+    "spatial with nothing in it": stored("uns/spatial", dict, "dict"),
+    "a library that is a number": stored("uns/spatial/lib", 3),
+    "a library of records": stored("uns/spatial/lib", RECORDS),
+    "a library that is null": stored("uns/spatial/lib", h5py.Empty("f4"), "null"),
+    "factors that are a list": stored("uns/spatial/lib/scalefactors", np.zeros(3), "array"),
+    "diameters": stored("uns/spatial/lib/scalefactors/spot_diameter_fullres", np.array([1.0, 2.0])),
+    "a diameter that is no number": stored("uns/spatial/lib/scalefactors/spot_diameter_fullres", np.nan),
+    "a diameter in parts": stored("uns/spatial/lib/scalefactors/spot_diameter_fullres", dict, "dict"),
+    "metadata that are text": stored("uns/spatial/lib/metadata", "text"),
+    "nested": nested(60),
+    "ours, but text": stored("uns/cmrcnet", "text"),
+}
+
+
+@pytest.mark.parametrize("change", READ_ALL_THE_SAME.values(), ids=READ_ALL_THE_SAME)
+def test_odd_obs_and_uns_do_no_harm(tmp_path: Path, change: Any) -> None:
+    path = saved(make_spots(), tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    spots = open_spots(path)
+    assert spots.n_obs == 4
+    assert spots.obs_names.is_unique
+    np.testing.assert_array_equal(spots.obsm["spatial"], XY)
+    np.testing.assert_array_equal(spots.X.toarray(), COUNTS)
+
+
+REFUSED = {
+    "obs as records": stored("obs", RECORDS),
+    "obs as text": stored("obs", "text"),
+    "obs of a kind that nobody knows": marked("obs", "encoding-type", "of another tool"),
+    "obs without names": marked("obs", "_index", None),
+    "names that are not there": marked("obs", "_index", "nowhere"),
+    "fewer names than spots": stored("obs/_index", np.arange(3), "array"),
+    "names in a square": stored("obs/_index", np.zeros((4, 4)), "array"),
+    "a column that is missing": stored("obs/array_row", None),
+    "a column that is too short": stored("obs/array_row", np.zeros(3), "array"),
+    "a column that is a table": stored("obs/array_row", np.zeros((4, 2)), "array"),
+    "uns as a number": stored("uns", 3),
+    "nested without end": nested(3000),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_obs_and_uns_that_cannot_be_read_end_in_one_sentence(tmp_path: Path, change: Any) -> None:
+    path = saved(make_spots(), tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(UserError, match=r"a\.h5ad is (not a readable h5ad file|damaged) .*; (write|copy)") as refused:
+        open_spots(path)
+    assert "\n" not in str(refused.value)

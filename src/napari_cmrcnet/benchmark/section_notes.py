@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.results import spots_that_count
 from napari_cmrcnet.common.metrics import dense
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.sections.depth import Depth, depth_r2
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS, detected_spots, spots_in_words
@@ -30,7 +31,7 @@ class Said:
     each : tuple of str
         What each section is.
     warnings : tuple of str
-        What makes scores of some better than they look.
+        What makes scores of some better than they look, and which markers have none.
     spots : int
         Spots of all sections.
     """
@@ -58,9 +59,8 @@ def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | Non
                 f"{section.name} was sequenced shallowly ({depth}), so much of a PCC may come from depth. Compare "
                 "with the row 'Predicted depth', and look at the values given depth."
             )
-    return Said(
-        (*each, *_missing_markers(dataset, sections)), tuple(warnings), sum(len(section.spots) for section in sections)
-    )
+    warnings += _missing_markers(dataset, sections)
+    return Said(tuple(each), tuple(warnings), sum(len(section.spots) for section in sections))
 
 
 def depth_of(section: "Section", counted: NDArray[np.bool_], totals: NDArray[np.float64]) -> Depth:
@@ -104,4 +104,4 @@ def _missing_markers(dataset: "Dataset", sections: "Sequence[Section]") -> list[
     if not missing:
         return []
     how = " Markers are compared by the names that the sections have." if len(missing) == len(dataset.markers) else ""
-    return [f"Not all sections have {len(missing)} of the {len(dataset.markers)} markers: {', '.join(missing)}.{how}"]
+    return [f"Not all sections have {len(missing)} of the {len(dataset.markers)} markers: {some_of(missing, 20)}.{how}"]

@@ -117,6 +117,8 @@ def train(options: argparse.Namespace) -> None:
                 introduce(sections[-1])
         checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
     bank = checkpoint.bank
+    if lacks := bank.names.lacks(config.panel):
+        warn(lacks)
     say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {epochs_in_words(checkpoint.card)}")
 
 
@@ -223,7 +225,7 @@ def demo(options: argparse.Namespace) -> None:
 def _show_report(report: "Report") -> None:
     from napari_cmrcnet.evaluation.headline import COVERS
     from napari_cmrcnet.evaluation.report_text import figure
-    from napari_cmrcnet.evaluation.score_notes import sets_in_words
+    from napari_cmrcnet.evaluation.score_notes import missing_in_words, sets_in_words
     from napari_cmrcnet.evaluation.set_scores import between
     from napari_cmrcnet.sections.score_filter import spots_in_words
 
@@ -253,7 +255,7 @@ def _show_report(report: "Report") -> None:
                 f"{name} is between {found.low:.3f} and {found.high:.3f} in the {found.sections} sections "
                 f"(standard deviation {found.sd:.3f})."
             )
-    for warning in report.warnings:
+    for warning in (*missing_in_words(report.sections), *report.warnings):
         warn(warning)
     for path in report.files:
         say(str(path))

@@ -10,6 +10,7 @@ from napari_cmrcnet.cli.shared import WrongUseError, config_from, introduce, pan
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
 from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.text import some_of
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -116,14 +117,17 @@ def _predict_sheet(options: argparse.Namespace) -> None:
 
 
 def _warn_of_slides(paths: Iterable[Path]) -> None:
-    """Print what the predictions of a sheet keep as warnings, wherever they were made."""
+    """Print what the predictions of a sheet keep as warnings and notes, wherever they were made, each once."""
     from napari_cmrcnet.retrieval.prediction_file import is_prediction, read_provenance
 
+    said: dict[str, list[str]] = {}
     for path in paths:
         if path.is_file() and is_prediction(path):
             about = read_provenance(path)
-            for warning in about.warnings:
-                warn(f"{about.section}: {warning}")
+            for sentence in (*about.warnings, *about.notes):
+                said.setdefault(sentence, []).append(about.section)
+    for sentence, sections in said.items():
+        warn(f"{some_of(sections)}: {sentence}")
 
 
 def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:

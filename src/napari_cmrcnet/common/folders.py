@@ -6,9 +6,9 @@ from pathlib import Path
 from napari_cmrcnet.common.errors import cannot_read
 from napari_cmrcnet.common.spaceranger_files import MATRIX_FILES, POSITION_FILES, holds_output, is_part
 from napari_cmrcnet.common.spatialdata_store import find_store
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
-_SHOWN = 4  # names in a sentence
 _CELLS = (
     "which is not read; write its cells as h5ad (counts, and obsm['spatial'] in pixels of the slide), give that, and "
     "say to what size the cells are to be pooled"
@@ -55,7 +55,9 @@ def unknown_folder(path: Path) -> str:
     names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
     if not names:
         return f"{path} is an empty folder; give the slide or the spots."
-    return f"{path} is neither a DICOM slide nor an output of Space Ranger (it holds {_some(names)}); give one of them."
+    return (
+        f"{path} is neither a DICOM slide nor an output of Space Ranger (it holds {some_of(names)}); give one of them."
+    )
 
 
 def _xenium(path: Path) -> str | None:
@@ -108,7 +110,7 @@ def _several(path: Path) -> str | None:
     names = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and holds_output(folder)]
     if not names:
         return None
-    return f"holds outputs of Space Ranger in its folders ({_some(names)}); give the folder of one"
+    return f"holds outputs of Space Ranger in its folders ({some_of(names)}); give the folder of one"
 
 
 def _part(path: Path) -> str | None:
@@ -117,10 +119,6 @@ def _part(path: Path) -> str | None:
     if not names:
         return None
     return (
-        f"has parts of an output of Space Ranger ({_some(names)}), but neither a count matrix ({MATRIX_FILES}) nor "
+        f"has parts of an output of Space Ranger ({some_of(names)}), but neither a count matrix ({MATRIX_FILES}) nor "
         f"spot positions ({POSITION_FILES}); copy the whole folder outs of the run"
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

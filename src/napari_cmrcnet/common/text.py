@@ -9,6 +9,7 @@ import codecs
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Return names as a sentence lists them: the first few, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def printable(text: str, *, lines: bool = False) -> str:

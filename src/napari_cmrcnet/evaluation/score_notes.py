@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import AMONG, Definition
 
@@ -24,6 +25,20 @@ def _notes(one: Scores, asked: Definition) -> Iterator[str]:
             f"The prediction of {one.section} does not say which genes vary in its training sections, so its HEG "
             "and HVG are ranked among all genes."
         )
+
+
+def missing_in_words(scores: Sequence[Scores]) -> list[str]:
+    """Return a sentence on the markers that are not there to be scored, one for sections that lack the same."""
+    lacking: dict[tuple[str, ...], list[Scores]] = {}
+    for one in scores:
+        if one.missing_markers:
+            lacking.setdefault(one.missing_markers, []).append(one)
+    return [
+        f"{some_of([one.section for one in those])}: {len(missing):,} of the "
+        f"{len(missing) + int(those[0].table.markers.sum()):,} genes of {those[0].panel} were not measured, or not "
+        f"predicted: {some_of(missing, 20)}."
+        for missing, those in lacking.items()
+    ]
 
 
 def left_out_in_words(one: Scores) -> str:

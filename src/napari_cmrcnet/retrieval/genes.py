@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbols_of
 from napari_cmrcnet.sections.gene_joining import match_genes
 from napari_cmrcnet.sections.gene_table import unversioned
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from napari_cmrcnet.sections.panels import Panel
 
 
 class Match(IntEnum):
@@ -89,8 +92,16 @@ class GeneNames:
         """
         columns = [self.column(name) for name in names]
         if missing := [name for name, column in zip(names, columns, strict=True) if column is None]:
-            raise UserError(f"{where} has no gene {_some(missing)}; {self._suggestion(missing[0])}.")
+            raise UserError(f"{where} has no gene {some_of(missing)}; {self._suggestion(missing[0])}.")
         return [column for column in columns if column is not None]
+
+    def lacks(self, panel: "Panel | None") -> str:
+        """Return a sentence on the genes of a panel that are not in a checkpoint with these; ``""`` if all are."""
+        unknown = [gene for gene in panel.genes if self.column(gene) is None] if panel else []
+        if panel is None or not unknown:
+            return ""
+        of_all = f"{len(unknown):,} of the {len(panel.genes):,} genes of the panel {panel.name}"
+        return f"The checkpoint lacks {of_all}: {some_of(unknown, 20)}."
 
     def in_common(self, other: "GeneNames") -> list[tuple[int, int]]:
         """Return (place here, place in the other) of the genes that both have, in the order here; see `match_genes`."""
@@ -203,7 +214,3 @@ class _Text:
         columns, positions = columns[first], positions[first]
         at_start = self._starts[columns] == positions
         return columns, at_start, at_start & (self.lengths[columns] == len(wanted))
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -217,7 +218,7 @@ def _spots_line(section: "Section") -> str:
 
 
 def _checkpoint_line(card: Card, bank: BankSummary) -> str:
-    trained = ", ".join(card.sections[:4]) + (f" and {len(card.sections) - 4} more" if len(card.sections) > 4 else "")
+    trained = some_of(card.sections, 4)
     if bank.expected is not None:
         accuracy = f"genes expected to be: {grades_in_words(bank.expected)}"
     else:

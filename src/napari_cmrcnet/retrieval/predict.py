@@ -108,9 +108,8 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
     card, about = checkpoint.card, section.origin
     warned = amber_notes(section)
     notes = [note for note in section.notes if note not in warned]
-    unknown = [gene for gene in panel.genes if checkpoint.bank.names.column(gene) is None] if panel else []
-    if panel and unknown:
-        notes.append(f"The checkpoint lacks {len(unknown)} genes of the panel {panel.name}: {', '.join(unknown)}.")
+    if lacks := checkpoint.bank.names.lacks(panel):
+        notes.append(lacks)
     return Provenance(
         checkpoint=str(checkpoint.path.resolve()) if checkpoint.path else "",
         checkpoint_digest=checkpoint.digest,

@@ -18,7 +18,9 @@ from napari_cmrcnet.common.progress import Job, Progress, to_the_end
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.regions import RGB, Region, polygonal, with_names
 
-MAX_BYTES = 32 * 2**20  # a million corners; more is an export of cells
+# A million corners, each number on a line of its own; more is an export of cells. What is nested within so many bytes
+# would take gigabytes, so that lists and entries are counted before they are made.
+MAX_BYTES, MAX_ENTRIES = 96 * 2**20, 1_500_000
 MAX_REGIONS = 2000
 MAX_PX = 1e7  # no slide is so large
 # Repairing an outline takes a time that grows with how often its edges cross: about a second for so many pairs of edges
@@ -164,10 +166,10 @@ def _read(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         damaged = f"{path} could not be unpacked ({first_line(error)}); copy or download it again."
         raise cannot_read(path, error, damaged) from error
-    if len(content) > MAX_BYTES:
+    if len(content) > MAX_BYTES or sum(map(content.count, (b"[", b"{", b":"))) > MAX_ENTRIES:
         raise UserError(
-            f"{path} is larger than {MAX_BYTES // 2**20} MB, too large for regions; export only the annotations from "
-            "QuPath."
+            f"{path} is larger than {MAX_BYTES // 2**20} MB or holds over {MAX_ENTRIES:,} corners and entries, too "
+            "many for regions; export only the annotations from QuPath."
         )
     return content
 

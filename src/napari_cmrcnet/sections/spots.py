@@ -141,7 +141,7 @@ def _plain_columns(spots: AnnData) -> None:
     for name in ("array_row", "array_col"):
         if name in spots.obs:
             numbers = pd.to_numeric(spots.obs[name].astype(object), errors="coerce")
-            if numbers.isna().any():
+            if numbers.isna().any() or numbers.dtype.kind == "c":
                 del spots.obs[name]
             else:
                 spots.obs[name] = numbers

@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 
@@ -156,7 +157,7 @@ def _splits_array(spots: AnnData, parts: pd.Series) -> bool:
 
 def _several(path: Path, column: str, names: Iterable[str]) -> UserError:
     held = sorted(names)
-    said = f"{path} holds several sections ({column}{', '.join(held)}); write one h5ad file for each, or choose one."
+    said = f"{path} holds several sections ({column}{some_of(held, 12)}); write one h5ad file for each, or choose one."
     return UserError(said, "library", held)
 
 
