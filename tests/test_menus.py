@@ -15,7 +15,7 @@ pytestmark = pytest.mark.qt
 MENUS = {
     "napari/file/io_utilities": {"export"},
     "napari/layers/annotate": {"regions"},
-    "napari/layers/measure": {"predict", "plots", "threshold", "compare"},
+    "napari/layers/measure": {"predict", "plots", "threshold", "compare", "review"},
     "napari/layers/visualize": {"genes", "view", "evidence"},
     "napari/plugins/napari-cmrcnet": {
         "predict",
@@ -26,6 +26,7 @@ MENUS = {
         "plots",
         "threshold",
         "compare",
+        "review",
         "export",
     },
 }

@@ -111,7 +111,7 @@ def gene_map(
     axes = list(np.atleast_1d(figure.subplots(1, len(panels))))
     drawn: list[Any] = []
     for axis, (name, values) in zip(axes, panels, strict=True):
-        spots = _draw_panel(axis, ground, name, values, limits, colours)
+        spots = draw_map(axis, ground, name, values, limits, colours)
         drawn += [spots] if spots is not None else []
     if ground.mpp is not None:
         draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
@@ -168,7 +168,7 @@ def method_maps(
     figure = Figure(figsize=(3.1 * columns + 0.9, (height + 0.5) * rows + 0.5), layout="constrained", dpi=130)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis, (name, shown) in zip(axes, panels, strict=False):
-        spots = _draw_panel(axis, ground, name, shown, limits, COLOURS)
+        spots = draw_map(axis, ground, name, shown, limits, COLOURS)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     if ground.mpp is not None:
@@ -178,8 +178,10 @@ def method_maps(
     return figure
 
 
-def _draw_panel(axis: "Axes", ground: Ground, name: str, values: Array | None, limits: Limits, colours: str) -> Any:
-    """Draw the slide, or spots over it; returns the spots."""
+def draw_map(
+    axis: "Axes", ground: Ground, name: str, values: Array | None, limits: Limits, colours: str = COLOURS
+) -> Any:
+    """Draw the slide, or spots with values float64 (n,) over it, where they are not NaN; returns the spots."""
     left, right, top, bottom = frame(ground)
     _draw_slide(axis, ground, pale=values is not None)
     spots = None if values is None else _draw_spots(axis, ground, values, *limits, colours)

@@ -1,0 +1,219 @@
+"""The Review panel: a reader scores maps without knowing which are measured and which predicted."""
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.suffixes import dialog_filter
+from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
+from napari_cmrcnet.widgets.dock_panel import DockPanel
+from napari_cmrcnet.widgets.gene_set_choice import GeneSetChoice
+from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.parts import button, label
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.evaluation.figures import Ground
+
+ABOUT = (
+    "Each gene is shown twice, once measured and once predicted, in random order. You say which it is, and how "
+    "plausible it looks. Colours go from the lowest to the highest of each map. The answers are written after each map."
+)
+NOT_SCORED = "A review needs a section that is measured and predicted."
+
+
+class ReviewPanel(DockPanel):
+    """Starts a blinded review of the session's prediction, goes on with one, and says what came out."""
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent)
+        self.window_of_maps: ReviewWindow | None = None
+        self.genes = GeneSetChoice(self.session, "The genes to show. A map takes a reader about 20 seconds.")
+        self.start = button("Start…", "Asks where to write the answers, and shows the first map.", self._on_start)
+        self.resume = button("Go on with…", "Asks for the file of a review that was stopped.", self._on_resume)
+        self.message = label(selectable=True)
+        form, row = QFormLayout(), QHBoxLayout()
+        form.addRow("Genes", self.genes)
+        row.addWidget(self.start)
+        row.addWidget(self.resume)
+        layout = QVBoxLayout(self)
+        layout.addWidget(label(ABOUT))
+        layout.addLayout(form)
+        layout.addLayout(row)
+        layout.addWidget(self.message)
+        layout.addStretch(1)
+        session = self.session
+        self.follow(self._on_case, session.case_changed, session.panels_changed)
+        self.follow(self.refresh, session.shown_changed, session.scores_changed)
+        self._on_case()
+
+    def _on_case(self) -> None:
+        self.genes.list_sets()
+        self.message.setText("")
+        self.refresh()
+
+    def show_now(self) -> None:
+        """Offer a review where the section is measured and predicted."""
+        prediction = self.session.prediction
+        possible = prediction is not None and bool(prediction.measured_genes)
+        for control in (self.genes, self.start, self.resume):
+            control.setEnabled(possible)
+        if not possible:
+            self.message.setText(NOT_SCORED)
+        elif self.message.text() == NOT_SCORED:
+            self.message.setText("")
+
+    def _on_start(self) -> None:
+        chosen, prediction = self.genes.genes(), self.session.prediction
+        if chosen is None or prediction is None:
+            self.message.setText("The scores that name these genes are not computed yet; choose a panel.")
+            return
+        proposed = Path(recall("review/folder", str(Path.home()))) / f"{prediction.name}_review.csv"
+        path = ask_where_to_save(self, "Where to write the answers", proposed, "Answers (*.csv)")
+        if path is not None:
+            self._open(lambda: Review(prediction, chosen[1], path, secrets.randbelow(2**31)))
+
+    def _on_resume(self) -> None:
+        prediction, kind = self.session.prediction, dialog_filter("Answers", [".csv"])
+        path = choose_path(self, "The answers of a review", kind, recall("review/folder", str(Path.home())))
+        if path is not None and prediction is not None:
+            self._open(lambda: Review.resume(prediction, path))
+
+    def _open(self, make: Any) -> None:
+        from napari_cmrcnet.evaluation.gene_figure import ground_on
+
+        try:
+            review = make()
+            review.save()
+        except UserError as error:
+            self.message.setText(in_panel_words(error))
+            return
+        remember({"review/folder": str(review.path.parent)})
+        ground = ground_on(review.prediction, self.session.slide)
+        dialog = self.window_of_maps = ReviewWindow(review, ground, self)
+        dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nWritten: {review.path}"))
+        dialog.setGeometry(self.window().geometry())  # nothing of the section is seen beside it
+        dialog.open()
+
+
+class ReviewWindow(QDialog):
+    """Shows one map after another and takes the answers; no other window can be used meanwhile.
+
+    Parameters
+    ----------
+    review : Review
+        What is reviewed.
+    ground : Ground
+        Spots and slide.
+    parent : QWidget
+        The panel.
+    """
+
+    def __init__(self, review: Review, ground: "Ground", parent: QWidget) -> None:
+        super().__init__(parent)
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+        from matplotlib.figure import Figure
+
+        self.review, self._ground = review, ground
+        self._keys: dict[str, QRadioButton] = {}
+        self.setWindowTitle("Blinded review")
+        self.canvas = FigureCanvasQTAgg(Figure(layout="constrained"))
+        self.canvas.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.progress, self.message = label(), label()
+        self.kind = self._group([f"{kind} ({kind[0].upper()})" for kind in KINDS], [kind[0] for kind in KINDS])
+        self.plausible = self._group([str(n) for n in PLAUSIBLE], [str(n) for n in PLAUSIBLE])
+        self.note = QLineEdit()
+        self.note.setPlaceholderText("Anything that struck you (optional)")
+        self.next = button("Next (Enter)", "Writes the answer and shows the next map.", self._on_next)
+        self.next.setDefault(True)
+        self.stop = button("Stop", "Closes this window. You can go on later.", self.reject)
+        self.stop.setAutoDefault(False)
+        form = QFormLayout()
+        form.addRow("This map is", self._row(self.kind))
+        form.addRow("Plausible, 1 not at all to 5 very", self._row(self.plausible))
+        form.addRow("Note", self.note)
+        below = QHBoxLayout()
+        below.addWidget(self.progress, 1)
+        below.addWidget(self.stop)
+        below.addWidget(self.next)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.canvas, 1)
+        layout.addLayout(form)
+        layout.addWidget(self.message)
+        layout.addLayout(below)
+        self._show()
+
+    def _group(self, texts: list[str], keys: list[str]) -> QButtonGroup:
+        group = QButtonGroup(self)
+        for place, (text, key) in enumerate(zip(texts, keys, strict=True)):
+            choice = QRadioButton(text)
+            choice.toggled.connect(lambda _: self._check())
+            group.addButton(choice, place)
+            self._keys[key] = choice
+        return group
+
+    def _row(self, group: QButtonGroup) -> QHBoxLayout:
+        row = QHBoxLayout()
+        for choice in group.buttons():
+            row.addWidget(choice)
+        row.addStretch(1)
+        return row
+
+    def _show(self) -> None:
+        """Show the map to answer now; close where there is none."""
+        current = self.review.current
+        if current is None:
+            self.accept()
+            return
+        from napari_cmrcnet.evaluation.review import draw_blinded
+
+        draw_blinded(self.canvas.figure, self._ground, self.review.values(), current[0])
+        self.canvas.draw_idle()
+        for group in (self.kind, self.plausible):
+            group.setExclusive(False)
+            for choice in group.buttons():
+                choice.setChecked(False)
+            group.setExclusive(True)
+        self._check()
+        self.note.clear()
+        self.progress.setText(f"Map {len(self.review.answers) + 1} of {len(self.review.maps)}")
+        self.setFocus()  # not the note: letters choose again
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
+        """Choose by a key; what is typed into the note does not come here."""
+        choice = self._keys.get(event.text().lower())
+        if choice is None:
+            super().keyPressEvent(event)
+        else:
+            choice.click()
+
+    def _check(self) -> None:
+        """Let the answer be given when both questions are answered."""
+        self.next.setEnabled(self.kind.checkedId() >= 0 and self.plausible.checkedId() >= 0)
+
+    def _on_next(self) -> None:
+        try:
+            kind, plausible = KINDS[self.kind.checkedId()], PLAUSIBLE[self.plausible.checkedId()]
+            self.review.answer(Answer(kind, plausible, " ".join(self.note.text().split())))
+        except UserError as error:
+            self.message.setText(in_panel_words(error))
+            return
+        self.message.setText("")
+        self._show()
