@@ -142,7 +142,7 @@ def test_a_section_of_cells_is_pooled_unless_it_is_asked_not_to(tmp_path: Path) 
         np.testing.assert_allclose(pooled.origin.pitch_px * pooled.mpp, 55)
     with (each := open_section(image, folder, pool="no")).slide:
         assert each.spots.n_obs == 4
-        assert any("describes the tissue around each, not it alone" in note for note in each.notes)
+        assert not any("were pooled" in note for note in each.notes)
     with (one := open_section(image, folder, pool="300", min_umi=30)).slide:  # of the spot, not of its cells
         assert one.spots.n_obs == 1
         assert one.spots.obs["n_cells"].tolist() == [4]
@@ -206,6 +206,10 @@ def test_cells_are_predicted_as_spots_by_the_command_line(tmp_path: Path, capsys
     assert main([*command, "--pool", "fine"]) == 1
     assert "'fine' does not say how to pool cells or bins" in capsys.readouterr().err
     assert not (tmp_path / "p.h5ad").exists()
+    assert main([*command, "--pool", "no"]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "Each value comes from 112 µm around a cell, not from the cell alone: the cells are not pooled." in said
+    (tmp_path / "p.h5ad").unlink()
     assert main([*command, "--pool", "visium"]) == 0
     said = " ".join("".join(capsys.readouterr()).split())
     assert "4 cells were pooled to" in said

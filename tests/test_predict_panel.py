@@ -21,6 +21,8 @@ from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.widgets.predict import CHANGED, PredictPanel
+from test_visium_hd import make_hd
+from test_xenium import make_xenium, write_image
 
 pytestmark = pytest.mark.qt
 
@@ -423,3 +425,39 @@ def test_a_synthetic_checkpoint_on_real_tissue_is_asked_about(
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
     assert len(save_dialog.questions) == 2
     assert any("trained on synthetic sections" in text for text in session.warnings)
+
+
+def test_of_cells_and_bins_the_panel_asks_how_to_pool_and_which(
+    qtbot: Any, panel: PredictPanel, section: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = make_xenium(tmp_path / "xenium")
+    panel.choose(*section)
+    panel.mpp.setValue(0.5)
+    settled(qtbot, panel)
+    assert panel.pool.isHidden()  # spots are what models are trained on
+    panel.choose(write_image(folder / "S1_he_image.ome.tif"), folder)
+    settled(qtbot, panel)
+    assert not panel.pool.isHidden()
+    assert panel.library.isHidden()
+    box = panel.pool.box
+    assert [box.itemText(i) for i in range(box.count())] == [
+        "squares of about 55 µm (default)",
+        "circles of 55 µm, 100 µm apart, as Visium",
+        "squares of 100 µm",
+        "none: a value for each cell",
+    ]
+    assert panel.request().pool == ""
+    for place, words in ((3, "4 cells"), (2, "squares of 100 µm")):
+        box.setCurrentIndex(place)
+        settled(qtbot, panel)
+        assert panel.request().pool == ("no", "100")[3 - place]
+        assert panel.inspection is not None
+        assert panel.inspection.section is not None
+        notes = " ".join(panel.inspection.section.notes)
+        assert (words in notes) == (place == 2)
+        assert not panel.pool.isHidden()
+    panel.choose_spots(make_hd(tmp_path / "hd" / "outs"))
+    settled(qtbot, panel)
+    assert panel.request().pool == ""
+    texts = [panel.library.box.itemText(i) for i in range(panel.library.box.count())]
+    assert texts == ["bins of 16 µm (default)", "bins of 2 µm", "bins of 8 µm", "segmented cells"]

@@ -48,10 +48,8 @@ def write_segmented(folder: Path, content=None) -> Path:
     return folder
 
 
-@pytest.fixture
-def outs(tmp_path: Path) -> Path:
-    """What Space Ranger 4 leaves: three sizes of bins, and cells."""
-    folder = tmp_path / "run" / "outs"
+def make_hd(folder: Path) -> Path:
+    """Write what Space Ranger 4 leaves: three sizes of bins, and cells."""
     for size in (2, 8, 16):
         make_outs(
             folder / "binned_outputs" / f"square_{size:03d}um",
@@ -62,6 +60,11 @@ def outs(tmp_path: Path) -> Path:
     write_segmented(folder / "segmented_outputs")
     (folder / "spatial").mkdir()
     return folder
+
+
+@pytest.fixture
+def outs(tmp_path: Path) -> Path:
+    return make_hd(tmp_path / "run" / "outs")
 
 
 @pytest.mark.parametrize("given", [".", "filtered_feature_cell_matrix.h5", "cell_segmentations.geojson", "spatial"])

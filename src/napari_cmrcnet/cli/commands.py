@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.model.frozen_encoders import encoder_named
     from napari_cmrcnet.retrieval.card import epochs_in_words
+    from napari_cmrcnet.sections.pooling import check_pool
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.slides.patches import PatchSpec
     from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
@@ -108,6 +110,9 @@ def train(options: argparse.Namespace) -> None:
         panel=panel_named(options.panel),
         model=_model_settings(options),
     )
+    if options.pool is not None:
+        check_pool(options.pool)
+        rows = [replace(row, pool=row.pool or options.pool) if row.spots is not None else row for row in rows]
     with ExitStack() as slides:
         sections = []
         for row in rows:

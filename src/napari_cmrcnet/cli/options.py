@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+TO_POOL = (
+    "pool cells or bins in squares of so many µm; 55/100 hex or visium: circles of 55 µm, 100 µm apart; no: take each "
+    "(default: 55 for cells and bins below 30 µm)"
+)
+
 EXAMPLES = {
     "simulate": "napari-cmrcnet simulate synthetic --sections 4 --seed 0",
     "info": "napari-cmrcnet info slide.svs",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.options import add_command, add_device, add_json, positive_float, positive_int
+from napari_cmrcnet.cli.options import TO_POOL, add_command, add_device, add_json, positive_float, positive_int
 
 if TYPE_CHECKING:
     from napari_cmrcnet.cli.options import Commands
@@ -85,12 +85,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")
     parser.add_argument("--library", metavar="NAME", help=f"which section to read, if P holds several; {OF_HD}")
-    parser.add_argument(
-        "--pool",
-        metavar="UM",
-        help="pool cells or bins in squares of so many µm; 55/100 hex or visium: circles of 55 µm, 100 µm apart; no: "
-        "predict each (default: 55 for cells and bins below 30 µm)",
-    )
+    parser.add_argument("--pool", metavar="UM", help=TO_POOL)
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="output folder; for one slide, also a file")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing prediction (one slide only)")
     parser.add_argument(

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.options import add_command, add_device, add_patches, positive_float, positive_int
+from napari_cmrcnet.cli.options import TO_POOL, add_command, add_device, add_patches, positive_float, positive_int
 
 if TYPE_CHECKING:
     from napari_cmrcnet.cli.options import Commands
@@ -93,6 +93,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="normalise the colours of each section, against effects of stain and scanner (default: set by --variant)",
     )
+    data.add_argument("--pool", metavar="UM", help=f"where the sheet does not say it: {TO_POOL}")
     data.add_argument(
         "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
     )

@@ -18,6 +18,8 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
 from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
+from napari_cmrcnet.sections.pooling import pooled_from
+from napari_cmrcnet.sections.spots import libraries_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -48,6 +50,8 @@ class Request:
         The patient that the section is from, ``""`` where not said.
     library : str
         The section to read, of a spots file that holds several.
+    pool : str
+        To what cells or bins are pooled, see `pool_for`.
     """
 
     slide: Path | None = None
@@ -58,6 +62,7 @@ class Request:
     pitch_um: float = 100.0
     patient: str = ""
     library: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,8 @@ class Inspection:
         What `preflight` found.
     libraries : tuple of str
         The sections that the spots' file holds, where it holds several.
+    unit : str
+        ``"cell"`` or ``"bin"`` where that was measured and may be pooled; else ``""``.
     """
 
     request: Request
@@ -92,6 +99,7 @@ class Inspection:
     problems: Mapping[Part, UserError] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     libraries: tuple[str, ...] = ()
+    unit: str = ""
 
     @property
     def ready(self) -> bool:
@@ -121,8 +129,10 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     """
     lines: dict[Part, str] = {}
     problems: dict[Part, UserError] = {}
-    slide, section, checkpoint = None, None, None
+    slide, section, checkpoint, unit = None, None, None, ""
     libraries = before.libraries if before is not None and before.request.spots == request.spots else ()
+    if request.spots is not None:
+        libraries = libraries_of(request.spots) or libraries
     if request.slide is not None:
         yield Progress("Opening the slide", 0, 0)
         try:
@@ -135,6 +145,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         try:
             section = _section(slide, request, before)
             lines["spots"] = _spots_line(section)
+            unit = pooled_from(section.spots)
         except UserError as reason:
             problems["spots"] = reason
             libraries = reason.choices or libraries
@@ -155,7 +166,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
     card = checkpoint.card if checkpoint is not None else None
-    return Inspection(request, slide, section, card, lines, problems, checks, libraries)
+    return Inspection(request, slide, section, card, lines, problems, checks, libraries, unit)
 
 
 def _slide(path: Path, before: Inspection | None) -> "Slide":
@@ -175,7 +186,7 @@ def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Se
 
     if before is not None and before.section is not None and before.slide is slide:
         known = before.request
-        same = (known.spots, known.library, known.mpp) == (request.spots, request.library, request.mpp)
+        same = all(getattr(known, name) == getattr(request, name) for name in ("spots", "library", "pool", "mpp"))
         if same and (request.spots is not None or known.pitch_um == request.pitch_um):
             patient = request.patient or (before.section.patient if not known.patient else "")
             return replace(before.section, patient=patient)
@@ -186,6 +197,7 @@ def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Se
         mpp=request.mpp,
         pitch_um=request.pitch_um,
         library=request.library,
+        pool=request.pool,
         normalised=True,
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENLARGED = 1.1  # slide pixels so much larger than the model's are noticed
 FAR_ENLARGED = 2.0  # a patch has less than a quarter of the pixels: likely a reduced image in the place of the slide
+OVERLAPPING = 0.75  # of a patch's side: Visium's spots of 100 µm hardly share what patches of 112 µm show
 ON_TISSUE = 0.9  # share of spots below which they may be misplaced
 SOME_ON_TISSUE = 0.8  # share below which fat is no longer a likely reason
 MISPLACED = 0.05  # share of spots more that would lie on tissue elsewhere, above which they are misplaced
@@ -87,9 +88,8 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
     if section.measured:  # else there will be no score that could be too good
         leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
     checks.append(Check(not leaked, leaked or "Neither the section nor its patient was in the training."))
-    checks += [check for check in (_totals(section, bank),) if check is not None]
-    checks += [check for check in (_stain(section, card),) if check is not None]
-    checks += [check for check in (_synthetic(section, card),) if check is not None]
+    more = (_field(section, card), _totals(section, bank), _stain(section, card), _synthetic(section, card))
+    checks += [check for check in more if check is not None]
     checks += [Check(False, note) for note in amber_notes(section)]
     return tuple(checks)
 
@@ -120,6 +120,19 @@ def _pixel_size(section: "Section", card: Card) -> Check:
             f"enlarged and show less detail than a scan at {patch.model_mpp:g} µm.",
         )
     return Check(True, f"A pixel is {mpp:.4g} µm, fine enough for the model's {patch.model_mpp:g} µm.")
+
+
+def _field(section: "Section", card: Card) -> Check | None:
+    """Say from how far around a value comes, where spots lie closer to each other than that."""
+    patch, about = card.preprocessing.patch, section.origin
+    side, pitch = patch.patch_px * patch.model_mpp, about.pitch_px * section.mpp
+    around = f"Each value comes from {side:g} µm around"
+    if about.unit != "spot":
+        unit = about.unit
+        return Check(False, f"{around} a {unit}, not from the {unit} alone: the {unit}s are not pooled.")
+    if not 0 < pitch < OVERLAPPING * side:
+        return None
+    return Check(True, f"{around} a spot. Spots lie {pitch:.0f} µm apart: neighbours share much of what is seen.")
 
 
 def _on_tissue(section: "Section", tissue: TissueMask) -> Check:

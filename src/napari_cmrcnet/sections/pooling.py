@@ -60,6 +60,14 @@ class Pool:
         return f"{shape} of {self.size_um:g} µm{apart}"
 
 
+def pooled_from(spots: AnnData) -> str:
+    """Return what may be pooled, or was: ``"cell"``, ``"bin"``; ``""`` of spots, and of bins as large as these."""
+    about = Origin.of(spots)
+    if about.unit == "spot":
+        return next((unit for unit in ("cell", "bin") if f"n_{unit}s" in spots.obs), "")
+    return "" if about.unit == "bin" and pool_for("", about) is None else about.unit
+
+
 def check_pool(text: str) -> None:
     """Refuse what `pool_for` would not understand.
 

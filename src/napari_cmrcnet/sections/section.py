@@ -148,12 +148,9 @@ def open_section(
 
 
 def _pooled(spots: AnnData, mpp: float, wanted: str) -> AnnData:
-    """Return the spots that cells or bins are pooled to, or these themselves, with what to know of a cell's values."""
+    """Return the spots that cells or bins are pooled to, or these themselves."""
     about = replace(Origin.of(spots), pool=wanted)
     pool = pool_for(wanted, about)
-    if pool is None and about.unit != "spot":
-        note = f"The {about.unit}s were not pooled: a predicted value describes the tissue around each, not it alone."
-        about = replace(about, notes=(*about.notes, note))
     about.keep_in(spots)
     return spots if pool is None else pool_spots(spots, mpp, pool)
 

@@ -13,8 +13,8 @@ from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.folders import known_file, known_folder
-from napari_cmrcnet.common.spaceranger_files import find_output, is_picture
-from napari_cmrcnet.common.spatialdata_store import find_store
+from napari_cmrcnet.common.spaceranger_files import find_output, is_picture, parts_of
+from napari_cmrcnet.common.spatialdata_store import find_store, tables_of
 from napari_cmrcnet.common.xenium_files import find_bundle
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.h5ad import read_plain
@@ -89,6 +89,13 @@ def is_spots(path: str | os.PathLike[str]) -> bool:
     """Say whether a path looks like a source of spots, by its name and the files in it; a picture is a slide."""
     path = Path(path)
     return not is_picture(path) and _known_reader(path) is not None
+
+
+def libraries_of(path: Path) -> tuple[str, ...]:
+    """Return what ``library`` chooses from in an output of Visium HD or a SpatialData store; else nothing."""
+    store = find_store(path)
+    found = tables_of(store) if store == path else parts_of(path)
+    return tuple(part.name for part in found) if len(found) > 1 else ()
 
 
 def _known_reader(path: Path, library: str = "") -> Reader | None:

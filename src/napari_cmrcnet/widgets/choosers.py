@@ -1,6 +1,7 @@
 """Rows of the Predict panel: a path to choose, with a line under it that says what it is; and the list of checks."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
+from napari_cmrcnet.common.spaceranger_files import CELLS, DEFAULT_BIN
 from napari_cmrcnet.widgets.dialogs import choose_path, offer_kinds
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.parts import button, choice, label
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 GREEN, AMBER = "#2e9e5b", "#c77700"  # each readable on napari's light and dark ground
 PANEL_WIDTH = 390  # in pixels: what scrolls down must not be cut off at its side
 KEPT = "choice/"  # of the keys under which paths are remembered
+
+
+POOLS = {"visium": "circles of 55 µm, 100 µm apart, as Visium", "100": "squares of 100 µm"}
+"""What cells and bins may be pooled to beside the default, see `sections.pooling.pool_for`."""
 
 
 class PathRow(QWidget):
@@ -103,38 +109,62 @@ class PathRow(QWidget):
         self.changed.emit()
 
 
-class SectionChoice(QWidget):
-    """Which section to read of a file that holds several; hidden for a file that holds one."""
+class NamedChoice(QWidget):
+    """What to read of a file, or how; hidden where there is nothing to choose.
+
+    Parameters
+    ----------
+    title, tip : str
+        What is chosen, and what to know of it.
+    """
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, title: str, tip: str) -> None:
         super().__init__()
-        self.box = choice("Which section to predict: the file holds several. Each is predicted by itself.", long=True)
+        self.box = choice(tip, long=True)
         self.box.currentIndexChanged.connect(self.changed)
-        label = QLabel("Section")
+        label = QLabel(title)
         label.setBuddy(self.box)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(label)
         row.addWidget(self.box, 1)
-        self.offer(())
+        self.hide()
 
     @property
     def name(self) -> str:
-        """The section that is chosen, ``""`` while none is."""
+        """What is chosen, ``""`` while nothing is."""
         return self.box.currentData() or ""
 
-    def offer(self, names: Sequence[str]) -> None:
-        """Offer the sections of a file; what is chosen stays so if it is among them."""
+    def offer(self, default: str, texts: Mapping[str, str]) -> None:
+        """Offer some names in words, after what ``""`` stands for; what is chosen stays so if it is among them."""
         chosen = self.name
         with QSignalBlocker(self.box):
             self.box.clear()
-            self.box.addItem("Choose the section …", "")
-            for name in names:
-                self.box.addItem(name, name)
-            self.box.setCurrentIndex(names.index(chosen) + 1 if chosen in names else 0)
-        self.setVisible(len(names) > 1)
+            for name, text in {"": default, **texts}.items():
+                self.box.addItem(text, name)
+            self.box.setCurrentIndex(max(0, self.box.findData(chosen)))
+        self.setVisible(len(texts) > 1)
+
+
+def offer_libraries(box: NamedChoice, names: Sequence[str]) -> None:
+    """Offer the sections of a file that holds several, or the bins and cells of Visium HD, of which one is default."""
+    texts = {name: _in_words(name) for name in names if name != DEFAULT_BIN or len(names) == 1}
+    default = DEFAULT_BIN in names and len(names) > 1
+    box.offer(f"{_in_words(DEFAULT_BIN)} (default)" if default else "Choose the section …", texts)
+    box.setVisible(len(names) > 1)
+
+
+def offer_pools(box: NamedChoice, unit: str) -> None:
+    """Offer what cells or bins are pooled to; nothing for spots."""
+    texts = {**POOLS, "no": f"none: a value for each {unit}"} if unit else {}
+    box.offer("squares of about 55 µm (default)", texts)
+
+
+def _in_words(name: str) -> str:
+    size = re.fullmatch(r"square_(\d+)um", name)
+    return f"bins of {int(size[1])} µm" if size else "segmented cells" if name == CELLS else name
 
 
 class CheckList(QLabel):

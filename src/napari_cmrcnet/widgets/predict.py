@@ -29,7 +29,7 @@ from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, PathRow, SectionChoice
+from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, NamedChoice, PathRow, offer_libraries, offer_pools
 from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
 from napari_cmrcnet.widgets.get_model import GetModelDialog
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -86,6 +86,7 @@ class PredictPanel(DockPanel):
             pitch_um=self.pitch.value(),
             patient=self.patient.text().strip(),
             library=self.library.name if self.from_file.isChecked() else "",
+            pool=self.pool.name if self.from_file.isChecked() else "",
         )
 
     def choose(self, slide: Path, spots: Path | None) -> None:
@@ -173,7 +174,7 @@ class PredictPanel(DockPanel):
         layout.addWidget(self.run)
         layout.addWidget(self.jobs)
         self.slide.changed.connect(self._on_slide)
-        self.spots.changed.connect(lambda: self.library.offer(()))  # those of another file
+        self.spots.changed.connect(self._forget_choices)
         for row in (self.slide, self.spots, self.checkpoint):
             row.changed.connect(self._changed)
         for box in (self.k, self.mpp, self.pitch):
@@ -181,6 +182,7 @@ class PredictPanel(DockPanel):
         self.device.currentTextChanged.connect(self._changed)
         self.patient.editingFinished.connect(self._changed)
         self.library.changed.connect(self._changed)
+        self.pool.changed.connect(self._changed)
         self.from_file.toggled.connect(self._changed)
 
     def _spots_box(self) -> QGroupBox:
@@ -190,7 +192,12 @@ class PredictPanel(DockPanel):
             "An .h5ad file, an output of Space Ranger or Xenium (its folder or any file in it), or first-generation ST "
             "counts.",
         )
-        self.library = SectionChoice()
+        self.library = NamedChoice("Section", "What to predict of a file that holds several.")
+        self.pool = NamedChoice(
+            "Pooled to",
+            "Models are trained on spots of 55 to 100 µm. The counts of cells and small bins are summed in spots of "
+            "such a size, and predicted there.",
+        )
         self.from_file = QRadioButton("from a file")
         self.from_file.setToolTip("Spots with measured expression, or only their positions.")
         self.from_grid = QRadioButton("on a grid over the tissue")
@@ -207,7 +214,7 @@ class PredictPanel(DockPanel):
         for widget in (self.from_file, self.from_grid):
             row.addWidget(widget)
         row.addStretch(1)
-        return _boxed("Spots", choice, self.spots, self.library, self.pitch)
+        return _boxed("Spots", choice, self.spots, self.library, self.pool, self.pitch)
 
     def _more(self) -> QCollapsible:
         self.k = QSpinBox()
@@ -261,8 +268,13 @@ class PredictPanel(DockPanel):
             self.slide.set_path(about.slide or None)
             self.choose_spots(Path(about.spots))
             if about.library:
-                self.library.offer((about.library,))
-                self.library.box.setCurrentText(about.library)
+                offer_libraries(self.library, (about.library,))
+                self.library.box.setCurrentIndex(1)
+
+    def _forget_choices(self) -> None:
+        """Forget what was chosen of another file of spots."""
+        offer_libraries(self.library, ())
+        offer_pools(self.pool, "")
 
     def _on_slide(self) -> None:
         """Forget what was typed of another slide: its patient and the size of its pixels are not this one's."""
@@ -328,7 +340,8 @@ class PredictPanel(DockPanel):
         for part, row in rows.items():
             row.describe(inspection.lines.get(part, ""), inspection.problems.get(part))
         if inspection.request.spots == self.request().spots:
-            self.library.offer(inspection.libraries)
+            offer_libraries(self.library, inspection.libraries)
+            offer_pools(self.pool, inspection.unit)
         self.checks.show_checks(inspection.checks)
         self._show_state()
         self._preview()
