@@ -1,6 +1,7 @@
 """Fixtures that several parts of the tests share."""
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -34,6 +35,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item for item in items if any(set(mark.args) - {ASKED_QT} for mark in item.iter_markers("qt"))]
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_are_no_garbage() -> None:
+    """Keep what was imported out of each search for garbage: napari makes one whenever a layer is removed."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_loss_plots() -> Iterator[None]:
+    """Do not draw the losses, which takes longer than an epoch of models as small as the tests'."""
+    loop = sys.modules.get("napari_cmrcnet.training.loop")
+    with pytest.MonkeyPatch.context() as patch:
+        if loop is not None:
+            patch.setattr(loop, "plot_losses", lambda path, _: Path(path).write_bytes(b"no plot"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

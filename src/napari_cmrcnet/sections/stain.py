@@ -72,11 +72,17 @@ def stain_and_sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         of a pixel and the one below it, and the same of the patch at a quarter of its resolution.
     """
     n, side = len(pixels), pixels.shape[1] // COARSE * COARSE
-    density = -np.log10((np.arange(256) + 1) / 256)[pixels].reshape(n, -1, 3)
-    grey = pixels[:, :side, :side].mean(axis=3, dtype=np.float32)
+    density = -np.log10((np.arange(256) + 1) / 256)
+    # Each of 256 values is looked at once, however many pixels have it.
+    share = np.array([[np.bincount(channel.ravel(), minlength=256) for channel in one.T] for one in pixels], float)
+    share = share.reshape(n, 3, 256) / max(pixels[:1, ..., 0].size, 1)
+    mean = share @ density
+    deviation = np.sqrt((share * (density - mean[..., None]) ** 2).sum(axis=2))
+    red, green, blue = pixels[:, :side, :side].astype(np.float32).transpose(3, 0, 1, 2)
+    grey = (red + green + blue) / np.float32(3)
     coarse = grey.reshape(n, side // COARSE, COARSE, side // COARSE, COARSE).mean(axis=(2, 4))
     edges = [np.abs(np.diff(values, axis=1)).mean(axis=(1, 2)) for values in (grey, coarse)]
-    return np.column_stack([density.mean(axis=1), density.std(axis=1), *edges])
+    return np.column_stack([mean, deviation, *edges])
 
 
 def tissue_colour(section: "Section") -> Colour:
