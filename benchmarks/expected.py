@@ -3,13 +3,15 @@
 usage: python -m benchmarks.expected SHEET
 
 Prints for each section, over genes: the correlation of the expected PCC with the PCC on the section, their means, and
-how the genes of each grade came out; then the same for the partial PCC given depth. docs/expected.md has the table.
+how the genes of each grade came out; then the same for the partial PCC given depth; then how many of its values lie in
+their 90 % intervals. Each section counts as a patient of its own. docs/expected.md has the tables.
 """
 
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,8 @@ def scores_of(prediction: Prediction) -> pd.DataFrame:
         np.asarray(values)[counted] for values in (prediction.measured(genes), prediction.expression(genes))
     )
     partial = partial_pcc(measured, predicted, np.asarray(prediction.totals)[counted])
+    off, width = np.abs(measured - predicted), prediction.bank.interval[prediction.names.columns(genes, "The bank")]
+    table = table.assign(covered=(off <= width).mean(axis=0), width=width, found_at=(measured > 0).mean(axis=0))
     return table.assign(left_out=prediction.name, partial_pcc=np.where(table.pcc.isna(), np.nan, partial))
 
 
@@ -63,6 +67,21 @@ def line(table: pd.DataFrame, expected: str, found: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def coverage(table: pd.DataFrame) -> str:
+    """Return a row of the table of intervals: all genes, and those found at half of the section's spots or more."""
+    common = table[table.found_at >= 0.5]
+    cells = [table.left_out.iloc[0]]
+    for some in (table, common):
+        low, high = some.covered.quantile([0.05, 0.95])
+        cells += [
+            f"{len(some):,}",
+            f"{some.covered.mean():.1%}",
+            f"{low:.0%} to {high:.0%}",
+            f"±{some.width.median():.2f}",
+        ]
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
     """Print the tables."""
     if len(sys.argv) != 2:
@@ -70,12 +89,15 @@ def main() -> None:
     with ExitStack() as slides:
         sections = []
         for row in read_sheet(Path(sys.argv[1])):
-            sections.append(row.open())
+            sections.append(replace(row.open(), patient=row.section))
             slides.enter_context(sections[-1].slide)
         found = list(tables(sections))
     for title, names in (("PCC", (COLUMNS[0], "pcc")), ("partial PCC, given depth", (COLUMNS[1], "partial_pcc"))):
         print(f"\n{title}\n", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|", sep="\n")
         print(*(line(table, *names) for table in found), sep="\n")
+    kinds = (f"{name}: {cell}" for name in ("all", "common") for cell in ("genes", "covered", "90 % of genes", "width"))
+    print("\n90 % intervals\n", f"| left out | {' | '.join(kinds)} |", "|---" * 9 + "|", sep="\n")
+    print(*map(coverage, found), sep="\n")
 
 
 if __name__ == "__main__":

@@ -154,6 +154,9 @@ def test_expected_accuracy_reads_back(bank: Bank, tmp_path: Path) -> None:
     expected = np.array([[0.4, 0.3], [np.nan, np.nan], [-0.1, np.nan], [1, 1], [-1, 0], [0, 0]], np.float32)
     replace(bank, expected=expected).save(tmp_path / "bank.h5ad")
     np.testing.assert_array_equal(Bank.load(tmp_path / "bank.h5ad").expected, expected)
+    interval = np.array([0, 0.5, np.nan, 1, 2, 3], np.float32)
+    replace(bank, interval=interval).save(tmp_path / "bank.h5ad")
+    np.testing.assert_array_equal(Bank.load(tmp_path / "bank.h5ad").interval, interval)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +167,8 @@ def test_expected_accuracy_reads_back(bank: Bank, tmp_path: Path) -> None:
         ({"expected_pcc": "high", "expected_partial_pcc": "low"}, "as float32"),
         ({"expected_pcc": np.float32(1.1), "expected_partial_pcc": np.float32(0)}, "not from -1 to 1"),
         ({"expected_pcc": np.float32(0), "expected_partial_pcc": np.float32("inf")}, "not from -1 to 1"),
+        ({"interval_90": 0.1}, "needs interval_90 as float32, 0 or more"),
+        ({"interval_90": np.float32(-1)}, "needs interval_90 as float32, 0 or more"),
     ],
 )
 def test_expected_accuracy_that_cannot_be_is_refused(

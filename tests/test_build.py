@@ -97,6 +97,9 @@ def test_killed_in_each_stage_it_goes_on(site: Site, tmp_path: Path) -> None:
     built = finish(build(recipe_from("her2st", entry), out, "cpu"), lambda progress: steps.append(progress.step))
     assert not [step for step in steps if step.startswith(("Downloading", "Without"))]
     assert set(built.checkpoint.card.patients) == {"A", "B"}
+    data, encoder = built.checkpoint.card.terms
+    assert "licence CC BY 4.0, by the recipe her2st" in data
+    assert "licence Apache-2.0" in encoder
     straight = _built(site, tmp_path / "straight")
     assert built.left_out == straight.left_out
     assert built.checkpoint.card.files["model.safetensors"] == straight.checkpoint.card.files["model.safetensors"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.evidence import evidence, patch_of
+from napari_cmrcnet.retrieval.likeness import STAIN, Likeness
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -43,6 +45,30 @@ def prediction(
 ) -> Prediction:
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C", patient="P3")
     return finish(predict(section, illustrated, PredictConfig(k=12, device="cpu")))
+
+
+def test_a_value_has_an_interval_where_other_patients_gave_one_and_the_slide_is_like_theirs(
+    prediction: Prediction, tmp_path: Path
+) -> None:
+    assert evidence(prediction, 7, "GENE5").interval is None
+    interval = np.full(len(prediction.genes), 0.25, np.float32)
+    interval[prediction.genes.index("GENE6")] = np.nan
+    bank = replace(prediction.bank, interval=interval)
+    parts = prediction.spots, prediction.neighbours, prediction.similarity, prediction.confidence()
+
+    def on_a_slide(far: float) -> Prediction:
+        return Prediction(*parts, replace(prediction.provenance, likeness=Likeness({STAIN: far})), bank=bank)
+
+    like = on_a_slide(0.5)
+    found = evidence(like, 7, "GENE5")
+    assert found.interval == (max(found.value - 0.25, 0), found.value + 0.25)
+    assert evidence(like, 7, "GENE6").interval is None
+    assert evidence(like, 7, ["GENE5", "GENE7"]).interval is None
+    assert evidence(on_a_slide(1.5), 7, "GENE5").interval is None
+    like.save(tmp_path / "like.h5ad")
+    assert "interval_90" in anndata.read_h5ad(tmp_path / "like.h5ad").var
+    on_a_slide(1.5).save(tmp_path / "partly.h5ad")
+    assert "interval_90" not in anndata.read_h5ad(tmp_path / "partly.h5ad").var
 
 
 def test_the_neighbours_make_up_the_value(prediction: Prediction) -> None:

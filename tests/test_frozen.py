@@ -41,6 +41,7 @@ from napari_cmrcnet.training import frozen_choice as variant
 from napari_cmrcnet.training import reduced_rank
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import left_out_parts
+from napari_cmrcnet.training.expected import half_width
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.reduced_rank import Spots, measured_components
 
@@ -456,9 +457,28 @@ def test_a_patients_sections_are_left_out_together(
     fixed(monkeypatch)
     of = [replace(section, patient=patient) for section, patient in zip(sections, ("P", "Q", "P"), strict=True)]
     assert [rows.tolist() for rows in left_out_parts(of)] == [[*range(16), *range(32, 48)], [*range(16, 32)]]
-    assert solved(of, tmp_path).card.expected_over == "patients"
+    checkpoint = solved(of, tmp_path)
+    assert checkpoint.card.expected_over == "patients"
+    assert checkpoint.bank.interval is not None
+    assert solved(sections, tmp_path / "one patient").bank.interval is None
     unnamed = [replace(of[0], patient=""), *of[1:]]  # it may be of one of the others' patients
     assert len(left_out_parts(unnamed)) == 3
+
+
+def test_intervals_cover_nine_of_ten_values_of_a_patient_left_out(sections: list[Section], tmp_path: Path) -> None:
+    of = [replace(section, patient=section.name) for section in sections]
+    checkpoint = solved(of[:2], tmp_path, genes=GENES)
+    prediction = finish(predict(of[2], checkpoint, PredictConfig(device="cpu")))
+    genes = list(checkpoint.bank.genes)
+    off = np.abs(np.asarray(prediction.measured(genes)) - prediction.expression(genes))
+    assert (off <= checkpoint.bank.interval).mean() > 0.85  # of 16 spots and 24 genes; two sections tell more than one
+    assert (off <= checkpoint.bank.interval / 2).mean() < 0.8
+
+
+def test_the_half_width_is_the_conformal_quantile() -> None:
+    residuals = np.random.default_rng(0).permuted(np.arange(1.0, 100), axis=0)[:, None]  # 99: the 90th of 100 places
+    assert half_width(residuals).tolist() == [90]
+    assert half_width(residuals[:8]).tolist() == pytest.approx([np.nan], nan_ok=True)  # too few for any interval
 
 
 def test_how_a_section_left_out_is_predicted_is_not_chosen_on_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
+from napari_cmrcnet.catalogue.packing import pack, unpack_model
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError
@@ -205,6 +206,10 @@ def test_weights_that_may_be_passed_on_go_along(
     again = finish(predict(sections[2], moved, PredictConfig(device="cpu")))
     np.testing.assert_array_equal(again.neighbours, first.neighbours)
     np.testing.assert_array_equal(again.similarity, first.similarity)
+
+    finish(pack(tmp_path / "n.cmrcnet", tmp_path / "n.cmrcnet.zip"))
+    unpacked = Checkpoint.load(finish(unpack_model(tmp_path / "n.cmrcnet.zip", tmp_path / "unpacked.cmrcnet")))
+    assert (unpacked.digest, unpacked.card.terms) == (moved.digest, (encoders["free"].terms,))
 
     forget_features()
     copied = tmp_path / "n.cmrcnet" / "encoder.safetensors"

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256, size_text
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.card import BANK, CARD, MODEL, THUMBNAILS, check_files, read_card
+from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, check_files, read_card
 
 ENDING = ".cmrcnet.zip"
 BLOCK = 2**22
@@ -46,7 +46,8 @@ def pack(checkpoint: Path, out: Path, thumbnails: bool = True) -> Job[str]:
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another name for --out.")
     yield from check_hashes(checkpoint)
-    names = [CARD, MODEL, BANK, *([THUMBNAILS] if thumbnails and (checkpoint / THUMBNAILS).is_file() else [])]
+    others = [ENCODER, *([THUMBNAILS] if thumbnails else [])]
+    names = [CARD, MODEL, BANK, *(name for name in others if (checkpoint / name).is_file())]
     total = sum((checkpoint / name).stat().st_size for name in names)
     done = 0
     with atomic_file(out) as temporary:
@@ -118,7 +119,7 @@ def _members(file: Path, archive: zipfile.ZipFile, size: int) -> list[zipfile.Zi
     """Return what an archive holds, if it is what `pack` writes and nothing else."""
     members = archive.infolist()
     names = [member.filename for member in members]
-    known = (CARD, MODEL, BANK, THUMBNAILS)
+    known = (CARD, MODEL, BANK, ENCODER, THUMBNAILS)
     if odd := [name for name in names if name not in known]:
         raise UserError(f"{file} is not a packed model: {odd[0][:80]!a} does not belong in one; do not use it.")
     if len(set(names)) != len(names) or {CARD, MODEL, BANK} - set(names):

@@ -66,6 +66,11 @@ class ModelRecipe:
         return len(set(self.patients.values())) if all(self.patients.values()) else None
 
     @property
+    def terms(self) -> str:
+        """What the data are, and their licence, in a sentence."""
+        return f"{self.title}: data of {self.source}, licence {self.licence}, by the recipe {self.key}."
+
+    @property
     def size(self) -> str:
         """How large and of how many patients, in words."""
         sections = f"{len(self.patients)} section{'s' if len(self.patients) > 1 else ''}"

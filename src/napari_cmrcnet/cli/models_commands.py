@@ -60,9 +60,13 @@ def pack(options: argparse.Namespace) -> None:
     from napari_cmrcnet.catalogue.index import offer
     from napari_cmrcnet.catalogue.packing import pack as pack_model
     from napari_cmrcnet.catalogue.user_models import find_model
+    from napari_cmrcnet.retrieval.card import read_card
 
-    checksum = show_progress(pack_model(find_model(options.checkpoint), options.out, not options.no_thumbnails))
+    checkpoint = find_model(options.checkpoint)
+    checksum = show_progress(pack_model(checkpoint, options.out, not options.no_thumbnails))
     say(f"{options.out}: SHA-256 {checksum}")
+    for terms in read_card(checkpoint)[0].terms:
+        say(terms)
     if options.index is not None:
         one = offer(options.index, options.out, checksum, options.licence, options.about)
         say(f"{options.index} offers it as {one.name}")

@@ -17,7 +17,7 @@ from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
 from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.compatibility import check_k
-from napari_cmrcnet.retrieval.expected import expected_in, with_expected
+from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import nearest, norms
 from napari_cmrcnet.sections.expression import rescaled
@@ -55,6 +55,9 @@ class Bank:
     expected : float32 array, (G, 2), optional
         The PCC and partial PCC of each gene on training sections that were left out, NaN where it has no score; see
         `Card.expected_over`.
+    interval : float32 array, (G,), optional
+        Half the width of the 90 % interval of a value of each gene (log-normalised), from patients that were left out;
+        NaN where it is not known.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Bank:
     gene_ids: tuple[str, ...]
     obs: pd.DataFrame
     expected: Float32 | None = None
+    interval: Float32 | None = None
 
     def __post_init__(self) -> None:
         problem = _shape_problem(self) or _value_problem(self)
@@ -170,6 +174,8 @@ class Bank:
         from anndata import AnnData
 
         var = pd.DataFrame({"gene_ids": list(self.gene_ids), SHARES: self.shares}, index=list(self.genes))
+        if self.interval is not None:
+            var[INTERVAL] = self.interval
         table = AnnData(
             X=self.expression,
             obs=self.obs.set_axis([str(row) for row in range(len(self))], axis=0),
@@ -209,6 +215,7 @@ class Bank:
                 ids,
                 obs,
                 expected_in(table.var, "The bank", "build the checkpoint again"),
+                interval_in(table.var, "The bank", "build the checkpoint again"),
             )
             bank.__dict__["shares"] = known_shares(table.var)  # computed, they take a second for 45,000 spots
             return bank

@@ -73,6 +73,8 @@ class Card:
     expected_over : {"", "sections", "patients"}
         What was left out in turn to measure the expected accuracy of genes, which the bank has, see `Bank`; "" where
         it was not measured.
+    terms : tuple of str
+        The training data, where they are public, and the frozen encoder, each with its licence, a sentence each.
     synthetic : bool
         Whether the training sections are simulated.
     packages : mapping of str to str
@@ -102,6 +104,7 @@ class Card:
     usual_tissue: Mapping[str, Usual] = field(default_factory=dict)
     total_genes: Mapping[str, int] = field(default_factory=dict)
     expected_over: Over = ""
+    terms: tuple[str, ...] = ()
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -153,6 +156,7 @@ class Card:
             usual_tissue=usual_from(check.mapping("usual_tissue")),
             total_genes={name: totals.whole(name) for name in totals.values},
             expected_over=over_from(values["expected_over"]),
+            terms=check.texts("terms"),
             synthetic=check.flag("synthetic"),
             packages=check.text_mapping("packages"),
             files=check.text_mapping("files"),

@@ -165,6 +165,7 @@ def _checkpoint(path: Path) -> Description:
         "colours": _colours(card),
         "query": _query(card),
         "each value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
+        "licences": " ".join(card.terms) or "none named",
         "panel": card.panel.name if card.panel else "none",
         "expected PCC over": over_in_words(card.expected_over, len(card.sections), len(card.patients)),
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),

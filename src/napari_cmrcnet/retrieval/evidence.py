@@ -46,6 +46,8 @@ class Evidence:
         Its standard deviation over the neighbours, by ``weight``.
     weighted : bool
         Whether the similar weigh more.
+    interval : (float, float) or None
+        Ends of the 90 % interval of the value of one gene; None where it is not known, see `Prediction.interval`.
     """
 
     spot: int
@@ -56,6 +58,7 @@ class Evidence:
     value: float
     spread: float
     weighted: bool
+    interval: tuple[float, float] | None
 
     @cached_property
     def neighbours(self) -> list[dict[str, Any]]:
@@ -112,7 +115,13 @@ def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) ->
         value,
         float(np.sqrt(weights @ np.square(values - value))),
         prediction.weights is not None,
+        None if prediction.interval is None or len(columns) > 1 else _around(value, prediction.interval[columns[0]]),
     )
+
+
+def _around(value: float, half: float) -> tuple[float, float] | None:
+    """Return the ends of an interval, of which none is below 0; None where its width is not known."""
+    return None if np.isnan(half) else (max(value - float(half), 0.0), value + float(half))
 
 
 def _weights(prediction: "Prediction", spot: int) -> npt.NDArray[np.float64]:

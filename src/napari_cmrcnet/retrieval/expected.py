@@ -26,6 +26,10 @@ COLUMNS = ("expected_pcc", "expected_partial_pcc")
 """In ``var`` of a bank and of a prediction: the expected PCC of a gene, and what is left of it given depth."""
 
 
+INTERVAL = "interval_90"
+"""In ``var``: by how much, at most, the values of a gene were wrong at 90 % of the spots of left-out patients."""
+
+
 def with_expected(var: "pd.DataFrame", expected: Float32 | None) -> "pd.DataFrame":
     """Return a table of genes with their expected accuracy, float32 (genes, 2), where it is known."""
     return var if expected is None else var.assign(**dict(zip(COLUMNS, expected.T, strict=True)))
@@ -56,6 +60,16 @@ def expected_in(var: "pd.DataFrame", where: object, remedy: str) -> Float32 | No
     if not (np.isnan(expected) | (np.abs(expected) <= 1)).all():
         raise UserError(f"{where} has an expected PCC that is not from -1 to 1; {remedy}.")
     return expected
+
+
+def interval_in(var: "pd.DataFrame", where: object, remedy: str) -> Float32 | None:
+    """Read the half-widths of the 90 % intervals, float32 (genes,); None where there are none. Errors as above."""
+    if INTERVAL not in var:
+        return None
+    widths: Any = var[INTERVAL].to_numpy()
+    if widths.dtype != np.float32 or not (np.isnan(widths) | ((widths >= 0) & np.isfinite(widths))).all():
+        raise UserError(f"{where} needs {INTERVAL} as float32, 0 or more; {remedy}.")
+    return np.asarray(widths)
 
 
 def grade(pcc: float) -> str:

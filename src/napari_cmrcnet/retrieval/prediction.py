@@ -18,6 +18,7 @@ from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.totals import IN_TOTAL
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -51,8 +52,8 @@ class Prediction(Case):
         Where the checkpoint may be; without any, where the provenance says.
     stored : DataFrame, optional
         Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
-        ``attrs["gene_ids"]``, their expected accuracy in ``attrs["expected"]`` and where they were found in training in
-        ``attrs["found"]``: what is left to show without the bank.
+        ``attrs["gene_ids"]``, their expected accuracy in ``attrs["expected"]``, `interval` in ``attrs["interval"]`` and
+        where they were found in training in ``attrs["found"]``: what is left to show without the bank.
     variable_genes : sequence of str
         The highly variable genes of the training sections, see `Card`; of those the genes for the paper's scores are
         taken.
@@ -248,6 +249,20 @@ class Prediction(Case):
             return float("nan"), float("nan")
         pcc, partial = self.expected[column].tolist()
         return pcc, partial
+
+    @cached_property
+    def interval(self) -> Float32 | None:
+        """Half the width of the 90 % interval of a value of each of `genes`, float32 (genes,), log-normalised.
+
+        None unless it was measured on left-out patients and the slide is like the training tissue: elsewhere intervals
+        are too narrow. None too where totals are taken over fewer genes than in training.
+        """
+        likeness = self.provenance.likeness
+        if likeness is None or likeness.verdict != LIKE or IN_TOTAL in self.spots.var:
+            return None
+        if self.bank is not None:
+            return self.bank.interval
+        return None if self._stored is None else self._stored.attrs.get("interval")
 
     def predicted_means(self) -> Float32:
         """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,), computed once.

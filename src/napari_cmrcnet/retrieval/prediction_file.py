@@ -24,7 +24,7 @@ from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.expected import expected_in, with_expected
+from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
 from napari_cmrcnet.retrieval.prediction_checks import FOUND, RETRIEVAL, check_parts
 from napari_cmrcnet.retrieval.provenance import Provenance
 
@@ -109,6 +109,8 @@ def _var(prediction: "Prediction", genes: list[str]) -> pd.DataFrame:
     var = pd.DataFrame({"gene_ids": ids, "panel": [names.column(gene) in panel for gene in genes]}, index=genes)
     if prediction.found is not None:
         var[FOUND] = prediction.found[columns]
+    if prediction.interval is not None:
+        var[INTERVAL] = prediction.interval[columns]
     return with_expected(var, None if prediction.expected is None else prediction.expected[columns])
 
 
@@ -162,6 +164,7 @@ def load(
     stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
     stored.attrs["found"] = table.var[FOUND].to_numpy() if FOUND in table.var else None
     stored.attrs["expected"] = expected_in(table.var, path, "predict again")
+    stored.attrs["interval"] = interval_in(table.var, path, "predict again")
     prediction = kind(
         _spots(table, record["spots"]),
         np.asarray(table.obsm["neighbours"]),

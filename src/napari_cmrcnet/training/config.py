@@ -114,6 +114,8 @@ class FitConfig:
         else the published way.
     panel : Panel, optional
         Marker genes that predictions with the checkpoint show first.
+    data : str
+        What the training data are, and their licence, in a sentence; the checkpoint of a frozen model says it.
     thumbnails : bool
         Whether the checkpoint gets small pictures of the training patches, to show what a value was retrieved from.
         They are the patients' tissue, and go where the checkpoint goes.
@@ -150,6 +152,7 @@ class FitConfig:
     colour_normalisation: bool | None = None
     query: Query | None = None
     panel: Panel | None = None
+    data: str = ""
     thumbnails: bool = True
     encoder: str = DEFAULT
     weights: Path | None = None

@@ -1,4 +1,4 @@
-"""What a checkpoint learns of its own accuracy: each gene's correlation on training sections that were left out."""
+"""What a checkpoint learns of its own accuracy on training sections that were left out, for each gene."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,12 +16,13 @@ from napari_cmrcnet.sections.totals import total_genes, totals_of
 from napari_cmrcnet.training.data import Rows
 
 GENES_A_STEP = 256
+COVERAGE = 0.9  # of the intervals
 
 
 def expected_accuracy(
     bank: Bank, sections: Sequence[Section], left_out: Iterable[tuple[Rows, Neighbourhoods]]
-) -> Job[NDArray[np.float32]]:
-    """Return what each gene's correlation was on sections that the prediction had not seen.
+) -> Job[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return what each gene's correlation was on sections that the prediction had not seen, and how wrong values were.
 
     It is taken as in scores: over a section's spots of enough counts, of genes found at enough of them. Of several
     sections it is the mean over those where the gene has a score.
@@ -45,27 +46,50 @@ def expected_accuracy(
     -------
     float32 (genes, 2)
         PCC, and partial PCC given depth; NaN where a gene has no score on any section.
+    float32 (genes,)
+        The split-conformal half-width of a value's 90 % interval, as `half_width` has it of all spots together.
     """
     genes = len(bank.genes)
     section_of = np.repeat(np.arange(len(sections)), [len(section.spots) for section in sections])
     totals = np.concatenate([totals_of(section.spots) for section in sections])
     counted = np.concatenate([scored_spots(totals_of(one.spots), total_genes(one.spots)) for one in sections])
     sums, numbers = np.zeros((2, genes, 2))
+    interval = np.empty(genes, np.float32)
     step, parts = "Measuring the accuracy on left-out sections", list(left_out)
     for start in range(0, genes, GENES_A_STEP):
         yield Progress(step, start, genes, "genes")
         block = range(start, min(start + GENES_A_STEP, genes))
         columns, known = columns_of(bank.expression, block), dense_columns(bank.expression, block)
+        residuals = []
         for rows, neighbourhoods in parts:
             measured, predicted = known[rows], neighbourhoods.mean(columns)
+            residuals.append(np.abs(measured - predicted)[counted[rows]])
             for section in np.unique(section_of[rows]):
                 here = counted[rows] & (section_of[rows] == section)
                 scores = _scores(measured[here], predicted[here], totals[rows[here]])
                 sums[block] += np.nan_to_num(scores)
                 numbers[block] += ~np.isnan(scores)
+        interval[block] = half_width(np.concatenate(residuals))
     yield Progress(step, genes, genes, "genes")
     expected = np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0)
-    return expected.astype(np.float32)
+    return expected.astype(np.float32), interval
+
+
+def half_width(residuals: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return what a new residual is at most in 90 % of cases, if it is drawn as these were; NaN of fewer than nine.
+
+    Of n residuals it is the ⌈0.9 (n + 1)⌉-th smallest (Vovk et al., Algorithmic Learning in a Random World, 2005).
+
+    Parameters
+    ----------
+    residuals : float64 (n, genes)
+        Without their signs.
+    """
+    place = int(np.ceil(COVERAGE * (len(residuals) + 1))) - 1
+    if place >= len(residuals):
+        return np.full(residuals.shape[1], np.nan, np.float32)
+    widths: NDArray[np.float32] = np.partition(residuals, place, axis=0)[place].astype(np.float32)
+    return widths
 
 
 def _scores(

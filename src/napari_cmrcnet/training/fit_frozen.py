@@ -106,11 +106,14 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             section_colours=(yield from training_colours(sections)),
             usual_tissue=(yield from training_tissue(sections, encoder, choose_device(config.device))),
             expected_over=left_out(sections),
+            terms=(*([config.data] if config.data else []), encoder.encoder.terms),
             synthetic=any(section.origin.synthetic for section in sections),
         )
         bank = build_bank(model, sections, genes, target_sums=targets)
         if card.expected_over:
-            bank = replace(bank, expected=(yield from expected_accuracy(bank, sections, chosen.left_out)))
+            expected, interval = yield from expected_accuracy(bank, sections, chosen.left_out)
+            over_patients = card.expected_over == "patients"  # sections of one patient say nothing of another
+            bank = replace(bank, expected=expected, interval=interval if over_patients else None)
         yield Progress("Saving the checkpoint", 0, 1)
         checkpoint = Checkpoint(card, model, bank, thumbnail_file=thumbnails, encoder=encoder).save(run.out)
         yield Progress("Saving the checkpoint", 1, 1)

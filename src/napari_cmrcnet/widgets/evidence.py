@@ -228,7 +228,8 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
         )
     else:
         mean = "Weighted mean" if found.weighted else "Mean"
-        lines.append(f"{mean} of {k} training spots, standard deviation {found.spread:.2f}")
+        interval = "" if found.interval is None else ", 90 % interval {:.2f} to {:.2f}".format(*found.interval)
+        lines.append(f"{mean} of {k} training spots, standard deviation {found.spread:.2f}{interval}")
     trust = prediction.confidence().iloc[spot]
     lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")
     unlike = prediction.out_of_distribution()
