@@ -42,7 +42,6 @@ METHODS: "Mapping[str, Callable[..., Method]]" = {
     "bleep": _made_by("bleep", "BLEEP"),
     "ctranspath": _made_by("ctranspath", "CTransPath"),
     "eggn": _made_by("eggn", "EGGN"),
-    "thitogene": _made_by("thitogene", "THItoGene"),
 }
 """Makes a method, by its name on the command line; settings given by name replace the published ones."""
 
