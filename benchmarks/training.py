@@ -68,7 +68,7 @@ class Steps:
     """Bare steps of training."""
 
     def __init__(self, preset: str, device: torch.device) -> None:
-        config = FitConfig(preset=preset)
+        config = FitConfig(preset=preset, variant="paper")
         torch.manual_seed(0)
         self.settings, self.device = config.model_config(GENES), device
         self.model = CMRCNet(self.settings).to(device).train()
@@ -112,7 +112,7 @@ def training(spots: SpotSet, preset: str, batch: int, device: str, steps: int) -
     """Begin a training, and give what advances it by one step; it ends in the middle of its first epoch."""
     chosen = np.resize(spots.row, batch * (steps + 1))
     more = SpotSet(spots.files, np.zeros_like(chosen), chosen, spots.expression[chosen], spots.colours)
-    config = FitConfig(preset=preset, batch_size=batch, device=device)
+    config = FitConfig(preset=preset, variant="paper", batch_size=batch, device=device)
     with tempfile.TemporaryDirectory() as folder, join(config) as process:
         job = train(Plan(config, config.model_config(GENES), more, (), Path(folder)), process)
         try:

@@ -90,7 +90,7 @@ from napari_cmrcnet.training.fit import fit
 
 def train(slide, spots, out):
     config = FitConfig(
-        preset="tiny", epochs=2, batch_size=16, device="cpu", patch=PatchSpec(32, 0.5),
+        preset="tiny", variant="paper", epochs=2, batch_size=16, device="cpu", patch=PatchSpec(32, 0.5),
         model={"patch_size": 16, "dropout": 0.0, "reconstruction": False},
     )
     section = open_section(slide, spots, mpp=0.5)
@@ -144,7 +144,7 @@ def test_devices_that_cannot_train_together(
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(distributed, "choose_device", lambda name: torch.device(found if name == "auto" else name))
     monkeypatch.setattr(distributed, "cuda_devices", lambda: [0, 1] if found == "cuda" else [])
-    config = FitConfig(precision="fp32", **settings)
+    config = FitConfig(variant="paper", precision="fp32", **settings)
     check_devices(config)
     monkeypatch.setenv("WORLD_SIZE", str(count))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))

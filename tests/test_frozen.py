@@ -520,9 +520,11 @@ def test_of_a_large_section_spots_evenly_over_it_are_predicted(monkeypatch: pyte
     [
         ({"patch": PatchSpec(56, 2.0)}, "--patch-px and --model-mpp"),
         ({"validation": 0.2}, "--validation"),
-        ({"query": Query(k=7)}, "--k, --weighted"),
+        ({"query": {"k": 7}}, "--k, --weighted"),
         ({"model": {"width": 96}}, "--image-encoder and --set"),
         ({"learning_rate": 1e-3}, "--learning-rate"),
+        ({"preset": "small"}, "--preset"),
+        ({"epochs": 20}, "--epochs"),
     ],
 )
 def test_settings_that_mean_nothing_to_it_are_refused(setting: dict[str, Any], named: str) -> None:

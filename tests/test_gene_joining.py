@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import anndata
 import numpy as np
@@ -94,7 +95,8 @@ def test_a_training_joins_sections_by_ids(tmp_path, write_section, open_small) -
             table.var_names = ["GENE1", "GENE0", "RENAMED", *table.var_names[3:]]
         table.write_h5ad(spots)
     sections = [open_small(*paths[name], name=name, patient=name) for name in "AB"]
-    config = FitConfig(preset="tiny", epochs=1, batch_size=16, patch=PatchSpec(28, 0.5), device="cpu", thumbnails=False)
+    sizes: dict[str, Any] = {"epochs": 1, "batch_size": 16, "patch": PatchSpec(28, 0.5)}
+    config = FitConfig(preset="tiny", variant="paper", device="cpu", thumbnails=False, **sizes)
     bank = finish(fit(sections, config, tmp_path / "m.cmrcnet")).bank
     assert bank.genes == tuple(f"GENE{i}" for i in range(24))
     counts = sections[1].spots.X.toarray()

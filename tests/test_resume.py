@@ -30,7 +30,7 @@ MODEL = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, "embedding_dim":
 def settings(**changes: Any) -> FitConfig:
     given = {
         "preset": "tiny", "epochs": 4, "batch_size": 16, "device": "cpu", "patch": PatchSpec(32, 0.5),
-        "variant": "released", "learning_rate": 1e-3, "validation": 0.25, "accumulate": 2, "model": MODEL,
+        "variant": "released", "learning_rate": 1e-3, "validation": 0.25, "model": MODEL,
     }  # fmt: skip
     return FitConfig(**(given | changes))
 

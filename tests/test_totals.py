@@ -87,6 +87,7 @@ def test_an_impossible_total_is_refused(value: object) -> None:
 def test_published_variants_read_the_median_and_the_tuned_one_ten_thousand() -> None:
     of = {variant: FitConfig(variant=variant).preprocessing.target_sum for variant in ("paper", "released", "tuned")}  # type: ignore[arg-type]
     assert of == {"paper": "median", "released": "median", "tuned": 1e4}
+    assert FitConfig().preprocessing.target_sum == 1e4
     assert FitConfig(target_sum=5e3).preprocessing.target_sum == 5e3
     assert FitConfig(target_sum="5000").preprocessing.target_sum == 5e3  # type: ignore[arg-type]
     with pytest.raises(UserError, match="total after normalisation"):
@@ -94,7 +95,7 @@ def test_published_variants_read_the_median_and_the_tuned_one_ten_thousand() -> 
 
 
 def test_the_median_is_of_the_whole_section_where_spots_are_kept_out(whole: Section) -> None:
-    training, validation = split([whole], FitConfig(validation=0.3))
+    training, validation = split([whole], FitConfig(variant="paper", validation=0.3))
     assert len(training[0].rows) < whole.spots.n_obs
     assert training[0].target_sum == validation[0].target_sum == np.median(whole.spots.X.toarray().sum(axis=1))
 

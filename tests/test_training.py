@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training import loop
-from napari_cmrcnet.training.config import FitConfig, query_of
+from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import epoch_batches, split
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.log import plot_losses
@@ -35,8 +36,8 @@ SMALL: dict[str, Any] = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, 
 
 def settings(**changes: Any) -> FitConfig:
     model = SMALL | changes.pop("model", {})
-    given = {"preset": "tiny", "epochs": 2, "batch_size": 16, "device": "cpu", "patch": PatchSpec(32, 0.5)}
-    return FitConfig(**(given | changes), model=model)
+    given = {"preset": "tiny", "variant": "paper", "epochs": 2, "batch_size": 16, "device": "cpu"}
+    return FitConfig(**(given | {"patch": PatchSpec(32, 0.5)} | changes), model=model)
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +122,16 @@ def test_the_tuned_variant_is_kept_in_its_checkpoint(sections: Sequence[Section]
     assert card.preprocessing.colour_normalisation
     assert card.query == Query(test_time_augmentation=True, neighbourhood_smoothing=1.0, k=200, weighted=True)
     assert card.weight_temperature == 0.1
-    single = query_of("tuned", test_time_augmentation=False, k=50)
+    asked = {"test_time_augmentation": False, "k": 50, "weighted": None}
+    single = settings(variant="tuned", model={"width": 48}, query=asked).asked_with
     assert single == Query(test_time_augmentation=False, neighbourhood_smoothing=1.0, k=50, weighted=True)
     with pytest.raises(UserError, match="--no-weighted"):
         settings(variant="tuned", model={"width": 48, "contrast": "soft"})
-    settings(variant="tuned", model={"width": 48, "contrast": "soft"}, query=query_of("tuned", weighted=False))
+    settings(variant="tuned", model={"width": 48, "contrast": "soft"}, query={"weighted": False})
     with pytest.raises(UserError, match="Neighbourhood smoothing is -1; give a weight from 0 to 100"):
-        settings(query=Query(neighbourhood_smoothing=-1.0))
+        settings(query={"neighbourhood_smoothing": -1.0})
     with pytest.raises(UserError, match="k is 0; give at least 1 training spot"):
-        settings(query=Query(k=0))
+        settings(query={"k": 0})
 
 
 @pytest.mark.parametrize("variant", ["paper", "tuned"])
@@ -241,12 +243,6 @@ def test_no_reconstruction_leaves_its_column_empty(sections: Sequence[Section], 
     assert read_log(out)[0]["reconstruction"] == ""
 
 
-def test_accumulated_batches_make_one_step(sections: Sequence[Section], tmp_path: Path) -> None:
-    out = tmp_path / "model.cmrcnet"
-    finish(fit(sections, settings(accumulate=3), out))
-    assert [row["step"] for row in read_log(out)] == ["3", "6"]  # 7 batches: 3, 3 and 1
-
-
 @pytest.mark.parametrize(("n", "batch_size", "processes"), [(543, 64, 1), (65, 64, 1), (5, 4, 1), (129, 64, 2)])
 def test_batches_are_of_equal_size_and_hold_every_spot(n: int, batch_size: int, processes: int) -> None:
     batches = epoch_batches(n, batch_size, processes, np.random.default_rng(0))
@@ -257,22 +253,34 @@ def test_batches_are_of_equal_size_and_hold_every_spot(n: int, batch_size: int, 
     assert len(set(spots)) == len(spots) == n - n % processes
 
 
-def test_the_learning_rate_warms_up_and_follows_its_schedule() -> None:
-    cosine = settings(epochs=10, warmup_epochs=2, schedule="cosine", learning_rate=1e-4)
-    rates = [learning_rate(cosine, step, 5) for step in range(50)]
-    assert rates[0] == pytest.approx(1e-5)
-    assert rates[9] == rates[10] == max(rates) == pytest.approx(1e-4)
+def test_the_learning_rate_is_constant_and_of_the_published_code_falls_to_a_tenth() -> None:
+    rates = [learning_rate(settings(variant="released", learning_rate=1e-4), step, 50) for step in range(50)]
+    assert rates[0] == max(rates) == pytest.approx(1e-4)
     assert rates[-1] == pytest.approx(1e-5, rel=0.05)
-    assert all(np.diff(rates[10:]) < 0)
-    constant = settings(epochs=10, learning_rate=1e-4)
-    assert {learning_rate(constant, step, 5) for step in range(50)} == {1e-4}
+    assert all(np.diff(rates) < 0)
+    assert {learning_rate(settings(learning_rate=1e-4), step, 50) for step in range(50)} == {1e-4}
 
 
-def test_defaults_follow_the_variant() -> None:
-    paper, released = FitConfig(), FitConfig(variant="released")
-    assert (paper.decay, paper.learning_schedule) == (1e-2, "constant")
-    assert (released.decay, released.learning_schedule) == (1e-3, "cosine")
-    assert FitConfig(variant="released", weight_decay=0.0, schedule="constant").decay == 0
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("frozen", None, None)),
+        ({"preset": "paper"}, ("paper", "paper", 60)),
+        ({"preset": "tiny"}, ("tuned", "tiny", 30)),
+        ({"variant": "released"}, ("released", "small", 60)),
+        ({"variant": "tuned", "epochs": 3}, ("tuned", "small", 3)),
+    ],
+)
+def test_variant_preset_and_epochs_follow_from_what_is_given(
+    given: dict[str, Any], expected: tuple[str, str | None, int | None]
+) -> None:
+    config = FitConfig(**given)
+    assert (config.variant, config.preset, config.epochs) == expected
+    assert replace(config, thumbnails=False).variant == config.variant
+
+
+def test_the_weight_decay_is_that_of_the_variant() -> None:
+    assert (FitConfig(variant="paper").decay, FitConfig(variant="released").decay) == (1e-2, 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +289,6 @@ def test_defaults_follow_the_variant() -> None:
         ({"epochs": 0}, "epochs is 0"),
         ({"batch_size": 2}, "batch_size is 2; give at least 4"),
         ({"learning_rate": 0.0}, "learning rate is 0"),
-        ({"warmup_epochs": 5}, "5 warm-up epochs"),
         ({"validation": 1.5}, "validation share is 1.5"),
         ({"validation": "S2"}, "neither 'section:NAME'"),
         ({"validation": "section:S9"}, "no section 'S9'"),

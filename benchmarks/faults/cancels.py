@@ -109,7 +109,7 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
     from napari_cmrcnet.training.fit import fit
 
     prediction, patch = of.prediction, PatchSpec(64, 0.5)
-    tiny = FitConfig(preset="tiny", epochs=1, device="cpu", patch=patch, batch_size=8)
+    tiny = FitConfig(preset="tiny", variant="paper", epochs=1, device="cpu", patch=patch, batch_size=8)
     plan = Plan(methods=("mean", "depth"), preset="tiny", patch=patch, device="cpu")
     drawn = drawn_gene(prediction, None, prediction.genes[0])
     jobs: dict[str, Make] = {

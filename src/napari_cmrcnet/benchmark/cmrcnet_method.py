@@ -18,8 +18,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.slides.patches import PatchSpec
-from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of
+from napari_cmrcnet.training.config import FitConfig, Variant
 from napari_cmrcnet.training.fit import fit
 
 Float32 = NDArray[np.float32]
@@ -74,18 +73,21 @@ class CMRCNetMethod:
             raise UserError(
                 f"{self.title} averages {min(self.ks)} training spots, and there are {spots}; give more sections."
             )
+        scratch: dict[str, Any] = {
+            "preset": self.preset,
+            "epochs": task.epochs,
+            "patch": task.patch,
+            "model": self.model,
+        }
         config = FitConfig(
-            preset=self.preset,
             variant=self.variant,
-            epochs=task.epochs or epochs_of(self.variant),
             seed=task.seed,
             device=task.device,
-            patch=PatchSpec() if self.variant == "frozen" else task.patch,
             genes=task.genes,
             thumbnails=False,
             encoder=self.frozen_encoder,
             weights=task.weights,
-            model=self.model,
+            **({} if self.variant == "frozen" else scratch),
         )
         checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]

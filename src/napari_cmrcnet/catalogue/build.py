@@ -91,7 +91,7 @@ def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
                 yield Progress("Opening sections", len(sections), len(recipe.patients), "sections")
                 sections.append(row.open())
                 slides.enter_context(sections[-1].slide)
-            config = FitConfig(preset="small", variant="frozen", panel=recipe.panel, data=recipe.terms, device=device)
+            config = FitConfig(panel=recipe.panel, data=recipe.terms, device=device)
             left_out = yield from leave_out(sections, config, folder / "left_out")
             checkpoint = yield from within("Training on all", fit(sections, config, out, resume=True))
         return Built(checkpoint, left_out, folder)

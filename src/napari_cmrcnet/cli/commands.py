@@ -81,32 +81,23 @@ def train(options: argparse.Namespace) -> None:
     from napari_cmrcnet.sections.pooling import check_pool
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.slides.patches import PatchSpec
-    from napari_cmrcnet.training.config import FitConfig, Variant, epochs_of, query_of
+    from napari_cmrcnet.training.config import FitConfig
     from napari_cmrcnet.training.fit import fit
 
     rows = read_sheet(options.sheet)
     unknown = set(options.without) - {row.section for row in rows}
     if unknown:
         raise UserError(f"{options.sheet} has no section {', '.join(sorted(unknown))}; check --without.")
-    from_scratch: dict[str | None, Variant] = {None: "frozen", "paper": "paper"}
-    variant = options.variant or from_scratch.get(options.preset, "tuned")
-    if variant == "frozen" and options.epochs:
-        raise UserError("The frozen variant has no --epochs: leave it out, or train from scratch (--preset small).")
     encoder = encoder_named(options.encoder)
     if not encoder.package:
         say(encoder.terms)
-    asked = {
-        name: getattr(options, name) for name in ("test_time_augmentation", "neighbourhood_smoothing", "k", "weighted")
-    }
+    asked = ("test_time_augmentation", "neighbourhood_smoothing", "k", "weighted")
     config = config_from(
         options,
         FitConfig,
-        preset=options.preset or "small",
-        variant=variant,
-        epochs=options.epochs or epochs_of(variant),
         patch=PatchSpec(options.patch_px, options.model_mpp),
         validation=_validation(options.validation, {row.section for row in rows}),
-        query=None if variant == "frozen" and asked == dict.fromkeys(asked) else query_of(variant, **asked),
+        query={name: getattr(options, name) for name in asked},
         panel=panel_named(options.panel),
         model=_model_settings(options),
     )

@@ -146,18 +146,11 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--epochs", type=positive_int, metavar="N", help="number of epochs (default: 60; tuned: 30)")
     fit.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="spots per batch (default: 64)")
     fit.add_argument(
-        "--accumulate", type=positive_int, default=1, metavar="N", help="batches per optimiser step (default: 1)"
-    )
-    fit.add_argument(
         "--learning-rate", type=positive_float, default=1e-4, metavar="LR", help="learning rate (default: 1e-4)"
     )
     fit.add_argument(
-        "--schedule", choices=["constant", "cosine"], help="learning-rate schedule (default: set by --variant)"
-    )
-    fit.add_argument("--warmup-epochs", type=int, default=0, metavar="N", help="warm-up epochs (default: 0)")
-    fit.add_argument(
         "--precision",
-        choices=["auto", "fp32", "bf16", "fp16"],
+        choices=["auto", "fp32", "bf16"],
         default="auto",
         help="numerical precision; auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
     )

@@ -103,8 +103,8 @@ def _runs(code: str, capability: tuple[int, int]) -> bool:
 
 
 def choose_precision(device: torch.device, precision: str = "auto") -> str:
-    """Return the precision in which a forward pass runs, ``"fp32"``, ``"bf16"`` or ``"fp16"``; see `autocast`."""
-    return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[_dtype(device, precision)]
+    """Return the precision in which a forward pass runs, ``"fp32"`` or ``"bf16"``; see `autocast`."""
+    return "fp32" if _dtype(device, precision) is None else "bf16"
 
 
 def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
@@ -114,7 +114,7 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     ----------
     device : torch.device
         Where it runs.
-    precision : {"auto", "fp32", "bf16", "fp16"}
+    precision : {"auto", "fp32", "bf16"}
         ``"auto"`` is bf16 on a CUDA device whose hardware has it, else fp32.
 
     Raises
@@ -137,11 +137,7 @@ def _dtype(device: torch.device, precision: str) -> torch.dtype | None:
                 on_cpu = ", and emulating it takes 8 times as long as fp32" if device.type == "cpu" else ""
                 raise UserError(f"This {device.type} has no hardware for bf16{on_cpu}; choose the precision fp32.")
             return torch.bfloat16
-        case "fp16":
-            if device.type == "cpu":
-                raise UserError("fp16 is not supported on the CPU; choose the precision fp32.")
-            return torch.float16
-    raise UserError(f"There is no precision {precision!r}; choose auto, fp32, bf16 or fp16.")
+    raise UserError(f"There is no precision {precision!r}; choose auto, fp32 or bf16.")
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -117,7 +117,7 @@ def encode_patches(
         As for `to_input`.
     device : torch.device or str
         Where to encode.
-    precision : {"auto", "fp32", "bf16", "fp16"}
+    precision : {"auto", "fp32", "bf16"}
         As for `choose_precision`.
     test_time_augmentation : bool
         Average the embeddings of the eight flips and turns of each patch.

@@ -1,94 +1,66 @@
 """What a training is asked to do."""
 
-import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.model.config import FROZEN, ModelConfig, preset
+from napari_cmrcnet.model.config import FROZEN, ModelConfig, Preset, preset
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
 from napari_cmrcnet.slides.patches import PatchSpec
 
-Schedule = Literal["constant", "cosine"]
 Variant = Literal["paper", "released", "tuned", "frozen"]
 SECTION = "section:"
 # Chosen on four sections of one patient, without pretrained weights; docs/results.md says how far that carries.
-TUNED_EPOCHS = 30
 TUNED_MODEL: dict[str, Any] = {"image_encoder": "conv", "contrast": "clip", "temperature": 0.1}
 TUNED_QUERY = Query(test_time_augmentation=True, neighbourhood_smoothing=1.0, k=200, weighted=True)
+EPOCHS = {"tuned": 30}  # of each variant what it was measured with
+USUAL_EPOCHS = 60  # of the others: the paper's
 RELEASED_VALIDATION = 0.2
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "thumbnails")
 # Settings that the frozen variant does not have, and the options that set them
 NOT_FROZEN = {
+    "preset": "--preset",
+    "epochs": "--epochs",
     "patch": "--patch-px and --model-mpp",
     "validation": "--validation",
     "colour_normalisation": "--colour-normalisation",
     "query": "--k, --weighted, --test-time-augmentation and --neighbourhood-smoothing",
     "model": "--image-encoder and --set",
     "batch_size": "--batch-size",
-    "accumulate": "--accumulate",
     "learning_rate": "--learning-rate",
-    "schedule": "--schedule",
-    "warmup_epochs": "--warmup-epochs",
     "precision": "--precision",
 }
 APART = ("genes",)  # a run's description has the genes by themselves
 
 
-def query_of(
-    variant: Variant,
-    *,
-    test_time_augmentation: bool | None = None,
-    neighbourhood_smoothing: float | None = None,
-    k: int | None = None,
-    weighted: bool | None = None,
-) -> Query:
-    """Return how the bank is asked and averaged: as the variant does it, but for what is given."""
-    own = TUNED_QUERY if variant == "tuned" else Query()
-    return Query(
-        own.test_time_augmentation if test_time_augmentation is None else test_time_augmentation,
-        own.neighbourhood_smoothing if neighbourhood_smoothing is None else float(neighbourhood_smoothing),
-        own.k if k is None else k,
-        own.weighted if weighted is None else weighted,
-    )
-
-
 @dataclass(frozen=True)
 class FitConfig:
-    """How to train. The defaults are the paper's (section "Implementation details").
+    """How to train: by default the frozen variant, as ``train`` does.
 
     Parameters
     ----------
-    preset : {"paper", "small", "tiny"}
-        Size of the model.
-    variant : {"paper", "released", "tuned", "frozen"}
-        The paper's equations, or those of its published code; or what did better on the four sections it was chosen on:
-        the paper's with a convolutional encoder, CLIP's loss, colour normalisation, test-time augmentation,
-        neighbourhood smoothing, and more neighbours that are weighted; or linear heads on the features of a frozen
-        encoder, see `fit_frozen`, for which most other settings have no meaning and must be left alone.
-    epochs : int
-        Passes over the training spots.
+    preset : {"paper", "small", "tiny"}, optional
+        Size of a network that is trained from scratch; by default small.
+    variant : {"frozen", "tuned", "paper", "released"}, optional
+        Linear heads on the features of a frozen encoder, see `fit_frozen`, for which most other settings have no
+        meaning and must be left alone. Or the paper's equations, or those of its published code. Or what did better on
+        the four sections it was chosen on: the paper's with a convolutional encoder, CLIP's loss, colour normalisation,
+        test-time augmentation, neighbourhood smoothing, and more neighbours that are weighted. By default frozen; of
+        the preset "paper" the paper's, of another preset tuned.
+    epochs : int, optional
+        Passes over the training spots; by default 60, of the tuned variant 30.
     batch_size : int
         Spots whose pairs one contrastive loss compares, over all devices together; at least 4.
     learning_rate : float
         Of AdamW.
-    weight_decay : float, optional
-        Of AdamW. By default 1e-2 (AdamW's own) in the paper's variant, 1e-3 in the released one.
-    schedule : {"constant", "cosine"}, optional
-        Of the learning rate; cosine falls to a tenth. By default constant in the paper's variant, cosine in
-        the released one.
-    warmup_epochs : int
-        Epochs over which the learning rate rises linearly from zero.
-    accumulate : int
-        Batches whose gradients are averaged into one optimiser step. Each keeps its own contrastive loss.
-    precision : {"auto", "fp32", "bf16", "fp16"}
+    precision : {"auto", "fp32", "bf16"}
         Of the forward pass on a GPU; auto is bf16 where the GPU has it, fp32 on the CPU.
     seed : int
         Of the initial weights, the order of spots, the augmentation, dropout and masks.
@@ -109,9 +81,9 @@ class FitConfig:
     colour_normalisation : bool, optional
         Take out of the patches of each section what its stain and scanner add to all of them, see `Preprocessing`.
         By default as the variant does: only tuned.
-    query : Query, optional
-        How the bank is asked and averaged in prediction. By default the variant's own: `TUNED_QUERY` in the tuned one,
-        else the published way.
+    query : mapping
+        Settings of `Query` in place of the variant's own: how the bank is asked and averaged in prediction, by
+        `TUNED_QUERY` in the tuned one, else in the published way. None is not given.
     panel : Panel, optional
         Marker genes that predictions with the checkpoint show first.
     data : str
@@ -132,16 +104,12 @@ class FitConfig:
         If a setting is out of range.
     """
 
-    preset: Literal["paper", "small", "tiny"] = "paper"
-    variant: Variant = "paper"
-    epochs: int = 60
+    preset: Preset = None  # type: ignore[assignment]  # these three follow from each other: see __post_init__
+    variant: Variant = None  # type: ignore[assignment]
+    epochs: int = None  # type: ignore[assignment]
     batch_size: int = 64
     learning_rate: float = 1e-4
-    weight_decay: float | None = None
-    schedule: Schedule | None = None
-    warmup_epochs: int = 0
-    accumulate: int = 1
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
     device: str = "auto"
     n_top_genes: int = 1000
@@ -150,7 +118,7 @@ class FitConfig:
     patch: PatchSpec = field(default_factory=PatchSpec)
     validation: str | float | None = None
     colour_normalisation: bool | None = None
-    query: Query | None = None
+    query: Mapping[str, Any] = field(default_factory=dict)
     panel: Panel | None = None
     data: str = ""
     thumbnails: bool = True
@@ -159,28 +127,29 @@ class FitConfig:
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.variant == "released" and self.validation is None:
-            object.__setattr__(self, "validation", RELEASED_VALIDATION)
-        least = {"epochs": 1, "batch_size": 4, "accumulate": 1, "n_top_genes": 1,
-                 "warmup_epochs": 0, "seed": 0}  # fmt: skip
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
+        of_preset: dict[str | None, Variant] = {None: "frozen", "paper": "paper"}
+        self._set("variant", self.variant or of_preset.get(self.preset, "tuned"))
+        self._set("query", {name: value for name, value in self.query.items() if value is not None})
+        if self.target_sum is not None:
+            self._set("target_sum", target_from(self.target_sum))
+        self._at_least(n_top_genes=1, seed=0)
         encoder = encoder_named(self.encoder)
         if self.variant == "frozen":
             self._check_frozen()
             if encoder.package and self.weights is not None:
                 raise UserError(f"The weights of {encoder.title} are installed; leave out --weights.")
-        elif encoder.name != DEFAULT:
+            return
+        if encoder.name != DEFAULT:
             raise UserError(
                 "A network from scratch has no frozen encoder; leave out --encoder, or choose the variant frozen."
             )
+        self._set("preset", self.preset or "small")
+        self._set("epochs", EPOCHS.get(self.variant, USUAL_EPOCHS) if self.epochs is None else self.epochs)
+        if self.variant == "released" and self.validation is None:
+            self._set("validation", RELEASED_VALIDATION)
+        self._at_least(epochs=1, batch_size=4)
         if not self.learning_rate > 0:
             raise UserError(f"The learning rate is {self.learning_rate:g}; give a number above 0, such as 1e-4.")
-        if self.target_sum is not None:
-            object.__setattr__(self, "target_sum", target_from(self.target_sum))
-        if self.warmup_epochs >= self.epochs:
-            raise UserError(f"{self.warmup_epochs} warm-up epochs leave none of {self.epochs}; give fewer.")
         if isinstance(self.validation, str) and not self.validation.startswith(SECTION):
             raise UserError(f"Validation {self.validation!r} is neither 'section:NAME' nor a share of the spots.")
         if isinstance(self.validation, float | int) and not 0 < self.validation < 1:
@@ -196,10 +165,20 @@ class FitConfig:
                 "alike (--no-weighted), or train with --set contrast=clip."
             )
 
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _at_least(self, **least: int) -> None:
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise UserError(f"{name} is {getattr(self, name)}; give at least {low}.")
+
     def _check_frozen(self) -> None:
         """Refuse settings that the frozen variant does not have: it chooses its own inside the training sections."""
-        own = FitConfig()
-        if changed := [said for name, said in NOT_FROZEN.items() if getattr(self, name) != getattr(own, name)]:
+        makes = {each.name: each.default_factory for each in fields(self)}
+        own = {each.name: each.default for each in fields(self)}
+        own |= {name: make() for name, make in makes.items() if callable(make)}
+        if changed := [said for name, said in NOT_FROZEN.items() if getattr(self, name) != own[name]]:
             raise UserError(
                 f"The frozen variant does not take {', '.join(changed)}: its encoder is fixed, and the rest is chosen "
                 "inside the training sections. Leave them out, or train from scratch (--preset small)."
@@ -212,15 +191,8 @@ class FitConfig:
 
     @property
     def decay(self) -> float:
-        """Weight decay of AdamW, the variant's own unless given."""
-        if self.weight_decay is not None:
-            return self.weight_decay
+        """Weight decay of AdamW: its own, or that of the published code."""
         return 1e-3 if self.variant == "released" else 1e-2
-
-    @property
-    def learning_schedule(self) -> Schedule:
-        """Schedule of the learning rate, the variant's own unless given."""
-        return self.schedule or ("cosine" if self.variant == "released" else "constant")
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -233,7 +205,7 @@ class FitConfig:
     @property
     def asked_with(self) -> Query:
         """How the bank is asked and averaged, the variant's own unless given."""
-        return self.query or query_of(self.variant)
+        return replace(TUNED_QUERY if self.variant == "tuned" else Query(), **self.query)
 
     def model_config(self, n_genes: int) -> ModelConfig:
         """Return the settings of the network for a number of genes."""
@@ -246,11 +218,6 @@ class FitConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, as JSON would read them back."""
-        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in MAY_CHANGE + APART}
+        settings = {name: value for name, value in asdict(self).items() if name not in MAY_CHANGE + APART}
         read_back: dict[str, Any] = json.loads(json.dumps(settings, default=str))
         return read_back
-
-
-def epochs_of(variant: Variant) -> int:
-    """Return how many epochs a variant is trained for where no number is asked for: what it was measured with."""
-    return TUNED_EPOCHS if variant == "tuned" else FitConfig.epochs

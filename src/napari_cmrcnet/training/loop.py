@@ -100,9 +100,7 @@ class _Loop:
         model = CMRCNet(self.plan.settings, None if saved.exists() else config.weights)  # what is saved has them all
         model.to(device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.decay)
-        # fp16 ends at 65,504 and at 6e-8; bf16 and fp32 need no scaling.
-        scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        self.state = State(model, optimizer, scaler)
+        self.state = State(model, optimizer)
         if saved.exists():
             self.state.load(saved)
         self.process.wait()  # nobody writes the state while another still reads it
@@ -130,9 +128,8 @@ class _Loop:
         started = shown = time.perf_counter()
         with closing(self.training.batches([batch[rank] for batch in order])) as reader:
             for i, (batch, drawn) in enumerate(zip(reader, symmetries, strict=True)):
-                losses = self._backward(batch, drawn, share=1 / self._batches_of_step(i))
-                if (i + 1) % config.accumulate == 0 or i + 1 == self.n_batches:
-                    rate = self._step()
+                losses = self._backward(batch, drawn)
+                rate = self._step()
                 figures = losses.figures()
                 sums += figures * order[i].size
                 if time.perf_counter() - shown > SECONDS_BETWEEN_FIGURES:
@@ -149,12 +146,7 @@ class _Loop:
         reconstructed = None if math.isnan(reconstruction) else reconstruction
         return Epoch(number, self.state.step, loss, contrastive, reconstructed, None, None, rate, n / seconds, seconds)
 
-    def _batches_of_step(self, i: int) -> int:
-        """Return how many batches are averaged into the optimiser step of batch i; the last may have fewer."""
-        accumulate = self.plan.config.accumulate
-        return min(accumulate, self.n_batches - i // accumulate * accumulate)
-
-    def _backward(self, batch: Batch, symmetries: np.ndarray, share: float) -> Losses:
+    def _backward(self, batch: Batch, symmetries: np.ndarray) -> Losses:
         device = self.process.device
         pixels = apply_symmetries(to_device(batch.pixels, device), symmetries)
         expression = to_device(batch.expression, device)
@@ -162,16 +154,15 @@ class _Loop:
             mean, std = batch.colours.unbind(1)
             inputs = to_input(pixels, mean, std, device)
             losses = batch_losses(self.network, self.plan.settings, inputs, expression, gather=self.process.gather)
-        self.state.scaler.scale(losses.total * share).backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()  # type: ignore[no-untyped-call]
         return losses
 
     def _step(self) -> float:
         state, config = self.state, self.plan.config
-        rate = learning_rate(config, state.step, -(-self.n_batches // config.accumulate))
+        rate = learning_rate(config, state.step, config.epochs * self.n_batches)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
+        state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         return rate

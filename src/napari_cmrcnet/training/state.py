@@ -31,7 +31,6 @@ class State:
 
     model: CMRCNet
     optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
     step: int = 0
     best_epoch: int = 0
     best_loss: float = float("inf")
@@ -58,12 +57,11 @@ class State:
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
             "history": [asdict(epoch) for epoch in self.history],
-            "scaler": self.scaler.state_dict(),
         }
         save_tensors(path, tensors, {"training": json.dumps(rest)})
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read everything back into a model, an optimiser and a scaler made with the same settings.
+        """Read everything back into a model and an optimiser made with the same settings.
 
         Raises
         ------
@@ -87,8 +85,6 @@ class State:
             raise UserError(f"{path} belongs to another model; remove its folder to train again.") from error
         groups = self.optimizer.state_dict()["param_groups"]  # its settings follow from the configuration
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        if rest["scaler"]:
-            self.scaler.load_state_dict(rest["scaler"])
         self.step, self.best_epoch, self.best_loss = rest["step"], rest["best_epoch"], rest["best_loss"]
         self.history = [Epoch(**epoch) for epoch in rest["history"]]
 

@@ -70,16 +70,11 @@ def batch_losses(
     return Losses(total, contrastive, reconstruction, image)
 
 
-def learning_rate(config: FitConfig, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of an optimiser step, counted from 0.
+def learning_rate(config: FitConfig, step: int, steps: int) -> float:
+    """Return the learning rate of an optimiser step of so many, counted from 0.
 
-    It rises linearly over the warm-up epochs and then stays, or falls on a cosine to a tenth: from 1e-4 to
-    1e-5 in the published code.
+    It is constant; in the released variant it falls on a cosine to a tenth, from 1e-4 to 1e-5 in the published code.
     """
-    warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    if config.learning_schedule == "constant":
+    if config.variant != "released":
         return config.learning_rate
-    done = (step - warmup) / max(1, total - warmup)
-    return config.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * done)) / 2)
+    return config.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * step / steps)) / 2)
