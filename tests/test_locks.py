@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_commands_refuse_what_another_process_writes(
 
 
 class _Named:
-    name = "C"
+    name, spots = "C", SimpleNamespace(X=None)
 
 
 def test_patches_that_another_process_cuts_are_waited_for(
