@@ -104,8 +104,7 @@ def _trained(data: _Data, genes: tuple[str, ...], path: Path) -> Checkpoint:
         return {}
         yield
 
-    of_slides = dict.fromkeys(("training_colours", "training_tissue"), nothing)
-    replaced = {"spot_features": given, "cache_key": lambda section, _: section.name, **of_slides}
+    replaced = {"spot_features": given, "cache_key": lambda section, _: section.name, "training_tissue": nothing}
     with mock.patch.multiple(fit_frozen, **replaced):
         return finish(fit(data.sections, FitConfig(variant="frozen", genes=genes or None, thumbnails=False), path))
 

@@ -225,8 +225,6 @@ def test_a_newer_format(folder: Path) -> None:
         (lambda card: card.pop("similarity_floor"), "lacks the entry 'similarity_floor'"),
         (lambda card: card.update(similarity_floor="0.5"), "similarity_floor.*not a number"),
         (lambda card: card.update(similarity_floor=float("nan")), "similarity_floor.*not finite"),
-        (lambda card: card.update(section_colours=[1, 2, 3]), "section_colours.*not an object"),
-        (lambda card: card.update(section_colours={"S1": [1, 2]}), "S1.*not three numbers"),
         (lambda card: card.update(usual_tissue={"stain": {"centre": [1]}}), "lacks the entry 'limit'"),
     ],
 )
@@ -315,7 +313,7 @@ def test_a_full_disk_leaves_no_half_bank(
 
 
 def test_a_card_is_json(untrained_checkpoint: Checkpoint) -> None:
-    evidence = {"similarity_floor": 0.25, "section_colours": {"A": (60.0, 20.5, -10.0), "B": (61.0, 22.0, -9.0)}}
+    evidence = {"similarity_floor": 0.25}
     card = dataclasses.replace(untrained_checkpoint.card, **evidence)
     values = json.loads(json.dumps(card.to_dict()))
     assert Card.from_dict(values) == card

@@ -55,16 +55,13 @@ def test_checkpoint_says_what_it_can_show_and_judge(untrained_checkpoint: Checkp
     assert untrained_checkpoint.path is not None
     assert describe(untrained_checkpoint.path).facts["thumbnails"].startswith("none")
     finish(write_thumbnails(tmp_path / "t.h5", [np.zeros((72, 64, 64, 3), np.uint8)], 72))
-    card = replace(
-        untrained_checkpoint.card, similarity_floor=0.25, section_colours={"A": (60.2, 20, -9.6), "B": (55, 21, -8)}
-    )
+    card = replace(untrained_checkpoint.card, similarity_floor=0.25)
     folder = tmp_path / "M.cmrcnet"
     Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank, thumbnail_file=tmp_path / "t.h5").save(
         folder
     )
     facts = describe(folder).facts
     assert facts["out of distribution"] == "spots whose best similarity is below 0.250"
-    assert facts["tissue colour"] == "A 60 20 -10; B 55 21 -8 (CIELAB)"
     assert facts["thumbnails"] == "72 of 64 px: tissue of the training patients"
     (folder / "thumbnails.h5").write_bytes(b"changed")
     (problem,) = describe(folder).problems

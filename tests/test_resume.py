@@ -144,7 +144,7 @@ def test_a_best_epoch_that_a_stop_has_undone_leaves_the_one_before(
 
 @pytest.mark.parametrize(
     "step",
-    ["Measuring stains", "Making thumbnails", "Encoding patches", "Comparing the training spots with each other"],
+    ["Making thumbnails", "Encoding patches", "Comparing the training spots with each other"],
 )
 def test_stopped_after_the_last_epoch_and_gone_on_without_thumbnails(
     step: str, sections: Sequence[Section], uninterrupted: dict[str, bytes], tmp_path: Path

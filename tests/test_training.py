@@ -101,7 +101,6 @@ def test_a_checkpoint_can_show_and_judge_what_is_retrieved_from_it(sections: Seq
         best += [prediction.similarity[spot, int(prediction.neighbours[spot, 0] == row)]]
     assert checkpoint.card.similarity_floor == pytest.approx(np.percentile(best, 1), abs=1e-5)
     assert own["S0"].provenance.similarity_floor == checkpoint.card.similarity_floor
-    assert set(checkpoint.card.section_colours) == {"S0", "S1", "S2"}
     assert set(checkpoint.card.usual_tissue) == {"stain and sharpness"}
     assert own["S0"].provenance.likeness is not None
     thumbnails = checkpoint.thumbnails

@@ -408,7 +408,6 @@ def make_checkpoint(folder: Path) -> None:
             panel=Panel("two genes", ("GENE3", "GENE4")),
             variable_genes=genes[:3],
             similarity_floor=0.1,
-            section_colours={"A": (60.0, 20.0, -10.0)},
         )
         patches = [picture(64)[None, y : y + 16, x : x + 16] for y in range(0, 64, 16) for x in range(0, 64, 16)]
         finish(write_thumbnails(folder / "t.h5", patches, SPOTS))

@@ -17,7 +17,6 @@ from napari_cmrcnet.retrieval.expected import Over, over_from
 from napari_cmrcnet.retrieval.likeness import Usual, usual_from
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.stain import Colour
 from napari_cmrcnet.sections.totals import target_from
 from napari_cmrcnet.slides.patches import PatchSpec
 
@@ -64,8 +63,6 @@ class Card:
     variable_genes : tuple of str
         The union of each training section's 1,000 highly variable genes, among which the paper ranks the genes that
         it scores.
-    section_colours : mapping of str to (float, float, float)
-        Mean colour of the tissue of each training section, CIELAB, see `tissue_colour`.
     usual_tissue : mapping of str to Usual
         What the training sections look like, by kind of features; see `usual_tissue`.
     total_genes : mapping of str to int
@@ -100,7 +97,6 @@ class Card:
     panel: Panel | None = None
     similarity_floor: float | None = None
     variable_genes: tuple[str, ...] = ()
-    section_colours: Mapping[str, Colour] = field(default_factory=dict)
     usual_tissue: Mapping[str, Usual] = field(default_factory=dict)
     total_genes: Mapping[str, int] = field(default_factory=dict)
     expected_over: Over = ""
@@ -136,7 +132,7 @@ class Card:
         check_names(values, cls)
         check = Entries(values)
         preprocessing = check.mapping("preprocessing")
-        colours, totals = Entries(check.mapping("section_colours")), Entries(check.mapping("total_genes"))
+        totals = Entries(check.mapping("total_genes"))
         card = cls(
             model=_model(check.mapping("model")),
             genes=check.texts("genes"),
@@ -152,7 +148,6 @@ class Card:
             panel=panel_from(values["panel"]),
             similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
             variable_genes=check.texts("variable_genes"),
-            section_colours={name: colours.colours(name) for name in colours.values},
             usual_tissue=usual_from(check.mapping("usual_tissue")),
             total_genes={name: totals.whole(name) for name in totals.values},
             expected_over=over_from(values["expected_over"]),

@@ -174,9 +174,6 @@ def _checkpoint(path: Path) -> Description:
         facts["weights of the encoder"] = f"{checkpoint.encoder.path} (SHA-256 {checkpoint.encoder.weights[:16]}…)"
     if card.similarity_floor is not None:
         facts["out of distribution"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
-    if card.section_colours:
-        colours = (f"{name} {light:.0f} {a:.0f} {b:.0f}" for name, (light, a, b) in card.section_colours.items())
-        facts["tissue colour"] = f"{'; '.join(colours)} (CIELAB)"
     if bank.expected is not None:
         facts["genes expected to be"] = grades_in_words(bank.expected)
     problems = []

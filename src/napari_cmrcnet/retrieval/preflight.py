@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.progress import Job, Progress, to_the_end
+from napari_cmrcnet.common.progress import Job, to_the_end
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -12,7 +12,6 @@ from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
-from napari_cmrcnet.sections.stain import FAR_STAIN, stain_distance, tissue_colour
 from napari_cmrcnet.sections.tissue import TissueMask, tissue_job
 from napari_cmrcnet.sections.totals import total_genes
 
@@ -57,7 +56,7 @@ def warnings_in(checks: Iterable[Check]) -> tuple[str, ...]:
 def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = None) -> Job[tuple[Check, ...]]:
     """Check that a section fits a checkpoint.
 
-    Pixel size, spots on tissue, genes in common, training sections and patients, stain, k, simulated data. What the
+    Pixel size, spots on tissue, genes in common, training sections and patients, k, simulated data. What the
     section's own notes say is amber.
 
     Parameters
@@ -83,12 +82,11 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
         _genes(section, bank),
         _neighbours(card, bank, k),
     ]
-    yield Progress("Comparing the stain", 0, 0)
     leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
     if section.measured:  # else there will be no score that could be too good
         leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
     checks.append(Check(not leaked, leaked or "Neither the section nor its patient was in the training."))
-    more = (_field(section, card), _totals(section, bank), _stain(section, card), _synthetic(section, card))
+    more = (_field(section, card), _totals(section, bank), _synthetic(section, card))
     checks += [check for check in more if check is not None]
     checks += [Check(False, note) for note in amber_notes(section)]
     return tuple(checks)
@@ -210,17 +208,3 @@ def _synthetic(section: "Section", card: Card) -> Check | None:
             asks=True,
         )
     return None
-
-
-def _stain(section: "Section", card: Card) -> Check | None:
-    found = stain_distance(tissue_colour(section), card.section_colours)
-    if found is None:
-        return None
-    nearest, distance = found
-    if distance > FAR_STAIN:
-        return Check(
-            False,
-            f"The stain differs strongly from the training slides (ΔE {distance:.0f} from the nearest, {nearest}). "
-            "The model may follow the colour instead of the tissue.",
-        )
-    return Check(True, f"The stain is similar to the training slides (ΔE {distance:.0f} from the nearest, {nearest}).")

@@ -25,7 +25,7 @@ def similarity_floor(patches: Float32, bank: Float32, device: "str | torch.devic
 
     A spot below it is unlike the bank, but one above need not be like it: trained on three her2st sections, 1 % of the
     spots of a fourth lie below, and only 4 % of those of a slide of another organ, laboratory and scanner (CMU-1). The
-    stain tells such a slide apart, see `sections.stain`.
+    stain tells such a slide apart, see `retrieval.likeness`.
 
     Parameters
     ----------

@@ -6,29 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.protocol import Query
 from napari_cmrcnet.retrieval.queries import encode_section
 from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
-from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.stain import Colour, tissue_colour
 from napari_cmrcnet.slides.patches import PatchBatch
 from napari_cmrcnet.training.data import BatchReader, Part, Rows, SpotSet
 
 BLOCK = 64  # patches read at a time
-
-
-def training_colours(sections: Sequence[Section]) -> Job[dict[str, Colour]]:
-    """Return the mean colour of the tissue of each section, by name; one `Progress` a section."""
-    colours: dict[str, Colour] = {}
-    for section in sections:
-        yield Progress("Measuring stains", len(colours), len(sections), "slides")
-        colours[section.name] = tissue_colour(section)
-    yield Progress("Measuring stains", len(sections), len(sections), "slides")
-    return colours
 
 
 def training_floor(

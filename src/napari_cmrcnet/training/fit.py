@@ -21,7 +21,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.sections.totals import total_genes
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
-from napari_cmrcnet.training.bank_evidence import training_colours, training_floor, training_thumbnails
+from napari_cmrcnet.training.bank_evidence import training_floor, training_thumbnails
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join
@@ -186,7 +186,6 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
     last = len(result.history)
     best = result.best_epoch or last
     sections = [part.section for part in work.training]
-    colours = yield from training_colours(sections)
     usual = yield from training_tissue(sections)
     thumbnails = run.path / THUMBNAILS if work.plan.config.thumbnails else None
     if thumbnails is not None:
@@ -199,7 +198,7 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
         config = work.plan.config
         floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
         pcc = result.history[epoch - 1].validation_pcc
-        of_training = replace(_card(work, epoch), validation_pcc=pcc, section_colours=colours, usual_tissue=usual)
+        of_training = replace(_card(work, epoch), validation_pcc=pcc, usual_tissue=usual)
         card = replace(of_training, similarity_floor=floor)
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails)
 

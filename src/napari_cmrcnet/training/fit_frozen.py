@@ -26,7 +26,6 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import target_of, total_genes
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
-from napari_cmrcnet.training.bank_evidence import training_colours
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import LEAST_SPOTS, left_out, left_out_parts
 from napari_cmrcnet.training.expected import expected_accuracy
@@ -103,7 +102,6 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
             similarity_floor=chosen.floor,
             variable_genes=tuple(variable),
             total_genes={section.name: total_genes(section.spots) for section in sections},
-            section_colours=(yield from training_colours(sections)),
             usual_tissue=(yield from training_tissue(sections, encoder, choose_device(config.device))),
             expected_over=left_out(sections),
             terms=(*([config.data] if config.data else []), encoder.encoder.terms),
