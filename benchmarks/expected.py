@@ -19,16 +19,17 @@ import pandas as pd
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.scores import pcc_job
-from napari_cmrcnet.retrieval.expected import COLUMNS, GRADES, grade
+from napari_cmrcnet.retrieval.expected import COLUMNS
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.trust import TRUSTS, levels_of
 from napari_cmrcnet.sections.depth import partial_pcc
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import read_sheet
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 
-HEADER = ("left out", "genes", "r", "mean expected", "mean found", *(f"{name}: n, >0.2, >0.1, mean" for name in GRADES))
+HEADER = ("left out", "genes", "r", "mean expected", "mean found", *(f"{name}: n, >0.2, >0.1, mean" for name in TRUSTS))
 
 
 def tables(sections: list[Section]) -> Iterator[pd.DataFrame]:
@@ -57,11 +58,11 @@ def scores_of(prediction: Prediction) -> pd.DataFrame:
 def line(table: pd.DataFrame, expected: str, found: str) -> str:
     """Return a row of the table in Markdown."""
     both = table[["left_out", expected, found]].dropna()
-    grades = both[expected].map(grade)
+    levels = levels_of(both[expected].to_numpy())
     cells = [both.left_out.iloc[0], f"{len(both):,}", f"{both[expected].corr(both[found]):.2f}"]
     cells += [f"{both[name].mean():.3f}" for name in (expected, found)]
-    for name in GRADES:
-        values = both[found][grades == name].to_numpy()
+    for level in range(len(TRUSTS)):
+        values = both[found].to_numpy()[levels == level]
         shares = (f"{np.mean(values > limit):.0%}" for limit in (0.2, 0.1))
         cells.append(f"{len(values):,}, {', '.join(shares)}, {values.mean():.2f}" if len(values) else "0")
     return f"| {' | '.join(cells)} |"

@@ -16,8 +16,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.evaluation.demo import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
+from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
 from napari_cmrcnet.sections.tissue import TissueMask
 
 
@@ -57,7 +57,7 @@ def test_of_a_model_that_knows_its_accuracy_the_line_says_what_to_expect(
     expected = expecting_checkpoint.bank.expected
     assert expected is not None
     said = look(checkpoint=expecting_checkpoint.path).lines["checkpoint"]
-    assert said.endswith(f"24 genes; genes expected to be: {grades_in_words(expected)}")
+    assert said.endswith(f"24 genes; trust in the genes: {trusts_in_words(levels_of(expected[:, 0]))}")
 
 
 def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection]) -> None:

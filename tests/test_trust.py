@@ -13,7 +13,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.retrieval.trust import TRUSTS, trust_levels, trust_of, trusts_in_words
+from napari_cmrcnet.retrieval.trust import TRUSTS, levels_of, trust_levels, trust_of, trusts_in_words
 from napari_cmrcnet.viewer.session import Session
 
 NAN = float("nan")
@@ -129,6 +129,7 @@ def test_it_is_the_same_for_all_genes_at_once(predicted: Prediction, likeness: L
             for i, gene in enumerate(prediction.genes)
         ]
         assert [TRUSTS[level] if level >= 0 else "" for level in levels] == one
+    assert levels_of(np.array([0.3, 0.29, 0.1, 0.09, np.nan])).tolist() == [0, 1, 1, 2, 2]
     assert trusts_in_words(np.array([0, 0, 2, -1], np.int8)) == "2 good, 1 do not use, 1 not known"
 
 

@@ -145,8 +145,9 @@ def _spots(path: Path, library: str) -> Description:
 def _checkpoint(path: Path) -> Description:
     from napari_cmrcnet.retrieval.card import epochs_in_words
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.expected import grades_in_words, over_in_words
+    from napari_cmrcnet.retrieval.expected import over_in_words
     from napari_cmrcnet.retrieval.protocol import average_in_words
+    from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
 
     checkpoint = Checkpoint.load(path)
     card, bank = checkpoint.card, checkpoint.bank
@@ -175,7 +176,7 @@ def _checkpoint(path: Path) -> Description:
     if card.similarity_floor is not None:
         facts["out of distribution"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
     if bank.expected is not None:
-        facts["genes expected to be"] = grades_in_words(bank.expected)
+        facts["trust in the genes"] = trusts_in_words(levels_of(bank.expected[:, 0]))
     problems = []
     try:
         facts["thumbnails"] = _thumbnails(checkpoint)

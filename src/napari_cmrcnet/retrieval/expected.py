@@ -15,12 +15,11 @@ Over = Literal["", "sections", "patients"]
 """What was left out in turn; nothing where a checkpoint knows no expected accuracy."""
 
 GOOD, WEAK = 0.3, 0.1
-"""Expected PCC from which a gene is expected to be predicted well, and below which it is not predictable.
+"""Expected PCC from which a gene is expected to be predicted well, and below which it is not to be used, see `trust`.
 
 Measured on four sections of one tumour, each predicted by a model of the three others: docs/expected.md says how genes
 on either side of these limits came out.
 """
-GRADES = ("good", "weak", "not predictable")
 
 COLUMNS = ("expected_pcc", "expected_partial_pcc")
 """In ``var`` of a bank and of a prediction: the expected PCC of a gene, and what is left of it given depth."""
@@ -70,21 +69,6 @@ def interval_in(var: "pd.DataFrame", where: object, remedy: str) -> Float32 | No
     if widths.dtype != np.float32 or not (np.isnan(widths) | ((widths >= 0) & np.isfinite(widths))).all():
         raise UserError(f"{where} needs {INTERVAL} as float32, 0 or more; {remedy}.")
     return np.asarray(widths)
-
-
-def grade(pcc: float) -> str:
-    """Return how well a gene of an expected PCC is expected to be predicted: one of `GRADES`, "" for NaN."""
-    if np.isnan(pcc):
-        return ""
-    return GRADES[0] if pcc >= GOOD else GRADES[1] if pcc >= WEAK else GRADES[2]
-
-
-def grades_in_words(expected: Float32) -> str:
-    """Say how many genes are expected to be predicted how well, of float32 (genes, 2)."""
-    pcc = expected[:, 0]
-    counts = (np.sum(pcc >= GOOD), np.sum((pcc >= WEAK) & (pcc < GOOD)), np.sum(pcc < WEAK), np.isnan(pcc).sum())
-    said = [f"{number:,} {name}" for number, name in zip(counts, (*GRADES, "without a score"), strict=True) if number]
-    return ", ".join(said)
 
 
 def over_in_words(over: Over, sections: int, patients: int) -> str:

@@ -16,8 +16,8 @@ from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
-from napari_cmrcnet.retrieval.expected import grades_in_words
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
+from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
 from napari_cmrcnet.sections.pooling import pooled_from
 from napari_cmrcnet.sections.spots import libraries_of
 
@@ -232,7 +232,7 @@ def _spots_line(section: "Section") -> str:
 def _checkpoint_line(card: Card, bank: BankSummary) -> str:
     trained = some_of(card.sections, 4)
     if bank.expected is not None:
-        accuracy = f"genes expected to be: {grades_in_words(bank.expected)}"
+        accuracy = f"trust in the genes: {trusts_in_words(levels_of(bank.expected[:, 0]))}"
     else:
         accuracy = "no validation PCC" if card.validation_pcc is None else f"validation PCC {card.validation_pcc:.2f}"
     synthetic = ", synthetic" if card.synthetic else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,11 @@ def trust_levels(prediction: "Prediction", pcc: Numbers | None = None, low: Numb
     return _combined(_rules(prediction, np.arange(len(unknown)), pcc, low, np.zeros(len(unknown), bool)))
 
 
+def levels_of(pcc: NDArray[np.floating[Any]]) -> Levels:
+    """Return the level that a PCC, found or expected, leaves for each gene; one without (NaN) is not to be used."""
+    return np.where(pcc >= GOOD, AT_BEST_GOOD, np.where(pcc >= WEAK, AT_BEST_WEAK, AVOID)).astype(np.int8)
+
+
 def trusts_in_words(levels: Levels) -> str:
     """Say how many genes can be trusted how far, of `trust_levels`."""
     counts = [(int(np.sum(levels == level)), word) for level, word in enumerate(TRUSTS)]
@@ -139,8 +144,9 @@ def _accuracy(prediction: "Prediction", columns: NDArray[np.intp], pcc: Numbers,
     expected = np.full((len(columns), 2), np.nan) if known is None else np.asarray(known[columns], np.float64)
     measured = ~np.isnan(pcc)
     values = np.where(measured, pcc, expected[:, 0])
-    levels = np.where(values >= GOOD, AT_BEST_GOOD, np.where(values >= WEAK, AT_BEST_WEAK, AVOID))
-    levels[np.isnan(values)] = UNKNOWN if known is None else AVOID
+    levels = levels_of(values)
+    if known is None:
+        levels[np.isnan(values)] = UNKNOWN
     unsure = measured & (low <= 0) & (levels == AT_BEST_GOOD)
     levels[unsure] = AT_BEST_WEAK
     limits = f"(from {GOOD:g} good, below {WEAK:g} do not use)"
@@ -157,7 +163,7 @@ def _accuracy(prediction: "Prediction", columns: NDArray[np.intp], pcc: Numbers,
         given_depth = "" if np.isnan(partial) else f", {partial:z.2f} given depth"
         return f"Expected PCC: {own:z.2f}{given_depth} {limits}. It is the mean over {over}."
 
-    return _Rule(levels.astype(np.int8), said)
+    return _Rule(levels, said)
 
 
 def _slide(prediction: "Prediction", measured: NDArray[np.bool_]) -> _Rule:
