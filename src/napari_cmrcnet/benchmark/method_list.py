@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from napari_cmrcnet.benchmark.method_names import BLEEP, CMRCNET, FROZEN, METHOD
 from napari_cmrcnet.benchmark.methods.method import Method
 from napari_cmrcnet.benchmark.section_tables import tables_in
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.common.files import file_digest
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.sections.sheet import can_name_a_file
-
-_sha256 = lru_cache(sha256)  # of a file that many runs start from
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,9 @@ class Choice:
     def digest(self) -> str | None:
         """SHA-256 of the weights, or of another tool's tables."""
         if self.method == EXTERNAL:
-            each = [sha256(path) for path in tables_in(Path(self.settings["folder"]))]
+            each = [file_digest(path) for path in tables_in(Path(self.settings["folder"]))]
             return hashlib.sha256("".join(each).encode()).hexdigest()
-        return None if self.weights is None else _sha256(self.weights)
+        return None if self.weights is None else file_digest(self.weights)
 
     def make(self, folder: Path) -> Method:
         """Return the method; a training that can be resumed lives in the folder."""

@@ -3,12 +3,19 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import numpy as np
 import platformdirs
+from numpy.typing import DTypeLike, NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.locks import when_free
+from napari_cmrcnet.common.progress import Job
 
 STILL_NEEDED = 86_400  # seconds since the last use of a part of the cache
 
@@ -63,3 +70,56 @@ def trim_cache(name: str) -> None:
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
+
+
+def kept_array(
+    part: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, write: Callable[[BinaryIO], Job[None]]
+) -> Job[NDArray[Any]]:
+    """Open an array of the cache; where it is not there, one process makes it and the others wait.
+
+    Parameters
+    ----------
+    part : str
+        Of the cache, as for `cache_folder`.
+    name : str
+        Of the array: a hash of all that decides its values.
+    shape, dtype : tuple of int, dtype
+        What it must be.
+    write : callable
+        Writes it, as ``numpy.save`` does, to a stream.
+
+    Yields
+    ------
+    Progress
+        What `write` yields.
+
+    Returns
+    -------
+    read-only memory map
+        Its ``filename`` is the file.
+
+    Raises
+    ------
+    UserError
+        What `write` raises; or if the disk is full. No file is left then.
+    """
+    path = cache_folder(part) / f"{name}.npy"
+    if (kept := _open_array(path, shape, dtype)) is None:
+        with (yield from when_free(path)):
+            if (kept := _open_array(path, shape, dtype)) is None:  # another process may have made it meanwhile
+                with atomic_file(path) as temporary, open(temporary, "wb") as stream:
+                    yield from write(stream)
+                trim_cache(part)
+                kept = _open_array(path, shape, dtype)
+    if kept is None:
+        raise UserError(f"{path} was removed while it was read; start again.")
+    mark_used(path)
+    return kept
+
+
+def _open_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any] | None:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):  # absent, or not what was written
+        return None
+    return array if array.shape == shape and array.dtype == dtype else None

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
-from napari_cmrcnet.common.files import sha256
+from napari_cmrcnet.common.files import file_digest
 from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, FrozenEncoder, encoder_named
 from napari_cmrcnet.model.weights import load_weights, not_fetched
@@ -88,7 +87,7 @@ class Pretrained:
             If the file is missing, another, or of another model.
         """
         path = self._found()
-        if _digest(path) != (self.copied or self.weights):
+        if file_digest(path) != (self.copied or self.weights):
             raise UserError(
                 f"{path} is not the file of weights of {self.encoder.title} that is known; get it again, or train "
                 "again with this one."
@@ -151,7 +150,7 @@ def with_weights(name: str, path: Path | None) -> Pretrained:
         raise UserError(f"{encoder.title} needs its weights; give their file.")
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of the weights of {encoder.title}.")
-    return Pretrained(encoder, path.resolve(), _digest(path))
+    return Pretrained(encoder, path.resolve(), file_digest(path))
 
 
 def fetched(name: str) -> Pretrained:
@@ -171,7 +170,7 @@ def fetched(name: str) -> Pretrained:
     if not encoder.hub:
         raise UserError(f"{encoder.title} is not at the model hub; give the file of its weights (--weights).")
     if (there := _in_hub_cache(encoder)) is not None:
-        return Pretrained(encoder, there, _digest(there))
+        return Pretrained(encoder, there, file_digest(there))
     for file in HUB_FILES:
         try:
             path = Path(hf_hub_download(encoder.hub, file))
@@ -183,7 +182,7 @@ def fetched(name: str) -> Pretrained:
             if is_out_of_memory(error):
                 raise
             raise not_fetched(encoder.title, error) from error
-        return Pretrained(encoder, path, _digest(path))
+        return Pretrained(encoder, path, file_digest(path))
     raise UserError(f"{encoder.page} has neither {' nor '.join(HUB_FILES)}; give the file of the weights (--weights).")
 
 
@@ -195,17 +194,6 @@ def _in_hub_cache(encoder: FrozenEncoder) -> Path | None:
         if isinstance(found := try_to_load_from_cache(encoder.hub, file), str):
             return Path(found)
     return None
-
-
-def _digest(path: Path) -> str:
-    about = path.stat()
-    return _digest_of(path, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest_of(path: Path, _size: int, _changed: int) -> str:
-    """Return a file's hash, read once in a process as long as the file stays as it is: weights have gigabytes."""
-    return sha256(path)
 
 
 def _backbone(encoder: FrozenEncoder) -> Any:

@@ -1,15 +1,12 @@
 """What a frozen encoder sees at each spot: computed once, kept in the cache, shared by folds, seeds and methods."""
 
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.locks import when_free
+from napari_cmrcnet.common.cache import kept_array
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.retrieval.encode import encode_patches, readers
@@ -72,20 +69,15 @@ def near_features(section: Section, encoder: Pretrained, device: torch.device) -
 
 def _encoded(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
     """Encode the patches at a section's spots, or find what was encoded before; a memory map, float16 (n, width)."""
-    name = f"{cache_key(section, spec)}-{encoder.key}-{CACHE_VERSION}.npy"
-    path, shape = cache_folder("features") / name, (len(section.spots), encoder.encoder.width)
-    if (kept := _kept(path, shape)) is None:
-        with (yield from when_free(path)):
-            if (kept := _kept(path, shape)) is None:  # another process may have encoded them meanwhile
-                features = yield from _encode(section, spec, encoder, device)
-                with atomic_file(path) as temporary, open(temporary, "wb") as stream:
-                    np.save(stream, features, allow_pickle=False)
-                trim_cache("features")
-                kept = _kept(path, shape)
-    if kept is None:
-        raise UserError(f"{path} was removed while it was read; start again.")
-    mark_used(path)
-    return kept
+    name, shape = (
+        f"{cache_key(section, spec)}-{encoder.key}-{CACHE_VERSION}",
+        (len(section.spots), encoder.encoder.width),
+    )
+
+    def write(stream: BinaryIO) -> Job[None]:
+        np.save(stream, (yield from _encode(section, spec, encoder, device)), allow_pickle=False)
+
+    return (yield from kept_array("features", name, shape, np.float16, write))
 
 
 def _encode(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
@@ -101,14 +93,6 @@ def _encode(section: Section, spec: PatchSpec, encoder: Pretrained, device: torc
         names = section.spots.obs_names[encoded.unreadable].tolist()
         raise unreadable_error(section.slide, names, len(section.spots))
     return encoded.embeddings.clip(-LARGEST, LARGEST).astype(np.float16)
-
-
-def _kept(path: Path, shape: tuple[int, int]) -> Float16 | None:
-    try:
-        features: Float16 = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):  # absent, or not what was written
-        return None
-    return features if features.shape == shape and features.dtype == np.float16 else None
 
 
 def _standardised(features: NDArray[np.floating]) -> Float32:

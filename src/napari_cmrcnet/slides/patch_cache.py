@@ -3,18 +3,16 @@
 import hashlib
 import json
 import os
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, sha256
-from napari_cmrcnet.common.locks import when_free
+from napari_cmrcnet.common.cache import kept_array
+from napari_cmrcnet.common.files import file_digest
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
 from napari_cmrcnet.slides.source import slide_files
@@ -34,20 +32,9 @@ def slide_digest(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     files = sorted(slide_files(path))
     if files == [path]:
-        return _digest(path)
-    manifest = [(file.relative_to(path.parent).as_posix(), _digest(file)) for file in files]
+        return file_digest(path)
+    manifest = [(file.relative_to(path.parent).as_posix(), file_digest(file)) for file in files]
     return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-
-
-def _digest(file: Path) -> str:
-    """Return a file's hash, read once in a process as long as the file stays as it is: a slide has gigabytes."""
-    about = file.stat()
-    return _digest_of(file, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _digest_of(file: Path, _size: int, _changed: int) -> str:
-    return sha256(file)
 
 
 def cache_key(section: "Section", spec: PatchSpec) -> str:
@@ -85,46 +72,26 @@ def patch_cache(section: "Section", spec: PatchSpec, key: str | None = None) -> 
     UserError
         If patches cannot be read from the slide (which, and how many), or the disk is full. No file is left.
     """
-    path = cache_folder("patches") / f"{key or cache_key(section, spec)}.npy"
     shape = (len(section.xy), spec.patch_px, spec.patch_px, 3)
-    patches = _open_cache(path, shape)
-    if patches is None:
-        with (yield from when_free(path)):
-            patches = _open_cache(path, shape)  # another process may have cut them meanwhile
-            if patches is None:
-                yield from _cut(section, spec, path, shape)
-                trim_cache("patches")
-                patches = _open_cache(path, shape)
-    if patches is None:
-        raise UserError(f"{path} was removed while it was read; start again.")
-    mark_used(path)
-    return patches
+    name = key or cache_key(section, spec)
+    return (yield from kept_array("patches", name, shape, np.uint8, partial(_cut, section, spec, shape)))
 
 
-def _open_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    try:
-        patches: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):  # absent, or not what was written: cut again
-        return None
-    return patches if patches.shape == shape and patches.dtype == np.uint8 else None
-
-
-def _cut(section: "Section", spec: PatchSpec, path: Path, shape: tuple[int, ...]) -> Job[None]:
+def _cut(section: "Section", spec: PatchSpec, shape: tuple[int, ...], stream: BinaryIO) -> Job[None]:
     step = f"Cutting patches of {section.name}"
     unreadable: list[int] = []
     done = 0
     yield Progress(step, 0, shape[0], "patches")
-    with atomic_file(path) as temporary, open(temporary, "wb") as stream:
-        # Written, not memory-mapped: a full disk is then an error, where a map would end the process.
-        npy.write_array_header_2_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        start = stream.tell()
-        for batch in read_patches(section.slide, section.xy, spec, section.mpp):
-            for row, pixels in zip(batch.rows.tolist(), batch.pixels, strict=True):
-                stream.seek(start + row * pixels.nbytes)
-                stream.write(np.ascontiguousarray(pixels).data)
-            unreadable += batch.unreadable.tolist()
-            done += len(batch.rows)
-            yield Progress(step, done, shape[0], "patches")
-        if unreadable:
-            names = section.spots.obs_names[sorted(unreadable)]
-            raise unreadable_error(section.slide, names.tolist(), shape[0])
+    # Written, not memory-mapped: a full disk is then an error, where a map would end the process.
+    npy.write_array_header_2_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    start = stream.tell()
+    for batch in read_patches(section.slide, section.xy, spec, section.mpp):
+        for row, pixels in zip(batch.rows.tolist(), batch.pixels, strict=True):
+            stream.seek(start + row * pixels.nbytes)
+            stream.write(np.ascontiguousarray(pixels).data)
+        unreadable += batch.unreadable.tolist()
+        done += len(batch.rows)
+        yield Progress(step, done, shape[0], "patches")
+    if unreadable:
+        names = section.spots.obs_names[sorted(unreadable)]
+        raise unreadable_error(section.slide, names.tolist(), shape[0])

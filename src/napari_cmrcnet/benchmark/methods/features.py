@@ -1,12 +1,11 @@
 """Colour and texture of a patch in 23 numbers, which need no training."""
 
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.cache import cache_folder
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.cache import kept_array
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
@@ -67,25 +66,17 @@ def standardised_features(section: Section, patch: PatchSpec) -> Job[Array]:
         If patches cannot be read, or the disk is full.
     """
     key = cache_key(section, patch)
-    path = cache_folder("features") / f"{key}-{CACHE_VERSION}.npy"
-    features = _kept(path, len(section.spots))
-    if features is None:
+
+    def write(stream: BinaryIO) -> Job[None]:
         patches = yield from patch_cache(section, patch, key)
-        features = yield from _describe(section.name, patches)
-        with atomic_file(path) as temporary, open(temporary, "wb") as stream:
-            np.save(stream, features, allow_pickle=False)
+        np.save(stream, (yield from _describe(section.name, patches)), allow_pickle=False)
+
+    shape = (len(section.spots), N_FEATURES)
+    features: Array = yield from kept_array("features", f"{key}-{CACHE_VERSION}", shape, np.float64, write)
     spread = features.std(axis=0)
     constant = spread <= 1e-9 * np.abs(features).max(axis=0)
     standardised: Array = np.where(constant, 0, (features - features.mean(axis=0)) / np.where(constant, 1, spread))
     return standardised
-
-
-def _kept(path: Path, n: int) -> Array | None:
-    try:
-        features: Array = np.load(path)
-    except (OSError, ValueError):  # absent, or not what was written
-        return None
-    return features if features.shape == (n, N_FEATURES) else None
 
 
 def _describe(name: str, patches: NDArray[np.uint8]) -> Job[Array]:
