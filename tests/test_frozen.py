@@ -543,7 +543,7 @@ def test_train_takes_it_by_default_and_a_network_from_scratch_by_its_size(
     assert Checkpoint.load(out).card.model.frozen
     assert "solved without epochs" in capsys.readouterr().out
     assert main(["train", str(sheet), "--out", str(tmp_path / "b.cmrcnet"), "--epochs", "9"]) == 1
-    assert "has no --epochs" in " ".join(capsys.readouterr().err.split())
+    assert "does not take --epochs" in " ".join(capsys.readouterr().err.split())
     scratch = [*("--preset", "tiny", "--epochs", "1", "--device", "cpu"), *("--batch-size", "8")]
     assert main(["train", str(sheet), "--out", str(tmp_path / "c.cmrcnet"), *scratch]) == 0
     assert Checkpoint.load(tmp_path / "c.cmrcnet").card.model.image_encoder == "conv"
