@@ -16,7 +16,7 @@ from napari_cmrcnet.catalogue.packing import ENDING, unpack_model
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import sha256, write_json
-from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import parse_json
@@ -111,18 +111,7 @@ def _entries(content: Any) -> list[OfferedModel]:
 
 
 def _entry(values: Any) -> OfferedModel:
-    if not isinstance(values, Mapping):
-        raise UserError("an entry is no object")
-    check_names(values, OfferedModel)
-    check = Entries(values)
-    found = OfferedModel(
-        check.text("name"),
-        check.text("address"),
-        check.text("sha256"),
-        check.whole("size"),
-        check.text("licence"),
-        check.text("about"),
-    )
+    found = read_entries(OfferedModel, values)
     if not found.name or not can_name_a_file(found.name):
         raise UserError(f"the name {found.name[:50]!a} cannot name a file")
     if len(found.sha256) != 64 or not set(found.sha256) <= set("0123456789abcdef") or found.size <= 0:

@@ -5,9 +5,10 @@ The messages are the second half of a sentence; who reads the file puts its path
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_cmrcnet.common.errors import UserError
 
@@ -21,6 +22,45 @@ def check_names(values: Mapping[str, Any], kind: type) -> None:
         raise UserError(f"lacks the entry {missing[0]!r}")
 
 
+T = TypeVar("T")
+
+
+def read_entries(kind: type[T], values: Mapping[str, Any], **own: Callable[[Any], Any]) -> T:
+    """Make a dataclass from what JSON has of it: every entry is there, and of the type of its field.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass. Its fields are whole numbers, numbers, flags, texts, tuples of texts, three numbers, mappings, or
+        one of these or None.
+    values : mapping
+        The JSON object.
+    own : callable
+        By name of a field that is more than that: reads its entry, an object where the field is one, or null.
+
+    Raises
+    ------
+    UserError
+        If an entry is missing, unknown or of the wrong kind.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError("holds something that is no object")
+    check_names(values, kind)
+    types, entries = get_type_hints(kind), Entries(values)
+
+    def read(name: str, value: Any) -> Any:
+        if name not in own:
+            return entries.of(name, types[name])
+        return own[name](value if value is None or not _is_object(types[name]) else entries.mapping(name))
+
+    return kind(**{name: read(name, value) for name, value in values.items()})
+
+
+def _is_object(kind: Any) -> bool:
+    inner = get_args(kind)[0] if get_origin(kind) is UnionType else kind
+    return is_dataclass(inner) or get_origin(inner) is Mapping
+
+
 class Entries:
     """Entries of a JSON object, each of the kind asked for or refused by name."""
 
@@ -32,6 +72,19 @@ class Entries:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not {said}")
         return value
+
+    def of(self, name: str, kind: Any) -> Any:
+        """Return an entry of the type of a field, see `read_entries`."""
+        if get_origin(kind) is UnionType:  # or None
+            return None if self.values[name] is None else self.of(name, get_args(kind)[0])
+        if get_origin(kind) is tuple:
+            return self.texts(name) if get_args(kind)[0] is str else self.colours(name)
+        if get_origin(kind) is Mapping:
+            entries = Entries(self.mapping(name))
+            return {str(key): entries.of(key, get_args(kind)[1]) for key in entries.values}
+        if is_dataclass(kind):
+            return read_entries(kind, self.mapping(name))  # type: ignore[arg-type]
+        return {int: self.whole, float: self.number, bool: self.flag, str: self.text}[kind](name)
 
     def whole(self, name: str) -> int:
         """Return a whole number."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import finish_swap
-from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
@@ -18,7 +18,6 @@ from napari_cmrcnet.retrieval.likeness import Usual, usual_from
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.totals import target_from
-from napari_cmrcnet.slides.patches import PatchSpec
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
@@ -129,33 +128,16 @@ class Card:
             raise UserError(
                 f"has format version {newest}, this software knows up to {FORMAT_VERSION}; update napari-cmrcnet"
             )
-        check_names(values, cls)
-        check = Entries(values)
-        preprocessing = check.mapping("preprocessing")
-        totals = Entries(check.mapping("total_genes"))
-        card = cls(
-            model=_model(check.mapping("model")),
-            genes=check.texts("genes"),
-            sections=check.texts("sections"),
-            patients=check.texts("patients"),
-            seed=check.whole("seed"),
-            epochs=check.whole("epochs"),
-            encoder=EncoderEntry.read(values["encoder"]),
-            preprocessing=_preprocessing(preprocessing),
-            query=_query(check.mapping("query")),
-            validation_pcc=None if values["validation_pcc"] is None else check.number("validation_pcc"),
-            validated_on=check.texts("validated_on"),
-            panel=panel_from(values["panel"]),
-            similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
-            variable_genes=check.texts("variable_genes"),
-            usual_tissue=usual_from(check.mapping("usual_tissue")),
-            total_genes={name: totals.whole(name) for name in totals.values},
-            expected_over=over_from(values["expected_over"]),
-            terms=check.texts("terms"),
-            synthetic=check.flag("synthetic"),
-            packages=check.text_mapping("packages"),
-            files=check.text_mapping("files"),
-            format_version=check.whole("format_version"),
+        card = read_entries(
+            cls,
+            values,
+            model=_model,
+            encoder=EncoderEntry.read,
+            preprocessing=_preprocessing,
+            query=_query,
+            panel=panel_from,
+            usual_tissue=usual_from,
+            expected_over=over_from,
         )
         if len(card.genes) != card.model.n_genes or len(set(card.genes)) != len(card.genes):
             raise UserError(f"lists {len(set(card.genes))} genes for a model of {card.model.n_genes}")
@@ -169,12 +151,7 @@ class Card:
 
 def panel_from(value: Any) -> Panel | None:
     """Read a panel from JSON, null if there is none."""
-    if value is None:
-        return None
-    check = Entries({"panel": value})
-    content = Entries({"down": [], **check.mapping("panel")})  # most panels have no direction
-    check_names(content.values, Panel)
-    return Panel(content.text("name"), content.texts("genes"), content.texts("down"))
+    return None if value is None else read_entries(Panel, {"down": [], **value})  # most panels have no direction
 
 
 def _model(values: Mapping[str, Any]) -> ModelConfig:
@@ -185,42 +162,25 @@ def _model(values: Mapping[str, Any]) -> ModelConfig:
 
 
 def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
-    check_names(values, Preprocessing)
-    check = Entries(values)
-    spec = check.mapping("patch")
-    check_names(spec, PatchSpec)
-    patch = Entries(spec)
-    model_mpp = patch.number("model_mpp")
-    if not 1 <= patch.whole("patch_px") <= 4096 or not 0.01 <= model_mpp <= 100:
-        raise UserError(f"asks for patches of {spec['patch_px']} px at {model_mpp} µm, which is impossible")
-    if not check.flag("log"):
+    found = read_entries(Preprocessing, values, target_sum=target_from)
+    patch = found.patch
+    if not 1 <= patch.patch_px <= 4096 or not 0.01 <= patch.model_mpp <= 100:
+        raise UserError(f"asks for patches of {patch.patch_px} px at {patch.model_mpp} µm, which is impossible")
+    if not found.log:
         raise UserError("says log: false, but only log-normalised expression is known")
-    if min(check.colours("std")) <= 0:
+    if min(found.std) <= 0:
         raise UserError("has a std that is not above 0")
-    return Preprocessing(
-        target_from(values["target_sum"]),
-        True,
-        PatchSpec(patch.whole("patch_px"), model_mpp),
-        check.colours("mean"),
-        check.colours("std"),
-        check.flag("colour_normalisation"),
-    )
+    return found
 
 
 def _query(values: Mapping[str, Any]) -> Query:
-    check_names(values, Query)
-    check = Entries(values)
-    smoothing = check.number("neighbourhood_smoothing")
+    found = read_entries(Query, values)
+    smoothing = found.neighbourhood_smoothing
     if not 0 <= smoothing <= MOST_SMOOTHING:
         raise UserError(f"has a neighbourhood smoothing of {smoothing:g}, which is not from 0 to {MOST_SMOOTHING}")
-    if check.whole("k") < 1:
-        raise UserError(f"averages {values['k']} neighbours, which is less than one")
-    return Query(
-        check.flag("test_time_augmentation"),
-        smoothing,
-        check.whole("k"),
-        check.flag("weighted"),
-    )
+    if found.k < 1:
+        raise UserError(f"averages {found.k} neighbours, which is less than one")
+    return found
 
 
 def epochs_in_words(card: Card) -> str:

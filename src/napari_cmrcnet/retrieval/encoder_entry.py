@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.model.frozen import FIELDS
 from napari_cmrcnet.model.frozen_encoders import FrozenEncoder, encoder_named
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -48,9 +48,7 @@ class EncoderEntry:
         """
         if value is None:
             return None
-        check = Entries(Entries({"encoder": value}).mapping("encoder"))
-        check_names(check.values, cls)
-        entry = cls(check.text("name"), check.text("weights"), check.text("source"), check.mapping("settings"))
+        entry = read_entries(cls, value, settings=dict)
         try:
             known = feature_settings(entry.encoder)
         except UserError as error:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.json_entries import Entries, check_names, read_entries
 
 Array = NDArray[np.float64]
 
@@ -85,12 +85,10 @@ def likeness_from(value: Any) -> Likeness | None:
     """
     if value is None:
         return None
-    content = Entries(Entries({"likeness": value}).mapping("likeness"))
-    check_names(content.values, Likeness)
-    far = Entries(content.mapping("far"))
-    if not far.values:
+    found = read_entries(Likeness, value)
+    if not found.far:
         raise UserError("has a likeness to the training tissue without a number")
-    return Likeness({kind: far.number(kind) for kind in far.values})
+    return found
 
 
 def usual_from(value: Mapping[str, Any]) -> dict[str, Usual]:

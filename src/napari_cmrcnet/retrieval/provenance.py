@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.expected import Over, over_from, over_in_words
@@ -150,45 +150,7 @@ class Provenance:
         UserError
             If an entry is missing, unknown or of the wrong kind.
         """
-        check_names(values, cls)
-        check = Entries(values)
-        return cls(
-            checkpoint=check.text("checkpoint"),
-            checkpoint_digest=check.text("checkpoint_digest"),
-            trained_on=check.texts("trained_on"),
-            trained_on_patients=check.texts("trained_on_patients"),
-            validated_on=check.texts("validated_on"),
-            section=check.text("section"),
-            patient=check.text("patient"),
-            slide=check.text("slide"),
-            spots=check.text("spots"),
-            k=check.whole("k"),
-            min_umi=check.whole("min_umi"),
-            library=check.text("library"),
-            pool=check.text("pool"),
-            mpp=check.number("mpp"),
-            mpp_source=check.text("mpp_source"),
-            target_sum=check.number("target_sum"),
-            panel=panel_from(values["panel"]),
-            weight_temperature=_above_zero(check, "weight_temperature"),
-            similarity_floor=None if values["similarity_floor"] is None else check.number("similarity_floor"),
-            likeness=likeness_from(values["likeness"]),
-            expected_over=over_from(values["expected_over"]),
-            total_genes=check.whole("total_genes"),
-            external=check.text("external"),
-            device=check.text("device"),
-            precision=check.text("precision"),
-            warnings=check.texts("warnings"),
-            notes=check.texts("notes"),
-            synthetic=check.flag("synthetic"),
-            packages=check.text_mapping("packages"),
-            date=check.text("date"),
-        )
-
-
-def _above_zero(check: Entries, name: str) -> float | None:
-    if check.values[name] is None:
-        return None
-    if not check.number(name) > 0:
-        raise UserError(f"has a {name} that is not above 0")
-    return check.number(name)
+        found = read_entries(cls, values, panel=panel_from, likeness=likeness_from, expected_over=over_from)
+        if found.weight_temperature is not None and not found.weight_temperature > 0:
+            raise UserError("has a weight_temperature that is not above 0")
+        return found
