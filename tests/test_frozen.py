@@ -20,6 +20,7 @@ from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import frozen_inputs, frozen_ridge
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.scores import score
@@ -150,7 +151,7 @@ def test_a_section_is_encoded_once(not_encoded: list[Section], monkeypatch: pyte
     kept = features._encoded(not_encoded[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
     assert isinstance(values := finish(kept), np.memmap)
     assert (values.shape, values.dtype) == ((16, packaged().encoder.width), np.float16)
-    (path, *_) = sorted(Path(features.cache_folder("features")).glob("*.npy"))
+    (path, *_) = sorted(Path(cache_folder("features")).glob("*.npy"))
     path.write_bytes(b"damaged")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
         finish(spot_features(not_encoded[0], packaged()))

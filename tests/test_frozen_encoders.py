@@ -171,7 +171,7 @@ def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
     first = finish(predict(sections[2], checkpoint, PredictConfig(device="cpu")))
     facts = describe(out).facts
     assert facts["model"] == "linear heads on Small ViT, frozen, trained on histology (CC-BY-NC-ND-4.0)"
-    assert facts["query"].startswith("32 and 64 µm around the spot")
+    assert facts["query"].startswith("32, 64 and 128 µm around the spot")
     assert str(weights) in facts["weights of the encoder"]
 
     content = weights.read_bytes()
@@ -264,7 +264,7 @@ def test_train_says_licence_and_gate_before_it_fetches(
     assert "licence CC-BY-NC-ND-4.0; its page asks for a login" in said[0]
     entry = Checkpoint.load(out).card.encoder
     assert entry is not None
-    assert (entry.name, entry.settings["fields"]) == ("small", [[64, 0.5], [64, 1.0]])
+    assert (entry.name, entry.settings["fields"]) == ("small", [[64, 0.5], [64, 1.0], [64, 2.0]])
 
     def refused(*_: object) -> str:
         raise LocalEntryNotFoundError("401 Client Error. Access to model someone/small is restricted.")

@@ -22,7 +22,7 @@ PUBLISHED = "paper, CMRCNet-50"
 
 
 def title_of(dataset: "Dataset", found: Collected) -> str:
-    """Return what stands above Table 3, written or drawn."""
+    """Return what stands above Table 3."""
     return f"Table 3. Genes predicted best, mean PCC over {len(found.sections)} sections, {dataset.name}"
 
 
@@ -83,7 +83,7 @@ def markdown(columns: GeneColumns, title: str) -> str:
             shown = f"**{markdown_text(gene)}**" if names.count(gene) > 1 else markdown_text(gene)
             cells.append(f"{shown} {value:.3f}" if gene else "")
         lines.append(f"| {' | '.join(cells)} |")
-    said = "Genes in bold are in several columns; the picture has colours for them."
+    said = "Genes in bold are in several columns."
     if PUBLISHED in columns:
         said += " The paper's Table 3 has STNet, HisToGene and BLEEP, too: these columns are not stored here."
     return "\n".join([*lines, "", said, ""])

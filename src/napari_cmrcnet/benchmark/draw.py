@@ -9,18 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cmrcnet.benchmark.best_genes import GeneColumns, best_genes, mean_pcc_by_gene, title_of
+from napari_cmrcnet.benchmark.best_genes import best_genes, mean_pcc_by_gene
 from napari_cmrcnet.benchmark.collected import Choose, Collected, Label, most_expressed, most_variable
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_names import DEPTH
-from napari_cmrcnet.benchmark.plots import (
-    gene_table,
-    method_boxplot,
-    method_colours,
-    method_correlations,
-    method_moments,
-    shared_colours,
-)
+from napari_cmrcnet.benchmark.plots import method_boxplot, method_colours, method_correlations, method_moments
 from napari_cmrcnet.common.metrics import TOP, dense
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
@@ -44,10 +37,8 @@ _THUMBNAIL_PX = 1200
 _SETS: dict[str, Callable[[int, Definition], Choose]] = {"HEG": most_expressed, "HVG": most_variable}
 
 
-def draw(
-    dataset: "Dataset", found: Collected, labels: Sequence[Label], genes: GeneColumns, sets: Definition, out: Path
-) -> Job[list[Path]]:
-    """Draw figures 2 to 7 and Table 3.
+def draw(dataset: "Dataset", found: Collected, labels: Sequence[Label], sets: Definition, out: Path) -> Job[list[Path]]:
+    """Draw figures 2 to 7.
 
     Parameters
     ----------
@@ -57,8 +48,6 @@ def draw(
         The results.
     labels : sequence of Label
         The methods to draw; those that are constant everywhere are left out where nothing could be seen.
-    genes : mapping
-        Table 3.
     sets : {"paper", "all"}
         Among which genes HEG and HVG are ranked.
     out : Path
@@ -73,9 +62,6 @@ def draw(
     varying = [label for label in expressed if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
     colours = method_colours([label.text for label in labels])
     files = yield from _save(partial(method_boxplot, _pcc(found, labels, sets), colours), out / "figure2")
-    if genes:
-        table = partial(gene_table, genes, shared_colours(genes), title_of(dataset, found))
-        files += yield from _save(table, out / "table3")
     for fold, name in found.sections:
         section = dataset.open(name)
         with section.slide:

@@ -1,7 +1,6 @@
 """The paper's figures 2 to 4 for any number of methods. Every colour has a name beside it."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,54 +178,3 @@ def _alike(method: str, truth: Array, matrix: Array) -> str:
     if pair.shape[1] < 3 or (np.ptp(pair, axis=1) == 0).any():
         return f"{figure_text(method)}\nr undefined"
     return f"{figure_text(method)}\nr = {np.corrcoef(pair)[0, 1]:.2f} with measured"
-
-
-def gene_table(columns: Mapping[str, Sequence[tuple[str, float]]], shared: Mapping[str, str], title: str) -> "Figure":
-    """Draw the genes that each method predicts best; one that several share has one colour in all (Table 3).
-
-    Parameters
-    ----------
-    columns : mapping of str to sequence of (str, float)
-        By method, genes with their PCC, the best first.
-    shared : mapping of str to str
-        A colour a gene that is in several columns.
-    title : str
-        What it is of.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
-
-    n = max(len(genes) for genes in columns.values())
-    cells = [[_text(genes, row) for genes in columns.values()] for row in range(n)]
-    fills = [[_fill(genes, row, shared) for genes in columns.values()] for row in range(n)]
-    figure = Figure(figsize=(1.5 * len(columns) + 0.3, 0.3 * (n + 2) + 0.4), layout="constrained", dpi=130)
-    axis = figure.subplots()
-    axis.axis("off")
-    names = [fill(name, 18) for name in columns]
-    drawn = axis.table(cells, cellColours=fills, colLabels=names, bbox=Bbox.unit(), cellLoc="center")
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(8)
-    for (row, _), cell in drawn.get_celld().items():
-        cell.set(linewidth=0.4, edgecolor=PRINT.muted)
-        cell.set_height(2 if row == 0 else 1)  # parts of the whole
-        cell.get_text().set_parse_math(False)
-    axis.set_title(figure_text(title), fontsize=9)
-    return figure
-
-
-def _text(genes: Sequence[tuple[str, float]], row: int) -> str:
-    return f"{printable(genes[row][0])}  {genes[row][1]:.3f}" if row < len(genes) else ""
-
-
-def _fill(genes: Sequence[tuple[str, float]], row: int, shared: Mapping[str, str]) -> str:
-    return shared.get(genes[row][0], "white") if row < len(genes) else "white"
-
-
-def shared_colours(columns: Mapping[str, Sequence[tuple[str, float]]]) -> dict[str, str]:
-    """Return a light colour for each gene that is in several columns; of many, for those in the most."""
-    from matplotlib.colors import to_hex, to_rgb
-
-    genes = [gene for column in columns.values() for gene, _ in column]
-    several = sorted({gene for gene in genes if genes.count(gene) > 1}, key=lambda gene: (-genes.count(gene), gene))
-    light = [to_hex(0.45 * np.array(to_rgb(colour)) + 0.55) for colour in _COLOURS]
-    return dict(zip(several, light, strict=False))

@@ -97,7 +97,7 @@ def write_report(
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
             files.append(_write(out / "tables" / "table3.md", third))
         if plan.figures and labels:
-            files += yield from draw(dataset, found, labels, genes, plan.sets, out / "figures")
+            files += yield from draw(dataset, found, labels, plan.sets, out / "figures")
     leaks = (said for fold in folds for said in fold.leaks)
     warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]

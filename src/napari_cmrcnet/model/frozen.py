@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
-from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.model.frozen_encoders import FIELDS, encoder_named
 from napari_cmrcnet.model.weights import mismatches
 
-FIELDS = (1, 2, 4)
-"""Sides of the fields of view in which a spot is seen, times the side that the encoder was trained with."""
 BLOCKS = len(FIELDS) + 1
 """What an encoder says of a spot, see `spot_features`: of each field of view, and of the spots around it."""
 

@@ -15,6 +15,8 @@ from napari_cmrcnet.common.errors import UserError
 
 Pooling = Literal["layers", "class", "class and patches", "patches"]
 DEFAULT = "efficientnet-lite2"
+FIELDS = (1, 2, 4)
+"""Sides of the fields of view in which a spot is seen, times the side that the encoder was trained with."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import read_entries
-from napari_cmrcnet.model.frozen import FIELDS
-from napari_cmrcnet.model.frozen_encoders import FrozenEncoder, encoder_named
+from napari_cmrcnet.model.frozen_encoders import FIELDS, FrozenEncoder, encoder_named
 from napari_cmrcnet.slides.patches import PatchSpec
 
 

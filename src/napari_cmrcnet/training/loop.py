@@ -21,12 +21,12 @@ from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import Process
-from napari_cmrcnet.training.log import Epoch, plot_losses, write_log
+from napari_cmrcnet.training.log import Epoch, write_log
 from napari_cmrcnet.training.state import State, save_tensors
 from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
 from napari_cmrcnet.training.validation import validate
 
-STATE, LOG, PLOT = "state.safetensors", "log.csv", "loss.png"
+STATE, LOG = "state.safetensors", "log.csv"
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
 
 
@@ -180,7 +180,6 @@ class _Loop:
         """Save; the state comes last, so that what it says is there is there."""
         folder, state = self.plan.folder, self.state
         write_log(folder / LOG, state.history)
-        plot_losses(folder / PLOT, state.history)
         best = folder / best_file(state.best_epoch)
         if state.best_epoch == state.epochs:
             save_tensors(best, state.model.inference_state())

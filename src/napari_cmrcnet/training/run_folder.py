@@ -52,7 +52,7 @@ class RunFolder:
     """``NAME.training`` beside ``NAME.cmrcnet``.
 
     While training it holds ``run.json`` (what was begun), ``state.safetensors`` and ``best-EPOCH.safetensors``; with
-    ``log.csv`` and ``loss.png``, which stay when the checkpoint stands, and ``last.cmrcnet`` where the
+    ``log.csv``, which stays when the checkpoint stands, and ``last.cmrcnet`` where the
     checkpoint has the weights of an earlier epoch.
     """
 
