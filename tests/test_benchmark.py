@@ -27,6 +27,7 @@ from napari_cmrcnet.benchmark.collected import Collected
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.benchmark.method_list import ABLATION, Choice, choose
+from napari_cmrcnet.benchmark.method_names import METHOD_NAMES
 from napari_cmrcnet.benchmark.methods import baselines
 from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.plots import method_moments
@@ -700,11 +701,12 @@ def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) ->
     for path in (one, other):
         path.touch()
     ours = {"ks": (50,)}
-    assert "ctranspath" not in {choice.name for choice in choose((), ours)}
-    found = {choice.name: choice.weights for choice in choose((), ours, weights={"": one, "stnet": other})}
-    assert (found["ctranspath"], found["stnet"], found["bleep"], found["cmrcnet"]) == (one, other, None, None)
-    with pytest.raises(UserError, match="The method ctranspath needs weights of its encoder"):
-        choose(("ctranspath",), ours)
+    names = ("frozen@uni", "stnet", "bleep", "cmrcnet")
+    found = {choice.name: choice.weights for choice in choose(names, ours, weights={"": one, "stnet": other})}
+    assert found == {"frozen@uni": one, "stnet": other, "bleep": None, "cmrcnet": None}
+    with pytest.raises(UserError, match="The method eggn@uni needs weights of its encoder"):
+        choose(("eggn@uni",), ours)
+    assert [choice.name for choice in choose((), ours)] == [*METHOD_NAMES]
 
 
 def test_table_3_names_the_best_genes_and_the_papers() -> None:

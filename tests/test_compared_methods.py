@@ -15,7 +15,6 @@ from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import bleep as bleep_module
 from napari_cmrcnet.benchmark.methods import features as features_module
 from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
-from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, FrozenEncoder, ctranspath_network
 from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss, nearest_neighbours
 from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
 from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
@@ -25,7 +24,6 @@ from napari_cmrcnet.benchmark.methods.stnet import STNet, STNetwork, stnet_loss
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import gene_sets, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.model.weights import load_weights
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.panels import load_panel
 from napari_cmrcnet.sections.section import Section, open_section
@@ -129,7 +127,7 @@ def test_methods_are_named_as_they_are_asked_for() -> None:
     methods: dict[str, Method] = {name: make() for name, make in METHODS.items()}
     assert all(method.name == name for name, method in methods.items())
     assert len({method.title for method in methods.values()}) == len(methods)
-    assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == ["ctranspath"]
+    assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == []
 
 
 def test_a_task_that_no_method_can_do_is_refused(sections: tuple[Section, ...]) -> None:
@@ -152,9 +150,9 @@ def test_a_method_says_when_its_encoder_was_not_pretrained(sections: tuple[Secti
         (note,) = fitted(name, sections[:1], LEARNED[name] | {"epochs": 1}).notes
         assert "trained from scratch: its test_resnet starts from ImageNet" in note
     (note,) = fitted("eggn", sections[:1], LEARNED["eggn"] | {"epochs": 1}).notes
-    assert "colour and texture features in place of those of a pretrained resnet18" in note
+    assert "colour and texture features in place of those of a pretrained ResNet-18" in note
     torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
-    for name in ("stnet", "bleep", "eggn"):
+    for name in ("stnet", "bleep"):
         settings = LEARNED[name] | {"epochs": 1, "encoder": "test_resnet"}
         assert fitted(name, sections[:1], settings, weights=tmp_path / "weights.pth").notes == ()
 
@@ -544,64 +542,7 @@ def test_eggn_has_the_settings_of_its_readme() -> None:
     assert (eggn.dim, eggn.exemplars, eggn.depth) == (512, 6, 4)
 
 
-# --- cTransPath
-
-
-def test_ctranspath_weights_of_the_old_timm_fit_the_new(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    source = ctranspath_network(embed_dim=24).eval()
-    for value in source.state_dict().values():
-        if value.is_floating_point():
-            value.add_(0.01 * torch.randn_like(value).abs())
-    old: dict[str, torch.Tensor] = {}
-    for name, value in source.state_dict().items():
-        parts = name.split(".")
-        if parts[0] == "layers" and parts[2] == "downsample":  # at the end of a stage, not at the start of the next
-            parts[1] = str(int(parts[1]) - 1)
-        old[".".join(parts)] = value
-    assert "layers.0.downsample.reduction.weight" in old
-    old["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
-    old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.int64)
-    torch.save({"model": old}, tmp_path / "ctranspath.pth")
-    network = ctranspath_network(embed_dim=24).eval()
-    load_weights(network, tmp_path / "ctranspath.pth", "ctranspath")
-    pixels = torch.randn(1, 3, 224, 224)
-    with torch.inference_mode():
-        torch.testing.assert_close(network(pixels), source(pixels))
-    assert network(pixels).shape == (1, 192)
-    del old["patch_embed.proj.6.weight"]
-    torch.save({"model": old}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"does not fit the image encoder 'ctranspath'.*proj\.6\.weight is missing"):
-        load_weights(network, tmp_path / "other.pth", "ctranspath")
-
-
-def test_any_encoder_with_local_weights_takes_ctranspaths_place(sections: tuple[Section, ...], tmp_path: Path) -> None:
-    import timm
-    from sklearn.decomposition import PCA
-
-    torch.manual_seed(0)
-    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
-    asked = task(sections[:1], weights=tmp_path / "weights.pth")
-    predictor = finish(CTransPath("test_resnet", components=10).fit(asked))
-    predicted = finish(predictor.predict(sections[1]))
-    encoder = FrozenEncoder("test_resnet", SMALL, tmp_path / "weights.pth", torch.device("cpu"))
-    train, test = (finish(encoder.encode(section)).astype(np.float64) for section in sections)
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation[deviation == 0] = 1
-    components = PCA(10, random_state=0).fit((train - mean) / deviation)
-    x, y = components.transform((train - mean) / deviation), measured(sections[0])
-    weights = np.linalg.solve(x.T @ x + 100 / (10 * 24) * np.eye(10), x.T @ y)  # hest-bench's, without an intercept
-    expected = components.transform((test - mean) / deviation) @ weights + y.mean(axis=0)
-    np.testing.assert_allclose(predicted, expected, atol=0.02)
-    assert score(sections[1], predicted) > 0.6
-
-
-def test_ctranspath_asks_for_its_weights(sections: tuple[Section, ...], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cTransPath is a pretrained encoder: give the file"):
-        finish(CTransPath().fit(task(sections)))
-    with pytest.raises(UserError, match=r"none\.pth does not exist"):
-        finish(CTransPath().fit(task(sections, weights=tmp_path / "none.pth")))
-    assert CTransPath("uni").title == "uni"
+# --- ST-Net
 
 
 def test_stnet_knows_two_optimisers() -> None:

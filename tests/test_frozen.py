@@ -178,7 +178,7 @@ def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
     assert sum(encoded) == 3 * 3 * 16
 
 
-@pytest.mark.parametrize("method", ["frozen", "bleep", "stnet-adam", "cmrcnet-frozen"])
+@pytest.mark.parametrize("method", ["frozen", "bleep", "stnet-adam", "eggn", "cmrcnet-frozen"])
 def test_compared_methods_stand_on_kept_features(
     sections: list[Section], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +199,7 @@ TITLES = (
     "Frozen EfficientNet-Lite2, ridge",
     "BLEEP on EfficientNet-Lite2",
     "ST-Net (Adam) on EfficientNet-Lite2",
+    "EGGN on EfficientNet-Lite2",
     "CMRCNet (frozen)",
 )
 

@@ -22,8 +22,10 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model import frozen_encoders as listed
 from napari_cmrcnet.model import pretrained
+from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import FrozenEncoder, encoder_named, frozen_encoders
 from napari_cmrcnet.model.pretrained import fetched, with_weights
+from napari_cmrcnet.model.weights import load_weights
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.predict import predict
@@ -287,3 +289,35 @@ def test_what_does_not_go_together_is_refused(weights: Path, encoders: dict[str,
         with_weights("kaiko-s16", weights).network()
     with pytest.raises(UserError, match="Small ViT needs its weights"):
         with_weights("small", None)
+
+
+def small_ctranspath() -> Any:
+    return timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, embed_layer=ConvStem, embed_dim=24).eval()
+
+
+def test_ctranspath_weights_of_the_old_timm_fit_the_new(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = small_ctranspath()
+    for value in source.state_dict().values():
+        if value.is_floating_point():
+            value.add_(0.01 * torch.randn_like(value).abs())
+    old: dict[str, torch.Tensor] = {}
+    for name, value in source.state_dict().items():
+        parts = name.split(".")
+        if parts[0] == "layers" and parts[2] == "downsample":  # at the end of a stage, not at the start of the next
+            parts[1] = str(int(parts[1]) - 1)
+        old[".".join(parts)] = value
+    assert "layers.0.downsample.reduction.weight" in old
+    old["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.int64)
+    torch.save({"model": old}, tmp_path / "ctranspath.pth")
+    network = small_ctranspath()
+    load_weights(network, tmp_path / "ctranspath.pth", "ctranspath")
+    pixels = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pixels), source(pixels))
+    assert network(pixels).shape == (1, 192)
+    del old["patch_embed.proj.6.weight"]
+    torch.save({"model": old}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"does not fit the image encoder 'ctranspath'.*proj\.6\.weight is missing"):
+        load_weights(network, tmp_path / "other.pth", "ctranspath")

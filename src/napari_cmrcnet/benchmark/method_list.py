@@ -96,7 +96,7 @@ ABLATION = _ablation()
 _TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}
 _FROZEN: Mapping[str, Any] = {"variant": "frozen", "ks": ()}
 
-ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam")
+ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam", "eggn")
 """Methods that can stand on a frozen encoder: ``METHOD@ENCODER``."""
 AT = "@"
 EXTERNAL = "external"
@@ -115,7 +115,7 @@ def choose(
     Parameters
     ----------
     names : sequence of str
-        Of `METHOD_NAMES`; none: all that can be run with the weights there are.
+        Of `METHOD_NAMES`, each on a frozen encoder where it says so; none: all as they were published.
     cmrcnet : mapping
         Settings of `CMRCNetMethod`.
     ablation : bool
@@ -145,10 +145,8 @@ def choose(
     for name in names or METHOD_NAMES:
         choice = replace(_choice(name, cmrcnet), weights=weights.get(name))
         if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
-            if "" not in weights and names:
-                raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
             if "" not in weights:
-                continue
+                raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
             choice = replace(choice, weights=weights[""])
         choices.append(choice)
     chosen = _with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices

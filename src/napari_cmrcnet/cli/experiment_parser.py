@@ -27,8 +27,8 @@ def add_benchmark(commands: "Commands") -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no file of weights); bleep, "
-        "stnet, stnet-adam, frozen and cmrcnet-frozen also as METHOD@ENCODER, on a frozen encoder",
+        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all); bleep, "
+        "stnet, stnet-adam, eggn, frozen and cmrcnet-frozen also as METHOD@ENCODER, on a frozen encoder",
     )
     parser.add_argument(
         "--folds",
@@ -54,7 +54,7 @@ def add_benchmark(commands: "Commands") -> None:
         nargs="+",
         default=(),
         metavar="[METHOD=]FILE",
-        help="file with weights of an encoder; without METHOD, it is for all methods that need one",
+        help="file with weights of an encoder; without METHOD, it is for all methods on an encoder that needs one",
     )
     parser.add_argument(
         "--external",

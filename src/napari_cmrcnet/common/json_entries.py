@@ -117,13 +117,6 @@ class Entries:
         value: Mapping[str, Any] = self._entry(name, dict, "an object")
         return value
 
-    def text_mapping(self, name: str) -> dict[str, str]:
-        """Return an object of texts."""
-        values = self.mapping(name)
-        if not all(isinstance(value, str) for value in values.values()):
-            raise UserError(f"has {name} with something that is not text")
-        return dict(values)
-
     def colours(self, name: str) -> tuple[float, float, float]:
         """Return three finite numbers."""
         values = self._entry(name, list, "three numbers")

@@ -242,14 +242,6 @@ class Prediction(Case):
             return self.bank.found
         return None if self._stored is None else self._stored.attrs.get("found")
 
-    def expected_of(self, gene: str) -> tuple[float, float]:
-        """Return the expected PCC of a gene, and the partial one given depth; NaN where they are not known."""
-        column = self.names.column(gene)
-        if self.expected is None or column is None:
-            return float("nan"), float("nan")
-        pcc, partial = self.expected[column].tolist()
-        return pcc, partial
-
     @cached_property
     def interval(self) -> Float32 | None:
         """Half the width of the 90 % interval of a value of each of `genes`, float32 (genes,), log-normalised.

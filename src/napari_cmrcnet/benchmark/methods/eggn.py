@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.ctranspath import FrozenEncoder
 from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.benchmark.methods.features import standardised_features
+from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import Training
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.model.pretrained import Pretrained, with_weights
+from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.section import Section
@@ -42,15 +45,14 @@ class EGGN:
     The public code differs from the paper where it reads the exemplars' expression from features already mixed,
     applies the activation to it after every layer, and changes the messages by an activation done in place. Here the
     paper is followed. The last epoch is taken, where the code keeps the one that correlates most with the sections
-    tested on. Expression is log-normalised, where the code has log10(1 + count). Features are standardised as
-    ImageNet's, where the code takes 0.5 for mean and deviation. Spots are joined by their distance, where the code
-    counts it in squares of 256 pixels.
+    tested on. Expression is log-normalised, where the code has log10(1 + count). Spots are joined by their distance,
+    where the code counts it in squares of 256 pixels.
 
     Parameters
     ----------
-    encoder : str
-        timm model whose features are used where weights are given, a ResNet-18 in the public code. Without
-        weights the 23 colour and texture features (`features`) take its place, which need no training.
+    frozen_encoder : str
+        Name of the `FrozenEncoder` whose features are used, a ResNet-18 in the public code. Without one the 23 colour
+        and texture features (`features`) take its place.
     exemplars : int
         Training spots joined to each spot.
     dim, depth : int
@@ -59,7 +61,7 @@ class EGGN:
         Of the training, as the README gives them; the code's own default is 30 epochs.
     """
 
-    encoder: str = "resnet18"
+    frozen_encoder: str = ""
     exemplars: int = 6
     dim: int = 512
     depth: int = 4
@@ -68,8 +70,16 @@ class EGGN:
     weight_decay: float = 1e-4
 
     name: ClassVar[str] = "eggn"
-    title: ClassVar[str] = "EGGN"
-    encoder_weights: ClassVar[EncoderWeights] = "optional"
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return f"EGGN on {encoder_named(self.frozen_encoder).title}" if self.frozen_encoder else "EGGN"
+
+    @property
+    def encoder_weights(self) -> EncoderWeights:
+        """Whether a file of weights must be given."""
+        return weights_of(self.frozen_encoder) if self.frozen_encoder else "none"
 
     def fit(self, task: Task) -> Job["EGGNPredictor"]:
         """Describe the training patches, find their exemplars and train the network."""
@@ -144,22 +154,18 @@ class _Describer:
     """Features of patches: of the frozen encoder, or of colour and texture."""
 
     def __init__(self, settings: EGGN, task: Task, device: torch.device) -> None:
-        self.patch = task.patch
+        self.patch, self.device = task.patch, device
         self.notes: tuple[str, ...] = ()
-        self.encoder: FrozenEncoder | None = None
-        if task.weights is not None:
-            self.encoder = FrozenEncoder(settings.encoder, task.patch, task.weights, device)
+        self.encoder: Pretrained | None = None
+        if settings.frozen_encoder:
+            self.encoder = with_weights(settings.frozen_encoder, task.weights)
         else:
-            self.notes = (
-                f"{settings.title} got 23 colour and texture features in place of those of a pretrained "
-                f"{settings.encoder}.",
-            )
+            self.notes = ("EGGN got 23 colour and texture features in place of those of a pretrained ResNet-18.",)
 
     def features(self, section: Section) -> Job[Float32]:
-        """Describe a section's patches, float32 (n, features)."""
+        """Describe a section's spots, float32 (n, features)."""
         if self.encoder is not None:
-            encoded: Float32 = yield from self.encoder.encode(section)
-            return encoded
+            return (yield from spot_features(section, self.encoder, self.device))
         return (yield from standardised_features(section, self.patch)).astype(np.float32)
 
 
