@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.cohort import cohort_table, write_cohort
+from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -64,7 +65,7 @@ def test_numbers_are_those_of_the_spots(predictions: list[Prediction], tmp_path:
     sections = gene.xs("tumour", level="class")
     assert patient.loc["tumour", "measured_mean"] == pytest.approx(sections["measured_mean"].mean())
     assert patient.loc["tumour", "pcc"] == pytest.approx(sections["pcc"].mean())
-    read = pd.read_csv(write_cohort(tmp_path / "cohort.csv", table), keep_default_na=True)
+    read = pd.read_csv(write_frame(tmp_path / "cohort.csv", table), keep_default_na=True)
     assert len(read) == len(table)
     np.testing.assert_allclose(read["predicted_mean"], table["predicted_mean"], rtol=1e-5)
 

@@ -1,6 +1,5 @@
 """Table 3: the genes that each method predicts best."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +8,8 @@ import numpy as np
 
 from napari_cmrcnet.benchmark.collected import Collected, Label
 from napari_cmrcnet.benchmark.paper import paper_genes
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import markdown_text
 
 if TYPE_CHECKING:
@@ -58,13 +57,11 @@ def best_genes(means: Mapping[str, float], n: int = TOP) -> list[tuple[str, floa
 
 def write_csv(path: Path, columns: GeneColumns) -> Path:
     """Write the table, a line a method and rank."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream, lineterminator="\n")
-        lines.writerow(["method", "rank", "gene", "pcc"])
-        for method, genes in columns.items():
-            for rank, (gene, value) in enumerate(genes, start=1):
-                lines.writerow([safe_text(method), rank, safe_text(gene), f"{value:.6f}"])
-    return path
+    lines: list[tuple[object, ...]] = [("method", "rank", "gene", "pcc")]
+    for method, genes in columns.items():
+        for rank, (gene, value) in enumerate(genes, start=1):
+            lines.append((safe_text(method), rank, safe_text(gene), f"{value:.6f}"))
+    return write_content(path, csv_text(lines))
 
 
 def markdown(columns: GeneColumns, title: str) -> str:

@@ -17,7 +17,7 @@ from napari_cmrcnet.benchmark.section_notes import Said
 from napari_cmrcnet.benchmark.table_text import markdown, write_csv
 from napari_cmrcnet.benchmark.tables import Table, compared, make_tables
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.evaluation.set_scores import AMONG
@@ -89,20 +89,20 @@ def write_report(
         tables = tuple(make_tables(dataset, found, sets=plan.sets, nan_as_zero=plan.nan_as_zero))
         for table in tables:
             files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
-            files.append(_write(out / "tables" / f"{table.name}.md", markdown(table)))
+            files.append(write_content(out / "tables" / f"{table.name}.md", markdown(table)))
         labels = compared(found)
         genes = best_genes.gene_columns(dataset, found, labels)
         if genes:
             third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
-            files.append(_write(out / "tables" / "table3.md", third))
+            files.append(write_content(out / "tables" / "table3.md", third))
         if plan.figures and labels:
             files += yield from draw(dataset, found, labels, plan.sets, out / "figures")
     leaks = (said for fold in folds for said in fold.leaks)
     warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]
     text = _text(dataset, plan, sections, found, in_order(tables, third), pictures, warnings, failed)
-    files.append(_write(out / "report.md", text))
+    files.append(write_content(out / "report.md", text))
     return Outcome(out, tables, warnings, tuple(files))
 
 
@@ -236,9 +236,3 @@ def _duration(seconds: float) -> str:
 
 def _bullets(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
-
-
-def _write(path: Path, text: str) -> Path:
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, "utf-8")
-    return path

@@ -1,13 +1,12 @@
 """A table of a benchmark as CSV and as Markdown."""
 
-import csv
 from dataclasses import asdict
 from pathlib import Path
 
 from napari_cmrcnet.benchmark.bootstrap import Estimate
 from napari_cmrcnet.benchmark.tables import Row, Table
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import markdown_text
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
@@ -21,18 +20,16 @@ def write_csv(path: Path, table: Table) -> Path:
         "method", "set", *Estimate.__dataclass_fields__, *partial, "spearman", "too_rare", "ranked_among", "reference",
         "paper",
     )  # fmt: skip
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream, lineterminator="\n")
-        lines.writerow(columns)
-        for row in table.rows:
-            for name in table.columns:
-                if name not in row.estimates:
-                    continue
-                cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
-                cells += [_cell(getattr(row.partial[name], field)) for field in _GIVEN_DEPTH]
-                cells += [_cell(row.spearman[name].mean), str(table.too_rare[name]), table.sets]
-                lines.writerow([safe_text(row.title), name, *cells, table.reference, _cell(row.paper.get(name))])
-    return path
+    lines = [columns]
+    for row in table.rows:
+        for name in table.columns:
+            if name not in row.estimates:
+                continue
+            cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
+            cells += [_cell(getattr(row.partial[name], field)) for field in _GIVEN_DEPTH]
+            cells += [_cell(row.spearman[name].mean), str(table.too_rare[name]), table.sets]
+            lines.append((safe_text(row.title), name, *cells, table.reference, _cell(row.paper.get(name))))
+    return write_content(path, csv_text(lines))
 
 
 def _cell(value: float | int | None) -> str:

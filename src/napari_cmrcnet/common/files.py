@@ -263,10 +263,16 @@ def _exchange(one: Path, other: Path) -> bool:
     return hasattr(library, "renamex_np") and bool(library.renamex_np(*names, 2) == 0)  # macOS; RENAME_SWAP
 
 
+def write_content(path: str | os.PathLike[str], content: str | bytes | memoryview) -> Path:
+    """Write bytes, or text in UTF-8 whose lines end as they do, whole or not at all; return the path."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return Path(path)
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write JSON, whole or not at all, with sorted keys left as they are given."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    write_content(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

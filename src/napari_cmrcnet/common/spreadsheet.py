@@ -1,4 +1,16 @@
-"""Text that a spreadsheet shows and does not run."""
+"""Tables as CSV, and text that a spreadsheet shows and does not run."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cmrcnet.common.files import write_content
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -10,3 +22,24 @@ def safe_text(text: str) -> str:
     text only: numbers, negative ones too, are written as they are.
     """
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def csv_text(rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
+    """Return rows of cells as CSV; texts from outside have gone through `safe_text`."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def write_frame(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
+    """Write a data frame as CSV with six digits, in which no text runs as a formula.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    safe = table.copy()
+    for column in safe.select_dtypes(exclude="number"):
+        safe[column] = [safe_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
+    return write_content(path, safe.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

@@ -1,16 +1,12 @@
 """Genes and the score of a panel over several sections: by section, class of spots, and patient."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.evaluation.panel_score import panel_score
@@ -69,22 +65,6 @@ def cohort_table(
             rows += _rows(prediction, name, known, limits, is_gene) if known else ()
     table = pd.DataFrame(rows)
     return table if table.empty else pd.concat([table, _by_patient(table)], ignore_index=True)
-
-
-def write_cohort(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
-    """Write the table as CSV, in which no name runs as a formula.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
-    path, safe = Path(path), table.copy()
-    for column in safe.select_dtypes(exclude="number"):
-        safe[column] = safe[column].astype(str).map(safe_text)
-    with atomic_file(path) as temporary:
-        safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    return path
 
 
 def _values(prediction: "Prediction", name: str, panel: "Panel | None") -> dict[str, Float32]:

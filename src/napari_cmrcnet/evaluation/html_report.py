@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
@@ -110,10 +110,7 @@ def write_html_report(
         *_trust(prediction),
         *_origin(prediction),
     ]
-    path = Path(path)
-    with atomic_file(path) as temporary:
-        temporary.write_text(page(f"Predicted expression of {prediction.name}", parts), "utf-8")
-    return path
+    return write_content(path, page(f"Predicted expression of {prediction.name}", parts))
 
 
 def _mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None", shown: Drawn | None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float | Non
         If the ending is another, or the file cannot be written.
     """
     path = Path(path)
-    return _write(path, _content(figure, _kind(path), dpi))
+    return write_content(path, _content(figure, _kind(path), dpi))
 
 
 def draw_picture(
@@ -58,7 +58,7 @@ def draw_picture(
     """
     path = Path(path)
     kind = _kind(path)
-    return _write(path, (yield from in_thread(lambda: _content(draw(), kind, dpi), progress)))
+    return write_content(path, (yield from in_thread(lambda: _content(draw(), kind, dpi), progress)))
 
 
 def _kind(path: Path) -> str:
@@ -78,12 +78,6 @@ def _content(figure: "Figure", kind: str, dpi: float | None) -> bytes:
     with matplotlib.rc_context(settings):
         figure.savefig(content, format=kind, metadata=_NO_DATES.get(kind), dpi=dpi or figure.dpi)
     return content.getvalue()
-
-
-def _write(path: Path, content: bytes) -> Path:
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
-    return path
 
 
 def file_names(texts: Sequence[str]) -> list[str]:

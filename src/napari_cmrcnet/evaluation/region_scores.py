@@ -1,7 +1,5 @@
 """Predicted against measured expression in regions of a section, and in the classes that they form."""
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.score_filter import NOT_PREDICTED, one_pcc
 
@@ -179,16 +177,12 @@ def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter
     delimiter : str
         Between the cells: a comma for a file, a tab for the clipboard.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(
-        ["section", "gene", "kind", "region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"]
-    )
+    columns = ("section", "gene", "kind", "region", "class", "spots", "mean predicted", "mean measured", "PCC", "note")
+    rows: list[tuple[object, ...]] = [columns]
     for score in scores:
         names = map(safe_text, (section, gene, score.kind, score.name, score.classification))
-        numbers = map(_short, (score.predicted, score.measured, score.pcc))
-        writer.writerow([*names, score.n, *numbers, score.note])
-    return text.getvalue()
+        rows.append((*names, score.n, *map(_short, (score.predicted, score.measured, score.pcc)), score.note))
+    return csv_text(rows, delimiter)
 
 
 def write_table(path: str | os.PathLike[str], scores: Sequence[RegionScore], section: str, gene: str) -> None:
@@ -199,8 +193,7 @@ def write_table(path: str | os.PathLike[str], scores: Sequence[RegionScore], sec
     UserError
         If the file cannot be written.
     """
-    with atomic_file(path) as temporary:
-        temporary.write_text(table_text(scores, section, gene), "utf-8", newline="")
+    write_content(path, table_text(scores, section, gene))
 
 
 def _short(value: float) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, write_json
+from napari_cmrcnet.common.files import write_content, write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.spreadsheet import safe_text
-from napari_cmrcnet.evaluation.cohort import cohort_table, write_cohort
+from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.picture_file import file_names
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
 from napari_cmrcnet.evaluation.report_text import markdown, summary
@@ -116,13 +116,13 @@ def evaluate(
         files = [_write_table(out / "scores.csv", scores)]
         markers = panel or next((one.panel for one in predictions if one.panel is not None), None)
         if markers is not None:
-            files.append(write_cohort(out / "cohort.csv", cohort_table(predictions, markers.genes, markers)))
+            files.append(write_frame(out / "cohort.csv", cohort_table(predictions, markers.genes, markers)))
         names = file_names([scored.section for scored in scores])
         for done, (prediction, scored, name) in enumerate(zip(predictions, scores, names, strict=True)):
             step = Progress("Drawing pictures", done, len(scores), "sections")
             files += yield from draw_section(prediction, scored, out, name, step)
         files += yield from draw_sets(predictions, scores, out, step)
-        files.append(_write_text(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
+        files.append(write_content(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
         found = summary(scores, combined, warnings, seed)
         write_json(out / SUMMARY, found)
         yield Progress("Drawing pictures", len(scores), len(scores), "sections")
@@ -158,15 +158,4 @@ def _write_table(path: Path, scores: Sequence[Scores]) -> Path:
         part = scored.table.reset_index()
         part.insert(0, "section", scored.section)
         parts.append(part)
-    table = pd.concat(parts, ignore_index=True)
-    for column in ("section", "gene"):
-        table[column] = table[column].astype(str).map(safe_text)
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    return path
-
-
-def _write_text(path: Path, text: str) -> Path:
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, "utf-8")
-    return path
+    return write_frame(path, pd.concat(parts, ignore_index=True))

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.spreadsheet import safe_text
+from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
 from napari_cmrcnet.evaluation.scores import counted_spots
@@ -154,10 +154,7 @@ class Review:
 
     def save(self) -> None:
         """Write the file of results: a row a map, see `COLUMNS`; ``was`` is empty until it is answered."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *self._rows()])
-        with atomic_file(self.path) as temporary:
-            temporary.write_text(text.getvalue(), "utf-8")
+        write_content(self.path, csv_text([COLUMNS, *self._rows()]))
 
     def _rows(self) -> list[tuple[str, ...]]:
         about = safe_text(self.prediction.name), _checkpoint(self.prediction), str(self.seed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import PREDICTIONS, PROJECTS, ends_in
@@ -140,8 +140,7 @@ def write_project(project: Project) -> None:
     content = json.dumps({"format": FORMAT, "version": VERSION, "cases": cases}, allow_nan=False).encode()
     if len(content) > MAX_BYTES or len(cases) > MAX_CASES:
         raise UserError(f"{project.path} would be too large for a project; remove cases or some of their regions.")
-    with atomic_file(project.path) as temporary:
-        temporary.write_bytes(content)
+    write_content(project.path, content)
 
 
 def read_project(path: str | os.PathLike[str]) -> Project:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress
 
@@ -170,8 +170,7 @@ def write_thumbnails(path: str | os.PathLike[str], blocks: Iterable[Pixels], n: 
         file.attrs["side"] = side
         file[JPEG] = np.frombuffer(content, np.uint8)
         file[OFFSETS] = np.array(offsets, np.int64)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(image.getbuffer())
+    write_content(path, image.getbuffer())
 
 
 def _encode(patch: Pixels, side: int) -> bytes:

@@ -13,7 +13,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.regions import RGB, Region, polygonal, with_names
@@ -108,8 +108,7 @@ def write_geojson(path: str | os.PathLike[str], regions: Iterable[Region]) -> No
         If it cannot be written.
     """
     data = json.dumps(as_geojson(regions), ensure_ascii=False, allow_nan=False).encode("utf-8")
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(data) if Path(path).suffix.casefold() == ".gz" else data)
+    write_content(path, gzip.compress(data) if Path(path).suffix.casefold() == ".gz" else data)
 
 
 def as_geojson(regions: Iterable[Region]) -> dict[str, Any]:

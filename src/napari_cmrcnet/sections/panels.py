@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.text import read_text
 
 # Columns that hold genes, the first that is there counts: of plain tables, HGNC, BioMart, scanpy, and Loupe
@@ -116,8 +116,7 @@ def save_panel(panel: Panel, path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path.name} is the name of a table; choose a name that ends in .txt for a panel.")
     if odd := [gene for gene in panel.genes if not gene or re.search(r"[\s,;#]", gene)]:
         raise UserError(f"{path} cannot hold the gene {odd[0]!r}, one name a line; leave it out of the panel.")
-    with atomic_file(path) as temporary:
-        temporary.write_text("".join(f"{'-' * (gene in panel.down)}{gene}\n" for gene in panel.genes), "utf-8")
+    write_content(path, "".join(f"{'-' * (gene in panel.down)}{gene}\n" for gene in panel.genes))
 
 
 def _panel(path: Path, name: str, genes: Iterable[str]) -> Panel:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file, is_there
+from napari_cmrcnet.common.files import is_there, write_content
+from napari_cmrcnet.common.spreadsheet import csv_text
 from napari_cmrcnet.common.text import read_text
 
 if TYPE_CHECKING:
@@ -105,13 +106,11 @@ def write_sheet(rows: Iterable[SheetRow], path: Path) -> Path:
     UserError
         If it cannot be written.
     """
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream, lineterminator="\n")
-        lines.writerow(COLUMNS)
-        for row in rows:
-            places = [file.relative_to(path.parent).as_posix() if file else "" for file in (row.slide, row.spots)]
-            lines.writerow([row.section, *places, row.patient])
-    return path
+    lines = [COLUMNS]
+    for row in rows:
+        slide, spots = (file.relative_to(path.parent).as_posix() if file else "" for file in (row.slide, row.spots))
+        lines.append((row.section, slide, spots, row.patient))
+    return write_content(path, csv_text(lines))
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.slides.source import Level, tiles_folder
 
 Reader = Literal["openslide", "fastslide"]
@@ -50,8 +50,7 @@ def probe(path: Path, reader: Reader = "openslide") -> None:
         mark_used(kept)
     except (OSError, ValueError):
         answer = _look(path, reader)
-        with atomic_file(kept) as temporary:
-            temporary.write_text(answer, "utf-8")
+        write_content(kept, answer)
     if answer == CRASHES:
         raise UserError(f"{path} is damaged so badly that reading it ends the program; copy or download it again.")
     if answer == HANGS:

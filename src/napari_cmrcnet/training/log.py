@@ -1,12 +1,11 @@
 """The training log: a CSV with a row an epoch."""
 
-import csv
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, astuple, dataclass, fields
 
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.spreadsheet import csv_text
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,5 @@ class Epoch:
 
 def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
     """Write the whole log as CSV. It is small, so it is written again each epoch and is never torn."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, [column.name for column in fields(Epoch)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(_rounded(asdict(epoch)) for epoch in history)
-
-
-def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+    rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in astuple(epoch)] for epoch in history]
+    write_content(path, csv_text([[column.name for column in fields(Epoch)], *rows]))

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.training.log import Epoch
 
@@ -94,8 +94,7 @@ def save_tensors(path: str | os.PathLike[str], tensors: Tensors, header: dict[st
     # Clones, because safetensors refuses modules that share their weights.
     on_cpu = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     content = save(on_cpu, header)
-    with atomic_file(path) as temporary:  # not save_file(), which makes a temporary of its own that a kill leaves
-        temporary.write_bytes(content)
+    write_content(path, content)  # not save_file(), which makes a temporary of its own that a kill leaves
 
 
 @dataclass(frozen=True)
