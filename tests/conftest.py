@@ -44,16 +44,6 @@ def imports_are_no_garbage() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_loss_plots() -> Iterator[None]:
-    """Do not draw the losses, which takes longer than an epoch of models as small as the tests'."""
-    loop = sys.modules.get("napari_cmrcnet.training.loop")
-    with pytest.MonkeyPatch.context() as patch:
-        if loop is not None:
-            patch.setattr(loop, "plot_losses", lambda path, _: Path(path).write_bytes(b"no plot"))
-        yield
-
-
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what tests cache and build, and what panels remember, out of the user's own folders."""
