@@ -7,9 +7,10 @@ the number of genes.
 import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,24 +19,31 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.hdf5 import hdf5_file
-from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.progress import REPORT, Job, Progress, in_thread
 from napari_cmrcnet.retrieval.case import Case, Float32
 from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted
+from napari_cmrcnet.retrieval.spatialdata_elements import Pixels, elements_of
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.regions import Region
+    from napari_cmrcnet.slides.slide import Slide
 
 PROVENANCE = "cmrcnet_provenance"  # its name in uns
-_SPOTS = "spots"  # the circles' name
-_REGION, _SPOT = "annotated_shapes", "annotated_spot"  # columns by which SpatialData joins them with the table
+HIRES_PX = 2000  # on the longer side, as Space Ranger's picture
 SPOTS_A_CHUNK = 1024
 GENES_A_CHUNK = 64
 
 
-def to_h5ad(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
+def to_h5ad(
+    case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None, *, slide: "Slide | None" = None
+) -> Job[Path]:
     """Write an .h5ad file for other programs. What `Prediction.save` writes is another: it opens here again.
 
     ``layers["predicted"]``, where it is predicted, and ``layers["measured"]`` hold log-normalised expression, NaN where
     a gene was not measured; ``X`` is the first of them once more, by a link, for programs that look there. ``obs`` has
-    the confidence of each spot, ``obsm["spatial"]`` the positions (x, y) in full-resolution pixels, ``uns["spatial"]``
-    the size of a spot, ``uns["cmrcnet_provenance"]`` what it was made from, as JSON.
+    the confidence of each spot, ``obsm["spatial"]`` the positions (x, y) in full-resolution pixels, ``uns["spatial"]``,
+    as scanpy and squidpy plot by it, the size of a spot and of a pixel, where the slide lies, and a small picture of
+    it; ``uns["cmrcnet_provenance"]`` what it was made from, as JSON.
 
     Parameters
     ----------
@@ -45,6 +53,8 @@ def to_h5ad(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | Non
         The .h5ad file.
     genes : sequence of str, optional
         Symbols or Ensembl ids; all genes if not given.
+    slide : Slide, optional
+        What the spots lie on.
 
     Returns
     -------
@@ -60,8 +70,12 @@ def to_h5ad(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | Non
 
     path = Path(path)
     wanted = Wanted.of(case, genes)
-    table = _table(case, wanted)
-    table.uns["spatial"] = case.spots.uns["spatial"]
+    yield Progress("Drawing a small picture of the slide", 0, 0)
+    table = _table(case, wanted, path, slide)
+    ((_, entry),) = table.uns["spatial"].items()
+    if slide is not None:
+        entry["images"] = {"hires": slide.thumbnail(HIRES_PX)}
+        entry["scalefactors"]["tissue_hires_scalef"] = max(entry["images"]["hires"].shape) / max(slide.shape)
     table.strings_to_categoricals()
     with hdf5_file(path) as (file, check):
         write_elem(file, "/", table, dataset_kwargs={"compression": "gzip"})
@@ -80,8 +94,16 @@ def to_h5ad(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | Non
     return path
 
 
-def to_spatialdata(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
-    """Write a SpatialData Zarr store: the spots as circles, and the table that annotates them.
+def to_spatialdata(
+    case: Case,
+    path: str | os.PathLike[str],
+    genes: Sequence[str] | None = None,
+    *,
+    slide: "Slide | None" = None,
+    regions: "Sequence[Region]" = (),
+    copy_image: bool = False,
+) -> Job[Path]:
+    """Write a SpatialData Zarr store: the spots as circles, the table that annotates them, regions, and the slide.
 
     ``shapes["spots"]`` are circles in full-resolution pixels. As in spatialdata-io's Visium reader, the coordinate
     system ``global`` is these pixels; ``microns`` is them times the pixel's size. ``tables["table"]`` has predicted
@@ -114,14 +136,16 @@ def to_spatialdata(case: Case, path: str | os.PathLike[str], genes: Sequence[str
         raise UserError(f"{path} exists and is not a Zarr store; choose another name.")
     wanted = Wanted.of(case, genes)
     step = Progress("Loading spatialdata", 0, 0)
-    store = yield from in_thread(partial(_spatialdata, case, _table(case, wanted)), step)
+    table = _table(case, wanted, path, slide)
+    pixels = Pixels(slide) if slide is not None and copy_image else None
+    store = yield from in_thread(partial(elements_of, case, table, regions, pixels), step)
     with atomic_folder(path) as temporary:
         import anndata
         import zarr
 
         temporary.rmdir()  # spatialdata wants to make it
         with anndata.settings.override(auto_shard_zarr_v3=False):  # undecided, it warns for every column
-            store.write(temporary)
+            yield from _write(store, temporary, pixels)
         table = zarr.open_group(temporary / "tables" / "table", mode="r+")
         places = {"measured": "layers/measured"} | {_first(wanted): "X"}
         layers = {}
@@ -131,6 +155,21 @@ def to_spatialdata(case: Case, path: str | os.PathLike[str], genes: Sequence[str
         yield from _fill(case, wanted, layers, f"Writing {path.name}")
         store.write_consolidated_metadata()
     return path
+
+
+def _write(store: Any, folder: Path, pixels: Pixels | None) -> Job[None]:
+    """Write a store in a thread that ends before this does: where it is cancelled, the folder is then removed."""
+    step = Progress("Writing the store" if pixels is None else "Copying the slide", 0, 0)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(store.write, folder)
+        try:
+            while not writing.done():
+                wait([writing], timeout=REPORT)
+                yield step
+        finally:
+            if pixels is not None:
+                pixels.stopped.set()
+    writing.result()
 
 
 _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
@@ -170,7 +209,7 @@ def _values(case: Case, name: str, genes: Sequence[str], known: Sequence[str]) -
     return values
 
 
-def _table(case: Case, wanted: Wanted) -> AnnData:
+def _table(case: Case, wanted: Wanted, path: Path, slide: "Slide | None") -> AnnData:
     """Return all of the table but its values."""
     names = case.all_names
     known = set(wanted.measured)
@@ -189,32 +228,20 @@ def _table(case: Case, wanted: Wanted) -> AnnData:
     obs = pd.concat([own, confidence], axis=1)
     obs.insert(0, "section", pd.Categorical([case.name] * len(obs)))
     record = json.dumps(case.provenance.to_dict(), ensure_ascii=False)
-    return AnnData(obs=obs, var=var, obsm={"spatial": case.xy}, uns={PROVENANCE: record})
+    ((library, about),) = case.spots.uns["spatial"].items()
+    factors = {"tissue_hires_scalef": 1.0, **about["scalefactors"]}  # squidpy asks for it without a picture, too
+    metadata = dict(about.get("metadata", {}))
+    if case.provenance.mpp:
+        factors["microns_per_pixel"] = case.provenance.mpp
+    if slide is not None:
+        metadata["source_image_path"] = _seen_from(path, slide.path)
+    spatial = {library: {"scalefactors": factors, "metadata": metadata, "images": {}}}
+    return AnnData(obs=obs, var=var, obsm={"spatial": case.xy}, uns={PROVENANCE: record, "spatial": spatial})
 
 
-def _spatialdata(case: Case, table: AnnData) -> Any:
-    """Return the store, in memory, without the values of its table."""
+def _seen_from(path: Path, slide: Path) -> str:
+    """Return where a slide lies as seen from a file's folder: both may be moved together."""
     try:
-        from spatialdata import SpatialData, sanitize_table
-        from spatialdata.models import ShapesModel, TableModel
-        from spatialdata.transformations import Identity, Scale
-    except ImportError as error:
-        raise UserError(
-            "Writing SpatialData needs the package spatialdata, which is not installed; "
-            'install it with: pip install "napari-cmrcnet[spatialdata]"'
-        ) from error
-    systems: dict[str, Any] = {"global": Identity()}
-    if mpp := case.provenance.mpp:
-        systems["microns"] = Scale([mpp, mpp], axes=("x", "y"))
-    circles = ShapesModel.parse(
-        case.xy,
-        geometry=0,
-        radius=case.spot_diameter / 2,
-        index=table.obs_names,
-        transformations=systems,
-    )
-    table.obs[_REGION] = pd.Categorical([_SPOTS] * table.n_obs)
-    table.obs[_SPOT] = table.obs_names.to_numpy(str)
-    sanitize_table(table)
-    table = TableModel.parse(table, region=_SPOTS, region_key=_REGION, instance_key=_SPOT)
-    return SpatialData(shapes={_SPOTS: circles}, tables={"table": table})
+        return Path(os.path.relpath(slide.resolve(), path.resolve().parent)).as_posix()
+    except ValueError:  # another drive
+        return str(slide.resolve())

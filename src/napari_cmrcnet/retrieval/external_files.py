@@ -67,7 +67,7 @@ def predicted_in(path: Path) -> list[str]:
         return []
     check_hdf5(path)
     with h5py.File(path, "r") as file:
-        return [name for name in _matrices(file) if SAYS_SO in name.casefold()]
+        return _telling(list(_matrices(file)))
 
 
 def read_table(path: Path, layer: str = "") -> ExternalTable:
@@ -255,11 +255,16 @@ def _chosen(path: Path, shapes: Mapping[str, tuple[int, int]], layer: str) -> st
         raise UserError(f"{path} has no matrix {layer}; it has {listed}.")
     if layer:
         return layer
-    telling = [name for name in shapes if SAYS_SO in name.casefold()]
-    for among in (list(shapes), telling):
+    for among in (list(shapes), _telling(list(shapes))):
         if len(among) == 1:
             return among[0]
     raise UserError(f"{path} holds several matrices: {listed}; say which is the prediction.", "layer", list(shapes))
+
+
+def _telling(names: list[str]) -> list[str]:
+    """Return the matrices that their names call predicted: by themselves, or as the other one beside the measured."""
+    said = [name for name in names if SAYS_SO in name.casefold()]
+    return said or ([name for name in names if name != "measured"] if len(names) == 2 and "measured" in names else [])
 
 
 def _dense(path: Path, name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -44,6 +44,8 @@ class Format:
     predicted: bool = False
 
 
+IMAGE_TOO = "spatialdata with image"
+
 FORMATS: dict[str, Format] = {
     "csv": Format(
         "Table (CSV)",
@@ -69,7 +71,14 @@ FORMATS: dict[str, Format] = {
     "spatialdata": Format(
         "SpatialData (Zarr)",
         ".zarr",
-        "A folder for SpatialData and napari-spatialdata: spots as circles in pixels and µm, and their table.",
+        "A folder for SpatialData and napari-spatialdata: spots as circles in pixels and µm, their table, your "
+        "regions, and where the slide lies.",
+        genes=True,
+    ),
+    IMAGE_TOO: Format(
+        "SpatialData with the slide (Zarr)",
+        ".zarr",
+        "The same with a copy of the slide's full resolution, which can take gigabytes.",
         genes=True,
     ),
     "png": Format(
@@ -113,7 +122,7 @@ SETS = "sets"
 
 def missing_package(kind: str) -> str:
     """Return what must be installed for a format, in a sentence, or an empty text."""
-    if kind == "spatialdata" and find_spec("spatialdata") is None:
+    if kind in ("spatialdata", IMAGE_TOO) and find_spec("spatialdata") is None:
         return 'It needs a package that is not installed: pip install "napari-cmrcnet[spatialdata]"'
     return ""
 
@@ -142,7 +151,7 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
     case.provenance.check_output(path)
     if FORMATS[kind].genes:
         genes = None if choice == SETS else chosen_genes(session, choice)
-        return _table_job(case, kind, path, genes, choice, corner_of(session))
+        return _table_job(case, path, genes, choice, _writer(session, kind))
     if not FORMATS[kind].predicted:
         return _figure(session, case, path)
     assert prediction is not None
@@ -176,28 +185,28 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     return panel_genes(case, session.panels[shown.name if choice == SHOWN else choice])
 
 
-def _table_job(
-    case: "Case",
-    kind: str,
-    path: Path,
-    genes: Sequence[str] | None,
-    choice: str,
-    corner: tuple[int, int],
-) -> Job[Path]:
+def _writer(session: "Session", kind: str) -> WriteTable:
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
+
+    slide = session.slide if session.slide is not None and session.slide.scale == 1 else None
+    match kind:
+        case "csv":
+            return to_csv
+        case "geojson":
+            return partial(to_geojson, corner=corner_of(session))
+        case "h5ad":
+            return partial(to_h5ad, slide=slide)
+    return partial(to_spatialdata, slide=slide, regions=session.regions, copy_image=kind == IMAGE_TOO)
+
+
+def _table_job(case: "Case", path: Path, genes: Sequence[str] | None, choice: str, write: WriteTable) -> Job[Path]:
     from napari_cmrcnet.retrieval.prediction_file import genes_to_store
 
-    writers: dict[str, WriteTable] = {
-        "csv": to_csv,
-        "geojson": partial(to_geojson, corner=corner),
-        "h5ad": to_h5ad,
-        "spatialdata": to_spatialdata,
-    }
     if choice == SETS:
         yield Progress("Choosing genes", 0, 0)
         genes = genes_to_store(case)
-    return (yield from writers[kind](case, path, genes))
+    return (yield from write(case, path, genes))
 
 
 def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Path]:

@@ -210,8 +210,12 @@ def with_counts(path: Path, spots: AnnData, normalised: bool) -> tuple[AnnData, 
             counted = AnnData(X=matrix, obs=spots.obs, var=var, obsm=spots.obsm, uns=spots.uns)
             return counted, (note,) if more else (), False
         problems[name] = problem
-    if normalised and spots.X is not None and (found := log_values(spots.X)) is not None:
-        values, note = found
-        return AnnData(X=values, obs=spots.obs, var=spots.var, obsm=spots.obsm, uns=spots.uns), (note,), True
+    values, var = spots.X, spots.var
+    if "measured" in spots.layers and "measured" in var:  # an export of this software, whose X may be predicted
+        known = var["measured"].to_numpy(bool)
+        values, var = np.asarray(spots.layers["measured"])[:, known], var[known]
+    if normalised and values is not None and (found := log_values(values)) is not None:
+        logs, note = found
+        return AnnData(X=logs, obs=spots.obs, var=var, obsm=spots.obsm, uns=spots.uns), (note,), True
     said = "; ".join(f"{name} {problem}" for name, problem in problems.items())
     raise UserError(f"{path}: {said}; store the counts in layers['counts'], or no matrix at all.")

@@ -19,14 +19,15 @@ from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.spatialdata_store import attributes, find_store, pictures_of, systems_of, tables_of
 from napari_cmrcnet.sections.formats.geoparquet import read_shapes
 from napari_cmrcnet.sections.formats.h5ad import with_counts
-from napari_cmrcnet.sections.formats.origin import Origin
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, number
 
 MAX_EXPANSION, SMALL = 2000, 2**24  # as of HDF5
 DEFAULT_BIN = "square_016um"
 _BIN = re.compile(r"square_(\d+)um")
 _CELLS = re.compile(r"cell_(segmentations|circles|boundaries|labels)$")
 _OF_XENIUM = {"transcript_counts", "control_probe_counts"}  # columns that only its cells have
-_READ = ("obs", "var", "X", "layers/counts")
+_LAYERS = ("counts", "measured")
+_READ = ("obs", "var", "X", "uns/spatial", *(f"layers/{name}" for name in _LAYERS))
 
 
 def read_spatialdata(path: Path, library: str = "", normalised: bool = False) -> tuple[AnnData, Origin]:
@@ -53,7 +54,9 @@ def read_spatialdata(path: Path, library: str = "", normalised: bool = False) ->
     diameter = 2 * float(np.sqrt(places["area"].median() / np.pi)) * unit_px
     spots.obsm["spatial"] = xy
     factors = {"spot_diameter_fullres": diameter} if diameter > 0 else {}
-    spots.uns = {"spatial": {region: {"scalefactors": factors, "metadata": {}}}}
+    about = mapping(next(iter(mapping(spots.uns.get("spatial")).values()), None))  # as scanpy has it, if it is there
+    mpp = number(mapping(about.get("scalefactors")).get("microns_per_pixel"))
+    spots.uns = {"spatial": {region: {"scalefactors": factors, "metadata": dict(mapping(about.get("metadata")))}}}
     counted, more, logs = with_counts(table, spots, normalised)
     bins = _BIN.search(f"{table.name} {region}")
     xenium = set(spots.obs.columns) >= _OF_XENIUM
@@ -64,8 +67,8 @@ def read_spatialdata(path: Path, library: str = "", normalised: bool = False) ->
         platform="Visium HD" if bins else "Xenium" if xenium else "",
         unit="bin" if bins else "cell" if cells else "spot",
         pitch_um=float(bins[1]) if bins else 0.0,
-        given_mpp=1.0 / unit_px if xenium else 0.0,  # its shapes are in µm
-        given_mpp_source="the shapes of Xenium, which are in µm" if xenium else "",
+        given_mpp=1.0 / unit_px if xenium else mpp,  # its shapes are in µm
+        given_mpp_source="the shapes of Xenium, which are in µm" if xenium else "scalefactors microns_per_pixel",
         notes=(*notes, *more),
         normalised=logs,
     )
@@ -104,8 +107,10 @@ def _read_table(store: Path, table: Path, region: str) -> tuple[AnnData, pd.Data
             check_stored(table, group[name])
             elements[name] = read_elem(group[name])
     spots = AnnData(elements.get("X"), obs=elements["obs"], var=elements["var"])
-    if "layers/counts" in elements:
-        spots.layers["counts"] = elements["layers/counts"]
+    spots.uns["spatial"] = elements.get("uns/spatial", {})
+    for name in _LAYERS:
+        if f"layers/{name}" in elements:
+            spots.layers[name] = elements[f"layers/{name}"]
     about = attributes(table)
     of_region = spots.obs[about["region_key"]].astype(str) == region
     if not of_region.any():
