@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,17 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "partial PCC" in said
     assert "among the training sections' highly variable genes" in said
     assert "not another section or patient" in said
+    options = ("--panel", "idc", "--out", tmp_path / "F.svg")
+    assert run("figure", out, *options, "--width-mm", "85") == 0
+    width = re.search(r'width="([\d.]+)pt"', (tmp_path / "F.svg").read_text())
+    assert width is not None
+    assert float(width[1]) == pytest.approx(85 / 25.4 * 72, abs=0.01)
+    assert run("figure", out, *options, "--width-mm", "20") == 1
+    assert "give 60 to 400 mm (--width-mm)" in " ".join(capsys.readouterr().err.split())
+    assert run("report", out, "--out", tmp_path / "R.html") == 0
+    assert "<h1>Predicted expression of S4</h1>" in (tmp_path / "R.html").read_text()
+    assert run("report", out, "--out", tmp_path / "R.pdf") == 1
+    assert "let it end in .html" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -76,6 +88,8 @@ def test_evaluate_says_what_is_scored_and_how_sections_differ(
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert [section["sets"] for section in summary["sections"]] == ["all", "all"]
     assert summary["between_sections"]["HVG"]["sections"] == 2
+    assert run("report", tmp_path / "A.h5ad", tmp_path / "B.h5ad", "--out", tmp_path / "R.html") == 0
+    assert "<h1>Predicted expression of 2 sections</h1>" in (tmp_path / "R.html").read_text()
 
 
 @pytest.mark.parametrize("encoding", ["cp932", "ascii"])

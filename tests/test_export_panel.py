@@ -130,6 +130,34 @@ def test_detections_for_qupath(qtbot: Any, panel: ExportPanel, session: Session,
     assert "GENE5 measured" in content["features"][0]["properties"]["measurements"]
 
 
+@pytest.mark.parametrize("ending", ["pdf", "png"])
+def test_maps_of_a_panel_are_as_wide_as_chosen(
+    qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, ending: str
+) -> None:
+    from PIL import Image
+
+    session.add_panel(Panel("mine", ("GENE2", "GENE9", "GENE4")))
+    panel.choose("maps", "mine")
+    assert panel.width_mm.isVisible()
+    panel.width_mm.setValue(120)
+    path = export_as(qtbot, panel, "maps", tmp_path / f"T.{ending}", "mine")
+    if ending == "png":
+        with Image.open(path) as image:
+            assert image.width == pytest.approx(120 / 25.4 * 300, abs=2)
+    else:
+        assert path.read_bytes().startswith(b"%PDF")
+    panel.choose("csv")
+    assert not panel.width_mm.isVisible()
+
+
+def test_a_report_has_pages(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
+    path = export_as(qtbot, panel, "report", tmp_path / "R.pdf")
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 2 <= content.count(b"/Type /Page\n") <= 20
+    assert content.count(b"/Subtype /Image") >= 3  # of the maps
+
+
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_figure_has_the_colours_of_the_window(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -155,7 +183,6 @@ def test_a_report(
     from napari_cmrcnet.evaluation import html_report
 
     monkeypatch.setattr(html_report, "BEST", 0)
-    monkeypatch.setattr(html_report, "MARKERS", 1)
     texts: list[str] = []
     parser = HTMLParser()
     parser.handle_data = texts.append  # type: ignore[method-assign]

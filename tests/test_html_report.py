@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation import html_report
 from napari_cmrcnet.evaluation.gene_figure import Drawn
+from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -134,7 +136,9 @@ def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
 
 def test_pictures_are_whole_and_the_shown_gene_comes_first(report: Page) -> None:
     captions = [text for where, text in report.texts if where == "figcaption"]
-    assert [caption.split(". ")[0] for caption in captions[:3]] == ["GENE5", EVIL, "GENE3"]
+    assert captions[1].startswith(f"{EVIL}: PCC ")
+    assert "; GENE3: PCC " in captions[1]
+    assert " (95 % " in captions[2]  # best predicted genes
     assert captions[0].startswith("GENE5. PCC 0.50 (95 % bootstrap interval over spots 0.40 to 0.60)")
     assert len(report.pictures) == len(captions) + 1
     for picture in report.pictures:
@@ -182,7 +186,6 @@ def test_scores_at_hand_are_not_computed_again(
 ) -> None:
     scores = score(prediction)
     monkeypatch.setattr(html_report, "score_job", None)
-    monkeypatch.setattr(html_report, "MARKERS", 0)
     finish(write_html_report(prediction, tmp_path / "R.html", scores=scores))
     assert "Scores by gene set" in Page(tmp_path / "R.html").headings
 
@@ -201,7 +204,7 @@ def test_without_measurements_there_are_maps_and_confidence(
     finish(write_html_report(bare, tmp_path / "R.html"))
     page = Page(tmp_path / "R.html")
     assert page.headings == ["Maps", "Confidence", "How the prediction was made", "Versions"]
-    assert len(page.pictures) == 1
+    assert len(page.pictures) == 2  # one large, and the most expressed genes small
     assert "Predicted only: it was not measured." in page.text
     assert "PCC" not in page.text
 
@@ -214,3 +217,39 @@ def test_a_cancelled_report_leaves_the_old_one(prediction: Prediction, tmp_path:
     job.close()
     assert [path.name for path in tmp_path.iterdir()] == ["R.html"]
     assert (tmp_path / "R.html").read_text() == "before"
+
+
+def named(prediction: Prediction, name: str, patient: str, *, measured: bool = True) -> Prediction:
+    spots = prediction.spots.copy()
+    if not measured:
+        spots = anndata.AnnData(obs=spots.obs, obsm=spots.obsm, uns=spots.uns)
+    about = replace(prediction.provenance, section=name, patient=patient)
+    arrays = prediction.neighbours, prediction.similarity, prediction.confidence()
+    return Prediction(spots, *arrays, about, bank=prediction.bank)
+
+
+def test_a_report_of_several_sections_has_them_beside_each_other(prediction: Prediction, tmp_path: Path) -> None:
+    """The one that was not measured has maps, a verdict, and no scores."""
+    several = [named(prediction, "A", "P1"), named(prediction, "B", "P1"), named(prediction, "U", "", measured=False)]
+    finish(write_cohort_report(several, tmp_path / "R.html"))
+    page = Page(tmp_path / "R.html")
+    assert page.headings[:2] == ["Sections", "M & co by section"]
+    assert [head.split(",")[0] for head in page.headings if "how" not in head.lower()][2:] == [
+        "A",
+        "B",
+        "U",
+        "Versions",
+    ]
+    scores = score(several[0])
+    rows = {row[0]: row for row in page.rows if len(row) == 6}
+    assert rows["A"][1:3] == ["P1", "36 spots"]
+    assert rows["A"][3].startswith(f"{scores.sets['HEG'].pcc:z.2f} (")
+    assert rows["U"][1:6] == ["–", "36", "–", "–", "–"]
+    of_gene = [row for row in page.rows if row[0] == "GENE3" and len(row) == 8]
+    assert [row[1] for row in of_gene] == ["A", "B", "U", "patient P1"]
+    assert of_gene[0][-1] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
+    assert of_gene[2][-2:] == ["–", "–"]
+    assert of_gene[0][3] == f"{several[0].gene('GENE3').mean():.3f}"
+    assert len(page.pictures) == 1 + 2 + 2 + 1  # box plots; markers and best of A and B; markers of U
+    with pytest.raises(UserError, match="Several predictions are of a section named A"):
+        finish(write_cohort_report([several[0], several[0]], tmp_path / "R.html"))

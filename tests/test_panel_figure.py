@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure, write_panel_figure
+from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure, write_panel_figure
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, MapPixels, PanelPlot
+from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -144,3 +145,33 @@ def test_a_picture_says_of_what_it_is(prediction: Prediction, ground: Ground) ->
     assert "mine" in figure.texts[0].get_text()
     with pytest.raises(UserError, match="none of the genes of the panel odd"):
         finish(write_panel_figure(prediction, "odd.png", Panel("odd", ("no such gene",))))
+
+
+@pytest.mark.parametrize("width_mm", [85.0, 180.0, 240.0])
+def test_a_figure_for_print_is_as_wide_as_asked_with_letters_intervals_and_n(
+    prediction: Prediction, width_mm: float
+) -> None:
+    genes = ("GENE1", "GENE2", "GENE3")
+    figure = draw_panel(prediction, Ground(prediction.xy, prediction.spot_diameter), Panel("mine", genes), width_mm)()
+    FigureCanvasAgg(figure).draw()
+    assert figure.get_figwidth() * 25.4 == pytest.approx(width_mm)
+    table = score(prediction).table
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    for gene, title in zip(genes, titles, strict=True):
+        assert f"95 % {table.at[gene, 'low']:z.2f} to {table.at[gene, 'high']:z.2f}" in title.replace("\n", " ")
+    letters = [text for axis in figure.axes for text in axis.texts if text.get_text() in ("a", "b", "c")]
+    assert [text.get_text() for text in letters] == ["a", "b", "c"]
+    boxes = [text.get_window_extent() for text in letters]
+    names = [axis.title.get_window_extent() for axis in figure.axes if axis.get_title()]
+    assert all(box.x0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
+    assert all(abs(box.y1 - name.y1) < 0.1 * figure.dpi for box, name in zip(boxes, names, strict=True))
+    below = [text.get_text() for text in figure.texts if "n = 36 spots." in text.get_text()]
+    assert len(below) == 1
+    texts = [text for axis in figure.axes for text in (axis.title, *axis.texts) if text.get_text()]
+    sizes = [text.get_fontsize() for text in texts]
+    assert (min(sizes), max(sizes)) == (8, 9)
+
+
+def test_a_width_that_cannot_be_printed_is_refused(prediction: Prediction, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be 20 mm wide; give 60 to 400 mm"):
+        finish(write_panel_figure(prediction, tmp_path / "F.pdf", Panel("mine", ("GENE1",)), width_mm=20))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli import experiment_commands, models_commands, predict_commands
+from napari_cmrcnet.cli import experiment_commands, models_commands, predict_commands, report_commands
 from napari_cmrcnet.cli.console import (
     keep_output_for_json,
     say,
@@ -264,6 +264,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "models": models_commands.models,
     "predict": predict_commands.predict,
     "evaluate": evaluate,
+    "report": report_commands.report,
+    "figure": report_commands.figure,
     "benchmark": experiment_commands.benchmark,
     "download": experiment_commands.download,
     "demo": demo,

@@ -18,6 +18,8 @@ EXAMPLES = {
     "predict": "napari-cmrcnet predict --checkpoint model.cmrcnet --slide S4.tif --spots S4.h5ad\n"
     "  napari-cmrcnet predict sections.csv --checkpoint model.cmrcnet --out predictions --workers 2",
     "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
+    "report": "napari-cmrcnet report predictions/*.h5ad --panel idc --out cohort.html",
+    "figure": "napari-cmrcnet figure S4_predicted.h5ad --panel idc --width-mm 170 --out S4_idc.pdf",
     "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark\n"
     "  napari-cmrcnet benchmark read --folds patient --seeds 3 --out read_benchmark",
     "download": "napari-cmrcnet download read",

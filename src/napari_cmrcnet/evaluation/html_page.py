@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PX_PER_INCH = 78  # of figures on the page: slide, measured and predicted side by side fill it
+_SHORT = 23  # letters of a cell that is not broken into lines
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -24,9 +25,9 @@ h1 { font-size: 1.7rem; margin: 1rem 0 .2rem; } h2 { font-size: 1.25rem; margin:
 .quiet { color: #555; }
 figure { margin: 1rem 0 1.6rem; } img { max-width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
 table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
-th, td { border-bottom: 1px solid #ddd; padding: .22rem .7rem; text-align: left; vertical-align: top; }
+th, td { border-bottom: 1px solid #ddd; padding: 3px 8px; text-align: left; vertical-align: top; }
 thead th { border-bottom: 2px solid #888; } tbody th { font-weight: 600; }
-.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.n { text-align: right; font-variant-numeric: tabular-nums; } td.n, td.short { white-space: nowrap; }
 td { overflow-wrap: anywhere; }
 @media print { @page { margin: 15mm; } body { max-width: none; padding: 0; font-size: 10.5pt; }
   .banner, .note { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
@@ -59,7 +60,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a table: numbers to the right with three decimals, a dash where there is none."""
     body = list(rows)
     numeric = [all(_is_number(row[i]) or row[i] in (None, "") for row in body) for i in range(len(header))]
-    kinds = [' class="n"' if number else "" for number in numeric]
+    short = [all(len(cell(row[i])) <= _SHORT for row in body) for i in range(len(header))]
+    kinds = [' class="n"' if number else ' class="short"' * few for number, few in zip(numeric, short, strict=True)]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(header, kinds, strict=True))
     lines = [
         "<tr>"
@@ -76,11 +78,13 @@ def pairs(values: Mapping[str, Any]) -> str:
     return "\n".join(["<table>\n<tbody>", *rows, "</tbody>\n</table>"])
 
 
-def picture(figure: "Figure", text: str, caption: str = "", *, kind: Literal["png", "jpeg"] = "png") -> str:
+def picture(
+    figure: "Figure", text: str, caption: str = "", *, kind: Literal["png", "jpeg"] = "png", dpi: int = 110
+) -> str:
     """Return a figure with its caption; ``text`` is for those who cannot see it. JPEG is for slides."""
     content = BytesIO()
     settings = {"quality": 88, "subsampling": 0} if kind == "jpeg" else {}
-    figure.savefig(content, format=kind, dpi=110, pil_kwargs=settings)
+    figure.savefig(content, format=kind, dpi=dpi, pil_kwargs=settings)
     data = b64encode(content.getvalue()).decode("ascii")
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     width = round(PX_PER_INCH * figure.get_figwidth())
@@ -92,7 +96,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return f"{value:.3f}" if np.isfinite(value) else "–"
+        return f"{value:z.3f}" if np.isfinite(value) else "–"
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     if isinstance(value, list | tuple):

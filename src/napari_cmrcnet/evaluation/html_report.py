@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,11 @@ from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, Drawn, draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
-from napari_cmrcnet.evaluation.html_page import element, page, pairs, picture, table
+from napari_cmrcnet.evaluation.html_origin import closing_parts, confidence_parts, origin_parts
+from napari_cmrcnet.evaluation.html_page import element, page, picture, table
+from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure
 from napari_cmrcnet.evaluation.plot_style import UNIT
+from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
 from napari_cmrcnet.evaluation.report_text import PARTIAL
@@ -34,14 +36,9 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.regions import Region
 
 BEST = 6  # maps of the best predicted genes
-MARKERS = 12  # maps of markers, of a large panel
+MAPS_MM, MAPS_DPI, COLUMNS = 320.0, 110, 4  # of small maps: about as wide as the page
 LISTED = 50  # best predicted genes in the table, beside those of the sets
 _SET_NAMES = {"HEG": "highly expressed (HEG)", "HVG": "highly variable (HVG)", "markers": "markers"}
-_TRUST = {
-    "mean_similarity": "mean similarity to its training spots (cosine)",
-    "best_similarity": "similarity to the nearest of them (cosine)",
-    "sections": "sections among them",
-}
 
 
 def write_html_report(
@@ -56,10 +53,10 @@ def write_html_report(
 ) -> Job[Path]:
     """Write the report of a prediction as one HTML file.
 
-    It has what makes the scores better, or less real, than they look; the scores of gene sets; maps of the shown gene,
-    the markers and the best predicted genes; a table of genes; the means and variances of all, and how markers go
-    together; regions; confidence; and what was run on what. Without measurements there are no scores. Pictures are in
-    the file; it loads nothing and runs nothing.
+    It has what makes the scores better, or less real, than they look; the scores of gene sets; a large map of the shown
+    gene, and small ones of the markers and the best predicted genes; a table of genes; the means and variances of all,
+    and how markers go together; regions; confidence; and what was run on what. Without measurements there are no
+    scores. Pictures are in the file; it loads nothing and runs nothing. `html_cohort` has the report of several.
 
     Parameters
     ----------
@@ -68,7 +65,7 @@ def write_html_report(
     path : path
         The .html file.
     shown : Drawn, optional
-        What the first map shows.
+        What the large map shows, and what is scored in regions; the first marker if not given.
     scores : Scores, optional
         Of the prediction, with intervals; computed if not given.
     panel : Panel, optional
@@ -91,40 +88,38 @@ def write_html_report(
     panel = panel or prediction.panel
     if prediction.measured_genes and (scores is None or not scores.replicates):
         scores = yield from score_job(prediction, panel)
-    genes = _mapped(prediction, scores, panel, shown)
-    parts = [*_head(prediction, scores), *_set_table(scores, section_of(prediction))]
+    sets = mapped(prediction, scores, panel)
+    if shown is None:
+        shown = drawn_gene(prediction, scores, next(iter(sets.values()))[0])
+    parts = [*_head(prediction, scores), *_set_table(scores, section_of(prediction)), element("h2", "Maps")]
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
-    maps = []
-    for done, gene in enumerate(genes):
-        step = Progress("Drawing maps", done, len(genes), "maps")
-        drawn = shown if shown is not None and gene == shown.name else drawn_gene(prediction, scores, gene)
-        maps.append((yield from in_thread(partial(_map, prediction, ground, drawn), step)))
-    yield Progress("Drawing maps", len(genes), len(genes), "maps")
-    parts += [element("h2", "Maps"), *maps]
+    drawing = Progress("Drawing maps", 0, 0)
+    parts.append((yield from in_thread(partial(_map, prediction, ground, shown), drawing)))
+    for name, genes in sets.items():
+        parts.append((yield from in_thread(partial(small_maps, prediction, ground, name, genes), drawing)))
     about_genes = yield from gene_plots(prediction, scores)
     parts += [
-        *_gene_table(scores, genes),
+        *_gene_table(scores, [gene for genes in sets.values() for gene in genes]),
         *about_genes,
         *_region_table(prediction, regions, shown),
-        *_trust(prediction),
-        *_origin(prediction),
+        *confidence_parts(prediction),
+        *origin_parts(prediction),
+        *closing_parts([prediction]),
     ]
     return write_content(path, page(f"Predicted expression of {prediction.name}", parts))
 
 
-def _mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None", shown: Drawn | None) -> list[str]:
-    """Return what gets a map, in order; without measurements and markers, the most expressed genes."""
-    markers = [
-        prediction.genes[column]
-        for gene in (panel.genes if panel is not None else ())
-        if (column := prediction.names.column(gene)) is not None
-    ]
-    best = [] if scores is None else list(_by_pcc(scores).index[:BEST])
+def mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None") -> dict[str, list[str]]:
+    """Return the genes that get a small map, by what they are: markers, and the best predicted or most expressed."""
+    columns = [prediction.names.column(gene) for gene in (panel.genes if panel is not None else ())]
+    markers = [prediction.genes[column] for column in columns if column is not None][:MOST]
+    best = [] if scores is None else [str(gene) for gene in _by_pcc(scores).index[:BEST]]
     if not best and not markers:
-        best = [prediction.genes[row] for row in np.argsort(-prediction.predicted_means(), kind="stable")[:BEST]]
-    first = [shown.name] if shown is not None else []
-    return list(dict.fromkeys([*first, *markers[:MARKERS], *best]))
+        top = np.argsort(-prediction.predicted_means(), kind="stable")[:BEST]
+        return {"most expressed genes": [prediction.genes[row] for row in top]}
+    sets = {panel.name if panel is not None else "": markers, "best predicted genes": best}
+    return {name: genes for name, genes in sets.items() if genes}
 
 
 def _by_pcc(scores: Scores) -> "pd.DataFrame":
@@ -136,6 +131,14 @@ def _map(prediction: "Prediction", ground: Ground, drawn: Drawn) -> str:
     caption = f"{drawn.name}. {drawn.said} Colours: {drawn.unit} from {low:.2f} to {high:.2f}."
     figure = draw_gene(prediction, ground, drawn)
     return picture(figure, f"Maps of {drawn.name} over the slide", caption, kind="jpeg")
+
+
+def small_maps(prediction: "Prediction", ground: Ground, name: str, genes: Sequence[str]) -> str:
+    """Return maps of several genes as one picture, their scores below it as text."""
+    maps = gene_maps(prediction, genes, intervals=True)
+    figure = panel_figure(maps, ground, section_of(prediction), heading=name, width_mm=MAPS_MM, columns=COLUMNS)
+    said = "; ".join(f"{gene.name}: {gene.score.replace('   ', ', ')}" for gene in maps)
+    return picture(figure, f"Maps of {name}", said, kind="jpeg", dpi=MAPS_DPI)
 
 
 def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[str]:
@@ -233,56 +236,3 @@ def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: 
         ["region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"],
         [[row.name, row.classification, row.n, row.predicted, row.measured, row.pcc, row.note] for row in rows],
     )
-
-
-def _trust(prediction: "Prediction") -> Iterator[str]:
-    confidence = prediction.confidence()
-    if prediction.provenance.external:
-        return
-    yield element("h2", "Confidence")
-    yield table(
-        ["of a spot", "5th percentile", "median", "95th percentile"],
-        [
-            [said, *(float(value) for value in np.percentile(confidence[name], [5, 50, 95]))]
-            for name, said in _TRUST.items()
-        ],
-    )
-    if (unlike := prediction.out_of_distribution()) is not None:
-        yield element(
-            "p",
-            f"{int(unlike.sum()):,} of {len(unlike):,} spots are unlike the training tissue (out of distribution): "
-            "their best similarity is below the 1st percentile of that of the training spots. Their values are "
-            "unreliable.",
-        )
-
-
-def _origin(prediction: "Prediction") -> Iterator[str]:
-    about = prediction.provenance
-    yield element("h2", "How the prediction was made")
-    yield pairs(
-        {
-            "section": about.section,
-            "patient": about.patient or "not known",
-            "slide": Path(about.slide).name,
-            "spots": Path(about.spots).name,
-            "tissue": about.likeness.reason if about.likeness else "not known whether it is like the training tissue",
-            "pixel size": f"{about.mpp:.4g} µm, from {about.mpp_source}" if about.mpp else "not known",
-            "checkpoint": Path(about.checkpoint).name,
-            "SHA-256 of its card": about.checkpoint_digest,
-            "trained on": about.trained_on,
-            "epoch chosen by": about.validated_on,
-            "a value": f"the {about.average}",
-            "counts a spot at least": about.min_umi,
-            "predicted": f"{about.date}, on {about.device} in {about.precision}" if about.device else about.date,
-        }
-    )
-    yield element("h2", "Versions")
-    yield pairs({"napari-cmrcnet, of this report": version("napari-cmrcnet"), **about.packages})
-    yield element(
-        "p",
-        "Method: Liu, Eckstein, Wang, Feuerhake, Merhof: Spatial transcriptomics expression prediction from "
-        "histopathology based on cross-modal mask reconstruction and contrastive learning, Medical Image Analysis "
-        "108, 103889 (2025).",
-        "quiet",
-    )
-    yield element("div", RESEARCH_USE, "banner")

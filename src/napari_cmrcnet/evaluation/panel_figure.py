@@ -16,9 +16,10 @@ from napari_cmrcnet.common.text import printable
 from napari_cmrcnet.evaluation.colour_limits import hardly_varies
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, ground_of
-from napari_cmrcnet.evaluation.headline import score_line, section_of
+from napari_cmrcnet.evaluation.headline import COVERS, score_line, section_of
 from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
+from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
 from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.trust import trust_of
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.panels import Panel
 
 Float32 = NDArray[np.float32]
+Interval = tuple[float, float]
+
+NO_INTERVAL = (float("nan"), float("nan"))
+WIDTHS_MM = (60.0, 400.0)  # that a figure can have
 
 
-def gene_maps(case: "Case", genes: Sequence[str]) -> tuple[GeneMaps, ...]:
+def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) -> tuple[GeneMaps, ...]:
     """Return the maps of the first `MOST` of some genes: measured, predicted or both, with their correlation.
 
     Parameters
@@ -42,6 +47,8 @@ def gene_maps(case: "Case", genes: Sequence[str]) -> tuple[GeneMaps, ...]:
         Whose values are shown.
     genes : sequence of str
         Symbols or Ensembl ids; those that it does not have are left out.
+    intervals : bool
+        Whether correlations have their 95 % interval, which takes 10 ms a gene and more for large sections.
     """
     columns = [column for gene in genes if (column := case.names.column(gene)) is not None]
     symbols = [case.genes[column] for column in dict.fromkeys(columns)][:MOST]
@@ -51,29 +58,55 @@ def gene_maps(case: "Case", genes: Sequence[str]) -> tuple[GeneMaps, ...]:
         "predicted": _by_gene(symbols, case.prediction.expression(symbols) if case.prediction and symbols else None),
     }
     counted = counted_spots(case)
-    return tuple(_maps(case, gene, values, counted) for gene in symbols)
+    bounds = _bounds(case, known, values, counted) if intervals and case.prediction is not None else {}
+    return tuple(_maps(case, gene, values, counted, bounds.get(gene, NO_INTERVAL)) for gene in symbols)
+
+
+def _bounds(
+    case: "Case", genes: Sequence[str], values: Mapping[str, Mapping[str, Float32]], counted: NDArray[np.bool_]
+) -> dict[str, Interval]:
+    """Return the interval of each gene's correlation: those of all genes' scores, for a few of them."""
+    if not genes or not counted.any():
+        return {}
+    both = (np.stack([values[kind][gene][counted] for gene in genes], axis=1) for kind in ("measured", "predicted"))
+    low, high = interval(section_bootstrap(case.name, case.xy[counted]).pcc(*both))
+    return dict(zip(genes, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
 def _by_gene(genes: Sequence[str], values: Float32 | None) -> dict[str, Float32]:
     return {} if values is None else dict(zip(genes, np.asarray(values).T, strict=True))
 
 
-def _maps(case: "Case", gene: str, values: Mapping[str, Mapping[str, Float32]], counted: NDArray[np.bool_]) -> GeneMaps:
+def _maps(
+    case: "Case",
+    gene: str,
+    values: Mapping[str, Mapping[str, Float32]],
+    counted: NDArray[np.bool_],
+    bounds: Interval,
+) -> GeneMaps:
     maps = {kind: of[gene] for kind, of in values.items() if gene in of}
     measured, guess = maps.get("measured"), maps.get("predicted")
     if case.prediction is None or guess is None:
         return GeneMaps(gene, maps)
     pcc, reason = one_pcc(measured, guess, counted)
     flat = hardly_varies(guess)
-    trust = trust_of(case.prediction, gene, pcc, flat=flat).word
-    score = score_line(measured is not None, pcc, undefined=reason, flat=flat, trust=trust)
+    low, high = NO_INTERVAL if np.isnan(pcc) else bounds
+    trust = trust_of(case.prediction, gene, pcc, low, flat=flat).word
+    score = score_line(measured is not None, pcc, low, high, undefined=reason, flat=flat, trust=trust)
     return GeneMaps(gene, maps, score)
 
 
 def panel_figure(
-    genes: Sequence[GeneMaps], ground: Ground, section: str, *, heading: str = "", caption: str = ""
+    genes: Sequence[GeneMaps],
+    ground: Ground,
+    section: str,
+    *,
+    heading: str = "",
+    caption: str = "",
+    width_mm: float | None = None,
+    columns: int = MOST,
 ) -> "Figure":
-    """Draw maps of several genes for print: at most 180 mm wide, text of 7 and 8 points.
+    """Draw maps of several genes for print, with a letter each: text of 7 and 8 points.
 
     Parameters
     ----------
@@ -87,18 +120,28 @@ def panel_figure(
         Above all genes, such as the panel's name.
     caption : str
         In lines below the section.
+    width_mm : float, optional
+        Of the figure; 180 if not given, and 90 for up to two genes.
+    columns : int
+        Genes beside each other at most.
     """
     from matplotlib.figure import Figure
 
     plot = PanelPlot(Figure(dpi=300))
     plot.show(genes, ground, heading)
+    plot.width_mm, plot.most_columns = width_mm, columns
     plot.caption = tuple(wrap(printable(caption), round(17 * plot.print_size()[0])))
     plot.for_print(section)
     return plot.figure
 
 
 def write_panel_figure(
-    case: "Case", path: str | os.PathLike[str], panel: "Panel", *, slide: str | os.PathLike[str] = ""
+    case: "Case",
+    path: str | os.PathLike[str],
+    panel: "Panel",
+    *,
+    slide: str | os.PathLike[str] = "",
+    width_mm: float | None = None,
 ) -> Job[Path]:
     """Write the maps of a panel's genes.
 
@@ -112,6 +155,8 @@ def write_panel_figure(
         Its genes, of which the first `MOST` that are known are drawn.
     slide : path, optional
         Where the slide is, if not where it was.
+    width_mm : float, optional
+        Of the figure, between `WIDTHS_MM`; as `panel_figure` has it if not given.
 
     Returns
     -------
@@ -121,14 +166,18 @@ def write_panel_figure(
     Raises
     ------
     UserError
-        If the case has none of the genes, the path has another ending, or cannot be written.
+        If the case has none of the genes, the width is none that a figure can have, or the path has another ending, or
+        cannot be written.
     """
+    if width_mm is not None and not WIDTHS_MM[0] <= width_mm <= WIDTHS_MM[1]:
+        least, most = WIDTHS_MM
+        raise UserError(f"The figure cannot be {width_mm:g} mm wide; give {least:g} to {most:g} mm (--width-mm).")
     yield Progress("Reading the slide", 0, 2)
-    draw = draw_panel(case, ground_of(case, slide), panel)
+    draw = draw_panel(case, ground_of(case, slide), panel, width_mm)
     return (yield from draw_picture(draw, path, Progress("Drawing", 1, 2)))
 
 
-def draw_panel(case: "Case", ground: Ground, panel: "Panel") -> "partial[Figure]":
+def draw_panel(case: "Case", ground: Ground, panel: "Panel", width_mm: float | None = None) -> "partial[Figure]":
     """Return what draws a panel's figure, with its values, so that it can be called in a thread.
 
     Raises
@@ -136,11 +185,13 @@ def draw_panel(case: "Case", ground: Ground, panel: "Panel") -> "partial[Figure]
     UserError
         If the case has none of the genes.
     """
-    genes = gene_maps(case, panel.genes)
+    genes = gene_maps(case, panel.genes, intervals=True)
     if not genes:
         raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
     scored = case.prediction is not None and case.spots.X is not None
-    said = [f"n = {spots_in_words(int(counted_spots(case).sum()), len(case))}."] if scored else []
+    said = []
+    if scored:
+        said = [f"n = {spots_in_words(int(counted_spots(case).sum()), len(case))}.", f"About the intervals: {COVERS}."]
     caption = " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
     return partial(
         panel_figure,
@@ -149,6 +200,7 @@ def draw_panel(case: "Case", ground: Ground, panel: "Panel") -> "partial[Figure]
         section_of(case),
         heading=heading(panel.name, len(genes), len(panel.genes)),
         caption=caption,
+        width_mm=width_mm,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ _HEAD, _FOOT, _LINE = 36, 26, 15  # above all genes, and below them; a line of t
 _BAR, _NUMBERS = 7, 24  # of a gene: its colour bar, and the numbers below that
 _LETTER = 5.7  # across, of 8 points
 _LEAST_WIDTH = 126  # of a map, for "prediction hardly varies" to fit
-_PRINT_WIDTH = 7.1  # inches: 180 mm, two columns of most journals
+_PRINT_MM = 180  # two columns of most journals
 _FINER = 2.0  # pixels that are coloured for one that is seen, so that spots are round
 _LEAST_SIDE, _MOST_SIDE = 240, 900  # pixels of a map's longer side
 
@@ -147,6 +148,9 @@ class PanelPlot(Plot):
         self._titles: dict[str, Any] = {}
         self._marked = ""
         self.caption: tuple[str, ...] = ()  # lines below the section's name, in print
+        self.width_mm: float | None = None  # in print; half of two columns for up to two genes if not given
+        self.most_columns = MOST
+        self._lettered = False
         self._heading = figure.text(0.01, 0.99, "", ha="left", va="top", fontsize=8)
         self.paint(PRINT)
 
@@ -192,13 +196,15 @@ class PanelPlot(Plot):
 
     def print_size(self) -> tuple[float, float]:
         """Return width and height of a saved picture in inches."""
-        columns = min(len(self.genes), self._columns(round(100 * _PRINT_WIDTH)))
-        width = _PRINT_WIDTH if columns > 2 else _PRINT_WIDTH / 2
+        width = (self.width_mm or _PRINT_MM) / 25.4
+        if self.width_mm is None and min(len(self.genes), self._columns(round(100 * width))) <= 2:
+            width /= 2
         return width, self.heights(round(100 * width))[0] / 100
 
     def for_print(self, section: str = "") -> None:
         """Take the colours and the size of a saved picture, with the section that it is of below it."""
         self._finer = 2 * _FINER  # 300 dots an inch
+        self._lettered = len(self.genes) > 1
         super().for_print(section)
 
     def name_section(self, section: str) -> None:
@@ -221,7 +227,11 @@ class PanelPlot(Plot):
         for place, gene in enumerate(self.genes):
             row, column = divmod(place, columns)
             left, top = _SIDE + column * (across + _GAP), _HEAD + row * block
-            self._draw_gene(gene, (left, top, across, down), (width, height), first=not place, names=not column)
+            axis = self._draw_gene(gene, (left, top, across, down), (width, height), first=not place, names=not column)
+            if self._lettered:
+                above = 4 + 0.72 * _LINE * (len(self._title(gene, across)) - 1)  # in points: beside the gene's name
+                letter = axis.annotate(ascii_lowercase[place], (0, 1), (0, above), "axes fraction", "offset points")
+                letter.set(fontsize=9, weight="bold")
         self._heading.set_position((0.01, 1 - 4 / height))
         self.paint(self.style)
 
@@ -240,7 +250,7 @@ class PanelPlot(Plot):
         *,
         first: bool,
         names: bool,
-    ) -> None:
+    ) -> "Axes":
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
@@ -256,6 +266,7 @@ class PanelPlot(Plot):
             if names:
                 axis.set_ylabel(kind, fontsize=8, labelpad=3)
             if kind == self._kinds[0]:
+                upper = axis
                 title = "\n".join(self._title(gene, across))
                 self._titles[gene.name] = axis.set_title(title, fontsize=8, pad=4)
                 if first and self._ground.mpp is not None:
@@ -265,6 +276,7 @@ class PanelPlot(Plot):
         scale = ScalarMappable(Normalize(low, high), self._map)
         self.figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[low, high], format="%.2f")
         bar.tick_params(labelsize=7, length=2, pad=1)
+        return upper
 
     def _draw_map(self, axis: "Axes", values: Float32 | None, limits: Limits, kind: str) -> None:
         """Draw one map, or words where a gene has none of the kind."""
@@ -283,7 +295,9 @@ class PanelPlot(Plot):
         """Return a gene's name and its score in lines that fit over its maps."""
         name = figure_gene(gene.name) if gene.unit == UNIT else figure_text(gene.name)
         letters = max(12, int((across + _GAP / 2) / _LETTER))
-        return [name, *(figure_text(line) for part in gene.score.split("   ") for line in wrap(part, letters))]
+        parts = gene.score.split("   ")
+        lines = [piece for part in parts for piece in ([part] if len(part) <= letters else part.split(" · "))]
+        return [name, *(figure_text(line) for part in lines for line in wrap(part, letters))]
 
     def _title_lines(self, across: float) -> int:
         return max((len(self._title(gene, across)) for gene in self.genes), default=1)
@@ -300,7 +314,7 @@ class PanelPlot(Plot):
         return axis
 
     def _columns(self, width: int) -> int:
-        return max(1, int((width - _SIDE) // (_LEAST_WIDTH + _GAP)))
+        return max(1, min(self.most_columns, int((width - _SIDE) // (_LEAST_WIDTH + _GAP))))
 
     def _sizes(self, width: int) -> tuple[int, int, float, float, float]:
         """Return columns, rows, width and height of a map, and height of a gene's block, at a width in pixels."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,6 +81,14 @@ class Bootstrap:
             scale = np.sqrt(np.where(defined, var_a * var_b, 1))
             result[start : start + 128] = np.where(defined, (product - mean_a * mean_b) / scale, np.nan)
         return result
+
+
+def section_bootstrap(name: str, xy: ArrayLike, seed: int = 0) -> Bootstrap:
+    """Return the resamples of the spots of a section, centres (n, 2), that count in its scores.
+
+    Sections of one size would draw the same spots from the seed alone; by name, their resamples are independent.
+    """
+    return Bootstrap(spatial_blocks(xy), (seed, crc32(name.encode())))
 
 
 def interval(replicates: NDArray[np.floating[Any]], level: float = 0.95) -> tuple[Array, Array]:

@@ -215,7 +215,7 @@ def draw_blinded(figure: "Figure", ground: Ground, values: NDArray[np.float32], 
     spots = draw_map(axes[-1], ground, figure_gene(gene), np.asarray(values, np.float64), limits)
     if ground.mpp is not None:
         draw_scale_bar(axes[0], *frame(ground), ground.mpp)
-    bar = figure.colorbar(spots, ax=axes, fraction=0.03, pad=0.02)
+    bar = figure.colorbar(spots, ax=axes, fraction=0.03, pad=0.02, shrink=0.5)
     bar.set_ticks(list(limits), labels=["low", "high"])
     bar.minorticks_off()
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import dense, gene_sets, morans_i, pcc, rmse, spearman
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
 from napari_cmrcnet.evaluation.gene_trust import trust_words
-from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
+from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, set_replicates, set_score
 from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.sections.depth import Depth, depth_r2, partial_pcc
@@ -210,8 +209,7 @@ def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan
     genes, correlations = list(table.index), table["pcc"].to_numpy()
     totals, xy = _totals(prediction)[scored], prediction.xy[scored]
     neighbours = around(xy, REACH * spots_lattice(prediction.spots).pitch)
-    # Sections of one size would draw the same spots from the seed alone; their resamples must be independent.
-    bootstrap = Bootstrap(spatial_blocks(xy), (seed, crc32(prediction.name.encode())))
+    bootstrap = section_bootstrap(prediction.name, xy, seed)
     rows = np.full((len(genes), len(_LATER)), np.nan)
     of_sets: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS}
     for done, block in _blocks(genes, len(scored)):

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QMessageBox,
     QSizePolicy,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -71,6 +72,13 @@ class ExportPanel(DockPanel):
         for box in (self.format, self.genes):
             box.setMinimumContentsLength(12)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.width_mm = QSpinBox()
+        self.width_mm.setRange(60, 400)
+        self.width_mm.setValue(180)
+        self.width_mm.setSuffix(" mm")
+        self.width_mm.setToolTip(
+            "Of the printed figure. Many journals have columns of 85 to 90 mm and pages of 180 mm."
+        )
         self.purpose, self.size = label(selectable=True), label(selectable=True)
         tip = "Asks for a name and writes the file. If you cancel, no incomplete file is left."
         self.button = button("Export…", tip, self._on_export)
@@ -82,6 +90,7 @@ class ExportPanel(DockPanel):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("File", self.format)
         form.addRow("Genes", self.genes)
+        form.addRow("Width", self.width_mm)
         self._form = form
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -124,7 +133,7 @@ class ExportPanel(DockPanel):
         self.layers.read_regions()
         remember({"export/folder": str(path.parent), "export/format": self.kind})
         try:
-            job = export_job(self.session, self.kind, path, self.choice)
+            job = export_job(self.session, self.kind, path, self.choice, self.width_mm.value())
         except UserError as error:
             self.jobs.show_error(error)
             return
@@ -140,7 +149,7 @@ class ExportPanel(DockPanel):
             return ""
         what = {SHOWN: shown.name, SETS: "top_genes", ALL: "all_genes"}.get(self.choice, self.choice)
         if not FORMATS[self.kind].genes:
-            what = {"html": "report", "prediction": "predicted"}.get(self.kind, shown.name)
+            what = {"html": "report", "report": "report", "prediction": "predicted"}.get(self.kind, shown.name)
         return f"{file_name(f'{case.name}_{what}')}{FORMATS[self.kind].ending}"
 
     def ask_large(self, text: str) -> bool:
@@ -154,7 +163,7 @@ class ExportPanel(DockPanel):
             if not self.ask_large(f"The file will be about {size_text(expected)}. {slow}Write it anyway?"):
                 return
         each, proposed = FORMATS[self.kind], Path(recall("export/folder", str(Path.home()))) / self.default_name()
-        path = ask_where_to_save(self, f"Export: {each.name}", proposed, f"{each.name} (*{each.ending})")
+        path = ask_where_to_save(self, f"Export: {each.name}", proposed, each.kinds)
         if path is not None:
             self.export_to(path)
 
@@ -172,6 +181,7 @@ class ExportPanel(DockPanel):
 
     def _on_format(self) -> None:
         self._form.setRowVisible(self.genes, FORMATS[self.kind].genes)
+        self._form.setRowVisible(self.width_mm, self.kind == "maps")
         self._describe()
 
     def _show_case(self) -> None:
@@ -232,7 +242,7 @@ class ExportPanel(DockPanel):
         from napari_cmrcnet.retrieval.export import expected_bytes
 
         case, kind = self.session.case, self.kind
-        if case is None or not (FORMATS[kind].genes or kind == "prediction"):
+        if case is None or kind == "maps" or not (FORMATS[kind].genes or kind == "prediction"):
             return 0
         if kind == "prediction" or self.choice == SETS:
             markers = len(case.panel.genes) if case.panel is not None else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.region_origin import qupath_corner
+from napari_cmrcnet.widgets.report_pdf import pdf_job
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.gene_figure import Drawn
@@ -43,8 +44,13 @@ class Format:
     genes: bool = False
     predicted: bool = False
 
+    @property
+    def kinds(self) -> str:
+        """What a file dialog takes; a figure of several genes has its kind by the ending of its name."""
+        return MAP_KINDS if self is FORMATS["maps"] else f"{self.name} (*{self.ending})"
 
 IMAGE_TOO = "spatialdata with image"
+MAP_KINDS = "PDF document (*.pdf);;PNG picture (*.png);;SVG drawing (*.svg)"
 
 FORMATS: dict[str, Format] = {
     "csv": Format(
@@ -99,11 +105,24 @@ FORMATS: dict[str, Format] = {
         "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, for "
         "print.",
     ),
+    "maps": Format(
+        "Figure of several genes (PDF, PNG, SVG)",
+        ".pdf",
+        "Maps of up to 12 genes for print, measured over predicted, with letters, PCC with its interval, and n, at "
+        "the width that you choose.",
+        genes=True,
+    ),
     "html": Format(
         "Report (HTML)",
         ".html",
         "One file for any browser, to read, print or pass on: scores, maps of markers and of the best predicted "
         "genes, regions, confidence, and how the prediction was made. It loads nothing from the internet.",
+        predicted=True,
+    ),
+    "report": Format(
+        "Report (PDF)",
+        ".pdf",
+        "The same report as pages of A4.",
         predicted=True,
     ),
     "prediction": Format(
@@ -127,7 +146,7 @@ def missing_package(kind: str) -> str:
     return ""
 
 
-def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Path]:
+def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm: float | None = None) -> Job[Path]:
     """Return the job that exports the session's case.
 
     Parameters
@@ -140,6 +159,8 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
         The file.
     choice : str
         Which genes: `SHOWN`, `SETS`, `ALL`, or the name of a panel.
+    width_mm : float, optional
+        Of a figure of several genes.
 
     Raises
     ------
@@ -149,6 +170,8 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
     case, prediction = session.case, session.prediction
     assert case is not None
     case.provenance.check_output(path)
+    if kind == "maps":
+        return _maps(session, case, path, choice, width_mm)
     if FORMATS[kind].genes:
         genes = None if choice == SETS else chosen_genes(session, choice)
         return _table_job(case, path, genes, choice, _writer(session, kind))
@@ -157,7 +180,8 @@ def export_job(session: "Session", kind: str, path: Path, choice: str) -> Job[Pa
     assert prediction is not None
     if kind == "prediction":
         return _save(prediction, path, session.view_record())
-    return _report(session, prediction, path)
+    write = partial(_report, session, prediction)
+    return write(path) if kind == "html" else pdf_job(write, path)
 
 
 def corner_of(session: "Session") -> tuple[int, int]:
@@ -220,6 +244,18 @@ def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
     from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
 
     return write_gene_figure(case, path, _drawn(session), slide=_slide(session))
+
+
+def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: float | None) -> Job[Path]:
+    from napari_cmrcnet.evaluation.panel_figure import write_panel_figure
+    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
+    from napari_cmrcnet.sections.panels import Panel
+
+    yield Progress("Choosing genes", 0, 0)
+    genes = genes_to_store(case) if choice == SETS else chosen_genes(session, choice) or case.genes
+    name = choice if choice in session.panels else ""
+    panel = Panel(name, tuple(genes))
+    return (yield from write_panel_figure(case, path, panel, slide=_slide(session), width_mm=width_mm))
 
 
 def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Path]:

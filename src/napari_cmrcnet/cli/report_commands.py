@@ -1,0 +1,67 @@
+"""``report`` and ``figure``: what is read and printed of predictions, measured or not."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cmrcnet.cli.console import say, show_json, show_progress, warn
+from napari_cmrcnet.cli.shared import panel_named
+from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.regions import Region
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the report of one or several predictions."""
+    from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
+    from napari_cmrcnet.evaluation.html_report import write_html_report
+
+    if options.out.suffix.lower() != ".html":
+        raise UserError(f"{options.out} is no name of a report; let it end in .html (print it to PDF in a browser).")
+    predictions = _loaded(options.predictions, options)
+    panel = panel_named(options.panel)
+    if len(predictions) == 1:
+        (one,) = predictions
+        job = write_html_report(one, options.out, panel=panel, regions=_regions(one))
+    else:
+        job = write_cohort_report(predictions, options.out, panel=panel)
+    path = show_progress(job)
+    say(str(path))
+    show_json({"report": path, "sections": [prediction.name for prediction in predictions]})
+
+
+def figure(options: argparse.Namespace) -> None:
+    """Draw the maps of a panel."""
+    from napari_cmrcnet.evaluation.panel_figure import write_panel_figure
+
+    (prediction,) = _loaded([options.prediction], options)
+    panel = panel_named(options.panel) or prediction.panel
+    if panel is None:
+        raise UserError(f"{options.prediction} has no gene panel; name the genes to draw with --panel.")
+    path = show_progress(write_panel_figure(prediction, options.out, panel, width_mm=options.width_mm))
+    say(str(path))
+    show_json({"figure": path})
+
+
+def _loaded(paths: list[Path], options: argparse.Namespace) -> "list[Prediction]":
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+    checkpoint = Checkpoint.load(options.checkpoint) if options.checkpoint else None
+    predictions = [Prediction.load(path, checkpoint) for path in paths]
+    for prediction in predictions:
+        prediction.provenance.check_output(options.out)
+    return predictions
+
+
+def _regions(prediction: "Prediction") -> "tuple[Region, ...]":
+    """Return the regions that were saved with a prediction."""
+    from napari_cmrcnet.sections.geojson import regions_in
+
+    try:
+        return regions_in(prediction.view.get("regions", []), prediction.name)
+    except UserError as error:
+        warn(str(error))
+        return ()
