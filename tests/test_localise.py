@@ -8,7 +8,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import mean_z
-from napari_cmrcnet.evaluation.localise import agreement, otsu
+from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
 from napari_cmrcnet.evaluation.panel_score import panel_signs
 from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -115,3 +115,21 @@ def test_up_and_down_sets_of_a_gmt_are_one_signature(tmp_path: Path) -> None:
     assert load_panel(f"{gmt}:A") == Panel("A", ("KRT5", "ESR1"), ("ESR1",))
     with pytest.raises(UserError, match="3 gene sets"):
         load_panel(gmt)
+
+
+def test_a_threshold_from_an_example_is_the_best_of_all() -> None:
+    """Also where the example is only a part of what is high: the others that are high change nothing."""
+    rng = np.random.default_rng(0)
+    high = np.arange(200) < 60
+    values = np.round(rng.normal(high * 2.0, 1.0), 1)
+    for example in (high, high & (np.arange(200) % 3 == 0)):
+        found = example_threshold(values, example)
+        cuts = np.unique(values)[:-1] + 0.05
+        index = [(values[example] > cut).mean() - (values[~example] > cut).mean() for cut in cuts]
+        assert (values[example] > found).mean() - (values[~example] > found).mean() == pytest.approx(max(index))
+    gone = np.append(values, np.nan)
+    assert example_threshold(gone, np.append(high, True)) == example_threshold(values, high)
+    with pytest.raises(UserError, match="are not higher in the example"):
+        example_threshold(-high.astype(float), high)
+    with pytest.raises(UserError, match="inside and outside"):
+        example_threshold(values, np.ones(200, bool))

@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, Qt
+from shapely.geometry import Point
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.annotations import REGIONS, annotations
-from napari_cmrcnet.evaluation.localise import agreement, otsu
+from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.threshold import MEASURED
 from napari_cmrcnet.widgets.threshold import ThresholdPanel
@@ -151,6 +153,25 @@ def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, pr
     panel.classes.item(2).setSelected(True)
     known = np.tile([True, False, True, False], 9)
     assert panel.agreement.text() == agreement(values, threshold, known, counted).in_words
+
+
+def test_a_threshold_is_found_from_a_drawn_example(panel: ThresholdPanel, predicted: Prediction) -> None:
+    values = predicted.gene("GENE1")
+    panel.source.setCurrentText("annotation")
+    panel.source.activated.emit(0)
+    panel.example.click()
+    assert "Choose one or more classes or regions" in panel.message.text()
+    corner = predicted.xy[np.argmax(values)]
+    panel.session.set_regions([Region("mine", "example", Point(*corner).buffer(40))])
+    panel.source.setCurrentText(REGIONS)
+    panel.source.activated.emit(0)
+    panel.classes.item(0).setSelected(True)
+    panel.example.click()
+    example = np.hypot(*(predicted.xy - corner).T) < 40
+    assert 1 <= example.sum() < 36
+    assert panel.value.value() == pytest.approx(example_threshold(values, example), abs=5e-4)
+    assert panel.count.text().startswith(f"{(values > panel.value.value()).sum()} of 36 spots")
+    assert panel.message.text() == ""
 
 
 def test_lines_are_dragged(panel: ThresholdPanel, qtbot: Any) -> None:

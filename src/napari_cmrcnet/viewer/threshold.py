@@ -97,12 +97,15 @@ class Above:
         """
         from napari_cmrcnet.evaluation.localise import agreement
 
-        known = sources(session, self.kind).get(source, {})
-        chosen = [known[name] for name in classes if name in known]
-        if not chosen:
-            return ""
-        of = np.any(chosen, axis=0)
-        return agreement(self.values, self.threshold, of, self.shown.counted).in_words
+        of = spots_of(session, self.kind, source, classes)
+        return "" if of is None else agreement(self.values, self.threshold, of, self.shown.counted).in_words
+
+
+def spots_of(session: "Session", kind: Kind, source: str, classes: Sequence[str]) -> Bools | None:
+    """Return the spots of some classes of a source of `sources`, bool (n,); None where there is none."""
+    known = sources(session, kind).get(source, {})
+    chosen = [known[name] for name in classes if name in known]
+    return np.any(chosen, axis=0) if chosen else None
 
 
 def values_of(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.threshold import Above, Kind, reliable, sources, values_of
+from napari_cmrcnet.viewer.threshold import Above, Kind, reliable, sources, spots_of, values_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
@@ -83,6 +83,8 @@ class ThresholdPanel(DockPanel):
         self.classes.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
         self.classes.setMaximumHeight(_CLASSES_PX)
         self.classes.setToolTip("The classes to compare with, taken together.")
+        tip = "Sets the threshold that tells the spots of these classes or regions from the others best."
+        self.example = button("Threshold from these", tip, self._on_example)
         inside = self.inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
@@ -94,6 +96,7 @@ class ThresholdPanel(DockPanel):
         form.addRow("Compare with", self.source)
         for part in (self.title, self.canvas, row, self.count, self.hide_others, buttons, form, self.classes):
             column.addLayout(part) if isinstance(part, QLayout) else column.addWidget(part)
+        column.addWidget(self.example)
         column.addWidget(self.agreement)
         column.addStretch()
         layout = QVBoxLayout(self)
@@ -175,6 +178,21 @@ class ThresholdPanel(DockPanel):
             self.message.setText("")
         except UserError as error:
             self._set(float(np.nanmax(self._of[0], initial=0.0)))
+            self.message.setText(in_panel_words(error))
+
+    def _on_example(self) -> None:
+        from napari_cmrcnet.evaluation.localise import example_threshold
+
+        above, chosen = self.above, [item.text() for item in self.classes.selectedItems()]
+        if above is None:
+            return
+        example = spots_of(self.session, above.kind, self.source.currentText(), chosen)
+        try:
+            if example is None:
+                raise UserError("Choose one or more classes or regions above first.")
+            self._set(example_threshold(above.values, example))
+            self.message.setText("")
+        except UserError as error:
             self.message.setText(in_panel_words(error))
 
     def _set(self, threshold: float) -> None:
