@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
@@ -72,7 +73,9 @@ def test_genes_like_the_shown_one_come_first_and_a_click_shows_one(
     assert panel.about.text().startswith("Like GENE1, predicted")  # the table is still of what it was asked for
 
 
-def test_groups_are_compared_with_a_warning(panel: ComparePanel, qtbot: Any, predicted: Prediction) -> None:
+def test_groups_are_compared_with_a_warning_and_saved(
+    panel: ComparePanel, qtbot: Any, predicted: Prediction, save_dialog: Any, tmp_path: Path
+) -> None:
     panel.what.setCurrentText(BETWEEN)
     panel.what.activated.emit(1)
     assert "no groups yet" in panel.about.text()
@@ -88,6 +91,13 @@ def test_groups_are_compared_with_a_warning(panel: ComparePanel, qtbot: Any, pre
     assert np.sign(table.loc[gene, "z"]) == np.sign(wanted.statistic - 15 * 21 / 2)
     assert table.loc[gene, "p_adjusted"] >= wanted.pvalue * 0.999
     assert "not independent" in panel.warning.text()
+    save_dialog.answer = tmp_path / "table.csv"
+    panel.save.click()
+    assert save_dialog.proposed[0].name == "selected_spots_against_all_other_spots_measured.csv"
+    saved = pd.read_csv(tmp_path / "table.csv", index_col="gene")
+    assert list(saved.index) == list(table.index)
+    np.testing.assert_allclose(saved["p_adjusted"], table["p_adjusted"], rtol=1e-5)
     panel.session.look_at(None)
     assert panel.model.table is None
+    assert not panel.save.isEnabled()
     assert not panel.warning.text()

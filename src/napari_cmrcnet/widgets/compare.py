@@ -1,5 +1,6 @@
 """The Compare panel: genes like the shown one, and genes that differ between groups of spots, as a table to click."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
@@ -14,10 +15,12 @@ from qtpy.QtWidgets import (
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.gene_panels import fill_choice
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.parts import button, choice, label
+from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     import napari
@@ -108,6 +111,7 @@ class ComparePanel(DockPanel):
         self.second = choice("What the first group is compared with.")
         tip = "Compares all genes; of a large section this takes some seconds to a minute."
         self.compute = button("Compute", tip, self._on_compute)
+        self.save = button("Save table…", "Writes the table as CSV.", self._on_save)
         self.view = QTableView()
         self.view.setModel(self.model)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -122,7 +126,7 @@ class ComparePanel(DockPanel):
         form.addRow("Second group", self.second)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        for widget in (self.compute, self.about, self.view, self.warning, self.jobs):
+        for widget in (self.compute, self.about, self.view, self.save, self.warning, self.jobs):
             layout.addWidget(widget)
 
     def show_now(self) -> None:
@@ -134,6 +138,7 @@ class ComparePanel(DockPanel):
         fill_choice(self.second, [(name, name) for name in (OTHERS, *groups)], self.second.currentData())
         for box in (self.first, self.second):
             self.form.setRowVisible(box, between)
+        self.save.setEnabled(self.model.table is not None)
         self.compute.setEnabled(bool(kinds) and (bool(groups) or not between) and not self.jobs.busy)
         if between and not groups:
             self.about.setText("There are no groups yet. Draw regions, select spots, or use spots with classes.")
@@ -165,6 +170,27 @@ class ComparePanel(DockPanel):
 
         self.compute.setEnabled(False)
         self.jobs.start(job, done, "Comparing genes", ended=self.refresh)
+
+    def _on_save(self) -> None:
+        from napari_cmrcnet.evaluation.cohort import write_cohort
+        from napari_cmrcnet.evaluation.picture_file import file_name
+
+        table = self.model.table
+        if table is None:
+            return
+        name = file_name(self.about.text().partition(":")[0])
+        path = ask_where_to_save(
+            self, "Save table", Path(recall("compare/folder", str(Path.home()))) / f"{name}.csv", "Table (*.csv)"
+        )
+        if path is None:
+            return
+        try:
+            write_cohort(path, table.reset_index())
+        except UserError as error:
+            self.jobs.show_error(error)
+            return
+        remember({"compare/folder": str(path.parent)})
+        self.jobs.message(f"Saved {path}.")
 
     def _on_row(self, index: QModelIndex) -> None:
         if self.model.table is None:
