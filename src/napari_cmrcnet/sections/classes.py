@@ -20,7 +20,7 @@ _FEW: tuple[RGB, ...] = (
 )  # fmt: skip
 NO_NAMES = ("", "NA", "nan", "NaN", "None")
 """What files write for a spot without a class."""
-NO_CLASS: RGB = (153, 153, 153)
+NO_CLASS: RGB = (100, 100, 100)  # lighter, it would be like the last of them to some
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,14 +15,14 @@ RGB = tuple[int, int, int]
 
 CLASSES: dict[str, RGB] = {
     "Tumour": (200, 0, 0),
-    "Stroma": (0, 140, 60),
-    "Necrosis": (90, 90, 90),
-    "Immune cells": (0, 110, 200),
-    "Other": (200, 110, 0),
+    "Stroma": (0, 180, 120),
+    "Necrosis": (40, 40, 40),
+    "Immune cells": (0, 100, 210),
+    "Other": (225, 125, 0),
 }
-"""The classes that are suggested first, with their colours: not those of H&E."""
+"""The classes that are suggested first, with their colours: not those of H&E, and told apart by colour-blind eyes."""
 
-_UNCLASSIFIED: RGB = (240, 200, 0)
+_UNCLASSIFIED: RGB = (250, 240, 90)
 _MORE: tuple[RGB, ...] = (
     (0, 158, 160), (150, 150, 0), (210, 70, 160), (120, 80, 60), (255, 127, 14), (90, 60, 190), (60, 180, 60),
 )  # fmt: skip

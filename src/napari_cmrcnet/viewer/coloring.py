@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-DIVERGING: dict[View, str] = {"difference": "coolwarm", "local PCC": "PiYG"}  # even in lightness to both sides
+DIVERGING: dict[View, str] = {"difference": "coolwarm", "local PCC": "PRGn"}  # even in lightness to both sides
 PREDICT_FIRST = "Predict first: this section is only measured."
 STEPS = 1024  # of a colormap: four for each colour that a screen can tell apart
 CONFIDENCE_COLUMNS: dict[Confidence, str] = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Told apart by colour-blind eyes, and seen on light ground and dark (M. Okabe and K. Ito, 2008, without its yellow).
 HUES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
-OTHER = "#8c8c8c"
+OTHER = "#6e6e6e"
 BAR_HEIGHT = 16
 
 

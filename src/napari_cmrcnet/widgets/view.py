@@ -42,7 +42,7 @@ VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
     "difference": "Predicted minus measured: red where the prediction is too high, blue where it is too low.",
-    "local PCC": "How well predicted follows measured around each spot: green is well, pink is the opposite.",
+    "local PCC": "How well predicted follows measured around each spot: green is well, purple is the opposite.",
     "confidence": "How far each spot's value can be trusted.",
     "classes": "Clusters, annotations or cell types of the spots, where the file holds some.",
 }
