@@ -152,6 +152,24 @@ def test_a_gene_switch_recolours_all_visible_views_on_one_scale(viewer: ViewerMo
     assert points["predicted"].name == "GENE8 predicted, log-norm."
 
 
+def test_the_mouse_over_a_spot_says_the_values_of_ticked_genes(viewer: ViewerModel, session: Session) -> None:
+    points, case = layers_of(viewer).points, session.case
+    assert case is not None
+    session.tick(("GENE5", "GENE3", "GENE8"))
+    for view in ("measured", "predicted"):
+        features = points[view].features
+        assert {"GENE5", "GENE8"} <= set(features)
+        assert "GENE3" not in features  # it is shown
+        known = case.prediction.gene("GENE5") if view == "predicted" else case.measured(["GENE5"])[:, 0]  # type: ignore
+        np.testing.assert_array_equal(features["GENE5"], known)
+    status = points["predicted"].get_status(points["predicted"].data[7] * points["predicted"].scale, world=True)
+    assert f"GENE5: {features['GENE5'][7]:.3}"[:9] in status["value"] + status["coordinates"]
+    session.show("GENE5")
+    assert "GENE3" in points["measured"].features
+    session.tick(())
+    assert not {"GENE3", "GENE5", "GENE8"} & set(points["predicted"].features)
+
+
 def test_spots_have_the_colours_that_napari_gives_to_their_values(viewer: ViewerModel, session: Session) -> None:
     session.set_display(views=("measured", "predicted", "difference", "confidence"))
     for change in (lambda: session.show("GENE8"), lambda: session.set_display(colormap="magma", percentiles=(10, 90))):

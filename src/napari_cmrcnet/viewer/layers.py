@@ -23,13 +23,21 @@ from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.viewer.slide_layer import slide_layer
-from napari_cmrcnet.viewer.spot_layer import colour, colour_classes, show_legends, spot_settings, symbols
+from napari_cmrcnet.viewer.spot_layer import (
+    colour,
+    colour_classes,
+    pinned_genes,
+    show_legends,
+    spot_settings,
+    symbols,
+)
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Points
 
     from napari_cmrcnet.viewer.session import Session
+    from napari_cmrcnet.viewer.shown import Shown
 
 REGIONS_EYE = ("", "regions")  # of the drawn regions, among the session's eyes
 
@@ -56,6 +64,7 @@ class SectionLayers:
         self._drawing = False
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
+        self._pinned: tuple[Any, Any, tuple[Shown, ...]] = (None, (), ())  # of which case, and which genes are ticked
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
         self.regions.undo_asked.connect(self.undo_regions)
         session.leaving.connect(self._on_leaving)
@@ -64,6 +73,7 @@ class SectionLayers:
         session.shown_changed.connect(self.draw)
         session.display_changed.connect(self._on_display)
         session.selection_changed.connect(self._draw_selection)
+        session.ticked_changed.connect(self.draw)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
@@ -152,6 +162,7 @@ class SectionLayers:
                     self.viewer.layers.remove(layer)
             for kept in (self.points, self.slides, self._drawn, self.mirrors):
                 kept.clear()
+            self._pinned = (None, (), ())
             self._arranged = ()
             self.draw_regions()
         overlays = self.viewer.canvas.overlays
@@ -212,14 +223,17 @@ class SectionLayers:
         assert case is not None
         assert shown is not None
         limits = (display.percentiles, display.limits, display.from_zero)
-        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap)
+        if self._pinned[:2] != (case, self.session.ticked):
+            self._pinned = case, self.session.ticked, pinned_genes(case, self.session.ticked)
+        pinned = self._pinned[2]
+        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap, pinned)
         for view, layer in self.points.items():
             drawn = (self.session.classes,) if view == "classes" else of_gene
             if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:
                 if view == "classes":
                     colour_classes(layer, self.session.classes)
                 else:
-                    colour(layer, view, shown, case, display)
+                    colour(layer, view, shown, case, display, pinned)
                 self._drawn[view] = drawn
 
     def _arrange(self, views: tuple[View, ...]) -> None:

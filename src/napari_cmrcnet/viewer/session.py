@@ -80,7 +80,7 @@ class Session:
     ``leaving``, before another case is shown: what is not yet in the session, such as regions that were just
     drawn, is to be put there; ``arrived``, once it is shown wholly: what is done then is not undone;
     ``case_changed``; ``scores_changed``; ``scoring_changed``; ``shown_changed``; ``display_changed(new, old)``;
-    ``selection_changed``; ``panels_changed``; ``regions_changed``.
+    ``selection_changed``; ``panels_changed``; ``regions_changed``; ``ticked_changed``.
     """
 
     leaving = Signal()
@@ -93,6 +93,7 @@ class Session:
     selection_changed = Signal()
     panels_changed = Signal()
     regions_changed = Signal()
+    ticked_changed = Signal()
 
     def __init__(self) -> None:
         from napari_cmrcnet.sections.panels import PANELS
@@ -328,6 +329,11 @@ class Session:
                 shown = first_shown(self.case, self.panels, self.scores, {})
                 if shown is not None:
                     self._set_shown(shown)
+
+    def tick(self, genes: Iterable[str]) -> None:
+        """Take the genes that are ticked in the list."""
+        self.ticked = tuple(genes)
+        self.ticked_changed.emit()
 
     def set_regions(self, regions: "Iterable[Region]") -> None:
         """Take the outlines that were drawn or imported; those without a name get one."""

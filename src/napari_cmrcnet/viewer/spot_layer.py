@@ -1,5 +1,7 @@
 """The spots of one view as a Points layer: how it is made, and how it takes the colours of a gene."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.shown import gene_shown
 
 if TYPE_CHECKING:
     from napari.layers import Points
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.viewer.shown import Shown
+
+MOST_PINNED = 4  # genes whose values stand beside those of the shown one: more do not fit the status bar
 
 
 def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[str, Any]:
@@ -55,10 +60,18 @@ def symbols(case: "Case", display: DisplaySettings) -> Any:
     return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
 
 
-def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: DisplaySettings) -> None:
+def colour(
+    layer: "Points",
+    view: View,
+    shown: "Shown",
+    case: "Case",
+    display: DisplaySettings,
+    pinned: "Sequence[Shown]" = (),
+) -> None:
     """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
 
-    A view without values is emptied and says why: no value must look like a 0.
+    The mouse over a spot says its values, and those of the pinned genes. A view without values is emptied and says why:
+    no value must look like a 0.
     """
     try:
         coloured = values(view, shown, case, display)
@@ -71,7 +84,7 @@ def colour(layer: "Points", view: View, shown: "Shown", case: "Case", display: D
         layer.face_colormap = colormap(view, display)
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
-    layer.features = {"value": coloured, **_features(shown, case)}
+    layer.features = {"value": coloured, **_features(shown, case), **_pinned_features(view, shown, pinned)}
     rgba = np.array(colours(coloured, between, layer.face_colormap))
     if shown.hidden is not None:
         rgba[shown.hidden, 3] = 0.0
@@ -98,6 +111,21 @@ def _features(shown: "Shown", case: "Case") -> dict[str, Any]:
     if case.prediction is not None and not case.provenance.external:
         known["similarity"] = case.prediction.similarity[:, 0]
     return {name: values for name, values in known.items() if values is not None}
+
+
+def pinned_genes(case: "Case", genes: "Sequence[str]") -> "tuple[Shown, ...]":
+    """Return the first genes of some whose values can be had; the others need a checkpoint that has moved."""
+    found = []
+    for gene in genes[:MOST_PINNED]:
+        with suppress(UserError):
+            found.append(gene_shown(case, gene, None))
+    return tuple(found)
+
+
+def _pinned_features(view: View, shown: "Shown", pinned: "Sequence[Shown]") -> dict[str, Any]:
+    """Return the values of pinned genes other than the shown one: measured in the view of these, else predicted."""
+    first = {gene.name: (gene.measured if view == "measured" else gene.predicted) for gene in pinned}
+    return {name: values for name, values in first.items() if values is not None and name != shown.name}
 
 
 def _set_colours(layer: "Points", rgba: Any) -> None:

@@ -49,6 +49,7 @@ class Format:
         """What a file dialog takes; a figure of several genes has its kind by the ending of its name."""
         return MAP_KINDS if self is FORMATS["maps"] else f"{self.name} (*{self.ending})"
 
+
 IMAGE_TOO = "spatialdata with image"
 MAP_KINDS = "PDF document (*.pdf);;PNG picture (*.png);;SVG drawing (*.svg)"
 

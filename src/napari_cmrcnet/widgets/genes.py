@@ -120,7 +120,7 @@ class GenesPanel(DockPanel):
 
     def _on_ticks(self) -> None:
         assert self.model.genes is not None
-        self.session.ticked = self.model.genes.ticked_symbols
+        self.session.tick(self.model.genes.ticked_symbols)
         self.panels.show_ticked()
 
     def _on_panel(self) -> None:
