@@ -165,6 +165,7 @@ def test_a_figure_for_print_is_as_wide_as_asked_with_letters_intervals_and_n(
     names = [axis.title.get_window_extent() for axis in figure.axes if axis.get_title()]
     assert all(box.x0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
     assert all(abs(box.y1 - name.y1) < 0.1 * figure.dpi for box, name in zip(boxes, names, strict=True))
+    assert all(text.get_window_extent().x1 <= figure.bbox.width for text in figure.texts)
     below = [text.get_text() for text in figure.texts if "n = 36 spots." in text.get_text()]
     assert len(below) == 1
     texts = [text for axis in figure.axes for text in (axis.title, *axis.texts) if text.get_text()]

@@ -147,6 +147,7 @@ class PanelPlot(Plot):
         self._finer = _FINER
         self._titles: dict[str, Any] = {}
         self._marked = ""
+        self._said = ("", "")  # heading and unit
         self.caption: tuple[str, ...] = ()  # lines below the section's name, in print
         self.width_mm: float | None = None  # in print; half of two columns for up to two genes if not given
         self.most_columns = MOST
@@ -174,9 +175,7 @@ class PanelPlot(Plot):
             self._pixels = None
         self.genes, self._ground = tuple(genes), ground
         self._map = colormaps[colours]
-        units = dict.fromkeys(gene.unit for gene in self.genes)
-        said = f"{', '.join(units)}; the maps of a gene share its colours"
-        self._heading.set_text(figure_text("\n".join(filter(None, [heading, said]))))
+        self._said = heading, ", ".join(dict.fromkeys(gene.unit for gene in self.genes))
 
     def mark(self, name: str) -> None:
         """Mark the title of the shown gene."""
@@ -232,6 +231,11 @@ class PanelPlot(Plot):
                 above = 4 + 0.72 * _LINE * (len(self._title(gene, across)) - 1)  # in points: beside the gene's name
                 letter = axis.annotate(ascii_lowercase[place], (0, 1), (0, above), "axes fraction", "offset points")
                 letter.set(fontsize=9, weight="bold")
+        heading, unit = self._said
+        of_colours = "; the maps of a gene share its colours"
+        if (len(unit) + len(of_colours)) * _LETTER < width:
+            unit += of_colours
+        self._heading.set_text(figure_text("\n".join(filter(None, [heading, unit]))))
         self._heading.set_position((0.01, 1 - 4 / height))
         self.paint(self.style)
 
