@@ -172,7 +172,7 @@ class ComparePanel(DockPanel):
         self.jobs.start(job, done, "Comparing genes", ended=self.refresh)
 
     def _on_save(self) -> None:
-        from napari_cmrcnet.evaluation.cohort import write_cohort
+        from napari_cmrcnet.common.spreadsheet import write_frame
         from napari_cmrcnet.evaluation.picture_file import file_name
 
         table = self.model.table
@@ -185,7 +185,7 @@ class ComparePanel(DockPanel):
         if path is None:
             return
         try:
-            write_cohort(path, table.reset_index())
+            write_frame(path, table.reset_index())
         except UserError as error:
             self.jobs.show_error(error)
             return
