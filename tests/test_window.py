@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,7 @@ def work():
     import_torch()
     import torch, timm
     assert torch.nn.functional.conv2d(torch.ones(1, 3, 8, 8), torch.ones(2, 3, 3, 3)).sum() == 2 * 27 * 36
-    assert gc.isenabled() and gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() == 0
     return timm.__version__
 
 viewer = napari.Viewer()
@@ -90,12 +91,90 @@ while bar.busy and time.monotonic() < end:
     QApplication.processEvents()
     time.sleep(0.01)
 viewer.screenshot(flash=False)
+assert gc.isenabled()
 print("imported", *results)
 viewer.close()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "imported 1." in done.stdout
+
+
+def test_a_closed_window_is_not_collected_by_a_job() -> None:
+    """Its OpenGL context would go in the thread of the worker, and the next widget that goes end the process."""
+    code = """
+import gc, sys, threading, time
+import napari, numpy as np
+from qtpy.QtWidgets import QApplication, QWidget
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.widgets.jobs import JobBar
+
+app = QApplication([])
+
+def work():
+    kept = []
+    for step in range(40):
+        yield Progress("Working", step, 40)
+        kept.extend([[]] for _ in range(30_000))
+        time.sleep(0.01)
+
+bar = JobBar()
+gc.collect()
+gc.disable()
+viewer = napari.Viewer(show=False)
+viewer.add_image(np.zeros((64, 64)))
+viewer.close()
+del viewer
+QApplication.processEvents()
+threads = set()
+gc.callbacks.append(lambda phase, info: threads.add(threading.current_thread()))
+gc.enable()
+bar.start(work(), print)
+while bar.busy:
+    QApplication.processEvents()
+    time.sleep(0.01)
+assert threads == {threading.main_thread()}, threads
+assert gc.isenabled()
+for _ in range(3):
+    widget = QWidget()
+    widget.show()
+    QApplication.processEvents()
+    widget.close()
+    widget.deleteLater()
+    del widget
+    QApplication.processEvents()
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "alive" in done.stdout
+
+
+def test_a_script_that_ends_without_an_event_loop_waits_for_its_job() -> None:
+    code = """
+import time
+import napari
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.widgets.jobs import run_in_window
+
+def work():
+    try:
+        for step in range(10_000):
+            yield Progress("Working", step, 10_000)
+            time.sleep(0.01)
+            sorted(range(10_000))
+    finally:
+        print("closed", flush=True)
+
+viewer = napari.Viewer(show=False)
+run_in_window(viewer, work(), print, "Working")
+time.sleep(0.2)
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "closed" in done.stdout
+    assert time.monotonic() - began < 60
 
 
 def test_opening_the_sample_waits_for_nothing_heavy_in_the_window() -> None:

@@ -11,6 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
+from napari_cmrcnet.viewer.garbage import garbage
 
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Progress
@@ -117,10 +118,12 @@ def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
             raise _CancelledError
 
     bar: cancelable_progress | None = None
+    garbage.hold()
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(_open, path, report)
         try:
             while not wait([opening], timeout=TICK).done:
+                garbage.collect()
                 if not told:
                     continue
                 if bar is None:
@@ -132,6 +135,7 @@ def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
         finally:
             if bar is not None:
                 bar.close()
+            garbage.release()
         return opening.result()
 
 

@@ -9,24 +9,20 @@ from pathlib import Path
 
 
 def import_torch() -> None:
-    """Import torch and timm in a worker and let the window live meanwhile; call `guard_triton` first.
+    """Import torch and timm in a job and let the window live meanwhile; call `guard_triton` first.
 
     Two things would hold Python's lock, for a second together and up to half of one at a time: loading torch's
-    libraries, and the garbage collector, which goes through all that is imported several times.
+    libraries, and the garbage collector, which would go through all that is imported (off in a job, see `garbage`).
     """
     if "torch" in sys.modules and "timm" in sys.modules:
         return
     _load_libraries()
-    collecting = gc.isenabled()
-    gc.disable()
     try:
         import timm  # noqa: F401
         import torch  # noqa: F401
     finally:
         gc.freeze()  # and back: what was imported is old now, and is not gone through at the next object
         gc.unfreeze()
-        if collecting:
-            gc.enable()
 
 
 def _load_libraries() -> None:

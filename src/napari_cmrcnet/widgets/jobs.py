@@ -1,16 +1,18 @@
 """Long work beside the window: a worker thread, a bar with Cancel, and one message when it ends badly."""
 
+import atexit
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Literal, TypeVar
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QThreadPool, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.viewer.garbage import garbage
 from napari_cmrcnet.viewer.runtime import guard_triton
 from napari_cmrcnet.widgets.messages import failure, in_panel_words, progress_text
 from napari_cmrcnet.widgets.parts import button, label
@@ -21,6 +23,7 @@ WARNING = "⚠"
 
 # Runs under way: nothing else holds one whose panel was closed.
 _RUNNING: set["_Run"] = set()
+AT_EXIT = 30_000  # ms for the steps under way
 
 
 class _Run:
@@ -60,13 +63,19 @@ class _Run:
 
     def start(self) -> None:
         _RUNNING.add(self)
+        garbage.hold()
         self.worker.start()
 
     def cancel(self) -> None:
         self._cancelled = True
         self.worker.quit()
 
+    def close(self) -> None:
+        """Release what a cancelled job holds, now and not when Python finds the time."""
+        self._steps.close()
+
     def _on_progress(self, progress: Progress) -> None:
+        garbage.collect()
         if isalive(self.bar):
             self.bar.show_progress(progress)
         elif not self._keep or not isalive(self.window):
@@ -74,11 +83,12 @@ class _Run:
 
     def _on_finished(self) -> None:
         try:
-            self._steps.close()  # cancelled: what the job holds is released now, not when Python finds the time
+            self.close()
             if isalive(self.window) and (self._keep or isalive(self.bar)):
                 self._tell()
         finally:
             _RUNNING.discard(self)
+            garbage.release()
             if isalive(self.bar):
                 self.bar.forget(self)
             self._ended()
@@ -104,6 +114,16 @@ class _Run:
             from napari.utils.notifications import show_error
 
             show_error(text)
+
+
+@atexit.register
+def _end_runs() -> None:
+    """Let no thread work on while Python ends, which would crash: after a script without an event loop."""
+    for run in _RUNNING:
+        run.cancel()
+    if _RUNNING and QThreadPool.globalInstance().waitForDone(AT_EXIT):
+        for run in _RUNNING:
+            run.close()
 
 
 def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception | None]]:
