@@ -21,6 +21,7 @@ BENCHMARKS = (
     "export_all",
     "second_slide",
     "opening",
+    "many_spots",
     "reading",
     "predicting",
     "encoder",

@@ -28,7 +28,7 @@ def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
     cells, bins = (3_000, 5_000) if small else (300_000, 500_000)
     with tempfile.TemporaryDirectory() as folder:
-        for what, number, write in (("cells of Xenium", cells, _xenium), ("bins of Visium HD", bins, _visium_hd)):
+        for what, number, write in (("cells of Xenium", cells, _xenium), ("bins of Visium HD", bins, write_visium_hd)):
             path = Path(folder) / what
             total = write(path, number)
             yield from _opened(f"{number:,} {what}", path, number, total)
@@ -111,7 +111,8 @@ def _xenium(folder: Path, cells: int) -> int:
     return _matrix(folder / "cell_feature_matrix.h5", names, 400, 60, 1.6)
 
 
-def _visium_hd(folder: Path, bins: int) -> int:
+def write_visium_hd(folder: Path, bins: int) -> int:
+    """Write bins of 8 µm as Space Ranger does; return the sum of their counts."""
     place = folder / "binned_outputs" / "square_008um"
     (place / "spatial").mkdir(parents=True)
     side = int(np.ceil(np.sqrt(bins)))

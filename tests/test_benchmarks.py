@@ -14,7 +14,8 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 from benchmarks.__main__ import BENCHMARKS  # noqa: E402
 from benchmarks.harness import at_least, at_most, interleave, main  # noqa: E402
 
-APART = ("gene_view", "gene_list", "live_window", "startup")  # open a window, or measure what a process imports
+# They open a window, or measure what a process imports.
+APART = ("gene_view", "many_spots", "gene_list", "live_window", "startup")
 
 
 @pytest.mark.parametrize("name", sorted(set(BENCHMARKS) - set(APART)))

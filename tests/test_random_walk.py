@@ -24,7 +24,7 @@ from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import Known, check, check_panels, look_at, seen
 
 STEPS = 350  # of each of the seeds
-MAY_FAIL = ("spot_settings", "slide_layer", "colour", "set_cells", "show_legends", "in_lines")
+MAY_FAIL = ("add_spots", "slide_layer", "colour", "set_cells", "show_legends", "in_lines")
 
 
 class User:

@@ -24,11 +24,11 @@ from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.viewer.spot_layer import (
+    add_spots,
     colour,
     colour_classes,
     pinned_genes,
     show_legends,
-    spot_settings,
     symbols,
 )
 
@@ -207,9 +207,8 @@ class SectionLayers:
             self.slides[view].events.visible.connect(self._on_eye)
         if view in self.points:
             return
-        settings = spot_settings(case, view, self.session.display)
-        settings["metadata"][KEY]["bounds"] = None if slide is None else slide.bounds
-        layer = self.points[view] = self.viewer.add_points(**settings)
+        bounds = None if slide is None else slide.bounds
+        layer = self.points[view] = add_spots(self.viewer, case, view, self.session.display, bounds)
         layer.locked = True
         layer.editable = False  # spots are data: they are neither moved nor deleted
         layer.events.visible.connect(self._on_eye)

@@ -1,4 +1,4 @@
-"""The spots of one view as a Points layer: how it is made, and how it takes the colours of a gene."""
+"""The spots of one view as a layer: how it is made, and how it takes the colours of a gene."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +15,7 @@ from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.shown import gene_shown
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Points
 
     from napari_cmrcnet.retrieval.case import Case
@@ -22,6 +23,30 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.shown import Shown
 
 MOST_PINNED = 4  # genes whose values stand beside those of the shown one: more do not fit the status bar
+MOST_POINTS = 50_000  # more spots are drawn as a picture, see docs/performance.md
+
+
+def add_spots(
+    viewer: "napari.viewer.Viewer", case: "Case", view: View, display: DisplaySettings, bounds: Any = None
+) -> "Points":
+    """Add the layer of a view's spots to a viewer: points, or a picture that is used as they are where they are many.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where to.
+    case, view, display
+        What it shows.
+    bounds : tuple, optional
+        Of the slide, for QuPath.
+    """
+    settings = spot_settings(case, view, display)
+    settings["metadata"][KEY]["bounds"] = bounds
+    if len(case) <= MOST_POINTS:
+        return viewer.add_points(**settings)
+    from napari_cmrcnet.viewer.spot_image import SpotImage
+
+    return viewer.add_layer(SpotImage(case, settings))
 
 
 def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[str, Any]:
@@ -76,7 +101,7 @@ def colour(
     try:
         coloured = values(view, shown, case, display)
     except UserError as reason:
-        _set_colours(layer, np.zeros((len(layer.data), 4)))  # napari 0.9.2 goes on drawing what is not `layer.shown`
+        _set_colours(layer, np.zeros_like(layer.face_color))  # napari 0.9.2 goes on drawing what is not `layer.shown`
         layer.name = f"{view}: {reason}"
         return
     between = limits(view, coloured, shown, display)
@@ -85,7 +110,7 @@ def colour(
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
     layer.features = {"value": coloured, **_features(shown, case), **_pinned_features(view, shown, pinned)}
-    rgba = np.array(colours(coloured, between, layer.face_colormap))
+    rgba = colours(coloured, between, layer.face_colormap)
     if shown.hidden is not None:
         rgba[shown.hidden, 3] = 0.0
     _set_colours(layer, rgba)
@@ -95,9 +120,9 @@ def colour(
 def colour_classes(layer: "Points", classes: "Classes | None") -> None:
     """Give spots the colours of their classes, and the layer the column's name; the View panel has the legend."""
     if classes is None:
-        layer.shown, layer.name = False, "classes: the section has none"
+        _set_colours(layer, np.zeros_like(layer.face_color))
+        layer.name = "classes: the section has none"
         return
-    layer.shown = True
     layer.features = {"class": classes.of_spots}
     layer.face_colorbar.visible = False
     table = np.array([(*colour, 255) for colour in (*classes.colours, NO_CLASS)], np.float32) / 255
@@ -136,7 +161,7 @@ def _set_colours(layer: "Points", rgba: Any) -> None:
     """
     import napari
 
-    if napari.__version__.startswith("0.9."):
+    if napari.__version__.startswith("0.9.") and hasattr(layer.events, "face_color"):
         with layer.events.face_color.blocker():
             layer.face_color = rgba
     else:
