@@ -5,6 +5,8 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +163,9 @@ def _read(path: Path) -> bytes:
         with open(path, "rb") as stream:
             packed = stream.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else open(path, "rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+            # In pieces: asked for all at once, a small file would take as much memory as the largest.
+            pieces = iter(partial(stream.read, 2**20), b"")
+            content = b"".join(islice(pieces, MAX_BYTES // 2**20 + 1))
     except (OSError, EOFError, zlib.error) as error:
         damaged = f"{path} could not be unpacked ({first_line(error)}); copy or download it again."
         raise cannot_read(path, error, damaged) from error
