@@ -23,12 +23,15 @@ test: $(VENV)/.installed-test
 	@echo "All tests: 15 to 17 minutes on two cores. Each part is printed when it is done."
 	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint
 
+# In their order: xdist would begin with the files of most tests, and the longest have few.
+ONE_FILE_A_PROCESS := --dist loadfile --no-loadscope-reorder
+
 test-core: WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
 test-core:
-	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses $(WORKERS) --dist loadfile --durations=10
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses $(WORKERS) $(ONE_FILE_A_PROCESS) --durations=10
 
 test-pyside6 test-pyqt6: test-%:
-	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10
+	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10 $$(grep -l 'mark\.qt' tests/*.py)
 
 window-packages:
 	@echo $(WINDOW_PACKAGES)

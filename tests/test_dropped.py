@@ -93,8 +93,12 @@ def bars() -> list[JobBar]:
 
 
 def slides(viewer: Any) -> list[Any]:
-    """Return the layers, without the preview of a grid, which comes when the Predict panel has looked at the slide."""
-    return [layer for layer in viewer.layers if layer.name != PREVIEW]
+    """Return the layers that were dropped.
+
+    The preview of a grid, and its own slide if that was removed, come when the Predict panel has looked at the slide.
+    """
+    dropped = [layer for layer in viewer.layers if layer.name != PREVIEW]
+    return [layer for layer in dropped if not layer.metadata["cmrcnet"].get("preview")]
 
 
 def warnings() -> list[str]:

@@ -130,6 +130,7 @@ def test_detections_for_qupath(qtbot: Any, panel: ExportPanel, session: Session,
     assert "GENE5 measured" in content["features"][0]["properties"]["measurements"]
 
 
+@pytest.mark.qt("pyside6")
 @pytest.mark.parametrize("ending", ["pdf", "png"])
 def test_maps_of_a_panel_are_as_wide_as_chosen(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, ending: str
@@ -150,6 +151,7 @@ def test_maps_of_a_panel_are_as_wide_as_chosen(
     assert not panel.width_mm.isVisible()
 
 
+@pytest.mark.qt("pyside6")
 def test_a_report_has_pages(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
     path = export_as(qtbot, panel, "report", tmp_path / "R.pdf")
     content = path.read_bytes()
@@ -158,6 +160,7 @@ def test_a_report_has_pages(qtbot: Any, panel: ExportPanel, session: Session, tm
     assert content.count(b"/Subtype /Image") >= 3  # of the maps
 
 
+@pytest.mark.qt("pyside6")
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_figure_has_the_colours_of_the_window(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -177,6 +180,7 @@ def test_a_figure_has_the_colours_of_the_window(
     assert seen[0].unit == "log-normalised expression"
 
 
+@pytest.mark.qt("pyside6")
 def test_a_report(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +333,7 @@ def test_without_measurements(qtbot: Any, viewer: ViewerModel, session: Session,
         assert export_as(qtbot, panel, kind, tmp_path / f"T.{kind}").stat().st_size > 1000
 
 
+@pytest.mark.qt("pyside6")
 def test_a_report_has_the_regions_as_they_are_drawn_now(
     qtbot: Any, viewer: ViewerModel, panel: ExportPanel, session: Session, tmp_path: Path
 ) -> None:

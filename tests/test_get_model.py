@@ -60,6 +60,7 @@ def ended(qtbot: Any, dialog: GetModelDialog) -> None:
     qtbot.waitUntil(lambda: not dialog.jobs.busy, timeout=180_000)
 
 
+@pytest.mark.qt("pyside6")
 def test_from_nothing_to_a_prediction_in_the_window(
     qtbot: Any, site: Site, panel: PredictPanel, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def filled(window: Window, predicted: Prediction, scores: Scores) -> Window:
     return window
 
 
+@pytest.mark.qt("pyside6")
 def test_every_plot_names_section_and_patient(filled: Window, known: dict[str, Known], scores: Scores) -> None:
     texts = {which: filled.choose(which).plot.figure.texts for which in range(5)}
     assert all("C, patient P3" in [text.get_text() for text in found] for found in texts.values())
@@ -247,6 +248,7 @@ def test_mean_and_variance_show_the_gene_under_the_mouse(filled: Window, scores:
     assert filled.panel.view.tip(canvas.plot, canvas.plot.axes[0], tuple(at)) == "GENE8"
 
 
+@pytest.mark.qt("pyside6")
 def test_heatmaps_of_the_predictions_own_panel_come_first(filled: Window) -> None:
     canvas = filled.choose(CORRELATION)
     assert filled.panel.correlation.choice.currentText() == "two genes"
@@ -307,6 +309,7 @@ def test_many_genes_are_correlated_beside_the_window_and_can_be_cancelled(
     assert len(filled.panel.canvases[filled.panel.view].plot.result.genes) == 12
 
 
+@pytest.mark.qt("pyside6")
 def test_maps_of_a_panel_and_a_click_shows_the_gene(filled: Window, predicted: Prediction) -> None:
     filled.session.add_panel(Panel("mine", ("GENE1", "GENE2", "GENE5", "GENE7")))
     canvas = filled.choose(MAPS)
@@ -336,6 +339,7 @@ def test_maps_of_a_panel_and_a_click_shows_the_gene(filled: Window, predicted: P
     assert "none of the genes of PSC" in filled.panel.empty.text()
 
 
+@pytest.mark.qt("pyside6")
 def test_all_plots_take_the_theme(filled: Window) -> None:
     canvases = [filled.choose(which) for which in range(5)]
     for theme in ("light", "dark"):
@@ -349,6 +353,7 @@ def test_all_plots_take_the_theme(filled: Window) -> None:
         assert corner == style.background
 
 
+@pytest.mark.qt("pyside6")
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_each_plot_is_saved_on_white(filled: Window, ending: str, tmp_path: Path, save_dialog: SaveDialog) -> None:
     for which in range(5):
@@ -426,6 +431,7 @@ def test_docked_in_napari_and_closed_again(
     session.look_at(None)
 
 
+@pytest.mark.qt("pyside6")
 def test_importing_the_panel_does_not_import_matplotlib() -> None:
     code = "import sys, napari_cmrcnet.widgets.plots; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

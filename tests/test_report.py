@@ -15,8 +15,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.metrics import pcc
-from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.gene_figure import draw_gene
 from napari_cmrcnet.evaluation.report import Report, evaluate
 from napari_cmrcnet.retrieval.bank import Bank
@@ -189,8 +190,8 @@ def test_sets_are_the_papers_or_of_all_genes_and_it_is_said_which(tmp_path: Path
     assert "does not say which genes vary" in report.warnings[0]
 
 
-@pytest.mark.usefixtures("one_map")
-def test_spots_with_hardly_a_count_are_left_out_of_scores_and_not_of_maps(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_pictures")
+def test_spots_with_hardly_a_count_are_left_out_of_scores(tmp_path: Path) -> None:
     prediction = make_prediction(tmp_path)
     counts = prediction.spots.X.toarray()
     counts[:2] = 0
@@ -310,14 +311,25 @@ def test_no_panel_is_null(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.usefixtures("one_map")
-def test_other_files_in_the_folder_stay_and_a_cancelled_report_is_not_complete(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_pictures")
+def test_other_files_in_the_folder_stay_and_a_cancelled_report_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(_prediction: Any, _scored: Any, out: Path, _name: str, progress: Progress) -> Any:
+        yield progress
+        with atomic_file(out / "picture.png") as temporary:
+            yield progress
+            Path(temporary).write_bytes(b"a picture")
+        return [out / "picture.png"]
+
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", one)
     out = tmp_path / "out"
     finish(evaluate([make_prediction(tmp_path)], out))
     (out / "my notes.txt").write_text("keep")
     job = evaluate([make_prediction(tmp_path)], out)
     while next(job).step != "Drawing pictures":
         pass
+    next(job)  # a picture is half written
     job.close()
     assert not (out / "summary.json").exists()
     assert not list(out.glob("*.part"))
@@ -361,8 +373,11 @@ def test_the_maps_of_a_report_say_the_warnings(tmp_path: Path, monkeypatch: pyte
 EVIL = ["$x$", "a|b<script>", "\x1b]0;x\x07", "a/b<script>", "\u202ex"]
 
 
-def test_names_that_mean_something_elsewhere_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_names_that_mean_something_elsewhere_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also in the title of a figure, where a formula that is none ended the report."""
+    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._BEST", 1)
     section = "$\\x$ | <b>"
     prediction = make_prediction(tmp_path, genes=[*EVIL, *GENES[len(EVIL) :]], section=section)
     report = finish(evaluate([prediction], tmp_path / "out", panel=Panel("<i>mine</i>", (*EVIL, "no|where"))))

@@ -115,7 +115,7 @@ def test_the_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch
         assert len(looks) <= 2
 
 
-@pytest.mark.qt
+@pytest.mark.qt("pyside6")
 def test_a_slide_cut_short_while_a_window_shows_it_is_one_message(
     tmp_path: Path, told: list[str], make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -221,6 +221,7 @@ def exported(window: Window, panel: Any, kind: str, path: Path) -> Path:
     return path
 
 
+@pytest.mark.qt("pyside6")
 def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) -> None:
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.evaluation.demo import predict_sample
@@ -245,6 +246,7 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
     assert np.isfinite(window.session.shown.low)
 
 
+@pytest.mark.qt("pyside6")
 def test_correlations_are_shown_before_their_intervals(window: Window) -> None:
     from napari_cmrcnet.common.progress import finish
     from napari_cmrcnet.evaluation.demo import predict_sample
@@ -284,7 +286,6 @@ def test_the_second_opening_of_a_panel_is_quick(window: Window) -> None:
     assert max(slow.values()) < 5, slow  # a bound on being stuck; benchmarks/startup.py has the times
 
 
-@pytest.mark.qt("pyqt6")  # as the one above, on other data
 def test_napari_s_layer_list_is_folded_away_until_it_is_asked_for(window: Window) -> None:
     """The choice is remembered; napari's own menu works as before."""
     docks = [dock for dock in QApplication.allWidgets() if dock.objectName() in ("layer list", "layer controls")]
@@ -298,6 +299,7 @@ def test_napari_s_layer_list_is_folded_away_until_it_is_asked_for(window: Window
         assert layer_list_wanted() == shown
 
 
+@pytest.mark.qt("pyqt6")  # as with the sample, on other data
 @pytest.mark.parametrize("section", ["C5"])
 def test_the_same_on_a_real_section(window: Window, real_data: Path, tmp_path: Path, section: str) -> None:
     folder = real_data / "her2st"
