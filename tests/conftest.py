@@ -61,6 +61,13 @@ def triton_before_a_canvas() -> None:
         import triton  # noqa: F401
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer the question for what is not saved: no test but those about it waits for somebody."""
+    if dialogs := sys.modules.get("napari_cmrcnet.widgets.dialogs"):
+        monkeypatch.setattr(dialogs, "ask_to_save", lambda *_: "discard")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real sections, named by ``CMRCNET_REAL_DATA``."""

@@ -13,11 +13,12 @@ from napari_cmrcnet.viewer.registry import session_of
 pytestmark = pytest.mark.qt
 
 MENUS = {
-    "napari/file/io_utilities": {"export"},
+    "napari/file/io_utilities": {"cases", "export"},
     "napari/layers/annotate": {"regions"},
     "napari/layers/measure": {"predict", "plots", "threshold", "compare", "review"},
     "napari/layers/visualize": {"genes", "view", "evidence"},
     "napari/plugins/napari-cmrcnet": {
+        "cases",
         "predict",
         "genes",
         "view",

@@ -71,9 +71,10 @@ class ProjectCase:
 
     @classmethod
     def of(cls, case: "Case") -> "ProjectCase":
-        """Return the entry of a case; one that is predicted but not saved has no path of a prediction."""
-        known = cls.made(case.provenance, case.path if case.prediction is not None else None)
-        return replace(known, measured=case.spots.X is not None)
+        """Return the entry of a case; of a prediction that is not saved, that of its section."""
+        saved = case.path if case.prediction is not None else None
+        known = cls.made(case.provenance, saved)
+        return replace(known, model=known.model if saved is not None else "", measured=case.spots.X is not None)
 
     @classmethod
     def made(cls, about: "Provenance", prediction: Path | None) -> "ProjectCase":
@@ -88,9 +89,8 @@ class ProjectCase:
             model=Path(about.checkpoint).stem or Path(about.external).name,
         )
 
-    def is_of(self, case: "Case") -> bool:
-        """Whether this is the entry of a case: made of the same files, and predicted by the same file if by any."""
-        other = ProjectCase.of(case)
+    def is_of(self, other: "ProjectCase") -> bool:
+        """Whether another entry is of the same case: made of the same files, and with the same prediction if any."""
         same_spots = bool(self.spots) and (self.spots, self.library) == (other.spots, other.library)
         same = same_spots or (not self.spots and bool(self.slide) and self.slide == other.slide)
         return self.prediction == other.prediction if self.prediction else same
@@ -112,8 +112,12 @@ class Project:
     path: Path | None = None
 
     def row_of(self, case: "Case | None") -> int | None:
-        """Return the row of a case, None where it is not among them."""
-        return next((row for row, each in enumerate(self.cases) if case is not None and each.is_of(case)), None)
+        """Return the row of a case, that of its very prediction first; None where it is not among them."""
+        if case is None:
+            return None
+        wanted = ProjectCase.of(case)
+        rows = [row for row, each in enumerate(self.cases) if each.is_of(wanted)]
+        return max(rows, key=lambda row: self.cases[row].prediction == wanted.prediction, default=None)
 
     def with_case(self, case: ProjectCase, row: int | None = None) -> "Project":
         """Return the project with a case in place of that of a row, or after all others."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted
+from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.cells import fit_section, set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.colour_bar import KEY
@@ -69,6 +70,7 @@ class SectionLayers:
         self.regions.undo_asked.connect(self.undo_regions)
         session.leaving.connect(self._on_leaving)
         session.arrived.connect(self._others.put_aside)
+        self.cases = CaseList(session)  # hears of a change after the regions were read
         session.case_changed.connect(self._on_case)
         session.shown_changed.connect(self.draw)
         session.display_changed.connect(self._on_display)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QMessageBox, QPushButton, QWidget
 
@@ -138,6 +139,19 @@ def ask_to_predict(parent: QWidget | None, doubt: str) -> bool:
     """Say why a prediction is surely not what the user wants, and ask whether to run it all the same."""
     question = f"{doubt}\n\nPredict anyway?"
     return QMessageBox.question(parent, "Predict anyway?", question) == QMessageBox.StandardButton.Yes
+
+
+def ask_to_save(parent: QWidget | None, section: str, what: str) -> Literal["save", "discard", "cancel"]:
+    """Say what of a section is not saved, before it is replaced or the window is closed, and ask what to do."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("Save?")
+    box.setText(f"{section}: the {what} {'are' if ' and ' in what or what != 'prediction' else 'is'} not saved.")
+    buttons = QMessageBox.StandardButton
+    box.setStandardButtons(buttons.Save | buttons.Discard | buttons.Cancel)
+    box.setDefaultButton(buttons.Save)
+    answer = box.exec()
+    return "save" if answer == buttons.Save else "discard" if answer == buttons.Discard else "cancel"
 
 
 def choose_one(parent: QWidget | None, title: str, question: str, lines: list[str]) -> str | None:

@@ -17,6 +17,7 @@ from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
     What the file does not say is asked for: which of several sections or matrices, what it is, what its values are,
     where its slide or the measured spots are. Spots without measurements go to the Predict panel.
     """
+    if not asked and not may_leave(viewer):
+        return
     now = _measured_in(viewer)
     if now is None and is_table(path, False) and "spots" not in asked:
         spots = dialogs.choose_path(None, f"The measured spots of {path.name}", dialog_filter("Spots", SPOTS))
@@ -153,7 +156,7 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
             if chosen is not None:
                 open_in(viewer, path, **{**asked, opened.setting: chosen})
         elif opened.case.genes:
-            _opened(viewer, opened)
+            show_opened(viewer, opened)
         else:
             open_predict(viewer).choose_spots(path)
 
@@ -167,7 +170,7 @@ def _measured_in(viewer: Any) -> Opened | None:
     return None if case is None or case.spots.X is None else Opened(case, session.slide)
 
 
-def _opened(viewer: Any, opened: Opened) -> None:
+def show_opened(viewer: Any, opened: Opened) -> None:
     """Show what was opened; where its slide is not at hand, ask for it, and go on without it if need be."""
     from napari.utils.notifications import show_info
 
@@ -191,6 +194,7 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
     """Look at a case, score it in the background if it is predicted, and open the panels to look at it with."""
     session = session_of(viewer)
     session.look_at(case, slide)
+    keep_watch(viewer)
     open_panels(viewer)
     start_scoring(viewer)
     QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas

@@ -11,6 +11,7 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.keeper import may_leave
 from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_case
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def open_synthetic_sample() -> list[Any]:
     viewer = napari.current_viewer()
     if viewer is None:
         raise UserError("The sample needs a napari window; start napari and choose File > Open Sample.")
+    if not may_leave(viewer):
+        return _nothing_yet(viewer, "Sample")
     paths = synthetic_paths()
 
     def measured(opened: "Opened") -> None:

@@ -33,6 +33,7 @@ from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList, NamedChoice,
 from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
 from napari_cmrcnet.widgets.get_model import GetModelDialog
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.keeper import may_leave
 from napari_cmrcnet.widgets.open_files import show_case
 from napari_cmrcnet.widgets.parts import button, choice, label, scrolled, timer
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -123,6 +124,8 @@ class PredictPanel(DockPanel):
             return
         doubts = [check.text for check in inspection.checks if check.asks]
         if doubts and not dialogs.ask_to_predict(self, " ".join(doubts)):
+            return
+        if self.session.prediction is not None and not may_leave(self.viewer):
             return
         device = DEVICES[self.device.currentText()]
         viewer, slide = self.viewer, inspection.slide

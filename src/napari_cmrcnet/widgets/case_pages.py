@@ -1,0 +1,63 @@
+"""From one case of the list to another: all that was shown of the one before goes."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cmrcnet.viewer.case_list import open_case
+from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.keeper import may_leave
+from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_opened
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.project import ProjectCase
+    from napari_cmrcnet.viewer.reopen import Opened
+
+
+def show_row(viewer: Any, row: int) -> None:
+    """Open a case of the list in place of the one that is shown, if that may be replaced."""
+    cases = layers_of(viewer).cases
+    if row != cases.row and 0 <= row < len(cases.project.cases) and may_leave(viewer):
+        entry, session = cases.project.cases[row], layers_of(viewer).session
+        before = session.case
+
+        def done(opened: "Opened | None") -> None:
+            if session.case is before:
+                _show(viewer, entry, opened)
+            elif opened is not None and opened.slide is not None:  # another was opened meanwhile
+                opened.slide.close()
+
+        run_in_window(viewer, open_case(entry), done, f"Opening {entry.name}")
+
+
+def step_case(viewer: Any, by: int) -> None:
+    """Open the case that is so many places further down the list."""
+    row = layers_of(viewer).cases.row
+    show_row(viewer, 0 if row is None else row + by)
+
+
+def bind_pages(viewer: Any) -> None:
+    """Let Page Down and Page Up open the next case and the one before, while the picture is looked at."""
+    for key, by in (("PageDown", 1), ("PageUp", -1)):
+        viewer.bind_key(key, partial(_step, by), overwrite=True)
+
+
+def _step(by: int, viewer: Any) -> None:
+    step_case(viewer, by)
+
+
+def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:
+    if opened is not None and opened.case.genes:
+        show_opened(viewer, opened)
+        return
+    if opened is not None and opened.slide is not None:
+        opened.slide.close()
+    layers_of(viewer).session.look_at(None)  # nothing of another patient stays
+    for layer in [layer for layer in viewer.layers if slide_path(layer) is not None]:
+        viewer.layers.remove(layer)
+    viewer.open(entry.slide, plugin=PLUGIN)
+    panel = open_predict(viewer)
+    panel.choose(Path(entry.slide), Path(entry.spots) if entry.spots else None)
+    panel.patient.setText(entry.patient)

@@ -1,0 +1,261 @@
+"""The Cases panel: several sections and patients, paged through, with what was drawn and noted over each."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon, QKeySequence, QPixmap, QShortcut
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHeaderView,
+    QPlainTextEdit,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
+from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
+from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.case_pages import bind_pages, show_row, step_case
+from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
+from napari_cmrcnet.widgets.dock_panel import DockPanel
+from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
+from napari_cmrcnet.widgets.parts import button, label, scrolled
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.common.progress import Job
+    from napari_cmrcnet.evaluation.case_summary import Summary
+
+COLUMNS = ("Case", "Model", "PCC", "Saved")
+EMPTY = (
+    "There are no cases yet. Press Open… and choose a list of cases, a sheet of sections (CSV), or a folder of "
+    "predictions. Or open a section, and press Add this case."
+)
+SIDE = 48  # of a thumbnail, in pixels of the screen
+_FOLDER = "cases/folder"
+
+
+class CasesPanel(DockPanel):
+    """Lists the cases of the window; a click on one opens it.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget, optional
+        The dock.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent)
+        self.cases = self.layers.cases
+        self._pictures: dict[str, QIcon] = {}  # by slide
+        self._looked_at: set[tuple[str, str]] = set()
+        keep_watch(napari_viewer)
+        bind_pages(napari_viewer)
+        self._build()
+        self.setMinimumWidth(PANEL_WIDTH)
+        self.follow(self.show_cases, self.cases.changed, self.session.regions_changed)
+        self.show_cases()
+
+    def _build(self) -> None:
+        self.load = button("Open…", "Opens a list of cases, a sheet of sections, or a folder of predictions.")
+        kinds = (f"Cases and sheets (*{PROJECTS[0]} *.csv);;All files (*)", dialogs.FOLDER)
+        dialogs.offer_kinds(self.load, kinds, self._on_open)
+        self.add = button("Add this case", "Puts the section that is shown into the list.", self.cases.add_shown)
+        self.remove = button(
+            "Remove", "Takes the case of the current row off the list. Its files stay.", self._on_remove
+        )
+        self.save = button(
+            "Save list as…", "Keeps the list in a file. From then on it is saved by itself.", self._on_save
+        )
+        self.previous = button("Previous", "Opens the case before this one (Page Up).", partial(self._step, -1))
+        self.next = button("Next", "Opens the case after this one (Page Down).", partial(self._step, 1))
+        buttons = QGridLayout()
+        for place, each in enumerate((self.load, self.save, self.add, self.remove, self.previous, self.next)):
+            buttons.addWidget(each, *divmod(place, 2))
+        for keys, by in (("PgUp", -1), ("PgDown", 1)):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(partial(self._step, by))
+        self.table = QTableWidget(0, len(COLUMNS))
+        self.table.setHorizontalHeaderLabels(COLUMNS)
+        self.table.horizontalHeaderItem(2).setToolTip("Mean PCC of the markers, predicted and measured.")
+        self.table.verticalHeader().hide()
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setIconSize(QSize(SIDE, SIDE))
+        self.table.verticalHeader().setDefaultSectionSize(SIDE + 6)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.table.cellClicked.connect(lambda row, _column: show_row(self.viewer, row))
+        enter = QShortcut(QKeySequence("Return"), self.table)
+        enter.setContext(Qt.ShortcutContext.WidgetShortcut)
+        enter.activated.connect(lambda: show_row(self.viewer, self.table.currentRow()))
+        self.empty, self.status = label(EMPTY, centred=True), label()
+        self.notes = QPlainTextEdit()
+        self.notes.setPlaceholderText("Notes about this case")
+        self.notes.setTabChangesFocus(True)
+        self.notes.setMaximumHeight(64)
+        self.notes.textChanged.connect(lambda: self.cases.set_notes(self.notes.toPlainText()))
+        self.jobs = JobBar(self)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addLayout(buttons)
+        for widget, stretch in ((self.empty, 1), (self.table, 1), (self.notes, 0), (self.status, 0), (self.jobs, 0)):
+            column.addWidget(widget, stretch)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scrolled(inside))
+
+    def open(self, path: Path) -> None:
+        """Open a list of cases, a sheet or a folder, and the first case of it that can be looked at."""
+        remember({_FOLDER: str(path.parent)})
+        self.jobs.start(project_of(path), self._on_opened, f"Opening {path.name}")
+
+    def show_cases(self) -> None:
+        """Show the list as it is now."""
+        cases, row = self.cases.project.cases, self.cases.row
+        self.table.setVisible(bool(cases))
+        self.empty.setVisible(not cases)
+        with signals_blocked(self.table):
+            self.table.setRowCount(len(cases))
+            for place, case in enumerate(cases):
+                self._show_row(place, case, place == row)
+            if row is not None:
+                self.table.selectRow(row)
+        shown = self.cases.shown
+        self.notes.setVisible(shown is not None)
+        if shown is not None and shown.notes != self.notes.toPlainText():
+            with signals_blocked(self.notes):
+                self.notes.setPlainText(shown.notes)
+        self.add.setEnabled(self.session.case is not None and row is None)
+        self.remove.setEnabled(bool(cases))
+        self.save.setEnabled(bool(cases))
+        self.previous.setEnabled(row is not None and row > 0)
+        self.next.setEnabled(bool(cases) and (row is None or row + 1 < len(cases)))
+        self.status.setText(self._kept_in())
+        self._look_at_next()
+
+    def _show_row(self, row: int, case: ProjectCase, is_shown: bool) -> None:
+        unsaved = self.cases.unsaved if is_shown else ""
+        saved = "no" if unsaved else ("yes" if case.prediction or self.cases.project.path else "")
+        name = f"{case.name}\npatient {case.patient}" if case.patient else case.name
+        model, pcc = (
+            case.model or "measured" * case.measured or "none yet",
+            "" if case.pcc is None else f"{case.pcc:.2f}",
+        )
+        for column, text in enumerate((name, model, pcc, saved)):
+            item = QTableWidgetItem(text)
+            tips = {0: case.prediction or case.spots or case.slide, 3: f"Not saved: {unsaved}" if unsaved else ""}
+            item.setToolTip(tips.get(column, text))
+            if column == 0:
+                item.setIcon(self._pictures.get(case.slide, QIcon()))
+                font = item.font()
+                font.setBold(is_shown)
+                item.setFont(font)
+            self.table.setItem(row, column, item)
+
+    def _kept_in(self) -> str:
+        project = self.cases.project
+        if not project.cases:
+            return ""
+        if project.path is None:
+            return "This list is in no file yet. Press Save list as… to keep it with regions, ticked genes and notes."
+        return f"Kept in {project.path.name}, saved by itself every few seconds."
+
+    def _look_at_next(self) -> None:
+        """Read the next thumbnail and PCC that are not known yet, one case at a time, beside the window."""
+        if self.jobs.busy or not self.isVisible():
+            return
+        for row, case in enumerate(self.cases.project.cases):
+            key = (case.slide, case.prediction)
+            if key not in self._looked_at:
+                self._looked_at.add(key)
+                self.jobs.start(_summary(case), partial(self._on_looked, row, case), "", ended=self._look_at_next)
+                return
+
+    def _on_looked(self, row: int, case: ProjectCase, summary: "Summary") -> None:
+        pixels, pcc = summary
+        if pixels is not None:
+            self._pictures[case.slide] = QIcon(_in_square(pixmap_of(pixels)))
+        cases = self.cases.project.cases
+        if pcc is not None and row < len(cases) and cases[row].prediction == case.prediction and cases[row].pcc is None:
+            self.cases.set_pcc(row, pcc)
+        else:
+            self.show_cases()
+
+    def _on_open(self, kind: str) -> None:
+        path = dialogs.choose_path(self, "Open cases", kind, recall(_FOLDER, ""))
+        if path is not None:
+            self.open(path)
+
+    def _on_opened(self, project: Project) -> None:
+        if may_leave(self.viewer):
+            self.cases.open(project)
+            if self.cases.row is None and project.cases:
+                show_row(self.viewer, 0)
+
+    def _on_remove(self) -> None:
+        row = self.table.currentRow()
+        if row >= 0:
+            self.cases.remove(row)
+
+    def _on_save(self) -> None:
+        path = ask_for_project(Path(recall(_FOLDER, str(Path.home()))), "cases")
+        if path is not None:
+            remember({_FOLDER: str(path.parent)})
+            try:
+                self.cases.save(path)
+            except UserError as error:
+                self.jobs.show_error(error)
+
+    def _step(self, by: int) -> None:
+        step_case(self.viewer, by)
+
+    def show_now(self) -> None:
+        """Read thumbnails once the panel is seen."""
+        self._look_at_next()
+
+
+def _in_square(pixmap: QPixmap) -> QPixmap:
+    return pixmap.scaled(SIDE, SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
+
+
+def _summary(case: ProjectCase) -> "Job[Summary]":
+    """Look at a case; what reads it is imported when the job runs."""
+    from napari_cmrcnet.evaluation.case_summary import summary_job
+
+    return (yield from summary_job(case))
+
+
+def get_project_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
+    """Return `read_cases` for a ``.cmrproj`` file, None for any other."""
+    one = path[0] if isinstance(path, list) and len(path) == 1 else path
+    return read_cases if isinstance(one, str) and ends_in(one, PROJECTS) else None
+
+
+def read_cases(path: str | list[str]) -> list[tuple[None]]:
+    """Open a list of cases in the Cases panel of the current window."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        dock, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Cases", tabify=True)
+        dock.show()
+        dock.raise_()
+        panel.open(Path(path if isinstance(path, str) else path[0]))
+    return [(None,)]

@@ -1,0 +1,139 @@
+"""Nothing that the user has made is lost: kept every few seconds, and asked about before it is replaced or closed."""
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QTimer
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.suffixes import PROJECTS
+from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.remember import recall
+
+KEEP_MS = 5000  # between looks at what has changed: with the writing, less than the 10 s that may be lost
+PROJECT_FILE = f"Cases (*{PROJECTS[0]})"
+_NAME = "napari-cmrcnet keeper"
+
+
+class Keeper(QObject):
+    """Keeps a window's cases, and asks before the window is closed with something unsaved.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The window.
+    parent : QWidget
+        Its main window.
+    """
+
+    def __init__(self, viewer: Any, parent: Any) -> None:
+        super().__init__(parent)
+        self.setObjectName(_NAME)
+        self._viewer = viewer
+        self._failed = ""
+        self._timer = QTimer(self)
+        self._timer.setInterval(KEEP_MS)
+        self._timer.timeout.connect(self.keep)
+        self._timer.start()
+        parent.installEventFilter(self)
+
+    def keep(self) -> None:
+        """Write what has changed; why it cannot be written is said once."""
+        layers = layers_of(self._viewer)
+        try:
+            if not layers.regions.creating:
+                layers.read_regions()
+            layers.cases.save()
+            self._failed = ""
+        except UserError as error:
+            if str(error) != self._failed:
+                self._failed = str(error)
+                _say(error)
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Ask before the window is closed. A script that closes it has taken its layers away first."""
+        if event.type() != QEvent.Type.Close or not isalive(self):
+            return False
+        if len(self._viewer.layers) and not may_leave(self._viewer):
+            event.ignore()
+            return True
+        self._timer.stop()
+        return False
+
+
+def keep_watch(viewer: Any) -> None:
+    """Let a window have its keeper, once."""
+    window = _main_window(viewer)
+    if window is not None and window.findChild(QObject, _NAME) is None:
+        Keeper(viewer, window)
+
+
+def _main_window(viewer: Any) -> Any:
+    """Return Qt's window of a viewer, None where it has none; the proxy that plugins are handed hides it."""
+    return getattr(getattr(getattr(viewer, "__wrapped__", viewer), "window", None), "_qt_window", None)
+
+
+def may_leave(viewer: Any) -> bool:
+    """Keep what has a place, and ask about the rest. Say whether the case that is shown may be replaced."""
+    layers, window = layers_of(viewer), _main_window(viewer)
+    if window is None or not window.isVisible() or layers.session.case is None:
+        return True
+    try:
+        layers.read_regions()
+        layers.cases.save()
+    except UserError as error:
+        _say(error)
+    what = layers.cases.unsaved
+    answer = dialogs.ask_to_save(window, layers.session.case.name, what) if what else "discard"
+    return save_case(viewer) if answer == "save" else answer == "discard"
+
+
+def save_case(viewer: Any) -> bool:
+    """Save the prediction that is shown with its regions, or what was drawn over a measured section as a list of cases.
+
+    It is asked where, if it has no file yet. Return whether it was saved.
+    """
+    from napari_cmrcnet.evaluation.picture_file import file_name
+
+    layers = layers_of(viewer)
+    cases, session = layers.cases, layers.session
+    case, prediction, place = session.case, session.prediction, cases.project.path
+    assert case is not None
+    folder = place.parent if place is not None else Path(recall("export/folder", str(Path.home())))
+    stem = folder / file_name(case.name)
+    try:
+        if prediction is not None and "notes" not in cases.unsaved:
+            kinds = "Predictions (*.h5ad)"
+            path = prediction.path or dialogs.ask_where_to_save(
+                None, "Save the prediction", stem.with_name(f"{stem.name}_predicted.h5ad"), kinds
+            )
+            if path is None:
+                return False
+            prediction.provenance.check_output(path)
+            prediction.view = session.view_record()
+            prediction.save(path)
+            cases.note_saved()
+        else:
+            place = place or ask_for_project(folder, stem.name)
+            if place is None:
+                return False
+            cases.add_shown()
+            cases.save(place)
+    except UserError as error:
+        _say(error)
+        return False
+    return True
+
+
+def ask_for_project(folder: Path, name: str) -> Path | None:
+    """Ask where a list of cases is to be kept."""
+    proposed = folder / f"{name}{PROJECTS[0]}"
+    return dialogs.ask_where_to_save(None, "Save the list of cases", proposed, PROJECT_FILE)
+
+
+def _say(error: UserError) -> None:
+    from napari.utils.notifications import show_error
+
+    show_error(str(error))

@@ -1,0 +1,236 @@
+"""The Cases panel in a real window: cases are paged through, kept by themselves, and nothing unsaved is lost."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from npe2 import PluginManager
+from qtpy.QtWidgets import QApplication
+from shapely.geometry import box
+
+from dialogs import SaveDialog
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.case_summary import summary_job
+from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets import dialogs, keeper
+from napari_cmrcnet.widgets.case_pages import show_row
+from napari_cmrcnet.widgets.cases import CasesPanel, get_project_reader
+from napari_cmrcnet.widgets.open_files import show_case
+from one_prediction import Known
+
+pytestmark = pytest.mark.qt
+
+DRAWN = Region("edge", "Tumour", box(0, 0, 90, 90))
+SLOW = 60_000  # ms: the machine may be busy
+
+
+@pytest.fixture
+def project(known: dict[str, Known], tmp_path: Path) -> Path:
+    """A project of prediction C, section C as measured, slide D alone, and prediction D, which has no measurements."""
+    for name, each in known.items():
+        each.prediction.save(tmp_path / f"{name}.h5ad")
+        each.prediction.path = None  # as others of this session have it
+    c, d = (ProjectCase.made(each.prediction.provenance, tmp_path / f"{name}.h5ad") for name, each in known.items())
+    measured = replace(c, name="C as measured", prediction="", model="")
+    alone = ProjectCase("slide alone", slide=d.slide, patient="P9")
+    path = tmp_path / "study.cmrproj"
+    write_project(Project((replace(c, measured=True), measured, alone, d), path))
+    return path
+
+
+@pytest.fixture
+def panel(make_napari_viewer_proxy: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CasesPanel:
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    PluginManager.instance().discover()
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1280, 800)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Cases")
+    return panel
+
+
+def wait(qtbot: Any, condition: Callable[[], bool]) -> None:
+    qtbot.waitUntil(condition, timeout=SLOW)
+
+
+def opened(panel: CasesPanel, qtbot: Any, path: Path) -> None:
+    panel.open(path)
+    wait(qtbot, lambda: panel.cases.row == 0)
+    wait(qtbot, lambda: panel.session.scores is not None)
+
+
+def test_cases_are_paged_through_and_come_back_as_they_were_left(
+    panel: CasesPanel, project: Path, qtbot: Any, known: dict[str, Known]
+) -> None:
+    opened(panel, qtbot, project)
+    session, table = panel.session, panel.table
+    texts = [table.item(0, column).text() for column in range(4)]
+    assert texts[:2] == ["C\npatient P3", "untrained"]
+    assert texts[3] == "yes"
+    wait(qtbot, lambda: not table.item(3, 0).icon().isNull())  # thumbnails, read beside the window
+    pcc = score(Prediction.load(panel.cases.project.cases[0].prediction)).sets["markers"].pcc
+    wait(qtbot, lambda: table.item(0, 2).text() == f"{pcc:.2f}")
+    session.set_regions([DRAWN])
+    session.ticked = ("GENE4",)
+    session.set_display(limits=(0.5, 2.0))
+    panel.notes.setPlainText("look again")
+    viewer = panel.viewer
+    keys = {str(key): act for key, act in viewer.__wrapped__.keymap.items()}
+    keys["PageDown"](viewer.__wrapped__)
+    wait(qtbot, lambda: panel.cases.row == 1)
+    assert session.prediction is None
+    assert session.regions == (DRAWN,)  # the same section
+    panel.next.click()
+    wait(qtbot, lambda: session.case is None)
+    wait(qtbot, lambda: any(slide_path(layer) for layer in viewer.layers))
+    d = known["D"].section.slide.path
+    assert {slide_path(layer) for layer in viewer.layers} - {None} == {d}  # nothing of another patient stays
+    assert session.regions == ()
+    table.cellClicked.emit(3, 0)
+    wait(qtbot, lambda: panel.cases.row == 3)
+    assert session.regions == ()
+    assert panel.notes.toPlainText() == ""
+    show_row(viewer, 0)
+    wait(qtbot, lambda: panel.cases.row == 0)
+    assert panel.notes.toPlainText() == "look again"
+    keeper.may_leave(viewer)
+    again = read_project(project).cases[0]
+    assert (again.notes, again.view["ticked"], again.view["limits"]) == ("look again", ["GENE4"], [0.5, 2.0])
+    assert again.pcc == pytest.approx(pcc)
+
+
+def test_what_is_not_saved_is_asked_about(
+    panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_dialog: SaveDialog
+) -> None:
+    asked, answers = [], ["cancel", "discard", "save", "save"]
+    monkeypatch.setattr(dialogs, "ask_to_save", lambda _parent, *words: (asked.append(words), answers.pop(0))[1])
+    prediction = Prediction.load(_saved(known["C"], tmp_path))
+    show_case(panel.viewer, prediction, known["C"].section.slide)
+    assert keeper.may_leave(panel.viewer)
+    assert not asked  # nothing was drawn
+    panel.session.set_regions([DRAWN])
+    assert not keeper.may_leave(panel.viewer)
+    assert panel.session.regions == (DRAWN,)
+    assert keeper.may_leave(panel.viewer)  # given up
+    assert "regions" not in Prediction.load(tmp_path / "C.h5ad").view
+    assert keeper.may_leave(panel.viewer)  # into its own file
+    assert Prediction.load(tmp_path / "C.h5ad").view["regions"]["features"][0]["properties"]["name"] == "edge"
+    prediction.path = None
+    save_dialog.answer = tmp_path / "new.h5ad"
+    assert keeper.may_leave(panel.viewer)
+    assert (tmp_path / "new.h5ad").exists()
+    assert asked == [("C", "regions")] * 3 + [("C", "prediction")]
+
+
+def test_the_window_is_not_closed_with_something_unsaved(
+    panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    answers = ["cancel", "discard"]
+    monkeypatch.setattr(dialogs, "ask_to_save", lambda *_: answers.pop(0))
+    show_case(panel.viewer, Prediction.load(_saved(known["C"], tmp_path)), known["C"].section.slide)
+    wait(qtbot, lambda: panel.session.scores is not None and bool(panel.session.scores.replicates))
+    panel.session.set_regions([DRAWN])
+    window = panel.window()
+    assert not window.close()
+    assert window.isVisible()
+    assert keeper.may_leave(panel.viewer)
+    assert answers == []
+
+
+def test_a_folder_is_a_list_that_is_saved_on_request(
+    panel: CasesPanel, known: dict[str, Known], tmp_path: Path, qtbot: Any, save_dialog: SaveDialog
+) -> None:
+    _saved(known["C"], tmp_path)
+    opened(panel, qtbot, tmp_path)
+    assert "in no file yet" in panel.status.text()
+    panel.session.set_regions([DRAWN])
+    assert panel.cases.unsaved == "regions"
+    save_dialog.answer = tmp_path / "mine"
+    panel.save.click()
+    assert panel.cases.unsaved == ""
+    assert read_project(tmp_path / "mine.cmrproj").cases[0].prediction == str(tmp_path / "C.h5ad")
+    panel.remove.click()
+    assert panel.table.rowCount() == 0
+    panel.add.click()
+    assert panel.table.item(0, 0).text() == "C\npatient P3"
+    assert get_project_reader("a.CMRPROJ") is not None
+    assert get_project_reader(["a.h5ad"]) is None
+
+
+def test_the_summary_is_that_of_the_scores(known: dict[str, Known], tmp_path: Path) -> None:
+    path = _saved(known["C"], tmp_path)
+    entry = replace(ProjectCase.made(known["C"].prediction.provenance, path), measured=True)
+    pixels, pcc = finish(summary_job(entry))
+    assert pcc == pytest.approx(score(known["C"].prediction).sets["markers"].pcc, abs=1e-5)
+    assert pixels is not None
+    np.testing.assert_allclose(pixels.shape, (96, 96, 3))
+    gone = replace(entry, slide="/gone.tif", prediction="/gone.h5ad")
+    assert finish(summary_job(gone)) == (None, None)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from napari.components import ViewerModel
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QMainWindow
+from shapely.geometry import box
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.project import read_project
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets.keeper import Keeper
+
+app, viewer, window = QApplication([]), ViewerModel(), QMainWindow()
+layers = layers_of(viewer)
+layers.session.look_at(Prediction.load(sys.argv[2]))
+layers.cases.open(read_project(sys.argv[1]))
+Keeper(viewer, window)
+
+def draw():
+    regions = layers.session.regions
+    layers.session.set_regions([*regions, Region(str(len(regions)), "", box(0, 0, 9, 9))])
+    print(time.time(), flush=True)
+
+timer = QTimer()
+timer.timeout.connect(draw)
+timer.start(200)
+app.exec()
+"""
+
+
+def test_killed_at_any_moment_at_most_ten_seconds_are_lost(known: dict[str, Known], tmp_path: Path) -> None:
+    prediction = _saved(known["C"], tmp_path)
+    path = tmp_path / "p.cmrproj"
+    write_project(Project((ProjectCase.made(known["C"].prediction.provenance, prediction),), path))
+    command = [sys.executable, "-c", CHILD, str(path), str(prediction)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        first = float(child.stdout.readline())
+        drawn = [first]
+        while drawn[-1] < first + 13:
+            drawn.append(float(child.stdout.readline()))
+        child.send_signal(signal.SIGKILL)
+        killed = time.time()
+    features = json.loads(path.read_text())["cases"][0]["view"]["regions"]["features"]
+    assert len(features) >= sum(moment < killed - 10 for moment in drawn) > 5
+
+
+def _saved(known: Known, folder: Path) -> Path:
+    """Save a prediction, as if by another session."""
+    path = folder / "C.h5ad"
+    known.prediction.save(path)
+    known.prediction.path = None
+    QApplication.processEvents()
+    return path
