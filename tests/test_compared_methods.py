@@ -15,12 +15,20 @@ from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import bleep as bleep_module
 from napari_cmrcnet.benchmark.methods import features as features_module
 from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
-from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss, nearest_neighbours
+from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, FrozenEncoder
+from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss
 from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
 from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
-from napari_cmrcnet.benchmark.methods.histogene import HisToGene, array_positions, windows
+from napari_cmrcnet.benchmark.methods.histogene import HisToGene
 from napari_cmrcnet.benchmark.methods.method import Method, Predictor, Task
+from napari_cmrcnet.benchmark.methods.slide_regression import (
+    SlideMethod,
+    array_positions,
+    nearest_neighbours,
+    windows,
+)
 from napari_cmrcnet.benchmark.methods.stnet import STNet, STNetwork, stnet_loss
+from napari_cmrcnet.benchmark.methods.thitogene import THItoGene, squash
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import gene_sets, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Progress, finish
@@ -42,6 +50,10 @@ LEARNED: dict[str, dict[str, Any]] = {
     },
     "bleep": {"encoder": "test_resnet", "dim": 32, "batch_size": 64, "accumulate": 1, "epochs": 20, "ks": (2,)},
     "eggn": {"dim": 32, "depth": 2, "learning_rate": 5e-3, "epochs": 40},
+    "thitogene": {
+        "capsules": 4, "capsule_dim": 16, "depth": 1, "heads": 2, "mlp_dim": 64, "graph_heads": 2, "graph_dim": 32,
+        "graph_out": 64, "dropout": 0.0, "learning_rate": 3e-3, "epochs": 120,
+    },
 }  # fmt: skip
 
 
@@ -59,7 +71,8 @@ def task(sections: tuple[Section, ...], **settings: Any) -> Task:
 def fitted(
     name: str, sections: tuple[Section, ...], settings: dict[str, Any] | None = None, **of_task: Any
 ) -> Predictor:
-    return finish(METHODS[name](**(settings or LEARNED.get(name, {}))).fit(task(sections, **of_task)))
+    patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL  # its convolutions need 88 px
+    return finish(METHODS[name](**(settings or LEARNED.get(name, {}))).fit(task(sections, patch=patch, **of_task)))
 
 
 def measured(section: Section, target_sum: TargetSum = TARGET_SUM) -> np.ndarray:
@@ -109,14 +122,15 @@ def test_the_same_seed_gives_the_same_prediction(name: str, sections: tuple[Sect
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_training_reports_every_batch_and_can_be_stopped_at_any(name: str, sections: tuple[Section, ...]) -> None:
-    job = METHODS[name](**LEARNED[name]).fit(task(sections, epochs=2))
+    patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL
+    job = METHODS[name](**LEARNED[name]).fit(task(sections, patch=patch, epochs=2))
     seen = [progress for progress in job if progress.unit == "batches" and progress.step.startswith("Training")]
     batches = {"stnet": 8, "bleep": 2}.get(name, 2)  # 128 spots by 16, 102 by 64, else a slide a batch
     assert {(progress.done, progress.total) for progress in seen} == {
         (i, 2 * batches) for i in range(1, 2 * batches + 1)
     }
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
-    job = METHODS[name](**LEARNED[name]).fit(task(sections))
+    job = METHODS[name](**LEARNED[name]).fit(task(sections, patch=patch))
     for progress in job:
         if progress.step.startswith("Training"):
             break
@@ -127,7 +141,7 @@ def test_methods_are_named_as_they_are_asked_for() -> None:
     methods: dict[str, Method] = {name: make() for name, make in METHODS.items()}
     assert all(method.name == name for name, method in methods.items())
     assert len({method.title for method in methods.values()}) == len(methods)
-    assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == []
+    assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == ["ctranspath"]
 
 
 def test_a_task_that_no_method_can_do_is_refused(sections: tuple[Section, ...]) -> None:
@@ -394,7 +408,7 @@ def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[
     assert bleep_loss(image, gene).item() == pytest.approx(min(losses), rel=1e-4)
 
 
-# --- HisToGene
+# --- HisToGene and THItoGene
 
 
 class Constant(nn.Module):
@@ -408,8 +422,8 @@ class Constant(nn.Module):
         return self.values.expand(len(patches), -1)
 
 
-def built_by(build: Callable[[int], nn.Module], **settings: Any) -> HisToGene:
-    class Other(HisToGene):
+def built_by(build: Callable[[int], nn.Module], **settings: Any) -> SlideMethod:
+    class Other(SlideMethod):
         name = title = "other"
 
         def build(self, n_genes: int, *_: int) -> nn.Module:
@@ -485,9 +499,26 @@ def test_histogene_reads_raw_values_of_the_middle_of_a_patch(sections: tuple[Sec
 
 def test_the_published_sizes_are_those_of_the_authors() -> None:
     with torch.device("meta"):
+        network = THItoGene().build(1000, 64, 112)
         histogene = HisToGene().build(785, 64, 112)
+
+    def parameters(*modules: nn.Module) -> int:
+        return sum(weights.numel() for module in modules for weights in module.parameters())
+
+    # as their log prints them: 3.8 K, 317 K, twice 4.1 K, 46.2 M, 15.7 M and 1.6 M
+    assert parameters(network.patch[0]) == 3815
+    assert parameters(network.patch[2]) == pytest.approx(317_000, rel=0.002)
+    assert parameters(network.position) == 2 * 4096
+    assert parameters(network.transformer) == pytest.approx(46.2e6, rel=0.002)
+    assert parameters(network.graph, network.graph_out) == pytest.approx(15.7e6, rel=0.004)
+    assert parameters(network.head) == pytest.approx(1.6e6, rel=0.05)
     assert histogene.patch.weight.shape == (1024, 37632)
     assert len(histogene.transformer) == 8
+
+
+def test_squash_worked_by_hand() -> None:
+    short = squash(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(short, [[0.6 * (1 - math.exp(-5)), 0.8 * (1 - math.exp(-5))], [0, 0]], rtol=1e-6)
 
 
 def test_neighbours_leave_the_spot_itself_out() -> None:
@@ -495,6 +526,11 @@ def test_neighbours_leave_the_spot_itself_out() -> None:
     assert nearest_neighbours(xy, 1).ravel().tolist() == [1, 0, 3, 2]
     assert sorted(nearest_neighbours(xy, 9)[0].tolist()) == [1, 2, 3]
     assert nearest_neighbours(xy[:1], 4).tolist() == [[0]]
+
+
+def test_thitogene_refuses_patches_that_its_convolutions_use_up(sections: tuple[Section, ...]) -> None:
+    with pytest.raises(UserError, match="at least 88 px, not 32"):
+        finish(THItoGene().fit(task(sections)))
 
 
 # --- EGGN
@@ -540,6 +576,38 @@ def test_eggn_has_the_settings_of_its_readme() -> None:
     eggn = EGGN()
     assert (eggn.epochs, eggn.learning_rate, eggn.weight_decay) == (300, 5e-4, 1e-4)
     assert (eggn.dim, eggn.exemplars, eggn.depth) == (512, 6, 4)
+
+
+# --- cTransPath
+
+
+def test_any_encoder_with_local_weights_takes_ctranspaths_place(sections: tuple[Section, ...], tmp_path: Path) -> None:
+    import timm
+    from sklearn.decomposition import PCA
+
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
+    asked = task(sections[:1], weights=tmp_path / "weights.pth")
+    predictor = finish(CTransPath("test_resnet", components=10).fit(asked))
+    predicted = finish(predictor.predict(sections[1]))
+    encoder = FrozenEncoder("test_resnet", SMALL, tmp_path / "weights.pth", torch.device("cpu"))
+    train, test = (finish(encoder.encode(section)).astype(np.float64) for section in sections)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation[deviation == 0] = 1
+    components = PCA(10, random_state=0).fit((train - mean) / deviation)
+    x, y = components.transform((train - mean) / deviation), measured(sections[0])
+    weights = np.linalg.solve(x.T @ x + 100 / (10 * 24) * np.eye(10), x.T @ y)  # hest-bench's, without an intercept
+    expected = components.transform((test - mean) / deviation) @ weights + y.mean(axis=0)
+    np.testing.assert_allclose(predicted, expected, atol=0.02)
+    assert score(sections[1], predicted) > 0.6
+
+
+def test_ctranspath_asks_for_its_weights(sections: tuple[Section, ...], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cTransPath is a pretrained encoder: give the file"):
+        finish(CTransPath().fit(task(sections)))
+    with pytest.raises(UserError, match=r"none\.pth does not exist"):
+        finish(CTransPath().fit(task(sections, weights=tmp_path / "none.pth")))
+    assert CTransPath("uni").title == "uni"
 
 
 # --- ST-Net

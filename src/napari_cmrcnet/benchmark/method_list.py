@@ -115,7 +115,8 @@ def choose(
     Parameters
     ----------
     names : sequence of str
-        Of `METHOD_NAMES`, each on a frozen encoder where it says so; none: all as they were published.
+        Of `METHOD_NAMES`, each on a frozen encoder where it says so; none: all that can be run with the weights that
+        are given.
     cmrcnet : mapping
         Settings of `CMRCNetMethod`.
     ablation : bool
@@ -145,8 +146,10 @@ def choose(
     for name in names or METHOD_NAMES:
         choice = replace(_choice(name, cmrcnet), weights=weights.get(name))
         if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
-            if "" not in weights:
+            if "" not in weights and names:
                 raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
+            if "" not in weights:
+                continue
             choice = replace(choice, weights=weights[""])
         choices.append(choice)
     chosen = _with_ablation(choices, cmrcnet, weights.get(CMRCNET)) if ablation else choices

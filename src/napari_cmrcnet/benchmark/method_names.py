@@ -40,7 +40,9 @@ METHODS: "Mapping[str, Callable[..., Method]]" = {
     "stnet-adam": _made_by("stnet", "STNet", optimiser="adam"),
     "histogene": _made_by("histogene", "HisToGene"),
     "bleep": _made_by("bleep", "BLEEP"),
+    "ctranspath": _made_by("ctranspath", "CTransPath"),
     "eggn": _made_by("eggn", "EGGN"),
+    "thitogene": _made_by("thitogene", "THItoGene"),
 }
 """Makes a method, by its name on the command line; settings given by name replace the published ones."""
 

@@ -24,7 +24,7 @@ def paper_values(dataset: str, table: str, method: str) -> dict[str, float]:
     ----------
     dataset : str
         As the paper calls it; ``""`` is none of its.
-    table : {"table1", "table2"}
+    table : {"table1", "table2", "table4"}
         Which table.
     method : str
         ``"bleep"``; CMRCNet with its k, ``"cmrcnet-50"``, but in Table 2.

@@ -181,6 +181,11 @@ def make_tables(
     if rows := compared(found):
         tables.append(make.table("table1", "Table 1. Mean PCC", _by_text(rows), top, _text_of(ours[:1])))
         tables.append(_wider(make, rows, ours))
+    encoder = [label for label in rows if label.method == "ctranspath"]
+    if encoder and ours:
+        first = {name: top[name] for name in ("HEG", "HVG")}
+        title = "Table 4. A pretrained encoder, PCA and ridge"
+        tables.append(make.table("table4", title, _by_text([*encoder, ours[-1]]), first, ours[-1].text))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
         tables.append(_ablation(make, ours, top))
     return tables

@@ -27,7 +27,7 @@ def add_benchmark(commands: "Commands") -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all); bleep, "
+        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no file of weights); bleep, "
         "stnet, stnet-adam, eggn, frozen and cmrcnet-frozen also as METHOD@ENCODER, on a frozen encoder",
     )
     parser.add_argument(

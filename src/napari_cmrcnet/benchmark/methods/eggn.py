@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
@@ -15,6 +14,7 @@ from napari_cmrcnet.benchmark.methods.features import standardised_features
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import Training
+from napari_cmrcnet.benchmark.methods.slide_regression import nearest_neighbours, without_self
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.frozen_encoders import encoder_named
@@ -260,23 +260,3 @@ def _spot_edges(section: Section) -> Rows:
 def _edges(neighbours: Rows) -> Rows:
     """Return edges (2, n · k) from neighbours (n, k) to their spot."""
     return np.stack([neighbours.ravel(), np.repeat(np.arange(len(neighbours)), neighbours.shape[1])])
-
-
-def nearest_neighbours(xy: NDArray[np.float64], k: int) -> Rows:
-    """Return the rows of the k spots nearest to each, itself left out, int64 (n, k'); k' is k or n - 1, if less.
-
-    A single spot is its own neighbour.
-    """
-    n = len(xy)
-    if n == 1:
-        return np.zeros((1, 1), np.int64)
-    return without_self(cKDTree(xy).query(xy, k=min(k, n - 1) + 1)[1])
-
-
-def without_self(found: Rows) -> Rows:
-    """Leave each row's own number out of the rows found for it, (n, k + 1); the last, where it is not among them."""
-    n, k = found.shape[0], found.shape[1] - 1
-    others = found != np.arange(n)[:, None]
-    others[others.all(axis=1), -1] = False  # rows that coincide: the row itself need not be among those found
-    rest: Rows = found[others].reshape(n, k).astype(np.int64)
-    return rest
