@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,17 @@ def project(known: dict[str, Known], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def panel(make_napari_viewer_proxy: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CasesPanel:
+def panel(
+    make_napari_viewer_proxy: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> Iterator[CasesPanel]:
     monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
     PluginManager.instance().discover()
     viewer = make_napari_viewer_proxy(show=True)
     viewer.window.resize(1280, 800)
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Cases")
-    return panel
+    yield panel
+    wait(qtbot, lambda: not panel.session.scoring and not panel.jobs.busy)  # a job holds the window
+    panel.session.look_at(None)
 
 
 def wait(qtbot: Any, condition: Callable[[], bool]) -> None:
