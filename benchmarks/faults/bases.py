@@ -52,7 +52,7 @@ def spots(seed: int = 1) -> anndata.AnnData:
 def h5ad() -> Files:
     """Return a section as scanpy writes it."""
     table = spots()
-    return {"s.h5ad": _written(table.write_h5ad)}
+    return {"s.h5ad": written(table.write_h5ad)}
 
 
 def lean_h5ad() -> Files:
@@ -60,7 +60,7 @@ def lean_h5ad() -> Files:
     table = spots()
     table.raw, table.layers["counts"] = None, table.X
     del table.layers["counts"], table.obs["sample"], table.uns["spatial"]
-    return {"s.h5ad": _written(table.write_h5ad)}
+    return {"s.h5ad": written(table.write_h5ad)}
 
 
 def tenx_h5() -> Files:
@@ -81,10 +81,11 @@ def positions() -> Files:
 def hest() -> Files:
     """Return a section as HEST has it, with its JSON."""
     about = {"st_technology": "Visium", "inter_spot_dist": 100.0, "pixel_size_um_estimated": 0.5, "subseries": "x"}
-    return {"st/s.h5ad": _written(spots().write_h5ad), "metadata/s.json": json.dumps(about).encode()}
+    return {"st/s.h5ad": written(spots().write_h5ad), "metadata/s.json": json.dumps(about).encode()}
 
 
-def _written(write: Callable[[Path], object]) -> bytes:
+def written(write: Callable[[Path], object]) -> bytes:
+    """Return what a function writes to a file."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -353,7 +354,7 @@ def ome_zarr() -> Files:
                 "datasets": [{"path": str(i), "coordinateTransformations": size} for i, size in enumerate(sizes)],
             }
             group.attrs.update({"multiscales": [about]} if version == 2 else {"ome": {"multiscales": [about]}})
-        return _all_files(Path(folder))
+        return all_files(Path(folder))
 
 
 def checkpoint() -> Files:
@@ -363,10 +364,11 @@ def checkpoint() -> Files:
     with tempfile.TemporaryDirectory() as folder:
         make_checkpoint(Path(folder))
         inputs = ("a.tif", "a.h5ad", "t.h5")
-        return {name: content for name, content in _all_files(Path(folder)).items() if name not in inputs}
+        return {name: content for name, content in all_files(Path(folder)).items() if name not in inputs}
 
 
-def _all_files(folder: Path) -> Files:
+def all_files(folder: Path) -> Files:
+    """Return all that is in a folder."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 

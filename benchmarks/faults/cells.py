@@ -1,10 +1,13 @@
-"""Small sound outputs of what measures cells: Xenium, and Visium HD with segmented cells."""
+"""Small sound outputs of other programs: Xenium, cells of Visium HD, SpatialData, and tables of predicted values."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from anndata import AnnData
 
-from benchmarks.faults.bases import SPOTS, Files, spots, tenx_matrix
+from benchmarks.faults.bases import SPOTS, Files, all_files, lean_h5ad, picture, spots, tenx_matrix, written
 
 PIXEL_UM = 0.2125
 
@@ -45,4 +48,40 @@ def segmented_cells() -> Files:
         "filtered_feature_cell_matrix.h5": tenx_matrix(names),
         "cell_segmentations.geojson": json.dumps({"type": "FeatureCollection", "features": features}).encode(),
         "spatial/scalefactors_json.json": json.dumps({"microns_per_pixel": 0.5}).encode(),
+    }
+
+
+def spatialdata_store() -> Files:
+    """Return a SpatialData store of circles on a picture, with their table, as spatialdata writes it."""
+    import tempfile
+    import warnings
+
+    import spatialdata
+    from spatialdata.models import Image2DModel, ShapesModel, TableModel
+
+    table = spots()
+    table = AnnData(table.X, table.obs[[]], table.var)
+    table.obs["spot_id"], table.obs["region"] = np.arange(SPOTS), pd.Categorical(["spots"] * SPOTS)
+    circles = ShapesModel.parse(spots().obsm["spatial"], geometry=0, radius=20.0, index=pd.RangeIndex(SPOTS))
+    image = Image2DModel.parse(picture().transpose(2, 0, 1), dims=("c", "y", "x"), c_coords=["r", "g", "b"])
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = TableModel.parse(table, region="spots", region_key="region", instance_key="spot_id")
+        store = spatialdata.SpatialData(images={"he": image}, shapes={"spots": circles}, tables={"table": parsed})
+        store.write(Path(folder) / "s.zarr")
+        return all_files(Path(folder))
+
+
+def predicted() -> Files:
+    """Return measured spots, and what another tool predicted at them as h5ad, CSV, TSV and parquet."""
+    table = spots()
+    values = np.log1p(table.X.toarray())
+    frame = pd.DataFrame(values, table.obs_names, table.var_names)
+    of_tool = AnnData(values, table.obs[[]], table.var[[]], obsm={"spatial": table.obsm["spatial"]})
+    return {
+        **lean_h5ad(),
+        "p.h5ad": written(of_tool.write_h5ad),
+        "p.csv": frame.to_csv().encode(),
+        "p.tsv": frame.T.to_csv(sep="\t").encode(),
+        "p.parquet": frame.reset_index(names="barcode").to_parquet(index=False),
     }

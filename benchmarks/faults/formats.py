@@ -134,6 +134,15 @@ def _project(folder: Path, name: str) -> None:
     write_project(found)
 
 
+def _external(folder: Path, name: str) -> None:
+    from napari_cmrcnet.retrieval.external import open_external
+    from napari_cmrcnet.sections.spots import open_spots
+
+    found = open_external(folder / name, open_spots(folder / "s.h5ad"))
+    assert 0 < len(found) == len(found.xy)
+    assert np.isfinite(found.expression(found.genes[:3])).all(), "a value is not finite"
+
+
 def _prediction(folder: Path, name: str) -> None:
     from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.describe import describe
@@ -209,6 +218,18 @@ def _parsed_st(folder: Path, _: str) -> None:
 OUTS_H5 = "filtered_feature_bc_matrix.h5"
 OUTS_MTX = "filtered_feature_bc_matrix"
 
+STORE_ATTRIBUTES = (
+    "", "images/he/", "shapes/spots/", "tables/table/", "tables/table/X/", "tables/table/X/data/",
+    "tables/table/X/indices/", "tables/table/X/indptr/", "tables/table/obs/", "tables/table/obs/spot_id/",
+    "tables/table/obs/region/", "tables/table/obs/region/codes/", "tables/table/var/", "tables/table/var/_index/",
+    "tables/table/uns/spatialdata_attrs/", "tables/table/uns/spatialdata_attrs/region/",
+)  # fmt: skip
+STORE_VALUES = (
+    "shapes/spots/shapes.parquet",
+    *(f"tables/table/X/{name}/c/0" for name in ("data", "indices", "indptr")),
+    "tables/table/obs/spot_id/c/0",
+    "tables/table/uns/spatialdata_attrs/region/c",
+)
 MTX_CHANGES = {f"{OUTS_MTX}/{name}.gz": packed(change_table) for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")}
 ST_CHANGES = {"s.tsv": change_table, "s_selection.tsv": change_table}
 
@@ -259,6 +280,23 @@ FORMATS = {
         },
         lambda folder, name: _spots(name.partition("/")[0])(folder, name),
         5,
+        0,
+    ),
+    "SpatialData": Format(
+        cells.spatialdata_store,
+        {
+            **dict.fromkeys((f"s.zarr/{name}zarr.json" for name in STORE_ATTRIBUTES), change_json),
+            **dict.fromkeys((f"s.zarr/{name}" for name in STORE_VALUES), change_bytes),
+        },
+        _spots("s.zarr"),
+        4,
+        0,
+    ),
+    "predicted table": Format(
+        cells.predicted,
+        {"p.h5ad": change_hdf5, "p.csv": change_table, "p.tsv": change_table, "p.parquet": change_bytes},
+        _external,
+        4,
         0,
     ),
     "first-generation ST": Format(bases.legacy_st, ST_CHANGES, _spots("s.tsv"), 4, 0),
