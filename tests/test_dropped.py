@@ -355,7 +355,7 @@ def test_an_output_is_dropped_and_shown_over_its_small_picture(
     ("names", "words"),
     [
         (["filtered_feature_bc_matrix.h5"], "has no spot positions beside it"),
-        (["spatial/tissue_positions.csv"], "has no count matrix"),
+        (["spatial/tissue_positions.csv"], "but no count matrix"),
         (
             ["web_summary.html", "spatial/tissue_hires_image.png"],
             "parts of an output of Space Ranger (spatial/, web",

@@ -191,7 +191,7 @@ def change(path: Path, **values) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda store: shutil.rmtree(store / "tables" / "table"), "has no table that annotates shapes"),
+        (lambda store: shutil.rmtree(store / "tables" / "table"), "but no table that annotates shapes"),
         (lambda store: shutil.rmtree(store / "shapes"), "does not say where the rows of cell_circles lie"),
         (lambda store: (store / "shapes/cell_circles/shapes.parquet").write_bytes(b"PAR1"), "is damaged"),
         (lambda store: (store / "tables/table/X/data/c/0").write_bytes(b"x"), "is damaged"),

@@ -197,7 +197,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path, damage, said: str) 
 
 def test_a_part_of_an_output_is_named(tmp_path: Path) -> None:
     (tmp_path / "transcripts.parquet").touch()
-    with pytest.raises(UserError, match=r"is a part of Xenium's output, without experiment.xenium"):
+    with pytest.raises(UserError, match=r"parts of Xenium's output \(transcripts.parquet\), but no experiment"):
         open_spots(tmp_path)
 
 

@@ -15,6 +15,13 @@ _CELLS = (
 )
 _REGIONS = "which measures whole regions instead of spots, and is not read; give a section of another platform"
 
+OF_XENIUM = (
+    "transcripts.parquet",
+    "cells.parquet",
+    "cells.csv.gz",
+    "cell_feature_matrix.h5",
+    "nucleus_boundaries.parquet",
+)
 # Files that only its output has, what that is, and what to do.
 _PLATFORMS = (
     (("*_exprMat_file.csv*", "*_tx_file.csv*", "*_fov_positions_file.csv*"), "CosMx", _CELLS),
@@ -63,9 +70,10 @@ def unknown_folder(path: Path) -> str:
 def _xenium(path: Path) -> str | None:
     if is_bundle(path):
         return "is an output of Xenium; give it as the spots, and the H&E image as the slide"
-    if not (path / "transcripts.parquet").is_file():
+    names = [name for name in OF_XENIUM if (path / name).is_file()]
+    if not names:
         return None
-    return f"is a part of Xenium's output, without {MANIFEST}; copy all files of that output into one folder"
+    return f"has parts of Xenium's output ({some_of(names)}), but no {MANIFEST}; copy all files of it into one folder"
 
 
 def _zarr(path: Path) -> str | None:

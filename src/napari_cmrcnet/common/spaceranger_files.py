@@ -27,6 +27,7 @@ _OTHER = re.compile(r"(.*?)(molecule_info\.h5|cloupe\.cloupe|web_summary\.html|m
 _SPATIAL = re.compile(r"(.*?)spatial")
 MATRIX_FILES = "filtered_feature_bc_matrix.h5, filtered_feature_bc_matrix/, matrix.mtx.gz"
 POSITION_FILES = "tissue_positions.csv, tissue_positions_list.csv, tissue_positions.parquet"
+MATRIX_OF_CELLS, OUTLINES = "filtered_feature_cell_matrix.h5", "cell_segmentations.geojson"
 _BIN_NAME = re.compile(r"(?:square_)?0*(\d+) ?(?:[uµμ]m)?")
 
 
@@ -115,7 +116,10 @@ def find_output(path: Path, part: str = "") -> Output | None:
         return _from_parts(path, part, plain=bool(homes))
     home = next((home for home in homes if home.matrices and home.positions), homes[0])
     if not home.matrices:
-        raise UserError(f"{home.folder} has no count matrix ({MATRIX_FILES}); copy one beside the spots' positions.")
+        of_cells = any(map(_of_cells, home.positions))
+        names, beside = (MATRIX_OF_CELLS, "cells' outlines") if of_cells else (MATRIX_FILES, "spots' positions")
+        found = home.positions[0].path.name
+        raise UserError(f"{home.folder} has {found}, but no count matrix ({names}); copy one beside the {beside}.")
     if not home.positions:
         raise _no_positions(home)
     return _choose(path, home)
@@ -250,11 +254,13 @@ def _of_cells(piece: _Piece) -> bool:
 
 
 def _no_positions(home: _Home) -> UserError:
+    matrix = home.matrices[0]
+    if _of_cells(matrix):
+        return UserError(f"{matrix.path} has no outlines of its cells beside it ({OUTLINES}); copy that file there.")
     packed = next((file.name for file in sorted(home.folder.iterdir()) if _is_packed(file.name)), "")
     advice = f"unpack {packed} there" if packed else "copy the folder spatial of the same run beside it"
     return UserError(
-        f"{home.matrices[0].path} has no spot positions beside it ({POSITION_FILES}), as Space Ranger writes them; "
-        f"{advice}."
+        f"{matrix.path} has no spot positions beside it ({POSITION_FILES}), as Space Ranger writes them; {advice}."
     )
 
 

@@ -82,7 +82,8 @@ def _chosen(path: Path, store: Path, library: str) -> tuple[Path, str]:
         regions = attributes(table).get("region")
         pairs += [(table, str(region)) for region in (regions if isinstance(regions, list) else [regions]) if region]
     if not pairs:
-        raise UserError(f"{store} has no table that annotates shapes; write it again with its table.")
+        held = ", ".join(folder.name for folder in sorted(store.iterdir()) if folder.is_dir()) or "nothing"
+        raise UserError(f"{store} holds {held}, but no table that annotates shapes; write it again with its table.")
     if path.parent.name in ("tables", "table"):
         pairs = [pair for pair in pairs if pair[0] == path]
     found = [pair for pair in pairs if library in ("", pair[0].name, pair[1])]
