@@ -30,6 +30,8 @@ from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.gene_model import Column
 from napari_cmrcnet.widgets.jobs import JobBar
+from test_spatialdata_store import xenium as make_store
+from test_xenium import make_xenium, write_image
 
 pytestmark = pytest.mark.qt("pyqt6")
 
@@ -349,6 +351,33 @@ def test_an_output_is_dropped_and_shown_over_its_small_picture(
     assert not view.find_slide.isHidden()
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
     assert panel.slide.path is None
+
+
+def xenium_folder(path: Path) -> Path:
+    folder = make_xenium(path / "xenium")
+    write_image(folder / "S1_he_image.ome.tif")
+    return folder
+
+
+@pytest.mark.parametrize("make", [xenium_folder, lambda path: make_store(path / "S1.zarr")])
+def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
+    qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], tmp_path: Path,
+    make: Callable[[Path], Path],
+) -> None:  # fmt: skip
+    """An output of Xenium with its H&E image, and the same as a SpatialData store."""
+    session = session_of(viewer)
+    assert let_go(make(tmp_path)) == READERS
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
+    assert len(session.case) == 4
+    assert session.case.genes == ("EPCAM", "CD3E", "ERBB2")
+    assert session.slide is not None
+    assert session.slide.scale == 1
+    assert layers_of(viewer).shown_views == ("measured",)
+    session.show("CD3E")
+    assert session.shown.measured is not None
+    assert (session.shown.measured > 0).tolist() == [False, True, True, False]
+    assert told == []
+    assert warnings() == []
 
 
 @pytest.mark.parametrize(
