@@ -330,3 +330,16 @@ def test_a_layer_that_is_there_already_is_taken_over(viewer: ViewerModel, region
     read = RegionLayer(viewer).read()
     assert [each.name for each in read] == ["core", "rim", "spare"]
     assert all(same(a.geometry, b.geometry, 50) for a, b in zip(read, regions, strict=True))
+
+
+def test_of_a_region_in_many_parts_the_largest_are_drawn() -> None:
+    """As an outline that crosses itself thousands of times is repaired; napari cannot draw so many as one shape."""
+    spots = [box(x, y, x + 2 + (x == 0), y + 3) for x in range(0, 200, 4) for y in range(0, 200, 5)]
+    region = MultiPolygon(spots)
+    drawn = outline(region)
+    assert len(drawn) < 3000
+    assert area(drawn, "polygon").area < region.area
+    assert drawn[:, 1].max() >= 3
+    from napari.layers import Shapes
+
+    assert len(Shapes([drawn], shape_type="polygon").data) == 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ELLIPSE_CORNERS = 64
 SAME_PX = 0.05  # napari keeps float32
+MOST_DRAWN = 2000  # corners of a region in many parts: the largest parts are drawn
 
 Outline = npt.NDArray[np.float64]
 
@@ -49,9 +50,12 @@ def outline(geometry: Polygon | MultiPolygon, most: int = 500) -> Outline:
 def _simplified(geometry: Polygon | MultiPolygon, most: int) -> Polygon | MultiPolygon:
     tolerance, simple = 0.5, geometry
     while shapely.get_num_coordinates(simple) > most and tolerance < 100:
-        simple = polygonal(geometry.simplify(tolerance))
+        simple = polygonal(simple.simplify(tolerance))  # of what is left: the first of a million corners takes seconds
         tolerance *= 2
-    return geometry if simple.is_empty else simple
+    simple = geometry if simple.is_empty else simple
+    parts = sorted(shapely.get_parts(simple), key=shapely.area, reverse=True)
+    kept = np.cumsum(shapely.get_num_coordinates(parts)) <= MOST_DRAWN  # napari cannot draw thousands of parts as one
+    return simple if kept.all() or not kept.any() else MultiPolygon(parts[: int(kept.sum())])
 
 
 def area(data: Outline, shape_type: str) -> Polygon | MultiPolygon:
