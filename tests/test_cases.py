@@ -86,6 +86,7 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
     pcc = score(Prediction.load(panel.cases.project.cases[0].prediction)).sets["markers"].pcc
     wait(qtbot, lambda: table.item(0, 2).text() == f"{pcc:.2f}")
     session.set_regions([DRAWN])
+    session.show("GENE8")
     session.ticked = ("GENE4",)
     session.set_display(limits=(0.5, 2.0))
     panel.notes.setPlainText("look again")
@@ -95,6 +96,8 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
     wait(qtbot, lambda: panel.cases.row == 1)
     assert session.prediction is None
     assert session.regions == (DRAWN,)  # the same section
+    assert session.shown is not None
+    assert session.shown.name == "GENE8"  # one gene is followed through cases that were never looked at
     panel.next.click()
     wait(qtbot, lambda: session.case is None)
     wait(qtbot, lambda: any(slide_path(layer) for layer in viewer.layers))

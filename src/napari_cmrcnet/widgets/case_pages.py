@@ -25,6 +25,9 @@ def show_row(viewer: Any, row: int) -> None:
 
         def done(opened: "Opened | None") -> None:
             if session.case is before:
+                if before is not None and opened is not None and not opened.case.view:
+                    # one that was never looked at goes on with the gene, colours and limits that are looked at now
+                    opened.case.view = {key: value for key, value in session.view_record().items() if key != "regions"}
                 _show(viewer, entry, opened)
             elif opened is not None and opened.slide is not None:  # another was opened meanwhile
                 opened.slide.close()

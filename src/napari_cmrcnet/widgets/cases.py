@@ -191,7 +191,10 @@ class CasesPanel(DockPanel):
     def _on_looked(self, row: int, case: ProjectCase, summary: "Summary") -> None:
         pixels, pcc = summary
         if pixels is not None:
-            self._pictures[case.slide] = QIcon(_in_square(pixmap_of(pixels)))
+            icon, pixmap = QIcon(), _in_square(pixmap_of(pixels))
+            for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # else the stain of the selected one is tinted
+                icon.addPixmap(pixmap, mode)
+            self._pictures[case.slide] = icon
         cases = self.cases.project.cases
         if pcc is not None and row < len(cases) and cases[row].prediction == case.prediction and cases[row].pcc is None:
             self.cases.set_pcc(row, pcc)
