@@ -105,6 +105,13 @@ def test_what_was_measured_on_the_slide_counts_more_than_what_is_expected(predic
     assert "hardly varies" in trust_of(prediction, "GENE0", 0.4, flat=True).reasons[0]
 
 
+def test_on_a_section_that_was_trained_on_no_gene_is_good(predicted: Prediction) -> None:
+    prediction = of(predicted, trained_on=("A", "C"))
+    assert trust_of(prediction, "GENE0", 0.9, 0.8).word == "weak"
+    assert trust_of(prediction, "GENE0").reasons[0].startswith("The checkpoint was trained on a section named C.")
+    assert trust_of(of(predicted), "GENE0", 0.9, 0.8).word == "good"
+
+
 def test_of_a_checkpoint_that_expects_nothing_only_the_slide_is_known(predicted: Prediction) -> None:
     plain = {"expects": False, "expected_over": ""}
     assert words(of(predicted, **plain)) == [""] * 6

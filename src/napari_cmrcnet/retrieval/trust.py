@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.retrieval.expected import GOOD, WEAK
+from napari_cmrcnet.retrieval.leaks import leak
 from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def trust_of(
     """Say how far the prediction of a gene on its slide can be trusted.
 
     The worst reason decides. What was measured on the slide itself counts more than what is expected: then only a slide
-    that is not like the training tissue, and a prediction that hardly varies, make it worse.
+    that is not like the training tissue, a section that was trained on, and a prediction that hardly varies, make it
+    worse.
 
     Parameters
     ----------
@@ -129,6 +131,7 @@ def _rules(
     return [
         _accuracy(prediction, columns, pcc, low),
         _slide(prediction, measured),
+        _seen(prediction, len(columns)),
         _patient(prediction, measured),
         _found(prediction, columns, measured),
         _Rule(
@@ -176,6 +179,14 @@ def _slide(prediction: "Prediction", measured: NDArray[np.bool_]) -> _Rule:
     }[LIKE if likeness is None else likeness.verdict]
     levels = np.where(measured, compared, unmeasured).astype(np.int8)
     return _Rule(levels, lambda _: "" if likeness is None else likeness.reason)
+
+
+def _seen(prediction: "Prediction", genes: int) -> _Rule:
+    """Judge by whether the checkpoint may have been trained on this very section: then every score flatters."""
+    about = prediction.provenance
+    said = leak(about.section, "", about.trained_on, (), ())
+    levels = np.full(genes, AT_BEST_WEAK if said else AT_BEST_GOOD, np.int8)
+    return _Rule(levels, lambda _: said)
 
 
 def _patient(prediction: "Prediction", measured: NDArray[np.bool_]) -> _Rule:
