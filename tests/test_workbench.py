@@ -23,7 +23,7 @@ from napari_cmrcnet.widgets.open_files import open_panels
 
 pytestmark = pytest.mark.qt
 
-PANELS = ("Predict", "Genes", "View", "Evidence", "Regions", "Plots", "Export")
+PANELS = ("Predict", "Genes", "View", "Evidence", "Regions", "Plots", "Export", "Cases")
 SLOW = 120_000  # ms: the machine may be busy
 
 
