@@ -74,6 +74,20 @@ def opened(panel: CasesPanel, qtbot: Any, path: Path) -> None:
     wait(qtbot, lambda: panel.session.scores is not None)
 
 
+def test_all_predictions_of_the_list_make_one_report(
+    panel: CasesPanel, project: Path, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not panel.report.isEnabled()
+    opened(panel, qtbot, project)
+    wait(qtbot, lambda: not panel.jobs.busy)
+    out = tmp_path / "all.html"
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: out)
+    panel.report.click()
+    wait(qtbot, lambda: not panel.jobs.busy)
+    assert panel.jobs.text == f"Written: {out}"
+    assert "Predicted expression of 2 sections" in out.read_text("utf-8")
+
+
 def test_cases_are_paged_through_and_come_back_as_they_were_left(
     panel: CasesPanel, project: Path, qtbot: Any, known: dict[str, Known]
 ) -> None:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
 from napari_cmrcnet.widgets import dialogs
@@ -83,9 +84,15 @@ class CasesPanel(DockPanel):
         )
         self.previous = button("Previous", "Opens the case before this one (Page Up).", partial(self._step, -1))
         self.next = button("Next", "Opens the case after this one (Page Down).", partial(self._step, 1))
+        self.report = button(
+            "Report of all predictions…",
+            "Writes one page: scores of each section, markers by section and patient, maps. It takes what is saved.",
+            self._on_report,
+        )
         buttons = QGridLayout()
         for place, each in enumerate((self.load, self.save, self.add, self.remove, self.previous, self.next)):
             buttons.addWidget(each, *divmod(place, 2))
+        buttons.addWidget(self.report, 3, 0, 1, 2)
         for keys, by in (("PgUp", -1), ("PgDown", 1)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -145,6 +152,7 @@ class CasesPanel(DockPanel):
         self.add.setEnabled(self.session.case is not None and row is None)
         self.remove.setEnabled(bool(cases))
         self.save.setEnabled(bool(cases))
+        self.report.setEnabled(sum(bool(case.prediction) for case in cases) > 1)
         self.previous.setEnabled(row is not None and row > 0)
         self.next.setEnabled(bool(cases) and (row is None or row + 1 < len(cases)))
         self.status.setText(self._kept_in())
@@ -226,6 +234,14 @@ class CasesPanel(DockPanel):
             except UserError as error:
                 self.jobs.show_error(error)
 
+    def _on_report(self) -> None:
+        paths = [Path(case.prediction) for case in self.cases.project.cases if case.prediction]
+        proposed = Path(recall(_FOLDER, str(Path.home()))) / "cases.html"
+        out = dialogs.ask_where_to_save(self, "Report of all predictions", proposed, "Web page (*.html)")
+        if out is not None:
+            job = _report(paths, out)
+            self.jobs.start(job, lambda made: self.jobs.message(f"Written: {made}"), "Report", lasting=True)
+
     def _step(self, by: int) -> None:
         step_case(self.viewer, by)
 
@@ -243,6 +259,19 @@ def _summary(case: ProjectCase) -> "Job[Summary]":
     from napari_cmrcnet.evaluation.case_summary import summary_job
 
     return (yield from summary_job(case))
+
+
+def _report(paths: list[Path], out: Path) -> "Job[Path]":
+    """Write the report of saved predictions; what reads them is imported when the job runs."""
+    from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+    predictions = []
+    for done, path in enumerate(paths):
+        yield Progress("Reading predictions", done, len(paths), "files")
+        predictions.append(Prediction.load(path))
+        predictions[-1].provenance.check_output(out)
+    return (yield from write_cohort_report(predictions, out))
 
 
 def get_project_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
