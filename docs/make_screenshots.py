@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication, QDialog, QDockWidget
 
 from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets import review
 
 IMAGES = Path(__file__).resolve().parent / "images"
 PLUGIN = "napari-cmrcnet"
@@ -180,6 +183,40 @@ class Guide:
         panel.compute.click()
         self.wait(lambda: not panel.jobs.busy and panel.model.table is not None)
         self.alone("compare", panel)
+
+    def take_cases(self) -> None:
+        """Take a list of three cases: the prediction, the section as it was measured, and a slide alone."""
+        prediction, folder = self.session.prediction, Path(tempfile.mkdtemp())
+        assert prediction is not None
+        prediction.save(folder / "S4.h5ad")
+        case = ProjectCase.of(prediction)
+        measured = replace(case, name="S4 as measured", prediction="", model="")
+        alone = ProjectCase("another slide", slide=case.slide)
+        write_project(Project((case, measured, alone), folder / "study.cmrproj"))
+        panel = self.panel("Cases")
+        panel.open(folder / "study.cmrproj")
+        self.wait(lambda: panel.cases.row == 0 and self.session.scores is not None and not self.session.scoring)
+        self.panel("Cases")
+        self.show()
+        self.window("cases")
+
+    def take_review(self) -> None:
+        """Take the window of a blinded review with its first map."""
+        panel, answers = self.panel("Review"), Path(tempfile.mkdtemp()) / "S4_review.csv"
+        review.ask_where_to_save = lambda *_: answers
+        review.secrets.randbelow = lambda _: 3  # the same map whenever the picture is made
+        panel.start.click()
+        dialog = panel.window_of_maps
+        dialog.resize(900, 700)
+        self.settle(3.0)
+        dialog.grab().save(str(IMAGES / "guide-review.png"))
+        dialog.reject()
+
+    def take_local_pcc(self) -> None:
+        """Take predicted beside where the gene is predicted well."""
+        self.panel("View")
+        self.show(layout="side by side", views=("predicted", "local PCC"))
+        self.window("local-pcc")
 
     def take_export(self) -> None:
         """Take the Export panel."""

@@ -45,6 +45,8 @@ def test_the_synthetic_sample_shows_its_slide_at_once_then_what_was_measured_and
     assert layer.name == "S4"
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
     assert predicted == [False, True]
+    assert session.shown is not None
+    assert session.shown.name == session.prediction.panel.genes[0]  # a marker, from the first picture on
     qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
     assert "S4" not in [shown.name for shown in viewer.layers]  # each view has the slide now
     views = {layer.metadata["cmrcnet"].get("view") for layer in viewer.layers}

@@ -1,5 +1,6 @@
 """File > Open Sample: the synthetic section that comes with the software, and public sections."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,13 @@ from napari_cmrcnet.widgets.keeper import may_leave
 from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_case
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.public_data import PublicPaths
     from napari_cmrcnet.sections.section import Section
     from napari_cmrcnet.viewer.reopen import Opened
+    from napari_cmrcnet.viewer.sample_data import SyntheticPaths
 
 
 def open_synthetic_sample() -> list[Any]:
@@ -53,16 +53,23 @@ def open_synthetic_sample() -> list[Any]:
         else:  # another was opened meanwhile
             section.slide.close()
 
-    run_in_window(viewer, _opening(paths.spots), measured, "Opening the sample")
+    run_in_window(viewer, _opening(paths), measured, "Opening the sample")
     return read_slide(str(paths.slide))
 
 
-def _opening(spots: "Path") -> "Job[Opened]":
-    """Open the sample as it was measured; what reads it is imported when the job runs, beside the window."""
+def _opening(paths: "SyntheticPaths") -> "Job[Opened]":
+    """Open the sample as it was measured, with the markers of its model, of which the first is shown.
+
+    What reads it is imported when the job runs, beside the window.
+    """
     yield Progress("Loading the sample", 0, 0)
+    from napari_cmrcnet.retrieval.card import read_card
     from napari_cmrcnet.viewer.open_measured import open_measured
 
-    return (yield from open_measured(spots))
+    opened = yield from open_measured(paths.spots)
+    card, _ = read_card(paths.checkpoint)
+    opened.case.provenance = replace(opened.case.provenance, panel=card.panel)
+    return opened
 
 
 def _sample() -> "Job[tuple[Section, Prediction]]":
