@@ -103,7 +103,7 @@ MODELS: dict[str, dict[str, Any]] = {
 def training(name: str, device: torch.device) -> FitConfig:
     """Return a training without random numbers that are drawn on the device."""
     return FitConfig(
-        preset="tiny", variant="paper", epochs=3, batch_size=12, precision="fp32", device=str(device),
+        preset="tiny", epochs=3, batch_size=12, precision="fp32", device=str(device),
         patch=PatchSpec(32, 0.5), thumbnails=False, **MODELS[name],
     )  # fmt: skip
 
