@@ -125,7 +125,7 @@ def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     ]  # fmt: skip
     assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
     assert "The patient" not in report.text
-    assert "Not measured or not predicted: NOT_THERE" in report.text
+    assert "Not measured, or not in the checkpoint: NOT_THERE" in report.text
     assert "untrained.cmrcnet" in report.text
     assert prediction.provenance.warnings
     for warning in prediction.provenance.warnings:
@@ -148,16 +148,17 @@ def test_pictures_are_whole_and_the_shown_gene_comes_first(report: Page) -> None
 
 def test_scores_are_those_of_the_prediction(report: Page, prediction: Prediction) -> None:
     scores = score(prediction)
-    heg = next(row for row in report.rows if row[0].startswith("highly expressed"))
-    assert heg[1] == f"{scores.sets['HEG'].pcc:.3f}"
+    heg = next(row for row in report.rows if row[3:4] == ["HEG"])
+    assert heg[4] == f"{scores.sets['HEG'].pcc:.3f}"
     row = next(row for row in report.rows if row[0] == "GENE3")
     assert row[3] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
     assert row[4] == f"{scores.table.at['GENE3', 'low']:.3f} to {scores.table.at['GENE3', 'high']:.3f}"
     assert "markers" in row[1]
     assert row[2] == "36"  # spots where it was found
     assert row[5] == f"{scores.table.at['GENE3', 'partial_pcc']:.3f}"
-    assert heg[3:5] == [f"{scores.sets['HEG'].partial_pcc:.3f}", f"{scores.sets['HEG'].spearman:.3f}"]
-    assert "over 36 spots of the section (median of" in report.text
+    assert heg[6:8] == [f"{scores.sets['HEG'].partial_pcc:.3f}", f"{scores.sets['HEG'].spearman:.3f}"]
+    assert heg[1] == "36"
+    assert "Sequencing depth: median of" in report.text
     assert "among all genes both predicted and measured" in report.text
     assert "not another section or patient" in report.text
 
@@ -233,19 +234,23 @@ def test_a_report_of_several_sections_has_them_beside_each_other(prediction: Pre
     several = [named(prediction, "A", "P1"), named(prediction, "B", "P1"), named(prediction, "U", "", measured=False)]
     finish(write_cohort_report(several, tmp_path / "R.html"))
     page = Page(tmp_path / "R.html")
-    assert page.headings[:2] == ["Sections", "M & co by section"]
-    assert [head.split(",")[0] for head in page.headings if "how" not in head.lower()][2:] == [
+    assert page.headings[:2] == ["Sections", "Scores by gene set"]
+    assert page.headings[2] == "M & co by section"
+    assert [head.split(",")[0] for head in page.headings if "how" not in head.lower()][3:] == [
         "A",
         "B",
         "U",
         "Versions",
     ]
     scores = score(several[0])
-    rows = {row[0]: row for row in page.rows if len(row) == 6}
-    assert rows["A"][1:3] == ["P1", "36 spots"]
-    assert rows["A"][3].startswith(f"{scores.sets['HEG'].pcc:z.2f} (")
-    assert rows["U"][1:6] == ["–", "36", "–", "–", "–"]
-    of_gene = [row for row in page.rows if row[0] == "GENE3" and len(row) == 8]
+    rows = {row[0]: row for row in page.rows if len(row) == 7}
+    assert rows["A"][1:3] == ["P1", "36"]
+    assert rows["U"][1:3] == ["–", "36"]
+    of_sets = {(row[0].split(",")[0], row[3]): row for row in page.rows if len(row) == 10}
+    assert of_sets["A", "HEG"][4] == f"{scores.sets['HEG'].pcc:.3f}"
+    assert ("mean of all", "HEG") in of_sets
+    assert "U" not in {name for name, _ in of_sets}
+    of_gene = [row for row in page.rows if row[0] == "GENE3" and len(row) == 8 and "section" not in row]
     assert [row[1] for row in of_gene] == ["A", "B", "U", "patient P1"]
     assert of_gene[0][-1] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
     assert of_gene[2][-2:] == ["–", "–"]

@@ -385,7 +385,7 @@ def test_names_that_mean_something_elsewhere_are_shown_as_they_are(
     assert "<" not in text
     assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
     for row in [line for line in text.splitlines() if line.startswith("|")]:
-        assert len(re.findall(r"(?<!\\)\|", row)) in (9, 11)  # of genes, of sets: no name begins a cell
+        assert len(re.findall(r"(?<!\\)\|", row)) in (12, 11)  # of genes, of sets: no name begins a cell
     assert r"no\|where" in text
     maps = [path for path in report.files if "_map_" in path.name]
     assert len({path.name for path in maps}) == len(maps) >= len(EVIL)  # a/b and a|b are two files

@@ -219,24 +219,14 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def _show_report(report: "Report") -> None:
+    from napari_cmrcnet.evaluation.document import cell
     from napari_cmrcnet.evaluation.headline import COVERS
-    from napari_cmrcnet.evaluation.report_text import figure
+    from napari_cmrcnet.evaluation.report_parts import set_row
     from napari_cmrcnet.evaluation.score_notes import missing_in_words, sets_in_words
     from napari_cmrcnet.evaluation.set_scores import between
     from napari_cmrcnet.sections.score_filter import spots_in_words
 
-    rows = [
-        (
-            name,
-            figure(score.pcc),
-            "–" if score.low is None else f"{figure(score.low)} to {figure(score.high)}",
-            figure(score.partial_pcc),
-            figure(score.spearman),
-            str(score.n),
-            str(score.undefined),
-        )
-        for name, score in report.sets.items()
-    ]
+    rows = [tuple(map(cell, set_row(name, score))) for name, score in report.sets.items()]
     spots = spots_in_words(sum(one.spots for one in report.sections), sum(len(one.scored) for one in report.sections))
     show_table(
         f"Mean PCC of predicted with measured expression, {spots}",

@@ -90,7 +90,7 @@ def markdown_text(text: str) -> str:
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     for sign, entity in {"<": "&lt;", ">": "&gt;", "$": "&#36;", "~": "&#126;"}.items():
         text = text.replace(sign, entity)
-    return re.sub(r"^(\s*)([#+=-]|\d+(?=[.)]))", _first_escaped, text)
+    return re.sub(r"^(\s*)([#+=-]|\d+(?=[.)](?:\s|$)))", _first_escaped, text)
 
 
 def _first_escaped(start: re.Match[str]) -> str:

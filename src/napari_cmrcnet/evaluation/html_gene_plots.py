@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Text, drawn
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
 from napari_cmrcnet.evaluation.headline import section_of
-from napari_cmrcnet.evaluation.html_page import element, picture
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FEWEST = 3  # markers: fewer are no pattern, and the most expressed genes are taken
 
 
-def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[str]]:
+def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[Part]]:
     """Draw mean and variance of every gene, and the correlations of the markers, predicted beside measured.
 
     Parameters
@@ -29,28 +29,28 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[st
 
     Returns
     -------
-    list of str
+    list of Part
         Parts of the page.
     """
     if scores is None:
         return []
     from matplotlib.figure import Figure
 
-    def moments() -> str:
+    def moments() -> Picture:
         plot = MomentPlot(Figure(dpi=130))
         plot.show(scores.table)
         plot.for_print(section_of(prediction))
-        return picture(
+        return drawn(
             plot.figure,
             "Predicted against measured mean and variance of each gene",
             f"Mean and variance of each of {len(scores.table):,} genes over the spots. Where variances lie below the "
             "line, the prediction is smoother than the measurement: each value is a mean of many training spots.",
         )
 
-    parts = [
-        element("h2", "Mean and variance of genes"),
+    parts: list[Part] = [
+        Heading("Mean and variance of genes"),
         (yield from in_thread(moments, Progress("Drawing mean and variance", 0, 0))),
-        element("h2", "Correlation of genes"),
+        Heading("Correlation of genes"),
     ]
     name = "markers" if scores.table["markers"].sum() >= FEWEST else "HEG"
     title = scores.panel if name == "markers" else "HEG"
@@ -59,16 +59,16 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[st
             prediction, [str(gene) for gene in scores.table.index[scores.table[name]]], title
         )
     except UserError as reason:
-        return [*parts, element("p", str(reason), "quiet")]
+        return [*parts, Text(str(reason))]
     caption = (
         "Pearson correlation over the spots of each gene with each, in measured and in predicted expression; the "
         "genes are in one order, of a clustering of the measured correlations."
     )
 
-    def heatmaps() -> str:
+    def heatmaps() -> Picture:
         plot = CorrelationPlot(Figure(dpi=130))
         plot.show(result, title)
         plot.for_print(section_of(prediction))
-        return picture(plot.figure, "Heatmaps of the correlations of genes", caption)
+        return drawn(plot.figure, "Heatmaps of the correlations of genes", caption)
 
     return [*parts, (yield from in_thread(heatmaps, Progress("Drawing correlations", 0, 0)))]

@@ -12,12 +12,14 @@ from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.evaluation.cohort import cohort_table
+from napari_cmrcnet.evaluation.document import markdown
 from napari_cmrcnet.evaluation.picture_file import file_names
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
-from napari_cmrcnet.evaluation.report_text import markdown, summary
+from napari_cmrcnet.evaluation.report_parts import combined
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.scores import Scores, score_job
-from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, combine
+from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore
+from napari_cmrcnet.evaluation.summary import summary, summary_parts
 from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
@@ -105,9 +107,7 @@ def evaluate(
         for prediction in predictions:
             job = score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
             scores.append((yield from job))
-        combined = {
-            name: combine([one.sets[name] for one in scores], [one.replicates[name] for one in scores]) for name in SETS
-        }
+        of_all = {name: combined(scores, name) for name in SETS}
         warnings = (*warnings_of(predictions), *score_notes(scores, sets))
         if nan_as_zero:
             warnings += ("Undefined PCC are counted as 0, as in published tables.",)
@@ -122,11 +122,12 @@ def evaluate(
             step = Progress("Drawing pictures", done, len(scores), "sections")
             files += yield from draw_section(prediction, scored, out, name, step)
         files += yield from draw_sets(predictions, scores, out, step)
-        files.append(write_content(out / "summary.md", markdown(scores, combined, warnings, files, nan_as_zero)))
-        found = summary(scores, combined, warnings, seed)
+        text = markdown(summary_parts(predictions, scores, warnings, files, nan_as_zero))
+        files.append(write_content(out / "summary.md", text))
+        found = summary(scores, of_all, warnings, seed)
         write_json(out / SUMMARY, found)
         yield Progress("Drawing pictures", len(scores), len(scores), "sections")
-        return Report(out, combined, tuple(scores), warnings, (*files, out / SUMMARY), found)
+        return Report(out, of_all, tuple(scores), warnings, (*files, out / SUMMARY), found)
 
 
 def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) -> None:

@@ -1,0 +1,103 @@
+"""``summary.md`` and ``summary.json``: the report for people and for programs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Text
+from napari_cmrcnet.evaluation.headline import COVERS
+from napari_cmrcnet.evaluation.report_parts import (
+    by_pcc,
+    gene_table,
+    opening_parts,
+    origin_parts,
+    score_parts,
+    section_parts,
+    structure,
+)
+from napari_cmrcnet.evaluation.resampling import RESAMPLES
+from napari_cmrcnet.evaluation.scores import Scores
+from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+
+def summary(
+    scores: Sequence[Scores], sets: Mapping[str, SetScore], warnings: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Return what ``summary.json`` holds."""
+    return {
+        **{name: sets[name].as_dict() for name in SETS},
+        "between_sections": {
+            name: asdict(one) if (one := between([scored.sets[name] for scored in scores])) else None for name in SETS
+        },
+        "spots": sum(len(scored.scored) for scored in scores),
+        "spots_scored": sum(scored.spots for scored in scores),
+        "interval": {
+            "level": 0.95,
+            "over": "blocks of neighbouring spots",
+            "covers": COVERS,
+            "resamples": RESAMPLES,
+            "seed": seed,
+        },
+        "warnings": list(warnings),
+        "sections": [_of_section(scored) for scored in scores],
+    }
+
+
+def _of_section(scored: Scores) -> dict[str, Any]:
+    return {
+        "section": scored.section,
+        **{name: scored.sets[name].as_dict() for name in SETS},
+        "sets": scored.definition,
+        "spots": len(scored.scored),
+        "spots_scored": scored.spots,
+        "min_umi_scored": scored.min_umi,
+        "depth": plain(asdict(scored.depth)),
+        "morans_i_of_hvg": structure(scored),
+        "genes": len(scored.table),
+        "genes_scored": int(scored.table.pcc.notna().sum()),
+        "panel": scored.panel,
+        "missing_markers": list(scored.missing_markers),
+        "provenance": plain(scored.provenance),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold: paths and NumPy scalars become text and numbers, NaN null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def summary_parts(
+    predictions: "Sequence[Prediction]",
+    scores: Sequence[Scores],
+    warnings: Sequence[str],
+    files: Sequence[Path],
+    nan_as_zero: bool,
+) -> Iterator[Part]:
+    """Yield what ``summary.md`` says."""
+    names = ", ".join(scored.section for scored in scores)
+    yield from opening_parts(f"Predicted against measured expression: {names}", warnings)
+    yield from score_parts(scores, nan_as_zero)
+    for prediction, scored in zip(predictions, scores, strict=True):
+        yield Heading(scored.section)
+        yield from section_parts(scored)
+        for heading, rows in (("Best predicted", by_pcc(scored)[:10]), ("Markers", scored.table[scored.table.markers])):
+            if len(rows):
+                yield Text(f"{heading}:")
+                yield gene_table(rows)
+        yield from origin_parts(prediction)
+    yield Heading("Pictures")
+    yield from (Picture(path.name, path.stem) for path in files if path.suffix == ".png")
