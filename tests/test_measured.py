@@ -34,6 +34,7 @@ from napari_cmrcnet.sections.beside import section_name, slides_beside
 from napari_cmrcnet.sections.classes import NO_CLASS, Classes
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.spots import open_spots
+from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.open_measured import open_measured
@@ -133,6 +134,24 @@ def test_predicting_adds_to_what_is_open(viewer: ViewerModel, known: dict[str, K
     assert session.shown.name == "GENE9"
     assert session.display.colormap == "magma"
     assert layers.shown_views == ("measured", "predicted")
+    check(viewer)
+
+
+def test_the_histology_stays_where_the_slide_is_the_same_file(
+    viewer: ViewerModel, measured: Known, known: dict[str, Known]
+) -> None:
+    """To read and upload it again would be most of the time that the window stands still."""
+    session, layers = session_of(viewer), layers_of(viewer)
+    slide, drawn = session.slide, layers.slides["measured"]
+    assert slide is not None
+    for case, views in ((known["C"].case, ["measured", "predicted"]), (measured.case, ["measured"])):
+        session.look_at(case, open_slide(slide.path))
+        assert session.slide is slide
+        assert sorted(layers.slides) == views
+        assert layers.slides["measured"] is drawn
+        check(viewer)
+    look_at(viewer, known["D"])
+    assert drawn not in viewer.layers
     check(viewer)
 
 

@@ -7,8 +7,11 @@ import pytest
 from napari._app_model import get_app_model
 from napari.plugins._npe2 import _register_manifest_actions, _safe_register_qt_actions
 from npe2 import PluginManager
+from qtpy.QtWidgets import QDockWidget, QTabBar
 
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.dock_panel import DockPanel, open_panel
+from napari_cmrcnet.widgets.open_files import open_panels
 
 pytestmark = pytest.mark.qt
 
@@ -63,3 +66,47 @@ def test_the_keys_are_commands_of_the_palette(viewer: Any, monkeypatch: pytest.M
     for name in ("flip", "next_gene", "previous_gene"):
         commands.execute_command(f"napari-cmrcnet.{name}")
     assert done == ["flip", 1, -1]
+
+
+def docks(viewer: Any) -> dict[str, QDockWidget]:
+    """Return the docks of our panels, by the titles of their tabs."""
+    window = viewer.__wrapped__.window._qt_window
+    return {panel.parent().windowTitle(): panel.parent() for panel in window.findChildren(DockPanel)}
+
+
+def tabs(viewer: Any) -> set[str]:
+    """Return the titles of the tabs of the only dock with tabs."""
+    bars = [bar for bar in viewer.__wrapped__.window._qt_window.findChildren(QTabBar) if bar.count()]
+    (bar,) = [bar for bar in bars if bar.parent() is viewer.__wrapped__.window._qt_window]
+    return {bar.tabText(index) for index in range(bar.count())}
+
+
+def in_front(viewer: Any, title: str) -> bool:
+    """Whether a panel is where it is seen; Qt keeps those that are behind visible, outside of the window."""
+    return bool(docks(viewer)[title].geometry().right() > 0 and docks(viewer)[title].isVisible())
+
+
+def test_panels_are_tabs_of_one_dock_however_they_are_opened(viewer: Any, qtbot: Any) -> None:
+    """By the menu, by a file, by a script; what is open already comes to the front, and never twice."""
+    menu = get_app_model().commands.execute_command
+    viewer.window.show()
+    viewer.window.resize(1280, 800)
+    menu("napari-cmrcnet.cases")
+    open_panels(viewer)
+    menu("napari-cmrcnet.predict")
+    viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Export")
+    everything = {"Cases", "View", "Genes", "Predict", "Export"}
+    qtbot.waitUntil(lambda: tabs(viewer) == everything)
+    qtbot.waitUntil(lambda: in_front(viewer, "Export"))
+    for title in ("View", "Cases", "Predict", "Genes"):  # the first two opened by us, the others by the menu
+        menu(f"napari-cmrcnet.{title.lower()}")
+        qtbot.waitUntil(lambda title=title: in_front(viewer, title))
+        qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == len(everything))
+        assert tabs(viewer) == everything
+    panel = open_panel(viewer, "Predict")
+    assert panel is docks(viewer)["Predict"].widget()
+    qtbot.waitUntil(lambda: in_front(viewer, "Predict"))
+    menu("napari-cmrcnet.predict")  # as all of napari's: from the front it goes
+    qtbot.waitUntil(lambda: not docks(viewer)["Predict"].isVisible())
+    open_panel(viewer, "Predict")
+    qtbot.waitUntil(lambda: in_front(viewer, "Predict"))

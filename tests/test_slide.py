@@ -305,6 +305,23 @@ def test_outside_is_white_and_corners_may_be_negative(tmp_path: Path) -> None:
         assert (slide.read_region(5000, 5000, 8, 9) == 255).all()
 
 
+def test_two_slides_of_one_unchanged_file_are_the_same(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.png", tmp_path / "b.png"
+    for file in (path, other):
+        Image.new("RGB", (40, 30)).save(file)
+    first, again = open_slide(path), open_slide(path)
+    assert first.is_same(again)
+    assert not first.is_same(None)
+    assert not first.is_same(open_slide(other))
+    again.scale = 4.0
+    assert not first.is_same(again)
+    os.utime(path, (1, 1))
+    assert not first.is_same(open_slide(path))
+    closed = open_slide(path)
+    closed.close()
+    assert not open_slide(path).is_same(closed)
+
+
 def test_thumbnail_is_the_area_average(tmp_path: Path) -> None:
     path = tmp_path / "slide.tif"
     tifffile.imwrite(path, picture(800, 1200), photometric="rgb", tile=(128, 128))

@@ -163,6 +163,13 @@ class Slide:
             ) from error
         raise UserError(f"{self.path} was changed while it was in use; wait until it is complete, then start again.")
 
+    def is_same(self, other: "Slide | None") -> bool:
+        """Whether another open slide shows the same: the same files, not changed between, at the same scale."""
+        if other is None or not (self._close.alive and other._close.alive):
+            return False
+        mine, others = ((one.path.absolute(), one.scale, [*one._files.values()]) for one in (self, other))
+        return mine == others
+
     def close(self) -> None:
         """Close the file and forget its tiles."""
         self._reader.cache.clear()

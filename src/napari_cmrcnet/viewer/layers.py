@@ -62,6 +62,7 @@ class SectionLayers:
         self.regions = RegionLayer(viewer)
         self.mirrors = RegionMirrors(viewer)
         self._others, self._legends = OtherSlides(viewer, session), Legends(viewer, self.points)
+        self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
         self._drawing = False
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
@@ -103,6 +104,7 @@ class SectionLayers:
             changed = [view for view in VIEWS if view in opened.union(views) and self._lacks(view)]
             for view in changed:
                 self._add(view)
+            self._remove(self.slides, [view for view in self.slides if view not in self.points])
             if changed or views != self._arranged:
                 self._arrange(views)
             self._colour()
@@ -155,15 +157,20 @@ class SectionLayers:
         self.session.eyes = {**self.session.eyes, REGIONS_EYE: layer is None or bool(layer.visible)}
 
     def _on_case(self) -> None:
-        """Remove all that was drawn of another case; what there is of this one is drawn when it is shown."""
+        """Remove all that was drawn of another case; what there is of this one is drawn when it is shown.
+
+        The histology stays where it is the same: to read and upload it takes longer than all else.
+        """
+        case = self.session.case
+        slide = (self.session.slide, None if case is None else case.provenance.mpp)
         with self._by_us():
             self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
             remove_preview(self.viewer)
-            for layer in [*self.points.values(), *self.slides.values()]:
-                if layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
-            for kept in (self.points, self.slides, self._drawn, self.mirrors):
+            self._remove(self.points, list(self.points))
+            self._remove(self.slides, list(self.slides) if slide != self._slide else [])
+            for kept in (self._drawn, self.mirrors):
                 kept.clear()
+            self._slide = slide
             self._pinned = (None, (), ())
             self._arranged = ()
             self.draw_regions()
@@ -176,6 +183,13 @@ class SectionLayers:
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
         self._fitted = None
+
+    def _remove(self, layers: dict[View, Any], views: list[View]) -> None:
+        """Remove layers of these views."""
+        for view in views:
+            layer = layers.pop(view)
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
 
     def draw_regions(self) -> None:
         """Show the regions of this section in place of another's; those that are drawn already stay as they are."""

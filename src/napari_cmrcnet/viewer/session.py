@@ -148,7 +148,7 @@ class Session:
 
         One of the section that is shown already goes on with its gene, as where that is predicted after it was looked
         at. A new one has measured and predicted side by side. The regions are those of its section, as they were left
-        in this session, else as it remembers them.
+        in this session, else as it remembers them. A slide that is open already stays, with what was read of it.
 
         Raises
         ------
@@ -157,6 +157,8 @@ class Session:
         """
         self.leaving.emit()
         before = self._state()
+        if slide is not None and slide.is_same(self.slide):
+            slide = self.slide
         another = case is not self.case
         panels, display = dict(self.panels), self.display
         if another and case is not None and case.panel is not None:

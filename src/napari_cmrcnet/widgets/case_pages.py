@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from napari_cmrcnet.viewer.case_list import open_case
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
 from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.keeper import may_leave
-from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_opened
+from napari_cmrcnet.widgets.open_files import show_opened
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.project import ProjectCase
@@ -61,6 +62,6 @@ def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:
     for layer in [layer for layer in viewer.layers if slide_path(layer) is not None]:
         viewer.layers.remove(layer)
     viewer.open(entry.slide, plugin=PLUGIN)
-    panel = open_predict(viewer)
+    panel = open_panel(viewer, "Predict")
     panel.choose(Path(entry.slide), Path(entry.spots) if entry.spots else None)
     panel.patient.setText(entry.patient)

@@ -26,7 +26,7 @@ from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.case_pages import bind_pages, show_row, step_case
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
-from napari_cmrcnet.widgets.dock_panel import DockPanel
+from napari_cmrcnet.widgets.dock_panel import DockPanel, open_panel
 from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
@@ -286,8 +286,5 @@ def read_cases(path: str | list[str]) -> list[tuple[None]]:
 
     viewer = napari.current_viewer()
     if viewer is not None:
-        dock, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Cases", tabify=True)
-        dock.show()
-        dock.raise_()
-        panel.open(Path(path if isinstance(path, str) else path[0]))
+        open_panel(viewer, "Cases").open(Path(path if isinstance(path, str) else path[0]))
     return [(None,)]

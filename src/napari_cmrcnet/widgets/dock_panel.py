@@ -1,4 +1,4 @@
-"""What all panels have in common: they follow a session until their window is closed."""
+"""What all panels have in common: they are tabs of one dock, and follow a session until their window is closed."""
 
 import inspect
 from collections.abc import Callable
@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cmrcnet.viewer.registry import layers_of
 
 if TYPE_CHECKING:
     import napari
+
+PLUGIN = "napari-cmrcnet"
 
 
 class DockPanel(QWidget):
@@ -30,6 +33,7 @@ class DockPanel(QWidget):
         super().__init__(parent)
         self.viewer, self.layers = napari_viewer, layers_of(napari_viewer)
         self.session = self.layers.session
+        self._behind: bool | None = None  # whether another tab is in front of it; None before it is in a window
 
     def follow(self, act: Callable[..., object], *signals: Any) -> None:
         """Call a method at each of these signals, for as long as the panel is there."""
@@ -45,9 +49,63 @@ class DockPanel(QWidget):
         """Bring a panel that draws itself only while it is seen in line with the session."""
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Take what has changed while the panel was not seen."""
+        """Take what has changed while the panel was not seen, and at first its place among the tabs."""
         super().showEvent(event)
+        if self._behind is None and isinstance(self.parent(), QDockWidget):
+            self._become_tab()
         self.refresh()
+
+    def come_to_front(self) -> None:
+        """Show the panel, if it is closed or behind others."""
+        dock = self.parent()
+        if isinstance(dock, QDockWidget):
+            dock.show()
+            dock.raise_()
+
+    def _become_tab(self) -> None:
+        """Join the other panels: napari puts what its menu opens below them, even what a file has opened already."""
+        dock = self.parent()
+        dock.setWindowTitle(dock.objectName().partition(" (")[0])
+        dock.visibilityChanged.connect(self._on_front)
+        others = [panel for panel in dock.parent().findChildren(DockPanel) if panel._behind is not None]
+        self._behind = False
+        for twin in others:
+            if type(twin) is type(self):
+                QTimer.singleShot(0, self._close)
+                twin.come_to_front()
+                return
+        docked = [panel.parent() for panel in others if not panel.parent().isFloating()]
+        if docked:
+            dock.parent().tabifyDockWidget(docked[-1], dock)
+            self.come_to_front()
+
+    def _close(self) -> None:
+        self.viewer.window.remove_dock_widget(self)
+
+    def _on_front(self, front: bool) -> None:
+        """Note whether the panel is in front. napari's menu hides one that is behind others: it is shown instead."""
+        dock = self.parent()
+        if dock is None:  # the panel was taken out of its dock, which goes
+            return
+        hidden = dock.isHidden()
+        if hidden and self._behind:
+            QTimer.singleShot(0, self.come_to_front)
+        self._behind = not front and not hidden
+
+
+def find_panel(viewer: "napari.viewer.Viewer", name: str) -> Any:
+    """Return an open panel by its name in the menu, None where it is not open; its title says who opened it."""
+    docks = viewer.window.dock_widgets.items()
+    return next((panel for title, panel in docks if str(title) in (f"{name} (CMRCNet)", f"{name} ({PLUGIN})")), None)
+
+
+def open_panel(viewer: "napari.viewer.Viewer", name: str) -> Any:
+    """Return a panel in front of the others, opened where it is not."""
+    panel = find_panel(viewer, name)
+    if panel is None:
+        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    panel.come_to_front()
+    return panel
 
 
 def while_there(act: Callable[..., object]) -> Callable[..., None]:

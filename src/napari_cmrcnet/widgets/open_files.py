@@ -16,6 +16,7 @@ from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.dock_panel import find_panel, open_panel
 from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 Read = Callable[[Any], list[tuple[None]]]
 
-PLUGIN = "napari-cmrcnet"
 PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; the last one is in front
 NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
 
@@ -96,16 +96,8 @@ def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
 
     layers, viewer = read(path), napari.current_viewer()
     if layers != NO_LAYERS and viewer is not None and getattr(viewer, "window", None) is not None:
-        open_predict(viewer).choose_slide(Path(path))
+        open_panel(viewer, "Predict").choose_slide(Path(path))
     return layers
-
-
-def open_predict(viewer: Any) -> Any:
-    """Return the Predict panel, opened and in front."""
-    dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict", tabify=True)
-    dock.show()  # it may be closed, or behind others
-    dock.raise_()
-    return panel
 
 
 def get_region_reader(path: str | list[str]) -> Read | None:
@@ -124,8 +116,7 @@ def read_regions(path: str | list[str]) -> list[tuple[None]]:
     if session_of(viewer).case is None and not any(map(slide_path, viewer.layers)):
         show_error(f"{one} contains regions, but no section is open; open its slide or a prediction first.")
     else:
-        _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Regions", tabify=True)
-        panel.files.import_geojson(one)
+        open_panel(viewer, "Regions").files.import_geojson(one)
     return NO_LAYERS
 
 
@@ -158,7 +149,7 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
         elif opened.case.genes:
             show_opened(viewer, opened)
         else:
-            open_predict(viewer).choose_spots(path)
+            open_panel(viewer, "Predict").choose_spots(path)
 
     run_in_window(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
 
@@ -202,13 +193,11 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
 
 def open_panels(viewer: Any) -> None:
     """Open the panels that one needs to look at a prediction, where they are not open."""
-    window = getattr(viewer, "window", None)
-    if window is None:
+    if getattr(viewer, "window", None) is None:
         return
     for name in PANELS_TO_LOOK:
-        if not any(str(title).startswith(name) for title in window.dock_widgets):
-            _, panel = window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-            show_layer_list(panel, layer_list_wanted())
+        if find_panel(viewer, name) is None:
+            show_layer_list(open_panel(viewer, name), layer_list_wanted())
 
 
 def start_scoring(viewer: Any) -> None:

@@ -11,9 +11,10 @@ from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
 from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.keeper import may_leave
-from napari_cmrcnet.widgets.open_files import PLUGIN, open_predict, show_case
+from napari_cmrcnet.widgets.open_files import show_case
 
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Job
@@ -108,7 +109,7 @@ def _open_public(title: str) -> list[Any]:
 
     def downloaded(paths: "PublicPaths") -> None:
         viewer.open(str(paths.slide), plugin=PLUGIN)
-        open_predict(viewer).choose(paths.slide, paths.spots)
+        open_panel(viewer, "Predict").choose(paths.slide, paths.spots)
 
     def asked(question: str) -> None:
         if dialogs.ask_to_download(None, question):
