@@ -94,13 +94,58 @@ PUBLISHED = {  # millions of parameters, as the model cards and lazyslide-models
     "virchow2": 631.2,
     "h-optimus-0": 1134.8,
     "h-optimus-1": 1134.8,
+    "h0-mini": 85.7,
     "prov-gigapath": 1134.9,
+    "phikon-v2": 303.4,
+    "hibou-b": 85.7,
+    "hibou-l": 303.7,
+    "midnight": 1136,
     "kaiko-s16": 21.7,
     "kaiko-s8": 21.7,
     "kaiko-b16": 85.8,
     "kaiko-b8": 85.8,
+    "kaiko-l14": 304.4,
     "ctranspath": 27.5,
 }
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+BIOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
+HISTAI = ((0.7068, 0.5755, 0.722), (0.195, 0.2316, 0.1816))
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+SOURCES = {
+    # pixels, mean and deviation, width, gate: as the model cards' own code has them; the repositories lazyslide-models,
+    # slide2vec and raw2features, which read the cards, agree
+    "uni": (224, IMAGENET, 1024, True),
+    "uni2-h": (224, IMAGENET, 1536, True),
+    "virchow2": (224, IMAGENET, 2560, True),
+    "h-optimus-0": (224, BIOPTIMUS, 1536, True),
+    "h-optimus-1": (224, BIOPTIMUS, 1536, True),
+    "h0-mini": (224, BIOPTIMUS, 1536, True),
+    "prov-gigapath": (224, IMAGENET, 1536, True),
+    "phikon-v2": (224, IMAGENET, 1024, False),
+    "conch": (448, CLIP, 512, True),
+    "hibou-b": (224, HISTAI, 768, True),
+    "hibou-l": (224, HISTAI, 1024, True),
+    "midnight": (224, HALF, 3072, False),
+    "kaiko-s16": (224, HALF, 384, False),
+    "kaiko-s8": (224, HALF, 384, False),
+    "kaiko-b16": (224, HALF, 768, False),
+    "kaiko-b8": (224, HALF, 768, False),
+    "kaiko-l14": (224, HALF, 1024, False),
+    "ctranspath": (224, IMAGENET, 768, False),
+}
+
+
+def test_patches_are_prepared_as_published() -> None:
+    found = {
+        name: (one.px, (one.mean, one.std), one.width, one.gated)
+        for name, one in frozen_encoders().items()
+        if not one.package
+    }
+    assert found == SOURCES
+    assert {one.mpp for one in frozen_encoders().values()} == {0.5}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -109,13 +154,13 @@ def test_architectures_have_the_published_sizes(name: str) -> None:
     with torch.device("meta"):
         backbone = pretrained._backbone(encoder)
     millions = sum(value.numel() for value in backbone.parameters()) / 1e6
-    assert millions == pytest.approx(PUBLISHED[name], rel=0.002)
+    assert millions == pytest.approx(PUBLISHED[name], rel=0.004)  # positions are those of 224 pixels
     times = 2 if encoder.pooling == "class and patches" else 1
     assert encoder.width == times * backbone.num_features
 
 
 def test_the_list_names_licence_and_gate() -> None:
-    assert set(frozen_encoders()) == {*PUBLISHED, "efficientnet-lite0", "efficientnet-lite2"}
+    assert set(frozen_encoders()) == {*PUBLISHED, "conch", "efficientnet-lite0", "efficientnet-lite2"}
     assert encoder_named("uni").terms == (
         "UNI: trained on histology, licence CC-BY-NC-ND-4.0; its page asks for a login and for consent to its terms, "
         "https://huggingface.co/MahmoodLab/UNI."

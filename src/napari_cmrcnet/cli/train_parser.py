@@ -49,8 +49,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="image encoder of the frozen variant. Its weights are installed (efficientnet-lite2, or with its package "
         "efficientnet-lite0) or, of those trained on histology, read from --weights or fetched from the model hub with "
-        "your own login: uni, uni2-h, virchow2, h-optimus-0, h-optimus-1, prov-gigapath, kaiko-s16, kaiko-s8, "
-        "kaiko-b16, kaiko-b8, ctranspath (default: efficientnet-lite2)",
+        "your own login: uni, uni2-h, virchow2, h-optimus-0, h-optimus-1, h0-mini, prov-gigapath, phikon-v2, conch, "
+        "hibou-b, hibou-l, midnight, kaiko-s16, kaiko-s8, kaiko-b16, kaiko-b8, kaiko-l14, ctranspath (default: "
+        "efficientnet-lite2)",
     )
     model.add_argument(
         "--image-encoder",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
 
-Pooling = Literal["layers", "class", "class and patches", "patches"]
+Pooling = Literal["layers", "class", "class and patches", "patches", "attention"]
 DEFAULT = "efficientnet-lite2"
 FIELDS = (1, 2, 4)
 """Sides of the fields of view in which a spot is seen, times the side that the encoder was trained with."""
@@ -42,12 +42,13 @@ class FrozenEncoder:
     px : int
         Side of a patch in pixels.
     mpp : float
-        µm per pixel that it was published with.
+        µm per pixel that it was published with; 0.5, the custom of the field, where its page says 20× or nothing.
     mean, std : sequence of 3 float
         By which R, G, B in 0–1 are shifted and scaled.
-    pooling : {"layers", "class", "class and patches", "patches"}
+    pooling : {"layers", "class", "class and patches", "patches", "attention"}
         What describes a patch: mean and deviation of each channel of some layers; the class token; it and the mean of
-        the patches' tokens; or that mean alone. Of transformers, of the last layer, as they were published.
+        the patches' tokens; that mean alone; or CONCH's attention to them. Of transformers, of the last layer, as they
+        were published.
     layers : sequence of int
         Of the first kind of pooling: which blocks of layers.
     width : int

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.files import file_digest
+from napari_cmrcnet.model.conch import Conch
 from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, FrozenEncoder, encoder_named
 from napari_cmrcnet.model.weights import load_weights, not_fetched
@@ -31,6 +32,9 @@ class FrozenNetwork(nn.Module):
         """Describe patches (b, 3, side, side), shifted and scaled; return (b, ``encoder.width``)."""
         if self.encoder.pooling == "layers":
             return self._layer_statistics(pixels)
+        if self.encoder.pooling == "attention":
+            pooled: Tensor = self.backbone(pixels)
+            return pooled.float()
         tokens: Tensor = self.backbone.forward_features(pixels)  # (b, n, width), or (b, h, w, width) of a Swin
         if tokens.ndim == 4:
             tokens = tokens.flatten(1, 2)
@@ -206,4 +210,5 @@ def _backbone(encoder: FrozenEncoder) -> Any:
         for name, value in encoder.architecture.items()
     }
     classes = {} if encoder.package else {"num_classes": 0}  # the packages' weights have their classifier
-    return timm.create_model(**architecture, **classes, pretrained=False)
+    network = timm.create_model(**architecture, **classes, pretrained=False)
+    return Conch(network, encoder.width) if encoder.pooling == "attention" else network

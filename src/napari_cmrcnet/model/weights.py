@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.model.dinov2_names import CLASS_TOKEN, dinov2_names
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -33,7 +34,7 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
     backbone : timm model
         Made without a classifier.
     path : Path
-        Its weights, mapped to it by timm's own filter.
+        Its weights, mapped to it by timm's own filter; a DINOv2's may have transformers' names.
     name : str
         What the model is called in an error.
 
@@ -46,6 +47,8 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
     to_timm = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     state = _read_weights(path)
     try:
+        if CLASS_TOKEN in state:
+            state = dinov2_names(state, backbone.patch_embed.grid_size)
         state = to_timm(state, backbone) if to_timm is not None else state
     except Exception as error:  # a filter raises whatever a foreign file meets in it
         raise cannot_read(path, error, f"{path} holds no weights of {name!r} ({first_line(error)}).") from error
