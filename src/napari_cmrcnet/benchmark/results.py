@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.metrics import TOP, dense, heg, hvg, pcc, rmse, spearman
@@ -243,17 +243,14 @@ def load_result(path: Path, *, with_drawn: bool = True) -> UnitResult:
         If the file is not one, or of a newer version.
     """
     check_hdf5(path)
-    try:
-        with h5py.File(path, "r") as file:
-            about = json.loads(file.attrs["about"])
-            if about.pop("format") != FORMAT:
-                raise UserError(f"{path} was written by another version; remove it to have it made again.")
-            sections = tuple(_section(name, group, with_drawn) for name, group in file.items())
-            fold, method, title = (str(about.pop(name)) for name in ("fold", "method", "title"))
-            return UnitResult(fold, method, title, int(about.pop("seed")), sections, about)
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        no_result = f"{path} is not a result of a benchmark ({first_line(error)}); remove it to have it made again."
-        raise cannot_read(path, error, no_result) from error
+    again = "remove it to have it made again"
+    with readable(path, "is not a result of a benchmark", again), h5py.File(path, "r") as file:
+        about = json.loads(file.attrs["about"])
+        if about.pop("format") != FORMAT:
+            raise UserError(f"{path} was written by another version; {again}.")
+        sections = tuple(_section(name, group, with_drawn) for name, group in file.items())
+        fold, method, title = (str(about.pop(name)) for name in ("fold", "method", "title"))
+        return UnitResult(fold, method, title, int(about.pop("seed")), sections, about)
 
 
 def _section(name: str, group: Any, with_drawn: bool) -> SectionResult:

@@ -18,7 +18,7 @@ from napari_cmrcnet.benchmark.section_notes import Said, say_of
 from napari_cmrcnet.benchmark.section_tables import table_of
 from napari_cmrcnet.benchmark.unit import Unit
 from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.parallel import spread
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 STEP = "Benchmark"
 BENCHMARK, FOLDS = "benchmark.json", "folds.json"
 _NAMED = 3  # failed runs whose reasons one sentence can hold
+_NOT_OURS = (OSError, ValueError, KeyError, TypeError)  # what reading another's JSON meets
 
 
 def benchmark(
@@ -177,11 +178,8 @@ def _describe(dataset: Dataset, plan: Plan, sections: "Sequence[Section]") -> di
 
 
 def _check_same(out: Path, description: dict[str, Any]) -> None:
-    try:
-        begun = json.loads((out / BENCHMARK).read_text("utf-8"))
-        found = differences(begun, description)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(out / BENCHMARK, error) from error
+    with readable(out / BENCHMARK, "is not readable", "choose another folder", _NOT_OURS):
+        found = differences(json.loads((out / BENCHMARK).read_text("utf-8")), description)
     if found:
         raise UserError(
             f"{out} holds a benchmark that was begun with other input ({'; '.join(found)}); go on with the same, or "
@@ -190,14 +188,8 @@ def _check_same(out: Path, description: dict[str, Any]) -> None:
 
 
 def _recorded(path: Path) -> list[Fold]:
-    try:
+    with readable(path, "is not readable", "choose another folder", _NOT_OURS):
         return [Fold.from_dict(fold) for fold in json.loads(path.read_text("utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return cannot_read(path, error, f"{path} is not readable ({first_line(error)}); choose another folder.")
 
 
 def _cut_patches(dataset: Dataset, plan: Plan) -> Job[None]:

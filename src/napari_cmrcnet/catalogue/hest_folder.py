@@ -1,7 +1,6 @@
 """A folder in HEST's layout: which sections it has, and which of their spots lie on tissue."""
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.sections.formats.origin import mapping, number
+from napari_cmrcnet.sections.formats.hest import read_metadata
+from napari_cmrcnet.sections.formats.origin import number
 from napari_cmrcnet.sections.sheet import SheetRow
 
 UNNAMED = "of {}"
@@ -65,7 +65,7 @@ def hest_row(folder: Path, name: str, patient: str = "") -> SheetRow:
     if missing := [path for path in (slide, spots) if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; download the dataset, or name the folder that holds it.")
     metadata = folder / "metadata" / f"{name}.json"
-    about = _metadata(metadata) if metadata.is_file() else _table_row(folder, name)
+    about = read_metadata(metadata) if metadata.is_file() else _table_row(folder, name)
     mpp = None if metadata.is_file() else number(about.get("pixel_size_um_estimated")) or None
     return SheetRow(name, slide, spots, patient or _text(about.get("patient")), mpp)
 
@@ -106,25 +106,16 @@ def on_tissue(patches: Path, names: pd.Index) -> NDArray[np.bool_]:
     return kept
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    try:
-        return dict(mapping(json.loads(path.read_text("utf-8-sig"))))
-    except (OSError, ValueError) as error:
-        unreadable = f"{path} is not readable JSON ({first_line(error)}); download it again."
-        raise cannot_read(path, error, unreadable) from error
-
-
 def _table_row(folder: Path, name: str) -> dict[str, Any]:
     """Return what the table of all sections, which begins with a byte-order mark, says of one; empty without it."""
     for path in sorted(folder.glob("HEST_v*.csv"), reverse=True):
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    if row.get("id") == name:
-                        return dict(row)
-        except (OSError, UnicodeError, csv.Error) as error:
-            unreadable = f"{path} is not a readable CSV file ({first_line(error)}); download it again."
-            raise cannot_read(path, error, unreadable) from error
+        with (
+            readable(path, "is not a readable CSV file", "download it again"),
+            path.open(encoding="utf-8-sig", newline="") as stream,
+        ):
+            for row in csv.DictReader(stream):
+                if row.get("id") == name:
+                    return dict(row)
     return {}
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 from napari_cmrcnet.catalogue.fetch import check_room, read_small
 from napari_cmrcnet.catalogue.packing import ENDING, unpack_model
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, first_line, readable
 from napari_cmrcnet.common.files import sha256, write_json
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
@@ -80,12 +80,10 @@ def read_index(place: str) -> dict[str, OfferedModel]:
         content = read_small("The index of models", place, LARGEST_INDEX)
     else:
         path = Path(place)
-        try:
+        with readable(path, "cannot be read", errors=(OSError,)):
             if path.stat().st_size > LARGEST_INDEX:
                 raise UserError(f"{path} is too large to be an index of models.")
             content = path.read_bytes()
-        except OSError as error:
-            raise cannot_read(path, error, f"{path} cannot be read ({first_line(error)}).") from error
     try:
         found = _entries(parse_json(content))
     except (ValueError, UserError) as error:

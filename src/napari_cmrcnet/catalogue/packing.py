@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, first_line, readable
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256, size_text
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, check_files, read_card
@@ -109,10 +109,8 @@ def unpack_model(file: Path, out: Path) -> Job[Path]:
 
 
 def _open(file: Path, stream: BinaryIO) -> zipfile.ZipFile:
-    try:
+    with readable(file, "is not a packed model", errors=(zipfile.BadZipFile, OSError, ValueError)):
         return zipfile.ZipFile(stream)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise cannot_read(file, error, f"{file} is not a packed model ({first_line(error)}).") from error
 
 
 def _members(file: Path, archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots", "library", "layer", "scale", "kind"]
@@ -56,6 +57,37 @@ def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: s
             return UserError(f"{os.fspath(path)} {_REFUSED.get(cause.errno, other)}.")
         cause = cause.__cause__
     return UserError(otherwise)
+
+
+@contextmanager
+def readable(
+    path: str | os.PathLike[str], what: str, advice: str = "", errors: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
+    """Refuse a file that the block cannot read, in one sentence: what is wrong, the reason and what to do.
+
+    Parameters
+    ----------
+    path : path
+        The file that is read.
+    what : str
+        What is wrong with it, e.g. "is not a readable table"; the reason follows in brackets.
+    advice : str, optional
+        What to do.
+    errors : tuple of exception types
+        The errors that say so. A :class:`UserError` of the block goes through as it is.
+
+    Raises
+    ------
+    UserError
+        As said, or what `cannot_read` says where the machine is the reason.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except errors as error:
+        otherwise = f"{os.fspath(path)} {what} ({first_line(error)}){advice and f'; {advice}'}."
+        raise cannot_read(path, error, otherwise) from error
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> "UserError":

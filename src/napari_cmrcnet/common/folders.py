@@ -1,11 +1,10 @@
 """What a folder is that is not read here, so that the sentence which refuses it can say so."""
 
-import json
 from pathlib import Path
 
-from napari_cmrcnet.common.errors import cannot_read
+from napari_cmrcnet.common.errors import readable
 from napari_cmrcnet.common.spaceranger_files import MATRIX_FILES, POSITION_FILES, holds_output, is_part
-from napari_cmrcnet.common.spatialdata_store import find_store
+from napari_cmrcnet.common.spatialdata_store import attributes, find_store
 from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
@@ -41,18 +40,15 @@ def known_folder(path: Path) -> str | None:
     """
     if not path.is_dir():
         return None
-    try:
-        looks = (_zarr, _xenium, _platform, _output, _several, _part)
-        found = next((said for look in looks if (said := look(path))), None)
-    except OSError as error:
-        raise cannot_read(path, error, "") from error
+    with readable(path, "cannot be looked into", errors=(OSError,)):
+        found = next((said for look in _LOOKS if (said := look(path))), None)
     return found and f"{path} {found}."
 
 
 def may_hold_spots(path: Path) -> bool:
     """Say whether a folder is an output of a platform, whole or in part, or a store of spots: by names alone."""
     try:
-        return any(look(path) is not None for look in (_zarr, _xenium, _platform, _output, _several, _part))
+        return any(look(path) is not None for look in _LOOKS)
     except OSError:
         return False
 
@@ -77,17 +73,9 @@ def _xenium(path: Path) -> str | None:
 
 
 def _zarr(path: Path) -> str | None:
-    attributes: dict[str, object] = {}
-    for name in (".zattrs", "zarr.json"):
-        if (path / name).is_file():
-            try:
-                content = json.loads((path / name).read_text("utf-8-sig"))
-                attributes |= content.get("attributes", content)
-            except (ValueError, AttributeError, TypeError, RecursionError):
-                continue
     if find_store(path) == path:
         return "is a SpatialData store; give it as the spots"
-    if attributes.get("encoding-type") == "anndata":
+    if attributes(path).get("encoding-type") == "anndata":
         return "is an AnnData zarr store; write it as h5ad (AnnData.write_h5ad), and give that"
     return None
 
@@ -130,3 +118,9 @@ def _part(path: Path) -> str | None:
         f"has parts of an output of Space Ranger ({some_of(names)}), but neither a count matrix ({MATRIX_FILES}) nor "
         f"spot positions ({POSITION_FILES}); copy the whole folder outs of the run"
     )
+
+
+_LOOKS = (_zarr, _xenium, _platform, _output, _several, _part)
+
+
+_LOOKS = (_zarr, _xenium, _platform, _output, _several, _part)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import atomic_file, size_text
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
 
@@ -34,16 +34,11 @@ def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
     import anndata
 
     check_hdf5(path)
-    try:
+    with readable(path, "is not a readable h5ad file", "write it again with anndata"):
         with h5py.File(path, "r") as file:
             if file.attrs.get("encoding-type") == "anndata":
                 return _read_parts(Path(path), file)
         return anndata.read_h5ad(path)  # of anndata before 0.7
-    except UserError:
-        raise
-    except Exception as error:
-        unreadable = f"{path} is not a readable h5ad file ({first_line(error)}); write it again with anndata."
-        raise cannot_read(path, error, unreadable) from error
 
 
 def _read_parts(path: Path, file: h5py.File) -> "AnnData":

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.hdf5_texts import check_texts, longest_text
 
@@ -44,14 +44,11 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path} does not exist; check the path.")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty; copy or download it again.")
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise cannot_read(path, error, "") from error
+    with readable(path, "could not be read", errors=(OSError,)), open(path, "rb"):
+        pass
     if not h5py.is_hdf5(path):
         raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
-    try:
+    with readable(path, "is damaged or cut short", "copy or download it again"):
         longest = longest_text(path)
         with h5py.File(path, "r") as file, open(path, "rb") as stream:
             base = file.userblock_size
@@ -63,9 +60,6 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
             check(file)
             root = h5py.h5o.get_info(file.id).addr
             _check_group(path, file, {root}, {root}, check)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
-        damaged = f"{path} is damaged or cut short ({first_line(error)}); copy or download it again."
-        raise cannot_read(path, error, damaged) from error
 
 
 def _check_kinds(path: Path, item: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_cmrcnet.common.errors import UserError, cannot_read
+from napari_cmrcnet.common.errors import UserError, readable
 
 DEFAULT_BIN = "square_016um"
 CELLS = "segmented_outputs"
@@ -107,11 +107,8 @@ def find_output(path: Path, part: str = "") -> Output | None:
     """
     if path.is_file() and not _is_named(path.name):
         return None
-    try:
-        homes = [_home(folder) for folder in _folders(path)]
-    except OSError as error:
-        raise cannot_read(path, error, "") from error
-    homes = [home for home in homes if home.matrices or home.positions]
+    with readable(path, "cannot be looked into", errors=(OSError,)):
+        homes = [home for folder in _folders(path) if (home := _home(folder)).matrices or home.positions]
     if not homes or part:
         return _from_parts(path, part, plain=bool(homes))
     home = next((home for home in homes if home.matrices and home.positions), homes[0])

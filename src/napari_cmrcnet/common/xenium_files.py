@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_cmrcnet.common.errors import UserError, cannot_read
+from napari_cmrcnet.common.errors import UserError, readable
 
 MANIFEST = "experiment.xenium"
 _MATRICES = ("cell_feature_matrix.h5", "cell_feature_matrix/matrix.mtx.gz", "cell_feature_matrix/matrix.mtx")
@@ -67,15 +67,13 @@ def find_bundle(path: Path) -> Bundle | None:
     UserError
         If the matrix or the cells are missing, or it is not clear which alignment is meant.
     """
-    try:
+    with readable(path, "cannot be looked into", errors=(OSError,)):
         folder = _folder_of(path)
         if folder is None:
             return None
         matrix, cells = _first(folder, _MATRICES), _first(folder, _CELLS)
         given = path if path.is_file() and _ALIGNMENT.fullmatch(path.name) else None
         return Bundle(folder, matrix, cells, given or _alignment(folder))
-    except OSError as error:
-        raise cannot_read(path, error, "") from error
 
 
 def is_bundle(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, first_line, readable
 from napari_cmrcnet.model.dinov2_names import CLASS_TOKEN, dinov2_names
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -46,12 +46,10 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
     # timm keeps a family's filter for foreign key names and position grids beside its classes, by this name.
     to_timm = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     state = _read_weights(path)
-    try:
+    with readable(path, f"holds no weights of {name!r}"):
         if CLASS_TOKEN in state:
             state = dinov2_names(state, backbone.patch_embed.grid_size)
         state = to_timm(state, backbone) if to_timm is not None else state
-    except Exception as error:  # a filter raises whatever a foreign file meets in it
-        raise cannot_read(path, error, f"{path} holds no weights of {name!r} ({first_line(error)}).") from error
     classifiers = backbone.pretrained_cfg.get("classifier") or "head"
     prefixes = tuple(f"{part}." for part in ([classifiers] if isinstance(classifiers, str) else classifiers))
     own = backbone.state_dict()
@@ -81,11 +79,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} does not exist; give the path of the image encoder's weight file.")
     if path.suffix not in _SUFFIXES:
         raise UserError(f"{path} is not a weight file; it must end in {', '.join(_SUFFIXES)}.")
-    try:
+    with readable(path, "is not a readable weight file", "download it again"):
         state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # torch and safetensors raise whatever the damaged part meets
-        unreadable = f"{path} is not a readable weight file ({first_line(error)}); download it again."
-        raise cannot_read(path, error, unreadable) from error
     if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
         raise UserError(f"{path} holds more than named weights; save the encoder's state_dict() alone.")
     return state

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.expected import expected_in
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -53,15 +53,11 @@ class BankSummary:
         from anndata.io import read_elem
 
         check_hdf5(path)
-        try:
-            with h5py.File(path, "r") as file:
-                rows = int(file["X"].attrs["shape"][0])
-                var = read_elem(file["var"])
-                expected = expected_in(var, path, "get the checkpoint again")
-                return cls(rows, GeneNames.of(var), known_shares(var), expected)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
-            no_bank = f"{path} is not a bank ({first_line(error)}); get the checkpoint again."
-            raise cannot_read(path, error, no_bank) from error
+        again = "get the checkpoint again"
+        with readable(path, "is not a bank", again), h5py.File(path, "r") as file:
+            rows = int(file["X"].attrs["shape"][0])
+            var = read_elem(file["var"])
+            return cls(rows, GeneNames.of(var), known_shares(var), expected_in(var, path, again))
 
 
 def known_shares(var: "pd.DataFrame") -> npt.NDArray[np.float32]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import finish_swap
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.text import parse_json
@@ -213,14 +213,11 @@ def read_card(folder: Path) -> tuple[Card, str]:
         if folder.suffix.lower() == ".cmrcnet":
             raise UserError(f"{folder} is not a whole model: it lacks {CARD}; copy it again.")
         raise UserError(f"{folder} is not a model; choose a folder whose name ends in .cmrcnet.")
-    try:
+    with readable(path, "is damaged", "get the checkpoint again", (OSError, ValueError)):
         if path.stat().st_size > LARGEST_CARD:
             raise UserError(f"{path} is too large to be a card; get the checkpoint again.")
         content = path.read_bytes()
         values = parse_json(content)
-    except (OSError, ValueError) as error:
-        damaged = f"{path} is damaged ({first_line(error)}); get the checkpoint again."
-        raise cannot_read(path, error, damaged) from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged (not a JSON object); get the checkpoint again.")
     try:

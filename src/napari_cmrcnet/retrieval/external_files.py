@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
@@ -104,13 +104,8 @@ def _read_flat(path: Path) -> ExternalTable:
     kind = "parquet" if ends_in(path.name, (".parquet",)) else "text"
     if kind == "text" and path.stat().st_size > (most := machine_memory() // 4 or np.inf):
         raise UserError(f"{path} is larger than {size_text(int(most))}, which this machine can read; write an .h5ad.")
-    try:
+    with readable(path, "is not a readable table", "write it again, a row a spot"):
         table = read_matrix(path) if kind == "parquet" else _read_text(path)
-    except UserError:
-        raise
-    except Exception as error:
-        unreadable = f"{path} is not a readable table ({first_line(error)}); write it again, a row a spot."
-        raise cannot_read(path, error, unreadable) from error
     if table.shape[1] == 0:
         raise UserError(
             f"{path} has no column of numbers beside the spots' names; write a row a spot, a column a gene."
@@ -137,14 +132,8 @@ def _read_h5ad(path: Path, layer: str) -> ExternalTable:
     import h5py
 
     check_hdf5(path)
-    try:
-        with h5py.File(path, "r") as file:
-            return _read_anndata(path, file, layer)
-    except UserError:
-        raise
-    except Exception as error:
-        unreadable = f"{path} is not a readable h5ad file ({first_line(error)}); write it again with anndata."
-        raise cannot_read(path, error, unreadable) from error
+    with readable(path, "is not a readable h5ad file", "write it again with anndata"), h5py.File(path, "r") as file:
+        return _read_anndata(path, file, layer)
 
 
 def _read_zarr(path: Path, layer: str) -> ExternalTable:
@@ -156,16 +145,11 @@ def _read_zarr(path: Path, layer: str) -> ExternalTable:
         raise UserError(f"{path} needs one more package to be read: pip install zarr")
     import zarr
 
-    try:
+    with readable(path, "is not a readable table of AnnData", "write it again with anndata"):
         group = zarr.open_group(str(tables[0]), mode="r", use_consolidated=False)
         for name in group:
             check_stored(tables[0], group[name])
         return _read_anndata(path, group, layer)
-    except UserError:
-        raise
-    except Exception as error:
-        unreadable = f"{path} is not a readable table of AnnData ({first_line(error)}); write it again with anndata."
-        raise cannot_read(path, error, unreadable) from error
 
 
 def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cmrcnet.common.errors import UserError, cannot_read
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.json_entries import Entries, check_names
 from napari_cmrcnet.common.progress import Job, Progress
@@ -157,11 +157,8 @@ def read_project(path: str | os.PathLike[str]) -> Project:
         message names the case. Files that a case names and that are gone are told when it is opened.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise cannot_read(path, error, f"{path} could not be read.") from error
+    with readable(path, "could not be read", errors=(OSError,)), open(path, "rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise UserError(f"{path} is larger than {MAX_BYTES // 2**20} MB, too large for a project; choose another file.")
     try:

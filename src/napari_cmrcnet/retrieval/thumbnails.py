@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, cannot_read, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress
@@ -97,14 +97,10 @@ class Thumbnails:
         if len(asked) and (asked.min() < 0 or asked.max() >= len(self)):
             raise UserError(f"{self.path} has pictures of {len(self)} spots only; get the checkpoint again.")
         pixels = np.empty((len(asked), self.side, self.side, 3), np.uint8)
-        try:
-            with h5py.File(self.path, "r") as file:
-                jpeg = file[JPEG]
-                for place, row in enumerate(asked.tolist()):
-                    pixels[place] = _decode(jpeg[self.offsets[row] : self.offsets[row + 1]].tobytes(), self.side)
-        except Exception as error:
-            damaged = f"{self.path} is damaged ({first_line(error)}); get the checkpoint again."
-            raise cannot_read(self.path, error, damaged) from error
+        with readable(self.path, "is damaged", "get the checkpoint again"), h5py.File(self.path, "r") as file:
+            jpeg = file[JPEG]
+            for place, row in enumerate(asked.tolist()):
+                pixels[place] = _decode(jpeg[self.offsets[row] : self.offsets[row + 1]].tobytes(), self.side)
         return pixels
 
 

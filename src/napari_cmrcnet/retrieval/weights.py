@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
@@ -32,11 +32,8 @@ def read_model(path: Path, config: ModelConfig) -> Model:
     """
     config = replace(config, reconstruction=False)
     network = FrozenCMRCNet if config.frozen else CMRCNet
-    try:
+    with readable(path, "is not a readable safetensors file", "get the checkpoint again"):
         weights = load_file(path)
-    except Exception as error:  # safetensors and torch raise whatever the damaged part meets
-        damaged = f"{path} is not a readable safetensors file ({first_line(error)}); get the checkpoint again."
-        raise cannot_read(path, error, damaged) from error
     with torch.device("meta"):  # shapes only: a card must not ask for memory that its weights do not fill
         expected = {name: tuple(value.shape) for name, value in network(config).state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}

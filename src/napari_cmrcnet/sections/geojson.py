@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
 from napari_cmrcnet.common.text import parse_json
@@ -159,16 +159,13 @@ def _feature(region: Region) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     """Return a file's content, unpacked, if it is of a size that regions have."""
-    try:
+    with readable(path, "could not be unpacked", "copy or download it again", (OSError, EOFError, zlib.error)):
         with open(path, "rb") as stream:
             packed = stream.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else open(path, "rb") as stream:
             # In pieces: asked for all at once, a small file would take as much memory as the largest.
             pieces = iter(partial(stream.read, 2**20), b"")
             content = b"".join(islice(pieces, MAX_BYTES // 2**20 + 1))
-    except (OSError, EOFError, zlib.error) as error:
-        damaged = f"{path} could not be unpacked ({first_line(error)}); copy or download it again."
-        raise cannot_read(path, error, damaged) from error
     if len(content) > MAX_BYTES or sum(map(content.count, (b"[", b"{", b":"))) > MAX_ENTRIES:
         raise UserError(
             f"{path} is larger than {MAX_BYTES // 2**20} MB or holds over {MAX_ENTRIES:,} corners and entries, too "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.text import read_text
 
@@ -78,10 +78,8 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
                 f"{name_or_path} is neither a panel ({', '.join(PANELS)}) nor a file with genes; check the name."
             )
         path, chosen = Path(before), after
-    try:
+    with readable(path, "is not a readable text file of genes", errors=(OSError, UnicodeError)):
         lines = read_text(path).splitlines()
-    except (OSError, UnicodeError) as error:
-        raise cannot_read(path, error, f"{path} is not a readable text file of genes ({first_line(error)}).") from error
     try:
         match path.suffix.casefold():
             case ".gmt":

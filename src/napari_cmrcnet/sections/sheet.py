@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import is_there, write_content
 from napari_cmrcnet.common.spreadsheet import csv_text
 from napari_cmrcnet.common.text import read_text
@@ -117,13 +117,11 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return number and cells of each line that is not empty, without the empty cells at its end that Excel leaves."""
     if path.suffix.casefold() in (".xlsx", ".xls", ".ods", ".numbers"):
         raise UserError(f"{path} is a workbook; save the sheet as CSV in your spreadsheet program, and give that.")
-    try:
+    with readable(path, "is not a readable CSV file", errors=(OSError, UnicodeError, csv.Error)):
         text = read_text(path)
         separator = max(",;\t", key=text.partition("\n")[0].count)  # Excel's depends on the language of the computer
         reader = csv.reader(StringIO(text, newline=""), strict=True, delimiter=separator)
         lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise cannot_read(path, error, f"{path} is not a readable CSV file ({first_line(error)}).") from error
     filled = [(line, cells) for line, cells in lines if any(cells)]
     width = len([name for name in filled[0][1] if name]) if filled else 0  # the others are Excel's, and empty
     return [(line, cells if any(cells[width:]) else cells[:width]) for line, cells in filled]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line, is_out_of_memory
+from napari_cmrcnet.common.errors import UserError, first_line, is_out_of_memory, readable
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.planes import BRIGHTFIELD, focal_plane
 from napari_cmrcnet.slides.source import Level, Pixels, Source, TileError, judge_mpp, level_downsample
@@ -43,11 +43,8 @@ class FastSlideSource(Source):
         import fastslide
 
         self._path = path
-        try:
+        with readable(path, "cannot be opened by fastslide", "check that it is whole", (RuntimeError,)):
             self._slide = fastslide.FastSlide.from_file_path(str(path), cache=CACHE_BYTES)
-        except RuntimeError as error:
-            message = f"{path} cannot be opened by fastslide ({first_line(error)}); check that it is whole."
-            raise cannot_read(path, error, message) from error
         try:
             self._take()
         except BaseException:

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, first_line, readable
 from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.slides import orientation
@@ -213,11 +213,9 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
     """
     path = Path(path)
     check_name(path)
-    try:
+    with readable(path, "cannot be opened", errors=(OSError,)):
         files = _facts(_files_of(path))
         source = open_source(path)
-    except OSError as error:
-        raise cannot_read(path, error, f"{path} cannot be opened ({first_line(error)}).") from error
     try:
         return Slide(path, with_overview(path, source, report), files)
     except BaseException:  # a full disk, or cancelled

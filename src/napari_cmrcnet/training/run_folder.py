@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.text import parse_json
@@ -124,12 +124,9 @@ class RunFolder:
 
 
 def _begun(path: Path) -> dict[str, Any]:
-    try:
+    with readable(path, "is damaged", "remove its folder to train again"):
         begun: dict[str, Any] = parse_json(path.read_text("utf-8"))
         _ = begun["settings"], begun["sections"], begun["genes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        damaged = f"{path} is damaged ({first_line(error)}); remove its folder to train again."
-        raise cannot_read(path, error, damaged) from error
     return begun
 
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.training.log import Epoch
@@ -128,13 +128,9 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensor
     UserError
         If the file is damaged.
     """
-    try:
-        with safe_open(Path(path), framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  not a dict
-            # Copies, as tensors that stay mapped would keep the file from being replaced on Windows.
-            tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
-            return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise cannot_read(
-            path, error, f"{path} is damaged ({first_line(error)}); remove its folder to train again."
-        ) from error
+    again = "remove its folder to train again"
+    with readable(path, "is damaged", again), safe_open(Path(path), framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  not a dict
+        # Copies, as tensors that stay mapped would keep the file from being replaced on Windows.
+        tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
+        return tensors, file.metadata() or {}

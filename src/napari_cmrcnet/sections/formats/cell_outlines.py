@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text
 
@@ -33,7 +33,7 @@ def read_outlines(path: Path) -> pd.DataFrame:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path} has more than {size_text(MAX_BYTES)}, which no list of cells does; copy it again.")
     names, rings, cells = [], [], []
-    try:
+    with readable(path, "is not a list of cell outlines", "copy it again"):
         with open_text(path) as stream:
             content = stream.read(MAX_BYTES)
         for number, feature in enumerate(_features(content.decode("utf-8-sig"))):
@@ -42,10 +42,6 @@ def read_outlines(path: Path) -> pd.DataFrame:
                 rings.append(np.asarray(ring, np.float64)[:, :2])
                 cells.append(number)
         table = _measured(rings, np.asarray(cells, np.int64), names)
-    except (MemoryError, OSError) as error:
-        raise cannot_read(path, error, "") from error
-    except Exception as error:  # whatever the damaged part meets
-        raise UserError(f"{path} is not a list of cell outlines ({first_line(error)}); copy it again.") from error
     if not table.index.is_unique:
         raise UserError(f"{path} has a cell twice ({table.index[table.index.duplicated()][0]}).")
     if not np.isfinite(table.to_numpy()).all():

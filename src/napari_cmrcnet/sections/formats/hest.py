@@ -6,7 +6,7 @@ from typing import Any
 import h5py
 from anndata import AnnData
 
-from napari_cmrcnet.common.errors import cannot_read, first_line
+from napari_cmrcnet.common.errors import readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.h5ad import read_library, section_of
@@ -29,7 +29,7 @@ def read_hest(path: Path, library: str = "", normalised: bool = False) -> tuple[
     """
     spots, library, entry, notes, logs = read_library(path, library, normalised)
     metadata_path = _metadata_path(path)
-    about = _metadata(metadata_path)
+    about = read_metadata(metadata_path)
     if not about:
         notes = (*notes, f"Without {metadata_path} the platform and pixel size of HEST are not known.")
     origin = Origin(
@@ -50,12 +50,9 @@ def _metadata_path(path: Path) -> Path:
     return path.parent.parent / "metadata" / f"{path.stem}.json"
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what ``metadata/{id}.json`` says of a section; empty where it is not there."""
     if not path.is_file():
         return {}
-    try:
-        content = parse_json(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        unreadable = f"{path} is not readable JSON ({first_line(error)}); download it again."
-        raise cannot_read(path, error, unreadable) from error
-    return dict(mapping(content))
+    with readable(path, "is not readable JSON", "download it again", (OSError, ValueError)):
+        return dict(mapping(parse_json(path.read_text("utf-8-sig"))))

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.sections.formats.origin import Origin
 
 COUNT_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
@@ -98,12 +98,9 @@ def read_legacy_st(path: Path) -> tuple[AnnData, Origin]:
 
 def _read_counts(path: Path) -> pd.DataFrame:
     separator = "," if ".csv" in path.name else "\t"
-    try:
+    with readable(path, "is not a readable table of counts", "download it again"):
         counts = pd.read_csv(path, sep=separator, index_col=0)
         header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
-    except Exception as error:  # pandas and gzip raise whatever the damaged part meets
-        unreadable = f"{path} is not a readable table of counts ({first_line(error)}); download it again."
-        raise cannot_read(path, error, unreadable) from error
     numeric = counts.dtypes.map(pd.api.types.is_numeric_dtype)
     if counts.empty or not numeric.all():
         raise UserError(f"{path} is not a table of counts with a row a spot and a column a gene.")
@@ -117,16 +114,13 @@ def _read_counts(path: Path) -> pd.DataFrame:
 
 def _read_selection(path: Path) -> pd.DataFrame:
     """Return the selected spots."""
-    try:
+    with readable(path, "is not a table of spots with x, y, pixel_x and pixel_y"):
         table = pd.read_csv(path, sep="\t")
         if "selected" in table:
             table = table[table["selected"] == 1]
         table = table.astype({"x": float, "y": float, "pixel_x": float, "pixel_y": float})
         if not (table[["x", "y"]].abs() < 2**31).all(axis=None):
             raise ValueError("an array position is missing or impossible")
-    except Exception as error:  # pandas raises whatever the damaged part meets
-        no_table = f"{path} is not a table of spots with x, y, pixel_x and pixel_y ({first_line(error)})."
-        raise cannot_read(path, error, no_table) from error
     return table
 
 

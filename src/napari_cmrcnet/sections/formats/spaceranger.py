@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.spaceranger_files import Output, find_output, parts_of
 from napari_cmrcnet.common.text import parse_json
@@ -62,7 +62,8 @@ def read_positions(path: Path) -> pd.DataFrame:
     ``tissue_positions_list.csv`` of version 1 has no header, files of that name with one exist too,
     ``tissue_positions.csv`` of version 2 has one, and Visium HD writes parquet.
     """
-    try:
+    columns = ", ".join(_COLUMNS)
+    with readable(path, f"is not a table of spot positions with barcode, {columns}", "take it from Space Ranger"):
         if path.suffix == ".parquet":
             table = read_columns(path, {"barcode": str, **_COLUMNS})
         else:
@@ -74,13 +75,6 @@ def read_positions(path: Path) -> pd.DataFrame:
                     stream, header=0 if header else None, names=names, encoding="utf-8-sig", index_col=False
                 )
         table = table.set_index("barcode")[list(_COLUMNS)].astype(_COLUMNS)
-    except UserError:
-        raise
-    except Exception as error:  # pandas and pyarrow raise whatever the damaged part meets
-        no_table = (
-            f"{path} is not a table of spot positions (barcode, {', '.join(_COLUMNS)}); take it from Space Ranger."
-        )
-        raise cannot_read(path, error, no_table) from error
     table.index = table.index.astype(str)
     if not table.index.is_unique:
         raise UserError(f"{path} has a barcode twice ({table.index[table.index.duplicated()][0]}).")
@@ -90,12 +84,8 @@ def read_positions(path: Path) -> pd.DataFrame:
 def _scalefactors(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
-    try:
-        with open_text(path) as stream:
-            content = mapping(parse_json(stream.read().decode("utf-8-sig")))
-    except (OSError, ValueError) as error:
-        unreadable = f"{path} is not readable JSON ({first_line(error)}); copy it again."
-        raise cannot_read(path, error, unreadable) from error
+    with readable(path, "is not readable JSON", "copy it again", (OSError, ValueError)), open_text(path) as stream:
+        content = mapping(parse_json(stream.read().decode("utf-8-sig")))
     return {name: number(value) for name, value in content.items()}
 
 

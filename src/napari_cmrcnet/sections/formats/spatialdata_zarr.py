@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.spatialdata_store import attributes, find_store, pictures_of, systems_of, tables_of
 from napari_cmrcnet.sections.formats.geoparquet import read_shapes
@@ -43,13 +43,9 @@ def read_spatialdata(path: Path, library: str = "", normalised: bool = False) ->
     table, region = _chosen(path, store, library)
     if find_spec("zarr") is None:
         raise UserError(f"{path} needs one more package to be read: pip install zarr")
-    try:
+    with readable(table, "is damaged", "write it again"):
         spots, places = _read_table(store, table, region)
         to_pixels, unit_px, notes = _on_image(store, places.attrs["folder"])
-    except UserError:
-        raise
-    except Exception as error:  # zarr, anndata, pyarrow and shapely raise whatever the damaged part meets
-        raise cannot_read(table, error, f"{table} is damaged ({first_line(error)}); write it again.") from error
     xy = places[["x", "y"]].to_numpy(np.float64) @ to_pixels[:2, :2].T + to_pixels[:2, 2]
     diameter = 2 * float(np.sqrt(places["area"].median() / np.pi)) * unit_px
     spots.obsm["spatial"] = xy

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 
 GZIP = b"\x1f\x8b"
@@ -48,13 +48,8 @@ def read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
     """
     if path.suffix == ".h5":
         check_hdf5(path)
-    try:
+    with readable(path, "is not a readable count matrix of 10x Genomics"):
         return _read_h5(path) if path.suffix == ".h5" else (_read_mtx(path), {})
-    except UserError:
-        raise
-    except Exception as error:  # h5py, scipy and pandas raise whatever the damaged part meets
-        unreadable = f"{path} is not a readable count matrix of 10x Genomics ({first_line(error)})."
-        raise cannot_read(path, error, unreadable) from error
 
 
 def _read_h5(path: Path) -> tuple[AnnData, dict[str, Any]]:
@@ -130,15 +125,10 @@ def _beside(matrix: Path, *names: str) -> Path:
 
 def _table(path: Path) -> pd.DataFrame:
     """Return the columns of a list without a header, as texts."""
-    try:
-        with open_text(path) as stream:
-            return pd.read_csv(
-                stream, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3, encoding="utf-8-sig"
-            )
-    except Exception as error:  # pandas and gzip raise whatever the damaged part meets
-        raise cannot_read(
-            path, error, f"{path} is not a readable list ({first_line(error)}); copy it again."
-        ) from error
+    with readable(path, "is not a readable list", "copy it again"), open_text(path) as stream:
+        return pd.read_csv(
+            stream, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3, encoding="utf-8-sig"
+        )
 
 
 def _check_size(path: Path, shape: tuple[int, int]) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, cannot_read, readable
 from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.text import parse_json, read_text
 from napari_cmrcnet.common.xenium_files import Bundle, find_bundle
@@ -67,16 +67,14 @@ def read_xenium(path: Path) -> tuple[AnnData, Origin]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    try:
+    with readable(path, "is not readable JSON", "copy it from Xenium's output again", (OSError, ValueError)):
         return dict(mapping(parse_json(read_text(path))))
-    except (OSError, ValueError) as error:
-        unreadable = f"{path} is not readable JSON ({first_line(error)}); copy it from Xenium's output again."
-        raise cannot_read(path, error, unreadable) from error
 
 
 def _cells(path: Path) -> pd.DataFrame:
     """Read positions and areas in µm and µm², by the cell's name."""
-    try:
+    columns = ", ".join(_POSITION)
+    with readable(path, f"is not a table of cells with {columns}", "copy it from Xenium's output again"):
         if path.suffix == ".parquet":
             table = read_columns(path, _POSITION, _AREAS)
         else:
@@ -85,11 +83,6 @@ def _cells(path: Path) -> pd.DataFrame:
                 table = pd.read_csv(stream, usecols=lambda name: name in known, dtype=known)
         table = table.set_index("cell_id")
         xy = table[["x_centroid", "y_centroid"]]
-    except UserError:
-        raise
-    except Exception as error:  # pandas and pyarrow raise whatever the damaged part meets
-        no_table = f"{path} is not a table of cells ({', '.join(_POSITION)}); copy it from Xenium's output again."
-        raise cannot_read(path, error, no_table) from error
     if not table.index.is_unique:
         raise UserError(f"{path} has a cell twice ({table.index[table.index.duplicated()][0]}).")
     if not np.isfinite(xy.to_numpy()).all():
