@@ -1,11 +1,12 @@
 """Long work beside the window: progress, cancel within a batch, one message on failure, and panels that are closed."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_cmrcnet.common.errors import UserError
@@ -57,6 +58,34 @@ def test_the_result_arrives_and_the_bar_goes(qtbot: Any, bar: JobBar) -> None:
     qtbot.waitUntil(lambda: not bar.busy)
     assert results == ["result"]
     assert bar.text == ""
+
+
+class Paints(QObject):
+    """Counts how often a widget is painted."""
+
+    count = 0
+
+    def eventFilter(self, _: Any, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_a_job_of_unknown_length_does_not_draw_the_window_again_and_again(qtbot: Any, bar: JobBar) -> None:
+    """Each picture of a bar that moves draws the canvas beside it, too."""
+    go_on = threading.Event()
+
+    def job() -> Job[None]:
+        yield Progress("Reading", 0, 0)
+        go_on.wait(10)
+
+    bar.start(job(), lambda _: None, "Opening")
+    qtbot.waitUntil(lambda: bar._text.text().startswith("Reading"))
+    paints = Paints()
+    bar._bar.installEventFilter(paints)
+    qtbot.wait(500)
+    go_on.set()
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert paints.count < 5
 
 
 def test_cancel_stops_within_a_step_and_gives_no_result(qtbot: Any, bar: JobBar) -> None:

@@ -228,7 +228,7 @@ class JobBar(QWidget):
             job.close()
             return False
         self._title, self._since, self._step = title, time.monotonic(), ("", 0.0, 0)
-        self._bar.setRange(0, 0)
+        self._show_share(0, 0)
         self._text.setText(f"{title} …" if title else "")
         self._cancel.setEnabled(True)
         self.message("")
@@ -258,9 +258,17 @@ class JobBar(QWidget):
         now = time.monotonic()
         if self._step[0] != progress.step:
             self._step = (progress.step, now, progress.done)
-        self._bar.setRange(0, progress.total)
-        self._bar.setValue(progress.done)
+        self._show_share(progress.done, progress.total)
         self._text.setText(progress_text(progress, progress.done - self._step[2], now - self._step[1]))
+
+    def _show_share(self, done: int, total: int) -> None:
+        """Fill the bar; leave it empty where nobody knows how long it takes.
+
+        Qt's bar for that moves, and each of its pictures draws the whole window once more, its canvas with it. Without
+        a GPU that is more work than opening a section.
+        """
+        self._bar.setRange(0, max(total, 1))
+        self._bar.setValue(done if total else 0)
 
     def show_error(self, error: UserError) -> None:
         """Say what went wrong before anything was started."""
