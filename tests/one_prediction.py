@@ -95,7 +95,7 @@ def check_panels(viewer: Any, panels: dict[str, Any]) -> None:
     assert genes.any_measured == (case.name == "C")
     assert genes.any_predicted == (case.prediction is not None)
     if case.prediction is not None:
-        np.testing.assert_array_equal(genes.predicted, case.prediction.predicted_means())
+        np.testing.assert_array_equal(genes.predicted, case.prediction.predicted_means)
     assert panels["View"].title.text().startswith(f"<b>{shown.section} · {shown.name}")
     scores = panels["Regions"]._scores
     assert all(score.n <= len(case) for score in scores)

@@ -15,7 +15,7 @@ from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import bleep as bleep_module
 from napari_cmrcnet.benchmark.methods import features as features_module
 from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
-from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, FrozenEncoder
+from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, EncodedPatches
 from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss
 from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
 from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
@@ -32,6 +32,7 @@ from napari_cmrcnet.benchmark.methods.thitogene import THItoGene, squash
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import gene_sets, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.panels import load_panel
 from napari_cmrcnet.sections.section import Section, open_section
@@ -581,16 +582,22 @@ def test_eggn_has_the_settings_of_its_readme() -> None:
 # --- cTransPath
 
 
-def test_any_encoder_with_local_weights_takes_ctranspaths_place(sections: tuple[Section, ...], tmp_path: Path) -> None:
+def test_ctranspaths_regression_is_that_of_hest_bench(
+    sections: tuple[Section, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import timm
     from sklearn.decomposition import PCA
 
+    small = replace(
+        encoder_named("ctranspath"), name="small", px=64, architecture={"model_name": "test_vit", "img_size": 64}
+    )
+    monkeypatch.setattr("napari_cmrcnet.model.frozen_encoders.frozen_encoders", lambda: {"small": small})
     torch.manual_seed(0)
-    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
+    torch.save(timm.create_model("test_vit", img_size=64, num_classes=10).state_dict(), tmp_path / "weights.pth")
     asked = task(sections[:1], weights=tmp_path / "weights.pth")
-    predictor = finish(CTransPath("test_resnet", components=10).fit(asked))
+    predictor = finish(CTransPath("small", components=10).fit(asked))
     predicted = finish(predictor.predict(sections[1]))
-    encoder = FrozenEncoder("test_resnet", SMALL, tmp_path / "weights.pth", torch.device("cpu"))
+    encoder = EncodedPatches("small", SMALL, tmp_path / "weights.pth", torch.device("cpu"))
     train, test = (finish(encoder.encode(section)).astype(np.float64) for section in sections)
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     deviation[deviation == 0] = 1
@@ -603,11 +610,11 @@ def test_any_encoder_with_local_weights_takes_ctranspaths_place(sections: tuple[
 
 
 def test_ctranspath_asks_for_its_weights(sections: tuple[Section, ...], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cTransPath is a pretrained encoder: give the file"):
+    with pytest.raises(UserError, match="cTransPath needs its weights; give their file"):
         finish(CTransPath().fit(task(sections)))
     with pytest.raises(UserError, match=r"none\.pth does not exist"):
         finish(CTransPath().fit(task(sections, weights=tmp_path / "none.pth")))
-    assert CTransPath("uni").title == "uni"
+    assert CTransPath("uni").title == encoder_named("uni").title
 
 
 # --- ST-Net

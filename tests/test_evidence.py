@@ -160,16 +160,16 @@ def test_a_checkpoint_that_moved(prediction: Prediction, tmp_path: Path) -> None
     alone = Prediction.load(tmp_path / "C.h5ad")
     with pytest.raises(UserError, match=r"needs its checkpoint for the training spots behind a value.*M\.cmrcnet"):
         evidence(alone, 0, "GENE5")
-    assert alone.thumbnails([3]) is None
+    assert alone.thumbnail_file is None
     found = Prediction.load(tmp_path / "C.h5ad", moved)
     assert evidence(found, 0, "GENE5").value == evidence(prediction, 0, "GENE5").value
-    assert found.thumbnails([3]) is not None
+    assert found.thumbnail_file is not None
 
 
 def test_thumbnails_of_bank_rows(prediction: Prediction, patches: np.ndarray) -> None:
     rows = prediction.neighbours[4]
-    found = prediction.thumbnails(rows)
-    assert found is not None
+    assert prediction.thumbnail_file is not None
+    found = prediction.thumbnail_file.read(rows)
     assert found.shape == (12, SIDE, SIDE, 3)
     assert np.abs(found.astype(int) - patches[rows]).max() <= 2  # JPEG
 
@@ -177,14 +177,14 @@ def test_thumbnails_of_bank_rows(prediction: Prediction, patches: np.ndarray) ->
 def test_a_checkpoint_without_thumbnails(prediction: Prediction, illustrated: Checkpoint) -> None:
     assert illustrated.thumbnail_file is not None
     illustrated.thumbnail_file.unlink()
-    assert prediction.thumbnails([3]) is None
+    assert prediction.thumbnail_file is None
 
 
 def test_thumbnails_that_were_changed(prediction: Prediction, illustrated: Checkpoint) -> None:
     assert illustrated.thumbnail_file is not None
     illustrated.thumbnail_file.write_bytes(illustrated.thumbnail_file.read_bytes() + b"x")
     with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
-        prediction.thumbnails([3])
+        _ = prediction.thumbnail_file
 
 
 def test_the_patch_of_the_spot_itself(prediction: Prediction, illustrated: Checkpoint, tmp_path: Path) -> None:

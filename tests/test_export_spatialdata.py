@@ -25,7 +25,8 @@ from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
 from napari_cmrcnet.retrieval.external import open_external
-from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
+from napari_cmrcnet.retrieval.predict import confidence_table
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.beside import slides_beside
 from napari_cmrcnet.sections.formats.origin import Origin

@@ -263,7 +263,7 @@ def test_a_checkpoint_says_how_many_neighbours_and_how_they_weigh(
     values = weighted_checkpoint.bank.expression.toarray()[prediction.neighbours, 5]
     np.testing.assert_allclose(prediction.gene("GENE5"), (weights * values).sum(axis=1), rtol=1e-5)
     np.testing.assert_allclose(
-        prediction.predicted_means(), prediction.expression(prediction.genes).mean(axis=0), rtol=1e-5
+        prediction.predicted_means, prediction.expression(prediction.genes).mean(axis=0), rtol=1e-5
     )
     some = prediction.expression(["GENE5", "GENE7"], slice(3, 9))
     np.testing.assert_array_equal(some, prediction.expression(["GENE5", "GENE7"])[3:9])

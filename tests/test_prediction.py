@@ -351,12 +351,12 @@ def test_measured_set_is_of_the_measured_genes(prediction: Prediction) -> None:
 def test_means_of_all_genes_at_once(prediction: Prediction, saved: Path, tmp_path: Path) -> None:
     genes = prediction.genes
     expected = prediction.expression(genes).mean(axis=0, dtype=np.float64)
-    np.testing.assert_allclose(prediction.predicted_means(), expected, rtol=1e-6)
+    np.testing.assert_allclose(prediction.predicted_means, expected, rtol=1e-6)
     np.testing.assert_allclose(prediction.measured_means(), prediction.measured(genes).mean(axis=0), rtol=1e-5)
     shutil.rmtree(tmp_path / "models")
     alone = Prediction.load(saved)
     places = [genes.index(gene) for gene in alone.genes]
-    np.testing.assert_allclose(alone.predicted_means(), expected[places], rtol=1e-6)
+    np.testing.assert_allclose(alone.predicted_means, expected[places], rtol=1e-6)
 
 
 def test_means_of_genes_that_were_not_measured(prediction: Prediction) -> None:

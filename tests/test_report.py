@@ -22,7 +22,8 @@ from napari_cmrcnet.evaluation.gene_figure import draw_gene
 from napari_cmrcnet.evaluation.report import Report, evaluate
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
-from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
+from napari_cmrcnet.retrieval.predict import confidence_table
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.synthetic.simulate import write_slide

@@ -118,7 +118,7 @@ def test_cells_of_xenium_lie_on_the_image(tmp_path: Path, region: str, version: 
         assert len(section.slide.levels) == 3
         assert section.origin.pitch_um == 55  # pooled
         assert section.mpp == pytest.approx(PIXEL_UM * 1.29)
-    assert describe(store).facts["cells"] == "4"
+    assert describe(store).facts["spots"] == "4"
 
 
 def test_visium_on_the_largest_of_its_images(tmp_path: Path) -> None:

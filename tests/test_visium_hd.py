@@ -123,7 +123,7 @@ def test_what_is_not_there_is_said(outs: Path) -> None:
 def test_an_output_of_cells_alone(outs: Path) -> None:
     (outs / "binned_outputs").rename(outs.parent / "elsewhere")
     assert open_spots(outs).uns["cmrcnet"]["unit"] == "cell"
-    assert describe(outs).facts["cells"] == "4"
+    assert describe(outs).facts["spots"] == "4"
     with pytest.raises(UserError, match="is an output of Space Ranger; give it as the spots"):
         open_slide(outs)
 

@@ -26,7 +26,7 @@ def benchmark(options: argparse.Namespace) -> None:
     if len(external) < len(options.external):
         raise UserError("--external has a name twice; give each folder a name of its own.")
     plan = config_from(options, Plan, ks=ks, patch=patch, weights=weights, external=external)
-    job = compare(dataset, plan, options.out, workers=options.workers, scheduler=options.scheduler)
+    job = compare(dataset, plan, options.out, workers=options.workers or 1, scheduler=options.scheduler)
     outcome = show_progress(job)
     for table in outcome.tables:
         _show(table)

@@ -2,18 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_cmrcnet.benchmark.method_names import METHOD_NAMES
-from napari_cmrcnet.cli.options import add_command, add_device, add_patches, positive_int
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.cli.options import Commands
+from napari_cmrcnet.cli import options
+from napari_cmrcnet.cli.options import positive_int
 
 
-def add_benchmark(commands: "Commands") -> None:
+def add_benchmark(commands: "options.Commands") -> None:
     """Add ``benchmark``."""
-    parser = add_command(
+    parser = options.add_command(
         commands, "benchmark", "compare CMRCNet with other methods, with the paper's tables and figures"
     )
     parser.add_argument(
@@ -65,23 +62,7 @@ def add_benchmark(commands: "Commands") -> None:
         help="also score what another tool predicted: a folder with a table for each section (SECTION.h5ad, .csv, "
         ".tsv or .parquet)",
     )
-    parser.add_argument(
-        "--sets",
-        choices=["paper", "all"],
-        default="paper",
-        help="genes among which HEG and HVG are ranked. paper: the variable genes of the training sections; all: all "
-        "predicted genes (default: paper)",
-    )
-    parser.add_argument(
-        "--score-min-umi",
-        type=int,
-        metavar="N",
-        help="leave spots with fewer counts out of the scores (default: 100; 10 where fewer than "
-        "1,000 genes were measured)",
-    )
-    parser.add_argument(
-        "--nan-as-zero", action="store_true", help="count an undefined PCC as 0, as published tables do"
-    )
+    options.add_scoring(parser)
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write only tables and report")
 
     data = parser.add_argument_group("data")
@@ -89,11 +70,9 @@ def add_benchmark(commands: "Commands") -> None:
         "--data", type=Path, metavar="DIR", help="folder that download wrote (default: named after the DATASET)"
     )
     data.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the dataset's)")
-    data.add_argument(
-        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
-    )
+    options.add_min_umi(data)
     data.add_argument("--all-spots", action="store_true", help="keep spots of a DATASET that lie outside the tissue")
-    add_patches(data)
+    options.add_patches(data)
 
     model = parser.add_argument_group("CMRCNet")
     model.add_argument(
@@ -108,11 +87,8 @@ def add_benchmark(commands: "Commands") -> None:
     model.add_argument("--keep-checkpoints", dest="keep", action="store_true", help="keep the checkpoint of every fold")
 
     where = parser.add_argument_group("computing")
-    where.add_argument(
-        "--workers", type=positive_int, default=1, metavar="N", help="runs at the same time (default: 1)"
-    )
-    where.add_argument("--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler")
-    add_device(where)
+    options.add_workers(where, "runs")
+    options.add_device(where)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -134,8 +110,8 @@ def _external(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def add_download(commands: "Commands") -> None:
+def add_download(commands: "options.Commands") -> None:
     """Add ``download``."""
-    parser = add_command(commands, "download", "download one of the paper's datasets from HEST")
+    parser = options.add_command(commands, "download", "download one of the paper's datasets from HEST")
     parser.add_argument("dataset", metavar="DATASET", help="one of idc_lymphnode, skcm, read, coad, idc, psc")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: named after the DATASET)")

@@ -2,18 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.options import add_command, add_device, add_json
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.cli.options import Commands
+from napari_cmrcnet.cli import options
 
 
-def add_models(commands: "Commands") -> None:
+def add_models(commands: "options.Commands") -> None:
     """Add ``models`` and what can be done with them."""
-    parser = add_command(commands, "models", "list the models that can be had; build, pack or add one")
-    add_json(parser)
+    parser = options.add_command(commands, "models", "list the models that can be had; build, pack or add one")
+    options.add_json(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (without one: the list)")
 
     build = _action(actions, "build", "build a model from public data; the same command goes on after a stop")
@@ -21,7 +17,7 @@ def add_models(commands: "Commands") -> None:
     build.add_argument(
         "--out", type=Path, metavar="M.cmrcnet", help="checkpoint to write (NAME in the folder of your models)"
     )
-    add_device(build)
+    options.add_device(build)
 
     pack = _action(actions, "pack", "write a model as one file with a checksum, to pass on")
     pack.add_argument("checkpoint", type=Path, metavar="M.cmrcnet|NAME", help="a checkpoint, or the name of your model")
@@ -39,5 +35,5 @@ def add_models(commands: "Commands") -> None:
     )
 
 
-def _action(actions: "Commands", name: str, summary: str) -> argparse.ArgumentParser:
+def _action(actions: "options.Commands", name: str, summary: str) -> argparse.ArgumentParser:
     return actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")

@@ -1,6 +1,7 @@
 """Options that several commands have, and what parses them."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,6 +75,59 @@ def add_patches(parser: "argparse._ActionsContainer") -> None:
         metavar="MPP",
         help="pixel size of the patches, in µm per pixel (default: 0.5)",
     )
+
+
+def add_min_umi(parser: "argparse._ActionsContainer") -> None:
+    """Add ``--min-umi``."""
+    parser.add_argument(
+        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
+    )
+
+
+def add_precision(parser: "argparse._ActionsContainer") -> None:
+    """Add ``--batch-size``, ``--precision`` and ``--device``."""
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=64, metavar="N", help="patches per batch (default: 64)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        default="auto",
+        help="numerical precision; auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
+    )
+    add_device(parser)
+
+
+def add_workers(parser: "argparse._ActionsContainer", what: str) -> None:
+    """Add ``--workers``, which do ``what`` at the same time, and ``--scheduler``."""
+    parser.add_argument("--workers", type=positive_int, metavar="N", help=f"{what} at the same time (default: 1)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler")
+
+
+def add_scoring(parser: "argparse._ActionsContainer") -> None:
+    """Add which genes and spots count in scores, and how."""
+    parser.add_argument(
+        "--sets",
+        choices=["paper", "all"],
+        default="paper",
+        help="genes among which HEG and HVG are ranked. paper: the variable genes of the training sections; all: all "
+        "genes (default: paper)",
+    )
+    parser.add_argument(
+        "--score-min-umi",
+        type=int,
+        metavar="N",
+        help="leave spots with fewer counts out of the scores; maps still show them (default: 100; 10 where fewer than "
+        "1,000 genes were measured)",
+    )
+    parser.add_argument(
+        "--nan-as-zero", action="store_true", help="count an undefined PCC as 0, as published tables do"
+    )
+
+
+def add_moved_checkpoint(parser: "argparse._ActionsContainer") -> None:
+    """Add ``--checkpoint`` of predictions that were made before."""
+    parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="the checkpoint, if it has moved")
 
 
 def add_device(parser: "argparse._ActionsContainer") -> None:

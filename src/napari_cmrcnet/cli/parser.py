@@ -2,12 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.options import TO_POOL, add_command, add_device, add_json, positive_float, positive_int
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.cli.options import Commands
+from napari_cmrcnet.cli import options
+from napari_cmrcnet.cli.options import positive_float, positive_int
 
 SCALES = ("log", "normalised", "counts")  # those of `external`, which --help does not load
 OF_HD = "of Visium HD which bins, such as 8, or cells (default: 16)"
@@ -49,8 +46,8 @@ class _Version(argparse.Action):
         parser.exit(message=f"napari-cmrcnet {__version__}\n")
 
 
-def _add_simulate(commands: "Commands") -> None:
-    parser = add_command(
+def _add_simulate(commands: "options.Commands") -> None:
+    parser = options.add_command(
         commands, "simulate", "make synthetic H&E sections with spots and counts, and the sheet that lists them"
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write to")
@@ -60,19 +57,19 @@ def _add_simulate(commands: "Commands") -> None:
     )
 
 
-def _add_info(commands: "Commands") -> None:
-    parser = add_command(
+def _add_info(commands: "options.Commands") -> None:
+    parser = options.add_command(
         commands, "info", "describe a slide, spots file, checkpoint or prediction, and say what is wrong with it"
     )
     parser.add_argument(
         "path", type=Path, nargs="?", metavar="PATH", help="a file or folder (default: list the installed versions)"
     )
     parser.add_argument("--library", metavar="NAME", help=f"which section to read, if PATH holds several; {OF_HD}")
-    add_json(parser)
+    options.add_json(parser)
 
 
-def _add_predict(commands: "Commands") -> None:
-    parser = add_command(
+def _add_predict(commands: "options.Commands") -> None:
+    parser = options.add_command(
         commands, "predict", "predict expression at the spots of one slide, or of every slide in a sheet"
     )
     parser.add_argument(
@@ -88,7 +85,7 @@ def _add_predict(commands: "Commands") -> None:
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")
     parser.add_argument("--library", metavar="NAME", help=f"which section to read, if P holds several; {OF_HD}")
-    parser.add_argument("--pool", metavar="UM", help=TO_POOL)
+    parser.add_argument("--pool", metavar="UM", help=options.TO_POOL)
     parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="output folder; for one slide, also a file")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing prediction (one slide only)")
     parser.add_argument(
@@ -106,28 +103,16 @@ def _add_predict(commands: "Commands") -> None:
         "--pitch", type=positive_float, metavar="UM", help="distance between grid spots in µm (default: 100)"
     )
     parser.add_argument("--lattice", choices=["hex", "square"], help="shape of the grid (default: hex)")
-    parser.add_argument(
-        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
-    )
-    parser.add_argument(
-        "--batch-size", type=positive_int, default=64, metavar="N", help="patches per batch (default: 64)"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=["auto", "fp32", "bf16"],
-        default="auto",
-        help="precision of the image encoder; auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
-    )
-    parser.add_argument(
-        "--workers", type=positive_int, metavar="N", help="slides predicted at the same time (default: 1)"
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler")
-    add_device(parser)
-    add_json(parser)
+    options.add_min_umi(parser)
+    options.add_workers(parser, "slides predicted")
+    options.add_precision(parser)
+    options.add_json(parser)
 
 
-def _add_evaluate(commands: "Commands") -> None:
-    parser = add_command(commands, "evaluate", "score predictions against the measured expression, with figures")
+def _add_evaluate(commands: "options.Commands") -> None:
+    parser = options.add_command(
+        commands, "evaluate", "score predictions against the measured expression, with figures"
+    )
     parser.add_argument(
         "predictions",
         type=Path,
@@ -152,30 +137,14 @@ def _add_evaluate(commands: "Commands") -> None:
         "(default: log, where they can be that)",
     )
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the prediction's)")
-    parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="the checkpoint, if it has moved")
-    parser.add_argument(
-        "--sets",
-        choices=("paper", "all"),
-        default="paper",
-        help="genes among which HEG and HVG are ranked. paper: the variable genes of the training sections; all: all "
-        "genes (default: paper)",
-    )
-    parser.add_argument(
-        "--score-min-umi",
-        type=int,
-        metavar="N",
-        help="leave spots with fewer counts out of the scores; maps still show them (default: 100; 10 where fewer than "
-        "1,000 genes were measured)",
-    )
-    parser.add_argument(
-        "--nan-as-zero", action="store_true", help="count an undefined PCC as 0, as published tables do"
-    )
+    options.add_moved_checkpoint(parser)
+    options.add_scoring(parser)
     parser.add_argument("--seed", type=int, default=0, help="random seed of the bootstrap (default: 0)")
-    add_json(parser)
+    options.add_json(parser)
 
 
-def _add_demo(commands: "Commands") -> None:
-    parser = add_command(commands, "demo", "predict and score the synthetic sample, with figures")
+def _add_demo(commands: "options.Commands") -> None:
+    parser = options.add_command(commands, "demo", "predict and score the synthetic sample, with figures")
     parser.add_argument(
         "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (default: demo_output)"
     )

@@ -1,28 +1,26 @@
 """The options of ``report`` and ``figure``."""
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.options import add_command, add_json, positive_float
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.cli.options import Commands
+from napari_cmrcnet.cli import options
+from napari_cmrcnet.cli.options import positive_float
 
 
-def add_report(commands: "Commands") -> None:
+def add_report(commands: "options.Commands") -> None:
     """Add the options of ``report``."""
-    parser = add_command(commands, "report", "write the report of one or several predictions, to read and print")
+    parser = options.add_command(
+        commands, "report", "write the report of one or several predictions, to read and print"
+    )
     parser.add_argument("predictions", type=Path, nargs="+", metavar="P.h5ad", help="files that predict wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="the report")
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
-    _add_checkpoint(parser)
-    add_json(parser)
+    options.add_moved_checkpoint(parser)
+    options.add_json(parser)
 
 
-def add_figure(commands: "Commands") -> None:
+def add_figure(commands: "options.Commands") -> None:
     """Add the options of ``figure``."""
-    parser = add_command(commands, "figure", "draw maps of a gene panel for print, measured over predicted")
+    parser = options.add_command(commands, "figure", "draw maps of a gene panel for print, measured over predicted")
     parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="F.pdf", help="the picture: .pdf, .svg or .png")
     parser.add_argument(
@@ -31,9 +29,5 @@ def add_figure(commands: "Commands") -> None:
     parser.add_argument(
         "--width-mm", type=positive_float, metavar="MM", help="width of the picture (default: 180; 90 for two genes)"
     )
-    _add_checkpoint(parser)
-    add_json(parser)
-
-
-def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="the checkpoint, if it has moved")
+    options.add_moved_checkpoint(parser)
+    options.add_json(parser)

@@ -2,17 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from napari_cmrcnet.cli.options import TO_POOL, add_command, add_device, add_patches, positive_float, positive_int
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.cli.options import Commands
+from napari_cmrcnet.cli import options
+from napari_cmrcnet.cli.options import positive_float, positive_int
 
 
-def add_train(commands: "Commands") -> None:
+def add_train(commands: "options.Commands") -> None:
     """Add ``train``."""
-    parser = add_command(commands, "train", "train CMRCNet on the sections of a sheet")
+    parser = options.add_command(commands, "train", "train CMRCNet on the sections of a sheet")
     parser.add_argument(
         "sheet", type=Path, metavar="SHEET", help="CSV file with the columns section,slide,spots,patient"
     )
@@ -88,16 +85,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="total counts per spot after normalisation, as the model reads them: a number, or the median of each "
         "section (default: set by --variant; median for paper and released, otherwise 10000)",
     )
-    add_patches(data)
+    options.add_patches(data)
     data.add_argument(
         "--colour-normalisation",
         action=argparse.BooleanOptionalAction,
         help="normalise the colours of each section, against effects of stain and scanner (default: set by --variant)",
     )
-    data.add_argument("--pool", metavar="UM", help=f"where the sheet does not say it: {TO_POOL}")
-    data.add_argument(
-        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
-    )
+    data.add_argument("--pool", metavar="UM", help=f"where the sheet does not say it: {options.TO_POOL}")
+    options.add_min_umi(data)
     data.add_argument(
         "--validation",
         metavar="SECTION|SHARE",
@@ -145,15 +140,8 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     fit = parser.add_argument_group("training")
     fit.add_argument("--epochs", type=positive_int, metavar="N", help="number of epochs (default: 60; tuned: 30)")
-    fit.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="spots per batch (default: 64)")
     fit.add_argument(
         "--learning-rate", type=positive_float, default=1e-4, metavar="LR", help="learning rate (default: 1e-4)"
     )
-    fit.add_argument(
-        "--precision",
-        choices=["auto", "fp32", "bf16"],
-        default="auto",
-        help="numerical precision; auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
-    )
     fit.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    add_device(fit)
+    options.add_precision(fit)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.evaluation.region_scores import groups
+from napari_cmrcnet.sections.classes import class_columns, classes_of
 from napari_cmrcnet.sections.regions import Region
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 Classes = dict[str, npt.NDArray[np.bool_]]
 
 REGIONS = "regions"
-_MOST = 40  # values of a column of classes
-_NOT_CLASSES = frozenset({"in_tissue", "array_row", "array_col", "section", "patient"})
 
 
 def annotations(obs: "pd.DataFrame", xy: npt.ArrayLike, regions: Sequence[Region] = ()) -> Mapping[str, Classes]:
@@ -25,8 +24,7 @@ def annotations(obs: "pd.DataFrame", xy: npt.ArrayLike, regions: Sequence[Region
     Parameters
     ----------
     obs : DataFrame, n rows
-        Of the spots. A column of texts, categories, truth values or whole numbers with 2 to 40 different values is
-        one of classes; where spots lie, and of which section and patient they are, is not.
+        Of the spots; `class_columns` says which of its columns hold classes.
     xy : (n, 2)
         Spot centres (x, y) in full-resolution pixels.
     regions : sequence of Region
@@ -43,14 +41,7 @@ def annotations(obs: "pd.DataFrame", xy: npt.ArrayLike, regions: Sequence[Region
     }
     if inside:
         found[REGIONS] = inside
-    for name in obs.columns:
-        column = obs[name]
-        if str(name) in _NOT_CLASSES or column.dtype.kind == "f":
-            continue
-        values = column.dropna().astype(str)
-        classes = sorted(values.unique())
-        if 2 <= len(classes) <= _MOST:
-            texts = column.astype(str).to_numpy()
-            known = column.notna().to_numpy()
-            found[str(name)] = {value: (texts == value) & known for value in classes}
+    for column in class_columns(obs):
+        classes = classes_of(obs, column)
+        found[column] = {name: classes.codes == code for code, name in enumerate(classes.names)}
     return found

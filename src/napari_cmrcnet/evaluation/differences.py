@@ -73,7 +73,7 @@ def difference_job(
             table[part] = yield from in_thread(lambda block=block: _tested(block, one[rows]), step)  # type: ignore[misc]
         names = ("first", "second", "log2_fold_change", "z", "p")
         columns |= {f"{kind}_{name}": column for name, column in zip(names, table.T, strict=True)}
-        columns[f"{kind}_p_adjusted"] = benjamini_hochberg(table[:, 4])
+        columns[f"{kind}_p_adjusted"] = _adjusted(table[:, 4])
     found = pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
     leading = f"{next(iter(values))}_z"
     return found.iloc[np.argsort(-found[leading].abs().to_numpy(), kind="stable")]
@@ -119,19 +119,10 @@ def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.N
     return found
 
 
-def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return p-values adjusted to bound the false discovery rate (Benjamini and Hochberg 1995); NaN stays NaN.
+def _adjusted(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return p-values that bound the false discovery rate, by Benjamini and Hochberg; NaN stays NaN."""
+    from scipy.stats import false_discovery_control
 
-    Parameters
-    ----------
-    p : (g,)
-        p-values of all genes that were tested.
-    """
-    array = np.asarray(p, np.float64)
-    adjusted = np.full(array.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(array))
-    order = known[np.argsort(-array[known], kind="stable")]  # the largest first
-    n = len(order)
-    ranks = n - np.arange(n)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(array[order] * n / ranks)) if n else []
+    adjusted, known = np.full(p.shape, np.nan), np.isfinite(p)
+    adjusted[known] = false_discovery_control(p[known])
     return adjusted

@@ -120,7 +120,7 @@ def mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None
     markers = [prediction.genes[column] for column in columns if column is not None][:MOST]
     best = [] if scores is None else [str(gene) for gene in by_pcc(scores).index[:BEST]]
     if not best and not markers:
-        top = np.argsort(-prediction.predicted_means(), kind="stable")[:BEST]
+        top = np.argsort(-prediction.predicted_means, kind="stable")[:BEST]
         return {"most expressed genes": [prediction.genes[row] for row in top]}
     sets = {panel.name if panel is not None else "": markers, "best predicted genes": best}
     return {name: genes for name, genes in sets.items() if genes}

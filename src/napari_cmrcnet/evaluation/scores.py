@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
@@ -21,8 +22,6 @@ from napari_cmrcnet.sections.score_filter import detected_spots, scored_spots, u
 from napari_cmrcnet.sections.totals import least_counts, total_genes
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
@@ -67,7 +66,7 @@ class Scores:
     """
 
     section: str
-    table: "pd.DataFrame"
+    table: pd.DataFrame
     sets: Mapping[str, SetScore]
     replicates: Mapping[str, NDArray[np.float64]]
     missing_markers: tuple[str, ...]
@@ -139,8 +138,6 @@ def pcc_job(
     nan_as_zero: bool = False,
 ) -> Job[Scores]:
     """Score a prediction as `score_job`, without what `interval_job` adds, which is NaN in the table."""
-    import pandas as pd
-
     genes = scored_genes(prediction)
     panel = panel or prediction.panel
     markers = _by_symbol(prediction, panel.genes) if panel else ()
@@ -153,9 +150,9 @@ def pcc_job(
         )
     totals = _totals(prediction)[scored]
     parts = []
-    for done, block in _blocks(genes, len(scored)):
+    for done, block, measured, predicted in _blocks(prediction, genes, scored):
         yield Progress(f"Scoring {prediction.name}", done, len(genes), "genes")
-        parts.append(_rows(block, *_expression(prediction, block, scored), totals))
+        parts.append(_rows(block, measured, predicted, totals))
     yield Progress(f"Scoring {prediction.name}", len(genes), len(genes), "genes")
     table = pd.concat(parts)
     definition: Definition = sets if prediction.variable_genes else "all"
@@ -164,8 +161,7 @@ def pcc_job(
     for name in SETS:
         table[name] = table.index.isin(of_sets[name])
     if prediction.expected is not None:
-        rows = prediction.names.columns(genes, "The prediction")
-        table = with_expected(table, prediction.expected[rows])
+        table = with_expected(table, prediction.expected[prediction.names.columns(genes, "The prediction")])
     table["trust"] = ""
     return Scores(
         section=prediction.name,
@@ -212,10 +208,9 @@ def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan
     bootstrap = section_bootstrap(prediction.name, xy, seed)
     rows = np.full((len(genes), len(_LATER)), np.nan)
     of_sets: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS}
-    for done, block in _blocks(genes, len(scored)):
+    for done, block, measured, predicted in _blocks(prediction, genes, scored):
         yield Progress(f"Intervals of {prediction.name}", done, len(genes), "genes")
         here = slice(done, done + len(block))
-        measured, predicted = _expression(prediction, block, scored)
         resampled = bootstrap.pcc(measured, predicted)
         low, high = interval(np.where(np.isnan(correlations[here]), np.nan, resampled))
         others = np.column_stack([spearman(measured, predicted), partial_pcc(measured, predicted, totals)])
@@ -263,25 +258,20 @@ def scored_genes(prediction: "Prediction") -> list[str]:
     return genes
 
 
-def _blocks(genes: list[str], n: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield genes in blocks, each with its start: memory does not grow with their number."""
-    step = min(256, max(16, _BLOCK // max(1, n)))
-    for start in range(0, len(genes), step):
-        yield start, genes[start : start + step]
-
-
-def _expression(
+def _blocks(
     prediction: "Prediction", genes: list[str], scored: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    both = dense(prediction.measured(genes)), dense(prediction.expression(genes))
-    return both if scored.all() else (both[0][scored], both[1][scored])
+) -> Iterator[tuple[int, list[str], NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield genes in blocks, each with its start, measured and predicted: memory does not grow with their number."""
+    step = min(256, max(16, _BLOCK // max(1, len(scored))))
+    of_spots = slice(None) if scored.all() else scored
+    for start in range(0, len(genes), step):
+        block = genes[start : start + step]
+        yield start, block, dense(prediction.measured(block))[of_spots], dense(prediction.expression(block))[of_spots]
 
 
 def _rows(
     genes: list[str], measured: NDArray[np.float64], predicted: NDArray[np.float64], totals: NDArray[np.float64]
-) -> "pd.DataFrame":
-    import pandas as pd
-
+) -> pd.DataFrame:
     reasons = np.array(unscored(measured, predicted), object)
     columns = {
         "pcc": np.where(reasons == "", pcc(measured, predicted), np.nan),
@@ -299,7 +289,7 @@ def _rows(
     return pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
 
 
-def _depth(table: "pd.DataFrame", totals: NDArray[np.float64], n_genes: int) -> Depth:
+def _depth(table: pd.DataFrame, totals: NDArray[np.float64], n_genes: int) -> Depth:
     known = table[table.pcc.notna() & table.depth_r2.notna()]
     share = np.average(known.depth_r2, weights=known.measured_variance) if len(known) else np.nan
     return Depth(float(np.median(totals)) if len(totals) else 0.0, float(share), n_genes)

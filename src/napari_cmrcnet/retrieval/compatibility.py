@@ -23,29 +23,6 @@ larger ones more. A mouse section and a bank of human sections share 10 symbols 
 """
 
 
-def check_fit(section: "Section", bank: GeneNames, spots: int, k: int) -> None:
-    """Refuse what cannot be predicted.
-
-    Parameters
-    ----------
-    section : Section
-        What is to be predicted.
-    bank : GeneNames
-        Genes of the bank.
-    spots : int
-        Spots of the bank.
-    k : int
-        Neighbours behind a value.
-
-    Raises
-    ------
-    UserError
-        As `check_k` and `check_genes`.
-    """
-    check_k(k, spots)
-    check_genes(section, bank)
-
-
 def totals_in_common(section: "Section", bank: BankSummary) -> npt.NDArray[np.bool_] | None:
     """Return the genes over which the totals of a section, and of the bank, must be taken to be compared.
 

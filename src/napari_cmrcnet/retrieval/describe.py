@@ -15,6 +15,7 @@ from napari_cmrcnet.slides.slide import open_slide
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.card import Card
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.sections.formats.origin import Origin
 
 # What only some kinds need is imported where it is described: a slide should not wait for the packages that read spots.
 
@@ -127,7 +128,8 @@ def _spots(path: Path, library: str) -> Description:
     about = Origin.of(spots)
     facts = {
         "source": about.source,
-        f"{about.unit}s": f"{spots.n_obs:,}",
+        "spots": f"{spots.n_obs:,}",
+        "a spot is": _unit(about),
         "genes": f"{spots.n_vars:,}" if spots.X is not None else "none: positions only",
         "platform": about.platform or "unknown",
         "lattice pitch": f"{about.pitch_px:.1f} px" if about.pitch_px else "none found",
@@ -140,6 +142,13 @@ def _spots(path: Path, library: str) -> Description:
         facts["synthetic"] = "yes: simulated, not measured"
     values = {"spots": spots.n_obs, "genes": spots.n_vars, **spots.uns[KEY]}
     return Description("spots", facts, about.notes, values)
+
+
+def _unit(about: "Origin") -> str:
+    if about.unit == "cell":
+        return "a cell that was outlined"
+    side = f" of {about.pitch_um:g} µm" if about.pitch_um else ""
+    return f"a bin{side}" if about.unit == "bin" else "a spot of the array"
 
 
 def _checkpoint(path: Path) -> Description:

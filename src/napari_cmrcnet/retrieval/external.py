@@ -13,7 +13,9 @@ from scipy.spatial import cKDTree
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.external_files import ExternalTable, read_table
+from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.prediction_file import StoredGenes
 from napari_cmrcnet.sections.counts import LARGEST_LOG
 from napari_cmrcnet.sections.gene_table import named_genes
 from napari_cmrcnet.sections.panels import Panel
@@ -81,8 +83,7 @@ def open_external(
     if len(here) < spots.n_obs:
         notes.append(f"{spots.n_obs - len(here):,} of {spots.n_obs:,} measured spots have no value and are left out.")
         spots = spots[here].copy()
-    stored = pd.DataFrame(_logarithms(values, scale), index=spots.obs_names, columns=var.index)
-    stored.attrs.update(gene_ids=tuple(var["gene_ids"]), expected=None)
+    stored = StoredGenes(np.asarray(_logarithms(values, scale), np.float32), GeneNames.of(var))
     about = Case.of(spots, path.stem, slide).provenance
     about = replace(about, external=str(path.resolve()), panel=panel, notes=(*about.notes, *notes))
     nothing = np.empty((len(here), 0), np.float32)

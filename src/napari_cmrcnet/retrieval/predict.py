@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from napari_cmrcnet.common.device import choose_device, choose_precision
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.averages import Float32, Int32, neighbour_weights
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
+from napari_cmrcnet.retrieval.compatibility import check_genes, check_k, totals_in_common
 from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
-from napari_cmrcnet.retrieval.prediction import Float32, Int32, Prediction, confidence_table
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight_job, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
@@ -63,7 +65,8 @@ def predict(
     config = config or PredictConfig()
     bank, card = checkpoint.bank, checkpoint.card
     k = checkpoint.neighbours(config.k)
-    check_fit(section, bank.names, len(bank), k)
+    check_k(k, len(bank))
+    check_genes(section, bank.names)
     device = choose_device(config.device)
     precision = choose_precision(device, config.precision)
     if checks is None:
@@ -102,6 +105,22 @@ def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str) -> Job[tuple
         neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device)
     yield Progress("Retrieving neighbours", n, n, "spots")
     return neighbours, similarity
+
+
+def confidence_table(
+    neighbours: Int32, similarity: Float32, bank: Bank, names: pd.Index, temperature: float | None = None
+) -> pd.DataFrame:
+    """Return how far each spot can be trusted, as `Prediction.confidence` has it, for neighbours weighted or not."""
+    weights = neighbour_weights(similarity, temperature)
+    sections = np.sort(pd.factorize(bank.obs["section"])[0][neighbours], axis=1)
+    return pd.DataFrame(
+        {
+            "mean_similarity": np.average(similarity.astype(np.float64), axis=1, weights=weights).astype(np.float32),
+            "best_similarity": similarity[:, 0],
+            "sections": (1 + (np.diff(sections, axis=1) > 0).sum(axis=1)).astype(np.int32),
+        },
+        index=names,
+    )
 
 
 def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None) -> Provenance:

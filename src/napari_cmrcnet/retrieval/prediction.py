@@ -13,22 +13,20 @@ from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval import prediction_file
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights, weighted_means
+from napari_cmrcnet.retrieval.averages import Float32, Int32, Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.likeness import LIKE
+from napari_cmrcnet.retrieval.prediction_file import StoredGenes
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.totals import IN_TOTAL
 from napari_cmrcnet.slides.patches import PatchSpec
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
+    from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 
 
 class Prediction(Case):
@@ -50,20 +48,16 @@ class Prediction(Case):
         The checkpoint's bank. Without it, it is looked for in ``places`` when first needed.
     places : sequence of Path
         Where the checkpoint may be; without any, where the provenance says.
-    stored : DataFrame, optional
-        Predicted expression of the genes that the file holds, (n, genes), with their Ensembl ids in
-        ``attrs["gene_ids"]``, their expected accuracy in ``attrs["expected"]``, `interval` in ``attrs["interval"]`` and
-        where they were found in training in ``attrs["found"]``: what is left to show without the bank.
+    stored : StoredGenes, optional
+        The genes that the file holds: what is left to show without the bank.
     variable_genes : sequence of str
         The highly variable genes of the training sections, see `Card`; of those the genes for the paper's scores are
         taken.
     view : dict, optional
-        What a saved prediction remembers of how it was looked at, as JSON can hold it.
+        What a saved prediction remembers of how it was looked at, as JSON can hold it; may be set.
 
     Attributes
     ----------
-    view : dict
-        As above; may be set, and is written by `save`.
     path : Path or None
         Where it was loaded from or last saved to.
     """
@@ -78,7 +72,7 @@ class Prediction(Case):
         *,
         bank: Bank | None = None,
         places: Sequence[Path] = (),
-        stored: pd.DataFrame | None = None,
+        stored: StoredGenes | None = None,
         variable_genes: Sequence[str] = (),
         view: dict[str, Any] | None = None,
     ) -> None:
@@ -88,9 +82,9 @@ class Prediction(Case):
         self.variable_genes = frozenset(variable_genes)
         self._confidence = confidence
         self._bank = bank
-        known = [Path(provenance.checkpoint)] if provenance.checkpoint else []
-        self._whereabouts = Whereabouts(tuple(places) or tuple(known), provenance.checkpoint_digest)
-        self._stored = stored
+        known = (Path(provenance.checkpoint),) if provenance.checkpoint else ()
+        self._whereabouts = Whereabouts(tuple(places) or known, provenance.checkpoint_digest)
+        self._stored = stored or StoredGenes(np.empty((len(neighbours), 0), np.float32), GeneNames((), ()))
         self._reason = ""
 
     def __len__(self) -> int:
@@ -164,19 +158,14 @@ class Prediction(Case):
         """The patch that the encoder saw at each spot; None where the checkpoint has moved."""
         return self._whereabouts.patch()
 
-    def thumbnails(self, rows: npt.ArrayLike) -> "Pixels | None":
-        """Return pictures of bank rows, uint8 (r, side, side, 3), or None; see `thumbnail_file`."""
-        file = self.thumbnail_file
-        return None if file is None else file.read(rows)
+    @property
+    def _known(self) -> "Bank | StoredGenes":
+        return self._stored if self.bank is None else self.bank
 
-    @cached_property
+    @property
     def names(self) -> GeneNames:
         """The genes of `genes`, found by symbol or Ensembl id."""
-        if self.bank is not None:
-            return self.bank.names
-        if self._stored is None:
-            return GeneNames((), ())
-        return GeneNames(tuple(self._stored.columns), self._stored.attrs["gene_ids"])
+        return self._known.names
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -216,33 +205,24 @@ class Prediction(Case):
         UserError
             If a gene is not known, or the checkpoint that it takes is not where it was.
         """
-        if self.bank is None:
-            return self._stored_expression(genes, spots)
-        every = spots == slice(None)
-        return self.bank.mean_expression(self._neighbourhoods if every else self._neighbourhoods[spots], genes)
-
-    def _stored_expression(self, genes: Sequence[str], spots: slice) -> Float32:
-        missing = [gene for gene in genes if self.names.column(gene) is None]
-        if self._stored is None or missing:
+        if self.bank is not None:
+            every = spots == slice(None)
+            return self.bank.mean_expression(self._neighbourhoods if every else self._neighbourhoods[spots], genes)
+        if missing := [gene for gene in genes if self.names.column(gene) is None]:
             raise self._moved(", ".join(missing[:5]))
-        columns = self.names.columns(genes, "The prediction")
-        return np.ascontiguousarray(self._stored.to_numpy(np.float32)[spots, columns])
+        return np.ascontiguousarray(self._stored.values[spots, self.names.columns(genes, "The prediction")])
 
-    @cached_property
+    @property
     def expected(self) -> Float32 | None:
         """The expected accuracy of `genes`, float32 (genes, 2), as `Bank` has it; None where it was not measured."""
-        if self.bank is not None:
-            return self.bank.expected
-        return None if self._stored is None else self._stored.attrs["expected"]
+        return self._known.expected
 
-    @cached_property
+    @property
     def found(self) -> Float32 | None:
         """The share of the training spots at which each of `genes` was found, float32 (genes,); None if not known."""
-        if self.bank is not None:
-            return self.bank.found
-        return None if self._stored is None else self._stored.attrs.get("found")
+        return self._known.found
 
-    @cached_property
+    @property
     def interval(self) -> Float32 | None:
         """Half the width of the 90 % interval of a value of each of `genes`, float32 (genes,), log-normalised.
 
@@ -252,24 +232,17 @@ class Prediction(Case):
         likeness = self.provenance.likeness
         if likeness is None or likeness.verdict != LIKE or IN_TOTAL in self.spots.var:
             return None
-        if self.bank is not None:
-            return self.bank.interval
-        return None if self._stored is None else self._stored.attrs.get("interval")
+        return self._known.interval
 
+    @cached_property
     def predicted_means(self) -> Float32:
-        """Return the mean of each gene of `genes` over all spots, predicted, float32 (genes,), computed once.
+        """The mean of each gene of `genes` over all spots, predicted, float32 (genes,).
 
         One pass over the bank, its spots weighted by how much they were retrieved: no spot's value is computed.
         """
-        return self._predicted_means
-
-    @cached_property
-    def _predicted_means(self) -> Float32:
-        if self.bank is not None:
-            return weighted_means(self.bank.expression, self._neighbourhoods.retrieved())
-        if self._stored is None:
-            return np.empty(0, np.float32)
-        return np.asarray(self._stored.to_numpy(np.float64).mean(axis=0), np.float32)
+        if self.bank is None:
+            return np.asarray(self._stored.values.mean(axis=0, dtype=np.float64), np.float32)
+        return weighted_means(self.bank.expression, self._neighbourhoods.retrieved())
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:
         """Return how far each spot's value can be trusted.
@@ -324,19 +297,3 @@ class Prediction(Case):
             is merely gone is no error: the stored genes can be shown without it.
         """
         return prediction_file.load(cls, path, checkpoint)
-
-
-def confidence_table(
-    neighbours: Int32, similarity: Float32, bank: Bank, names: pd.Index, temperature: float | None = None
-) -> pd.DataFrame:
-    """Return how far each spot can be trusted, as `Prediction.confidence` has it, for neighbours weighted or not."""
-    weights = neighbour_weights(similarity, temperature)
-    sections = np.sort(pd.factorize(bank.obs["section"])[0][neighbours], axis=1)
-    return pd.DataFrame(
-        {
-            "mean_similarity": np.average(similarity.astype(np.float64), axis=1, weights=weights).astype(np.float32),
-            "best_similarity": similarity[:, 0],
-            "sections": (1 + (np.diff(sections, axis=1) > 0).sum(axis=1)).astype(np.int32),
-        },
-        index=names,
-    )

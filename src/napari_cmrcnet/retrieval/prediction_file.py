@@ -11,6 +11,7 @@ and hash.
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.retrieval.averages import Float32
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
+from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.prediction_checks import FOUND, RETRIEVAL, check_parts
 from napari_cmrcnet.retrieval.provenance import Provenance
 
@@ -36,6 +39,27 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 GENES_PER_SET = 50
 BLOCK = 512  # genes made dense at a time
+
+
+@dataclass(frozen=True, eq=False)
+class StoredGenes:
+    """The genes of which a file of a prediction holds the values.
+
+    Parameters
+    ----------
+    values : float32 (n, genes)
+        Their predicted expression, log-normalised.
+    names : GeneNames
+        What they are called.
+    expected, found, interval : float32, optional
+        What is known of them from training, as `Bank` has it.
+    """
+
+    values: Float32
+    names: GeneNames
+    expected: Float32 | None = None
+    found: Float32 | None = None
+    interval: Float32 | None = None
 
 
 def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
@@ -160,11 +184,13 @@ def load(
     logs = bool(record["spots"].get("normalised", False))
     check_parts(path, table, retrieved=not provenance.external, normalised=logs)
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
-    stored = pd.DataFrame(np.asarray(table.layers["predicted"]), table.obs_names, table.var_names.astype(str))
-    stored.attrs["gene_ids"] = tuple(map(str, table.var["gene_ids"]))
-    stored.attrs["found"] = table.var[FOUND].to_numpy() if FOUND in table.var else None
-    stored.attrs["expected"] = expected_in(table.var, path, "predict again")
-    stored.attrs["interval"] = interval_in(table.var, path, "predict again")
+    stored = StoredGenes(
+        np.asarray(table.layers["predicted"], np.float32),
+        GeneNames(tuple(table.var_names.astype(str)), tuple(map(str, table.var["gene_ids"]))),
+        expected_in(table.var, path, "predict again"),
+        table.var[FOUND].to_numpy() if FOUND in table.var else None,
+        interval_in(table.var, path, "predict again"),
+    )
     prediction = kind(
         _spots(table, record["spots"]),
         np.asarray(table.obsm["neighbours"]),

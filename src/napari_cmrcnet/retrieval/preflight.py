@@ -8,7 +8,7 @@ from napari_cmrcnet.common.progress import Job, to_the_end
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.compatibility import check_fit, totals_in_common
+from napari_cmrcnet.retrieval.compatibility import check_genes, check_k, totals_in_common
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
@@ -71,10 +71,11 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
     Raises
     ------
     UserError
-        If the run is impossible, as `check_fit`; or an overview of the slide cannot be read.
+        If the run is impossible, as `check_k` and `check_genes`; or an overview of the slide cannot be read.
     """
     card, bank, k = checkpoint.card, checkpoint.summary, checkpoint.neighbours(k)
-    check_fit(section, bank.names, bank.spots, k)
+    check_k(k, bank.spots)
+    check_genes(section, bank.names)
     tissue = yield from tissue_job(section.slide, section.mpp)
     checks = [
         _pixel_size(section, card),

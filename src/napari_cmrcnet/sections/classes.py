@@ -11,7 +11,7 @@ from napari_cmrcnet.sections.regions import RGB
 
 MOST = 60
 """Classes that a column may have: more are names, not classes."""
-ABOUT_THE_ARRAY = frozenset({"in_tissue", "array_row", "array_col"})
+NOT_CLASSES = frozenset({"in_tissue", "array_row", "array_col", "section", "patient"})
 WHOLE_NUMBERS = ("cluster", "leiden", "louvain", "class", "label", "domain", "annotation", "group", "type")
 """A column of whole numbers holds classes if its name has one of these."""
 # Okabe and Ito's colours for the colour-blind (jfly.uni-koeln.de/color), without black.
@@ -64,7 +64,7 @@ class Classes:
 
 def class_columns(obs: pd.DataFrame) -> tuple[str, ...]:
     """Return the columns that hold classes: texts, categories, flags, or whole numbers by their name; 2 to `MOST`."""
-    return tuple(str(name) for name in obs.columns if name not in ABOUT_THE_ARRAY and _has_classes(obs[name]))
+    return tuple(str(name) for name in obs.columns if name not in NOT_CLASSES and _has_classes(obs[name]))
 
 
 def classes_of(obs: pd.DataFrame, column: str) -> Classes:

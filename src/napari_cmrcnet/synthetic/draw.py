@@ -12,19 +12,7 @@ from scipy.special import expit
 
 from napari_cmrcnet.synthetic.genes import CELL_TYPES
 from napari_cmrcnet.synthetic.nuclei import lay_nuclei
-from napari_cmrcnet.synthetic.regions import (
-    ADIPOSE,
-    GLAND,
-    GLASS,
-    IMMUNE,
-    INFLAMED,
-    MUSCLE,
-    NECROSIS,
-    STROMA,
-    TUMOUR_HIGH,
-    TUMOUR_LOW,
-    smooth_noise,
-)
+from napari_cmrcnet.synthetic.regions import Region, smooth_noise
 from napari_cmrcnet.synthetic.tissue import Tissue
 
 Field = NDArray[np.float32]
@@ -37,15 +25,15 @@ _EOSIN = np.array([0.2159, 0.8012, 0.5581])
 
 # Ground of each compartment: eosin, haematoxylin, contrast of its fibres.
 _GROUND = {
-    STROMA: (0.42, 0.05, 0.17),
-    INFLAMED: (0.32, 0.08, 0.10),
-    TUMOUR_HIGH: (0.30, 0.30, 0.02),
-    TUMOUR_LOW: (0.46, 0.07, 0.02),
-    IMMUNE: (0.20, 0.18, 0.02),
-    NECROSIS: (0.62, 0.07, 0.05),
-    GLAND: (0.44, 0.16, 0.02),
-    MUSCLE: (0.72, 0.07, 0.15),
-    ADIPOSE: (0.42, 0.08, 0.00),
+    Region.STROMA: (0.42, 0.05, 0.17),
+    Region.INFLAMED: (0.32, 0.08, 0.10),
+    Region.TUMOUR_HIGH: (0.30, 0.30, 0.02),
+    Region.TUMOUR_LOW: (0.46, 0.07, 0.02),
+    Region.IMMUNE: (0.20, 0.18, 0.02),
+    Region.NECROSIS: (0.62, 0.07, 0.05),
+    Region.GLAND: (0.44, 0.16, 0.02),
+    Region.MUSCLE: (0.72, 0.07, 0.15),
+    Region.ADIPOSE: (0.42, 0.08, 0.00),
 }
 # Cytoplasm of cells that show one: radius in µm, eosin, haematoxylin.
 _CYTOPLASM = {
@@ -74,7 +62,7 @@ def render(tissue: Tissue, rng: np.random.Generator) -> NDArray[np.uint8]:
     """
     eosin, haematoxylin = _ground(tissue, rng)
     _paint_cytoplasm(tissue, eosin, haematoxylin, rng)
-    solid = gaussian_filter((tissue.compartment != GLASS).astype(np.float32), 0.7)
+    solid = gaussian_filter((tissue.compartment != Region.GLASS).astype(np.float32), 0.7)
     eosin *= solid
     haematoxylin *= solid
     _paint_blood(tissue, eosin, rng)
@@ -110,11 +98,11 @@ def _ground(tissue: Tissue, rng: np.random.Generator) -> tuple[Field, Field]:
     coarse, fine = _fibres(tissue, rng, 3.0, 28.0), _fibres(tissue, rng, 1.0, 12.0)
     eosin += contrast * (0.75 * coarse + 0.55 * fine)
     clefts = _fibres(tissue, rng, 2.2, 14.0) > 1.75  # collagen bundles part when the section is cut
-    cleft = clefts & np.isin(tissue.compartment, (STROMA, MUSCLE))
+    cleft = clefts & np.isin(tissue.compartment, (Region.STROMA, Region.MUSCLE))
     eosin *= 1 - 0.85 * gaussian_filter(cleft.astype(np.float32), 0.8)
     grain = gaussian_filter(rng.standard_normal((side, side)).astype(np.float32), 1.3) * 4.6
-    granular = np.isin(tissue.compartment, (NECROSIS,)) * np.float32(0.13) + np.float32(0.035)
-    eosin += granular * grain * (tissue.compartment != GLASS)
+    granular = np.isin(tissue.compartment, (Region.NECROSIS,)) * np.float32(0.13) + np.float32(0.035)
+    eosin += granular * grain * (tissue.compartment != Region.GLASS)
     eosin *= 1 + 0.08 * smooth_noise(rng, side, 60)
     return np.clip(eosin, 0, None), haematoxylin
 

@@ -4,55 +4,19 @@ Each cell type has a signature over the morphology-driven genes; a spot's expect
 its cells' signatures. The undriven genes have one constant expectation everywhere.
 """
 
+import json
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
-CELL_TYPES = (
-    "tumour_high",
-    "tumour_low",
-    "epithelial",
-    "fibroblast",
-    "t_cell",
-    "b_cell",
-    "plasma",
-    "macrophage",
-    "endothelial",
-    "adipocyte",
-    "muscle",
-    "necrotic",
-)
-
-# Well-known markers; a gene may mark several types. The eight IDC markers of the paper are among them:
-# MKI67, ERBB2, PRF1, ESR1, PGR, GATA3, AR, EGFR.
-MARKERS = {
-    "tumour_high": "EPCAM KRT8 KRT18 KRT19 ERBB2 GRB7 STARD3 PGAP3 MIEN1 MKI67 TOP2A BIRC5 CCNB1 CDK1 UBE2C TYMS "
-    "PCNA EGFR CD24 MUC1 S100A9 SCD FASN MYC CCNE1 HMGA1",
-    "tumour_low": "EPCAM KRT8 KRT18 KRT19 ESR1 PGR GATA3 AR FOXA1 XBP1 TFF1 TFF3 AGR2 AGR3 MLPH CA12 SLC39A6 BCL2 "
-    "CCND1 NAT1 STC2 CD24 MUC1 ANKRD30A SCUBE2 SPDEF",
-    "epithelial": "EPCAM KRT7 KRT15 KRT5 KRT14 KRT17 KIT ELF5 LTF SLPI PIGR WFDC2 SCGB2A2 SCGB3A1 MMP7 CLDN4 ALDH1A3 "
-    "SFRP1 EGFR LCN2 OXTR TP63",
-    "fibroblast": "COL1A1 COL1A2 COL3A1 COL5A1 COL6A3 DCN LUM FN1 POSTN SPARC FAP PDGFRA THY1 VCAN BGN CTHRC1 FBLN1 "
-    "MMP2 VIM C1R C3 SFRP4",
-    "t_cell": "CD3D CD3E CD3G CD2 CD5 CD8A CD8B GZMA GZMK GZMB PRF1 NKG7 CCL5 IL7R LCK TRAC TRBC1 CXCR3 PTPRC CCR7",
-    "b_cell": "MS4A1 CD79A CD79B CD19 CD22 BANK1 BLK PAX5 CR2 CXCR5 HLA-DRA CD74 CD37 TCL1A FCER2 SPIB BCL6 AICDA "
-    "PTPRC CXCL13 MKI67",
-    "plasma": "IGKC IGHG1 IGHG3 IGHA1 IGHM IGLC2 JCHAIN MZB1 DERL3 SDC1 TNFRSF17 PRDM1 FKBP11 SSR4 CD79A CD38 XBP1",
-    "macrophage": "CD68 CD163 CD14 LYZ C1QA C1QB C1QC APOE APOC1 MRC1 MSR1 FCGR3A AIF1 TYROBP SPP1 GPNMB CTSD CTSB "
-    "HLA-DRA CD74 MARCO",
-    "endothelial": "PECAM1 VWF CDH5 CLDN5 KDR FLT1 ENG EMCN ESAM TIE1 TEK PLVAP AQP1 VIM",
-    "adipocyte": "ADIPOQ PLIN1 PLIN4 FABP4 LEP LPL CIDEC CIDEA PPARG GPD1 ADH1B CFD SAA1 AQP7 PCK1 LIPE G0S2 CD36",
-    "muscle": "ACTA2 MYH11 DES CNN1 TAGLN MYLK ACTG2 LMOD1 SYNPO2 PCP4 CALD1 TPM1 TPM2 MYL9 SMTN FLNC CSRP1",
-    "necrotic": "NDRG1 CA9 VEGFA ADM SLC2A1 LDHA ANGPTL4 PDK1 BNIP3 HK2 EGLN3 ERO1A P4HA1 HILPDA FTL S100A8 S100A9",
-}
-
-_HOUSEKEEPING = (
-    "GAPDH TBP HPRT1 PGK1 PPIA GUSB SDHA UBC YWHAZ RPLP0 RPL13A RPS18 EEF1A1 TFRC ALAS1 HMBS POLR2A PSMB4 RAB7A "
-    "REEP5 SNRPD3 VCP VPS29 EMC7 CHMP2A GPI C1orf43 PSMB2 TUBB ATP5F1B NONO IPO8 CYC1 TOP1 UBE2D2 PUM1 RPL30 "
-    "RPL37A RPS17 CASC3"
-)
-UNDRIVEN = tuple(_HOUSEKEEPING.split())
+# Well-known markers of each cell type; a gene may mark several. The eight IDC markers of the paper are among them. The
+# undriven genes are housekeeping genes, which no cell type expresses more than another.
+_GENES = json.loads(files(__package__).joinpath("genes.json").read_text("utf-8"))
+MARKERS: dict[str, list[str]] = _GENES["markers"]
+CELL_TYPES = tuple(MARKERS)
+UNDRIVEN = tuple(_GENES["undriven"])
 
 _BACKGROUND = 0.015  # expression of a gene in the cells that it does not mark, relative to those it marks
 _SPREAD = 0.4  # of the abundances of genes, in natural logarithms
@@ -86,8 +50,8 @@ class Signatures:
 def signatures() -> Signatures:
     """Return the signatures of all `CELL_TYPES`, always the same ones."""
     rng = np.random.default_rng(_ABUNDANCE_SEED)
-    driven_genes = tuple(dict.fromkeys(gene for kind in CELL_TYPES for gene in MARKERS[kind].split()))
-    marks = np.array([[gene in MARKERS[kind].split() for gene in driven_genes] for kind in CELL_TYPES])
+    driven_genes = tuple(dict.fromkeys(gene for kind in CELL_TYPES for gene in MARKERS[kind]))
+    marks = np.array([[gene in MARKERS[kind] for gene in driven_genes] for kind in CELL_TYPES])
     abundance = rng.lognormal(0.0, _SPREAD, len(driven_genes))
     driven = abundance * np.where(marks, rng.uniform(0.6, 1.4, marks.shape), _BACKGROUND)
     undriven = rng.lognormal(0.0, 0.6, len(UNDRIVEN))

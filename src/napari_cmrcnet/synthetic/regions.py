@@ -1,37 +1,42 @@
 """Which tissue is where in a synthetic section, on a grid of 1 µm, and the random fields all is made from."""
 
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-REGIONS = (
-    "glass",
-    "stroma",
-    "inflamed",
-    "tumour_high",
-    "tumour_low",
-    "immune",
-    "necrosis",
-    "gland",
-    "muscle",
-    "adipose",
-)
-GLASS, STROMA, INFLAMED, TUMOUR_HIGH, TUMOUR_LOW, IMMUNE, NECROSIS, GLAND, MUSCLE, ADIPOSE = range(len(REGIONS))
+
+class Region(IntEnum):
+    """The tissue of a place; none on glass."""
+
+    GLASS = 0
+    STROMA = 1
+    INFLAMED = 2
+    TUMOUR_HIGH = 3
+    TUMOUR_LOW = 4
+    IMMUNE = 5
+    NECROSIS = 6
+    GLAND = 7
+    MUSCLE = 8
+    ADIPOSE = 9
+
+
+REGIONS = tuple(region.name.lower() for region in Region)
 
 # From the middle of the tumour outwards, for the 5 × 5 seeds of a section.
 _OUTWARDS = (
-    [NECROSIS] * 2
-    + [TUMOUR_HIGH] * 3
-    + [TUMOUR_LOW]
-    + [IMMUNE] * 2
-    + [TUMOUR_LOW] * 2
-    + [INFLAMED] * 3
-    + [STROMA] * 2
-    + [GLAND] * 3
-    + [MUSCLE, ADIPOSE] * 3
-    + [MUSCLE]
+    [Region.NECROSIS] * 2
+    + [Region.TUMOUR_HIGH] * 3
+    + [Region.TUMOUR_LOW]
+    + [Region.IMMUNE] * 2
+    + [Region.TUMOUR_LOW] * 2
+    + [Region.INFLAMED] * 3
+    + [Region.STROMA] * 2
+    + [Region.GLAND] * 3
+    + [Region.MUSCLE, Region.ADIPOSE] * 3
+    + [Region.MUSCLE]
 )
 
 
@@ -97,10 +102,13 @@ def nests(region: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     side = len(region)
     compartment = region.copy()
     compartment[
-        (region == TUMOUR_HIGH) & (np.abs(smooth_noise(rng, side, 95) + 0.1 * smooth_noise(rng, side, 20)) < 0.11)
-    ] = STROMA
+        (region == Region.TUMOUR_HIGH)
+        & (np.abs(smooth_noise(rng, side, 95) + 0.1 * smooth_noise(rng, side, 20)) < 0.11)
+    ] = Region.STROMA
     cords = smooth_noise(rng, side, 42) + 0.15 * smooth_noise(rng, side, 12)
-    compartment[(region == TUMOUR_LOW) & (cords < -0.25)] = STROMA
-    compartment[(compartment == TUMOUR_LOW) & (smooth_noise(rng, side, 21) > 1.6)] = GLASS  # tubules' lumina
-    compartment[region == GLAND] = STROMA
+    compartment[(region == Region.TUMOUR_LOW) & (cords < -0.25)] = Region.STROMA
+    compartment[(compartment == Region.TUMOUR_LOW) & (smooth_noise(rng, side, 21) > 1.6)] = (
+        Region.GLASS
+    )  # tubules' lumina
+    compartment[region == Region.GLAND] = Region.STROMA
     return compartment

@@ -9,24 +9,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
 from napari_cmrcnet.synthetic.genes import CELL_TYPES
-from napari_cmrcnet.synthetic.regions import (
-    ADIPOSE,
-    GLAND,
-    GLASS,
-    IMMUNE,
-    INFLAMED,
-    MUSCLE,
-    NECROSIS,
-    STROMA,
-    TUMOUR_HIGH,
-    TUMOUR_LOW,
-    at,
-    nests,
-    outline,
-    regions,
-    scatter,
-    smooth_noise,
-)
+from napari_cmrcnet.synthetic.regions import Region, at, nests, outline, regions, scatter, smooth_noise
 
 Cells = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 """Centres of nuclei (n, 2) in µm, indices into `CELL_TYPES` (n,), directions of the long axis (n,)."""
@@ -35,16 +18,16 @@ _ADIPOCYTE_UM = 62.0
 
 # Mean distance of nuclei in µm, and the cell types with their weights.
 _MIXTURES: dict[int, tuple[float, dict[str, float]]] = {
-    STROMA: (27.0, {"fibroblast": 0.8, "t_cell": 0.05, "macrophage": 0.04, "endothelial": 0.11}),
-    INFLAMED: (
+    Region.STROMA: (27.0, {"fibroblast": 0.8, "t_cell": 0.05, "macrophage": 0.04, "endothelial": 0.11}),
+    Region.INFLAMED: (
         14.0,
         {"fibroblast": 0.2, "plasma": 0.36, "macrophage": 0.26, "t_cell": 0.12, "endothelial": 0.06},
     ),
-    TUMOUR_HIGH: (13.2, {"tumour_high": 0.93, "t_cell": 0.05, "macrophage": 0.02}),
-    TUMOUR_LOW: (10.0, {"tumour_low": 0.97, "t_cell": 0.03}),
-    IMMUNE: (6.9, {"t_cell": 0.55, "b_cell": 0.38, "plasma": 0.04, "macrophage": 0.03}),
-    NECROSIS: (13.0, {"necrotic": 0.86, "macrophage": 0.14}),
-    MUSCLE: (23.0, {"muscle": 0.92, "fibroblast": 0.04, "endothelial": 0.04}),
+    Region.TUMOUR_HIGH: (13.2, {"tumour_high": 0.93, "t_cell": 0.05, "macrophage": 0.02}),
+    Region.TUMOUR_LOW: (10.0, {"tumour_low": 0.97, "t_cell": 0.03}),
+    Region.IMMUNE: (6.9, {"t_cell": 0.55, "b_cell": 0.38, "plasma": 0.04, "macrophage": 0.03}),
+    Region.NECROSIS: (13.0, {"necrotic": 0.86, "macrophage": 0.14}),
+    Region.MUSCLE: (23.0, {"muscle": 0.92, "fibroblast": 0.04, "endothelial": 0.04}),
 }
 _INFILTRATING = ("t_cell", "plasma", "macrophage")
 
@@ -142,7 +125,7 @@ def _scattered_cells(compartment: NDArray[np.uint8], flow: NDArray[np.float32], 
             continue
         weights = np.tile(np.fromiter(mixture.values(), float), (len(points), 1))
         for column, kind in enumerate(mixture):
-            if kind in _INFILTRATING and place != IMMUNE:
+            if kind in _INFILTRATING and place != Region.IMMUNE:
                 weights[:, column] *= np.exp(0.7 * at(infiltration, points))
             if kind == "b_cell":  # follicles: pale middles of B cells in a ring of T cells
                 weights[:, column] *= np.exp(3.0 * at(follicle, points))
@@ -201,16 +184,16 @@ def glands(region: NDArray[np.uint8], compartment: NDArray[np.uint8], rng: np.ra
     """Paint glands with a lumen into the compartments; return their two rows of epithelium."""
     centres = scatter(rng, len(region), 92.0)
     parts: list[Cells] = [_cells(np.zeros((0, 2)), "epithelial", np.zeros(0))]
-    for centre in centres[at(region, centres) == GLAND]:
+    for centre in centres[at(region, centres) == Region.GLAND]:
         radius, lumen = rng.uniform(30, 44), rng.uniform(0.25, 0.5)
         window, relative = _ring(centre, radius, rng, len(region))
-        mine = region[window] == GLAND
-        compartment[window][mine & (relative < 1)] = GLAND
-        compartment[window][mine & (relative < lumen)] = GLASS
+        mine = region[window] == Region.GLAND
+        compartment[window][mine & (relative < 1)] = Region.GLAND
+        compartment[window][mine & (relative < lumen)] = Region.GLASS
         for row, spacing in ((1 - 6 / radius, 5.6), (1 - 13 / radius, 8.0)):
             if row > lumen + 4 / radius:
                 xy, outward = _ring_cells(relative, window, row, spacing)
-                keep = at(compartment, xy) == GLAND
+                keep = at(compartment, xy) == Region.GLAND
                 xy = xy[keep] + rng.normal(0, 0.9, (int(keep.sum()), 2))
                 parts.append(_cells(xy, "epithelial", outward[keep] + rng.normal(0, 0.2, len(xy))))
     return together(parts)
@@ -229,10 +212,10 @@ def fat(region: NDArray[np.uint8], compartment: NDArray[np.uint8], rng: np.rando
     for axis in (0, 1):
         differs = owner != np.roll(owner, 1, axis)
         border |= differs | np.roll(differs, -1, axis)
-    adipose = region == ADIPOSE
+    adipose = region == Region.ADIPOSE
     # Blurring the border thickens it where three cells meet, which rounds the vacuoles.
     blurred = gaussian_filter(border.astype(np.float32), 4.0) + 0.012 * smooth_noise(rng, side, 25)
-    compartment[adipose & ~border & (blurred < 0.19)] = GLASS
+    compartment[adipose & ~border & (blurred < 0.19)] = Region.GLASS
     mine = centres[at(adipose, centres).astype(bool)]
     # The nucleus is pressed to the membrane: from the centre, walk until there.
     angle = rng.uniform(0, 2 * np.pi, len(mine))
@@ -247,15 +230,15 @@ def vessels(compartment: NDArray[np.uint8], rng: np.random.Generator) -> tuple[N
     """Paint the lumina of small vessels in stroma; return them and their flat endothelium."""
     side = len(compartment)
     centres = scatter(rng, side, 120.0)
-    centres = centres[np.isin(at(compartment, centres), (STROMA, INFLAMED))]
+    centres = centres[np.isin(at(compartment, centres), (Region.STROMA, Region.INFLAMED))]
     parts: list[Cells] = [_cells(np.zeros((0, 2)), "endothelial", np.zeros(0))]
     lumina = []
     for centre in centres:
         radius = rng.uniform(5, 13)
         window, relative = _ring(centre, radius, rng, side)
-        if not np.isin(compartment[window][relative < 1.6], (STROMA, INFLAMED)).all():
+        if not np.isin(compartment[window][relative < 1.6], (Region.STROMA, Region.INFLAMED)).all():
             continue
-        compartment[window][relative < 0.9] = GLASS
+        compartment[window][relative < 0.9] = Region.GLASS
         xy, outward = _ring_cells(relative, window, 1.08, 11.0)
         parts.append(_cells(xy, "endothelial", outward + np.pi / 2))
         lumina.append((*centre, radius))

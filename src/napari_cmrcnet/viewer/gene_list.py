@@ -126,7 +126,7 @@ class GeneList:
         self.expected, self.expected_partial = np.full((2, n), np.nan)
         self._known_accuracy = None if prediction is None else prediction.expected
         if prediction is not None:
-            self.predicted[: self._n_predicted] = prediction.predicted_means()
+            self.predicted[: self._n_predicted] = prediction.predicted_means
         if self._known_accuracy is not None:
             self.expected[: self._n_predicted], self.expected_partial[: self._n_predicted] = self._known_accuracy.T
         self.expected_over = case.provenance.over

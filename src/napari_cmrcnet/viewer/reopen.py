@@ -76,7 +76,7 @@ def make_ready(case: "Case") -> None:
     It is the bank, the genes in common, the normalisation, the means of all genes and the texts that are searched.
     """
     if case.prediction is not None:
-        case.prediction.predicted_means()
+        _ = case.prediction.predicted_means
     genes = case.measured_genes
     if genes and case.measured_set:
         case.measured(genes[:1])

@@ -11,21 +11,17 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.baselines import training_expression
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.methods.regression import apply_in_batches, timm_encoder
+from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
 from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.conv_stem import ConvStem
-from napari_cmrcnet.model.weights import load_weights
+from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
 
 Float32 = NDArray[np.float32]
-
-CTRANSPATH = "ctranspath"
-CTRANSPATH_PX = 224  # the only size its windows divide
 
 
 @dataclass(frozen=True)
@@ -39,12 +35,12 @@ class CTransPath:
     Parameters
     ----------
     encoder : str
-        ``"ctranspath"``, for the authors' file ``ctranspath.pth``, or any timm model. Its weights are the task's.
+        Name of the `FrozenEncoder`. Its weights are the task's: of cTransPath the authors' file ``ctranspath.pth``.
     components : int
         Principal components, fewer where there are fewer spots or features.
     """
 
-    encoder: str = CTRANSPATH
+    encoder: str = "ctranspath"
     components: int = 256
 
     name: ClassVar[str] = "ctranspath"
@@ -53,7 +49,7 @@ class CTransPath:
     @property
     def title(self) -> str:
         """In tables: the encoder's name."""
-        return "cTransPath" if self.encoder == CTRANSPATH else self.encoder
+        return encoder_named(self.encoder).title
 
     def fit(self, task: Task) -> Job["EncodedRidge"]:
         """Encode the training patches and solve the regression.
@@ -68,9 +64,7 @@ class CTransPath:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        if task.weights is None:
-            raise UserError(f"{self.title} is a pretrained encoder: give the file of its weights.")
-        encoder = FrozenEncoder(self.encoder, task.patch, task.weights, choose_device(task.device))
+        encoder = EncodedPatches(self.encoder, task.patch, task.weights, choose_device(task.device))
         blocks = []
         for section in task.training:
             blocks.append((yield from encoder.encode(section)))
@@ -94,7 +88,7 @@ class CTransPath:
 class EncodedRidge:
     """A frozen encoder and a fitted pipeline."""
 
-    encoder: "FrozenEncoder"
+    encoder: "EncodedPatches"
     regressor: Any
     mean: Float32
     notes: ClassVar[tuple[str, ...]] = ()
@@ -105,26 +99,29 @@ class EncodedRidge:
         return np.asarray(self.regressor.predict(features) + self.mean, np.float32)
 
 
-class FrozenEncoder:
-    """An encoder with weights from a file, which are not trained.
+class EncodedPatches:
+    """A frozen encoder of single patches; they are scaled to the size that it reads.
 
     Parameters
     ----------
     name : str
-        ``"ctranspath"`` or a timm model.
+        Of the `FrozenEncoder`.
     patch : PatchSpec
-        Of the patches; cTransPath gets them in 224 px whatever their size.
-    weights : Path
-        Local file.
+        Of the patches.
+    weights : Path, optional
+        The file of its weights.
     device : torch.device
         Where to encode.
+
+    Raises
+    ------
+    UserError
+        If the file is not given, is missing, unreadable or of another model.
     """
 
-    def __init__(self, name: str, patch: PatchSpec, weights: Path, device: torch.device) -> None:
+    def __init__(self, name: str, patch: PatchSpec, weights: Path | None, device: torch.device) -> None:
         self.patch, self.device = patch, device
-        self.side = CTRANSPATH_PX if name == CTRANSPATH else patch.patch_px
-        network = load_ctranspath(weights) if name == CTRANSPATH else timm_encoder(name, self.side, weights)[0]
-        self.network = network.to(device).eval()
+        self.network = with_weights(name, weights).network().to(device)
 
     def encode(self, section: Section) -> Job[Float32]:
         """Encode a section's patches, float32 (n, features)."""
@@ -133,35 +130,8 @@ class FrozenEncoder:
         return features
 
     def _forward(self, pixels: Tensor) -> Tensor:
-        inputs = to_input(pixels, device=self.device)
-        if inputs.shape[-1] != self.side:
-            inputs = nn.functional.interpolate(
-                inputs, size=(self.side, self.side), mode="bilinear", antialias=True, align_corners=False
-            )
-        features: Tensor = self.network(inputs)
-        return features
-
-
-def load_ctranspath(weights: Path) -> nn.Module:
-    """Load the authors' weights into timm's Swin-T with cTransPath's stem.
-
-    The authors' file is of a fork of timm 0.5.4: timm's own filter renames its stages and drops its buffers.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, unreadable or of another model.
-    """
-    network = ctranspath_network()
-    load_weights(network, weights, CTRANSPATH)
-    return network
-
-
-def ctranspath_network(embed_dim: int = 96) -> nn.Module:
-    """Build cTransPath: Swin-T (patch 4, window 7) whose patches come from a convolutional stem; 8 · 96 features."""
-    import timm
-
-    network: nn.Module = timm.create_model(
-        "swin_tiny_patch4_window7_224", num_classes=0, embed_layer=ConvStem, embed_dim=embed_dim
-    )
-    return network
+        encoder = self.network.encoder
+        inputs, side = to_input(pixels, encoder.mean, encoder.std, self.device), (encoder.px, encoder.px)
+        if inputs.shape[-2:] != side:
+            inputs = nn.functional.interpolate(inputs, side, mode="bilinear", antialias=True, align_corners=False)
+        return self.network.embed_image(inputs)
