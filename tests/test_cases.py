@@ -86,6 +86,13 @@ def test_all_predictions_of_the_list_make_one_report(
     wait(qtbot, lambda: not panel.jobs.busy)
     assert panel.jobs.text == f"Written: {out}"
     assert "Predicted expression of 2 sections" in out.read_text("utf-8")
+    out = tmp_path / "all.pdf"
+    panel.report.click()
+    wait(qtbot, lambda: not panel.jobs.busy)
+    assert panel.jobs.text == f"Written: {out}"
+    content = out.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page\n") >= 3
 
 
 def test_cases_are_paged_through_and_come_back_as_they_were_left(

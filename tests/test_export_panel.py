@@ -16,6 +16,7 @@ from PIL import Image
 
 from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.document import Picture, Text, html_page
 from napari_cmrcnet.retrieval import export
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -25,6 +26,7 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets import report_pdf
 from napari_cmrcnet.widgets.export import ExportPanel
 from napari_cmrcnet.widgets.export_formats import FORMATS
 
@@ -158,6 +160,26 @@ def test_a_report_has_pages(qtbot: Any, panel: ExportPanel, session: Session, tm
     assert content.startswith(b"%PDF")
     assert 2 <= content.count(b"/Type /Page\n") <= 20
     assert content.count(b"/Subtype /Image") >= 3  # of the maps
+
+
+@pytest.mark.qt("pyside6")
+def test_pictures_as_wide_as_a_page_are_not_cut_off(
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands on a page begins at its margin, as a browser's page that is printed does."""
+    made = []
+
+    class Kept(report_pdf.QTextDocument):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(report_pdf, "QTextDocument", Kept)
+    report_pdf.print_pdf(html_page("T", [Text("one"), Picture("data:,", "none", "two", 900)]), tmp_path / "T.pdf")
+    block = made[0].begin()
+    while block.isValid():
+        assert block.blockFormat().leftMargin() == made[0].documentMargin() == 0
+        block = block.next()
 
 
 @pytest.mark.qt("pyside6")

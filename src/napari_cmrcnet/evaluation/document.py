@@ -23,7 +23,8 @@ _SHORT = 23  # letters of a cell that is not broken into lines
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #1a1a1a;
-  background: #fff; max-width: 74rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; }
+  background: #fff; }
+@media screen { body { max-width: 74rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; } }
 h1 { font-size: 1.7rem; margin: 1rem 0 .2rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem;
   border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
 .banner { background: #8a1c1c; color: #fff; font-weight: 600; padding: .5rem .9rem; border-radius: 4px; }
@@ -35,7 +36,7 @@ th, td { border-bottom: 1px solid #ddd; padding: 3px 8px; text-align: left; vert
 thead th { border-bottom: 2px solid #888; } tbody th { font-weight: 600; }
 .n { text-align: right; font-variant-numeric: tabular-nums; } td.n, td.short { white-space: nowrap; }
 td { overflow-wrap: anywhere; }
-@media print { @page { margin: 15mm; } body { max-width: none; padding: 0; font-size: 10.5pt; }
+@media print { @page { margin: 15mm; } body { font-size: 10.5pt; }
   .banner, .note { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   h2 { break-after: avoid; } figure, tr, .note { break-inside: avoid; } thead { display: table-header-group; } }
 """

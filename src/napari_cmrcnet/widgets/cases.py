@@ -32,6 +32,7 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
 from napari_cmrcnet.widgets.parts import button, label, scrolled
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.report_pdf import pdf_job
 
 if TYPE_CHECKING:
     import napari
@@ -46,6 +47,7 @@ EMPTY = (
 )
 SIDE = 48  # of a thumbnail, in pixels of the screen
 _FOLDER = "cases/folder"
+_KINDS = "Web page (*.html);;PDF document (*.pdf)"
 
 
 class CasesPanel(DockPanel):
@@ -86,7 +88,8 @@ class CasesPanel(DockPanel):
         self.next = button("Next", "Opens the case after this one (Page Down).", partial(self._step, 1))
         self.report = button(
             "Report of all predictions…",
-            "Writes one page: scores of each section, markers by section and patient, maps. It takes what is saved.",
+            "Writes one report (HTML or PDF): scores of each section, markers by section and patient, maps. It takes "
+            "what is saved.",
             self._on_report,
         )
         buttons = QGridLayout()
@@ -237,9 +240,9 @@ class CasesPanel(DockPanel):
     def _on_report(self) -> None:
         paths = [Path(case.prediction) for case in self.cases.project.cases if case.prediction]
         proposed = Path(recall(_FOLDER, str(Path.home()))) / "cases.html"
-        out = dialogs.ask_where_to_save(self, "Report of all predictions", proposed, "Web page (*.html)")
+        out = dialogs.ask_where_to_save(self, "Report of all predictions", proposed, _KINDS)
         if out is not None:
-            job = _report(paths, out)
+            job = pdf_job(partial(_report, paths), out) if out.suffix.lower() == ".pdf" else _report(paths, out)
             self.jobs.start(job, lambda made: self.jobs.message(f"Written: {made}"), "Report", lasting=True)
 
     def _step(self, by: int) -> None:

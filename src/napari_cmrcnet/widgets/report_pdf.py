@@ -34,7 +34,7 @@ def pdf_job(html: Callable[[Path], Job[Path]], path: Path) -> Job[Path]:
 
 
 def print_pdf(html: str, path: Path) -> None:
-    """Print a page of `html_page` to a PDF file."""
+    """Print a page of `document.html_page` to a PDF file."""
     writer = QPdfWriter(str(path))
     writer.setPageSize(QPageSize(QPageSize.PageSizeId.A4))
     writer.setPageMargins(QMarginsF(15, 15, 15, 15), QPageLayout.Unit.Millimeter)
@@ -45,11 +45,14 @@ def print_pdf(html: str, path: Path) -> None:
         return f'width="{int(width * _SCREEN / DPI)}" src='
 
     html = re.sub(r'width="(\d+)" src=', narrower, html).replace("<table>", '<table cellspacing="0">')
+    html = re.sub(r"<(/?)figure>", r"<\1p>", html).replace("<figcaption>", "<br>")  # Qt knows neither
     document = QTextDocument()
     document.documentLayout().setPaintDevice(writer)
     words = QTextOption()
     words.setWrapMode(QTextOption.WrapMode.WordWrap)
     document.setDefaultTextOption(words)
+    document.setMetaInformation(QTextDocument.MetaInformation.CssMedia, "print")
+    document.setDocumentMargin(0)
     document.setHtml(html)
     document.setPageSize(QSizeF(writer.width(), writer.height()))
     document.print_(writer)
