@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.evaluation.headline import in_lines
+from napari_cmrcnet.evaluation.panel_score import panel_genes
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -15,7 +16,6 @@ from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.viewer.shown import panel_genes
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets.evidence import header_words
 from napari_cmrcnet.widgets.evidence_pictures import pixmap_of

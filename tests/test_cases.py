@@ -11,22 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from npe2 import PluginManager
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from shapely.geometry import box
 
 from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.case_summary import summary_job
+from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.widgets import cohort as cohort_module
 from napari_cmrcnet.widgets import dialogs, keeper
 from napari_cmrcnet.widgets.case_pages import show_row
 from napari_cmrcnet.widgets.cases import CasesPanel, get_project_reader
+from napari_cmrcnet.widgets.dock_panel import find_panel
 from napari_cmrcnet.widgets.open_files import show_case
 from one_prediction import Known
 
@@ -262,3 +267,43 @@ def _saved(known: Known, folder: Path) -> Path:
     known.prediction.path = None
     QApplication.processEvents()
     return path
+
+
+def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
+    panel: CasesPanel, project: Path, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(panel, qtbot, project)
+    panel.session.show("GENE8")
+    panel.session.set_regions([DRAWN])
+    panel.cohort.click()
+    cohort = find_panel(panel.viewer, "Cohort")
+    assert cohort.compute.text() == "Compute GENE8"
+    cohort.compute.click()
+    wait(qtbot, lambda: not cohort.jobs.busy)
+    cases = panel.cases.project.cases
+    both = [Prediction.load(case.prediction) for case in cases if case.prediction]
+    both[0].view = panel.session.view_record()
+    wanted = cohort_table(both, ["GENE8"])
+    table = cohort.table
+    found = table[(table["section"] != "C as measured") & (table["level"] == "section")].reset_index(drop=True)
+    same = ["section", "source", "class", "spots", "predicted_mean", "measured_mean", "pcc"]
+    pd.testing.assert_frame_equal(found[same], wanted[wanted["level"] == "section"][same].reset_index(drop=True))
+    measured = table[(table["section"] == "C as measured") & (table["source"] == "")].iloc[0]
+    assert np.isnan(measured["predicted_mean"])
+    assert measured["measured_mean"] == pytest.approx(found["measured_mean"][0])
+    cohort.view.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    names = [cohort.model.index(row, 0).data() for row in range(cohort.model.rowCount())]
+    assert names == sorted(names, reverse=True)
+    row = names.index(next(name for name in names if name.startswith("D")))
+    cohort.view.clicked.emit(cohort.model.index(row, 0))
+    wait(qtbot, lambda: panel.session.case is not None and panel.session.case.name == "D")
+    assert cohort.canvas.plot.axes[0].get_xticklabels()[0].get_text() == "C\npatient P3"
+    cohort.of.setCurrentText("By regions")
+    cohort.of.activated.emit(1)
+    assert [cohort.model.index(row, 1).data() for row in range(cohort.model.rowCount())] == ["Tumour"] * 3
+    for name in ("cohort.csv", "cohort.png"):
+        monkeypatch.setattr(cohort_module, "ask_where_to_save", lambda *_, name=name: tmp_path / name)
+        cohort.save.click()
+        assert (tmp_path / name).stat().st_size > 100
+    assert len(pd.read_csv(tmp_path / "cohort.csv")) == len(table)
+    wait(qtbot, lambda: not panel.session.scoring)

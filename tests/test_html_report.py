@@ -256,5 +256,5 @@ def test_a_report_of_several_sections_has_them_beside_each_other(prediction: Pre
     assert of_gene[2][-2:] == ["–", "–"]
     assert of_gene[0][3] == f"{several[0].gene('GENE3').mean():.3f}"
     assert len(page.pictures) == 1 + 2 + 2 + 1  # box plots; markers and best of A and B; markers of U
-    with pytest.raises(UserError, match="Several predictions are of a section named A"):
+    with pytest.raises(UserError, match="Several cases are of a section named A"):
         finish(write_cohort_report([several[0], several[0]], tmp_path / "R.html"))

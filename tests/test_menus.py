@@ -18,7 +18,7 @@ pytestmark = pytest.mark.qt
 MENUS = {
     "napari/file/io_utilities": {"cases", "export"},
     "napari/layers/annotate": {"regions"},
-    "napari/layers/measure": {"predict", "plots", "threshold", "compare", "review"},
+    "napari/layers/measure": {"predict", "plots", "threshold", "compare", "cohort", "review"},
     "napari/layers/visualize": {"genes", "view", "evidence"},
     "napari/plugins/napari-cmrcnet": {
         "cases",
@@ -30,6 +30,7 @@ MENUS = {
         "plots",
         "threshold",
         "compare",
+        "cohort",
         "review",
         "export",
     },

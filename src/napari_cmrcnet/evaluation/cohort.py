@@ -1,22 +1,26 @@
 """Genes and the score of a panel over several sections: by section, class of spots, and patient."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.evaluation.panel_score import panel_score
 from napari_cmrcnet.evaluation.scores import counted_spots
+from napari_cmrcnet.retrieval.project import ProjectCase, regions_of
 from napari_cmrcnet.sections.score_filter import one_pcc
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.panels import Panel
 
 Float32 = npt.NDArray[np.float32]
@@ -26,15 +30,48 @@ KINDS = ("predicted", "measured")
 ALL = "all spots"
 
 
-def cohort_table(
-    predictions: "Sequence[Prediction]", genes: Sequence[str], panel: "Panel | None" = None
-) -> "pd.DataFrame":
+@dataclass(frozen=True, eq=False)
+class SectionValues:
+    """What a cohort table needs of one section, without the section.
+
+    Parameters
+    ----------
+    name, patient : str
+        The section's.
+    counted : bool (n,)
+        The spots that count in a correlation.
+    classes : mapping of str to mapping of str to bool (n,)
+        Classes of spots in its file, and its regions, see `annotations`.
+    values : mapping of str to mapping of str to float32 (n,)
+        By gene or panel, and by which of `KINDS`, as far as the section has them.
+    """
+
+    name: str
+    patient: str
+    counted: Bools
+    classes: Mapping[str, Mapping[str, Bools]]
+    values: Mapping[str, Mapping[str, Float32]]
+
+    @classmethod
+    def of(
+        cls, case: "Case", genes: Sequence[str], panel: "Panel | None" = None, view: Mapping[str, Any] | None = None
+    ) -> "SectionValues":
+        """Return those of a case, with the regions of a view, or of its own."""
+        values = {gene: _of_gene(case, gene) for gene in genes}
+        if panel is not None:
+            values[panel.name] = _of_panel(case, panel)
+        regions = regions_of(case.view if view is None else view)
+        classes = annotations(case.spots.obs, case.xy, regions)
+        return cls(case.name, case.provenance.patient, counted_spots(case), classes, values)
+
+
+def cohort_table(cases: "Sequence[Case]", genes: Sequence[str], panel: "Panel | None" = None) -> "pd.DataFrame":
     """Return means, spread, shares above a threshold, and PCC, of genes and the score of a panel.
 
     Parameters
     ----------
-    predictions : sequence of Prediction
-        Of one section each.
+    cases : sequence of Case
+        Of one section each, predicted or only measured.
     genes : sequence of str
         Symbols or Ensembl ids; a section that lacks one has no rows of it.
     panel : Panel, optional
@@ -44,70 +81,149 @@ def cohort_table(
     Returns
     -------
     DataFrame
-        A row for each gene or panel, group, and class of spots. ``level`` is ``"section"`` or ``"patient"``; a
-        patient's row is the mean over its sections, each counting alike, with the number of ``sections``. ``source``
-        and ``class`` are of `annotations`, or "" and "all spots". ``spots``; then for predicted and measured
-        ``KIND_mean``, ``KIND_sd``, ``KIND_share_above``, the share above ``KIND_threshold``, which is Otsu's over the
-        spots of all sections, of measured values those with enough counts; ``pcc``, over the spots that count. NaN
-        where there is none.
+        See `table_of`.
+    """
+    return table_of([SectionValues.of(case, genes, panel) for case in cases], "" if panel is None else panel.name)
+
+
+def table_of(sections: Sequence[SectionValues], panel: str = "") -> "pd.DataFrame":
+    """Return a row for each gene or panel, group, and class of spots.
+
+    Parameters
+    ----------
+    sections : sequence of SectionValues
+        Of the same genes.
+    panel : str
+        Which of the names is a panel's, ``""`` if none.
+
+    Returns
+    -------
+    DataFrame
+        ``level`` is ``"section"`` or ``"patient"``; a patient's row is the mean over its sections, each counting
+        alike, with the number of ``sections``. ``source`` and ``class`` are of `annotations`, or "" and "all spots".
+        ``spots``; then for predicted and measured ``KIND_mean``, ``KIND_sd``, ``KIND_share_above``, the share above
+        ``KIND_threshold``, which is Otsu's over the spots of all sections, of measured values those with enough
+        counts; ``pcc``, over the spots that count, and ``pcc_sd``, its standard deviation over a patient's sections.
+        NaN where there is none.
     """
     import pandas as pd
 
-    names = [*genes, *([panel.name] if panel is not None else [])]
     rows: list[dict[str, object]] = []
-    for name in names:
-        values = [
-            _values(prediction, name, panel if panel and name == panel.name else None) for prediction in predictions
-        ]
-        limits = {kind: _threshold(predictions, values, kind) for kind in KINDS}
-        is_gene = panel is None or name != panel.name
-        for prediction, known in zip(predictions, values, strict=True):
-            rows += _rows(prediction, name, known, limits, is_gene) if known else ()
+    for name in dict.fromkeys(name for section in sections for name in section.values):
+        limits = {kind: _threshold(sections, name, kind) for kind in KINDS}
+        for section in sections:
+            rows += _rows(section, name, limits, name != panel) if section.values[name] else ()
     table = pd.DataFrame(rows)
     return table if table.empty else pd.concat([table, _by_patient(table)], ignore_index=True)
 
 
-def _values(prediction: "Prediction", name: str, panel: "Panel | None") -> dict[str, Float32]:
-    """Return the predicted and measured values of a gene or a panel, as far as a section has them."""
-    if panel is not None:
+def cohort_job(
+    entries: Sequence[ProjectCase], gene: str, panel: "Panel | None" = None, known: "Mapping[int, Case] | None" = None
+) -> "Job[tuple[tuple[SectionValues, ...], tuple[str, ...]]]":
+    """Read the cases of a list, one after the other, for a cohort table.
+
+    Parameters
+    ----------
+    entries : sequence of ProjectCase
+        The list; one with neither prediction nor spots has nothing to say and is passed over.
+    gene : str
+        What is compared.
+    panel : Panel, optional
+        Compared in place of it.
+    known : mapping of int to Case, optional
+        Those that are open and need not be read, by their rows.
+
+    Returns
+    -------
+    tuple of SectionValues, tuple of str
+        By the names and patients of the list; and why cases are left out, in a sentence each.
+
+    Raises
+    ------
+    UserError
+        If two cases have the same name: they could not be told apart.
+    """
+    opened = known or {}
+    rows = [row for row, entry in enumerate(entries) if entry.prediction or entry.spots or row in opened]
+    check_names([entries[row].name for row in rows])
+    found, left_out = [], []
+    for done, row in enumerate(rows):
+        yield Progress("Reading cases", done, len(rows), "cases")
+        entry = entries[row]
         try:
-            score = panel_score(prediction, panel)
-        except UserError:
-            return {}
-        return {"predicted": score.predicted} | ({} if score.measured is None else {"measured": score.measured})
-    column = prediction.names.column(name)
+            case = opened[row] if row in opened else _read(entry)
+            values = SectionValues.of(case, () if panel else (gene,), panel, entry.view or None)
+        except UserError as error:
+            left_out.append(f"{entry.name} is left out: {error}")
+            continue
+        found.append(replace(values, name=entry.name, patient=values.patient or entry.patient))
+    return tuple(found), tuple(left_out)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse sections of the same name, which a table could not tell apart."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"Several cases are of a section named {', '.join(repeated)}; give one of each section.")
+
+
+def _read(entry: ProjectCase) -> "Case":
+    if entry.prediction:
+        from napari_cmrcnet.retrieval.prediction import Prediction
+
+        return Prediction.load(Path(entry.prediction))
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.sections.spots import open_spots
+
+    return Case.of(open_spots(Path(entry.spots), library=entry.library, normalised=True), entry.name)
+
+
+def _of_panel(case: "Case", panel: "Panel") -> dict[str, Float32]:
+    """Return the predicted and measured score of a panel, as far as a section has them."""
+    try:
+        score = panel_score(case, panel)
+    except UserError:
+        return {}
+    return _by_kind(score.predicted, score.measured)
+
+
+def _of_gene(case: "Case", gene: str) -> dict[str, Float32]:
+    column = case.names.column(gene)
     if column is None:
         return {}
-    symbol = prediction.genes[column]
-    truth = prediction.measured([symbol]) if symbol in prediction.measured_set else None
-    return {"predicted": prediction.gene(symbol)} | ({} if truth is None else {"measured": truth[:, 0]})
+    symbol = case.genes[column]
+    truth = case.measured([symbol]) if symbol in case.measured_set else None
+    predicted = None if case.prediction is None else case.prediction.gene(symbol)
+    return _by_kind(predicted, None if truth is None else truth[:, 0])
 
 
-def _threshold(predictions: "Sequence[Prediction]", values: Sequence[Mapping[str, Float32]], kind: str) -> float:
+def _by_kind(predicted: Float32 | None, measured: Float32 | None) -> dict[str, Float32]:
+    values = dict(zip(KINDS, (predicted, measured), strict=True))
+    return {kind: of for kind, of in values.items() if of is not None}
+
+
+def _threshold(sections: Sequence[SectionValues], name: str, kind: str) -> float:
     """Return Otsu's threshold over all sections; of measured values, over the spots with enough counts."""
-    found = []
-    for prediction, known in zip(predictions, values, strict=True):
-        if kind in known:
-            found.append(known[kind][counted_spots(prediction)] if kind == "measured" else known[kind])
+    found = [
+        section.values[name][kind][section.counted] if kind == "measured" else section.values[name][kind]
+        for section in sections
+        if kind in section.values[name]
+    ]
     try:
         return otsu(np.concatenate(found)) if found else float("nan")
     except UserError:
         return float("nan")
 
 
-def _rows(
-    prediction: "Prediction", name: str, values: Mapping[str, Float32], limits: Mapping[str, float], is_gene: bool
-) -> Iterator[dict[str, object]]:
-    counted = counted_spots(prediction)
-    known = annotations(prediction.spots.obs, prediction.xy)
-    groups = [("", ALL, np.ones(len(prediction), bool))]
-    groups += [(source, name, spots) for source, classes in known.items() for name, spots in classes.items()]
+def _rows(section: SectionValues, name: str, limits: Mapping[str, float], is_gene: bool) -> Iterator[dict[str, object]]:
+    values = section.values[name]
+    groups = [("", ALL, np.ones(len(section.counted), bool))]
+    groups += [(source, of, spots) for source, classes in section.classes.items() for of, spots in classes.items()]
     for source, of, spots in groups:
         row: dict[str, object] = {
             "gene": name,
             "level": "section",
-            "patient": prediction.provenance.patient,
-            "section": prediction.name,
+            "patient": section.patient,
+            "section": section.name,
             "sections": 1,
             "source": source,
             "class": of,
@@ -120,7 +236,8 @@ def _rows(
             known_share = here.size and np.isfinite(limits[kind])
             row[f"{kind}_share_above"] = (here > limits[kind]).mean() if known_share else np.nan
             row[f"{kind}_threshold"] = limits[kind]
-        row["pcc"], _ = one_pcc(values.get("measured"), values["predicted"], counted & spots, gene=is_gene)
+        row["pcc"], _ = one_pcc(values.get("measured"), values.get("predicted"), section.counted & spots, gene=is_gene)
+        row["pcc_sd"] = np.nan
         yield row
 
 
@@ -130,5 +247,6 @@ def _by_patient(table: "pd.DataFrame") -> "pd.DataFrame":
     numbers = [column for column in table.columns if column.endswith(("_mean", "_sd", "_share_above", "_threshold"))]
     found = known.groupby(["gene", "patient", "source", "class"], sort=False)
     means = found[[*numbers, "pcc"]].mean()
+    means["pcc_sd"] = found["pcc"].std()
     means["sections"], means["spots"] = found.size(), found["spots"].sum()
     return means.reset_index().assign(level="patient", section="")[list(table.columns)]

@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.evaluation.cohort import ALL, cohort_table
+from napari_cmrcnet.evaluation.cohort import ALL, check_names, cohort_table
 from napari_cmrcnet.evaluation.document import Heading, Part, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
@@ -59,9 +58,7 @@ def write_cohort_report(
     UserError
         If two are of sections of the same name, or the file cannot be written.
     """
-    names = [prediction.name for prediction in predictions]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"Several predictions are of a section named {', '.join(repeated)}; give one of each section.")
+    check_names([prediction.name for prediction in predictions])
     panel = panel or next((one.panel for one in predictions if one.panel is not None), None)
     scores = []
     for prediction in predictions:

@@ -12,8 +12,8 @@ from napari_cmrcnet.common.metrics import mean_z
 from napari_cmrcnet.evaluation.colour_limits import hardly_varies
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.genes import GeneNames
-    from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
 
 Float32 = npt.NDArray[np.float32]
@@ -25,46 +25,51 @@ class PanelScore:
 
     Parameters
     ----------
-    genes : tuple of str
-        The panel's genes that the prediction has, by the prediction's names.
-    predicted : float32 (n,)
-        A value a spot.
+    predicted : float32 (n,) or None
+        A value a spot; None where nothing is predicted.
     measured : float32 (n,) or None
         Over those of the genes that were measured; None where none was.
     flat : bool
         Whether no gene's prediction varies to speak of.
     """
 
-    genes: tuple[str, ...]
-    predicted: Float32
+    predicted: Float32 | None
     measured: Float32 | None
     flat: bool
 
 
-def panel_score(prediction: "Prediction", panel: "Panel") -> PanelScore:
+def panel_score(case: "Case", panel: "Panel") -> PanelScore:
     """Return the score of a panel.
 
     Raises
     ------
     UserError
-        If the prediction has none of its genes.
+        If the case has none of its genes.
     """
-    names = prediction.names
-    found: dict[str, None] = {}
-    for gene in panel.genes:
-        if (column := names.column(gene)) is not None:
-            found.setdefault(names.symbols[column], None)
-    if not found:
-        raise UserError(f"{prediction.name} has none of the genes of the panel {panel.name}; choose another panel.")
-    genes = list(found)
-    both = [gene for gene in genes if gene in prediction.measured_set]
-    predicted, truth = prediction.expression(genes), prediction.measured(both) if both else None
+    genes = panel_genes(case, panel)
+    both = [gene for gene in genes if gene in case.measured_set]
+    predicted = None if case.prediction is None else case.prediction.expression(genes)
+    truth = case.measured(both) if both else None
     return PanelScore(
-        tuple(genes),
-        mean_z(predicted, panel_signs(names, panel, genes)),
-        None if truth is None else mean_z(truth, panel_signs(names, panel, both)),
-        hardly_varies(predicted),
+        None if predicted is None else mean_z(predicted, panel_signs(case.names, panel, genes)),
+        None if truth is None else mean_z(truth, panel_signs(case.names, panel, both)),
+        predicted is not None and hardly_varies(predicted),
     )
+
+
+def panel_genes(case: "Case", panel: "Panel") -> list[str]:
+    """Return a panel's genes that a case has, by the case's names.
+
+    Raises
+    ------
+    UserError
+        If it has none.
+    """
+    names = case.names
+    columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
+    if not columns:
+        raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
+    return [names.symbols[column] for column in dict.fromkeys(columns)]
 
 
 def panel_signs(names: "GeneNames", panel: "Panel", genes: Sequence[str]) -> list[float]:
@@ -73,11 +78,11 @@ def panel_signs(names: "GeneNames", panel: "Panel", genes: Sequence[str]) -> lis
     Parameters
     ----------
     names : GeneNames
-        Those of the prediction, which may call a panel's gene otherwise.
+        Those of the case, which may call a panel's gene otherwise.
     panel : Panel
         Whose score it is.
     genes : sequence of str
-        By the prediction's names.
+        By the case's names.
     """
     down = {names.column(gene) for gene in panel.down}
     return [-1.0 if names.column(gene) in down else 1.0 for gene in genes]

@@ -22,6 +22,7 @@ from napari_cmrcnet.common.text import parse_json
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.provenance import Provenance
+    from napari_cmrcnet.sections.regions import Region
 
 FORMAT, VERSION = "napari-cmrcnet project", 1
 MAX_BYTES = 64 * 2**20  # two million corners of regions
@@ -128,6 +129,16 @@ class Project:
     def without(self, row: int) -> "Project":
         """Return the project without the case of a row; its files stay."""
         return replace(self, cases=self.cases[:row] + self.cases[row + 1 :])
+
+
+def regions_of(view: Mapping[str, Any]) -> "tuple[Region, ...]":
+    """Return the regions of what is remembered of a case; none where they were damaged by hand."""
+    from napari_cmrcnet.sections.geojson import regions_in  # shapely takes long to import
+
+    try:
+        return regions_in(view["regions"], "The record") if "regions" in view else ()
+    except UserError:
+        return ()
 
 
 def write_project(project: Project) -> None:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from psygnal import EmitLoopError, Signal
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.project import regions_of
 from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
 from napari_cmrcnet.viewer.kept_regions import KeptRegions
 from napari_cmrcnet.viewer.region_history import RegionHistory
 from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, panel_shown, with_scores
-from napari_cmrcnet.viewer.view_record import record_of, regions_of, ticked_of
+from napari_cmrcnet.viewer.view_record import record_of, ticked_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of
 
 if TYPE_CHECKING:
@@ -132,6 +131,7 @@ def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
     UserError
         If the case does not have it, or needs a checkpoint for it that has moved.
     """
+    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
     from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
 
     column = case.all_names.column(gene)
@@ -140,7 +140,8 @@ def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
     prediction = None if only_measured else case.prediction
     predicted = None if prediction is None else prediction.gene(name)
     measured = case.measured([name]) if only_measured or name in case.measured_set else None
-    shown = _scored(case, name, "gene", SHORT_UNIT, predicted, None if measured is None else measured[:, 0], predicted)
+    flat = predicted is not None and hardly_varies(predicted)
+    shown = _scored(case, name, "gene", SHORT_UNIT, predicted, None if measured is None else measured[:, 0], flat)
     return with_scores(case, shown, scores)
 
 
@@ -160,17 +161,11 @@ def panel_shown(case: "Case", panel: "Panel") -> Shown:
     UserError
         If the case has none of its genes.
     """
-    from napari_cmrcnet.common.metrics import mean_z
-    from napari_cmrcnet.evaluation.panel_score import panel_signs
+    from napari_cmrcnet.evaluation.panel_score import panel_score
     from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
-    genes = panel_genes(case, panel)
-    predicted = None if case.prediction is None else case.prediction.expression(genes)
-    both = [gene for gene in genes if gene in case.measured_set]
-    measured = case.measured(both) if both else None
-    score = None if predicted is None else mean_z(predicted, panel_signs(case.names, panel, genes))
-    truth = None if measured is None else mean_z(measured, panel_signs(case.names, panel, both))
-    return _scored(case, panel.name, "panel", PANEL_UNIT, score, truth, predicted)
+    score = panel_score(case, panel)
+    return _scored(case, panel.name, "panel", PANEL_UNIT, score.predicted, score.measured, score.flat)
 
 
 def first_shown(
@@ -207,17 +202,15 @@ def _scored(
     unit: str,
     predicted: Float32 | None,
     measured: Float32 | None,
-    of_genes: Float32 | None,
+    flat: bool,
 ) -> Shown:
-    """Return what is shown with its correlation; it hardly varies where none of the predicted genes behind it does."""
-    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
+    """Return what is shown with its correlation."""
     from napari_cmrcnet.evaluation.headline import section_of
     from napari_cmrcnet.evaluation.scores import counted_spots
     from napari_cmrcnet.sections.score_filter import one_pcc
 
     counted = counted_spots(case)
     correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
-    flat = of_genes is not None and hardly_varies(of_genes)
     shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
     return replace(shown, counted=counted, section=section_of(case))
 
@@ -228,18 +221,3 @@ def of_scores(scores: "Scores | None", gene: str) -> dict[str, Any]:
         return {}
     row = scores.table.index.get_loc(gene)
     return {name: float(scores.table[name].to_numpy()[row]) for name in OF_SCORES}
-
-
-def panel_genes(case: "Case", panel: "Panel") -> list[str]:
-    """Return a panel's genes that a case has, by the case's names.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    names = case.names
-    columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
-    if not columns:
-        raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
-    return [names.symbols[column] for column in dict.fromkeys(columns)]

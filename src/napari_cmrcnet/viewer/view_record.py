@@ -7,7 +7,6 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import Entries
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.viewer.session import Session
 
 
@@ -18,18 +17,6 @@ def record_of(session: "Session") -> dict[str, Any]:
     shown = {} if session.shown is None else {"shown": session.shown.name, "kind": session.shown.kind}
     kept = {"ticked": list(session.ticked), "regions": as_geojson(session.regions)}
     return session.display.to_dict() | shown | kept
-
-
-def regions_of(record: Mapping[str, Any]) -> "tuple[Region, ...]":
-    """Return the regions of a record; none where they were damaged by hand."""
-    from napari_cmrcnet.sections.geojson import regions_in
-
-    if "regions" not in record:
-        return ()
-    try:
-        return regions_in(record["regions"], "The record")
-    except UserError:
-        return ()
 
 
 def ticked_of(record: Mapping[str, Any], otherwise: tuple[str, ...]) -> tuple[str, ...]:

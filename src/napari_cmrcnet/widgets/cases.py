@@ -92,10 +92,16 @@ class CasesPanel(DockPanel):
             "what is saved.",
             self._on_report,
         )
+        self.cohort = button(
+            "Compare cases…",
+            "A table and box plots of the shown gene or panel over all cases.",
+            lambda: open_panel(self.viewer, "Cohort"),
+        )
         buttons = QGridLayout()
         for place, each in enumerate((self.load, self.save, self.add, self.remove, self.previous, self.next)):
             buttons.addWidget(each, *divmod(place, 2))
-        buttons.addWidget(self.report, 3, 0, 1, 2)
+        buttons.addWidget(self.cohort, 3, 0, 1, 2)
+        buttons.addWidget(self.report, 4, 0, 1, 2)
         for keys, by in (("PgUp", -1), ("PgDown", 1)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -155,6 +161,7 @@ class CasesPanel(DockPanel):
         self.add.setEnabled(self.session.case is not None and row is None)
         self.remove.setEnabled(bool(cases))
         self.save.setEnabled(bool(cases))
+        self.cohort.setEnabled(bool(cases))
         self.report.setEnabled(sum(bool(case.prediction) for case in cases) > 1)
         self.previous.setEnabled(row is not None and row > 0)
         self.next.setEnabled(bool(cases) and (row is None or row + 1 < len(cases)))

@@ -3,20 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFormLayout,
-    QHeaderView,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QModelIndex
+from qtpy.QtWidgets import QFormLayout, QHeaderView, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
+from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
 from napari_cmrcnet.widgets.gene_panels import fill_choice
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.parts import button, choice, label
@@ -28,65 +22,26 @@ if TYPE_CHECKING:
 
 SIMILAR, BETWEEN = "Genes like the shown one", "Genes that differ between groups"
 _TITLES = {
-    "correlation": ("r", "Pearson correlation of the gene's pattern with that of the shown one, over all spots."),
-    "mean_first": ("First", "Mean over the spots of the first group."),
-    "mean_second": ("Second", "Mean over the spots of the second group."),
+    "gene": ("Gene", "Click a row to show its gene.", ""),
+    "correlation": (
+        "r",
+        "Pearson correlation of the gene's pattern with that of the shown one, over all spots.",
+        ".2f",
+    ),
+    "mean_first": ("First", "Mean over the spots of the first group.", ".2f"),
+    "mean_second": ("Second", "Mean over the spots of the second group.", ".2f"),
     "log2_fold_change": (
         "log2 FC",
         "Log2 fold change of the means, in counts: above 0 where the first group is higher.",
+        ".2f",
     ),
-    "z": ("z", "Of Wilcoxon's rank-sum test: above 0 where the first group is higher."),
-    "p_adjusted": ("p adj.", "p-value, adjusted by Benjamini and Hochberg. It is far too small: see below the table."),
+    "z": ("z", "Of Wilcoxon's rank-sum test: above 0 where the first group is higher.", ".2f"),
+    "p_adjusted": (
+        "p adj.",
+        "p-value, adjusted by Benjamini and Hochberg. It is far too small: see below the table.",
+        ".1e",
+    ),
 }
-
-
-class FoundGenes(QAbstractTableModel):
-    """A table with a row a gene.
-
-    Parameters
-    ----------
-    parent : QObject, optional
-        The panel.
-    """
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.table: pd.DataFrame | None = None
-
-    def show(self, table: "pd.DataFrame | None") -> None:
-        """Show another table, or none."""
-        self.beginResetModel()
-        self.table = table
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
-        """Return the number of genes."""
-        return 0 if self.table is None or parent.isValid() else len(self.table)
-
-    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
-        """Return the number of columns, with that of the names."""
-        return 0 if self.table is None or parent.isValid() else 1 + self.table.shape[1]
-
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Return the text of a cell."""
-        if self.table is None or role != Qt.ItemDataRole.DisplayRole:
-            return None
-        if index.column() == 0:
-            return str(self.table.index[index.row()])
-        name = self.table.columns[index.column() - 1]
-        value = self.table[name].to_numpy(float)[index.row()]
-        return f"{value:.1e}" if name == "p_adjusted" else f"{value:.2f}"
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:  # noqa: N802 - Qt's name
-        """Return the title of a column, or what it means."""
-        tip = role == Qt.ItemDataRole.ToolTipRole
-        if self.table is None or orientation != Qt.Orientation.Horizontal:
-            return None
-        if role != Qt.ItemDataRole.DisplayRole and not tip:
-            return None
-        if section == 0:
-            return "Click a row to show its gene." if tip else "Gene"
-        return _TITLES[self.table.columns[section - 1]][tip]
 
 
 class ComparePanel(DockPanel):
@@ -95,7 +50,7 @@ class ComparePanel(DockPanel):
     def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
         self.jobs = JobBar(self)
-        self.model = FoundGenes(self)
+        self.model = FrameModel(_TITLES, self)
         self._build()
         self.what.activated.connect(lambda _: self.refresh())
         self.view.clicked.connect(self._on_row)
@@ -112,11 +67,7 @@ class ComparePanel(DockPanel):
         tip = "Compares all genes; of a large section this takes some seconds to a minute."
         self.compute = button("Compute", tip, self._on_compute)
         self.save = button("Save table…", "Writes the table as CSV.", self._on_save)
-        self.view = QTableView()
-        self.view.setModel(self.model)
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.view.verticalHeader().hide()
+        self.view = frame_view(self.model)
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.about, self.warning = label(), label()
         form = self.form = QFormLayout()

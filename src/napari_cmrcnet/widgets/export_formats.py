@@ -198,7 +198,7 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     UserError
         If the case has no gene of the panel.
     """
-    from napari_cmrcnet.viewer.shown import panel_genes
+    from napari_cmrcnet.evaluation.panel_score import panel_genes
 
     case, shown = session.case, session.shown
     assert case is not None

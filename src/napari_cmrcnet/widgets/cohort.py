@@ -1,0 +1,280 @@
+"""The Cohort panel: the shown gene or panel over all cases of the list, as a table and box plots."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QModelIndex
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.widgets.case_pages import show_row
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save
+from napari_cmrcnet.widgets.dock_panel import DockPanel
+from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
+from napari_cmrcnet.widgets.gene_panels import fill_choice
+from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.parts import button, choice, label
+from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
+from napari_cmrcnet.widgets.plot_views import PlotView
+from napari_cmrcnet.widgets.remember import recall, remember
+
+if TYPE_CHECKING:
+    import napari
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from napari_cmrcnet.common.progress import Job
+    from napari_cmrcnet.evaluation.cohort import SectionValues
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.retrieval.project import ProjectCase
+    from napari_cmrcnet.sections.panels import Panel
+    from napari_cmrcnet.viewer.session import Session
+
+    Read = tuple[tuple[SectionValues, ...], tuple[str, ...]]
+
+VALUES, CORRELATION = "Box plot of the values", "Box plot of the PCC"
+_KINDS = "Table (*.csv);;PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+_TITLES = {
+    "row": ("Section", "Click a row to open its case. A patient's row is the mean over the patient's sections.", ""),
+    "class": ("Class", "The class of spots, or of regions.", ""),
+    "spots": ("Spots", "Number of spots.", ",d"),
+    "predicted_mean": ("Pred.\nmean", "Mean of the predicted values.", ".2f"),
+    "measured_mean": ("Meas.\nmean", "Mean of the measured values.", ".2f"),
+    "predicted_sd": ("Pred.\nSD", "Standard deviation of the predicted values over the spots.", ".2f"),
+    "measured_sd": ("Meas.\nSD", "Standard deviation of the measured values over the spots.", ".2f"),
+    "predicted_share_above": (
+        "Pred.\nabove",
+        "Share of spots whose predicted value is above the threshold.",
+        ".0%",
+    ),
+    "measured_share_above": ("Meas.\nabove", "Share of spots whose measured value is above the threshold.", ".0%"),
+    "pcc": ("PCC", "Correlation of predicted and measured over the spots with enough counts.", ".2f"),
+    "pcc_sd": ("PCC\nSD", "Standard deviation of the PCC over the patient's sections.", ".2f"),
+}
+
+
+class CohortView(PlotView):
+    """The box plots.
+
+    Parameters
+    ----------
+    session : Session
+        Of the window.
+    panel : CohortPanel
+        What is drawn.
+    """
+
+    def __init__(self, session: "Session", panel: "CohortPanel") -> None:
+        super().__init__(session)
+        self.panel = panel
+
+    @property
+    def section(self) -> str:
+        """No single section."""
+        return ""
+
+    def make(self, figure: "Figure") -> Any:
+        """Return the plot, in an empty figure."""
+        from napari_cmrcnet.evaluation.plots_cohort import CohortPlot
+
+        return CohortPlot(figure)
+
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the panel."""
+        from napari_cmrcnet.evaluation.plots_cohort import pcc_groups, value_groups
+
+        panel, table = self.panel, self.panel.table
+        assert table is not None
+        source = panel.of.currentData()
+        if panel.what.currentText() == CORRELATION:
+            plot.show(panel.name, pcc_groups(table, source), "PCC; a dot a section", dots=True)
+        else:
+            said = f"mean of a section, {panel.unit}; a dot a section" if source else panel.unit
+            plot.show(panel.name, value_groups(panel.sections, panel.name, source), said, dots=bool(source))
+        plot.source = object()
+
+
+class CohortPanel(DockPanel):
+    """Reads all cases of the list when asked to; a click on a row opens its case."""
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent)
+        self.cases = self.layers.cases
+        self.sections: tuple[SectionValues, ...] = ()
+        self.table: pd.DataFrame | None = None
+        self.name = self.unit = ""
+        self.jobs = JobBar(self)
+        self.model = FrameModel(_TITLES, self)
+        self.canvas: PlotCanvas | None = None
+        self._build()
+        self.follow(self.refresh, self.session.shown_changed, self.session.case_changed, self.cases.changed)
+        self.follow(self._on_theme, napari_viewer.events.theme)
+        self._show_table()
+
+    def _build(self) -> None:
+        tip = "Reads all cases of the list, and compares the gene or panel that is shown now."
+        self.compute = button("Compute", tip, self._on_compute)
+        self.save = button("Save…", "Writes the table as CSV, or the box plots as PNG, SVG or PDF.", self._on_save)
+        self.of = choice("Which spots: all, or those of each class or region.")
+        self.of.activated.connect(lambda _: self._show_table())
+        self.what = choice("What the plot shows.", [VALUES, CORRELATION])
+        self.what.activated.connect(lambda _: self._show_table())
+        self.view = frame_view(self.model)
+        self.view.setMinimumHeight(120)
+        self.view.clicked.connect(self._on_row)
+        self.about = label()
+        first, second = QHBoxLayout(), QHBoxLayout()
+        for row, widgets in ((first, (self.compute, self.save)), (second, (self.of, self.what))):
+            for widget in widgets:
+                row.addWidget(widget, 1)
+        layout = self._layout = QVBoxLayout(self)
+        layout.addLayout(first)
+        layout.addLayout(second)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.about)
+        layout.addWidget(self.jobs)
+
+    def show_now(self) -> None:
+        """Say what would be compared now; a table that was computed stays."""
+        shown, cases = self.session.shown, self.cases.project.cases
+        readable = sum(bool(case.prediction or case.spots) for case in cases)
+        self.compute.setText("Compute" if shown is None else f"Compute {shown.name}")
+        self.compute.setEnabled(shown is not None and readable > 0 and not self.jobs.busy)
+        if self.table is None:
+            self.about.setText(
+                f"Press Compute to compare {shown.name} over {readable} cases."
+                if shown is not None and readable
+                else "Put cases into the list of the Cases panel, open one, and choose a gene or a panel."
+            )
+
+    def _on_compute(self) -> None:
+        session, shown = self.session, self.session.shown
+        if shown is None:
+            return
+        self.layers.read_regions()
+        self.cases.keep()
+        panel = session.panels[shown.name] if shown.kind == "panel" else None
+        row = self.cases.row
+        known = {row: session.case} if row is not None and session.case is not None else {}
+        job = _read(self.cases.project.cases, shown.name, panel, known)
+        done = partial(self._on_read, shown.name, shown.kind == "panel")
+        self.jobs.start(job, done, "Reading cases", ended=self.refresh)
+        self.refresh()
+
+    def _on_read(self, name: str, is_panel: bool, read: "Read") -> None:
+        from napari_cmrcnet.evaluation.cohort import table_of
+        from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, UNIT
+
+        known, left_out = read
+        without = [f"{section.name} has no {name}." for section in known if not section.values[name]]
+        self.sections = tuple(section for section in known if section.values[name])
+        if not self.sections:
+            raise UserError(" ".join([*left_out, *without]))
+        self.table = table_of(self.sections, name if is_panel else "")
+        self.name, self.unit = name, f"{PANEL_UNIT} within a section" if is_panel else UNIT
+        sources = dict.fromkeys(source for section in self.sections for source in section.classes)
+        fill_choice(
+            self.of, [("All spots", ""), *((f"By {source}", source) for source in sources)], self.of.currentData()
+        )
+        self.about.setText(" ".join([*self._notes(is_panel), *left_out, *without]))
+        self._show_table()
+
+    def _notes(self, is_panel: bool) -> list[str]:
+        assert self.table is not None
+        first = self.table.iloc[0]
+        limits = [f"{kind} {first[f'{kind}_threshold']:.2f}" for kind in ("predicted", "measured")
+                  if self.table[f"{kind}_mean"].notna().any()]  # fmt: skip
+        notes = [f"{self.name}: the thresholds are Otsu's over all sections ({', '.join(limits)})."]
+        return (
+            [*notes, "The mean of a panel's score is near 0 in each section: compare the shares."]
+            if is_panel
+            else notes
+        )
+
+    def _show_table(self) -> None:
+        known = self.table is not None
+        self.of.setEnabled(known)
+        self.what.setEnabled(known and bool(self.table["pcc"].notna().any()) if self.table is not None else False)
+        if not self.what.isEnabled():
+            self.what.setCurrentText(VALUES)
+        self.save.setEnabled(known)
+        self.model.show(self._rows())
+        self.view.resizeColumnsToContents()
+        if not known:
+            return
+        if self.canvas is None:
+            view = CohortView(self.session, self)
+            self.canvas = PlotCanvas(view, style_of(self.viewer), lambda act: act())
+            self._layout.insertWidget(3, self.canvas, 1)
+        self.canvas.draw()
+
+    def _rows(self) -> "pd.DataFrame | None":
+        """Return the rows of the classes that are chosen, without columns that nothing is known in."""
+        if self.table is None:
+            return None
+        source = self.of.currentData() or ""
+        rows = self.table[self.table["source"] == source].copy()
+        rows["row"] = [
+            _row_name(*cells) for cells in zip(*map(rows.get, ("section", "patient", "sections")), strict=True)
+        ]
+        known = [name for name in _TITLES if name in rows and rows[name].notna().any()]
+        shown = [name for name in known if name != "row" and (source or name != "class")]
+        return rows.set_index("row")[["section", *shown]]
+
+    def _on_row(self, index: QModelIndex) -> None:
+        if self.model.table is None:
+            return
+        section = self.model.table["section"].iloc[index.row()]
+        names = [case.name for case in self.cases.project.cases]
+        if section in names:
+            show_row(self.viewer, names.index(section))
+
+    def _on_save(self) -> None:
+        from napari_cmrcnet.evaluation.picture_file import file_name
+
+        proposed = Path(recall("cohort/folder", str(Path.home()))) / f"{file_name(f'{self.name}_by_section')}.csv"
+        path = ask_where_to_save(self, "Save table or plot", proposed, _KINDS)
+        if path is None or self.table is None:
+            return
+        try:
+            self._write(path)
+        except UserError as error:
+            self.jobs.show_error(error)
+            return
+        remember({"cohort/folder": str(path.parent)})
+        self.jobs.message(f"Saved {path}.")
+
+    def _write(self, path: Path) -> None:
+        from matplotlib.figure import Figure
+
+        from napari_cmrcnet.common.spreadsheet import write_frame
+        from napari_cmrcnet.evaluation.picture_file import save_figure
+
+        assert self.table is not None
+        assert self.canvas is not None
+        if path.suffix.casefold() == ".csv":
+            write_frame(path, self.table)
+            return
+        view = CohortView(self.session, self)
+        plot = view.make(Figure(dpi=300))
+        view.draw(plot)
+        plot.for_print()
+        save_figure(plot.figure, path)
+
+    def _on_theme(self) -> None:
+        if self.canvas is not None:
+            self.canvas.paint(style_of(self.viewer))
+
+
+def _row_name(section: str, patient: str, sections: int) -> str:
+    if section:
+        return f"{section} ({patient})" if patient else section
+    return f"Patient {patient}, {sections} {'section' if sections == 1 else 'sections'}"
+
+
+def _read(cases: "tuple[ProjectCase, ...]", gene: str, panel: "Panel | None", known: "dict[int, Case]") -> "Job[Read]":
+    """Read the cases; what reads them is imported when the job runs."""
+    from napari_cmrcnet.evaluation.cohort import cohort_job
+
+    return (yield from cohort_job(cases, gene, panel, known))

@@ -1,0 +1,108 @@
+"""A table of a data frame, sorted by any column."""
+
+from collections.abc import Mapping
+from math import isnan
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+from qtpy.QtWidgets import QAbstractItemView, QTableView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Titles = Mapping[str, tuple[str, str, str]]
+"""By column: its title, what it means, and how a number of it is written."""
+
+
+class FrameModel(QAbstractTableModel):
+    """A row a row of a data frame, of which the index is the first column.
+
+    Parameters
+    ----------
+    titles : mapping of str to (str, str, str)
+        Of the columns that are shown, and of the index by its name.
+    parent : QObject, optional
+        The panel.
+
+    Attributes
+    ----------
+    table : DataFrame or None
+        What is shown, in the order in which it is.
+    """
+
+    def __init__(self, titles: Titles, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.titles = titles
+        self.table: pd.DataFrame | None = None
+        self._columns: list[str] = []
+        self._by, self._order = -1, Qt.SortOrder.AscendingOrder
+
+    def show(self, table: "pd.DataFrame | None") -> None:
+        """Show another table, or none, in the order that was asked for last."""
+        self.beginResetModel()
+        self.table = table
+        self._columns = [] if table is None else [name for name in table.columns if name in self.titles]
+        self._arrange()
+        self.endResetModel()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column; what is not known comes last in either order."""
+        self.beginResetModel()
+        self._by, self._order = column, order
+        self._arrange()
+        self.endResetModel()
+
+    def _arrange(self) -> None:
+        ascending = self._order == Qt.SortOrder.AscendingOrder
+        if self.table is None or not 0 <= self._by <= len(self._columns):
+            return
+        if self._by == 0:
+            self.table = self.table.sort_index(ascending=ascending, kind="stable")
+        else:
+            name = self._columns[self._by - 1]
+            self.table = self.table.sort_values(name, ascending=ascending, kind="stable", na_position="last")
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
+        """Return the number of rows."""
+        return 0 if self.table is None or parent.isValid() else len(self.table)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
+        """Return the number of columns, with that of the index."""
+        return 0 if self.table is None or parent.isValid() else 1 + len(self._columns)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Return the text of a cell, and where it stands."""
+        if self.table is None:
+            return None
+        column, row = index.column(), index.row()
+        value = self.table.index[row] if column == 0 else self.table[self._columns[column - 1]].iloc[row]
+        if role == Qt.ItemDataRole.TextAlignmentRole and not isinstance(value, str):
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        if isinstance(value, str):
+            return value
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return None
+        return "–" if isnan(value) else format(value, self.titles[self._columns[column - 1]][2])
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:  # noqa: N802 - Qt's name
+        """Return the title of a column, or what it means."""
+        if self.table is None or orientation != Qt.Orientation.Horizontal:
+            return None
+        title, tip, _ = self.titles[str(self.table.index.name) if section == 0 else self._columns[section - 1]]
+        return {Qt.ItemDataRole.DisplayRole: title, Qt.ItemDataRole.ToolTipRole: tip}.get(Qt.ItemDataRole(role))
+
+
+def frame_view(model: FrameModel) -> QTableView:
+    """Return the view of such a table: one row is selected at a time, and a click on a title sorts."""
+    view = QTableView()
+    view.setModel(model)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    view.setWordWrap(False)
+    view.verticalHeader().hide()
+    view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
+    view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+    view.setSortingEnabled(True)
+    return view
