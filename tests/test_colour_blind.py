@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_cmrcnet.evaluation import plots_correlation
+from napari_cmrcnet.evaluation.blend import blend
 from napari_cmrcnet.evaluation.plot_style import style_on
 from napari_cmrcnet.sections.classes import NO_CLASS, Classes
 from napari_cmrcnet.sections.regions import CLASSES, class_colour
@@ -48,6 +49,15 @@ def seen(colours: Any, eye: str) -> np.ndarray:
 def least_difference(colours: Any, eye: str) -> float:
     lab = seen(colours, eye)
     return min(float(deltaE_ciede2000(one, other)) for one, other in combinations(lab, 2))
+
+
+@eyes
+def test_two_genes_on_one_map_are_told_apart(eye: str) -> None:
+    low, high = np.array([0, 1, 0, 1], np.float32), np.array([0, 0, 1, 1], np.float32)
+    colours = blend([low, high], [(0, 1), (0, 1)])
+    assert np.array_equal(colours[0], [1, 1, 1])
+    assert colours[3].max() < 0.2
+    assert least_difference(colours, eye) > LEAST
 
 
 @eyes

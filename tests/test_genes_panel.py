@@ -362,8 +362,13 @@ def test_a_tick_is_set_by_a_click_and_by_the_space_bar(qtbot: Any, full: GenesPa
     qtbot.keyClick(full.table, Qt.Key.Key_Space)
     assert set(full.model.genes.ticked_symbols) == {first, listed(full)[4]}
     assert full.panels.new.text() == "New panel of 2 ticked…"
+    full.panels.blend.click()
+    assert full.session.display.blend
+    full.session.set_display(blend=False)
+    assert not full.panels.blend.isChecked()
     qtbot.keyClick(full.table, Qt.Key.Key_Space)
     assert full.model.genes.ticked_symbols == (first,)
+    assert not full.panels.blend.isEnabled()  # one gene is no blend
 
 
 def test_a_panel_of_ticked_genes_is_saved_chosen_and_shown(

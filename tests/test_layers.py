@@ -13,11 +13,15 @@ from napari.components import ViewerModel
 from napari.layers import Points
 
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.blend import RGB
+from napari_cmrcnet.evaluation.colour_limits import colour_limits
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer import spot_layer
 from napari_cmrcnet.viewer.display_settings import VIEWS
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
@@ -168,6 +172,41 @@ def test_the_mouse_over_a_spot_says_the_values_of_ticked_genes(viewer: ViewerMod
     assert "GENE3" in points["measured"].features
     session.tick(())
     assert not {"GENE3", "GENE5", "GENE8"} & set(points["predicted"].features)
+
+
+@pytest.mark.parametrize("most", [spot_layer.MOST_POINTS, 0])
+def test_ticked_genes_are_shown_together_as_colours(
+    viewer: ViewerModel, session: Session, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """As points and as a picture; with their names and limits, and no colour bar, which would be of another gene."""
+    case, slide = session.case, session.slide
+    session.look_at(None)
+    monkeypatch.setattr(spot_layer, "MOST_POINTS", most)
+    session.look_at(case, slide)
+    points = layers_of(viewer).points
+    one_gene = points["predicted"].face_color
+    session.set_display(blend=True)
+    session.tick(("GENE5",))
+    np.testing.assert_array_equal(points["predicted"].face_color, one_gene)
+    session.tick(("GENE5", "GENE8"))
+    assert isinstance(case, Prediction)
+    for view in ("measured", "predicted"):
+        values = [case.gene(gene) if view == "predicted" else case.measured([gene])[:, 0] for gene in session.ticked]
+        limits = [colour_limits(case.measured([gene])[:, 0], case.gene(gene)) for gene in session.ticked]
+        rgb = np.ones((len(case), 3))
+        for one, (low, high), ink in zip(values, limits, ("green", "magenta"), strict=True):
+            rgb *= 1 - np.clip((one - low) / (high - low), 0, 1)[:, None] * (1 - np.array(RGB[ink]))
+        np.testing.assert_allclose(points[view].face_color[:, :3], rgb, atol=1 / 255)
+        assert points[view].name.split("\n") == [
+            view,
+            f"green: GENE5 {limits[0][0]:.2f} to {limits[0][1]:.2f}",
+            f"magenta: GENE8 {limits[1][0]:.2f} to {limits[1][1]:.2f}",
+        ]
+        assert not points[view].face_colorbar.visible
+    assert "GENE5, GENE8 as colours" in viewer.canvas.overlays.text.text
+    session.set_display(blend=False)
+    np.testing.assert_array_equal(points["predicted"].face_color, one_gene)
+    assert points["predicted"].face_colorbar.visible
 
 
 def test_spots_have_the_colours_that_napari_gives_to_their_values(viewer: ViewerModel, session: Session) -> None:

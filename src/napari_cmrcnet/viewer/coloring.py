@@ -1,11 +1,14 @@
 """Which values a view shows, and in which colours."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.blend import INKS, blend, blend_legend
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, difference_limits
 from napari_cmrcnet.viewer.display_settings import Confidence, DisplaySettings, View
 
@@ -138,6 +141,33 @@ def colours(shown_values: Float32, between: Limits, colormap: Any) -> Float32:
     rgba = table[np.rint(place).astype(np.intp)]
     rgba[~known, 3] = 0.0
     return rgba
+
+
+def blended(pinned: "Sequence[Shown]", display: DisplaySettings) -> "Sequence[Shown]":
+    """Return the genes that measured and predicted show together; none where they show one."""
+    return pinned if display.blend and len(pinned) in INKS else ()
+
+
+def blend_colours(view: View, genes: "Sequence[Shown]", display: DisplaySettings) -> tuple[Float32, str]:
+    """Return the colour of each spot where genes are shown together, RGBA float32 (n, 4), and what the layer is called.
+
+    Parameters
+    ----------
+    view : "measured" or "predicted"
+        Whose values.
+    genes : sequence of Shown
+        As `blended` gives them; those that are not known in this view print nothing.
+    display : DisplaySettings
+        Percentiles, and whether from 0. Limits by hand are one gene's, and are not for these.
+    """
+    of = [gene.measured if view == "measured" else gene.predicted for gene in genes]
+    between = [expression_limits(gene, replace(display, limits=None)) for gene in genes]
+    lines = blend_legend([gene.name for gene in genes], between)
+    said = [line if one is not None else f"{line} (not {view})" for line, one in zip(lines, of, strict=True)]
+    if all(one is None for one in of):
+        return np.zeros((len(genes[0]), 4), np.float32), "\n".join([view, *said])
+    rgb = blend(of, between)
+    return np.column_stack([rgb, np.ones(len(rgb), np.float32)]), "\n".join([view, *said])
 
 
 def label(view: View, shown: "Shown", display: DisplaySettings) -> str:

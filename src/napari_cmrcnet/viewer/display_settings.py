@@ -48,6 +48,8 @@ class DisplaySettings:
         Of `CONFIDENCES`, what the confidence view shows.
     classes : str
         The column of ``obs`` that the view of classes shows; the first that holds classes where there is none of it.
+    blend : bool
+        Whether measured and predicted show two or three ticked genes together, each as an ink (`evaluation.blend`).
     mark_out_of_distribution : bool
         Whether spots out of distribution are drawn as rings, see `Prediction.out_of_distribution`.
     """
@@ -64,6 +66,7 @@ class DisplaySettings:
     window_um: float = 500.0
     confidence: Confidence = "mean similarity"
     classes: str = ""
+    blend: bool = False
     mark_out_of_distribution: bool = True
 
     def side_by_side(self) -> "DisplaySettings":

@@ -15,6 +15,7 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.cells import fit_section, set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
+from napari_cmrcnet.viewer.coloring import blended
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
 from napari_cmrcnet.viewer.legends import Legends
@@ -115,6 +116,8 @@ class SectionLayers:
         """What stands over the picture: what is shown, and how many warnings the View panel lists."""
         shown, warnings = self.session.shown, len(self.session.warnings)
         lines = [in_lines(shown.title)] if shown is not None else []
+        if shown is not None and (genes := blended(self._pinned[2], self.session.display)):
+            lines = [f"{shown.section}   {', '.join(gene.name for gene in genes)} as colours"]
         return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])
 
     def fit(self) -> None:
@@ -241,7 +244,7 @@ class SectionLayers:
         if self._pinned[:2] != (case, self.session.ticked):
             self._pinned = case, self.session.ticked, pinned_genes(case, self.session.ticked)
         pinned = self._pinned[2]
-        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap, pinned)
+        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap, display.blend, pinned)
         for view, layer in self.points.items():
             drawn = (self.session.classes,) if view == "classes" else of_gene
             if (layer.visible or view in self._arranged) and self._drawn.get(view) != drawn:
@@ -250,6 +253,7 @@ class SectionLayers:
                 else:
                     colour(layer, view, shown, case, display, pinned)
                 self._drawn[view] = drawn
+        self._legends.show_bars(bool(blended(pinned, display)))
 
     def _arrange(self, views: tuple[View, ...]) -> None:
         """Put each view's layers together at the bottom of the list, and show those of the given views."""

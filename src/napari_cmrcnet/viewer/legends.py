@@ -26,11 +26,19 @@ class Legends:
 
     def __init__(self, viewer: "napari.viewer.Viewer", points: "Mapping[Any, Any]") -> None:
         self.viewer, self.points = viewer, points
+        self._shared = self._blended = False
 
     def share_bar(self, shared: bool) -> None:
         """Let measured and predicted, which have one scale, have one colour bar; else each has its own."""
-        if "measured" in self.points:
-            self.points["measured"].face_colorbar.visible = not shared
+        self._shared = shared
+        self.show_bars(self._blended)
+
+    def show_bars(self, blended: bool) -> None:
+        """Show the colour bars of measured and predicted; not where they show several genes, named with their inks."""
+        self._blended = blended
+        for view, hidden in (("measured", self._shared or blended), ("predicted", blended)):
+            if view in self.points:
+                self.points[view].face_colorbar.visible = not hidden
 
     def fit(self) -> None:
         """Fit them to the canvas as it is now."""

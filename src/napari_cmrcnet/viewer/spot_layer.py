@@ -9,7 +9,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.classes import NO_CLASS
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
-from napari_cmrcnet.viewer.coloring import colormap, colours, label, limits, values
+from napari_cmrcnet.viewer.coloring import blend_colours, blended, colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.shown import gene_shown
@@ -95,8 +95,8 @@ def colour(
 ) -> None:
     """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
 
-    The mouse over a spot says its values, and those of the pinned genes. A view without values is emptied and says why:
-    no value must look like a 0.
+    Measured and predicted show the pinned genes together where that is asked for. The mouse over a spot says its
+    values, and those of the pinned genes. A view without values is emptied and says why: no value must look like a 0.
     """
     try:
         coloured = values(view, shown, case, display)
@@ -110,11 +110,15 @@ def colour(
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
     layer.features = {"value": coloured, **_features(shown, case), **_pinned_features(view, shown, pinned)}
-    rgba = colours(coloured, between, layer.face_colormap)
+    together = blended(pinned, display) if view in ("measured", "predicted") else ()
+    if together:
+        rgba, name = blend_colours(view, together, display)
+    else:
+        rgba, name = colours(coloured, between, layer.face_colormap), label(view, shown, display)
     if shown.hidden is not None:
         rgba[shown.hidden, 3] = 0.0
     _set_colours(layer, rgba)
-    layer.name = label(view, shown, display)
+    layer.name = name
 
 
 def colour_classes(layer: "Points", classes: "Classes | None") -> None:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.blend import INKS
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.session import Session
@@ -42,6 +43,11 @@ class PanelRow(QWidget):
         self.new = button("", tip, self._on_new)
         tip = "Reads a gene panel from a text file with one gene per line, a table or a .gmt file."
         self.load = button("Load…", tip, self._on_load)
+        self.blend = QCheckBox("Ticked genes as colours (2 or 3)")
+        self.blend.setToolTip(
+            "Shows two ticked genes in green and magenta, three in cyan, magenta and yellow, on one map. A spot is "
+            "white where all are low, and dark where all are high."
+        )
         rows, first = QGridLayout(self), QHBoxLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         first.addWidget(QLabel("Panel"))
@@ -50,6 +56,8 @@ class PanelRow(QWidget):
         rows.addLayout(first, 0, 0, 1, 2)
         rows.addWidget(self.new, 1, 0)
         rows.addWidget(self.load, 1, 1)
+        rows.addWidget(self.blend, 2, 0, 1, 2)
+        self.blend.toggled.connect(lambda on: self.session.set_display(blend=on))
         self.choice.currentIndexChanged.connect(self._on_choice)
 
     @property
@@ -63,7 +71,7 @@ class PanelRow(QWidget):
         case = self.session.case
         own = None if case is None or case.panel is None else case.panel.name
         self.refresh(own)
-        self.show_ticked()
+        self.show_display()
 
     def refresh(self, chosen: str | None = None) -> None:
         """Offer the session's panels; what was chosen stays, unless another is named."""
@@ -79,6 +87,12 @@ class PanelRow(QWidget):
         n = 0 if self._genes is None else len(self._genes.ticked_symbols)
         self.new.setText(f"New panel of {n:,} ticked…" if n else "New panel of ticked…")
         self.new.setEnabled(n > 0)
+        self.blend.setEnabled(n in INKS or self.blend.isChecked())
+
+    def show_display(self) -> None:
+        """Say whether ticked genes are shown together."""
+        self.blend.setChecked(self.session.display.blend)
+        self.show_ticked()
 
     def _on_choice(self) -> None:
         panel, genes = self.current, self._genes

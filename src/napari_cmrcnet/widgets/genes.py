@@ -83,6 +83,7 @@ class GenesPanel(DockPanel):
         self.follow(self._say_status, self.session.scoring_changed)
         self.follow(self._follow, self.session.shown_changed)
         self.follow(self._on_panels, self.session.panels_changed)
+        self.follow(self.panels.show_display, self.session.display_changed)
 
     def _on_case(self) -> None:
         case = self.session.case
