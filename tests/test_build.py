@@ -1,6 +1,7 @@
 """Models from public data: from nothing to a prediction, over stops and kills. The site is a server on this machine."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,7 +72,9 @@ def test_from_nothing_to_a_prediction(
     assert main(["info", "her2st"]) == 0
     assert "trained on A1, A2, B1" in " ".join(capsys.readouterr().out.split())
     assert main(["models"]) == 0
-    assert f"Your models, in {models_folder()}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"Your models, in {models_folder()}" in shown
+    assert re.search(r"uni2-h .*histology .*CC-BY-NC-ND-4\.0 .*login", shown)
     assert main(["models", "build", "her2st", "--device", "cpu"]) == 0  # done already: read again
 
 

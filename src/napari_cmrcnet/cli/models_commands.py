@@ -14,9 +14,10 @@ def models(options: argparse.Namespace) -> None:
 
 
 def list_models(_: argparse.Namespace) -> None:
-    """List the user's models, and the recipes that others can be built by."""
+    """List the user's models, the recipes that others can be built by, and the encoders that one can stand on."""
     from napari_cmrcnet.catalogue.recipe import model_recipes
     from napari_cmrcnet.catalogue.user_models import models_folder, user_models
+    from napari_cmrcnet.model.frozen_encoders import frozen_encoders
 
     recipes, own = model_recipes(), user_models()
     rows = [(key, recipe.tissue, recipe.size, recipe.licence) for key, recipe in recipes.items()]
@@ -28,7 +29,14 @@ def list_models(_: argparse.Namespace) -> None:
         say(f"  Access: {recipe.access}. Checksums: {recipe.checksums}.")
         for note in recipe.notes:
             say(f"  {note}")
-    show_json({"models": own, "recipes": {key: asdict(recipe) for key, recipe in recipes.items()}})
+    encoders = frozen_encoders()
+    shown = [(name, one.trained_on, one.licence, "login" if one.gated else "") for name, one in encoders.items()]
+    show_table("Encoders for train --encoder", ("name", "trained on", "licence", "gate"), shown)
+    show_json({
+        "models": own,
+        "recipes": {key: asdict(recipe) for key, recipe in recipes.items()},
+        "encoders": {name: asdict(one) for name, one in encoders.items()},
+    })  # fmt: skip
 
 
 def build(options: argparse.Namespace) -> None:
