@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli.console import say, show_json, show_progress, warn
 from napari_cmrcnet.cli.shared import WrongUseError, config_from, introduce, panel_named
@@ -11,6 +12,12 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.text import some_of
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
+    from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.sections.section import Section
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -30,8 +37,12 @@ def predict(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None and options.slide is not None and options.spots is None:
             raise WrongUseError(f"--{name} is for --spots; give both")
     from napari_cmrcnet.catalogue.user_models import find_model
+    from napari_cmrcnet.retrieval.path2space import NAME, is_path2space
 
     options.checkpoint = find_model(options.checkpoint)
+    options.ready = is_path2space(options.checkpoint)
+    if options.ready and options.sheet is not None:
+        raise WrongUseError(f"{options.checkpoint} is {NAME}, which predicts one slide at a time; give --slide")
     if options.sheet is None:
         _predict_slide(options)
     else:
@@ -49,14 +60,13 @@ def _predict_slide(options: argparse.Namespace) -> None:
 
 def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.predict import predict as predict_section
+    from napari_cmrcnet.retrieval.path2space import predict_path2space
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
-    from napari_cmrcnet.retrieval.preflight import preflight_job, warnings_in
     from napari_cmrcnet.retrieval.trust import trust_levels, trusts_in_words
     from napari_cmrcnet.sections.section import open_section
 
     config = config_from(options, PredictConfig, panel=panel_named(options.panel))
-    checkpoint = Checkpoint.load(options.checkpoint)
+    checkpoint = None if options.ready else Checkpoint.load(options.checkpoint)
     section = open_section(
         options.slide,
         options.spots,
@@ -71,11 +81,10 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     )
     with section.slide:
         introduce(section)
-        checks = show_progress(preflight_job(section, checkpoint, config.k))
-        for warning in warnings_in(checks):
-            if warning not in section.notes:
-                warn(f"{section.name}: {warning}")
-        prediction = show_progress(predict_section(section, checkpoint, config, checks=checks))
+        if checkpoint is None:
+            prediction = show_progress(predict_path2space(section, options.checkpoint, config))
+        else:
+            prediction = _retrieve(section, checkpoint, config)
     for note in prediction.provenance.notes:
         if note not in section.notes:
             warn(f"{section.name}: {note}")
@@ -88,6 +97,18 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
         say(f"Trust in the genes: {trusts_in_words(trust_levels(prediction))}")
         say(f"Expected PCC: the mean over {prediction.provenance.over}")
     show_json({"predictions": [{"file": out, "provenance": asdict(prediction.provenance)}]})
+
+
+def _retrieve(section: "Section", checkpoint: "Checkpoint", config: "PredictConfig") -> "Prediction":
+    """Predict by a checkpoint, after saying what does not fit."""
+    from napari_cmrcnet.retrieval.predict import predict as predict_section
+    from napari_cmrcnet.retrieval.preflight import preflight_job, warnings_in
+
+    checks = show_progress(preflight_job(section, checkpoint, config.k))
+    for warning in warnings_in(checks):
+        if warning not in section.notes:
+            warn(f"{section.name}: {warning}")
+    return show_progress(predict_section(section, checkpoint, config, checks=checks))
 
 
 def _predict_sheet(options: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
     """
     # timm keeps a family's filter for foreign key names and position grids beside its classes, by this name.
     to_timm = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    state = _read_weights(path)
+    state = read_weights(path)
     with readable(path, f"holds no weights of {name!r}"):
         if CLASS_TOKEN in state:
             state = dinov2_names(state, backbone.patch_embed.grid_size)
@@ -71,16 +71,22 @@ def not_fetched(name: str, error: Exception) -> UserError:
     )
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights without unpickling anything but tensors."""
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights without unpickling anything but tensors.
+
+    Raises
+    ------
+    UserError
+        If it is missing, unreadable, or holds anything else.
+    """
     from timm.models import load_state_dict
 
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give the path of the image encoder's weight file.")
+        raise UserError(f"{path} does not exist; give the path of the weight file.")
     if path.suffix not in _SUFFIXES:
         raise UserError(f"{path} is not a weight file; it must end in {', '.join(_SUFFIXES)}.")
     with readable(path, "is not a readable weight file", "download it again"):
         state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
     if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-        raise UserError(f"{path} holds more than named weights; save the encoder's state_dict() alone.")
+        raise UserError(f"{path} holds more than named weights; save the network's state_dict() alone.")
     return state

@@ -72,7 +72,20 @@ def open_external(
     UserError
         If the table cannot be read, has missing or infinite values, does not fit the spots, or does not say enough.
     """
-    table = _upright(read_table(path, layer), spots)
+    return of_table(read_table(path, layer), path, spots, scale=scale, panel=panel, slide=slide)
+
+
+def of_table(
+    table: ExternalTable,
+    path: Path,
+    spots: AnnData,
+    *,
+    scale: Scale | None = None,
+    panel: Panel | None = None,
+    slide: "Slide | None" = None,
+) -> Prediction:
+    """Return what `open_external` does, of a table that was read or made from ``path``."""
+    table = _upright(table, spots)
     rows, here, how = _matched(path, table, spots)
     var, columns = named_genes(table.genes)
     if not len(var):

@@ -1,0 +1,168 @@
+"""Path2Space with a small stand-in for its weights, in the layout that its archive has."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from sklearn.linear_model import Lasso
+
+from napari_cmrcnet.cli import main
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.model import frozen_encoders as listed
+from napari_cmrcnet.model.conv_stem import ConvStem
+from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.retrieval import path2space
+from napari_cmrcnet.retrieval.path2space import PATCH, is_path2space, predict_path2space
+from napari_cmrcnet.retrieval.predict_config import PredictConfig
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.slides.patch_cache import patch_cache
+from napari_cmrcnet.slides.stain_normalisation import SPARSITY, TARGET, TARGET_MOST, normalise_stain, stain_amounts
+
+FEATURES, FOLDS = 192, (2, 3)
+GENES = ("GENE3", "GENE1", "OTHER", "GENE7")
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder as the archive unpacks, of 2 × 3 networks on a narrow cTransPath."""
+    known = encoder_named("ctranspath")
+    narrow = replace(known, width=FEATURES, architecture={**known.architecture, "embed_dim": FEATURES // 8})
+    monkeypatch.setattr(listed, "frozen_encoders", lambda: {"ctranspath": narrow})
+    monkeypatch.setattr(path2space, "FOLDS", FOLDS)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    torch.manual_seed(2)
+    state = swin().state_dict()  # a new network says nearly the same of all patches
+    torch.save(
+        {"model": {name: 4 * one if one.ndim > 1 else one for name, one in state.items()}}, folder / "ctranspath.pth"
+    )
+    (folder / "genes.txt").write_text("\n".join(GENES) + "\n")
+    for outer in range(FOLDS[0]):
+        for inner in range(FOLDS[1]):
+            place = folder / "mlp_ensemble" / f"result_{outer}_{inner}_0"
+            place.mkdir(parents=True)
+            torch.save(
+                {
+                    "layer0.0.weight": torch.randn(FEATURES, FEATURES),
+                    "layer0.0.bias": torch.randn(FEATURES),
+                    "layer1.0.weight": torch.randn(len(GENES), FEATURES) / 14,
+                    "layer1.0.bias": torch.randn(len(GENES)),
+                },
+                place / "model_trained.pth",
+            )
+    return folder
+
+
+def swin() -> Any:
+    return timm.create_model(
+        "swin_tiny_patch4_window7_224", num_classes=0, embed_layer=ConvStem, embed_dim=FEATURES // 8
+    ).eval()
+
+
+@pytest.fixture
+def section(
+    tmp_path: Path,
+    write_section: Callable[..., Any],
+    open_small: Callable[..., Section],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Section:
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+    return open_small(*write_section(tmp_path, "A", 1, 3), name="A")
+
+
+def expected(section: Section, weights: Path) -> np.ndarray:
+    """Predict by the published order: features, each network, the mean of the inner folds, then of the outer."""
+    patches = np.array([normalise_stain(np.array(one)) for one in finish(patch_cache(section, PATCH))])
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    network = swin()
+    network.load_state_dict(torch.load(weights / "ctranspath.pth", weights_only=True)["model"])
+    with torch.inference_mode():
+        x = network(((torch.from_numpy(patches) / 255 - mean) / std).permute(0, 3, 1, 2))
+    outer_means = []
+    for outer in range(FOLDS[0]):
+        inner = []
+        for number in range(FOLDS[1]):
+            file = weights / "mlp_ensemble" / f"result_{outer}_{number}_0" / "model_trained.pth"
+            own = torch.load(file, weights_only=True)
+            hidden = torch.relu(x @ own["layer0.0.weight"].T + own["layer0.0.bias"])
+            inner.append(torch.relu(hidden @ own["layer1.0.weight"].T + own["layer1.0.bias"]))
+        outer_means.append(torch.stack(inner).mean(dim=0))
+    return torch.stack(outer_means).mean(dim=0).numpy()
+
+
+def test_it_predicts_what_its_networks_say(section: Section, weights: Path, tmp_path: Path) -> None:
+    assert is_path2space(weights)
+    assert not is_path2space(tmp_path)
+    values = expected(section, weights)
+    assert values.std(axis=0).min() > 0.01
+    found = finish(predict_path2space(section, weights, PredictConfig(device="cpu")))
+    for column, gene in enumerate(GENES):
+        np.testing.assert_allclose(found.gene(gene), values[:, column], rtol=1e-4, atol=1e-4)
+    assert found.neighbours.shape == (len(section.spots), 0)
+    assert (found.name, found.provenance.mpp) == ("A", section.mpp)
+    assert found.provenance.external == str(weights.resolve())
+
+
+def test_predict_takes_the_folder_and_its_result_opens(
+    section: Section, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, spots = tmp_path / "A_predicted.h5ad", section.spots.uns["cmrcnet"]["path"]
+    command = ["predict", "--checkpoint", str(weights), "--device", "cpu"]
+    asked = [*command, "--slide", str(section.slide.path), "--mpp", "0.5", "--out", str(out)]
+    assert main([*asked, "--spots", str(spots)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{len(GENES)} genes at {len(section.spots)} spots" in said
+    again = Prediction.load(out)
+    np.testing.assert_allclose(again.gene("GENE7"), expected(section, weights)[:, 3], rtol=1e-4, atol=1e-4)
+    assert again.neighbours.size == 0
+    assert main([*asked, "--spots", str(spots), "--overwrite", "--k", "5"]) == 1
+    assert "averages no training spots; leave k out" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "sheet.csv").write_text("section,slide,spots,patient\n")
+    with pytest.raises(SystemExit):
+        main([*command, str(tmp_path / "sheet.csv")])
+    assert "predicts one slide at a time; give --slide" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> None:
+    def predict() -> Prediction:
+        return finish(predict_path2space(section, weights, PredictConfig(device="cpu")))
+
+    one = weights / "mlp_ensemble" / "result_1_2_0" / "model_trained.pth"
+    (weights / "genes.txt").write_text("\n".join(GENES[:3]))
+    with pytest.raises(UserError, match=r"is no network of Path2Space with the genes of genes\.txt: layer1\.0\.weight"):
+        predict()
+    one.unlink()
+    with pytest.raises(UserError, match=r"result_1_2_0.model_trained\.pth: 1 of Path2Space's 6 networks is missing"):
+        predict()
+
+
+def test_stains_of_a_patch_become_those_of_the_target() -> None:
+    rng = np.random.default_rng(0)
+    stains = np.array([[0.75, 0.60, 0.28], [0.05, 0.95, 0.30]])
+    stains /= np.linalg.norm(stains, axis=1, keepdims=True)
+    amounts = rng.gamma(1.0, (0.2, 0.2), (64 * 64, 2)) * (rng.random((64 * 64, 2)) < 0.7)
+    drawn = (255 * np.exp(-amounts @ stains)).round().astype(np.uint8).reshape(64, 64, 3)
+    normalised = normalise_stain(drawn)
+    assert normalised is not None
+    scaled = amounts * (TARGET_MOST / np.percentile(amounts, 99, axis=0))
+    wanted = 255 * np.exp(-scaled @ TARGET).reshape(64, 64, 3)
+    before, after = np.abs(drawn - wanted).mean(), np.abs(normalised - wanted).mean()
+    assert after < before / 4, (after, before)
+    assert normalise_stain(np.full((64, 64, 3), 255, np.uint8)) is None
+    assert normalise_stain(np.zeros((64, 64, 3), np.uint8)) is None
+
+
+def test_amounts_are_those_of_a_lasso_without_negative_ones() -> None:
+    rng = np.random.default_rng(1)
+    stains = TARGET / np.linalg.norm(TARGET, axis=1, keepdims=True)
+    density = rng.normal(0.3, 0.5, (200, 3))
+    lasso = Lasso(alpha=SPARSITY / 3, fit_intercept=False, positive=True, tol=1e-10, max_iter=100_000)
+    wanted = np.array([lasso.fit(stains.T, one).coef_ for one in density])
+    np.testing.assert_allclose(stain_amounts(density, stains), wanted, atol=1e-5)
