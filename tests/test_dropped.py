@@ -376,6 +376,22 @@ def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
     session.show("CD3E")
     assert session.shown.measured is not None
     assert (session.shown.measured > 0).tolist() == [False, True, True, False]
+    cells, slide = session.case, session.slide
+    _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
+    _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
+    panel.pool.choose("100")
+    qtbot.waitUntil(lambda: session.case is not cells, timeout=SLOW)
+    pooled = session.case.spots
+    assert len(pooled) < 4
+    assert pooled.obs["n_cells"].sum() == 4
+    np.testing.assert_array_equal(pooled.X.sum(axis=0), cells.spots.X.sum(axis=0))
+    assert "4 cells were pooled" in session.case.provenance.notes[-1]
+    assert session.shown.name == "CD3E"
+    assert session.slide is slide
+    assert (panel.pool.name, predict_panel.pool.name) == ("100", "100")
+    panel.pool.choose("no")
+    qtbot.waitUntil(lambda: session.case is cells, timeout=SLOW)
+    assert (panel.pool.name, session.shown.name) == ("no", "CD3E")
     assert told == []
     assert warnings() == []
 

@@ -40,6 +40,18 @@ def cosmx(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("names", "said"),
+    [([], "is an empty folder"), (["a.fastq.gz", "BeadLocationsForR.csv"], "(it holds BeadLocationsForR.csv, a.fastq")],
+)
+def test_a_folder_of_something_else_is_told_by_what_it_holds(tmp_path: Path, names: list[str], said: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(UserError) as error:
+        open_spots(tmp_path)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("make", "gone", "library", "words"),
     [
         (make_outs, ["filtered_feature_bc_matrix.h5"], "", ["tissue_positions", "no count matrix"]),

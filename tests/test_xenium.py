@@ -195,6 +195,13 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path, damage, said: str) 
     assert "\n" not in str(error.value)
 
 
+def test_zarr_in_place_of_the_matrix_is_named(tmp_path: Path) -> None:
+    folder = make_xenium(tmp_path / "xenium")
+    (folder / "cell_feature_matrix.h5").rename(folder / "cell_feature_matrix.zarr.zip")
+    with pytest.raises(UserError, match=r"without cell_feature_matrix.h5 .*\*.zarr.zip is not read.*copy it there"):
+        open_spots(folder)
+
+
 def test_a_part_of_an_output_is_named(tmp_path: Path) -> None:
     (tmp_path / "transcripts.parquet").touch()
     with pytest.raises(UserError, match=r"parts of Xenium's output \(transcripts.parquet\), but no experiment"):

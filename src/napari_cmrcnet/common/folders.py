@@ -53,14 +53,12 @@ def may_hold_spots(path: Path) -> bool:
         return False
 
 
-def unknown_folder(path: Path) -> str:
-    """Return a sentence that says what lies in a folder that is nothing known."""
+def unknown_folder(path: Path, verdict: str, give: str) -> str:
+    """Return a sentence that says what lies in a folder that is nothing known, what it is not, and what to give."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
     if not names:
         return f"{path} is an empty folder; give the slide or the spots."
-    return (
-        f"{path} is neither a DICOM slide nor an output of Space Ranger (it holds {some_of(names)}); give one of them."
-    )
+    return f"{path} is {verdict} (it holds {some_of(names)}); give {give}."
 
 
 def _xenium(path: Path) -> str | None:

@@ -92,7 +92,8 @@ def _folder_of(path: Path) -> Path | None:
 def _first(folder: Path, names: tuple[str, ...]) -> Path:
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        raise UserError(f"{folder} is an output of Xenium without {names[0]} (or {names[1]}); copy it there.")
+        zarr = " (*.zarr.zip is not read)" if any(folder.glob("*.zarr.zip")) else ""
+        raise UserError(f"{folder} is an output of Xenium without {names[0]} (or {names[1]}){zarr}; copy it there.")
     return found
 
 

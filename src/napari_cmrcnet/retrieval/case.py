@@ -1,6 +1,7 @@
 """Case: a section as it is looked at. What was measured in it is here; a `Prediction` adds what is predicted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from napari_cmrcnet.sections.formats.origin import Origin, is_normalised, spot_d
 from napari_cmrcnet.sections.nearby_spots import windows
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
-from napari_cmrcnet.sections.section import patient_of
+from napari_cmrcnet.sections.pooling import NONE, pooled_from
+from napari_cmrcnet.sections.section import patient_of, pooled
 from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totals_of
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Case:
         The highly variable genes of the training sections; none where nothing is predicted.
     path : Path or None
         The file of a prediction that was loaded or saved; None of a measured section.
+    unpooled : Case or None
+        The cells or bins that the spots were pooled from, where these are at hand; see `pooled`.
     """
 
     def __init__(self, spots: AnnData, provenance: Provenance, view: dict[str, Any] | None = None) -> None:
@@ -56,6 +60,7 @@ class Case:
         self.provenance = provenance
         self.view = view if view is not None else {}
         self.path: Path | None = None
+        self.unpooled: Case | None = None
         self.variable_genes: frozenset[str] = frozenset()
         self._classes: dict[str, Classes] = {}
         self._windows: dict[float, Any] = {}
@@ -101,6 +106,35 @@ class Case:
             synthetic=about.synthetic,
         )
         return cls(spots, provenance)
+
+    def pooled(self, wanted: str) -> "Case":
+        """Return the measured section with its cells or bins pooled to spots, or as they are.
+
+        Parameters
+        ----------
+        wanted : str
+            As `sections.pooling.pool_for` takes it.
+
+        Raises
+        ------
+        UserError
+            If no cell lies in a spot.
+        """
+        if wanted == NONE:
+            return self
+        spots = pooled(self.spots, self.provenance.mpp, wanted)
+        notes = (*self.provenance.notes, *Origin.of(spots).notes[-1:])
+        case = Case(spots, replace(self.provenance, pool=wanted, notes=notes))
+        case.unpooled = self
+        return case
+
+    @property
+    def poolable(self) -> str:
+        """What of a measured section can be pooled, ``"cell"`` or ``"bin"``; ``""`` where that is nothing."""
+        whole = self.unpooled or self
+        if self.prediction is not None or not whole.counted or not whole.provenance.mpp:
+            return ""
+        return "" if Origin.of(whole.spots).unit == "spot" else pooled_from(whole.spots)
 
     def __len__(self) -> int:
         return int(self.spots.n_obs)

@@ -9,6 +9,7 @@ from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k, totals_in_common
+from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
@@ -125,7 +126,9 @@ def _field(section: "Section", card: Card) -> Check | None:
     """Say from how far around a value comes, where spots lie closer to each other than that."""
     patch, about = card.preprocessing.patch, section.origin
     side, pitch = patch.patch_px * patch.model_mpp, about.pitch_px * section.mpp
-    around = f"Each value comes from {side:g} µm around"
+    fields = [patch] if card.encoder is None else fields_of(card.encoder.encoder)
+    widest = max(field.patch_px * field.model_mpp for field in fields)
+    around = f"Each value comes from {widest:g} µm around"
     if about.unit != "spot":
         unit = about.unit
         return Check(False, f"{around} a {unit}, not from the {unit} alone: the {unit}s are not pooled.")

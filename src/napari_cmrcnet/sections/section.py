@@ -136,7 +136,7 @@ def open_section(
             table = open_spots(spots, library=library, normalised=normalised)
             placed = fit_to_slide(table, opened)
             size = pixel_size(table, opened, mpp)
-            table = with_enough_counts(_pooled(table, size.um, pool), min_umi)
+            table = with_enough_counts(pooled(table, size.um, pool), min_umi)
             notes = [*Origin.of(table).notes, *placed]
     except BaseException:
         if opened is not slide:
@@ -147,12 +147,27 @@ def open_section(
     return Section(title, opened, table, patient or patient_of(table), size, (*notes, *size.disagreements))
 
 
-def _pooled(spots: AnnData, mpp: float, wanted: str) -> AnnData:
-    """Return the spots that cells or bins are pooled to, or these themselves."""
-    about = replace(Origin.of(spots), pool=wanted)
-    pool = pool_for(wanted, about)
-    about.keep_in(spots)
-    return spots if pool is None else pool_spots(spots, mpp, pool)
+def pooled(spots: AnnData, mpp: float, wanted: str) -> AnnData:
+    """Return the spots that cells or bins are pooled to, or these themselves; their `Origin` says what was asked for.
+
+    Parameters
+    ----------
+    spots : AnnData
+        As `open_spots` gives them.
+    mpp : float
+        µm per full-resolution pixel.
+    wanted : str
+        As `pool_for` takes it.
+
+    Raises
+    ------
+    UserError
+        If no cell lies in a spot, or there are no counts to sum.
+    """
+    pool = pool_for(wanted, Origin.of(spots))
+    table = spots if pool is None else pool_spots(spots, mpp, pool)
+    replace(Origin.of(table), pool=wanted).keep_in(table)
+    return table
 
 
 def patient_of(spots: AnnData) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.folders import known_file, known_folder
+from napari_cmrcnet.common.folders import known_file, known_folder, unknown_folder
 from napari_cmrcnet.common.spaceranger_files import find_output, is_picture, parts_of
 from napari_cmrcnet.common.spatialdata_store import find_store, tables_of
 from napari_cmrcnet.common.xenium_files import find_bundle
@@ -118,7 +118,10 @@ def _reader(path: Path, library: str, normalised: bool) -> Reader:
         raise UserError(said)
     reader = _known_reader(path, library)
     if reader is None:
-        raise UserError(known_folder(path) or f"{path} is not a source of spots that is known: {SUPPORTED}.")
+        verdict = "not a source of spots that is known"
+        if path.is_dir():
+            raise UserError(known_folder(path) or unknown_folder(path, verdict, SUPPORTED))
+        raise UserError(f"{path} is {verdict}; give {SUPPORTED}.")
     if library and reader not in (*ANNDATA, read_spaceranger):
         raise UserError(f"{path} holds one section only; leave the name of the section out.", "library")
     options: dict[str, Any] = {"library": library} if library else {}

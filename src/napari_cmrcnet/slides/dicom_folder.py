@@ -49,7 +49,8 @@ def dicom_instance(folder: Path) -> tuple[Path, str]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]  # others among them are passed over
     found = [instance for path in files if (instance := _read(path)) is not None]
     if not found:
-        raise UserError(known_folder(folder) or unknown_folder(folder))
+        verdict = "neither a DICOM slide nor an output of Space Ranger"
+        raise UserError(known_folder(folder) or unknown_folder(folder, verdict, "one of them"))
     slides: dict[str, Instance] = {}
     for one in sorted(found, key=lambda one: -one.pixels):  # stable: the first of those that are alike
         if one.pixels or not slides:

@@ -12,6 +12,7 @@ FITS = 0.95  # share of the spots on a picture that is theirs
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
 
 
@@ -43,6 +44,15 @@ def open_measured(path: Path, library: str = "") -> Job[Opened]:
     yield Progress("Reading the genes", 0, 0)
     make_ready(case)
     return Opened(case, slide, missing)
+
+
+def open_pooled(case: "Case", wanted: str) -> "Job[Case]":
+    """Pool the cells or bins of a measured section to spots, see `Case.pooled`."""
+    yield Progress(f"Pooling the {case.poolable}s of {case.name}", 0, 0)
+    pooled = case.pooled(wanted)
+    yield Progress("Reading the genes", 0, 0)
+    make_ready(pooled)
+    return pooled
 
 
 def _slide_beside(path: Path, spots: "AnnData") -> "tuple[Slide | None, str]":

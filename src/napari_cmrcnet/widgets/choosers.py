@@ -137,6 +137,10 @@ class NamedChoice(QWidget):
         """What is chosen, ``""`` while nothing is."""
         return self.box.currentData() or ""
 
+    def choose(self, name: str) -> None:
+        """Choose a name, if it is offered."""
+        self.box.setCurrentIndex(max(0, self.box.findData(name)))
+
     def offer(self, default: str, texts: Mapping[str, str]) -> None:
         """Offer some names in words, after what ``""`` stands for; what is chosen stays so if it is among them."""
         chosen = self.name
@@ -144,7 +148,7 @@ class NamedChoice(QWidget):
             self.box.clear()
             for name, text in {"": default, **texts}.items():
                 self.box.addItem(text, name)
-            self.box.setCurrentIndex(max(0, self.box.findData(chosen)))
+            self.choose(chosen)
         self.setVisible(len(texts) > 1)
 
 

@@ -273,6 +273,9 @@ class PredictPanel(DockPanel):
             if about.library:
                 offer_libraries(self.library, (about.library,))
                 self.library.box.setCurrentIndex(1)
+            if case.unpooled is not None:
+                offer_pools(self.pool, case.poolable)
+                self.pool.choose(about.pool)
 
     def _forget_choices(self) -> None:
         """Forget what was chosen of another file of spots."""

@@ -31,6 +31,7 @@ from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.parts import button, choice, scrolled
+from napari_cmrcnet.widgets.pool_box import PoolBox
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
@@ -80,6 +81,8 @@ class ViewPanel(DockPanel):
         column.addWidget(self.warnings)
         column.addWidget(self.find_slide)
         column.addWidget(self.find_checkpoint)
+        self.pool = PoolBox(self.viewer)
+        column.addWidget(self.pool)
         column.addWidget(self._layout_box())
         self.colours = ColourBox(self.session)
         column.addWidget(self.colours)
@@ -213,6 +216,7 @@ class ViewPanel(DockPanel):
         saved = prediction is not None and prediction.path is not None and not prediction.provenance.external
         self.find_checkpoint.setVisible(saved and prediction is not None and prediction.bank is None)
         self.warnings.show_warnings(self.session.warnings)
+        self.pool.refresh()
         if shown is None or case is None:
             self.title.setText(f"There is nothing to look at yet. {HOW_TO_BEGIN}")
             return
