@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +67,20 @@ def nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer the question for what is not saved: no test but those about it waits for somebody."""
     if dialogs := sys.modules.get("napari_cmrcnet.widgets.dialogs"):
         monkeypatch.setattr(dialogs, "ask_to_save", lambda *_: "discard")
+
+
+@pytest.fixture
+def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A napari window that is shown, in which panels remember nothing of other tests."""
+    from napari._vispy import canvas
+    from npe2 import PluginManager
+
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+    # napari looks for plugins once a process, and a test may have put another plugin manager in place then.
+    PluginManager.instance().discover()
+    # It searches all of memory whenever a layer is removed, for the sake of some drivers: a tenth of all time.
+    monkeypatch.setattr(canvas, "gc", SimpleNamespace(collect=lambda: gc.collect(1)))
+    return make_napari_viewer_proxy(show=True)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from shapely.geometry import box
@@ -56,14 +55,9 @@ def project(known: dict[str, Known], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def panel(
-    make_napari_viewer_proxy: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
-) -> Iterator[CasesPanel]:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    PluginManager.instance().discover()
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1280, 800)
-    _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Cases")
+def panel(napari_window: Any, qtbot: Any) -> Iterator[CasesPanel]:
+    napari_window.window.resize(1280, 800)
+    _, panel = napari_window.window.add_plugin_dock_widget("napari-cmrcnet", "Cases")
     yield panel
     wait(qtbot, lambda: not panel.session.scoring and not panel.jobs.busy)  # a job holds the window
     panel.session.look_at(None)
@@ -79,6 +73,7 @@ def opened(panel: CasesPanel, qtbot: Any, path: Path) -> None:
     wait(qtbot, lambda: panel.session.scores is not None)
 
 
+@pytest.mark.qt("pyside6")
 def test_all_predictions_of_the_list_make_one_report(
     panel: CasesPanel, project: Path, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +138,7 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
     assert again.pcc == pytest.approx(pcc)
 
 
+@pytest.mark.qt("pyside6")
 def test_what_is_not_saved_is_asked_about(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_dialog: SaveDialog
 ) -> None:
@@ -181,6 +177,7 @@ def test_the_window_is_not_closed_with_something_unsaved(
     assert answers == []
 
 
+@pytest.mark.qt("pyside6")
 def test_a_folder_is_a_list_that_is_saved_on_request(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, qtbot: Any, save_dialog: SaveDialog
 ) -> None:
@@ -201,6 +198,7 @@ def test_a_folder_is_a_list_that_is_saved_on_request(
     assert get_project_reader(["a.h5ad"]) is None
 
 
+@pytest.mark.qt("pyside6")
 def test_the_summary_is_that_of_the_scores(known: dict[str, Known], tmp_path: Path) -> None:
     path = _saved(known["C"], tmp_path)
     entry = replace(ProjectCase.made(known["C"].prediction.provenance, path), measured=True)
@@ -243,6 +241,7 @@ app.exec()
 """
 
 
+@pytest.mark.qt("pyside6")
 def test_killed_at_any_moment_at_most_ten_seconds_are_lost(known: dict[str, Known], tmp_path: Path) -> None:
     prediction = _saved(known["C"], tmp_path)
     path = tmp_path / "p.cmrproj"

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import anndata
 import numpy as np
 import pytest
 import tifffile
-from npe2 import PluginManager
 from qtpy.QtCore import QMimeData, QPointF, Qt, QThreadPool, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
@@ -40,17 +40,12 @@ SQUARE = '{"type": "Polygon", "coordinates": [[[10, 10], [150, 10], [150, 150], 
 
 
 @pytest.fixture
-def viewer(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Any]:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    PluginManager.instance().discover()  # a test may have put another plugin manager in place
-    window = make_napari_viewer_proxy(show=True)
-    yield window
+def viewer(napari_window: Any, qtbot: Any) -> Iterator[Any]:
+    yield napari_window
     qtbot.waitUntil(lambda: not any(bar.busy for bar in bars()), timeout=SLOW)
     assert QThreadPool.globalInstance().waitForDone(SLOW)  # a worker's thread holds the window a little longer
-    slide = session_of(window).slide
-    session_of(window).look_at(None)
+    slide = session_of(napari_window).slide
+    session_of(napari_window).look_at(None)
     if slide is not None:
         slide.close()
 
@@ -108,16 +103,19 @@ def warnings() -> list[str]:
     return [bar.text for bar in bars() if bar.text.startswith("⚠")]
 
 
-@pytest.mark.parametrize("name", ["empty slide", "text for a slide", "truncated slide", "impossible tile"])
 def test_a_slide_that_cannot_be_opened(
-    drop: Callable[[Path], None], told: list[str], viewer: Any, good: Input, tmp_path: Path, name: str
+    drop: Callable[[Path], None], told: list[str], viewer: Any, good: Input, tmp_path: Path
 ) -> None:
-    bad = CASES[name].make(good, tmp_path).slide
-    drop(bad)
-    (message,) = told
-    assert str(bad) in message
-    assert "--" not in message
-    assert not viewer.layers
+    for name in ("empty slide", "text for a slide", "truncated slide", "impossible tile"):
+        told.clear()
+        folder = tmp_path / name
+        folder.mkdir()
+        bad = CASES[name].make(good, folder).slide
+        drop(bad)
+        (message,) = told
+        assert str(bad) in message, name
+        assert "--" not in message
+        assert not viewer.layers
     drop(good.slide)
     assert [layer.name for layer in slides(viewer)] == ["C"]
 
@@ -193,9 +191,8 @@ def let_go(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], lis
 READERS = ["CMRCNet", "napari builtins"]
 
 
-@pytest.mark.parametrize("name", ["image.btf", "image.qptiff", "image.SVS", "image.tif"])
 def test_slides_are_dropped_and_napari_asks_once_for_each_ending(
-    let_go: Callable[[Path], list[str]], viewer: Any, tmp_path: Path, name: str
+    let_go: Callable[[Path], list[str]], viewer: Any, tmp_path: Path
 ) -> None:
     """napari reads these endings itself, as one array, and has no way for a plugin to be preferred unasked.
 
@@ -203,10 +200,12 @@ def test_slides_are_dropped_and_napari_asks_once_for_each_ending(
     """
     pixels = np.random.default_rng(0).integers(60, 200, (600, 800, 3), np.uint8)
     settings = {"photometric": "rgb", "tile": (256, 256), "metadata": None, "resolutionunit": 3}
-    with tifffile.TiffWriter(tmp_path / name) as tiff:
-        tiff.write(pixels, resolution=(20_000, 20_000), **settings)
-        tiff.write(pixels[::2, ::2], resolution=(10_000, 10_000), subfiletype=1, **settings)
-    for readers in (READERS, []):
+    names = ("image.btf", "image.qptiff", "image.SVS", "image.tif")
+    for name in names:
+        with tifffile.TiffWriter(tmp_path / name) as tiff:
+            tiff.write(pixels, resolution=(20_000, 20_000), **settings)
+            tiff.write(pixels[::2, ::2], resolution=(10_000, 10_000), subfiletype=1, **settings)
+    for name, readers in product(names, (READERS, [])):
         assert let_go(tmp_path / name) == readers
         (layer,) = slides(viewer)
         assert layer.multiscale

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -160,10 +159,8 @@ def test_a_closed_window_gets_no_result(qtbot: Any) -> None:
     assert results == []
 
 
-def test_a_job_that_outlives_its_napari_window_ends_in_silence(
-    qtbot: Any, make_napari_viewer_proxy: Callable[..., Any]
-) -> None:
-    viewer, work, results = make_napari_viewer_proxy(show=True), Work(30), []
+def test_a_job_that_outlives_its_napari_window_ends_in_silence(qtbot: Any, napari_window: Any) -> None:
+    viewer, work, results = napari_window, Work(30), []
     run_in_window(viewer, work.job(), results.append, "Working")
     qtbot.waitUntil(lambda: work.done > 1)
     while not work.closed:  # it ends while the window does something else

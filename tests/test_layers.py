@@ -226,10 +226,8 @@ def test_spots_have_the_colours_that_napari_gives_to_their_values(viewer: Viewer
             assert len(np.unique(layer.face_color, axis=0)) > 5
 
 
-def test_a_gene_switch_draws_anew_all_that_is_seen(
-    viewer: ViewerModel, make_napari_viewer_proxy: Callable[..., Any]
-) -> None:
-    window = make_napari_viewer_proxy(show=True)
+def test_a_gene_switch_draws_anew_all_that_is_seen(viewer: ViewerModel, napari_window: Any) -> None:
+    window = napari_window
     shown, layers = session_of(window), layers_of(window)
     shown.look_at(session_of(viewer).prediction)
     drawn = [window.screenshot(canvas_only=True, flash=False)]

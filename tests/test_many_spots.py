@@ -233,9 +233,9 @@ def test_it_is_saved_as_the_points_that_it_stands_for(
 
 @pytest.mark.usefixtures("as_picture")
 def test_the_window_shows_sharp_squares_another_gene_and_leaves_nothing_behind(
-    bins: Case, known: dict[str, Known], make_napari_viewer_proxy: Callable[..., Any]
+    bins: Case, known: dict[str, Known], napari_window: Any
 ) -> None:
-    window = make_napari_viewer_proxy(show=True)
+    window = napari_window
     window.window.resize(900, 700)
     session, layers = session_of(window), layers_of(window)
     bins.provenance = replace(bins.provenance, mpp=0.5)

@@ -1,6 +1,6 @@
 """What is on the screen belongs to one prediction: title, slide, spots, regions and tables, whatever the user does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
@@ -30,11 +30,9 @@ def viewer(known: dict[str, Known]) -> Iterator[ViewerModel]:
         each.prediction.view = {}
 
 
-def test_another_patient_s_slide_after_a_grid_was_previewed(
-    make_napari_viewer_proxy: Callable[..., Any], known: dict[str, Known]
-) -> None:
+def test_another_patient_s_slide_after_a_grid_was_previewed(napari_window: Any, known: dict[str, Known]) -> None:
     """The preview put a layer more into the cells; then the other was half shown, under the title of the first."""
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     look_at(viewer, known["C"])
     session = session_of(viewer)
     show_preview(viewer, known["C"].section, session.slide, free=False)

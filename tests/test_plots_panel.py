@@ -411,9 +411,9 @@ def test_the_wheel_is_left_to_the_panel(filled: Window) -> None:
 
 
 def test_docked_in_napari_and_closed_again(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, own_config: None, predicted: Prediction, scores: Scores
+    napari_window: Any, qtbot: Any, predicted: Prediction, scores: Scores
 ) -> None:
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     viewer.window.resize(1280, 800)
     panel, session = PlotsPanel(viewer), session_of(viewer)
     viewer.window.add_dock_widget(panel, name="Plots", area="right")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from npe2 import PluginManager
 from shapely.geometry import box
 
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -25,7 +24,6 @@ class Window:
     """A window with the panels, as a user drives it."""
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
-        PluginManager.instance().discover()  # a test may have put another plugin manager in place
         self.viewer, self.qtbot, self.session = viewer, qtbot, session_of(viewer)
         self.panels = {
             name: viewer.window.add_plugin_dock_widget("napari-cmrcnet", name, tabify=True)[1]
@@ -59,16 +57,14 @@ class Window:
 
 @pytest.fixture
 def window(
-    make_napari_viewer_proxy: Callable[..., Any],
+    napari_window: Any,
     qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     write_section: Callable[..., Any],
     untrained_checkpoint: Checkpoint,
 ) -> Window:
     """A window in which the measured section C was predicted, with a region, and a grid previewed over it."""
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    window = Window(make_napari_viewer_proxy(show=True), qtbot)
+    window = Window(napari_window, qtbot)
     panel, session = window.panel, window.session
     panel.choose(*write_section(tmp_path, "C", 3, side=16))
     panel.checkpoint.set_path(untrained_checkpoint.path)
@@ -97,20 +93,9 @@ def window(
     return window
 
 
-def test_another_slide_is_shown_wholly_after_a_grid_was_previewed_over_the_first(window: Window) -> None:
-    window.predict()
-    window.check("D")
-    assert REGIONS not in window.viewer.layers
-    assert PREVIEW not in window.viewer.layers
-    assert "patient" not in window.viewer.canvas.overlays.text.text
-    window.session.look_at(None)
-
-
-@pytest.mark.parametrize("step", ["slide_layer", "colour", "set_cells"])
-def test_the_first_stands_wholly_where_the_other_cannot_be_shown(
-    window: Window, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    layers, original, failed = layers_of(window.viewer), getattr(drawing, step), []
+def fail_once(monkeypatch: pytest.MonkeyPatch, step: str) -> list[str]:
+    """Let a step of drawing fail, but no second time; return the steps that have."""
+    original, failed = getattr(drawing, step), []
 
     def fails(*arguments: Any, **settings: Any) -> Any:
         if not failed:
@@ -118,17 +103,29 @@ def test_the_first_stands_wholly_where_the_other_cannot_be_shown(
             raise TypeError("cannot unpack non-iterable NoneType object")
         return original(*arguments, **settings)
 
+    monkeypatch.setattr(drawing, step, fails)
+    return failed
+
+
+def test_the_first_stands_wholly_until_the_other_is_shown_wholly(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = layers_of(window.viewer)
     layers.slides["measured"].visible = layers.points["predicted"].visible = False
     shown, before = window.session.shown, seen(window.viewer)
-    monkeypatch.setattr(drawing, step, fails)
-    window.predict()
-    assert failed
-    assert "D could not be shown" in window.panel.jobs.text
-    assert "C is shown as before" in window.panel.jobs.text
-    assert window.session.shown is shown
-    window.check("C")
-    assert seen(window.viewer) == before
     assert before == {("spots", "measured"), ("slide", "predicted"), REGIONS}
+    for step in ("slide_layer", "colour", "set_cells"):
+        failed = fail_once(monkeypatch, step)
+        window.predict()
+        assert failed == [step]
+        assert "D could not be shown" in window.panel.jobs.text
+        assert "C is shown as before" in window.panel.jobs.text
+        assert window.session.shown is shown
+        window.check("C")
+        assert seen(window.viewer) == before
     window.predict()
     window.check("D")
+    assert REGIONS not in window.viewer.layers
+    assert PREVIEW not in window.viewer.layers
+    assert "patient" not in window.viewer.canvas.overlays.text.text
     window.session.look_at(None)

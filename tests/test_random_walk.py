@@ -1,13 +1,10 @@
 """A random walk of a user's actions over two sections: after each step, all that is seen is of one prediction."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from npe2 import PluginManager
 from qtpy.QtWidgets import QApplication
 from shapely.geometry import box
 
@@ -208,15 +205,8 @@ def test_whatever_the_user_does_all_is_of_one_prediction(known: dict[str, Known]
 
 
 @pytest.mark.qt("pyside6")
-def test_so_it_is_with_a_window_and_its_panels(
-    make_napari_viewer_proxy: Callable[..., Any],
-    known: dict[str, Known],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    PluginManager.instance().discover()  # a test may have put another plugin manager in place
-    viewer = make_napari_viewer_proxy(show=True)
+def test_so_it_is_with_a_window_and_its_panels(napari_window: Any, known: dict[str, Known]) -> None:
+    viewer = napari_window
     panels = {
         name: viewer.window.add_plugin_dock_widget("napari-cmrcnet", name, tabify=name not in ("Plots", "Evidence"))[1]
         for name in ("Plots", "Evidence", "Genes", "View", "Regions", "Export")

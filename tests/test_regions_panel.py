@@ -391,8 +391,8 @@ def test_a_panel_opened_again_finds_the_regions(panel: RegionsPanel, session: Se
     assert again.model.rowCount() == 3 + 1 + 2
 
 
-def test_in_a_real_window(make_napari_viewer_proxy: Callable[..., Any], prediction: Prediction, qtbot: Any) -> None:
-    viewer = make_napari_viewer_proxy(show=True)
+def test_in_a_real_window(napari_window: Any, prediction: Prediction, qtbot: Any) -> None:
+    viewer = napari_window
     viewer.window.resize(1280, 800)
     panel = RegionsPanel(viewer)
     viewer.window.add_dock_widget(panel, area="right", name="Regions")

@@ -1,7 +1,7 @@
 """File > Open Sample, as napari calls it: the section that comes with the software, and public ones."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,11 @@ TITLE = "CMU-1 small region"
 
 
 @pytest.fixture
-def viewer(
-    make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Any]:
+def viewer(napari_window: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    window = make_napari_viewer_proxy(show=True)
-    yield window
-    slide = session_of(window).slide
-    session_of(window).look_at(None)
+    yield napari_window
+    slide = session_of(napari_window).slide
+    session_of(napari_window).look_at(None)
     if slide is not None:
         slide.close()
 

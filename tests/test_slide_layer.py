@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -301,12 +301,10 @@ def test_a_large_picture_shows_progress_and_can_be_cancelled(
     assert not list((tmp_path / "cache" / "overviews").iterdir())
 
 
-def test_a_slide_is_drawn_from_the_level_that_fits_the_zoom(
-    slide: Slide, make_napari_viewer_proxy: Callable[..., Any]
-) -> None:
+def test_a_slide_is_drawn_from_the_level_that_fits_the_zoom(slide: Slide, napari_window: Any) -> None:
     from qtpy.QtWidgets import QApplication
 
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     viewer.window.resize(900, 700)
     levels, settings, _ = slide_layer.slide_layer(slide, slide.mpp)
     layer = viewer.add_image(levels, **settings)

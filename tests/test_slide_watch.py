@@ -117,12 +117,12 @@ def test_the_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch
 
 @pytest.mark.qt("pyside6")
 def test_a_slide_cut_short_while_a_window_shows_it_is_one_message(
-    tmp_path: Path, told: list[str], make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, told: list[str], napari_window: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The window is made with napari's own guard: what is raised while it draws fails the test."""
     monkeypatch.setattr(slide_watch, "EVERY", 0.0)
     path = write_tiff(tmp_path / "slide.tif", 4 * SIDE)
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     viewer.window.resize(900, 700)
     with open_slide(path) as slide:
         levels, settings, _ = slide_layer(slide, slide.mpp)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ def test_manifest_is_valid_and_found() -> None:
     assert manifest.display_name == "CMRCNet"
 
 
-def test_a_real_napari_window_draws_an_image(make_napari_viewer_proxy: Callable[..., Any]) -> None:
-    viewer = make_napari_viewer_proxy(show=True)
+def test_a_real_napari_window_draws_an_image(napari_window: Any) -> None:
+    viewer = napari_window
     image = np.zeros((64, 64, 3), np.uint8)
     image[16:48, 16:48] = (200, 80, 160)
     viewer.add_image(image, rgb=True, scale=(0.5, 0.5), units=("um", "um"))
@@ -25,11 +24,11 @@ def test_a_real_napari_window_draws_an_image(make_napari_viewer_proxy: Callable[
     assert (drawn == (200, 80, 160)).all(axis=1).mean() > 0.05
 
 
-def test_a_colour_bar_on_the_canvas_has_a_number_at_each_end(make_napari_viewer_proxy: Callable[..., Any]) -> None:
+def test_a_colour_bar_on_the_canvas_has_a_number_at_each_end(napari_window: Any) -> None:
     """Alone, napari has only round ones; other layers keep those."""
     from napari_cmrcnet.viewer.spot_layer import show_legends
 
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     layer, other = (
         viewer.add_points(
             np.zeros((2, 2)),

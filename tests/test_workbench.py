@@ -9,7 +9,6 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
-from npe2 import PluginManager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
@@ -52,15 +51,9 @@ class Window:
 
 
 @pytest.fixture
-def window(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Window]:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    # napari looks for plugins once a process, and a test may have put another plugin manager in place then.
-    PluginManager.instance().discover()
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1280, 800)
-    window = Window(viewer, qtbot)
+def window(napari_window: Any, qtbot: Any) -> Iterator[Window]:
+    napari_window.window.resize(1280, 800)
+    window = Window(napari_window, qtbot)
     yield window
     slide = window.session.slide
     window.session.look_at(None)
@@ -161,6 +154,7 @@ def labels(widget: Any) -> list[Any]:
     return list(widget.findChildren(QLabel))
 
 
+@pytest.mark.qt("pyside6")
 def test_the_sample_from_prediction_to_exported_files(window: Window, tmp_path: Path) -> None:
     sample = sample_folder()
     predict(window, sample / "S4.tif", sample / "S4.h5ad", sample / "sample.cmrcnet")
