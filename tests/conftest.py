@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,13 @@ def nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer the question for what is not saved: no test but those about it waits for somebody."""
     if dialogs := sys.modules.get("napari_cmrcnet.widgets.dialogs"):
         monkeypatch.setattr(dialogs, "ask_to_save", lambda *_: "discard")
+
+
+@pytest.fixture
+def qtbot(qtbot: Any) -> Any:
+    """As pytest-qt's, but it waits for a minute, not five seconds: the machine may be busy."""
+    qtbot.waitUntil = partial(qtbot.waitUntil, timeout=60_000)
+    return qtbot
 
 
 @pytest.fixture

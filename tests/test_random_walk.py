@@ -20,7 +20,7 @@ from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import Known, check, check_panels, look_at, seen
 
-STEPS = 350  # of each of the seeds
+STEPS = 200  # of each of the seeds
 MAY_FAIL = ("add_spots", "slide_layer", "colour", "set_cells", "show_legends", "in_lines")
 
 
