@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.blend import blend
+from napari_cmrcnet.evaluation.blend_figure import write_blend_figure
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure, write_panel_figure
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, MapPixels, PanelPlot
@@ -176,3 +178,28 @@ def test_a_figure_for_print_is_as_wide_as_asked_with_letters_intervals_and_n(
 def test_a_width_that_cannot_be_printed_is_refused(prediction: Prediction, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be 20 mm wide; give 60 to 400 mm"):
         finish(write_panel_figure(prediction, tmp_path / "F.pdf", Panel("mine", ("GENE1",)), width_mm=20))
+
+
+def test_two_genes_as_colours_have_a_legend_with_their_limits(
+    prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(
+        "napari_cmrcnet.evaluation.blend_figure.draw_picture", lambda draw, *_: iter(drawn.append(draw()) or ())
+    )
+    finish(write_blend_figure(prediction, tmp_path / "B.pdf", ["GENE3", "GENE5"], width_mm=120))
+    maps = gene_maps(prediction, ["GENE3", "GENE5"])
+    limits = [gene.scale for gene in maps]
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    for text, ink, gene, (low, high) in zip(texts, ("green", "magenta"), maps, limits, strict=True):
+        assert text.startswith(f"{ink}: {gene.name} {low:.2f} to {high:.2f}   PCC ")
+    by_kind = {axis.get_title(): axis for axis in drawn[0].axes}
+    assert list(by_kind) == ["H&E", "measured", "predicted"]
+    for kind in ("measured", "predicted"):
+        (spots,) = by_kind[kind].collections
+        expected = blend([gene.maps[kind] for gene in maps], limits)
+        np.testing.assert_allclose(spots.get_facecolors()[:, :3], expected, atol=1e-6)
+    assert drawn[0].get_figwidth() == pytest.approx(120 / 25.4)
+    for genes in (["GENE3"], ["GENE3", "NOT_HERE"], ["GENE3", "GENE4", "GENE5", "GENE6"]):
+        with pytest.raises(UserError, match="not two or three genes of C"):
+            finish(write_blend_figure(prediction, tmp_path / "B.pdf", genes))

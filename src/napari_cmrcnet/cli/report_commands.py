@@ -34,13 +34,18 @@ def report(options: argparse.Namespace) -> None:
 
 def figure(options: argparse.Namespace) -> None:
     """Draw the maps of a panel."""
+    from napari_cmrcnet.evaluation.blend_figure import write_blend_figure
     from napari_cmrcnet.evaluation.panel_figure import write_panel_figure
 
     (prediction,) = _loaded([options.prediction], options)
     panel = panel_named(options.panel) or prediction.panel
-    if panel is None:
+    if options.blend:
+        job = write_blend_figure(prediction, options.out, options.blend.split(","), width_mm=options.width_mm)
+    elif panel is not None:
+        job = write_panel_figure(prediction, options.out, panel, width_mm=options.width_mm)
+    else:
         raise UserError(f"{options.prediction} has no gene panel; name the genes to draw with --panel.")
-    path = show_progress(write_panel_figure(prediction, options.out, panel, width_mm=options.width_mm))
+    path = show_progress(job)
     say(str(path))
     show_json({"figure": path})
 

@@ -23,7 +23,9 @@ def add_figure(commands: "options.Commands") -> None:
     parser = options.add_command(commands, "figure", "draw maps of a gene panel for print, measured over predicted")
     parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="F.pdf", help="the picture: .pdf, .svg or .png")
-    parser.add_argument(
+    genes = parser.add_mutually_exclusive_group()
+    genes.add_argument("--blend", metavar="G1,G2[,G3]", help="draw two or three genes as colours on one map instead")
+    genes.add_argument(
         "--panel", metavar="NAME|FILE", help="genes to draw, the first 12 of them (default: the prediction's panel)"
     )
     parser.add_argument(

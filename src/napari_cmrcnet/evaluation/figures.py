@@ -179,9 +179,12 @@ def method_maps(
 
 
 def draw_map(
-    axis: "Axes", ground: Ground, name: str, values: Array | None, limits: Limits, colours: str = COLOURS
+    axis: "Axes", ground: Ground, name: str, values: NDArray[Any] | None, limits: Limits, colours: str = COLOURS
 ) -> Any:
-    """Draw the slide, or spots with values float64 (n,) over it, where they are not NaN; returns the spots."""
+    """Draw the slide, or spots over it; returns the spots.
+
+    Their values are float64 (n,), and a spot of NaN is left out; or the colours of all, RGB (n, 3).
+    """
     left, right, top, bottom = frame(ground)
     _draw_slide(axis, ground, pale=values is not None)
     spots = None if values is None else _draw_spots(axis, ground, values, *limits, colours)
@@ -226,16 +229,19 @@ def _draw_slide(axis: "Axes", ground: Ground, pale: bool) -> None:
     axis.imshow(image[top:bottom, left:right], extent=(west, east, south, north), interpolation="antialiased")
 
 
-def _draw_spots(axis: "Axes", ground: Ground, values: Array, low: float, high: float, colours: str) -> Any:
-    """Draw circles of the spots' true size; NaN is left out."""
+def _draw_spots(axis: "Axes", ground: Ground, values: NDArray[Any], low: float, high: float, colours: str) -> Any:
+    """Draw circles of the spots' true size; see `draw_map`."""
     from matplotlib.collections import EllipseCollection
 
-    shown = np.isfinite(values)
+    shown = np.isfinite(values) if values.ndim == 1 else np.ones(len(values), bool)
     sizes = np.full(int(shown.sum()), ground.diameter)
     spots = EllipseCollection(
         sizes, sizes, np.zeros_like(sizes), units="xy", offsets=ground.xy[shown], offset_transform=axis.transData
     )
-    spots.set(array=values[shown], cmap=colours, clim=(low, high), linewidths=0)
+    if values.ndim == 1:
+        spots.set(array=values[shown], cmap=colours, clim=(low, high), linewidths=0)
+    else:
+        spots.set(facecolors=values, linewidths=0)
     axis.add_collection(spots, autolim=False)
     return spots
 

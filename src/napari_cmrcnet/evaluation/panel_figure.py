@@ -169,12 +169,18 @@ def write_panel_figure(
         If the case has none of the genes, the width is none that a figure can have, or the path has another ending, or
         cannot be written.
     """
-    if width_mm is not None and not WIDTHS_MM[0] <= width_mm <= WIDTHS_MM[1]:
-        least, most = WIDTHS_MM
-        raise UserError(f"The figure cannot be {width_mm:g} mm wide; give {least:g} to {most:g} mm (--width-mm).")
+    checked_width(width_mm)
     yield Progress("Reading the slide", 0, 2)
     draw = draw_panel(case, ground_of(case, slide), panel, width_mm)
     return (yield from draw_picture(draw, path, Progress("Drawing", 1, 2)))
+
+
+def checked_width(width_mm: float | None) -> float | None:
+    """Return the width of a figure, if one can be so wide; `UserError` if not."""
+    if width_mm is not None and not WIDTHS_MM[0] <= width_mm <= WIDTHS_MM[1]:
+        least, most = WIDTHS_MM
+        raise UserError(f"The figure cannot be {width_mm:g} mm wide; give {least:g} to {most:g} mm (--width-mm).")
+    return width_mm
 
 
 def draw_panel(case: "Case", ground: Ground, panel: "Panel", width_mm: float | None = None) -> "partial[Figure]":
@@ -188,20 +194,23 @@ def draw_panel(case: "Case", ground: Ground, panel: "Panel", width_mm: float | N
     genes = gene_maps(case, panel.genes, intervals=True)
     if not genes:
         raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
-    scored = case.prediction is not None and case.spots.X is not None
-    said = []
-    if scored:
-        said = [f"n = {spots_in_words(int(counted_spots(case).sum()), len(case))}.", f"About the intervals: {COVERS}."]
-    caption = " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
     return partial(
         panel_figure,
         genes,
         ground,
         section_of(case),
         heading=heading(panel.name, len(genes), len(panel.genes)),
-        caption=caption,
+        caption=caption_of(case),
         width_mm=width_mm,
     )
+
+
+def caption_of(case: "Case") -> str:
+    """Return what a reader who has only maps of several genes must know."""
+    said = []
+    if case.prediction is not None and case.spots.X is not None:
+        said = [f"n = {spots_in_words(int(counted_spots(case).sum()), len(case))}.", f"About the intervals: {COVERS}."]
+    return " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
 
 
 def heading(name: str, shown: int, of: int) -> str:

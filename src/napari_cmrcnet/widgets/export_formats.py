@@ -242,8 +242,12 @@ def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Pat
 
 
 def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
+    from napari_cmrcnet.evaluation.blend import INKS
+    from napari_cmrcnet.evaluation.blend_figure import write_blend_figure
     from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
 
+    if session.display.blend and len(session.ticked) in INKS:
+        return write_blend_figure(case, path, session.ticked, slide=_slide(session))
     return write_gene_figure(case, path, _drawn(session), slide=_slide(session))
 
 
