@@ -127,6 +127,11 @@ def test_dinov2_under_the_names_of_transformers(
     assert described.shape == (3, encoder.width)
     torch.testing.assert_close(described, expected, rtol=1e-4, atol=1e-5)
 
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):  # as on a GPU that has it
+        short = network.embed_image(pixels)
+    assert short.dtype == torch.float32
+    assert torch.cosine_similarity(short, described).min() > 0.999
+
     save_file(network.backbone.state_dict(), tmp_path / "own.safetensors")  # as a checkpoint keeps them
     again = loaded(monkeypatch, encoder, tmp_path / "own.safetensors")
     with torch.inference_mode():
@@ -185,6 +190,10 @@ def test_conch_is_taken_out_of_the_whole_model(monkeypatch: pytest.MonkeyPatch, 
         expected = attention_pool(state, trunk.forward_features(pixels), encoder.width)
     assert described.shape == (2, 64)
     torch.testing.assert_close(described, expected, rtol=1e-4, atol=1e-5)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        short = network.embed_image(pixels)
+    assert short.dtype == torch.float32
+    assert torch.cosine_similarity(short, described).min() > 0.999
     state.pop("visual.ln_contrast.bias")
     torch.save({**state, **rest}, tmp_path / "other.bin")
     with pytest.raises(UserError, match=r"does not fit the image encoder 'conch': ln_contrast\.bias is missing"):
