@@ -256,6 +256,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "evaluate": evaluate,
     "report": report_commands.report,
     "figure": report_commands.figure,
+    "export": report_commands.export,
     "benchmark": experiment_commands.benchmark,
     "download": experiment_commands.download,
     "demo": demo,

@@ -21,6 +21,8 @@ EXAMPLES = {
     "evaluate": "napari-cmrcnet evaluate S4_predicted.h5ad --panel idc --out scores",
     "report": "napari-cmrcnet report predictions/*.h5ad --panel idc --out cohort.html",
     "figure": "napari-cmrcnet figure S4_predicted.h5ad --panel idc --width-mm 170 --out S4_idc.pdf",
+    "export": "napari-cmrcnet export S4_predicted.h5ad --out S4.csv\n"
+    "  napari-cmrcnet export S4_predicted.h5ad --out S4.zip",
     "benchmark": "napari-cmrcnet benchmark sections.csv --methods cmrcnet,ridge --panel idc --out benchmark\n"
     "  napari-cmrcnet benchmark read --folds patient --seeds 3 --out read_benchmark",
     "download": "napari-cmrcnet download read",

@@ -14,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``napari-cmrcnet``."""
     from napari_cmrcnet.cli.experiment_parser import add_benchmark, add_download
     from napari_cmrcnet.cli.models_parser import add_models
-    from napari_cmrcnet.cli.report_parser import add_figure, add_report
+    from napari_cmrcnet.cli.report_parser import add_export, add_figure, add_report
     from napari_cmrcnet.cli.train_parser import add_train
 
     parser = argparse.ArgumentParser(
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     add_report(commands)
     add_figure(commands)
+    add_export(commands)
     add_benchmark(commands)
     add_download(commands)
     _add_demo(commands)

@@ -1,4 +1,4 @@
-"""``report`` and ``figure``: what is read and printed of predictions, measured or not."""
+"""``report``, ``figure`` and ``export``: what is read and printed of predictions, measured or not."""
 
 import argparse
 from pathlib import Path
@@ -48,6 +48,17 @@ def figure(options: argparse.Namespace) -> None:
     path = show_progress(job)
     say(str(path))
     show_json({"figure": path})
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write a prediction for other programs, or all of it."""
+    from napari_cmrcnet.evaluation.bundle import write_bundle, write_table
+
+    (prediction,) = _loaded([options.prediction], options)
+    write = write_bundle if options.out.suffix.lower() == ".zip" else write_table
+    path = show_progress(write(prediction, options.out))
+    say(str(path))
+    show_json({"export": path})
 
 
 def _loaded(paths: list[Path], options: argparse.Namespace) -> "list[Prediction]":

@@ -1,4 +1,4 @@
-"""The options of ``report`` and ``figure``."""
+"""The options of ``report``, ``figure`` and ``export``."""
 
 from pathlib import Path
 
@@ -14,6 +14,21 @@ def add_report(commands: "options.Commands") -> None:
     parser.add_argument("predictions", type=Path, nargs="+", metavar="P.h5ad", help="files that predict wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="the report")
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
+    options.add_moved_checkpoint(parser)
+    options.add_json(parser)
+
+
+def add_export(commands: "options.Commands") -> None:
+    """Add the options of ``export``."""
+    parser = options.add_command(commands, "export", "write a prediction for other programs, or all of it as one ZIP")
+    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="what to write: .csv, .h5ad (scanpy), .geojson (QuPath); or all as .zip, with figure and report",
+    )
     options.add_moved_checkpoint(parser)
     options.add_json(parser)
 

@@ -149,7 +149,9 @@ class ExportPanel(DockPanel):
             return ""
         what = {SHOWN: shown.name, SETS: "top_genes", ALL: "all_genes"}.get(self.choice, self.choice)
         if not FORMATS[self.kind].genes:
-            what = {"html": "report", "report": "report", "prediction": "predicted"}.get(self.kind, shown.name)
+            what = {"html": "report", "report": "report", "bundle": "all", "prediction": "predicted"}.get(
+                self.kind, shown.name
+            )
         return f"{file_name(f'{case.name}_{what}')}{FORMATS[self.kind].ending}"
 
     def ask_large(self, text: str) -> bool:

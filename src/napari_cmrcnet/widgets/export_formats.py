@@ -126,6 +126,13 @@ FORMATS: dict[str, Format] = {
         "The same report as pages of A4.",
         predicted=True,
     ),
+    "bundle": Format(
+        "Everything (ZIP)",
+        ".zip",
+        "All of this case in one file: the saved prediction, tables (CSV, h5ad, GeoJSON) of the markers and top "
+        "genes, the figure of the markers, the report, and a text with the commands that make each again.",
+        predicted=True,
+    ),
     "prediction": Format(
         "Saved prediction, to open here again",
         ".h5ad",
@@ -181,6 +188,8 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
     assert prediction is not None
     if kind == "prediction":
         return _save(prediction, path, session.view_record())
+    if kind == "bundle":
+        return _bundle(prediction, path, session.view_record())
     write = partial(_report, session, prediction)
     return write(path) if kind == "html" else pdf_job(write, path)
 
@@ -239,6 +248,13 @@ def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Pat
     yield Progress(f"Writing {path.name}", 0, 0)
     prediction.save(path)
     return path
+
+
+def _bundle(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Path]:
+    from napari_cmrcnet.evaluation.bundle import write_bundle
+
+    prediction.view = view
+    return write_bundle(prediction, path)
 
 
 def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
