@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # What several tests import lies beside them, where pytest's mode of importing does not look.
 sys.path.append(str(Path(__file__).parent))
 
+TESTS = count()
 ASKED_QT = os.environ.get("QT_API")
 # qtpy and pytest-qt choose differently where both are installed.
 os.environ.setdefault("QT_API", "pyside6")
@@ -48,12 +50,17 @@ def imports_are_no_garbage() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests cache and build, and what panels remember, out of the user's own folders."""
+    """Keep what tests cache and build out of the user's own folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("CMRCNET_CONFIG", str(tmp_path_factory.mktemp("config")))
         patch.setenv("CMRCNET_MODELS", str(tmp_path_factory.mktemp("models")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let panels remember nothing of other tests."""
+    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path_factory.getbasetemp() / f"config{next(TESTS)}"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,12 +85,11 @@ def qtbot(qtbot: Any) -> Any:
 
 
 @pytest.fixture
-def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A napari window that is shown, in which panels remember nothing of other tests."""
+def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A napari window that is shown."""
     from napari._vispy import canvas
     from npe2 import PluginManager
 
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
     # napari looks for plugins once a process, and a test may have put another plugin manager in place then.
     PluginManager.instance().discover()
     # It searches all of memory whenever a layer is removed, for the sake of some drivers: a tenth of all time.

@@ -36,8 +36,7 @@ def predicted(
 
 
 @pytest.fixture
-def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predicted: Prediction) -> ComparePanel:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any, predicted: Prediction) -> ComparePanel:
     viewer = ViewerModel()
     panel = ComparePanel(viewer)
     qtbot.addWidget(panel)

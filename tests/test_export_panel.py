@@ -55,8 +55,7 @@ def session(
 
 
 @pytest.fixture
-def panel(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ExportPanel:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any, viewer: ViewerModel) -> ExportPanel:
     return shown(qtbot, viewer)
 
 

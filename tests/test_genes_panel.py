@@ -128,8 +128,7 @@ def scores(prediction: Prediction) -> Scores:
 
 
 @pytest.fixture
-def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GenesPanel:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any) -> GenesPanel:
     viewer = ViewerModel()
     panel = GenesPanel(viewer)
     panel.layers = layers_of(viewer)  # nothing else holds them here

@@ -35,7 +35,6 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CMRCNET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
     return tmp_path / "models"
 
 

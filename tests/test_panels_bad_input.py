@@ -36,8 +36,7 @@ def good(tmp_path: Path, write_section: Callable[..., Any], untrained_checkpoint
 
 
 @pytest.fixture
-def panel(qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PredictPanel]:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any) -> Iterator[PredictPanel]:
     panel = PredictPanel(ViewerModel())
     qtbot.addWidget(panel)
     panel.show()

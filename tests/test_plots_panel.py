@@ -102,12 +102,7 @@ def move(widget: Any, place: QPoint, buttons: Any = Qt.MouseButton.NoButton) -> 
 
 
 @pytest.fixture
-def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-
-
-@pytest.fixture
-def window(qtbot: Any, own_config: None) -> Window:
+def window(qtbot: Any) -> Window:
     return Window(ViewerModel(), qtbot)
 
 

@@ -37,8 +37,7 @@ def viewer() -> ViewerModel:
 
 
 @pytest.fixture
-def panel(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PredictPanel:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any, viewer: ViewerModel) -> PredictPanel:
     return shown(qtbot, viewer)
 
 
@@ -336,14 +335,8 @@ def test_every_setting_is_remembered_beside_the_others(qtbot: Any, chosen: Predi
 
 
 def test_a_panel_closed_during_the_run_loses_nothing(
-    qtbot: Any,
-    viewer: ViewerModel,
-    section: tuple[Path, Path],
-    untrained_checkpoint: Checkpoint,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    qtbot: Any, viewer: ViewerModel, section: tuple[Path, Path], untrained_checkpoint: Checkpoint
 ) -> None:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
     window = QMainWindow()
     qtbot.addWidget(window)
     panel = PredictPanel(viewer)

@@ -50,8 +50,7 @@ def prediction(
 
 
 @pytest.fixture
-def panel(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RegionsPanel]:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any) -> Iterator[RegionsPanel]:
     viewer = ViewerModel()
     layers = layers_of(viewer)
     panel = RegionsPanel(viewer)

@@ -125,7 +125,6 @@ def test_a_reader_answers_by_keys_stops_and_goes_on(
     from napari_cmrcnet.viewer.registry import session_of
     from napari_cmrcnet.widgets import review as module
 
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
     viewer = ViewerModel()
     session = session_of(viewer)
     panel = module.ReviewPanel(viewer)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,7 @@ def predicted(
 
 
 @pytest.fixture
-def panel(
-    qtbot: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    predicted: Prediction,
-) -> ThresholdPanel:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any, predicted: Prediction) -> ThresholdPanel:
     viewer = ViewerModel()
     panel = ThresholdPanel(viewer)
     qtbot.addWidget(panel)

@@ -27,8 +27,7 @@ def viewer() -> ViewerModel:
 
 
 @pytest.fixture
-def panel(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ViewPanel:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
+def panel(qtbot: Any, viewer: ViewerModel) -> ViewPanel:
     panel = ViewPanel(viewer)
     qtbot.addWidget(panel)
     panel.show()
