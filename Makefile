@@ -17,11 +17,11 @@ demo: $(VENV)/.installed
 
 # One thread a process: some tests start processes of their own, and threads that wait for each other cost minutes.
 # Beside each other: the tests that need no window, a file a process; and one after another those
-# of the window with each Qt, the damaged files and the checks of the code. What a part prints comes when it is done.
+# of the window with each Qt, some damaged files and the checks of the code. What a part prints comes when it is done.
 test: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
 	@echo "All tests: about 13 minutes on two cores. Each part is printed when it is done."
-	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint
+	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint N=4000
 
 # In their order: xdist would begin with the files of most tests, and the longest have few.
 ONE_FILE_A_PROCESS := --dist loadfile --no-loadscope-reorder
