@@ -121,9 +121,9 @@ def _change_project(rng: random.Random, content: bytes) -> bytes:
 
 
 def _project(folder: Path, name: str) -> None:
-    from napari_cmrcnet.retrieval.project import read_project, write_project
+    from napari_cmrcnet.retrieval.project import read_project, regions_of, write_project
     from napari_cmrcnet.viewer.display_settings import DisplaySettings
-    from napari_cmrcnet.viewer.view_record import regions_of, ticked_of
+    from napari_cmrcnet.viewer.view_record import ticked_of
 
     found = read_project(folder / name)
     for case in found.cases:
