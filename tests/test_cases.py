@@ -1,6 +1,7 @@
 """The Cases panel in a real window: cases are paged through, kept by themselves, and nothing unsaved is lost."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -153,6 +154,10 @@ def test_what_is_not_saved_is_asked_about(
     assert panel.session.regions == (DRAWN,)
     assert keeper.may_leave(panel.viewer)  # given up
     assert "regions" not in Prediction.load(tmp_path / "C.h5ad").view
+    show_case(panel.viewer, known["D"].prediction, known["D"].section.slide)
+    show_case(panel.viewer, prediction, known["C"].section.slide)
+    assert panel.session.regions == ()  # they do not come back
+    panel.session.set_regions([DRAWN])
     assert keeper.may_leave(panel.viewer)  # into its own file
     assert Prediction.load(tmp_path / "C.h5ad").view["regions"]["features"][0]["properties"]["name"] == "edge"
     prediction.path = None
@@ -175,6 +180,59 @@ def test_the_window_is_not_closed_with_something_unsaved(
     assert window.isVisible()
     assert keeper.may_leave(panel.viewer)
     assert answers == []
+
+
+CLOSE = """
+import sys
+import napari
+from napari._qt import qt_main_window
+from qtpy import API_NAME
+from qtpy.QtWidgets import QApplication
+from shapely.geometry import box
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.keeper import keep_watch
+
+asked, confirmed, answers = [], [], ["cancel", "discard"]
+dialogs.ask_to_save = lambda _parent, *words: (asked.append(words), answers.pop(0))[1]
+
+class Confirm:  # napari's own question
+    def __init__(self, *_, **__): confirmed.append(1)
+    def exec_(self): return qt_main_window.QDialog.DialogCode.Accepted
+
+qt_main_window.ConfirmCloseDialog = Confirm
+viewer = napari.Viewer()
+session = layers_of(viewer).session
+session.look_at(Prediction.load(sys.argv[1]))
+keep_watch(viewer)
+session.set_regions([Region("edge", "", box(0, 0, 90, 90))])
+layers_of(viewer).draw_regions()
+window = viewer.window._qt_window
+QApplication.processEvents()
+window.close(quit_app=True, confirm_need=True)  # File > Exit, Ctrl+Q
+print(API_NAME, asked, len(confirmed), window.isVisible(), len(session.regions))
+window._quit_app = False  # else the test ends here
+window.windowHandle().close()  # the button of the window
+while window.isVisible():
+    QApplication.processEvents()
+print(asked, len(confirmed), len(session.regions))
+sys.stdout.flush()
+import os
+os._exit(0)
+"""
+
+
+@pytest.mark.qt("pyside6")  # it starts a window of each itself
+@pytest.mark.parametrize("api", ["pyqt6", "pyside6"])
+def test_quit_and_the_button_of_the_window_ask_once(known: dict[str, Known], tmp_path: Path, api: str) -> None:
+    pytest.importorskip({"pyqt6": "PyQt6", "pyside6": "PySide6"}[api])
+    command = [sys.executable, "-c", CLOSE, str(_saved(known["C"], tmp_path))]
+    env = os.environ | {"QT_API": api, "CMRCNET_CONFIG": str(tmp_path), "NAPARI_CONFIG": str(tmp_path / "napari.yaml")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    said = [line.lower() for line in done.stdout.splitlines()]
+    assert said == [f"{api} [('c', 'regions')] 1 true 1", "[('c', 'regions'), ('c', 'regions')] 1 0"], done.stderr
 
 
 @pytest.mark.qt("pyside6")

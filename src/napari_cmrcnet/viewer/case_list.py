@@ -147,6 +147,13 @@ class CaseList:
         self.keep()
         self.changed.emit()
 
+    def discard(self) -> None:
+        """Give up what is not saved of the case that is shown: it does not come back when that is opened again."""
+        self.session.set_regions(self._saved_regions)
+        if self.project.path is None:
+            self.set_notes("")
+        self.keep()
+
     def _take(self, project: Project) -> None:
         self.project = project
         self.changed.emit()

@@ -32,7 +32,7 @@ class Keeper(QObject):
         super().__init__(parent)
         self.setObjectName(_NAME)
         self._viewer = viewer
-        self._failed = ""
+        self._failed, self._answered = "", False
         self._timer = QTimer(self)
         self._timer.setInterval(KEEP_MS)
         self._timer.timeout.connect(self.keep)
@@ -52,14 +52,27 @@ class Keeper(QObject):
                 self._failed = str(error)
                 _say(error)
 
-    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Ask before the window is closed. A script that closes it has taken its layers away first."""
-        if event.type() != QEvent.Type.Close or not isalive(self):
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Ask before the window is closed, once. A script that closes it has taken its layers away first.
+
+        napari has a question of its own, whether the window is to be closed: it may be answered with no, so that one
+        goes on keeping what is drawn; and it is left out where ours was answered.
+        """
+        if not isalive(self):
             return False
-        if len(self._viewer.layers) and not may_leave(self._viewer):
+        if event.type() in (QEvent.Type.Show, QEvent.Type.Hide):
+            (self._timer.start if event.type() == QEvent.Type.Show else self._timer.stop)()
+        if event.type() != QEvent.Type.Close or self._answered or not len(self._viewer.layers):
+            return False
+        asked = bool(unsaved(self._viewer))
+        if not may_leave(self._viewer):
             event.ignore()
             return True
-        self._timer.stop()
+        self._answered = asked
+        if asked and event.spontaneous():
+            event.ignore()
+            QTimer.singleShot(0, watched.close)  # type: ignore[attr-defined]  # the window
+            return True
         return False
 
 
@@ -75,19 +88,31 @@ def _main_window(viewer: Any) -> Any:
     return getattr(getattr(getattr(viewer, "__wrapped__", viewer), "window", None), "_qt_window", None)
 
 
-def may_leave(viewer: Any) -> bool:
-    """Keep what has a place, and ask about the rest. Say whether the case that is shown may be replaced."""
+def unsaved(viewer: Any) -> str:
+    """Keep what has a place, and return in words what has none: what would be lost of the case that is shown."""
     layers, window = layers_of(viewer), _main_window(viewer)
     if window is None or not window.isVisible() or layers.session.case is None:
-        return True
+        return ""
     try:
         layers.read_regions()
         layers.cases.save()
     except UserError as error:
         _say(error)
-    what = layers.cases.unsaved
-    answer = dialogs.ask_to_save(window, layers.session.case.name, what) if what else "discard"
-    return save_case(viewer) if answer == "save" else answer == "discard"
+    return str(layers.cases.unsaved)
+
+
+def may_leave(viewer: Any) -> bool:
+    """Keep what has a place, and ask about the rest. Say whether the case that is shown may be replaced."""
+    layers, what = layers_of(viewer), unsaved(viewer)
+    if not what:
+        return True
+    answer = dialogs.ask_to_save(_main_window(viewer), layers.session.case.name, what)
+    if answer == "save":
+        return save_case(viewer)
+    if answer == "discard":
+        layers.cases.discard()
+        layers.draw_regions()
+    return answer == "discard"
 
 
 def save_case(viewer: Any) -> bool:
