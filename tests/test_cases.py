@@ -364,3 +364,45 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
         assert (tmp_path / name).stat().st_size > 100
     assert len(pd.read_csv(tmp_path / "cohort.csv")) == len(table)
     wait(qtbot, lambda: not panel.session.scoring)
+
+
+def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale(
+    panel: CasesPanel, project: Path, qtbot: Any, known: dict[str, Known], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(panel, qtbot, project)
+    session, layers = panel.session, panel.layers
+    session.show("GENE8")
+    monkeypatch.setattr(dialogs, "choose_one", lambda *words: words[-1][-1])
+    assert panel.beside.text() == "Open beside…"
+    panel.beside.click()
+    wait(qtbot, lambda: layers.beside.case is not None)
+    assert panel.beside.text() == "Close beside"
+    assert layers.beside.case.name == "D"
+    (*slides, spots, names) = layers.beside.of("predicted")
+    assert len(slides) == 1
+    first = layers.points["predicted"]
+    assert spots.extent.world[0][1] > first.extent.world[1][1]  # to the right of all of it
+    assert slides[0].extent.world[0][1] > layers.slides["predicted"].extent.world[1][1]
+    np.testing.assert_allclose(spots.scale, first.scale)
+    assert spots.face_contrast_limits == first.face_contrast_limits
+    wanted = known["D"].prediction.gene("GENE8")
+    np.testing.assert_allclose(spots.features["value"], wanted, rtol=1e-6)
+    assert spots.name.startswith("D: GENE8 predicted")
+    assert [str(text).partition(",")[0] for text in names.text.values] == ["C", "D"]
+    assert {line[:1] for line in layers.title.splitlines()} >= {"C", "D"}
+    session.show("GENE4")
+    assert spots.name.startswith("D: GENE4")
+    session.set_display(spot_size=1.5)
+    (*_, spots, _) = layers.beside.of("predicted")
+    assert float(spots.size[0]) == pytest.approx(known["D"].prediction.spot_diameter * 1.5)
+    right = spots.data_to_world(spots.data[0])
+    assert layers.clicks.spot_at(right) is None  # no spot of the first case is meant there
+    count = len(panel.viewer.layers)
+    panel.beside.click()
+    assert layers.beside.case is None
+    assert len(panel.viewer.layers) < count
+    panel.beside.click()
+    wait(qtbot, lambda: layers.beside.case is not None)
+    show_row(panel.viewer, 1)
+    wait(qtbot, lambda: panel.cases.row == 1)
+    assert layers.beside.case is None  # it was beside another

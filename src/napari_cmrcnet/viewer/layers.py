@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted
+from napari_cmrcnet.viewer.beside import Beside
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.cells import fit_section, set_cells
 from napari_cmrcnet.viewer.clicks import SpotClicks
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Points
 
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.slides.slide import Slide
     from napari_cmrcnet.viewer.session import Session
     from napari_cmrcnet.viewer.shown import Shown
 
@@ -63,6 +68,7 @@ class SectionLayers:
         self.regions = RegionLayer(viewer)
         self.mirrors = RegionMirrors(viewer)
         self._others, self._legends = OtherSlides(viewer, session), Legends(viewer, self.points)
+        self.beside = Beside(viewer, session)
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
         self._drawing = False
         self._fitted: Any = None  # the camera after the last fit: None before it
@@ -115,7 +121,7 @@ class SectionLayers:
     def title(self) -> str:
         """What stands over the picture: what is shown, and how many warnings the View panel lists."""
         shown, warnings = self.session.shown, len(self.session.warnings)
-        lines = [in_lines(shown.title)] if shown is not None else []
+        lines = [in_lines(title) for title in (shown.title if shown is not None else "", self.beside.title) if title]
         if shown is not None and (genes := blended(self._pinned[2], self.session.display)):
             lines = [f"{shown.section}   {', '.join(gene.name for gene in genes)} as colours"]
         return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])
@@ -133,9 +139,22 @@ class SectionLayers:
     def _section(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return centre and size of all spots, in the scene's unit."""
         layer = next(iter(self.points.values()))
-        low, high = layer.extent.world
+        extents = np.stack([one.extent.world for one in (layer, *self.beside.spots)])
+        low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
         size = high - low + layer.size.max() * layer.scale
         return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
+
+    def show_beside(self, case: "Case | None", slide: "Slide | None" = None) -> None:
+        """Show a second case beside the first one, or none, as `Beside` says."""
+        with self._by_us():
+            self.viewer.canvas.grid.enabled = False  # as in `_on_case`
+            if case is None:
+                self.beside.close()
+            else:
+                self.beside.open(case, slide)
+            self._arranged = ()
+        self.draw()
+        self.fit()
 
     def read_regions(self) -> None:
         """Take regions as they are drawn now; where none have ever been drawn, those of the session stay."""
@@ -169,6 +188,7 @@ class SectionLayers:
         with self._by_us():
             self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
             remove_preview(self.viewer)
+            self.beside.close()
             self._remove(self.points, list(self.points))
             self._remove(self.slides, list(self.slides) if slide != self._slide else [])
             for kept in (self._drawn, self.mirrors):
@@ -214,11 +234,15 @@ class SectionLayers:
             self._drawing = False
 
     def _lacks(self, view: View) -> bool:
-        return view not in self.points or (self.session.slide is not None and view not in self.slides)
+        no_slide = self.session.slide is not None and view not in self.slides
+        return view not in self.points or no_slide or self.beside.lacks(view)
 
     def _add(self, view: View) -> None:
         case, slide = self.session.case, self.session.slide
         assert case is not None
+        if self.beside.lacks(view):
+            self.beside.add(view)
+            self._drawn.pop(view, None)
         if slide is not None and view not in self.slides:
             levels, settings, _ = slide_layer(slide, case.provenance.mpp or None)
             self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
@@ -252,6 +276,7 @@ class SectionLayers:
                     colour_classes(layer, self.session.classes)
                 else:
                     colour(layer, view, shown, case, display, pinned)
+                self.beside.colour(view, layer, shown, display, bool(blended(pinned, display)))
                 self._drawn[view] = drawn
         self._legends.show_bars(bool(blended(pinned, display)))
 
@@ -266,6 +291,7 @@ class SectionLayers:
         for (view, kind), layer in self._by_eye().items():
             layer.visible = self.session.eyes.get((view, kind), view in views)
         self.mirrors.show_in(views)
+        self.beside.show_in(views)
         self._arranged = views
         self._fill_cells()
         front = self.points[views[-1]]
@@ -291,7 +317,7 @@ class SectionLayers:
 
     def _group(self, view: View, first: View) -> list[Any]:
         slide = [self.slides[view]] if view in self.slides else []
-        return [*slide, self.points[view], *self.mirrors.of(view, first)]
+        return [*slide, self.points[view], *self.beside.of(view), *self.mirrors.of(view, first)]
 
     def _ours(self, view: View) -> list[Any]:
         return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
@@ -302,6 +328,9 @@ class SectionLayers:
         return {(view, kind): layer for kind, layers in kinds.items() for view, layer in layers.items()}
 
     def _on_display(self, new: DisplaySettings, old: DisplaySettings) -> None:
+        drawn_as = ("opacity", "spot_size", "mark_out_of_distribution")
+        if any(getattr(new, name) != getattr(old, name) for name in drawn_as):
+            self.beside.clear()
         for layer in self.points.values():
             if new.opacity != old.opacity:
                 layer.opacity = new.opacity

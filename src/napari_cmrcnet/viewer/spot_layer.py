@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Points
 
+    from napari_cmrcnet.evaluation.colour_limits import Limits
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.viewer.shown import Shown
@@ -92,19 +93,20 @@ def colour(
     case: "Case",
     display: DisplaySettings,
     pinned: "Sequence[Shown]" = (),
+    between: "Limits | None" = None,
 ) -> None:
     """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
 
     Measured and predicted show the pinned genes together where that is asked for. The mouse over a spot says its
     values, and those of the pinned genes. A view without values is emptied and says why: no value must look like a 0.
+    The colours are between limits of their own if none are given.
     """
     try:
         coloured = values(view, shown, case, display)
     except UserError as reason:
-        _set_colours(layer, np.zeros_like(layer.face_color))  # napari 0.9.2 goes on drawing what is not `layer.shown`
-        layer.name = f"{view}: {reason}"
+        hide_spots(layer, f"{view}: {reason}")
         return
-    between = limits(view, coloured, shown, display)
+    between = between or limits(view, coloured, shown, display)
     if layer.face_colormap.name != colormap(view, display):
         layer.face_colormap = colormap(view, display)
     if layer.face_contrast_limits != between:
@@ -121,11 +123,16 @@ def colour(
     layer.name = name
 
 
+def hide_spots(layer: "Points", reason: str) -> None:
+    """Draw no spot, and say why in the layer's name."""
+    _set_colours(layer, np.zeros_like(layer.face_color))  # napari 0.9.2 goes on drawing what is not `layer.shown`
+    layer.name = reason
+
+
 def colour_classes(layer: "Points", classes: "Classes | None") -> None:
     """Give spots the colours of their classes, and the layer the column's name; the View panel has the legend."""
     if classes is None:
-        _set_colours(layer, np.zeros_like(layer.face_color))
-        layer.name = "classes: the section has none"
+        hide_spots(layer, "classes: the section has none")
         return
     layer.features = {"class": classes.of_spots}
     layer.face_colorbar.visible = False

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.case_list import open_case
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
@@ -34,6 +35,22 @@ def show_row(viewer: Any, row: int) -> None:
                 opened.slide.close()
 
         run_in_window(viewer, open_case(entry), done, f"Opening {entry.name}")
+
+
+def show_beside(viewer: Any, row: int) -> None:
+    """Open a case of the list to the right of the one that is shown."""
+    layers = layers_of(viewer)
+    entry, first = layers.cases.project.cases[row], layers.session.case
+
+    def done(opened: "Opened | None") -> None:
+        if opened is None or not opened.case.genes:
+            raise UserError(f"{entry.name} has no expression to show yet; predict it first.")
+        if layers.session.case is first:  # another may have been opened meanwhile
+            layers.show_beside(opened.case, opened.slide)
+        elif opened.slide is not None:
+            opened.slide.close()
+
+    run_in_window(viewer, open_case(entry), done, f"Opening {entry.name}")
 
 
 def step_case(viewer: Any, by: int) -> None:

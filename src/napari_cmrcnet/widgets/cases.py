@@ -24,7 +24,7 @@ from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.case_pages import bind_pages, show_row, step_case
+from napari_cmrcnet.widgets.case_pages import bind_pages, show_beside, show_row, step_case
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.dock_panel import DockPanel, open_panel
 from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
@@ -70,7 +70,7 @@ class CasesPanel(DockPanel):
         bind_pages(napari_viewer)
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
-        self.follow(self.show_cases, self.cases.changed, self.session.regions_changed)
+        self.follow(self.show_cases, self.cases.changed, self.session.regions_changed, self.layers.beside.changed)
         self.show_cases()
 
     def _build(self) -> None:
@@ -92,6 +92,8 @@ class CasesPanel(DockPanel):
             "what is saved.",
             self._on_report,
         )
+        self.beside = button("", "A second case to the right, on its own slide: same gene, scale and colours.")
+        self.beside.clicked.connect(self._on_beside)
         self.cohort = button(
             "Compare cases…",
             "A table and box plots of the shown gene or panel over all cases.",
@@ -100,7 +102,8 @@ class CasesPanel(DockPanel):
         buttons = QGridLayout()
         for place, each in enumerate((self.load, self.save, self.add, self.remove, self.previous, self.next)):
             buttons.addWidget(each, *divmod(place, 2))
-        buttons.addWidget(self.cohort, 3, 0, 1, 2)
+        buttons.addWidget(self.beside, 3, 0)
+        buttons.addWidget(self.cohort, 3, 1)
         buttons.addWidget(self.report, 4, 0, 1, 2)
         for keys, by in (("PgUp", -1), ("PgDown", 1)):
             shortcut = QShortcut(QKeySequence(keys), self)
@@ -162,6 +165,8 @@ class CasesPanel(DockPanel):
         self.remove.setEnabled(bool(cases))
         self.save.setEnabled(bool(cases))
         self.cohort.setEnabled(bool(cases))
+        self.beside.setText("Open beside…" if self.layers.beside.case is None else "Close beside")
+        self.beside.setEnabled(self.session.case is not None and len(cases) > 1)
         self.report.setEnabled(sum(bool(case.prediction) for case in cases) > 1)
         self.previous.setEnabled(row is not None and row > 0)
         self.next.setEnabled(bool(cases) and (row is None or row + 1 < len(cases)))
@@ -229,6 +234,16 @@ class CasesPanel(DockPanel):
             self.cases.open(project)
             if self.cases.row is None and project.cases:
                 show_row(self.viewer, 0)
+
+    def _on_beside(self) -> None:
+        if self.layers.beside.case is not None:
+            self.layers.show_beside(None)
+            return
+        rows = [row for row, case in enumerate(self.cases.project.cases) if row != self.cases.row]
+        lines = {f"{row + 1}. {self.cases.project.cases[row].name}": row for row in rows}
+        line = dialogs.choose_one(self, "Open beside", "Which case is to be shown to the right?", list(lines))
+        if line is not None:
+            show_beside(self.viewer, lines[line])
 
     def _on_remove(self) -> None:
         row = self.table.currentRow()

@@ -71,7 +71,7 @@ class Keeper(QObject):
         self._answered = asked
         if asked and event.spontaneous():
             event.ignore()
-            QTimer.singleShot(0, watched.close)  # type: ignore[attr-defined]  # the window
+            QTimer.singleShot(0, watched.close)
             return True
         return False
 
@@ -104,9 +104,10 @@ def unsaved(viewer: Any) -> str:
 def may_leave(viewer: Any) -> bool:
     """Keep what has a place, and ask about the rest. Say whether the case that is shown may be replaced."""
     layers, what = layers_of(viewer), unsaved(viewer)
-    if not what:
+    case = layers.session.case
+    if not what or case is None:
         return True
-    answer = dialogs.ask_to_save(_main_window(viewer), layers.session.case.name, what)
+    answer = dialogs.ask_to_save(_main_window(viewer), case.name, what)
     if answer == "save":
         return save_case(viewer)
     if answer == "discard":

@@ -1,0 +1,186 @@
+"""A second case to the right of the one that is shown: on its own slide, at the same scale and in the same colours."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.headline import section_of
+from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.shown import Shown, gene_shown, panel_shown
+from napari_cmrcnet.viewer.slide_layer import slide_layer
+from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.slides.slide import Slide
+    from napari_cmrcnet.viewer.session import Session
+
+GAP = 0.04  # between the two, of the width of the first
+NAME = "#e08000"  # seen on black, on glass and on stain
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in the scene's unit."""
+
+
+class Beside:
+    """Draws a second case into the groups of the views, see `layers`.
+
+    It has no region, no click and no hover: what is done in the window is done to the first case.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where to draw.
+    session : Session
+        Of the first case.
+
+    Attributes
+    ----------
+    case : Case or None
+        The second case; None where there is none.
+    changed : Signal
+        Emitted after it was opened or closed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session") -> None:
+        self.viewer, self.session = viewer, session
+        self.case: Case | None = None
+        self._slide: Slide | None = None
+        self._layers: dict[View, list[Any]] = {}
+        self._of: Shown | None = None  # what the first case shows
+        self._shown: Shown | str = ""  # what this one does, or why it shows nothing
+
+    def open(self, case: "Case", slide: "Slide | None") -> None:
+        """Take a second case; `SectionLayers.draw` draws it.
+
+        Raises
+        ------
+        UserError
+            If the two cannot have one scale, as the size of a pixel is known of one alone.
+        """
+        first = self.session.case
+        assert first is not None
+        if bool(first.provenance.mpp) != bool(case.provenance.mpp):
+            unknown = case if first.provenance.mpp else first
+            raise UserError(f"The size of a pixel of {unknown.name} is not known; the two cannot have one scale.")
+        self.close()
+        self.case, self._slide = case, slide
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Take the second case away."""
+        self.clear()
+        if self.case is not None:
+            self.case = self._slide = self._of = None
+            self.changed.emit()
+
+    def clear(self) -> None:
+        """Remove the layers; they come back when they are asked for."""
+        for layers in self._layers.values():
+            for layer in layers:
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
+        self._layers = {}
+
+    def lacks(self, view: View) -> bool:
+        """Whether a view is still to be added."""
+        return self.case is not None and view not in self._layers
+
+    def add(self, view: View) -> None:
+        """Add the layers of a view, if there is a second case: slide, spots, and the names of both cases."""
+        first, case = self.session.case, self.case
+        if case is None or first is None or view in self._layers:
+            return
+        mpp, one, two = case.provenance.mpp or None, _box(first, self.session.slide), _box(case, self._slide)
+        right = one[2] + GAP * (one[2] - one[0]) - two[0]
+        down = one[1] - two[1]
+        layers = []
+        if self._slide is not None:
+            levels, settings, _ = slide_layer(self._slide, mpp)
+            layers.append(self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}}))
+        bounds = None if self._slide is None else self._slide.bounds
+        layers.append(add_spots(self.viewer, case, view, self.session.display, bounds))
+        for layer in layers:
+            layer.affine = np.array([[1, 0, down], [0, 1, right], [0, 0, 1]]) @ layer.affine.affine_matrix[-3:, -3:]
+        layers.append(self._names(first, case, mpp, one, (two[0] + right, one[1], two[2] + right, 0.0)))
+        for layer in layers:
+            layer.locked, layer.editable = True, False
+        self._layers[view] = layers
+
+    def _names(self, first: "Case", case: "Case", mpp: float | None, one: Box, two: Box) -> Any:
+        places = [(part[1] - GAP * (one[2] - one[0]), (part[0] + part[2]) / 2) for part in (one, two)]
+        return self.viewer.add_points(
+            np.array(places) / (mpp or 1.0),
+            size=0.01,
+            text={"string": [section_of(first), section_of(case)], "color": NAME, "size": 11, "anchor": "center"},
+            name="names of the cases",
+            metadata={KEY: {}},
+            **layer_placement(mpp),
+        )
+
+    def of(self, view: View) -> list[Any]:
+        """Return the layers of a view's group."""
+        return self._layers.get(view, [])
+
+    def show_in(self, views: tuple[View, ...]) -> None:
+        """Let the layers in these views be seen."""
+        for view, layers in self._layers.items():
+            for layer in layers:
+                layer.visible = view in views
+
+    def colour(self, view: View, like: Any, shown: Shown, display: DisplaySettings, blended: bool) -> None:
+        """Give the spots of a view the gene that the first case shows, in the colours of that one's layer."""
+        if self.case is None or view not in self._layers:
+            return
+        layer, known = self._layers[view][-2], self._showing(shown)
+        if view == "classes" or (blended and view in ("measured", "predicted")):
+            known = "classes, and several genes as colours, are not shown of the second case"
+        if isinstance(known, str):
+            hide_spots(layer, f"{self.case.name}: {known}")
+            return
+        colour(layer, view, known, self.case, display, between=like.face_contrast_limits)
+        layer.name = f"{self.case.name}: {layer.name}"
+
+    def _showing(self, shown: Shown) -> Shown | str:
+        assert self.case is not None
+        if self._of is not shown:
+            self._of = shown
+            try:
+                if shown.kind == "panel":
+                    self._shown = panel_shown(self.case, self.session.panels[shown.name])
+                else:
+                    self._shown = gene_shown(self.case, shown.name, None)
+            except UserError as reason:
+                self._shown = str(reason)
+        return self._shown
+
+    @property
+    def title(self) -> str:
+        """What the second case shows, and how well; ``""`` where there is none."""
+        if self.case is None or self.session.shown is None:
+            return ""
+        known = self._showing(self.session.shown)
+        return known if isinstance(known, str) else known.title
+
+    @property
+    def spots(self) -> list[Any]:
+        """The layers of spots."""
+        return [layers[-2] for layers in self._layers.values()]
+
+
+def _box(case: "Case", slide: "Slide | None") -> Box:
+    """Return what a case covers with its slide, in the scene's unit."""
+    mpp = case.provenance.mpp or 1.0
+    low, high = case.xy.min(axis=0) - case.spot_diameter, case.xy.max(axis=0) + case.spot_diameter
+    if slide is not None:
+        height, width = (side * slide.scale for side in slide.shape)
+        low, high = np.minimum(low, 0), np.maximum(high, (width, height))
+    return (*(low * mpp).tolist(), *(high * mpp).tolist())
