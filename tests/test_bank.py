@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, softmax_weights
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, softmax_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.retrieval.stored_columns import StoredColumns
 
 
 def make_bank(spots: int = 40, genes: int = 6, density: float = 0.4, seed: int = 0) -> Bank:
@@ -254,3 +256,49 @@ def test_build_bank_embeds_all_spots_of_all_sections(
 def test_more_neighbours_in_all_than_32_bits_count() -> None:
     assert _row_starts(2**16, 2**15)[-1] == 2**31
     assert _row_starts(3, 2).dtype == np.int32
+
+
+@pytest.fixture
+def left_in_file(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
+    """The bank with its expression left in its file, as that of a large one."""
+    monkeypatch.setattr("napari_cmrcnet.retrieval.stored_columns.LARGE", 0)
+    bank.save(tmp_path / "large.h5ad")
+    return Bank.load(tmp_path / "large.h5ad")
+
+
+def test_a_large_bank_gives_the_same_gene_by_gene_from_its_file(
+    bank: Bank, left_in_file: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(left_in_file.expression, StoredColumns)
+    neighbours = neighbours_of(bank, 30, 5)
+    for average in ("mean_expression", "expression_spread"):
+        expected = getattr(bank, average)(neighbours, bank.genes)
+        np.testing.assert_array_equal(getattr(left_in_file, average)(neighbours, bank.genes), expected)
+    weights = np.arange(len(bank), dtype=np.float64)
+    expected = weighted_means(bank.expression, weights)
+    np.testing.assert_array_equal(weighted_means(left_in_file.expression, weights), expected)
+    np.testing.assert_array_equal(left_in_file.found, bank.found)
+    over_some = left_in_file.with_totals_over([1, 4]), bank.with_totals_over([1, 4])
+    np.testing.assert_array_equal(*(one.mean_expression(neighbours, bank.genes) for one in over_some))
+    left_in_file.save(tmp_path / "again.h5ad")
+    monkeypatch.undo()
+    again = Bank.load(tmp_path / "again.h5ad")
+    np.testing.assert_array_equal(again.expression.toarray(), bank.expression.toarray())
+
+
+def test_a_large_bank_whose_file_changes_while_it_is_open_is_not_believed(left_in_file: Bank) -> None:
+    stored = left_in_file.expression.indices
+    stored.stored = np.full(len(stored), len(left_in_file), np.int32)  # what such a file may give next
+    with pytest.raises(UserError, match="was changed while it was open"):
+        left_in_file.mean_expression(neighbours_of(left_in_file, 3, 2), ["G0"])
+
+
+def test_a_large_bank_with_values_that_are_not_finite_is_refused(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cmrcnet.retrieval.stored_columns.LARGE", 0)
+    bank.save(tmp_path / "large.h5ad")
+    with h5py.File(tmp_path / "large.h5ad", "r+") as file:
+        file["X/data"][3] = np.nan
+    with pytest.raises(UserError, match="missing or infinite"):
+        Bank.load(tmp_path / "large.h5ad")

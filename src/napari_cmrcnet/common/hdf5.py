@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,15 @@ UNUSED = ("obsp", "varp", "varm")  # parts of an AnnData that nothing here reads
 USED_UNS = ("spatial", "cmrcnet")
 
 
-def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
+def read_h5ad(path: str | os.PathLike[str], without: Sequence[str] = ()) -> "AnnData":
     """Read a checked h5ad file into memory, without what nothing here uses: graphs, images, other tools' notes.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    without : sequence of str
+        Other parts that are left out, such as ``"X"``.
 
     Raises
     ------
@@ -37,15 +44,15 @@ def read_h5ad(path: str | os.PathLike[str]) -> "AnnData":
     with readable(path, "is not a readable h5ad file", "write it again with anndata"):
         with h5py.File(path, "r") as file:
             if file.attrs.get("encoding-type") == "anndata":
-                return _read_parts(Path(path), file)
+                return _read_parts(Path(path), file, without)
         return anndata.read_h5ad(path)  # of anndata before 0.7
 
 
-def _read_parts(path: Path, file: h5py.File) -> "AnnData":
+def _read_parts(path: Path, file: h5py.File, without: Sequence[str]) -> "AnnData":
     from anndata import AnnData
     from anndata.io import read_elem
 
-    names = [name for name in file if name not in (*UNUSED, "uns")]
+    names = [name for name in file if name not in (*UNUSED, "uns", *without)]
     uns = file.get("uns", {})
     chosen = [*(file[name] for name in names), *(uns[name] for name in USED_UNS if name in uns)]
     needed, memory = sum(map(bytes_of, chosen)), machine_memory()

@@ -6,6 +6,7 @@ datasets), so a hostile file could copy what the user can read into its own cont
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
         pass
     if not h5py.is_hdf5(path):
         raise UserError(f"{path} is not an HDF5 file (.h5ad, .h5); check that it is the right file.")
+    about = path.stat()
+    _check_content(path, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _check_content(path: Path, _inode: int, _size: int, _changed: int) -> None:
+    """Check what a file holds; once in a process as long as the file stays as it is, as banks have gigabytes."""
     with readable(path, "is damaged or cut short", "copy or download it again"):
         longest = longest_text(path)
         with h5py.File(path, "r") as file, open(path, "rb") as stream:

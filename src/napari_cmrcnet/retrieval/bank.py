@@ -14,12 +14,14 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
-from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
+from napari_cmrcnet.common.hdf5_checks import check_hdf5
+from napari_cmrcnet.retrieval.averages import GENES_A_PASS, Columns, Neighbourhoods, columns_of, weighted_means
 from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.compatibility import check_k
 from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.search import nearest, norms
+from napari_cmrcnet.retrieval.stored_columns import StoredColumns, left_in_file
 from napari_cmrcnet.sections.expression import rescaled
 from napari_cmrcnet.sections.totals import TARGET_SUM
 
@@ -33,6 +35,7 @@ Int32 = npt.NDArray[np.int32]
 OBS_COLUMNS = ("section", "patient", "array_row", "array_col", "x", "y")
 EMBEDDING = "gene_embedding"  # its name in obsm
 UNIT_TOLERANCE = 1e-4
+VALUES_AT_ONCE = 2**23
 COLUMN_BYTES = 64e6  # columns of expression, or of their means, held at a time
 
 
@@ -44,8 +47,9 @@ class Bank:
     ----------
     embeddings : float32 array, (M, d)
         Gene embeddings of unit length (or all zero).
-    expression : CSC float32 matrix, (M, G)
-        Log-normalised expression, of `TARGET_SUM`. By columns, because one gene of all spots is what is read.
+    expression : CSC float32 matrix or StoredColumns, (M, G)
+        Log-normalised expression, of `TARGET_SUM`. By columns, because one gene of all spots is what is read. What is
+        too large for memory stays in the bank's file.
     genes : tuple of str
         Gene symbols, unique.
     gene_ids : tuple of str
@@ -106,10 +110,15 @@ class Bank:
 
     def with_totals_over(self, columns: Sequence[int]) -> "Bank":
         """Return the bank with the totals of its spots taken over some of its genes, given by their places."""
-        some = self.expression[:, columns]
-        sums = np.bincount(some.indices, np.expm1(some.data.astype(np.float64)), minlength=len(self))
+        own, sums = self.expression, np.zeros(len(self))
+        for start in range(0, len(columns), GENES_A_PASS):
+            some = own[:, columns[start : start + GENES_A_PASS]]
+            sums += np.bincount(some.indices, np.expm1(some.data.astype(np.float64)), minlength=len(self))
         factors = np.divide(TARGET_SUM, sums, out=np.ones_like(sums), where=sums > 0)
-        return replace(self, expression=rescaled(self.expression, factors))
+        if isinstance(own, StoredColumns):
+            return replace(self, expression=own.rescaled(factors))
+        parts = rescaled(own.data, factors[own.indices]), own.indices, own.indptr
+        return replace(self, expression=sparse.csc_matrix(parts, shape=own.shape, copy=False))
 
     def nearest(self, queries: Float32, k: int, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
         """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
@@ -177,7 +186,7 @@ class Bank:
         if self.interval is not None:
             var[INTERVAL] = self.interval
         table = AnnData(
-            X=self.expression,
+            X=self.expression if sparse.issparse(self.expression) else self.expression[:, range(len(self.genes))],
             obs=self.obs.set_axis([str(row) for row in range(len(self))], axis=0),
             var=with_expected(var, self.expected),
             obsm={EMBEDDING: self.embeddings},
@@ -186,18 +195,21 @@ class Bank:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Bank":
-        """Read a bank.
+        """Read a bank; of a large one, the expression of a gene when it is asked for.
 
         Raises
         ------
         UserError
             If the file is not a bank, or is damaged.
         """
-        table = read_h5ad(path)
+        check_hdf5(path)
+        expression = left_in_file(Path(path))
+        table = read_h5ad(path, without=() if expression is None else ("X",))
+        expression = table.X if expression is None else expression
         lacking = [f"obs[{name!r}]" for name in OBS_COLUMNS if name not in table.obs]
         lacking += [f"obsm[{EMBEDDING!r}]"] if EMBEDDING not in table.obsm else []
         lacking += [f"var[{name!r}]" for name in ("gene_ids", SHARES) if name not in table.var]
-        lacking += ["X in CSC"] if not (sparse.issparse(table.X) and table.X.format == "csc") else []
+        lacking += ["X in CSC"] if getattr(expression, "format", "") != "csc" else []
         if lacking:
             raise UserError(f"{path} is not a bank: it lacks {', '.join(lacking)}; get the checkpoint again.")
         genes, ids = tuple(map(str, table.var_names)), tuple(map(str, table.var["gene_ids"]))
@@ -210,7 +222,7 @@ class Bank:
         try:
             bank = cls(
                 np.asarray(table.obsm[EMBEDDING]),
-                table.X,
+                expression,
                 genes,
                 ids,
                 obs,
@@ -239,10 +251,13 @@ def _shape_problem(bank: Bank) -> str | None:
 def _value_problem(bank: Bank) -> str | None:
     if bank.embeddings.dtype != np.float32 or bank.expression.dtype != np.float32:
         return "holds numbers that are not float32"
-    if not np.isfinite(bank.embeddings).all() or not np.isfinite(bank.expression.data).all():
+    values = bank.expression.data
+    blocks = (values[start : start + VALUES_AT_ONCE] for start in range(0, len(values), VALUES_AT_ONCE))
+    if not np.isfinite(bank.embeddings).all() or not all(np.isfinite(block).all() for block in blocks):
         return "holds missing or infinite numbers"
     try:
-        bank.expression.check_format()  # scipy's products trust the indices of a file
+        if sparse.issparse(bank.expression):  # what stays in a file is checked there, and whenever it is read
+            bank.expression.check_format()  # scipy's products trust the indices of a file
     except ValueError as error:
         return f"holds a damaged sparse matrix ({error})"
     length = np.sqrt(np.einsum("ij,ij->i", bank.embeddings, bank.embeddings))

@@ -24,7 +24,7 @@ from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import Entries
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.retrieval.averages import Float32
+from napari_cmrcnet.retrieval.averages import Float32, weighted_means
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -116,7 +116,7 @@ def genes_to_store(case: "Case") -> list[str]:
             for among in (np.arange(len(genes)), np.flatnonzero(variable)):
                 chosen += [of_measured[among[place]] for place in _highest(values[among])]
     elif bank is not None:
-        chosen += _highest(np.asarray(bank.expression.mean(axis=0)).ravel())
+        chosen += _highest(weighted_means(bank.expression, np.ones(len(bank))))
     return [names.symbols[column] for column in dict.fromkeys(chosen)]
 
 

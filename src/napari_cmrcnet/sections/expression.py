@@ -71,14 +71,13 @@ def expression_of(spots: AnnData, genes: Sequence[str], target_sum: TargetSum = 
     return _scaled_log(counts[:, columns], totals_of(spots), target_of(spots, target_sum))
 
 
-def rescaled(expression: sparse.csc_matrix, factors: np.ndarray) -> sparse.csc_matrix:
-    """Return log-normalised expression, (n, genes), of spots whose totals are divided by factors, (n,).
+def rescaled(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return log-normalised values as float32, the totals of whose spots are divided by factors; both (n,).
 
     What log(1 + c / t · T) becomes for the total t / factor: log(1 + factor · (exp(value) - 1)), in float64 between.
     """
-    data = np.log1p(np.expm1(expression.data.astype(np.float64)) * factors[expression.indices])
-    parts = data.astype(np.float32), expression.indices, expression.indptr
-    return sparse.csc_matrix(parts, shape=expression.shape, copy=False)
+    new: np.ndarray = np.log1p(np.expm1(values.astype(np.float64)) * factors).astype(np.float32)
+    return new
 
 
 def shared_genes(sections: "Sequence[Section]") -> list[str]:
