@@ -63,6 +63,8 @@ def test_its_commands_make_the_same_files_again(
     (saved,) = [file for file in files if file.endswith("_predicted.h5ad")]
     assert sorted(line[-1] for line in lines) == sorted(set(files) - {COMMANDS})  # each but the text has its own
     assert "torch " in text
+    (spatial,) = anndata.read_h5ad(tmp_path / "all" / "C_1.h5ad").uns["spatial"].values()
+    assert (tmp_path / "all" / spatial["metadata"]["source_image_path"]).is_file()
     assert "edge" in next((tmp_path / "all").glob("*_report.html")).read_text("utf-8")
     again = tmp_path / "again"
     again.mkdir()
@@ -86,5 +88,6 @@ def test_it_is_written_whole_or_not_at_all(
         pass
     job.close()
     assert (tmp_path / "all.zip").read_text() == "before"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"all.zip", "data"}
     with pytest.raises(UserError, match=r"no name of an export; let it end in \.csv, \.h5ad, \.geojson or \.zip"):
         finish(write_table(prediction, tmp_path / "all.txt"))
