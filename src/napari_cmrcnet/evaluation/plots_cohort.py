@@ -33,6 +33,7 @@ class CohortPlot(Plot):
         super().__init__(figure)
         self._drawn: list[tuple[str, Any]] = []
         self._groups = 0
+        self._title = self.axes[0].set_title("", loc="left")
         self.paint(PRINT)
 
     def show(self, name: str, groups: Groups, axis_label: str, *, dots: bool) -> None:
@@ -57,14 +58,15 @@ class CohortPlot(Plot):
             for number, kind in enumerate(kinds):
                 at = place + 0.36 * (number - (len(kinds) - 1) / 2)
                 self._draw(kind, at, np.asarray(group.get(kind, ()), np.float64), dots)
-        turned = len(groups) > 4
+        widest = max((len(line) for text in groups for line in text.split("\n")), default=0)
+        turned = len(groups) * widest > 45  # letters that a narrow panel has room for
         texts = ["\n".join(map(printable, text.split("\n"))) for text in groups]
         axis.set_xticks(range(len(groups)), texts, fontsize=8, parse_math=False)
         axis.tick_params(axis="x", labelrotation=40 if turned else 0)
         for tick in axis.get_xticklabels():
             tick.set(ha="right" if turned else "center", rotation_mode="anchor" if turned else "default")
         axis.tick_params(axis="y", labelsize=8)
-        axis.set_title(figure_gene(name), fontsize=9, loc="left")
+        self._title = axis.set_title(figure_gene(name), fontsize=9, loc="left")
         axis.set_ylabel(axis_label, fontsize=8)
         axis.set_xlim(-0.6, len(groups) - 0.4)
         axis.spines[["top", "right"]].set_visible(False)
@@ -87,6 +89,7 @@ class CohortPlot(Plot):
         """Take the colours of a style."""
         super().paint(style)
         colours = {"predicted": style.dots, "measured": style.sets["markers"], PCC: style.sets["HVG"]}
+        self._title.set_color(style.foreground)
         one_of: dict[str, Any] = {}
         for kind, artist in self._drawn:
             artist.set_color(colours[kind])

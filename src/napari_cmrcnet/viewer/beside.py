@@ -6,7 +6,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.evaluation.headline import section_of
+from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.viewer.boundary import layer_placement
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
@@ -116,11 +116,13 @@ class Beside:
         self._layers[view] = layers
 
     def _names(self, first: "Case", case: "Case", mpp: float | None, one: Box, two: Box) -> Any:
-        places = [(part[1] - GAP * (one[2] - one[0]), (part[0] + part[2]) / 2) for part in (one, two)]
+        places = [(part[1] - GAP * (one[2] - one[0]), part[0]) for part in (one, two)]
         return self.viewer.add_points(
             np.array(places) / (mpp or 1.0),
             size=0.01,
-            text={"string": [section_of(first), section_of(case)], "color": NAME, "size": 11, "anchor": "center"},
+            face_color="transparent",
+            border_color="transparent",
+            text={"string": list(map(_name, (first, case))), "color": NAME, "size": 11, "anchor": "upper_left"},
             name="names of the cases",
             metadata={KEY: {}},
             **layer_placement(mpp),
@@ -171,9 +173,13 @@ class Beside:
         return known if isinstance(known, str) else known.title
 
     @property
-    def spots(self) -> list[Any]:
-        """The layers of spots."""
-        return [layers[-2] for layers in self._layers.values()]
+    def seen(self) -> list[Any]:
+        """The layers that are to be seen wholly: spots and names."""
+        return [layer for layers in self._layers.values() for layer in layers[-2:]]
+
+
+def _name(case: "Case") -> str:
+    return section_words(case.name, case.provenance.patient, case.provenance.synthetic)
 
 
 def _box(case: "Case", slide: "Slide | None") -> Box:

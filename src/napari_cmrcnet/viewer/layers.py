@@ -121,7 +121,8 @@ class SectionLayers:
     def title(self) -> str:
         """What stands over the picture: what is shown, and how many warnings the View panel lists."""
         shown, warnings = self.session.shown, len(self.session.warnings)
-        lines = [in_lines(title) for title in (shown.title if shown is not None else "", self.beside.title) if title]
+        titles = [title for title in (shown.title if shown is not None else "", self.beside.title) if title]
+        lines = [in_lines(title, 60 * len(titles)) for title in titles]  # those of two cases leave room for both
         if shown is not None and (genes := blended(self._pinned[2], self.session.display)):
             lines = [f"{shown.section}   {', '.join(gene.name for gene in genes)} as colours"]
         return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])
@@ -139,7 +140,7 @@ class SectionLayers:
     def _section(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return centre and size of all spots, in the scene's unit."""
         layer = next(iter(self.points.values()))
-        extents = np.stack([one.extent.world for one in (layer, *self.beside.spots)])
+        extents = np.stack([one.extent.world for one in (layer, *self.beside.seen)])
         low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
         size = high - low + layer.size.max() * layer.scale
         return tuple(((low + high) / 2).tolist()), tuple(size.tolist())

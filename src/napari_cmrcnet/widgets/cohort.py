@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QModelIndex
+from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
@@ -41,8 +41,6 @@ _TITLES = {
     "spots": ("Spots", "Number of spots.", ",d"),
     "predicted_mean": ("Pred.\nmean", "Mean of the predicted values.", ".2f"),
     "measured_mean": ("Meas.\nmean", "Mean of the measured values.", ".2f"),
-    "predicted_sd": ("Pred.\nSD", "Standard deviation of the predicted values over the spots.", ".2f"),
-    "measured_sd": ("Meas.\nSD", "Standard deviation of the measured values over the spots.", ".2f"),
     "predicted_share_above": (
         "Pred.\nabove",
         "Share of spots whose predicted value is above the threshold.",
@@ -50,6 +48,8 @@ _TITLES = {
     ),
     "measured_share_above": ("Meas.\nabove", "Share of spots whose measured value is above the threshold.", ".0%"),
     "pcc": ("PCC", "Correlation of predicted and measured over the spots with enough counts.", ".2f"),
+    "predicted_sd": ("Pred.\nSD", "Standard deviation of the predicted values over the spots.", ".2f"),
+    "measured_sd": ("Meas.\nSD", "Standard deviation of the measured values over the spots.", ".2f"),
     "pcc_sd": ("PCC\nSD", "Standard deviation of the PCC over the patient's sections.", ".2f"),
 }
 
@@ -90,7 +90,7 @@ class CohortView(PlotView):
         if panel.what.currentText() == CORRELATION:
             plot.show(panel.name, pcc_groups(table, source), "PCC; a dot a section", dots=True)
         else:
-            said = f"mean of a section, {panel.unit}; a dot a section" if source else panel.unit
+            said = f"{panel.unit},\nmean of each section" if source else panel.unit
             plot.show(panel.name, value_groups(panel.sections, panel.name, source), said, dots=bool(source))
         plot.source = object()
 
@@ -200,7 +200,7 @@ class CohortPanel(DockPanel):
             self.what.setCurrentText(VALUES)
         self.save.setEnabled(known)
         self.model.show(self._rows())
-        self.view.resizeColumnsToContents()
+        self._fit_columns()
         if not known:
             return
         if self.canvas is None:
@@ -208,6 +208,15 @@ class CohortPanel(DockPanel):
             self.canvas = PlotCanvas(view, style_of(self.viewer), lambda act: act())
             self._layout.insertWidget(3, self.canvas, 1)
         self.canvas.draw()
+
+    def _fit_columns(self) -> None:
+        """Fit columns to their texts: Qt would leave room for the arrow of sorting in each."""
+        self.view.resizeColumnsToContents()
+        advance = self.view.fontMetrics().horizontalAdvance
+        for column in range(1, self.model.columnCount()):
+            title = str(self.model.headerData(column, Qt.Orientation.Horizontal))
+            cells = [str(self.model.index(row, column).data()) for row in range(self.model.rowCount())]
+            self.view.setColumnWidth(column, max(map(advance, [*title.split("\n"), *cells])) + 14)
 
     def _rows(self) -> "pd.DataFrame | None":
         """Return the rows of the classes that are chosen, without columns that nothing is known in."""
