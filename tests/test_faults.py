@@ -36,12 +36,12 @@ def test_a_change_is_the_same_for_the_same_number() -> None:
 
 
 def test_a_part_of_the_long_run_has_no_defect(tmp_path: Path) -> None:
-    tally = inputs.run(400, tmp_path, seed="tests", jobs=1, formats=list(FORMATS), report=lambda _: None)
+    tally = inputs.run(800, tmp_path, seed="tests", jobs=1, formats=list(FORMATS), report=lambda _: None)
     assert not tally.bad, "\n".join(tally.lines())
     counted = sum(sum(counts.values()) for counts in tally.counts.values())
-    assert counted >= 400
+    assert counted >= 800
     assert all(counts["refused"] for counts in tally.counts.values())
-    again = inputs.run(400, tmp_path, seed="tests", jobs=2, formats=list(FORMATS), report=pytest.fail)
+    again = inputs.run(800, tmp_path, seed="tests", jobs=2, formats=list(FORMATS), report=pytest.fail)
     assert again.counts == tally.counts, "what was read is read again"
 
 

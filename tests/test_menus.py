@@ -1,6 +1,5 @@
 """Every panel is in napari's menus, and what the keys do is in its command palette."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,14 +37,12 @@ MENUS = {
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy: Callable[..., Any]) -> Any:
-    PluginManager.instance().discover()  # a test may have put another plugin manager in place
-    viewer = make_napari_viewer_proxy()
+def viewer(napari_window: Any) -> Any:
     if "napari-cmrcnet.predict" not in get_app_model().commands:  # napari registers plugins once a process
         manifest = PluginManager.instance().get_manifest("napari-cmrcnet")
         _register_manifest_actions(manifest)
         _safe_register_qt_actions(manifest)
-    return viewer
+    return napari_window
 
 
 def test_the_menus_list_the_panels(viewer: Any) -> None:
