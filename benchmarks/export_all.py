@@ -23,7 +23,8 @@ from benchmarks.harness import Row, at_least, at_most, extra_memory, interleave,
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.export_tables import to_h5ad
-from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
+from napari_cmrcnet.retrieval.predict import confidence_table
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 
 K = 50

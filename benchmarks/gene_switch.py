@@ -16,7 +16,8 @@ from scipy import sparse
 
 from benchmarks.harness import Row, Times, Timings, at_least, at_most, interleave, main
 from napari_cmrcnet.retrieval.bank import Bank
-from napari_cmrcnet.retrieval.prediction import Prediction, confidence_table
+from napari_cmrcnet.retrieval.predict import confidence_table
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.search import unit_length
 

@@ -20,7 +20,6 @@ from scipy import sparse
 
 from napari_cmrcnet.benchmark.results import load_result
 from napari_cmrcnet.benchmark.run import _recorded
-from napari_cmrcnet.catalogue.hest_folder import _metadata
 from napari_cmrcnet.common import hdf5
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError, cannot_read
@@ -40,6 +39,7 @@ from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
+from napari_cmrcnet.sections.formats.hest import read_metadata
 from napari_cmrcnet.training.run_folder import _begun
 from napari_cmrcnet.training.state import load_tensors
 
@@ -204,7 +204,7 @@ def _result(path: Path) -> object:
         ("retrieval.thumbnails.h5py.File", "bank.h5ad", Thumbnails.open),
         ("benchmark.results.json.loads", "bank.h5ad", _result),
         ("benchmark.run.json.loads", "card.json", _recorded),
-        ("catalogue.hest_folder.json.loads", "card.json", _metadata),
+        ("sections.formats.hest.parse_json", "card.json", read_metadata),
         ("training.run_folder.parse_json", "card.json", _begun),
         ("training.state.safe_open", "model.safetensors", load_tensors),
     ],
