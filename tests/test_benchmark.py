@@ -315,7 +315,7 @@ def test_each_k_is_what_predict_gives(
 ) -> None:
     section = open_small(*write_section(tmp_path, "Q", 3), name="Q")
     genes = ("GENE5", "GENE2")
-    each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict_each(section))
+    each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict(section))
     for k, values in each.items():
         expected = finish(predict(section, untrained_checkpoint, PredictConfig(k=int(k), device="cpu"))).expression(
             genes

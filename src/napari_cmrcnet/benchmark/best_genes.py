@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+import pandas as pd
 
 from napari_cmrcnet.benchmark.collected import Collected, Label
 from napari_cmrcnet.benchmark.paper import paper_genes
@@ -36,18 +36,10 @@ def gene_columns(dataset: "Dataset", found: Collected, labels: Sequence[Label]) 
 
 def mean_pcc_by_gene(found: Collected, label: Label) -> dict[str, float]:
     """Return the mean PCC over test sections and seeds of the genes that have one in all of them."""
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    rows = 0
-    for fold, name in found.sections:
-        for seed in found.seeds:
-            one = found.section(label, fold, seed, name)
-            rows += 1
-            for gene, value in zip(one.genes, one.outputs[label.output].table["pcc"].tolist(), strict=True):
-                if not np.isnan(value):
-                    sums[gene] = sums.get(gene, 0.0) + value
-                    counts[gene] = counts.get(gene, 0) + 1
-    return {gene: total / rows for gene, total in sums.items() if counts[gene] == rows}
+    runs = [found.section(label, fold, seed, name) for fold, name in found.sections for seed in found.seeds]
+    scores = [pd.Series(one.outputs[label.output].table["pcc"], one.genes) for one in runs]
+    means = pd.concat(scores, axis=1).mean(axis=1, skipna=False).dropna()
+    return {str(gene): float(mean) for gene, mean in means.items()}
 
 
 def best_genes(means: Mapping[str, float], n: int = TOP) -> list[tuple[str, float]]:

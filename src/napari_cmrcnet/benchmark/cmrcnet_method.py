@@ -104,26 +104,17 @@ class CMRCNetPredictor:
     device: str
     notes: tuple[str, ...] = ()
 
-    def predict(self, section: Section) -> Job[Float32]:
-        """Predict with the first k, or as the checkpoint has it."""
-        return next(iter((yield from self._retrieved(section, self.ks[:1])).values()))
-
-    def predict_each(self, section: Section) -> Job[dict[str, Float32]]:
-        """Predict with each k from one search: the nearest of many are the nearest of few.
+    def predict(self, section: Section) -> Job[dict[str, Float32]]:
+        """Predict with each k from one search, the nearest of many being the nearest of few; or as the checkpoint does.
 
         Returns
         -------
         dict of str to float32 (n, len(genes))
             By k, or ``""`` without any.
         """
-        return (yield from self._retrieved(section, self.ks))
-
-    def _retrieved(self, section: Section, ks: Sequence[int]) -> Job[dict[str, Float32]]:
-        """Return the mean of the k nearest for each k, or what the checkpoint makes of its own number of them."""
-        found = yield from predict(
-            section, self.checkpoint, PredictConfig(k=max(ks, default=None), device=self.device), checks=()
-        )
-        if not ks:
+        config = PredictConfig(k=max(self.ks, default=None), device=self.device)
+        found = yield from predict(section, self.checkpoint, config, checks=())
+        if not self.ks:
             return {"": found.expression(self.genes)}
         nearest, bank = found.neighbours, self.checkpoint.bank
-        return {str(k): bank.mean_expression(np.ascontiguousarray(nearest[:, :k]), self.genes) for k in ks}
+        return {str(k): bank.mean_expression(np.ascontiguousarray(nearest[:, :k]), self.genes) for k in self.ks}

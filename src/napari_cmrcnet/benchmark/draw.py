@@ -122,20 +122,14 @@ def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[st
     """Return the PCC of each set, section and method, (g,), means over the seeds."""
     return {
         set_name: {
-            name: {label.text: _mean_over_seeds(found.scores(label, fold, name, choose(TOP, sets))) for label in labels}
+            name: {
+                label.text: pd.DataFrame(found.scores(label, fold, name, choose(TOP, sets))).mean().to_numpy(np.float64)
+                for label in labels
+            }
             for fold, name in found.sections
         }
         for set_name, choose in _SETS.items()
     }
-
-
-def _mean_over_seeds(pcc: Array) -> Array:
-    known = ~np.isnan(pcc)
-    count = known.sum(axis=0)
-    mean: Array = np.divide(
-        np.where(known, pcc, 0).sum(axis=0), count, out=np.full(pcc.shape[1], np.nan), where=count > 0
-    )
-    return mean
 
 
 def _moments(one: "SectionResult", label: Label) -> pd.DataFrame:

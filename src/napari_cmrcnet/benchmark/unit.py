@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +150,11 @@ class Unit:
         return section
 
     def _score(self, predictor: "Predictor", section: "Section") -> Job[SectionResult]:
-        each: Callable[..., Job[Any]] | None = getattr(predictor, "predict_each", None)
-        predicted = (yield from each(section)) if each else {"": (yield from predictor.predict(section))}
+        predicted = yield from predictor.predict(section)
         columns = [column for column, gene in enumerate(self.fold.genes) if gene in section.spots.var_names]
         genes = [self.fold.genes[column] for column in columns]
-        scored = {name: np.asarray(values)[:, columns] for name, values in predicted.items()}
+        outputs = predicted if isinstance(predicted, dict) else {"": predicted}
+        scored = {name: np.asarray(values)[:, columns] for name, values in outputs.items()}
         return score_section(
             section,
             genes,

@@ -135,13 +135,26 @@ def _sparse_problem(group: h5py.Group) -> str | None:
     if len(sides) != 2 or min(sides) < 0 or not whole:
         return "it is not made of lists of numbers"
     by_row = "csr" in str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "csc")))
-    rows, columns = sides if by_row else sides[::-1]
-    if len(indptr) != rows + 1 or len(data) != len(indices):
+    return compressed_problem(indptr, indices, data, *(sides if by_row else sides[::-1]))
+
+
+def compressed_problem(indptr: Any, indices: Any, data: Any, rows: int, columns: int) -> str | None:
+    """Say what is wrong with the parts of a matrix that is compressed by row, arrays of h5py or zarr; None if nothing.
+
+    Parameters
+    ----------
+    indptr, indices, data : array of one dimension
+        Where each row starts, the column of each value, and the values.
+    rows, columns : int
+        Sides of the matrix; of one that is compressed by column the other way round.
+    """
+    n = indices.shape[0]
+    if indptr.shape[0] != rows + 1 or data.shape[0] != n:
         return "its parts are of different lengths"
     starts = indptr[:].astype(np.int64)
-    if starts[0] != 0 or starts[-1] != len(indices) or (np.diff(starts) < 0).any():
+    if starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
         return "its rows do not follow each other"
-    for start in range(0, len(indices), INDICES_AT_ONCE):
+    for start in range(0, n, INDICES_AT_ONCE):
         some = indices[start : start + INDICES_AT_ONCE]
         if not 0 <= int(some.min()) <= int(some.max()) < columns:
             return "its indices point outside"

@@ -7,7 +7,7 @@ cancels the job at its next yield, so a job yields at least once a batch and cle
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, get_args
@@ -41,6 +41,14 @@ class Progress:
 
 Job = Generator[Progress, None, T]
 """A generator that yields `Progress` and returns its result."""
+
+
+def in_turn(jobs: Iterable[Job[T]]) -> Job[list[T]]:
+    """Run jobs one after another, and return what each returns."""
+    results = []
+    for job in jobs:
+        results.append((yield from job))
+    return results
 
 
 def finish(job: Job[T], report: Callable[[Progress], None] | None = None) -> T:

@@ -24,6 +24,7 @@ _SCALEFACTORS = re.compile(r"(.*?)scalefactors_json\.json(\.gz)?")
 _PART_OF_MTX = re.compile(r"(.*?)(barcodes|features|genes)\.tsv(\.gz)?")
 _PICTURE = re.compile(r"(.*?)((tissue|cytassist)_\w*image|aligned_\w+|detected_tissue_image)\.(png|jpe?g|tiff?)(\.gz)?")
 _OTHER = re.compile(r"(.*?)(molecule_info\.h5|cloupe\.cloupe|web_summary\.html|metrics_summary\.csv)")
+_FILES = (_MATRIX, _MTX, _POSITIONS, _SCALEFACTORS, _PART_OF_MTX, _PICTURE, _OTHER)
 _SPATIAL = re.compile(r"(.*?)spatial")
 MATRIX_FILES = "filtered_feature_bc_matrix.h5, filtered_feature_bc_matrix/, matrix.mtx.gz"
 POSITION_FILES = "tissue_positions.csv, tissue_positions_list.csv, tissue_positions.parquet"
@@ -105,7 +106,7 @@ def find_output(path: Path, part: str = "") -> Output | None:
     UserError
         If the files of several sections or bins are there, or matrix or positions are missing.
     """
-    if path.is_file() and not _is_named(path.name):
+    if path.is_file() and not any(kind.fullmatch(path.name) for kind in _FILES):
         return None
     with readable(path, "cannot be looked into", errors=(OSError,)):
         homes = [home for folder in _folders(path) if (home := _home(folder)).matrices or home.positions]
@@ -153,11 +154,6 @@ def _from_parts(path: Path, part: str, plain: bool) -> Output | None:
     if part:
         raise UserError(f"{path} holds no {part!a}, but {held}; choose one of these.", "library", named)
     raise UserError(f"{path} holds several bins of Visium HD, or its cells ({held}); choose one.", "library", named)
-
-
-def _is_named(name: str) -> bool:
-    kinds = (_MATRIX, _MTX, _POSITIONS, _SCALEFACTORS, _PART_OF_MTX, _PICTURE, _OTHER)
-    return any(kind.fullmatch(name) for kind in kinds)
 
 
 def _starts(path: Path) -> list[Path]:
@@ -234,8 +230,7 @@ def _given(path: Path, home: _Home, pieces: list[_Piece]) -> list[_Piece]:
         return pieces
     if itself := [piece for piece in pieces if path in (piece.path, piece.path.parent)]:
         return itself
-    kinds = (_MATRIX, _MTX, _POSITIONS, _SCALEFACTORS, _PART_OF_MTX, _PICTURE, _OTHER, _SPATIAL)
-    found = next((match for kind in kinds if (match := kind.fullmatch(path.name))), None)
+    found = next((match for kind in (*_FILES, _SPATIAL) if (match := kind.fullmatch(path.name))), None)
     sample = _sample(found[1]) if found is not None else ""
     return [piece for piece in pieces if not sample or piece.sample in ("", sample)]
 

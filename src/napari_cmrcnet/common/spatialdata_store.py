@@ -52,7 +52,7 @@ def pictures_of(store: Path) -> list[Picture]:
 
 
 def attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of a group; empty where it has none that can be read."""
+    """Return the attributes of a group of zarr 2 or 3; empty where it has none that can be read."""
     found = _json(folder / "zarr.json").get("attributes", {}) or _json(folder / ".zattrs")
     return found if isinstance(found, dict) else {}
 

@@ -85,8 +85,8 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
         block = both[start : start + _BLOCK]
         measured, predicted = np.asarray(prediction.measured(block))[counted], prediction.expression(block)[counted]
         measured[:, np.array(unscored(measured, predicted)) != ""] = 0  # as a constant one is left out
-        truth.append(_unit(measured))
-        guess.append(_unit(predicted))
+        truth.append(unit_columns(measured))
+        guess.append(unit_columns(predicted))
     yield Progress(f"Correlating {name}", len(both), len(both), "genes")
     return _correlation(both, truth, guess, name)
 
@@ -111,12 +111,12 @@ def _correlation(genes: list[str], truth: list[Float32], guess: list[Float32], n
     )
 
 
-def _unit(values: Float32) -> Float32:
-    """Return columns centred and of length one, NaN for a constant one."""
-    centred: Float32 = values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
+def unit_columns(values: NDArray[np.floating]) -> Float32:
+    """Return columns centred and of length one, float32, NaN for a constant one: their products are correlations."""
+    centred = values - values.mean(axis=0, dtype=np.float64).astype(values.dtype)
     constant = (values == values[:1]).all(axis=0)
     length = np.where(constant, np.nan, np.linalg.norm(centred, axis=0))
-    return (centred / length).astype(np.float32)
+    return np.asarray(centred / length, np.float32)
 
 
 def correlations(values: Float32) -> Array:
@@ -127,7 +127,7 @@ def correlations(values: Float32) -> Array:
     values : float32 (n, g)
         Expression of g genes at n spots.
     """
-    unit = _unit(values)
+    unit = unit_columns(values)
     matrix = _product(unit)
     constant = np.isnan(unit[0])
     matrix[constant] = matrix[:, constant] = np.nan

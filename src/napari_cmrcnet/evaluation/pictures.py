@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.metrics import dense
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import draw_panel
@@ -78,7 +78,5 @@ def draw_sets(
     """Draw the box plot of all sections, as PNG and SVG."""
     sections = map(section_of, predictions)
     figure = partial(set_boxplot, {name: pcc_by_set(scored) for name, scored in zip(sections, scores, strict=True)})
-    files = []
-    for kind in ("png", "svg"):
-        files.append((yield from draw_picture(figure, out / f"pcc_by_gene_set.{kind}", progress)))
-    return files
+    files = [out / f"pcc_by_gene_set.{kind}" for kind in ("png", "svg")]
+    return (yield from in_turn(draw_picture(figure, file, progress) for file in files))

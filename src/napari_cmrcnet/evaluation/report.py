@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content, write_json
 from napari_cmrcnet.common.locks import only_one
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.document import markdown
@@ -103,10 +104,8 @@ def evaluate(
     _check(predictions, seed, min_umi)
     out = Path(out)
     with only_one(out):
-        scores = []
-        for prediction in predictions:
-            job = score_job(prediction, panel, seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
-            scores.append((yield from job))
+        score = partial(score_job, panel=panel, seed=seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
+        scores = yield from in_turn(map(score, predictions))
         of_all = {name: combined(scores, name) for name in SETS}
         warnings = (*warnings_of(predictions), *score_notes(scores, sets))
         if nan_as_zero:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
+from napari_cmrcnet.evaluation.gene_correlation import unit_columns
 
 _BLOCK = 1024  # genes at a time: 20 MB of 5,000 spots
 
@@ -29,20 +30,12 @@ def similarity_job(
     float64 (n_genes,)
         Pearson's correlation over the spots, NaN for a gene that is the same everywhere.
     """
-    exact = np.asarray(target, np.float64)
-    wanted = (exact - exact.mean()).astype(np.float32)
-    length = float(np.sqrt(np.dot(wanted, wanted))) if np.ptp(exact) else 0.0
+    wanted = unit_columns(np.asarray(target, np.float64)[:, None])[:, 0]
     found = np.full(n_genes, np.nan)
     for start in range(0, n_genes, _BLOCK):
         yield Progress("Comparing genes", start, n_genes, "genes")
         genes = slice(start, min(start + _BLOCK, n_genes))
-        block = np.asarray(values(genes), np.float32)
-        varies = block.max(axis=0) > block.min(axis=0)
-        centred = block - block.mean(axis=0, dtype=np.float64).astype(np.float32)
-        lengths = np.sqrt(np.einsum("ij,ij->j", centred, centred))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            correlation = wanted @ centred / (length * lengths)
-        found[genes] = np.where(varies & (length > 0), np.clip(correlation, -1, 1), np.nan)
+        found[genes] = np.clip(wanted @ unit_columns(np.asarray(values(genes), np.float32)), -1, 1)
     return found
 
 

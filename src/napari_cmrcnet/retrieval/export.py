@@ -122,28 +122,14 @@ def to_geojson(
     """Write spots as detections with measurements, which QuPath opens onto the slide.
 
     Circles of the spot's diameter in full-resolution pixels, with the columns of `to_csv` from the confidence on as
-    measurements.
+    measurements. All genes make a large file.
 
     Parameters
     ----------
-    case : Case
-        What to write.
-    path : path
-        The .geojson file.
-    genes : sequence of str, optional
-        Symbols or Ensembl ids; all genes if not given, which makes a large file.
+    case, path, genes
+        As of `to_csv`, which returns and raises the same.
     corner : (int, int)
         Where QuPath counts positions from, (x, y) in pixels of the whole image; see `qupath_corner`.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    UserError
-        If a gene is not known or the file cannot be written.
     """
     path = Path(path)
     wanted = Wanted.of(case, genes)

@@ -47,24 +47,10 @@ def to_h5ad(
 
     Parameters
     ----------
-    case : Case
-        What to write.
-    path : path
-        The .h5ad file.
-    genes : sequence of str, optional
-        Symbols or Ensembl ids; all genes if not given.
+    case, path, genes
+        As of `to_csv`, which returns and raises the same.
     slide : Slide, optional
         What the spots lie on.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    UserError
-        If a gene is not known or the file cannot be written.
     """
     from anndata.io import write_elem
 
@@ -113,17 +99,16 @@ def to_spatialdata(
 
     Parameters
     ----------
-    case : Case
-        What to write.
+    case, genes
+        As of `to_csv`.
     path : path
-        The .zarr folder; one of that name is replaced.
-    genes : sequence of str, optional
-        Symbols or Ensembl ids; all genes if not given.
-
-    Returns
-    -------
-    Path
-        The folder.
+        The .zarr folder; a store of that name is replaced.
+    slide : Slide, optional
+        What the spots lie on.
+    regions : sequence of Region
+        Which become shapes of their own.
+    copy_image : bool
+        Write the pixels of the slide, too, not only where it lies.
 
     Raises
     ------

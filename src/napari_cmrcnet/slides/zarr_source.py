@@ -1,6 +1,5 @@
 """OME-Zarr pictures (https://ngff.openmicroscopy.org, 0.4 and 0.5), read by chunks through the zarr that is there."""
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.spatialdata_store import attributes
 from napari_cmrcnet.slides.checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion, damaged
 from napari_cmrcnet.slides.planes import (
     BRIGHTFIELD,
@@ -21,7 +21,6 @@ from napari_cmrcnet.slides.planes import (
 from napari_cmrcnet.slides.source import Facts, Level, Pixels, Source, TileError, facts_of, judge_mpp, level_downsample
 
 BLOCK = 256  # smallest side that is read at once, in whole chunks
-LARGEST_TEXT = 2**22  # bytes of attributes
 MICROMETRES = {
     "meter": 1e6,
     "millimeter": 1e3,
@@ -34,21 +33,15 @@ MICROMETRES = {
 
 def is_ome_zarr(folder: Path) -> bool:
     """Tell whether a folder is an OME-Zarr picture, from its attributes alone."""
-    attributes = _attributes(folder)
-    return "multiscales" in attributes or "bioformats2raw.layout" in attributes
+    about = _attributes(folder)
+    return "multiscales" in about or "bioformats2raw.layout" in about
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
     """Return a group's attributes of OME, of version 0.5 (zarr 3) or before (zarr 2); empty where there are none."""
-    for name, within in (("zarr.json", ("attributes", "ome")), (".zattrs", ())):
-        with suppress(OSError, ValueError, RecursionError):
-            with open(folder / name, "rb") as stream:
-                found = json.loads(stream.read(LARGEST_TEXT))
-            for part in within:
-                found = found.get(part, {}) if isinstance(found, dict) else {}
-            if isinstance(found, dict):
-                return found
-    return {}
+    found = attributes(folder)
+    ome = found.get("ome", found)
+    return ome if isinstance(ome, dict) else {}
 
 
 class ZarrSource(Source):
@@ -69,17 +62,17 @@ class ZarrSource(Source):
 
     def __init__(self, path: Path) -> None:
         self._path, self._read = path, dict[Path, Facts]()
-        attributes = _attributes(path)
-        folder = path if "multiscales" in attributes else path / "0"
-        attributes = attributes if folder == path else _attributes(folder)
+        about = _attributes(path)
+        folder = path if "multiscales" in about else path / "0"
+        about = about if folder == path else _attributes(folder)
         try:
-            picture = attributes["multiscales"][0]
+            picture = about["multiscales"][0]
             group = _open_noting(folder, self._read)
             self._arrays: list[Any] = [group[each["path"]] for each in picture["datasets"]]
             for each in picture["datasets"]:  # a chunk that is removed would be taken for one that was never written
                 self._read |= {Path(place): facts_of(Path(place)) for place, _, _ in os.walk(folder / each["path"])}
             self._axes = [axis["name"] if isinstance(axis, dict) else str(axis) for axis in picture["axes"]]
-            self._take(picture, attributes)
+            self._take(picture, about)
         except (UnsupportedError, UserError) as error:
             advice = f"; {error.advice}" if isinstance(error, UnsupportedError) else ""
             raise UserError(f"{path} cannot be read: {error}{advice}.") from error if advice else None

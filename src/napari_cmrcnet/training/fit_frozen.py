@@ -10,7 +10,7 @@ from scipy import sparse
 
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, fetched, with_weights
@@ -139,9 +139,8 @@ def _spots(
     sections: Sequence[Section], genes: Sequence[str], targets: Sequence[float], encoder: Pretrained, device: str
 ) -> Job[Spots]:
     """Return the features and expression of all training spots, section after section."""
-    features, chosen = [], choose_device(device)
-    for section in sections:
-        features.append((yield from spot_features(section, encoder, chosen)))
+    chosen = choose_device(device)
+    features = yield from in_turn(spot_features(section, encoder, chosen) for section in sections)
     expression = [
         expression_of(section.spots, genes, target) for section, target in zip(sections, targets, strict=True)
     ]
@@ -167,9 +166,7 @@ def _model(spots: Spots, settings: Settings, config: FitConfig) -> Job[FrozenCMR
 
 
 def _write_thumbnails(sections: Sequence[Section], patch: PatchSpec, path: Path) -> Job[None]:
-    patches = []
-    for section in sections:
-        patches.append((yield from patch_cache(section, patch)))
+    patches = yield from in_turn(patch_cache(section, patch) for section in sections)
     blocks = (
         np.array(of_section[start : start + THUMBNAILS_A_STEP])
         for of_section in patches

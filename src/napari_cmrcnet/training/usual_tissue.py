@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.retrieval.likeness import Usual, as_tuples, distance
 from napari_cmrcnet.retrieval.tissue import Described, describe_tissue
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
@@ -41,9 +41,7 @@ def training_tissue(
     encoder, device
         As `describe_tissue` takes them.
     """
-    described = []
-    for section in sections:
-        described.append((yield from describe_tissue(section, encoder, device)))
+    described = yield from in_turn(describe_tissue(section, encoder, device) for section in sections)
     over = left_out(sections)
     names = [section.patient if over == "patients" else section.name for section in sections]
     return usual_tissue(described, names)

@@ -11,12 +11,11 @@ from scipy import sparse
 from napari_cmrcnet.benchmark.methods.features import standardised_features
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.nearby_spots import REACH, spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import totals_of
-from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.data import left_out_parts
 
 SPOTS_A_BLOCK = 256  # the expression of all neighbours of a block is in memory at once
@@ -108,17 +107,18 @@ class ColourNearest:
 
 @dataclass(frozen=True, eq=False)
 class FeatureRegressor:
-    """A fitted scikit-learn regressor on `standardised_features`."""
+    """A fitted scikit-learn regressor on `standardised_features`; where it predicts one number, all genes get that."""
 
     regressor: Any
-    patch: PatchSpec
-    notes: ClassVar[tuple[str, ...]] = ()
+    task: Task
+    notes: tuple[str, ...] = ()
 
     def predict(self, section: Section) -> Job[Float32]:
         """Describe the patches and predict from that."""
-        features = yield from standardised_features(section, self.patch)
+        features = yield from standardised_features(section, self.task.patch)
         blocks = [features[start : start + SPOTS_A_BLOCK] for start in range(0, len(features), SPOTS_A_BLOCK)]
-        return np.concatenate([np.asarray(self.regressor.predict(block), np.float32) for block in blocks])
+        values = np.concatenate([np.asarray(self.regressor.predict(block), np.float32) for block in blocks])
+        return values if values.ndim == 2 else np.repeat(values[:, None], len(self.task.genes), axis=1)
 
 
 @dataclass(frozen=True)
@@ -144,14 +144,11 @@ class PredictedDepth:
     title: ClassVar[str] = "Predicted depth"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
-    def fit(self, task: Task) -> Job["DepthPredictor"]:
+    def fit(self, task: Task) -> Job[FeatureRegressor]:
         """Choose the penalty on the training sections alone, and fit."""
         from sklearn.linear_model import Ridge
 
-        described = []
-        for section in task.training:
-            described.append((yield from standardised_features(section, task.patch)))
-        features = np.concatenate(described)
+        features = yield from _training_features(task)
         depth = np.concatenate([log_totals(section) for section in task.training])
         errors = dict.fromkeys(self.penalties, 0.0)
         parts = left_out_parts(task.training)
@@ -163,32 +160,16 @@ class PredictedDepth:
                 errors[penalty] += float(np.var(depth[part] - guess)) * len(part)
         best = min(errors, key=errors.__getitem__)
         yield Progress("Choosing the penalty", len(parts), len(parts))
-        return DepthPredictor(Ridge(alpha=best).fit(features, depth), task.patch, len(task.genes))
+        note = "Predicted depth gives every gene one value, the log of the total that it predicts for the spot."
+        return FeatureRegressor(
+            Ridge(alpha=best).fit(features, depth), task, (f"{note} Read its correlations, not its RMSE.",)
+        )
 
 
 def log_totals(section: Section) -> NDArray[np.float64]:
     """Return log(1 + total count) of each spot, float64 (n,)."""
     assert section.spots.X is not None  # a Task has none without counts
     return np.log1p(totals_of(section.spots))
-
-
-@dataclass(frozen=True, eq=False)
-class DepthPredictor:
-    """A regressor of the log total on `standardised_features`, and how many genes get its value."""
-
-    regressor: Any
-    patch: PatchSpec
-    n_genes: int
-    notes: ClassVar[tuple[str, ...]] = (
-        "Predicted depth gives every gene one value, the log of the total that it predicts for the spot. Read its "
-        "correlations, not its RMSE.",
-    )
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Describe the patches and predict the log total from that, the same for every gene."""
-        features = yield from standardised_features(section, self.patch)
-        depth = np.asarray(self.regressor.predict(features), np.float32)
-        return np.repeat(depth[:, None], self.n_genes, axis=1)
 
 
 @dataclass(frozen=True)
@@ -256,11 +237,14 @@ def training_expression(task: Task) -> Float32:
     return dense
 
 
+def _training_features(task: Task) -> Job[NDArray[np.float64]]:
+    features = yield from in_turn(standardised_features(section, task.patch) for section in task.training)
+    return np.concatenate(features)
+
+
 def _fit_on_features(regressor: Any, task: Task) -> Job[FeatureRegressor]:
-    features = []
-    for section in task.training:
-        features.append((yield from standardised_features(section, task.patch)))
+    features = yield from _training_features(task)
     yield Progress("Fitting", 0, 1)
-    regressor.fit(np.concatenate(features), training_expression(task))
+    regressor.fit(features, training_expression(task))
     yield Progress("Fitting", 1, 1)
-    return FeatureRegressor(regressor, task.patch)
+    return FeatureRegressor(regressor, task)

@@ -237,16 +237,9 @@ class Retriever:
     notes: tuple[str, ...]
     frozen: Pretrained | None = None
 
-    def predict(self, section: Section) -> Job[Float32]:
-        """Embed the patches, and average the training spots retrieved for each, with the first k."""
-        return (yield from self._predict(section, self.ks[:1]))[str(self.ks[0])]
-
-    def predict_each(self, section: Section) -> Job[dict[str, Float32]]:
-        """Predict with each k from one search: the nearest of many are the nearest of few; by k as text."""
-        return (yield from self._predict(section, self.ks))
-
-    def _predict(self, section: Section, ks: tuple[int, ...]) -> Job[dict[str, Float32]]:
-        network, device = self.network, self.device
+    def predict(self, section: Section) -> Job[dict[str, Float32]]:
+        """Embed the patches, and average the training spots retrieved for each, with each k; by k as text."""
+        network, device, ks = self.network, self.device, self.ks
         if self.frozen is not None:
             embed = network.embed_image
             queries = yield from apply_to_section("Embedding", network, embed, section, self.frozen, device)

@@ -13,7 +13,7 @@ from napari_cmrcnet.benchmark.methods.baselines import training_expression
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
 from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.retrieval.encode import to_input
@@ -65,10 +65,7 @@ class CTransPath:
         from sklearn.preprocessing import StandardScaler
 
         encoder = EncodedPatches(self.encoder, task.patch, task.weights, choose_device(task.device))
-        blocks = []
-        for section in task.training:
-            blocks.append((yield from encoder.encode(section)))
-        features = np.concatenate(blocks)
+        features = np.concatenate((yield from in_turn(map(encoder.encode, task.training))))
         yield Progress("Fitting", 0, 1)
         components = min(self.components, len(features) - 1, features.shape[1])
         alpha = 100 / (components * len(task.genes))

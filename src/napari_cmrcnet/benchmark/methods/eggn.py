@@ -16,7 +16,7 @@ from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import Training
 from napari_cmrcnet.benchmark.methods.slide_regression import nearest_neighbours, without_self
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
@@ -85,10 +85,9 @@ class EGGN:
         """Describe the training patches, find their exemplars and train the network."""
         device = choose_device(task.device)
         describe = _Describer(self, task, device)
-        sections = []
-        for section in task.training:
-            features = yield from describe.features(section)
-            sections.append(_Described(features, expression_of(section.spots, task.genes).toarray()))
+        features = yield from in_turn(map(describe.features, task.training))
+        expression = [expression_of(section.spots, task.genes).toarray() for section in task.training]
+        sections = list(map(_Described, features, expression))
         scale = _Scale.of(sections)
         bank = _ExemplarBank(tuple(replace(one, expression=scale.down(one.expression)) for one in sections), device)
         graphs = []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import Rows, apply_in_batches, timm_encoder
 from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.model.frozen import BLOCKS
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
@@ -79,9 +79,8 @@ class FrozenInputs:
 
 def frozen_inputs(task: Task, encoder: str, target_sum: TargetSum = TARGET_SUM) -> Job[FrozenInputs]:
     """Describe the training spots, or find what another method's fold, seed or the window described before."""
-    pretrained, device, features = with_weights(encoder, task.weights), choose_device(task.device), []
-    for section in task.training:
-        features.append((yield from spot_features(section, pretrained, device)))
+    pretrained, device = with_weights(encoder, task.weights), choose_device(task.device)
+    features = yield from in_turn(spot_features(section, pretrained, device) for section in task.training)
     expression = [expression_of(section.spots, task.genes, target_sum) for section in task.training]
     stacked = torch.from_numpy(np.concatenate(features))
     return FrozenInputs(stacked, sparse.vstack(expression, format="csr"), pretrained, device)

@@ -12,7 +12,7 @@ from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.metrics import TOP, heg, hvg, pcc
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
@@ -61,9 +61,8 @@ class FrozenRidge:
 
     def fit(self, task: Task) -> Job["FrozenPredictor"]:
         """Describe the training spots, choose rank and penalty, and fit."""
-        device, encoder, blocks = choose_device(task.device), with_weights(self.frozen_encoder, task.weights), []
-        for section in task.training:
-            blocks.append((yield from spot_features(section, encoder, device)))
+        device, encoder = choose_device(task.device), with_weights(self.frozen_encoder, task.weights)
+        blocks = yield from in_turn(spot_features(section, encoder, device) for section in task.training)
         spots = Spots(np.concatenate(blocks), training_expression(task))
         scores = np.zeros((len(self.penalties), len(self.ranks)))
         parts = left_out_parts(task.training)

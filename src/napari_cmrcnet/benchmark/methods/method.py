@@ -76,7 +76,7 @@ class Predictor(Protocol):
         Complete after the last `predict`, which may add to it.
         """
 
-    def predict(self, section: Section) -> Job[NDArray[np.float32]]:
+    def predict(self, section: Section) -> Job[NDArray[np.float32] | dict[str, NDArray[np.float32]]]:
         """Predict the expression at a section's spots.
 
         Parameters
@@ -93,7 +93,8 @@ class Predictor(Protocol):
         -------
         float32 array, (n, len(task.genes))
             Log-normalised expression, as `expression_of` gives the measured one; the spots and genes in the order of
-            the section and the task.
+            the section and the task. Of a method that averages neighbours such an array for each number of them, by
+            that number as text.
 
         Raises
         ------

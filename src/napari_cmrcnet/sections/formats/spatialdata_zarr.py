@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.hdf5_checks import MAX_EXPANSION, SMALL, compressed_problem
 from napari_cmrcnet.common.spatialdata_store import attributes, find_store, pictures_of, systems_of, tables_of
 from napari_cmrcnet.sections.formats.geoparquet import read_shapes
 from napari_cmrcnet.sections.formats.h5ad import with_counts
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number
 
-MAX_EXPANSION, SMALL = 2000, 2**24  # as of HDF5
 DEFAULT_BIN = "square_016um"
 _BIN = re.compile(r"square_(\d+)um")
 _CELLS = re.compile(r"cell_(segmentations|circles|boundaries|labels)$")
@@ -158,21 +158,12 @@ def check_stored(table: Path, item: Any) -> None:
     parts = dict(item.members())
     for part in parts.values():
         check_stored(table, part)
-    if {"data", "indices", "indptr"} <= set(parts) and (problem := _sparse_problem(item, parts)):
-        raise UserError(f"{table} holds a damaged sparse matrix, {item.path}: {problem}; write it again.")
-
-
-def _sparse_problem(item: Any, parts: dict[str, Any]) -> str | None:
+    if not {"data", "indices", "indptr"} <= set(parts):
+        return
     sides = [int(side) for side in item.attrs["shape"]]
     rows, columns = sides if "csr" in str(item.attrs.get("encoding-type")) else sides[::-1]
-    starts, indices = np.asarray(parts["indptr"][:], np.int64), parts["indices"][:]
-    if len(starts) != rows + 1 or starts[0] != 0 or starts[-1] != len(indices) or (np.diff(starts) < 0).any():
-        return "its rows do not follow each other"
-    if parts["data"].shape != indices.shape:
-        return "its parts are of different lengths"
-    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < columns:
-        return "its indices point outside"
-    return None
+    if problem := compressed_problem(parts["indptr"], parts["indices"], parts["data"], rows, columns):
+        raise UserError(f"{table} holds a damaged sparse matrix, {item.path}: {problem}; write it again.")
 
 
 def _on_image(store: Path, shapes: Path) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
