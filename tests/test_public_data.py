@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from napari_cmrcnet.catalogue import public_data
+from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, PublicSection, download, download_size
 from napari_cmrcnet.common import downloads, public_files
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, receive_file, sizes_of
-from napari_cmrcnet.sections import public_data
-from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, PublicSection, download, download_size
 from published import git_sum
 from web_site import Site
 
@@ -239,8 +239,8 @@ def test_files_that_were_complete_survive_a_later_failure(site: Site, cache: Pat
 def test_a_full_disk_is_told_before_anything_is_downloaded(
     site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(public_data.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5000})())
-    with pytest.raises(UserError, match=r"A tumour has 1\.0 MB, but .* has room for 5 kB; .*CMRCNET_CACHE"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5000})())
+    with pytest.raises(UserError, match=r"A tumour has 1\.0 MB to download, but .* room for 5 kB; .*CMRCNET_CACHE"):
         finish(download(section_of(site)))
     assert left(cache) == []
 

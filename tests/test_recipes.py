@@ -8,7 +8,6 @@ import pytest
 from napari_cmrcnet.catalogue.recipe import entries, find_model_recipe, model_recipes
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS
 from napari_cmrcnet.sections.sheet import LONGEST_NAME
 
 
@@ -47,18 +46,6 @@ def test_checksums_are_whole_and_missing_ones_are_said() -> None:
                 missing += [] if checksum else [f"{file} of {name}"]
         if missing:
             assert all(one in recipe.checksums for one in missing) or "no checksum is published" in recipe.checksums
-
-
-def test_the_sections_that_are_samples_too_have_the_same_files() -> None:
-    found = {
-        name: {file: about["sha256"][file] for file in about["sha256"]}
-        for recipe in model_recipes().values()
-        if recipe.layout == "10x"
-        for name, about in recipe.places["files"].items()
-    }
-    for section in PUBLIC_SECTIONS.values():
-        if section.measured:
-            assert found[section.key] == {file.name: file.sha256 for file in section.files}
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:

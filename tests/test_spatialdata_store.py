@@ -198,7 +198,7 @@ def change(path: Path, **values) -> None:
         (lambda store: change(store / "tables/table/zarr.json", region="other"), "has no row of other"),
         (lambda store: change(store / "tables/table/zarr.json", instance_key="other"), "is damaged"),
         (lambda store: change(store / "tables/table/X/zarr.json", shape=[4, 2]), "its indices point outside"),
-        (lambda store: change(store / "tables/table/X/zarr.json", shape=[3, 3]), "its rows do not follow"),
+        (lambda store: change(store / "tables/table/X/zarr.json", shape=[3, 3]), "its parts are of different lengths"),
         (
             lambda store: change(store / "shapes/cell_circles/zarr.json", coordinateTransformations=[{"type": "x"}]),
             "is damaged",

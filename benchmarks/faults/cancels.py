@@ -95,6 +95,7 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
     from napari_cmrcnet.benchmark.dataset import Dataset
     from napari_cmrcnet.benchmark.plan import Plan
     from napari_cmrcnet.benchmark.run import benchmark
+    from napari_cmrcnet.catalogue.public_data import download
     from napari_cmrcnet.evaluation.gene_figure import drawn_gene, write_gene_figure
     from napari_cmrcnet.evaluation.html_report import write_html_report
     from napari_cmrcnet.evaluation.report import evaluate
@@ -102,7 +103,6 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
     from napari_cmrcnet.retrieval.predict import predict
     from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
-    from napari_cmrcnet.sections.public_data import download
     from napari_cmrcnet.slides.patches import PatchSpec
     from napari_cmrcnet.synthetic.simulate import simulate
     from napari_cmrcnet.training.config import FitConfig

@@ -163,7 +163,7 @@ def _forget_cache(folder: Path) -> int:
 def _download(folder: Path) -> int:
     """Download a section from `site`; it is kept where what is written is compared."""
     from benchmarks.faults.site import section
-    from napari_cmrcnet.sections.public_data import download
+    from napari_cmrcnet.catalogue.public_data import download
 
     os.environ["CMRCNET_CACHE"] = str(folder / "kept")
     finish(download(section()))

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import imagecodecs
 
 from benchmarks.faults.bases import picture
+from napari_cmrcnet.catalogue.public_data import PublicSection
 from napari_cmrcnet.common.public_files import PublicFile
-from napari_cmrcnet.sections.public_data import PublicSection
 
 ADDRESS = "FAULTS_SITE"  # the variable of the environment that holds it
 BLOCK, PAUSE_S = 40_000, 0.01

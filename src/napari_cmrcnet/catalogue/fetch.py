@@ -1,23 +1,20 @@
 """The public data of a recipe: received, unpacked, and listed in a sheet."""
 
 import json
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 
 from napari_cmrcnet.catalogue.hest import download_hest
+from napari_cmrcnet.catalogue.public_data import ARCHIVE, downloading, unpack, visium_files
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.downloads import ask
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of, unreachable
-from napari_cmrcnet.sections.public_data import ARCHIVE, downloading, unpack
+from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of, unreachable
 from napari_cmrcnet.sections.sheet import SheetRow, write_sheet
 
 SHEET = "sections.csv"
@@ -93,11 +90,9 @@ def _visium(recipe: ModelRecipe, folder: Path) -> _Wanted:
     """Return the files of sections as 10x Genomics publishes them."""
     files, rows = [], []
     for name, patient in recipe.patients.items():
-        about: Mapping[str, Any] = recipe.places["files"][name]
-        for file, checksum in about["sha256"].items():
-            files.append(PublicFile(f"{name}/{file}", tuple(place + file for place in about["places"]), checksum))
-        image = next(file for file in about["sha256"] if file.startswith("image."))
-        rows.append(SheetRow(name, folder / name / image, folder / name, patient))
+        image, *others = visium_files(recipe.places["files"][name], f"{name}/")
+        files += [image, *others]
+        rows.append(SheetRow(name, folder / image.name, folder / name, patient))
     return _Wanted(tuple(files), tuple(rows))
 
 
@@ -187,20 +182,3 @@ def _there(folder: Path, file: PublicFile) -> bool:
     if file.name.endswith(ARCHIVE) and path.with_name(path.name.removesuffix(ARCHIVE)).is_dir():
         return True
     return path.is_file() and (file.size is None or path.stat().st_size == file.size)
-
-
-def check_room(title: str, size: int, folder: Path) -> None:
-    """Refuse a download that the disk has no room for.
-
-    Raises
-    ------
-    UserError
-        Before any of it is received.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise UserError(
-            f"{title} has {size_text(size)} to download, but {folder} has room for {size_text(free)}; free some space, "
-            "or choose a place on another disk."
-        )

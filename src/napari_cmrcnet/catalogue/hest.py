@@ -1,7 +1,6 @@
 """Sections of HEST, which asks its users to accept its terms."""
 
 import queue
-import shutil
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,9 +9,10 @@ from typing import Any
 
 from napari_cmrcnet.catalogue.hest_folder import hest_rows
 from napari_cmrcnet.common.errors import UserError, first_line
-from napari_cmrcnet.common.files import sha256, size_text
+from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.public_files import check_room
 from napari_cmrcnet.sections.sheet import write_sheet
 
 REPOSITORY = "MahmoodLab/hest"
@@ -68,8 +68,7 @@ def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Pat
     optional = {path for path in wanted if path.startswith("patches/")}
     if missing := [path for path in wanted if path not in sizes and path not in optional]:
         raise UserError(f"HEST no longer has {missing[0]}; look on {PAGE} for its new name.")
-    out.mkdir(parents=True, exist_ok=True)
-    _check_room(title, sizes, out)
+    check_room(title, sum(size for path, size in sizes.items() if _size(out / path) != size), out)
     total, before = sum(sizes.values()), 0
     with only_one(out):
         for path, size in sizes.items():
@@ -97,16 +96,6 @@ def _check(path: Path, published: str) -> Job[None]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
-
-
-def _check_room(title: str, sizes: Mapping[str, int], out: Path) -> None:
-    needed = sum(size for path, size in sizes.items() if _size(out / path) != size)
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise UserError(
-            f"{title} has {size_text(needed)} to download, but {out} has room for {size_text(free)}; free some "
-            "space or choose another folder."
-        )
 
 
 class _StoppedError(Exception):

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from napari_cmrcnet.catalogue.fetch import check_room, read_small
+from napari_cmrcnet.catalogue.fetch import read_small
 from napari_cmrcnet.catalogue.packing import ENDING, unpack_model
+from napari_cmrcnet.catalogue.public_data import downloading
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of
 from napari_cmrcnet.common.errors import UserError, first_line, readable
 from napari_cmrcnet.common.files import sha256, write_json
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of
+from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.sections.public_data import downloading
 from napari_cmrcnet.sections.sheet import can_name_a_file
 
 FORMAT = "cmrcnet_index"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from napari_cmrcnet.common import downloads
 from napari_cmrcnet.common.downloads import BrokenError, ask, chunks, patiently
 from napari_cmrcnet.common.errors import UserError, cannot_write
-from napari_cmrcnet.common.files import atomic_file, flush, short_name
+from napari_cmrcnet.common.files import atomic_file, flush, short_name, size_text
 from napari_cmrcnet.common.progress import REPORT
 
 FAILURES = 4  # after so many in a row without a single new byte, give up
@@ -55,6 +56,22 @@ def sizes_of(title: str, files: Sequence[PublicFile]) -> dict[PublicFile, int]:
         If the network or the site cannot be reached.
     """
     return {file: _size(title, file) if file.size is None else file.size for file in files}
+
+
+def check_room(title: str, size: int, folder: Path, otherwise: str = "choose a place on another disk") -> None:
+    """Refuse a download that the disk of a folder, which is made, has no room for; ``otherwise`` says what to do.
+
+    Raises
+    ------
+    UserError
+        Before any of it is received.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if size > (free := shutil.disk_usage(folder).free):
+        raise UserError(
+            f"{title} has {size_text(size)} to download, but {folder} has room for {size_text(free)}; free some space, "
+            f"or {otherwise}."
+        )
 
 
 def _size(title: str, file: PublicFile) -> int:

@@ -19,7 +19,7 @@ _LONGEST = 80  # letters of a file's name: some systems take no more than 255 by
 _NO_DATES = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float | None = None) -> Path:
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> Path:
     """Write a figure as its path's ending says.
 
     Parameters
@@ -28,8 +28,6 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float | Non
         What to write.
     path : path
         Ends in ``.png``, ``.svg`` or ``.pdf``.
-    dpi : float, optional
-        Pixels per inch, of a PNG and of what is pixels in the others; the figure's own if not given.
 
     Raises
     ------
@@ -37,7 +35,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float | Non
         If the ending is another, or the file cannot be written.
     """
     path = Path(path)
-    return write_content(path, _content(figure, _kind(path), dpi))
+    return write_content(path, _content(figure, _kind(path), None))
 
 
 def draw_picture(
@@ -51,10 +49,12 @@ def draw_picture(
     ----------
     draw : callable
         Returns the figure. It must not read what is closed when the job is cancelled, such as a slide.
-    path, dpi
+    path : path
         As for `save_figure`.
     progress : Progress
         Yielded while it is drawn.
+    dpi : float, optional
+        Pixels per inch, of a PNG and of what is pixels in the others; the figure's own if not given.
     """
     path = Path(path)
     kind = _kind(path)

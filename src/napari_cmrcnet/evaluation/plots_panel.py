@@ -48,20 +48,17 @@ class GeneMaps:
         Below its name, as `score_line` gives it.
     unit : str
         Of the values.
-    limits : (float, float), optional
-        Of the colours; those of `colour_limits` if not given.
     """
 
     name: str
     maps: Mapping[str, Float32]
     score: str = ""
     unit: str = UNIT
-    limits: Limits | None = None
 
     @property
     def scale(self) -> Limits:
         """The limits of the colours."""
-        return self.limits or colour_limits(*self.maps.values(), unit=self.unit)
+        return colour_limits(*self.maps.values(), unit=self.unit)
 
 
 class MapPixels:
@@ -110,11 +107,9 @@ class MapPixels:
         return picture
 
 
-def _pale_slide(
-    ground: Ground, left: float, top: float, step: float, shape: tuple[int, int], parts: int = 3
-) -> NDArray[np.uint8]:
+def _pale_slide(ground: Ground, left: float, top: float, step: float, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the pale slide, each pixel the mean of 3 × 3 places."""
-    height, width = shape
+    (height, width), parts = shape, 3
     if ground.image is None:
         return np.full((height, width, 3), 245, np.uint8)
     grey = ground.pale[..., 0]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.catalogue.public_data import PublicPaths
     from napari_cmrcnet.common.progress import Job
-    from napari_cmrcnet.sections.public_data import PublicPaths
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def synthetic_paths() -> SyntheticPaths:
 
 def is_kept(title: str) -> bool:
     """Whether a public section was downloaded before."""
-    from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS
 
     return not PUBLIC_SECTIONS[title].missing
 
@@ -44,9 +44,9 @@ def question_job(title: str) -> "Job[str]":
     UserError
         If the network or the site cannot be reached.
     """
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download_size
     from napari_cmrcnet.common.files import size_text
     from napari_cmrcnet.common.progress import Progress
-    from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, download_size
 
     section = PUBLIC_SECTIONS[title]
     yield Progress(f"Asking for the size of {title}", 0, 0)
@@ -56,6 +56,6 @@ def question_job(title: str) -> "Job[str]":
 
 def public_section_job(title: str) -> "Job[PublicPaths]":
     """Download a public section, or what of it is missing; see `public_data.download`."""
-    from napari_cmrcnet.sections.public_data import PUBLIC_SECTIONS, download
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download
 
     return download(PUBLIC_SECTIONS[title])

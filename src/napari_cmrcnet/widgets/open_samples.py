@@ -17,10 +17,10 @@ from napari_cmrcnet.widgets.keeper import may_leave
 from napari_cmrcnet.widgets.open_files import show_case
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.catalogue.public_data import PublicPaths
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.sections.public_data import PublicPaths
     from napari_cmrcnet.sections.section import Section
     from napari_cmrcnet.viewer.reopen import Opened
     from napari_cmrcnet.viewer.sample_data import SyntheticPaths

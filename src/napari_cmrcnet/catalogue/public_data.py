@@ -1,23 +1,25 @@
 """Real sections that anyone may download: by name, with a checksum, kept in the cache folder.
 
-The checksums were published with the addresses: those of 10x Genomics' files in squidpy's registry of data sets, that
-of the slide in histolab's. pooch, which also downloads and checks, can neither be stopped within a file nor go on
-where a connection broke, and the pictures here have up to two gigabytes.
+The checksums were published with the addresses: those of 10x Genomics' files, which are in the recipes, in squidpy's
+registry of data sets, that of the slide in histolab's. pooch, which also downloads and checks, can neither be stopped
+within a file nor go on where a connection broke, and the pictures here have up to two gigabytes.
 """
 
-import shutil
 import tarfile
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from napari_cmrcnet.catalogue.recipe import entries
 from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError, first_line
 from napari_cmrcnet.common.files import atomic_folder, size_text
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, receive_file, sizes_of
+from napari_cmrcnet.common.public_files import PublicFile, check_room, receive_file, sizes_of
 
 ARCHIVE = ".tar.gz"
 MOST_UNPACKED = 2 * 10**9  # bytes; a real one has some MB of pictures
@@ -77,31 +79,22 @@ def _place(folder: Path, file: PublicFile) -> Path:
     return folder / file.name.removesuffix(ARCHIVE)
 
 
-def _visium(sample: str, title: str, image: str, counts: str, spatial: str) -> PublicSection:
-    places = (
-        f"https://cf.10xgenomics.com/samples/spatial-exp/1.1.0/{sample}/{sample}_",
-        f"https://scverse-exampledata.s3.amazonaws.com/squidpy/10x_genomics/{sample}/{sample}_",
+def visium_files(about: Mapping[str, Any], folder: str = "") -> tuple[PublicFile, ...]:
+    """Return the files of a section as 10x Genomics publishes them, by a recipe's entry of it; the image first."""
+    return tuple(
+        PublicFile(folder + name, tuple(place + name for place in about["places"]), checksum)
+        for name, checksum in about["sha256"].items()
     )
-    sums = {"image.tif": image, "filtered_feature_bc_matrix.h5": counts, "spatial.tar.gz": spatial}
-    files = tuple(PublicFile(name, tuple(place + name for place in places), sums[name]) for name in sums)
+
+
+def _visium(recipe: str, sample: str, title: str) -> PublicSection:
+    files = visium_files(entries()[recipe]["files"][sample])
     return PublicSection(sample, title, "10x Genomics, CC BY 4.0", files, measured=True)
 
 
 _SECTIONS = (
-    _visium(
-        "V1_Breast_Cancer_Block_A_Section_1",
-        "Visium human breast cancer",
-        "73a94ca956d1b5c027dcaf1ac42c15fed4d4a12eefee4b4b597e62f34cc5959e",
-        "b3cbb6ead60afad848ebcc07a34835613d9d2d79e416ad8300b210d9de584b65",
-        "415530a9d31172f63fd358d5d1cefb0798698ef9c0e614f52825894cd45c61bf",
-    ),
-    _visium(
-        "V1_Human_Lymph_Node",
-        "Visium human lymph node",
-        "19462aa8f74ed6032738251e2f56931be9047de58bab6ca0373af385aae2ff03",
-        "86fd533eb907450e7125b9820183a0ca73776eeafcc5eddae5695b6aabfd9139",
-        "812808883366ff9623dc8354847a7211b0d922b2bfc4c9359d6e12e993ea6a73",
-    ),
+    _visium("visium_breast", "V1_Breast_Cancer_Block_A_Section_1", "Visium human breast cancer"),
+    _visium("visium_lymph_node", "V1_Human_Lymph_Node", "Visium human lymph node"),
     PublicSection(
         "CMU-1-Small-Region",
         "CMU-1 small region",
@@ -161,16 +154,10 @@ def _download_missing(section: PublicSection, folder: Path) -> Job[None]:
     sizes = yield from in_thread(
         lambda: sizes_of(section.title, section.missing), Progress(f"Asking for {section.title}", 0, 0)
     )
-    total = sum(sizes.values())
-    folder.mkdir(parents=True, exist_ok=True)
+    total, before = sum(sizes.values()), 0
     _remove_left_over(section, folder)
-    free = shutil.disk_usage(folder).free
-    if total > free:
-        raise UserError(
-            f"{section.title} has {size_text(total)}, but {folder} has room for {size_text(free)}; free some space, or "
-            "name a folder on another disk in the environment variable CMRCNET_CACHE."
-        )
-    before = 0
+    elsewhere = "name a folder on another disk in the environment variable CMRCNET_CACHE"
+    check_room(section.title, total, folder, elsewhere)
     for file, size in sizes.items():
         for received in receive_file(section.title, file, folder / file.name, size):
             yield downloading(section.title, before + received, total)
