@@ -36,13 +36,18 @@ MENUS = {
 }
 
 
-@pytest.fixture
-def viewer(napari_window: Any) -> Any:
-    if "napari-cmrcnet.predict" not in get_app_model().commands:  # napari registers plugins once a process
+def with_menus(viewer: Any) -> Any:
+    """Let a window have the plugin's menus: napari registers plugins once a process."""
+    if "napari-cmrcnet.predict" not in get_app_model().commands:
         manifest = PluginManager.instance().get_manifest("napari-cmrcnet")
         _register_manifest_actions(manifest)
         _safe_register_qt_actions(manifest)
-    return napari_window
+    return viewer
+
+
+@pytest.fixture
+def viewer(napari_window: Any) -> Any:
+    return with_menus(napari_window)
 
 
 def test_the_menus_list_the_panels(viewer: Any) -> None:

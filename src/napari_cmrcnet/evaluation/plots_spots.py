@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.metrics import pcc_in_words
 from napari_cmrcnet.common.text import figure_gene, figure_text
 from napari_cmrcnet.evaluation.colour_limits import least_span
+from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, nearest
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class SpotPlot(Plot):
         self.axis.set(xlim=bounds, ylim=bounds)
         self.axis.set_xlabel(f"measured, {unit}", fontsize=9)
         self.axis.set_ylabel(f"predicted, {unit}", fontsize=9)
-        self.axis.set_title(f"{figure_gene(name) if unit == UNIT else figure_text(name)}\n{about}", fontsize=9)
+        title = figure_gene(name) if unit == UNIT else figure_text(name)
+        self.axis.set_title(f"{title}\n{in_lines(about, 45)}", fontsize=9)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Mark spots, by their rows."""

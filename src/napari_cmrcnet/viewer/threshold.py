@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.shown import Shown
 
 Kind = Literal["predicted", "measured"]
-MEASURED = "measured, above its own threshold"
+MEASURED = "measured, above its threshold"
 """What a prediction is compared with where the same gene or panel was measured."""
 
 Bools = npt.NDArray[np.bool_]

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QKeyEvent, QShowEvent
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 from napari_cmrcnet.viewer.registry import layers_of
 
@@ -52,8 +53,15 @@ class DockPanel(QWidget):
         """Take what has changed while the panel was not seen, and at first its place among the tabs."""
         super().showEvent(event)
         if self._behind is None and isinstance(self.parent(), QDockWidget):
-            self._become_tab()
+            self.become_tab().take_keys()
         self.refresh()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
+        """Go back to the picture with Escape."""
+        if event.key() == Qt.Key.Key_Escape:
+            self._give_keys_back()
+        else:
+            super().keyPressEvent(event)
 
     def come_to_front(self) -> None:
         """Show the panel, if it is closed or behind others."""
@@ -62,8 +70,27 @@ class DockPanel(QWidget):
             dock.show()
             dock.raise_()
 
-    def _become_tab(self) -> None:
-        """Join the other panels: napari puts what its menu opens below them, even what a file has opened already."""
+    def take_keys(self) -> None:
+        """Come to the front with the keyboard in the first control."""
+        self.come_to_front()
+        self.setFocus()
+        self.focusNextChild()
+
+    def _give_keys_back(self) -> None:
+        """Let the picture have the keyboard: there, keys walk through genes and flip."""
+        dock = self.parent()
+        if isinstance(dock, QDockWidget):
+            canvas = canvas_of(dock.parent())
+            if canvas is not None:
+                canvas.setFocus()
+
+    def become_tab(self) -> "DockPanel":
+        """Join the other panels, and return the one that stays: of two of a kind, the first.
+
+        napari puts what its menu opens below the others, even what a file has opened already.
+        """
+        if self._behind is not None:
+            return self
         dock = self.parent()
         dock.setWindowTitle(dock.objectName().partition(" (")[0])
         dock.visibilityChanged.connect(self._on_front)
@@ -72,25 +99,37 @@ class DockPanel(QWidget):
         for twin in others:
             if type(twin) is type(self):
                 QTimer.singleShot(0, self._close)
-                twin.come_to_front()
-                return
+                return twin
         docked = [panel.parent() for panel in others if not panel.parent().isFloating()]
         if docked:
             dock.parent().tabifyDockWidget(docked[-1], dock)
-            self.come_to_front()
+        return self
 
     def _close(self) -> None:
         self.viewer.window.remove_dock_widget(self)
 
     def _on_front(self, front: bool) -> None:
-        """Note whether the panel is in front. napari's menu hides one that is behind others: it is shown instead."""
+        """Note whether the panel is in front: one behind others hears no keys.
+
+        napari's menu would hide one that is behind: it is shown instead.
+        """
         dock = self.parent()
         if dock is None:  # the panel was taken out of its dock, which goes
             return
+        for bar in dock.parent().findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            bar.setElideMode(Qt.TextElideMode.ElideNone)  # many tabs are scrolled through: cut names say nothing
         hidden = dock.isHidden()
         if hidden and self._behind:
-            QTimer.singleShot(0, self.come_to_front)
+            QTimer.singleShot(0, self.take_keys)
         self._behind = not front and not hidden
+        has_keys = self.window().focusWidget()
+        if self._behind and has_keys is not None and self.isAncestorOf(has_keys):
+            self._give_keys_back()
+
+
+def canvas_of(window: QMainWindow) -> QWidget | None:
+    """Return the widget that the picture is drawn in."""
+    return window.centralWidget().findChild(QOpenGLWidget)
 
 
 def find_panel(viewer: "napari.viewer.Viewer", name: str) -> Any:
@@ -104,6 +143,7 @@ def open_panel(viewer: "napari.viewer.Viewer", name: str) -> Any:
     panel = find_panel(viewer, name)
     if panel is None:
         _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        panel.become_tab()
     panel.come_to_front()
     return panel
 

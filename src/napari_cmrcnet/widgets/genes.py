@@ -239,7 +239,7 @@ class GenesPanel(DockPanel):
                     if not self.table.currentIndex().isValid():
                         self._go_to_first()
                     return True
-                case Qt.Key.Key_Escape:
+                case Qt.Key.Key_Escape if self.search.text():
                     self.search.clear()
                     return True
         return bool(super().eventFilter(watched, event))

@@ -78,19 +78,19 @@ class Keeper(QObject):
 
 def keep_watch(viewer: Any) -> None:
     """Let a window have its keeper, once."""
-    window = _main_window(viewer)
+    window = main_window(viewer)
     if window is not None and window.findChild(QObject, _NAME) is None:
         Keeper(viewer, window)
 
 
-def _main_window(viewer: Any) -> Any:
+def main_window(viewer: Any) -> Any:
     """Return Qt's window of a viewer, None where it has none; the proxy that plugins are handed hides it."""
     return getattr(getattr(getattr(viewer, "__wrapped__", viewer), "window", None), "_qt_window", None)
 
 
 def unsaved(viewer: Any) -> str:
     """Keep what has a place, and return in words what has none: what would be lost of the case that is shown."""
-    layers, window = layers_of(viewer), _main_window(viewer)
+    layers, window = layers_of(viewer), main_window(viewer)
     if window is None or not window.isVisible() or layers.session.case is None:
         return ""
     try:
@@ -107,7 +107,7 @@ def may_leave(viewer: Any) -> bool:
     case = layers.session.case
     if not what or case is None:
         return True
-    answer = dialogs.ask_to_save(_main_window(viewer), case.name, what)
+    answer = dialogs.ask_to_save(main_window(viewer), case.name, what)
     if answer == "save":
         return save_case(viewer)
     if answer == "discard":

@@ -20,6 +20,7 @@ from napari_cmrcnet.widgets.dock_panel import find_panel, open_panel
 from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
+from napari_cmrcnet.widgets.overview import show_overview
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -187,6 +188,7 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
     session.look_at(case, slide)
     keep_watch(viewer)
     open_panels(viewer)
+    show_overview(viewer)
     start_scoring(viewer)
     QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas
 

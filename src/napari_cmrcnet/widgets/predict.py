@@ -127,6 +127,7 @@ class PredictPanel(DockPanel):
             return
         if self.session.prediction is not None and not may_leave(self.viewer):
             return
+        self.setFocus()  # the button that was pressed cannot have the keyboard while it works
         device = DEVICES[self.device.currentText()]
         viewer, slide = self.viewer, inspection.slide
         self._predicting = True
@@ -249,8 +250,10 @@ class PredictPanel(DockPanel):
             ("Patient", self.patient),
         ):
             form.addRow(name, widget)
-        more = QCollapsible("More settings")
+        self.more = more = QCollapsible("More settings")
         more.addWidget(body)
+        body.setEnabled(False)  # what is folded away is passed over by the Tab key
+        more.toggled.connect(body.setEnabled)
         return more
 
     def _recall(self) -> None:

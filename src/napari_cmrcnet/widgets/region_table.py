@@ -201,9 +201,9 @@ def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView
     for section, column in enumerate(_COLUMNS):
         # measured once: fitted to its content, a column leaves room for the arrow of sorting and names get none
         mode = QHeaderView.ResizeMode
-        header.setSectionResizeMode(section, mode.Interactive if column.number else mode.Stretch)
+        header.setSectionResizeMode(section, mode.Interactive if section else mode.Stretch)
         header.resizeSection(
-            section, max(map(view.fontMetrics().horizontalAdvance, (column.title, column.widest))) + 14
+            section, max(map(view.fontMetrics().horizontalAdvance, (column.title, column.widest or "Necrosis"))) + 14
         )
     header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
     view.setSortingEnabled(True)

@@ -1,0 +1,119 @@
+"""A small picture of the slide in the corner of the canvas, with a frame around what is seen; and the magnification."""
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+from qtpy.QtWidgets import QWidget
+
+from napari_cmrcnet.viewer.overview import look_there, scale_text, seen_part, small_picture
+from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets.dock_panel import canvas_of, while_there
+from napari_cmrcnet.widgets.keeper import main_window
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+    from napari_cmrcnet.slides.slide import Slide
+
+SIDE = 150  # of the picture, in pixels
+MARGIN, TEXT = 6, 18  # around it, and the height of the line below
+WHOLE = 0.9  # of the slide: where as much is seen in both directions, the picture would say nothing
+
+
+class Overview(QWidget):
+    """Follows the camera, and moves it by a click or a drag.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The window.
+    canvas : QWidget
+        Its canvas, in whose corner it lies.
+    """
+
+    def __init__(self, viewer: "napari.viewer.Viewer", canvas: QWidget) -> None:
+        super().__init__(canvas)
+        self.viewer, self.layers = viewer, layers_of(viewer)
+        self.part = (0.0, 0.0, 1.0, 1.0)
+        self._picture = QPixmap()
+        self._of: Slide | None = None  # whose picture it is
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setToolTip("The whole slide, with a frame around what you see. Click to go to another place.")
+        camera, session = viewer.scene.camera, self.layers.session
+        for signal in (camera.events.center, camera.events.zoom, viewer.canvas.events.size, viewer.canvas.grid.events,
+                       session.case_changed, session.shown_changed):  # fmt: skip
+            signal.connect(while_there(self.follow))
+        self.move(MARGIN, MARGIN)
+        self.follow()
+
+    @property
+    def layer(self) -> "Image | None":
+        """The histology that is seen; each view's is of the same slide."""
+        return next((layer for layer in self.layers.slides.values() if layer.visible), None)
+
+    def follow(self, _event: Any = None) -> None:
+        """Show what is seen now."""
+        case, layer = self.layers.session.case, self.layer
+        self.setVisible(case is not None)
+        if case is None:
+            return
+        if layer is not None:
+            self.part = seen_part(self.viewer, layer)
+        self._take_picture(layer)
+        self.text = scale_text(self.viewer, bool(case.provenance.mpp))
+        size = self._picture.size() if self.zoomed_in else QSize(0, 0)
+        self.resize(max(size.width(), SIDE), size.height() + TEXT)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, not self.zoomed_in)
+        self.update()
+
+    @property
+    def zoomed_in(self) -> bool:
+        """Whether so little of the slide is seen that the picture helps."""
+        return self.layer is not None and min(self.part[2:]) < WHOLE
+
+    def _take_picture(self, layer: "Image | None") -> None:
+        slide = self.layers.session.slide
+        if layer is None or slide is self._of:
+            return
+        pixels = small_picture(layer, SIDE)
+        image = QImage(pixels.data, pixels.shape[1], pixels.shape[0], 3 * pixels.shape[1], QImage.Format.Format_RGB888)
+        kept, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+        self._picture, self._of = QPixmap.fromImage(image).scaled(SIDE, SIDE, kept, smooth), slide
+
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw the picture, the frame in black and white so that it is seen on any tissue, and the magnification."""
+        painter = QPainter(self)
+        top = 0
+        if self.zoomed_in:
+            width, top = self._picture.width(), self._picture.height()
+            painter.drawPixmap(0, 0, self._picture)
+            x, y, w, h = self.part
+            frame = QRectF(x * width, y * top, w * width, h * top) & QRectF(1, 1, width - 2, top - 2)
+            for colour, thick in (("white", 4), ("black", 2)):
+                painter.setPen(QPen(QColor(colour), thick))
+                painter.drawRect(frame)
+        if self.text:
+            line = QRectF(0, top, painter.fontMetrics().horizontalAdvance(self.text) + 8, TEXT)
+            painter.fillRect(line, QColor(255, 255, 255, 200))
+            painter.setPen(QColor("black"))
+            painter.drawText(line, Qt.AlignmentFlag.AlignCenter, self.text)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """Go to where it is clicked."""
+        place, layer = event.position(), self.layer
+        if layer is not None and place.y() < self._picture.height():
+            look_there(self.viewer, layer, place.x() / self._picture.width(), place.y() / self._picture.height())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """Go along with a drag: Qt tells of moves while a button is down."""
+        self.mousePressEvent(event)
+
+
+def show_overview(viewer: Any) -> None:
+    """Let a window have its overview, once."""
+    window = main_window(viewer)
+    canvas = canvas_of(window) if window is not None else None
+    if canvas is not None and canvas.findChild(Overview) is None:
+        Overview(viewer, canvas)

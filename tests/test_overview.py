@@ -1,0 +1,53 @@
+"""The small picture of the slide in a corner of the canvas: its frame follows the camera, and a click moves it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.widgets.overview import Overview, show_overview
+from one_prediction import Known, look_at
+
+pytestmark = pytest.mark.qt
+
+
+def test_the_frame_is_what_the_canvas_shows_and_a_click_moves_it(
+    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, known: dict[str, Known]
+) -> None:
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1280, 800)
+    look_at(viewer, known["C"])
+    show_overview(viewer)
+    show_overview(viewer)
+    (overview,) = [widget for widget in QApplication.allWidgets() if isinstance(widget, Overview)]
+    layers, camera = layers_of(viewer), viewer.scene.camera
+    layers.fit()
+    slide = layers.slides["measured"]
+    assert not overview.zoomed_in
+    assert overview.text == f"{1 / camera.zoom:.3g} µm/px · {10 * camera.zoom:.3g}×"
+
+    camera.zoom *= 6
+    assert overview.zoomed_in
+    low, high = slide.extent.world
+    rows, columns = viewer.canvas.grid.shape
+    height, width = viewer.canvas.size
+    x, y, w, h = overview.part
+    assert (w, h) == pytest.approx((width / columns / camera.zoom / (high - low)[1],
+                                    height / rows / camera.zoom / (high - low)[0]))  # fmt: skip
+    middle = (np.array(camera.center[-2:]) - low) / (high - low)
+    assert (y + h / 2, x + w / 2) == pytest.approx(tuple(middle))
+
+    picture = overview.grab().toImage()
+    assert picture.pixelColor(2, overview.height() - 2).lightness() > 150  # behind the magnification
+    sides = overview._picture.width(), overview._picture.height()
+    click = QPoint(round(0.25 * sides[0]), round(0.75 * sides[1]))
+    qtbot.mouseClick(overview, Qt.MouseButton.LeftButton, pos=click)
+    at = (np.array(camera.center[-2:]) - low) / (high - low)
+    assert at == pytest.approx([click.y() / sides[1], click.x() / sides[0]], abs=0.02)
+
+    session_of(viewer).look_at(None)
+    assert overview.isHidden()
