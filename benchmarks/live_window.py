@@ -103,7 +103,7 @@ def predicting() -> dict[str, tuple[float, ...]]:
     import napari
     import numpy as np
 
-    from napari_cmrcnet.evaluation.demo import sample_folder
+    from napari_cmrcnet.common.sample import sample_folder
     from napari_cmrcnet.widgets.predict import _prediction
 
     sample, viewer, found = sample_folder(), napari.Viewer(), {}

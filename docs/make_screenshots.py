@@ -24,7 +24,7 @@ import shapely
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QDialog, QDockWidget
 
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of, session_of

@@ -18,7 +18,7 @@ import pytest
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.cli.options import EXAMPLES
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.slides.patches import PatchSpec

@@ -10,7 +10,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.predict import predict
@@ -47,7 +47,7 @@ def test_checkpoint() -> None:
     assert description.kind == "checkpoint"
     assert description.facts["trained on"] == "S1, S2, S3"
     assert description.facts["thumbnails"] == "1,047 of 64 px: simulated tissue"
-    assert description.facts["each value is"] == "the mean of the 50 most similar training spots"
+    assert description.facts["each value is"] == "the weighted mean of the 200 most similar training spots"
     assert description.problems == ()
 
 

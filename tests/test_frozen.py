@@ -129,7 +129,7 @@ def test_a_spot_is_described_by_three_fields_and_the_spots_around(not_encoded: l
         with torch.inference_mode():
             layers = network.forward_intermediates(x, indices=[2, 3], intermediates_only=True)  # timm's own way
         expected = np.hstack([f(layer, (2, 3)).numpy() for layer in layers for f in (torch.mean, torch.std)])
-        fields.append(finish(features._encoded(section, spec, packaged(), torch.device("cpu"))).astype(np.float64))
+        fields.append(finish(features.field_features(section, spec, packaged())).astype(np.float64))
         assert [layer.shape[1] for layer in layers] == [48, 120]
         np.testing.assert_allclose(fields[-1][:, :336], expected, rtol=1e-3, atol=1e-4)
 
@@ -148,7 +148,7 @@ def test_a_section_is_encoded_once(not_encoded: list[Section], monkeypatch: pyte
     first = finish(spot_features(not_encoded[0], packaged()))
     monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
     np.testing.assert_array_equal(finish(spot_features(not_encoded[0], packaged())), first)
-    kept = features._encoded(not_encoded[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
+    kept = features.field_features(not_encoded[0], fields_of(packaged().encoder)[0], packaged(), torch.device("cpu"))
     assert isinstance(values := finish(kept), np.memmap)
     assert (values.shape, values.dtype) == ((16, packaged().encoder.width), np.float16)
     (path, *_) = sorted(Path(cache_folder("features")).glob("*.npy"))

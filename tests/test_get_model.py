@@ -13,7 +13,7 @@ from napari_cmrcnet.catalogue.recipe import entries, model_recipes
 from napari_cmrcnet.catalogue.user_models import user_models
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.get_model import BUILD, GO_ON, USE, GetModelDialog

@@ -14,7 +14,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
 from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words

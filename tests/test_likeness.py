@@ -12,7 +12,7 @@ from scipy.spatial.distance import mahalanobis
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
@@ -211,10 +211,10 @@ def test_the_sample_is_like_its_training_sections_and_a_wrong_slide_is_not(
     tmp_path: Path, write_section: Callable[..., Any], open_small: Callable[..., Section]
 ) -> None:
     (row,) = read_sheet(sample_folder() / "sections.csv")
-    usual = Checkpoint.open(sample_folder() / "sample.cmrcnet").card.usual_tissue
+    checkpoint = Checkpoint.open(sample_folder() / "sample.cmrcnet")
     noise = open_small(*write_section(tmp_path, "noise", 1), name="noise")
     for section, verdict in ((row.open(), LIKE), (noise, NOT)):
-        found = finish(likeness_of(section, usual))
+        found = finish(likeness_of(section, checkpoint.card.usual_tissue, checkpoint.encoder))
         assert found is not None
         assert found.verdict == verdict
         section.slide.close()

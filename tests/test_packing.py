@@ -15,7 +15,7 @@ from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.card import CARD, MODEL
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from web_site import Site

@@ -10,7 +10,7 @@ import pytest
 from napari_cmrcnet.catalogue import public_data
 from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, PublicFile, PublicSection
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import dialogs

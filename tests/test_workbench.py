@@ -12,7 +12,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS

@@ -31,7 +31,7 @@ from benchmarks.faults.jobs import make
 from benchmarks.faults.site import section, served
 from benchmarks.faults.whole import whole
 from napari_cmrcnet.common.progress import Job, finish
-from napari_cmrcnet.evaluation.demo import sample_folder
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 
 GOAL_S = 0.2

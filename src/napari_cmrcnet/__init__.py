@@ -23,7 +23,7 @@ _NAMES = {
     "open_slide": "slides.slide",
     "open_spots": "sections.spots",
     "read_sheet": "sections.sheet",
-    "sample_folder": "evaluation.demo",
+    "sample_folder": "common.sample",
 }
 
 __all__ = [*_JOBS, *_NAMES, "__version__"]

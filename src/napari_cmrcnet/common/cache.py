@@ -16,6 +16,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.sample import sample_folder
 
 STILL_NEEDED = 86_400  # seconds since the last use of a part of the cache
 
@@ -75,7 +76,9 @@ def _size(path: Path) -> int:
 def kept_array(
     part: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, write: Callable[[BinaryIO], Job[None]]
 ) -> Job[NDArray[Any]]:
-    """Open an array of the cache; where it is not there, one process makes it and the others wait.
+    """Open an array that comes with the sample, or of the cache; where it is not there, one process makes it.
+
+    Others wait for it.
 
     Parameters
     ----------
@@ -104,6 +107,8 @@ def kept_array(
         What `write` raises; or if the disk is full. No file is left then.
     """
     path = cache_folder(part) / f"{name}.npy"
+    if (shipped := _open_array(sample_folder() / part / path.name, shape, dtype)) is not None:
+        return shipped
     if (kept := _open_array(path, shape, dtype)) is None:
         with (yield from when_free(path)):
             if (kept := _open_array(path, shape, dtype)) is None:  # another process may have made it meanwhile

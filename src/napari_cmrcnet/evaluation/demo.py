@@ -4,19 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.sections.sheet import read_sheet
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.section import Section
-
-
-def sample_folder() -> Path:
-    """Return the folder of the synthetic sample: in the installed package, or beside a checkout's ``src``."""
-    package = Path(__file__).parents[1]
-    installed = package / "sample_data"
-    return installed if installed.is_dir() else package.parents[1] / "sample_data"
 
 
 def predict_sample() -> "Job[tuple[Section, Prediction]]":

@@ -53,22 +53,43 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
     UserError
         If patches cannot be read, the weights are missing, or the disk is full.
     """
-    fields, device = [], torch.device(device)
+    fields = []
     for spec in fields_of(encoder.encoder):
-        fields.append(_standardised((yield from _encoded(section, spec, encoder, device))))
+        fields.append(_standardised((yield from field_features(section, spec, encoder, device))))
     near = spots_around(section)
     count = np.asarray(near.sum(axis=1), np.float32)
     around = np.where(count > 0, near @ fields[-1] / np.maximum(count, 1), fields[-1])
     return np.hstack([*fields, _standardised(around)])
 
 
-def near_features(section: Section, encoder: Pretrained, device: torch.device) -> Job[Float16]:
-    """Return what the encoder says of the smallest field at each spot, as it is; a memory map, float16 (n, width)."""
-    return (yield from _encoded(section, fields_of(encoder.encoder)[0], encoder, device))
+def field_features(
+    section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device | str = "cpu"
+) -> Job[Float16]:
+    """Return what the encoder says of one field of view at each spot, as it is, or find what it said before.
 
+    Parameters
+    ----------
+    section, encoder, device
+        As `spot_features` takes them.
+    spec : PatchSpec
+        The field, one of `fields_of`.
 
-def _encoded(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
-    """Encode the patches at a section's spots, or find what was encoded before; a memory map, float16 (n, width)."""
+    Yields
+    ------
+    Progress
+        Once a batch of patches.
+
+    Returns
+    -------
+    read-only memory map, float16 (n, width)
+        Its ``filename`` is the file, named by all that decides the values.
+
+    Raises
+    ------
+    UserError
+        As `spot_features`.
+    """
+    device = torch.device(device)
     name, shape = (
         f"{cache_key(section, spec)}-{encoder.key}-{CACHE_VERSION}",
         (len(section.spots), encoder.encoder.width),

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.encode import readers
-from napari_cmrcnet.retrieval.frozen_features import near_features
+from napari_cmrcnet.retrieval.encoder_entry import fields_of
+from napari_cmrcnet.retrieval.frozen_features import field_features
 from napari_cmrcnet.retrieval.likeness import STAIN, TISSUE, Likeness, Usual
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import stain_and_sharpness
@@ -76,7 +77,8 @@ def describe_tissue(
     yield Progress("Measuring stain and sharpness", len(xy), len(xy), "patches")
     described = {STAIN: Described(np.concatenate(parts), xy[np.concatenate(read)])}
     if encoder is not None:
-        described[TISSUE] = Described((yield from near_features(section, encoder, torch.device(device))), section.xy)
+        smallest = fields_of(encoder.encoder)[0]
+        described[TISSUE] = Described((yield from field_features(section, smallest, encoder, device)), section.xy)
     return described
 
 

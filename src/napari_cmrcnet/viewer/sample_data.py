@@ -20,7 +20,7 @@ class SyntheticPaths:
 
 def synthetic_paths() -> SyntheticPaths:
     """Return where the synthetic sample is; it needs no network."""
-    from napari_cmrcnet.evaluation.demo import sample_folder
+    from napari_cmrcnet.common.sample import sample_folder
     from napari_cmrcnet.sections.sheet import read_sheet
 
     folder = sample_folder()
