@@ -208,7 +208,7 @@ def test_cells_are_predicted_as_spots_by_the_command_line(tmp_path: Path, capsys
     assert not (tmp_path / "p.h5ad").exists()
     assert main([*command, "--pool", "no"]) == 0
     said = " ".join("".join(capsys.readouterr()).split())
-    assert "Each value comes from 112 µm around a cell, not from the cell alone: the cells are not pooled." in said
+    assert "Each value comes from 448 µm around a cell, not from the cell alone: the cells are not pooled." in said
     (tmp_path / "p.h5ad").unlink()
     assert main([*command, "--pool", "visium"]) == 0
     said = " ".join("".join(capsys.readouterr()).split())
