@@ -17,6 +17,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.trust import TRUSTS, trust_of
 from napari_cmrcnet.sections.panels import Panel
 
 
@@ -62,6 +63,8 @@ def test_numbers_are_those_of_the_spots(predictions: list[Prediction], tmp_path:
     patient = table[(table["level"] == "patient") & (table["gene"] == "GENE1")].set_index("class")
     assert patient.loc["tumour", "sections"] == 2
     assert patient.loc["tumour", "spots"] == 24
+    assert set(patient["trust"]) == {""}  # it is of a slide
+    assert set(gene["trust"]) <= {*TRUSTS, ""}
     sections = gene.xs("tumour", level="class")
     assert patient.loc["tumour", "measured_mean"] == pytest.approx(sections["measured_mean"].mean())
     assert patient.loc["tumour", "pcc"] == pytest.approx(sections["pcc"].mean())
@@ -87,4 +90,5 @@ def test_a_section_without_measurements_has_predicted_values_alone(predictions: 
     assert table["measured_mean"].isna().all()
     assert table["pcc"].isna().all()
     assert table["predicted_share_above"].notna().all()
+    assert set(table["trust"]) == {trust_of(bare, "GENE1", np.nan, np.nan).word}
     assert cohort_table([bare], ["no such gene"]).empty

@@ -250,11 +250,11 @@ def test_a_report_of_several_sections_has_them_beside_each_other(prediction: Pre
     assert of_sets["A", "HEG"][4] == f"{scores.sets['HEG'].pcc:.3f}"
     assert ("mean of all", "HEG") in of_sets
     assert "U" not in {name for name, _ in of_sets}
-    of_gene = [row for row in page.rows if row[0] == "GENE3" and len(row) == 8 and "section" not in row]
+    of_gene = [row for row in page.rows if row[0] == "GENE3" and len(row) == 9 and "section" not in row]
     assert [row[1] for row in of_gene] == ["A", "B", "U", "patient P1"]
     assert of_gene[0][-1] == f"{scores.table.at['GENE3', 'pcc']:.3f}"
     assert of_gene[2][-2:] == ["–", "–"]
-    assert of_gene[0][3] == f"{several[0].gene('GENE3').mean():.3f}"
+    assert of_gene[0][4] == f"{several[0].gene('GENE3').mean():.3f}"
     assert len(page.pictures) == 1 + 2 + 2 + 1  # box plots; markers and best of A and B; markers of U
     with pytest.raises(UserError, match="Several cases are of a section named A"):
         finish(write_cohort_report([several[0], several[0]], tmp_path / "R.html"))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.annotations import annotations
+from napari_cmrcnet.evaluation.gene_trust import listed_trust
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.evaluation.panel_score import panel_score
 from napari_cmrcnet.evaluation.scores import counted_spots
@@ -44,6 +45,8 @@ class SectionValues:
         Classes of spots in its file, and its regions, see `annotations`.
     values : mapping of str to mapping of str to float32 (n,)
         By gene or panel, and by which of `KINDS`, as far as the section has them.
+    trust : mapping of str to str
+        How far the prediction of each gene can be trusted on the section, see `trust_of`; ``""`` where there is none.
     """
 
     name: str
@@ -51,6 +54,7 @@ class SectionValues:
     counted: Bools
     classes: Mapping[str, Mapping[str, Bools]]
     values: Mapping[str, Mapping[str, Float32]]
+    trust: Mapping[str, str]
 
     @classmethod
     def of(
@@ -61,8 +65,9 @@ class SectionValues:
         if panel is not None:
             values[panel.name] = _of_panel(case, panel)
         regions = regions_of(case.view if view is None else view)
-        classes = annotations(case.spots.obs, case.xy, regions)
-        return cls(case.name, case.provenance.patient, counted_spots(case), classes, values)
+        classes, counted = annotations(case.spots.obs, case.xy, regions), counted_spots(case)
+        trust = {gene: _trust(case, gene, values[gene], counted) for gene in genes}
+        return cls(case.name, case.provenance.patient, counted, classes, values, trust)
 
 
 def cohort_table(cases: "Sequence[Case]", genes: Sequence[str], panel: "Panel | None" = None) -> "pd.DataFrame":
@@ -101,9 +106,10 @@ def table_of(sections: Sequence[SectionValues], panel: str = "") -> "pd.DataFram
     DataFrame
         ``level`` is ``"section"`` or ``"patient"``; a patient's row is the mean over its sections, each counting
         alike, with the number of ``sections``. ``source`` and ``class`` are of `annotations`, or "" and "all spots".
-        ``spots``; then for predicted and measured ``KIND_mean``, ``KIND_sd``, ``KIND_share_above``, the share above
-        ``KIND_threshold``, which is Otsu's over the spots of all sections, of measured values those with enough
-        counts; ``pcc``, over the spots that count, and ``pcc_sd``, its standard deviation over a patient's sections.
+        ``spots``; ``trust``, a section's; then for predicted and measured ``KIND_mean``, ``KIND_sd``,
+        ``KIND_share_above``, the share above ``KIND_threshold``, which is Otsu's over the spots of all sections, of
+        measured values those with enough counts; ``pcc``, over the spots that count, and ``pcc_sd``, its standard
+        deviation over a patient's sections.
         NaN where there is none.
     """
     import pandas as pd
@@ -196,6 +202,15 @@ def _of_gene(case: "Case", gene: str) -> dict[str, Float32]:
     return _by_kind(predicted, None if truth is None else truth[:, 0])
 
 
+def _trust(case: "Case", gene: str, values: Mapping[str, Float32], counted: Bools) -> str:
+    if case.prediction is None or "predicted" not in values:
+        return ""
+    pcc, _ = one_pcc(values.get("measured"), values["predicted"], counted)
+    column = case.names.column(gene)
+    assert column is not None
+    return listed_trust(case.prediction, case.genes[column], pcc, np.nan).word
+
+
 def _by_kind(predicted: Float32 | None, measured: Float32 | None) -> dict[str, Float32]:
     values = dict(zip(KINDS, (predicted, measured), strict=True))
     return {kind: of for kind, of in values.items() if of is not None}
@@ -228,6 +243,7 @@ def _rows(section: SectionValues, name: str, limits: Mapping[str, float], is_gen
             "source": source,
             "class": of,
             "spots": int(spots.sum()),
+            "trust": section.trust.get(name, ""),
         }
         for kind in KINDS:
             here = values[kind][spots].astype(np.float64) if kind in values else np.empty(0)
@@ -249,4 +265,4 @@ def _by_patient(table: "pd.DataFrame") -> "pd.DataFrame":
     means = found[[*numbers, "pcc"]].mean()
     means["pcc_sd"] = found["pcc"].std()
     means["sections"], means["spots"] = found.size(), found["spots"].sum()
-    return means.reset_index().assign(level="patient", section="")[list(table.columns)]
+    return means.reset_index().assign(level="patient", section="", trust="")[list(table.columns)]

@@ -113,13 +113,13 @@ def _markers(predictions: "Sequence[Prediction]", panel: "Panel") -> Iterator[Pa
     of_all = found[found["class"] == ALL]
     places = {gene: place for place, gene in enumerate(of_all["gene"].unique())}
     of_all = of_all.sort_values("gene", key=lambda column: column.map(places), kind="stable")
-    columns = ["spots", "predicted_mean", "predicted_sd", "predicted_share_above", "measured_mean", "pcc"]
+    columns = ["spots", "trust", "predicted_mean", "predicted_sd", "predicted_share_above", "measured_mean", "pcc"]
     rows = [
         [row["gene"], row["section"] or f"patient {row['patient']}", *(row[name] for name in columns)]
         for row in of_all.to_dict("records")
     ]
     yield Heading(f"{panel.name} by section")
-    yield Table(["gene", "section", "spots", "predicted", "SD", "share above", "measured", "PCC"], rows)
+    yield Table(["gene", "section", "spots", "trust", "predicted", "SD", "share above", "measured", "PCC"], rows)
     yield Text(
         f"Mean log-normalised expression over all spots, and its standard deviation (SD). {panel.name} is the mean of "
         "its genes' z-scores within a section: its share tells sections apart, its mean does not. The share is of "

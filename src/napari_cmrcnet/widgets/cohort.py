@@ -39,6 +39,7 @@ _TITLES = {
     "row": ("Section", "Click a row to open its case. A patient's row is the mean over the patient's sections.", ""),
     "class": ("Class", "The class of spots, or of regions.", ""),
     "spots": ("Spots", "Number of spots.", ",d"),
+    "trust": ("Trust", "How far the prediction of the gene can be trusted on this slide, as its title says.", ""),
     "predicted_mean": ("Pred.\nmean", "Mean of the predicted values.", ".2f"),
     "measured_mean": ("Meas.\nmean", "Mean of the measured values.", ".2f"),
     "predicted_share_above": (
@@ -227,7 +228,7 @@ class CohortPanel(DockPanel):
         rows["row"] = [
             _row_name(*cells) for cells in zip(*map(rows.get, ("section", "patient", "sections")), strict=True)
         ]
-        known = [name for name in _TITLES if name in rows and rows[name].notna().any()]
+        known = [name for name in _TITLES if name in rows and (rows[name].notna() & (rows[name] != "")).any()]
         shown = [name for name in known if name != "row" and (source or name != "class")]
         return rows.set_index("row")[["section", *shown]]
 
