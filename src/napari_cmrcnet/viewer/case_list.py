@@ -12,6 +12,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.slides.slide import Slide
     from napari_cmrcnet.viewer.reopen import Opened
@@ -43,6 +44,7 @@ class CaseList:
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
         self._of = session.case
+        self._given_up: tuple[Case | None, tuple[Region, ...]] = (None, ())
         session.leaving.connect(self.keep)
         session.arrived.connect(self._on_arrived)
         session.scores_changed.connect(self.keep)
@@ -148,19 +150,32 @@ class CaseList:
         self.changed.emit()
 
     def discard(self) -> None:
-        """Give up what is not saved of the case that is shown: it does not come back when that is opened again."""
-        self.session.set_regions(self._saved_regions)
-        if self.project.path is None:
-            self.set_notes("")
-        self.keep()
+        """Give up what is not saved of the case that is shown, once another is: then it does not come back.
+
+        Until then it stays, as the other may not come: a prediction can fail or be cancelled.
+        """
+        self._given_up = self.session.case, self.session.regions
 
     def _take(self, project: Project) -> None:
         self.project = project
         self.changed.emit()
 
+    def _give_up(self, case: "Case | None", regions: "tuple[Region, ...]") -> None:
+        from napari_cmrcnet.sections.geojson import as_geojson  # shapely takes long to import
+
+        self._given_up = None, ()
+        if case is None or case is not self._of:
+            return
+        row, given_up = self.project.row_of(case), self.session.kept_regions.give_up(case, regions, self._saved_regions)
+        if given_up and row is not None and self.project.path is None:
+            entry = self.project.cases[row]
+            view = {**entry.view, "regions": as_geojson(self._saved_regions)}
+            self._take(self.project.with_case(replace(entry, notes="", view=view), row))
+
     def _on_arrived(self) -> None:
         case = self.session.case
         if case is None or not case.is_of_section(self._of):
+            self._give_up(*self._given_up)
             self._saved_regions = self.session.regions
         self._of = case
         self.changed.emit()

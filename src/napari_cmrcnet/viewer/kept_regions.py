@@ -41,6 +41,13 @@ class KeptRegions:
         self._kept[old] = regions
         return self._kept.get(new, remembered)
 
+    def give_up(self, case: "Case", regions: "tuple[Region, ...]", saved: "tuple[Region, ...]") -> bool:
+        """Keep the saved regions of a case in place of these; say whether it was done: not where more was drawn."""
+        if self._kept.get(_key(case)) != regions:
+            return False
+        self._kept[_key(case)] = saved
+        return True
+
 
 def _key(case: "Case | None") -> str:
     return "" if case is None else case.provenance.slide or case.name

@@ -113,7 +113,7 @@ class Session:
         self.listed: Sequence[str] = ()
         self.qupath_whole = False
         self.open_slide = ""
-        self._kept_regions, self._history = KeptRegions(), RegionHistory()
+        self.kept_regions, self._history = KeptRegions(), RegionHistory()
 
     @property
     def prediction(self) -> "Prediction | None":
@@ -175,7 +175,7 @@ class Session:
         with self._wholly(before, name):
             shown = first_shown(case, panels, scores, remembered) if case is not None else None
             known = regions_of(case.view) if another and case is not None else ()
-            regions = self._kept_regions.change(self.regions, self.case, case, self.open_slide, known)
+            regions = self.kept_regions.change(self.regions, self.case, case, self.open_slide, known)
             self.__dict__.update(
                 case=case,
                 slide=slide,

@@ -112,7 +112,6 @@ def may_leave(viewer: Any) -> bool:
         return save_case(viewer)
     if answer == "discard":
         layers.cases.discard()
-        layers.draw_regions()
     return answer == "discard"
 
 
