@@ -30,6 +30,7 @@ ASKED_QT = os.environ.get("QT_API")
 # qtpy and pytest-qt choose differently where both are installed.
 os.environ.setdefault("QT_API", "pyside6")
 os.environ.setdefault("PYTEST_QT_API", os.environ["QT_API"])
+os.environ["MPLBACKEND"] = "agg"  # pyplot, which other packages draw with, would look for a screen
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,9 +20,6 @@ def code_of(name: str) -> list[dict[str, Any]]:
 )
 def test_it_runs(name: str, asked: str, smaller: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Here, not in a kernel of its own, which would load everything again; on fewer spots, since each is encoded."""
-    import matplotlib
-
-    matplotlib.use("agg")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     names: dict[str, Any] = {}
     with warnings.catch_warnings():

@@ -29,19 +29,20 @@ def nothing(folder: Path) -> Path:
     return folder
 
 
-def geomx(folder: Path) -> Path:
-    (nothing(folder) / "DSP-1001-A-A02.dcc").touch()
-    return folder
+def holding(*names: str) -> Callable[[Path], Path]:
+    """Return what writes a folder of empty files, and of folders where a name ends in a slash."""
 
+    def write(folder: Path) -> Path:
+        for name in names:
+            (folder / name).mkdir(parents=True) if name.endswith("/") else (nothing(folder) / name).touch()
+        return folder
 
-def cosmx(folder: Path) -> Path:
-    (nothing(folder) / "S1_exprMat_file.csv").touch()
-    return folder
+    return write
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [([], "is an empty folder"), (["a.fastq.gz", "BeadLocationsForR.csv"], "(it holds BeadLocationsForR.csv, a.fastq")],
+    [([], "is an empty folder"), (["a.fastq.gz", "beads.csv"], "(it holds a.fastq.gz, beads.csv")],
 )
 def test_a_folder_of_something_else_is_told_by_what_it_holds(tmp_path: Path, names: list[str], said: str) -> None:
     for name in names:
@@ -86,8 +87,21 @@ def test_a_folder_of_something_else_is_told_by_what_it_holds(tmp_path: Path, nam
         (make_xenium, ["cells.parquet"], "", ["output of Xenium without cells.parquet (or cells.csv.gz)"]),
         (make_store, ["tables"], "", ["images", "shapes", "but no table that annotates shapes"]),
         (make_store, ["shapes"], "", ["does not say where the rows of cell_circles lie"]),
-        (geomx, [], "", ["is the output of GeoMx, which measures whole regions instead of spots, and is not read"]),
-        (cosmx, [], "", ["is the output of CosMx, which is not read; write its cells as h5ad"]),
+        (
+            holding("DSP-1001-A-A02.dcc"),
+            [],
+            "",
+            ["is the output of GeoMx, which measures whole regions instead of spots, and is not read"],
+        ),
+        *(
+            (holding(name), [], "", [f"is the output of {platform}, which is not read; write its cells or beads"])
+            for name, platform in (
+                ("S1_exprMat_file.csv", "CosMx"),
+                ("S1_metadata_file.csv.gz", "CosMx"),
+                ("flatFiles/", "CosMx"),
+                ("Puck_200115_08_BeadLocationsForR.csv.gz", "Slide-seq"),
+            )
+        ),
     ],
 )
 def test_what_is_found_and_what_is_missing_is_said(

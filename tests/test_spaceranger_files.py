@@ -217,7 +217,7 @@ def test_a_hostile_matrix_market_is_refused(outs: Path, text: str, said: str) ->
         ({"S1_exprMat_file.csv": ""}, "is the output of CosMx"),
         (
             {"cell_by_gene.csv": ""},
-            r"is the output of MERSCOPE \(MERFISH\), which is not read; write its cells as h5ad",
+            r"is the output of MERSCOPE \(MERFISH\), which is not read; write its cells or beads as h5ad",
         ),
         ({"DSP-1001-A-A02.dcc": ""}, "is the output of GeoMx, which measures whole regions instead of spots"),
         ({"zarr.json": '{"attributes": {"encoding-type": "anndata"}}'}, "is an AnnData zarr store"),

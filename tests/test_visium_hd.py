@@ -150,7 +150,7 @@ def test_an_impossible_pixel_size_gives_no_areas(tmp_path: Path) -> None:
     [
         ({"features": features((0, 0))}, "has a cell twice"),
         ({"features": []}, "4 of 4 barcodes have no position"),
-        ({}, "is not a list of cell outlines"),
+        ({}, r"is not a list of cell outlines \(it has no list of features\); copy it again"),
         ({"features": [{}]}, "is not a list of cell outlines"),
         ({"features": [{"properties": {"cell_id": 1}, "geometry": None}]}, "is not a list of cell outlines"),
         (

@@ -9,8 +9,8 @@ from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
 _CELLS = (
-    "which is not read; write its cells as h5ad (counts, and obsm['spatial'] in pixels of the slide), give that, and "
-    "say to what size the cells are to be pooled"
+    "which is not read; write its cells or beads as h5ad (counts, and obsm['spatial'] in pixels of the slide), give "
+    "that, and say to what size they are to be pooled"
 )
 _REGIONS = "which measures whole regions instead of spots, and is not read; give a section of another platform"
 
@@ -21,10 +21,15 @@ OF_XENIUM = (
     "cell_feature_matrix.h5",
     "nucleus_boundaries.parquet",
 )
-# Files that only its output has, what that is, and what to do.
+# Files and folders that only its output has, what that is, and what to do.
 _PLATFORMS = (
-    (("*_exprMat_file.csv*", "*_tx_file.csv*", "*_fov_positions_file.csv*"), "CosMx", _CELLS),
+    (
+        ("*_exprMat_file.csv*", "*_tx_file.csv*", "*_fov_positions_file.csv*", "*_metadata_file.csv*", "flatFiles"),
+        "CosMx",
+        _CELLS,
+    ),
     (("cell_by_gene.csv*", "detected_transcripts.csv*"), "MERSCOPE (MERFISH)", _CELLS),
+    (("*BeadLocationsForR.csv*", "*MappedDGEForR.csv*"), "Slide-seq", _CELLS),
     (("*.dcc", "*.pkc"), "GeoMx", _REGIONS),
     (("*.gef", "*.gem.gz"), "Stereo-seq", _CELLS),
 )
@@ -88,8 +93,8 @@ def _is_of(path: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _platform(path: Path) -> str | None:
-    files = [entry for entry in path.iterdir() if entry.is_file()]
-    held = ((name, do) for names, name, do in _PLATFORMS if any(_is_of(file, names) for file in files))
+    entries = list(path.iterdir())
+    held = ((name, do) for names, name, do in _PLATFORMS if any(_is_of(entry, names) for entry in entries))
     return next((f"is the output of {name}, {do}" for name, do in held), None)
 
 

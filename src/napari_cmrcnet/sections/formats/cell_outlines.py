@@ -4,6 +4,7 @@ A FeatureCollection with one polygon a cell, in pixels of the microscope image, 
 calls cell 1 ``cellid_000000001-1`` (10x Genomics, *Space Ranger Segmented Outputs*).
 """
 
+import re
 from collections.abc import Iterator
 from json import JSONDecoder
 from pathlib import Path
@@ -51,8 +52,10 @@ def read_outlines(path: Path) -> pd.DataFrame:
 
 def _features(text: str) -> Iterator[Any]:
     """Yield one feature after the other: all at once would take ten times the file's size."""
-    start = text.index('"features"')
-    place = text.index("[", start) + 1
+    start = re.search(r'"features"\s*:\s*\[', text)
+    if start is None:
+        raise ValueError("it has no list of features")
+    place = start.end()
     decoder = JSONDecoder()
     while True:
         while text[place] in " \t\r\n,":
