@@ -317,6 +317,7 @@ def test_what_another_tool_predicted_is_dropped_on_its_measured_section(
     qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
     _, genes = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Genes")
     assert not genes.table.isColumnHidden(Column.PCC)
+    assert "checkpoint" not in genes.note.text()  # another tool's prediction has none
     _, evidence = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Evidence")
     session.select([3])
     qtbot.waitUntil(lambda: "another tool predicted" in evidence.empty.text(), timeout=20_000)
@@ -375,6 +376,7 @@ def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
     session.show("CD3E")
     assert session.shown.measured is not None
     assert (session.shown.measured > 0).tolist() == [False, True, True, False]
+    assert session.shown.title.endswith("n = 4 cells")
     cells, slide = session.case, session.slide
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
     _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
@@ -386,6 +388,7 @@ def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
     np.testing.assert_array_equal(pooled.X.sum(axis=0), cells.spots.X.sum(axis=0))
     assert "4 cells were pooled" in session.case.provenance.notes[-1]
     assert session.shown.name == "CD3E"
+    assert session.shown.title.endswith(f"n = {len(pooled)} spots")
     assert session.slide is slide
     assert (panel.pool.name, predict_panel.pool.name) == ("100", "100")
     panel.pool.choose("no")

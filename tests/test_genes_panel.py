@@ -506,7 +506,7 @@ def test_without_its_checkpoint_only_the_stored_genes_are_predicted(
     assert genes is not None
     assert panel.model.rowCount() == 24  # all that were measured
     assert 2 <= np.isfinite(genes.predicted).sum() == len(opened.genes) < 24
-    assert f"Only the {len(opened.genes)} genes" in panel.note.text()
+    assert f"checkpoint of this prediction was not found. Only the {len(opened.genes)} genes" in panel.note.text()
 
 
 def test_ticks_stay_with_the_next_prediction(full: GenesPanel, original: Prediction) -> None:

@@ -181,7 +181,7 @@ def caption(case: "Case", drawn: Drawn) -> str:
     both = "Measured and predicted"
     what = "Predicted" if drawn.measured is None else "Measured" if drawn.predicted is None else both
     low, high = drawn.scale
-    of = f"{drawn.name} in section {section_of(case)}, n = {len(case):,} spots"
+    of = f"{drawn.name} in section {section_of(case)}, n = {len(case):,} {case.unit}s"
     checkpoint = f", checkpoint {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [f"{of}. {what} {drawn.unit}, colours from {low:.2f} to {high:.2f}."]
     if prediction is None:

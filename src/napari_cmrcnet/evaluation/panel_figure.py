@@ -209,7 +209,8 @@ def caption_of(case: "Case") -> str:
     """Return what a reader who has only maps of several genes must know."""
     said = []
     if case.prediction is not None and case.spots.X is not None:
-        said = [f"n = {spots_in_words(int(counted_spots(case).sum()), len(case))}.", f"About the intervals: {COVERS}."]
+        n = spots_in_words(int(counted_spots(case).sum()), len(case), case.unit)
+        said = [f"n = {n}.", f"About the intervals: {COVERS}."]
     return " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
 
 

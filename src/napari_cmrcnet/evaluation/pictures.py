@@ -61,7 +61,7 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:
         measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))
-        title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored))}"
+        title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored), prediction.unit)}"
         figure = partial(scatter, shown, measured, predicted, list(scored.table.pcc[shown]), title)
         files.append((yield from draw_picture(figure, out / f"{name}_scatter.png", progress)))
     if markers:

@@ -129,12 +129,17 @@ class Case:
         return case
 
     @property
+    def unit(self) -> str:
+        """What was measured one by one: ``"spot"``, ``"bin"`` or ``"cell"``."""
+        return Origin.of(self.spots).unit
+
+    @property
     def poolable(self) -> str:
         """What of a measured section can be pooled, ``"cell"`` or ``"bin"``; ``""`` where that is nothing."""
         whole = self.unpooled or self
         if self.prediction is not None or not whole.counted or not whole.provenance.mpp:
             return ""
-        return "" if Origin.of(whole.spots).unit == "spot" else pooled_from(whole.spots)
+        return "" if whole.unit == "spot" else pooled_from(whole.spots)
 
     def __len__(self) -> int:
         return int(self.spots.n_obs)

@@ -47,9 +47,9 @@ def unscored(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     return [too_rare(int(spots), n) or reason for spots, reason in zip(found, reasons, strict=True)]
 
 
-def spots_in_words(counted: int, total: int) -> str:
-    """Return how many spots a score is over, ``"179 of 181 spots"``."""
-    return f"{total:,} spots" if counted == total else f"{counted:,} of {total:,} spots"
+def spots_in_words(counted: int, total: int, unit: str = "spot") -> str:
+    """Return how many spots, bins or cells a score is over, ``"179 of 181 spots"``."""
+    return f"{total:,} {unit}s" if counted == total else f"{counted:,} of {total:,} {unit}s"
 
 
 def one_pcc(

@@ -51,6 +51,8 @@ class Shown:
         How far the prediction of a gene can be trusted; nothing is known of a panel.
     hidden : bool (n,), optional
         Spots that are not drawn, as they are not above a threshold; all are drawn if not given.
+    each : {"spot", "bin", "cell"}
+        Of what a value is.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Shown:
     section: str = ""
     trust: Trust = NOTHING
     hidden: npt.NDArray[np.bool_] | None = None
+    each: str = "spot"
 
     def __len__(self) -> int:
         values = self.measured if self.predicted is None else self.predicted
@@ -97,12 +100,12 @@ class Shown:
 
     @property
     def title(self) -> str:
-        """Section, name, score and number of spots, in one line."""
+        """Section, name, score and number of spots, bins or cells, in one line."""
         from napari_cmrcnet.evaluation.headline import headline
         from napari_cmrcnet.sections.score_filter import spots_in_words
 
-        n = f"n = {spots_in_words(self.spots, len(self))}"
-        hidden = "" if self.hidden is None else f"{int(self.hidden.sum()):,} spots hidden"
+        n = f"n = {spots_in_words(self.spots, len(self), self.each)}"
+        hidden = "" if self.hidden is None else f"{int(self.hidden.sum()):,} {self.each}s hidden"
         return "   ".join(filter(None, [self.section, headline(self.name, self.score), n, hidden]))
 
     @property
@@ -212,7 +215,7 @@ def _scored(
     counted = counted_spots(case)
     correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
     shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
-    return replace(shown, counted=counted, section=section_of(case))
+    return replace(shown, counted=counted, section=section_of(case), each=case.unit)
 
 
 def of_scores(scores: "Scores | None", gene: str) -> dict[str, Any]:

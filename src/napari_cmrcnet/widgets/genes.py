@@ -258,9 +258,7 @@ class GenesPanel(DockPanel):
         self.compute.setVisible(genes.scores_due and not self.session.scoring)
         notes = [genes.of_values, genes.note(self.session.scoring)]
         if prediction is not None and prediction.bank is None:
-            notes.append(
-                "The checkpoint of this prediction was not found. Only the "
-                f"{len(prediction.genes):,} genes stored in its file can be shown as predicted."
-            )
+            why = "" if prediction.provenance.external else "The checkpoint of this prediction was not found. "
+            notes.append(f"{why}Only the {len(prediction.genes):,} genes stored in its file can be shown as predicted.")
         self.note.setText(" ".join(filter(None, notes)))
         self.note.setVisible(any(notes))
