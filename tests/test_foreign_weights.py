@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -16,6 +17,7 @@ from napari_cmrcnet.model import pretrained
 from napari_cmrcnet.model.conch import HEADS, Conch
 from napari_cmrcnet.model.frozen_encoders import FrozenEncoder, encoder_named
 from napari_cmrcnet.model.pretrained import FrozenNetwork, with_weights
+from napari_cmrcnet.model.weights import read_weights
 
 WIDTH, HIDDEN, DEPTH, HEADS_OF_DINO, PATCH, SIDE = 32, 48, 2, 2, 14, 56
 
@@ -221,3 +223,19 @@ def test_conch_has_the_published_shapes() -> None:
 
 
 BOTH = ("weight", "bias")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({1: torch.zeros(2)}, "is not a readable weight file"),
+        ({"a": torch.zeros(2).to_sparse()}, "(is not a readable weight file|more than named weights)"),
+        ({"a": torch.zeros(1, 1).expand(10**6, 10**6)}, "claims more numbers in 'a' than it holds"),
+    ],
+)
+def test_a_hostile_weight_file_is_refused_before_its_numbers_are_touched(
+    tmp_path: Path, state: dict[Any, torch.Tensor], said: str
+) -> None:
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=said):
+        read_weights(tmp_path / "w.pth")

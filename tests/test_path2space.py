@@ -138,6 +138,9 @@ def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> 
     (weights / "genes.txt").write_text("\n".join(GENES[:3]))
     with pytest.raises(UserError, match=r"is no network of Path2Space with the genes of genes\.txt: layer1\.0\.weight"):
         predict()
+    (weights / "genes.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"genes\.txt is not a readable list of genes"):
+        predict()
     one.unlink()
     with pytest.raises(UserError, match=r"result_1_2_0.model_trained\.pth: 1 of Path2Space's 6 networks is missing"):
         predict()

@@ -148,5 +148,5 @@ def _predicted_by(prediction: "Prediction", saved: str) -> str:
         "precision": about.precision,
         "out": saved,
     }
-    options = [part for name, value in given.items() if value not in ("", 0) for part in (f"--{name}", str(value))]
+    options = [f"--{name}={value}" for name, value in given.items() if value not in ("", 0)]
     return shlex.join(["napari-cmrcnet", "predict", *options])

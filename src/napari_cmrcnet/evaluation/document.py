@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 
@@ -150,9 +151,9 @@ def _markdown(part: Part) -> str:
             said = markdown_text(text)
             return {"quiet": said, "note": f"> **Note.** {said}", "banner": f"**{said}**"}[kind] + "\n"
         case Pairs(values):
-            return "".join(f"- {name}: {markdown_text(cell(value))}\n" for name, value in values.items())
+            return "".join(f"- {markdown_text(name)}: {markdown_text(cell(value))}\n" for name, value in values.items())
         case Picture(source, text):
-            return f"![{text}]({source.replace(' ', '%20')})\n"
+            return f"![{markdown_text(text)}]({quote(source)})\n"
     lines = [[markdown_text(cell(value)) for value in row] for row in (part.header, *part.rows)]
     lines.insert(1, ["---:" if numeric else "---" for numeric in _numeric(part)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

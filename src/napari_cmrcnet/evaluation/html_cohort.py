@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.evaluation.cohort import ALL, check_names, cohort_table
+from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import Heading, Part, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
@@ -110,7 +110,7 @@ def _markers(predictions: "Sequence[Prediction]", panel: "Panel") -> Iterator[Pa
     found = cohort_table(predictions, panel.genes, panel)
     if found.empty:
         return
-    of_all = found[found["class"] == ALL]
+    of_all = found[found["source"] == ""]
     places = {gene: place for place, gene in enumerate(of_all["gene"].unique())}
     of_all = of_all.sort_values("gene", key=lambda column: column.map(places), kind="stable")
     columns = ["spots", "trust", "predicted_mean", "predicted_sd", "predicted_share_above", "measured_mean", "pcc"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, strided
 
 from napari_cmrcnet.common.errors import UserError, first_line, readable
 from napari_cmrcnet.model.dinov2_names import CLASS_TOKEN, dinov2_names
@@ -87,6 +87,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not a weight file; it must end in {', '.join(_SUFFIXES)}.")
     with readable(path, "is not a readable weight file", "download it again"):
         state: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
-    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not (named and all(isinstance(value, Tensor) and value.layout is strided for value in state.values())):
         raise UserError(f"{path} holds more than named weights; save the network's state_dict() alone.")
+    size = path.stat().st_size
+    if large := [name for name, value in state.items() if value.numel() * value.element_size() > size]:
+        raise UserError(f"{path} claims more numbers in {large[0][:80]!r} than it holds; download it again.")
     return state

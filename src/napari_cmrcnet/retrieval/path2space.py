@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_cmrcnet.common.device import choose_device, choose_precision
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.model.pretrained import with_weights
@@ -95,7 +95,8 @@ def predict_path2space(section: Section, folder: Path, config: PredictConfig | N
     if missing := [file for file in files if not file.is_file()]:
         lacking = f"{len(missing)} of {NAME}'s {len(files)} networks {'is' if len(missing) == 1 else 'are'} missing"
         raise UserError(f"{missing[0]}: {lacking}; unpack its whole archive.")
-    genes = read_text(folder / GENES).split()
+    with readable(folder / GENES, "is not a readable list of genes", f"unpack {NAME}'s archive again"):
+        genes = read_text(folder / GENES).split()
     if not genes:
         raise UserError(f"{folder / GENES} names no gene; unpack {NAME}'s archive again.")
     device = choose_device(config.device)
