@@ -198,23 +198,24 @@ SAMPLE = Path(__file__).parent.parent / "sample_data" / "sample.cmrcnet"
 def test_cells_are_predicted_as_spots_by_the_command_line(tmp_path: Path, capsys) -> None:
     folder = make_xenium(tmp_path / "xenium")
     image = write_image(folder / "S1_he_image.ome.tif")
-    command = ["predict", "--checkpoint", str(SAMPLE), "--slide", str(image), "--out", str(tmp_path / "p.h5ad")]
+    command = ["predict", "--checkpoint", str(SAMPLE), "--slide", str(image), "--out", str(tmp_path)]
+    out = tmp_path / "S1_he_image_predicted.h5ad"  # as the guide says
     with pytest.raises(SystemExit):
         main([*command, "--pool", "100"])
     assert "--pool is for --spots; give both" in capsys.readouterr().err
     command += ["--spots", str(folder)]
     assert main([*command, "--pool", "fine"]) == 1
     assert "'fine' does not say how to pool cells or bins" in capsys.readouterr().err
-    assert not (tmp_path / "p.h5ad").exists()
+    assert not out.exists()
     assert main([*command, "--pool", "no"]) == 0
     said = " ".join("".join(capsys.readouterr()).split())
     assert "Each value comes from 448 µm around a cell, not from the cell alone: the cells are not pooled." in said
-    (tmp_path / "p.h5ad").unlink()
+    out.unlink()
     assert main([*command, "--pool", "visium"]) == 0
     said = " ".join("".join(capsys.readouterr()).split())
     assert "4 cells were pooled to" in said
     assert "circles of 55 µm, 100 µm apart" in said
-    prediction = Prediction.load(tmp_path / "p.h5ad")
+    prediction = Prediction.load(out)
     assert prediction.provenance.pool == "visium"
     assert prediction.spots.obs["n_cells"].sum() <= 4
     assert 1 <= len(prediction) <= 4

@@ -11,6 +11,7 @@ from napari_cmrcnet.cli.shared import WrongUseError, config_from, introduce, pan
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
 from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.suffixes import slide_name
 from napari_cmrcnet.common.text import some_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def _predict_slide(options: argparse.Namespace) -> None:
-    name = f"{options.slide.stem}_predicted.h5ad"
+    name = f"{slide_name(options.slide)}_predicted.h5ad"
     out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
     check_output(out)
     with only_one(out):

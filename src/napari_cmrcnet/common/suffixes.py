@@ -5,6 +5,7 @@ refer to code; a test compares the two.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 SLIDES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".czi", ".vsi", ".isyntax", ".i2syntax",
@@ -30,3 +31,8 @@ def ends_in(path: str, suffixes: Sequence[str]) -> bool:
 def dialog_filter(what: str, suffixes: Sequence[str]) -> str:
     """Return what a file dialog takes: ``Slides (*.svs *.tif);;All files (*)``."""
     return f"{what} ({' '.join(f'*{suffix}' for suffix in suffixes)});;All files (*)"
+
+
+def slide_name(path: Path) -> str:
+    """Return what a slide is called: ``"S1"`` of ``S1.tif`` and of ``S1.ome.tif``."""
+    return path.stem.removesuffix(".ome")

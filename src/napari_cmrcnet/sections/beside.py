@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.spatialdata_store import find_store, pictures_of
-from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, ends_in
+from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, ends_in, slide_name
 from napari_cmrcnet.sections.formats.origin import mapping, number
 
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ def _spots_in(folder: Path) -> list[Path]:
 
 
 def _stem(file: Path) -> str:
-    return file.stem.removesuffix(".ome").casefold()
+    return slide_name(file).casefold()

@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.suffixes import slide_name
 from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
 from napari_cmrcnet.sections.pooling import check_pool, pool_for, pool_spots
@@ -143,7 +144,7 @@ def open_section(
             opened.close()
         raise
     notes = [*opened.notes, *notes]
-    title = name or Path(opened.path).stem.removesuffix(".ome")
+    title = name or slide_name(Path(opened.path))
     return Section(title, opened, table, patient or patient_of(table), size, (*notes, *size.disagreements))
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.suffixes import slide_name
 from napari_cmrcnet.viewer.reopen import Opened, make_ready
 
 FITS = 0.95  # share of the spots on a picture that is theirs
@@ -40,7 +41,7 @@ def open_measured(path: Path, library: str = "") -> Job[Opened]:
     yield Progress("Looking for the slide", 0, 0)
     slide, missing = _slide_beside(path, spots)
     whole = slide if slide is not None and slide.scale == 1 else None
-    case = Case.of(spots, section_name(path) if whole is None else whole.path.stem.removesuffix(".ome"), whole)
+    case = Case.of(spots, section_name(path) if whole is None else slide_name(whole.path), whole)
     yield Progress("Reading the genes", 0, 0)
     make_ready(case)
     return Opened(case, slide, missing)
