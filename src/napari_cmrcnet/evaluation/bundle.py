@@ -146,7 +146,6 @@ def _predicted_by(prediction: "Prediction", saved: str) -> str:
         "min-umi": about.min_umi,
         "mpp": about.mpp,
         "precision": about.precision,
-        "out": saved,
     }
     options = [f"--{name}={value}" for name, value in given.items() if value not in ("", 0)]
-    return shlex.join(["napari-cmrcnet", "predict", *options])
+    return shlex.join(["napari-cmrcnet", "predict", *options, "--out", saved])
