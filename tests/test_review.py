@@ -110,7 +110,7 @@ def test_an_answer_that_cannot_be_written_is_not_taken(predicted: Prediction, tm
     with pytest.raises(UserError):
         review.answer(Answer("measured", 3))
     assert review.answers == []
-    with pytest.raises(UserError, match="None of these genes was measured"):
+    with pytest.raises(UserError, match="None of these genes has a PCC"):
         Review(predicted, ["GENE99"], tmp_path / "review.csv")
 
 

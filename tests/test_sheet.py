@@ -49,10 +49,13 @@ def test_columns_may_come_in_any_order_and_paths_may_be_absolute(folder):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["section,slide,spot,patient", "A,data/a.tif,,"], "line 1: the columns are section,slide,spot,patient"),
-        (["section,slide,spots", "A,data/a.tif,"], "line 1: the columns"),
+        (
+            ["section,slide,spot,patient", "A,data/a.tif,,"],
+            "line 1: the column spots is missing; it must",
+        ),
+        (["section,slide,spots", "A,data/a.tif,"], "line 1: the column patient is missing"),
         (["section;slide;spots;patient"], "lists no section"),
-        (["section slide spots patient"], "line 1: the columns"),
+        (["section slide spots patient"], "line 1: the column section is missing"),
         ([HEADER], "lists no section"),
         ([""], "is empty"),
         ([HEADER, "A,data/a.tif,,", "", "a,data/b.tif,,"], "line 4: the section a repeats that of line 2"),

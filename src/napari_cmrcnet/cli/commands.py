@@ -234,7 +234,7 @@ def _show_report(report: "Report") -> None:
         rows,
     )
     say(sets_in_words(report.sections))
-    say(f"The interval is over the spots: {COVERS}.")
+    say(f"The interval covers {COVERS}.")
     for name in report.sets:
         if found := between([one.sets[name] for one in report.sections]):
             say(

@@ -46,7 +46,10 @@ def show_progress(job: Job[T]) -> T:
             total = progress.total or None
             bars.update(tasks[progress.step], completed=progress.done, total=total, values=values)  # type: ignore[arg-type]
 
-        return finish(job, report)
+        result = finish(job, report)
+        for task in bars.tasks:  # some jobs do not say how their last step ended
+            bars.update(task.id, total=task.total or 1, completed=task.total or 1)
+        return result
 
 
 def _hide_done(bars: Bars) -> None:

@@ -245,6 +245,7 @@ def finish_swap(path: Path) -> None:
 
     That can happen only where the system cannot exchange two names at once. Called by who reads such a folder.
     """
+    path = path.absolute()  # "." has no name
     old = path.with_name(f".{path.name}{REPLACED}")
     if is_there(old):
         if path.exists():

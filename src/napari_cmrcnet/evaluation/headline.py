@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 HARDLY_VARIES = "prediction hardly varies"
 PREDICTED_ONLY, MEASURED_ONLY = "predicted only", "measured only"
-COVERS = "it covers the spots of the sections scored, not another section or patient"
-"""What an interval does not say."""
+COVERS = "the spots of the sections scored, not another section or patient"
+"""What an interval covers."""
 
 
 def headline(name: str, score: str) -> str:
@@ -111,5 +111,5 @@ def score_tip(pcc: float, spearman: float, partial: float, counted: int, total: 
             f"{'is' if left_out == 1 else 'are'} left out of scores, not of maps."
         )
     if interval:
-        lines.append(f"About the interval: {COVERS}.")
+        lines.append(f"The interval covers {COVERS}.")
     return "\n".join(lines)

@@ -210,7 +210,7 @@ def caption_of(case: "Case") -> str:
     said = []
     if case.prediction is not None and case.spots.X is not None:
         n = spots_in_words(int(counted_spots(case).sum()), len(case), case.unit)
-        said = [f"n = {n}.", f"About the intervals: {COVERS}."]
+        said = [f"n = {n}.", f"An interval covers {COVERS}."]
     return " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
 
 

@@ -52,7 +52,7 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
     undefined = "count as 0 in the means" if nan_as_zero else "are left out of the means"
     yield Text(
         "PCC: Pearson correlation of predicted and measured expression of a gene over the spots of a section, with "
-        f"95 % intervals (bootstrap over blocks of neighbouring spots). An interval is about the spots: {COVERS}. "
+        f"95 % intervals (bootstrap over blocks of neighbouring spots). An interval covers {COVERS}. "
         "The partial PCC is the correlation that is left when the effect of sequencing depth (the log of a spot's "
         f"total counts, and its square) is removed from both. {sets_in_words(scores)} A gene that was found at fewer "
         f"than {MIN_SPOTS} of the spots, or is constant, has no score; such genes {undefined} and are counted under "

@@ -21,6 +21,7 @@ from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
 from napari_cmrcnet.evaluation.scores import counted_spots
+from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ class Review:
     prediction : Prediction
         Of a measured section.
     genes : sequence of str
-        Genes to show; those that are not both measured and predicted are left out.
+        Genes to show; those that have no PCC are left out: rare ones would tell measured from predicted at a glance.
     path : path
         The CSV file of results.
     seed : int
@@ -91,10 +92,16 @@ class Review:
     ) -> None:
         columns = [column for gene in genes if (column := prediction.names.column(gene)) is not None]
         both = [gene for column in columns if (gene := prediction.genes[column]) in prediction.measured_set]
-        if not both:
-            raise UserError(f"None of these genes was measured in {prediction.name}, so there is nothing to review.")
+        counted, measured = counted_spots(prediction), prediction.measured(both)
+        pairs = (measured[counted], prediction.expression(both)[counted]) if both and measured is not None else ()
+        scored = [gene for gene, why in zip(both, unscored(*pairs), strict=True) if not why] if pairs else []
+        if not scored:
+            raise UserError(
+                f"None of these genes has a PCC in {prediction.name}, so there is nothing to review; choose genes that "
+                "are measured at 10 spots or more, and predicted."
+            )
         self.prediction, self.path, self.seed = prediction, Path(path), seed
-        self.maps = order_of(both, seed)
+        self.maps = order_of(scored, seed)
         self.answers: list[Answer] = []
 
     @classmethod

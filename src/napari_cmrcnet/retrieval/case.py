@@ -16,7 +16,7 @@ from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.classes import Classes, class_columns, classes_of
-from napari_cmrcnet.sections.formats.origin import Origin, is_normalised, spot_diameter
+from napari_cmrcnet.sections.formats.origin import Origin, is_normalised, spot_diameter, unit_of
 from napari_cmrcnet.sections.nearby_spots import windows
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
@@ -131,7 +131,7 @@ class Case:
     @property
     def unit(self) -> str:
         """What was measured one by one: ``"spot"``, ``"bin"`` or ``"cell"``."""
-        return Origin.of(self.spots).unit
+        return unit_of(self.spots)
 
     @property
     def poolable(self) -> str:

@@ -20,6 +20,7 @@ from napari_cmrcnet.common.parquet import read_matrix
 from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
 from napari_cmrcnet.common.text import read_text
+from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.sections.formats.spatialdata_zarr import check_stored
 
 H5AD, TEXTS = ".h5ad", (".csv", ".tsv")
@@ -87,6 +88,8 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
     UserError
         If the file is of another kind, damaged, has no such matrix or several, or too large.
     """
+    if (path / CARD).is_file():
+        raise UserError(f"{path} is a checkpoint, not a prediction; predict with it first.")
     if path.is_dir():
         return _read_zarr(path, layer)
     if not path.is_file():

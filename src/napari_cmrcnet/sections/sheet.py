@@ -91,7 +91,9 @@ def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
         raise UserError(f"{path} is empty; its first line must be {','.join(COLUMNS)}.")
     header_line, header = filled[0][0], [name.casefold() for name in filled[0][1]]
     if sorted({*header} - {PIXEL_SIZE, LIBRARY, POOL}) != sorted(COLUMNS) or len(set(header)) != len(header):
-        raise UserError(f"{path}, line {header_line}: the columns are {','.join(header)}, not {','.join(COLUMNS)}.")
+        lacks = [name for name in COLUMNS if name not in header]
+        what = f"the column {lacks[0]} is missing" if lacks else f"the columns are {','.join(header)}"
+        raise UserError(f"{path}, line {header_line}: {what}; it must be {','.join(COLUMNS)}.")
     if len(filled) == 1:
         raise UserError(f"{path} lists no section; add a line for each below the columns.")
     seen: dict[str, int] = {}

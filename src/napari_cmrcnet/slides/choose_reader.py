@@ -4,6 +4,7 @@ from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.spatialdata_store import find_store, pictures_of
+from napari_cmrcnet.common.suffixes import SPOTS, ends_in
 from napari_cmrcnet.slides import fastslide_source, openslide_source
 from napari_cmrcnet.slides.checks import check_expansion, open_tiff
 from napari_cmrcnet.slides.dicom_folder import dicom_instance
@@ -48,6 +49,11 @@ def open_source(path: Path) -> Source:
         return PictureSource(path, path.read_bytes())
     _check_tiles_beside(path)
     if openslide_source.vendor(path) is None:
+        if ends_in(path.name, SPOTS):
+            raise UserError(
+                f"{path} is not a slide that can be read: its ending is one of spots; give it as the spots, and its "
+                "slide as the slide."
+            )
         raise UserError(
             f"{path} is not a slide that can be read (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, PNG, JPEG); "
             "check that it is the right file, and whole."

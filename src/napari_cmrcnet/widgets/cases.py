@@ -89,7 +89,7 @@ class CasesPanel(DockPanel):
         self.report = button(
             "Report of all predictions…",
             "Writes one report (HTML or PDF): scores of each section, markers by section and patient, maps. It takes "
-            "what is saved.",
+            "what is saved, and needs two predictions.",
             self._on_report,
         )
         self.beside = button("", "A second case to the right, on its own slide: same gene, scale and colours.")

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 ABOUT = (
     "Each gene is shown twice, once measured and once predicted, in random order. You say which it is, and how "
-    "plausible it looks. Colours go from the lowest to the highest of each map. The answers are written after each map."
+    "plausible it looks. Colours go from the 1st to the 99th percentile of each map. Genes without a PCC, such as "
+    "those found at fewer than 10 spots, are left out. The answers are written after each map."
 )
 NOT_SCORED = "A review needs a section that is measured and predicted."
 

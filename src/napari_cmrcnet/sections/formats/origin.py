@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from anndata import AnnData
 
@@ -80,6 +80,12 @@ class Origin:
 def is_normalised(spots: AnnData) -> bool:
     """Say whether spots have log-normalised values in place of counts."""
     return bool(mapping(spots.uns.get(KEY)).get("normalised", False))
+
+
+def unit_of(spots: AnnData) -> Unit:
+    """Return what the rows are; spots where a file does not say it, or says something else."""
+    said = mapping(spots.uns.get(KEY)).get("unit")
+    return next((unit for unit in get_args(Unit) if unit == said), "spot")
 
 
 def spot_diameter(spots: AnnData) -> float:
