@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 # of the window with each Qt, some damaged files and the checks of the code. What a part prints comes when it is done.
 test: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
-	@echo "All tests: about 13 minutes on two cores. Each part is printed when it is done."
+	@echo "All tests: about 12 minutes on two cores. Each part is printed when it is done."
 	$(MAKE) --jobs 2 --output-sync test-core test-pyside6 test-pyqt6 faults lint
 
 # In their order: xdist would begin with the files of most tests, and the longest have few.
