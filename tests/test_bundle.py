@@ -1,5 +1,6 @@
 """All of a case in one file: it is whole, and its commands make the same files again."""
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,8 @@ def test_it_is_written_whole_or_not_at_all(
     prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "all.zip").write_text("before")
+    (tmp_path / ".all.zip.000000-0-1-00000000.part").mkdir()  # of a run that was killed, long ago
+    os.utime(tmp_path / ".all.zip.000000-0-1-00000000.part", (0, 0))
     job = write_bundle(prediction, tmp_path / "all.zip")
     while next(job).step != "Drawing maps":
         pass

@@ -182,6 +182,20 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder beside a file that is to be written. It goes with the block.
+
+    What a killed run left is removed by the next that writes the file.
+    """
+    temporary = _temporary(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a folder under a temporary name and rename it when the block ends well.
 

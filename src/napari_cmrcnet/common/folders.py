@@ -124,6 +124,3 @@ def _part(path: Path) -> str | None:
 
 
 _LOOKS = (_zarr, _xenium, _platform, _output, _several, _part)
-
-
-_LOOKS = (_zarr, _xenium, _platform, _output, _several, _part)

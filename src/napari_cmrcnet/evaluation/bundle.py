@@ -6,12 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, check_output, is_there
+from napari_cmrcnet.common.files import atomic_file, check_output, is_there, scratch_folder
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
 from napari_cmrcnet.evaluation.picture_file import file_name
@@ -104,9 +103,7 @@ def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[
     made[f"{name}_report.html"] = ("report", lambda out: write_html_report(prediction, out, regions=regions))
     path = Path(path)
     check_output(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=path.parent) as temporary:  # the h5ad says where the slide is from there
-        folder = Path(temporary)
+    with scratch_folder(path) as folder:  # beside it, as the h5ad says where the slide is from there
         prediction.save(folder / saved)
         for file, (_, write) in made.items():
             yield from write(folder / file)

@@ -72,7 +72,7 @@ def expression_of(spots: AnnData, genes: Sequence[str], target_sum: TargetSum = 
 
 
 def rescaled(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return log-normalised values as float32, the totals of whose spots are divided by factors; both (n,).
+    """Return log-normalised values, float32 (n,), for new totals of their spots: the old ones divided by factors (n,).
 
     What log(1 + c / t · T) becomes for the total t / factor: log(1 + factor · (exp(value) - 1)), in float64 between.
     """
