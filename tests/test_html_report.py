@@ -186,7 +186,8 @@ def test_scores_at_hand_are_not_computed_again(
     prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = score(prediction)
-    monkeypatch.setattr(html_report, "score_job", None)
+    monkeypatch.setattr(html_report, "pcc_job", None)
+    monkeypatch.setattr(html_report, "interval_job", None)
     finish(write_html_report(prediction, tmp_path / "R.html", scores=scores))
     assert "Scores by gene set" in Page(tmp_path / "R.html").headings
 

@@ -229,6 +229,18 @@ def test_correlations_are_known_before_their_intervals(rng: np.random.Generator)
     pd.testing.assert_frame_equal(finish(interval_job(prediction, early)).table, whole.table)
 
 
+def test_intervals_may_be_of_a_few_genes(rng: np.random.Generator) -> None:
+    prediction = FakePrediction(*many_genes(rng, g=120))  # more than HEG and HVG hold
+    early, whole = finish(pcc_job(prediction)), score(prediction)
+    some = finish(interval_job(prediction, early, genes=["G119"]))
+    assert some.sets == whole.sets
+    known = some.table["low"].notna()
+    assert known["G119"]
+    assert set(some.table.index[known]) == {"G119", *whole.table.index[whole.table.HEG | whole.table.HVG]}
+    assert not known.all()
+    pd.testing.assert_frame_equal(some.table[known], whole.table[known])
+
+
 def test_markers_may_be_ensembl_ids(rng: np.random.Generator) -> None:
     prediction = FakePrediction(*many_genes(rng, g=20))
     by_id = score(prediction, Panel("ids", ("ENSG00000000006", "ENSG00000000002", "ENSG99999999999")))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def report(options: argparse.Namespace) -> None:
     """Write the report of one or several predictions."""
-    from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
     from napari_cmrcnet.evaluation.html_report import write_html_report
 
     if options.out.suffix.lower() != ".html":
@@ -26,6 +25,8 @@ def report(options: argparse.Namespace) -> None:
         (one,) = predictions
         job = write_html_report(one, options.out, panel=panel, regions=_regions(one))
     else:
+        from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
+
         job = write_cohort_report(predictions, options.out, panel=panel)
     path = show_progress(job)
     say(str(path))

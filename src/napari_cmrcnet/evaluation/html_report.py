@@ -31,7 +31,7 @@ from napari_cmrcnet.evaluation.report_parts import (
     section_parts,
 )
 from napari_cmrcnet.evaluation.score_notes import score_notes
-from napari_cmrcnet.evaluation.scores import Scores, counted_spots, score_job
+from napari_cmrcnet.evaluation.scores import Scores, counted_spots, interval_job, pcc_job
 from napari_cmrcnet.evaluation.set_scores import SETS
 from napari_cmrcnet.retrieval.leaks import warnings_of
 
@@ -90,9 +90,12 @@ def write_html_report(
         If the file cannot be written.
     """
     panel = panel or prediction.panel
-    if prediction.measured_genes and (scores is None or not scores.replicates):
-        scores = yield from score_job(prediction, panel)
+    if prediction.measured_genes and scores is None:
+        scores = yield from pcc_job(prediction, panel)
     sets = mapped(prediction, scores, panel)
+    listed = [] if scores is None else _listed(scores, [gene for genes in sets.values() for gene in genes])
+    if scores is not None and not scores.replicates:
+        scores = yield from interval_job(prediction, scores, genes=listed)
     if shown is None:
         shown = drawn_gene(prediction, scores, next(iter(sets.values()))[0])
     parts = [*_head(prediction, scores), *_scores(scores, section_of(prediction)), Heading("Maps")]
@@ -104,7 +107,7 @@ def write_html_report(
         parts.append((yield from in_thread(partial(small_maps, prediction, ground, name, genes), drawing)))
     about_genes = yield from gene_plots(prediction, scores)
     parts += [
-        *_gene_table(scores, [gene for genes in sets.values() for gene in genes]),
+        *_gene_table(scores, listed),
         *about_genes,
         *_region_table(prediction, regions, shown),
         *confidence_parts(prediction),
@@ -136,7 +139,8 @@ def _map(prediction: "Prediction", ground: Ground, shown: Drawn) -> Picture:
 def small_maps(prediction: "Prediction", ground: Ground, name: str, genes: Sequence[str]) -> Picture:
     """Return maps of several genes as one picture, their scores below it as text."""
     maps = gene_maps(prediction, genes, intervals=True)
-    figure = panel_figure(maps, ground, section_of(prediction), heading=name, width_mm=MAPS_MM, columns=COLUMNS)
+    section = section_of(prediction)
+    figure = panel_figure(maps, ground, section, heading=name, width_mm=MAPS_MM, columns=COLUMNS, dpi=MAPS_DPI)
     said = "; ".join(f"{gene.name}: {gene.score.replace('   ', ', ')}" for gene in maps)
     return drawn(figure, f"Maps of {name}", said, kind="jpeg", dpi=MAPS_DPI)
 
@@ -162,18 +166,21 @@ def _scores(scores: Scores | None, section: str) -> Iterator[Part]:
         yield drawn(set_boxplot({section: pcc_by_set(scores)}), "Box plots of PCC by gene set")
 
 
-def _gene_table(scores: Scores | None, mapped: Sequence[str]) -> Iterator[Part]:
-    if scores is None:
-        return
+def _listed(scores: Scores, mapped: Sequence[str]) -> list[str]:
+    """Return the genes of the table, the best predicted first."""
     best = by_pcc(scores).index
-    ordered = [*best, *scores.table.index.difference(best, sort=False)]
     of_sets = scores.table.index[scores.table[list(SETS)].any(axis=1)]
     wanted = {*mapped, *best[:LISTED], *of_sets}
-    listed = scores.table.loc[[gene for gene in ordered if gene in wanted]]
+    return [gene for gene in [*best, *scores.table.index.difference(best, sort=False)] if gene in wanted]
+
+
+def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
+    if scores is None:
+        return
     yield Heading("Genes")
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
     yield Text(f"{which}, of {len(scores.table):,}.")
-    yield gene_table(listed)
+    yield gene_table(scores.table.loc[list(listed)])
 
 
 def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Drawn | None) -> Iterator[Part]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
 
@@ -144,6 +144,6 @@ def agreement(values: npt.ArrayLike, threshold: float, known: npt.ArrayLike, cou
     positive, negative = int(truth.sum()), int((~truth).sum())
     auc = float("nan")
     if positive and negative:
-        ranks = rankdata(array)  # Mann and Whitney's U over the number of pairs; ties count half
+        ranks = pd.Series(array).rank().to_numpy()  # Mann and Whitney's U over the number of pairs; ties count half
         auc = float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
     return Agreement(len(array), int(inside.sum()), positive, int((inside & truth).sum()), auc)

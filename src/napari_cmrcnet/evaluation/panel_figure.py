@@ -105,6 +105,7 @@ def panel_figure(
     caption: str = "",
     width_mm: float | None = None,
     columns: int = MOST,
+    dpi: int = 300,
 ) -> "Figure":
     """Draw maps of several genes for print, with a letter each: text of 7 and 8 points.
 
@@ -124,10 +125,12 @@ def panel_figure(
         Of the figure; 180 if not given, and 90 for up to two genes.
     columns : int
         Genes beside each other at most.
+    dpi : int
+        At which it will be saved.
     """
     from matplotlib.figure import Figure
 
-    plot = PanelPlot(Figure(dpi=300))
+    plot = PanelPlot(Figure(dpi=dpi))
     plot.show(genes, ground, heading)
     plot.width_mm, plot.most_columns = width_mm, columns
     plot.caption = tuple(wrap(printable(caption), round(17 * plot.print_size()[0])))

@@ -197,7 +197,7 @@ class PanelPlot(Plot):
 
     def for_print(self, section: str = "") -> None:
         """Take the colours and the size of a saved picture, with the section that it is of below it."""
-        self._finer = 2 * _FINER  # 300 dots an inch
+        self._finer = max(_FINER, self.figure.dpi / 75)
         self._lettered = len(self.genes) > 1
         super().for_print(section)
 

@@ -1,6 +1,6 @@
 """The scores of one prediction: a row a gene, and the mean over HEG, HVG and the marker genes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -199,17 +199,29 @@ def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...
     return tuple(gene if column is None else prediction.genes[column] for gene, column in columns.items())
 
 
-def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan_as_zero: bool = False) -> Job[Scores]:
-    """Add to what `pcc_job` returned intervals, Spearman's and the partial correlation, and Moran's I."""
+def interval_job(
+    prediction: "Prediction",
+    scores: Scores,
+    seed: int = 0,
+    *,
+    genes: Collection[str] | None = None,
+    nan_as_zero: bool = False,
+) -> Job[Scores]:
+    """Add to what `pcc_job` returned intervals, Spearman's and the partial correlation, Moran's I, and the trust.
+
+    They are of all genes, or of some and of those of the sets: the others keep NaN and "".
+    """
     table, scored = scores.table, scores.scored
-    genes, correlations = list(table.index), table["pcc"].to_numpy()
+    wanted = np.ones(len(table), bool) if genes is None else table.index.isin(genes) | table[list(SETS)].any(axis=1)
+    of_genes = table[wanted]
+    correlations = of_genes["pcc"].to_numpy()
     totals, xy = _totals(prediction)[scored], prediction.xy[scored]
     neighbours = around(xy, REACH * spots_lattice(prediction.spots).pitch)
     bootstrap = section_bootstrap(prediction.name, xy, seed)
-    rows = np.full((len(genes), len(_LATER)), np.nan)
+    rows = np.full((len(of_genes), len(_LATER)), np.nan)
     of_sets: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS}
-    for done, block, measured, predicted in _blocks(prediction, genes, scored):
-        yield Progress(f"Intervals of {prediction.name}", done, len(genes), "genes")
+    for done, block, measured, predicted in _blocks(prediction, list(of_genes.index), scored):
+        yield Progress(f"Intervals of {prediction.name}", done, len(of_genes), "genes")
         here = slice(done, done + len(block))
         resampled = bootstrap.pcc(measured, predicted)
         low, high = interval(np.where(np.isnan(correlations[here]), np.nan, resampled))
@@ -218,10 +230,11 @@ def interval_job(prediction: "Prediction", scores: Scores, seed: int = 0, *, nan
         structure = morans_i(measured, neighbours), morans_i(predicted, neighbours)
         rows[here] = np.column_stack([low, high, others, *structure])
         for name, columns in of_sets.items():
-            columns.append(resampled[:, table[name].to_numpy()[here]])
-    yield Progress(f"Intervals of {prediction.name}", len(genes), len(genes), "genes")
-    table = table.assign(**dict(zip(_LATER, rows.T, strict=True)))
-    table["trust"] = trust_words(prediction, table)
+            columns.append(resampled[:, of_genes[name].to_numpy()[here]])
+    yield Progress(f"Intervals of {prediction.name}", len(of_genes), len(of_genes), "genes")
+    table = table.copy()
+    table.loc[wanted, list(_LATER)] = rows
+    table.loc[wanted, "trust"] = trust_words(prediction, table[wanted])
     members = {name: table[table[name]] for name in SETS}
     means = {
         name: set_replicates(np.hstack(columns), members[name].pcc.to_numpy(), nan_as_zero)
