@@ -64,11 +64,12 @@ def test_the_menus_list_the_panels(viewer: Any) -> None:
 def test_the_keys_are_commands_of_the_palette(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     session, done = session_of(viewer), []
     monkeypatch.setattr(type(session), "flip", lambda _self: done.append("flip"))
+    monkeypatch.setattr(type(session), "swipe", lambda _self: done.append("swipe"))
     monkeypatch.setattr(type(session), "step", lambda _self, by: done.append(by))
     commands = get_app_model().commands
-    for name in ("flip", "next_gene", "previous_gene"):
+    for name in ("flip", "swipe", "next_gene", "previous_gene"):
         commands.execute_command(f"napari-cmrcnet.{name}")
-    assert done == ["flip", 1, -1]
+    assert done == ["flip", "swipe", 1, -1]
 
 
 def docks(viewer: Any) -> dict[str, QDockWidget]:

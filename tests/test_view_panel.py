@@ -71,7 +71,7 @@ def test_controls_change_the_look(panel: ViewPanel, session: Session) -> None:
     panel.opacity.setValue(0.5)
     panel.size.setValue(1.5)
     assert (session.display.colormap, session.display.opacity, session.display.spot_size) == ("magma", 0.5, 1.5)
-    panel.overlaid.click()
+    panel.layouts["overlaid"].click()
     panel.fronts["measured"].click()
     assert (session.display.layout, session.display.front) == ("overlaid", "measured")
     panel.flip.click()
@@ -113,7 +113,7 @@ def test_limits_by_hand_start_where_the_percentiles_were_and_stay(
 
 def test_the_panel_follows_the_session(panel: ViewPanel, session: Session) -> None:
     session.set_display(layout="overlaid", front="confidence", confidence="spread", mark_out_of_distribution=False)
-    assert panel.overlaid.isChecked()
+    assert panel.layouts["overlaid"].isChecked()
     assert panel.fronts["confidence"].isChecked()
     assert panel.confidence.currentText() == "spread"
     assert not panel.unlike.isChecked()

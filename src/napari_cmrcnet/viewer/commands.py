@@ -17,6 +17,11 @@ def flip(viewer: "napari.viewer.Viewer") -> None:
     session_of(viewer).flip()
 
 
+def swipe(viewer: "napari.viewer.Viewer") -> None:
+    """Show measured left of a line and predicted right of it, or side by side again."""
+    session_of(viewer).swipe()
+
+
 def next_gene(viewer: "napari.viewer.Viewer") -> None:
     """Show the next gene of the list."""
     session_of(viewer).step(1)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 View = Literal["measured", "predicted", "difference", "local PCC", "confidence", "classes"]
 VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "local PCC", "confidence", "classes")
 
-Layout = Literal["side by side", "overlaid"]
-LAYOUTS: tuple[Layout, ...] = ("side by side", "overlaid")
+Layout = Literal["side by side", "overlaid", "swipe"]
+LAYOUTS: tuple[Layout, ...] = ("side by side", "overlaid", "swipe")
 
 Confidence = Literal["mean similarity", "best similarity", "spread", "sections"]
 CONFIDENCES: tuple[Confidence, ...] = ("mean similarity", "best similarity", "spread", "sections")
@@ -24,8 +24,9 @@ class DisplaySettings:
 
     Parameters
     ----------
-    layout : "side by side" or "overlaid"
-        One cell of the canvas a view, with linked cameras; or all in one, the front view on top.
+    layout : "side by side", "overlaid" or "swipe"
+        One cell of the canvas a view, with linked cameras; all in one, the front view on top; or measured left of a
+        line, predicted right of it.
     views : tuple of str
         Of `VIEWS`, those in the cells of the canvas when side by side, in the order of `VIEWS`.
     front : str

@@ -36,6 +36,7 @@ from napari_cmrcnet.viewer.spot_layer import (
     show_legends,
     symbols,
 )
+from napari_cmrcnet.viewer.swipe import Swipe
 
 if TYPE_CHECKING:
     import napari
@@ -73,6 +74,7 @@ class SectionLayers:
         self._drawing = False
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._arranged: tuple[View, ...] = ()  # the views that were put into cells
+        self._layout = session.display.layout  # in which they were
         self._pinned: tuple[Any, Any, tuple[Shown, ...]] = (None, (), ())  # of which case, and which genes are ticked
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
         self.regions.undo_asked.connect(self.undo_regions)
@@ -87,15 +89,18 @@ class SectionLayers:
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
+        self.swipe = Swipe(viewer, self)
         self.clicks = SpotClicks(viewer, self.session, self)
-        for key, act in (("f", session.flip), ("Up", lambda: session.step(-1)), ("Down", lambda: session.step(1))):
+        keys = {"f": session.flip, "w": session.swipe, "Up": lambda: session.step(-1), "Down": lambda: session.step(1)}
+        for key, act in keys.items():
             viewer.bind_key(key, _quietly(act), overwrite=True)
 
     @property
     def shown_views(self) -> tuple[View, ...]:
         """The views that are to be seen, in the order of the cells: of those of which there is something to see."""
         display, there = self.session.display, self.session.views
-        wanted = display.views if display.layout == "side by side" else (display.front,)
+        of_layout = {"side by side": display.views, "overlaid": (display.front,), "swipe": ("measured", "predicted")}
+        wanted = of_layout[display.layout]
         views = tuple(view for view in there if view in wanted)
         return views or tuple(view for view in ("predicted", *there) if view in there)[:1]
 
@@ -112,7 +117,7 @@ class SectionLayers:
             for view in changed:
                 self._add(view)
             self._remove(self.slides, [view for view in self.slides if view not in self.points])
-            if changed or views != self._arranged:
+            if changed or views != self._arranged or self.session.display.layout != self._layout:
                 self._arrange(views)
             self._colour()
             self.viewer.canvas.overlays.text.text = self.title
@@ -289,11 +294,13 @@ class SectionLayers:
             here = self.viewer.layers.index(layer)
             if here != index:
                 self.viewer.layers.move(here, index)
+        first = views[:1] if self.session.display.layout == "swipe" else views  # one slide below both views' spots
         for (view, kind), layer in self._by_eye().items():
-            layer.visible = self.session.eyes.get((view, kind), view in views)
-        self.mirrors.show_in(views)
-        self.beside.show_in(views)
-        self._arranged = views
+            layer.visible = self.session.eyes.get((view, kind), view in (views if kind == "spots" else first))
+        self.mirrors.show_in(first)
+        self.beside.show_in(views[-1:] if first != views else views)
+        self._arranged, self._layout = views, self.session.display.layout
+        self.swipe.cut()
         self._fill_cells()
         front = self.points[views[-1]]
         if not any(layer for layer in self.viewer.layers.selection if layer not in wanted):
@@ -310,7 +317,7 @@ class SectionLayers:
         untouched = self._fitted is None or self._fitted == self._camera()
         larger = set_cells(self.viewer, stride, len(seen) if several else 1, self._section()[1])
         self._legends.fit()
-        self._legends.share_bar(several and {"measured", "predicted"} <= set(seen))
+        self._legends.share_bar({"measured", "predicted"} <= set(seen))
         if untouched:
             self.fit()
         else:

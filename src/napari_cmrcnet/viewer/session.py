@@ -313,6 +313,11 @@ class Session:
         if {"measured", "predicted"} <= set(self.views):
             self.set_display(layout="overlaid", front=other)
 
+    def swipe(self) -> None:
+        """Show measured left of a line and predicted right of it; side by side, if it was so."""
+        if {"measured", "predicted"} <= set(self.views):
+            self.set_display(layout="side by side" if self.display.layout == "swipe" else "swipe")
+
     def select(self, spots: Iterable[int]) -> None:
         """Select spots by their rows."""
         chosen = np.unique(np.fromiter(spots, np.int64))

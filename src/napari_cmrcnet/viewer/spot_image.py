@@ -47,6 +47,7 @@ class SpotImage(Image):
         self._case, self._size, self._symbol = case, np.float64(settings["size"]), settings["symbol"]
         self._rgba = np.zeros((len(case), 4), np.uint8)
         self._selected: set[int] = set()
+        self._cut: npt.NDArray[np.bool_] | None = None  # the spots that clipping planes cut off
         self.features: Mapping[str, Any] = {}
         limits, colormap = settings["face_contrast_limits"], settings["face_colormap"]
         self._face = ColorManager(contrast_limits=limits, continuous_colormap=colormap)  # for the colour bar
@@ -125,6 +126,21 @@ class SpotImage(Image):
             self._draw()
         self._mark()
 
+    @property
+    def experimental_clipping_planes(self) -> Any:
+        """Planes beyond which spots are not drawn; napari itself clips no picture in two dimensions."""
+        return super().experimental_clipping_planes
+
+    @experimental_clipping_planes.setter
+    def experimental_clipping_planes(self, planes: Any) -> None:
+        Image.experimental_clipping_planes.fset(self, planes)
+        x, beyond = self._case.xy[:, 0] * self.scale[-1], np.zeros(len(self._case), bool)
+        for plane in self.experimental_clipping_planes:
+            beyond |= (x - plane.position[-1]) * plane.normal[-1] < 0
+        if beyond.any() or self._cut is not None:
+            self._cut = beyond if beyond.any() else None
+            self._draw()
+
     def get_value(self, position: Any, *, world: bool = False, **_: Any) -> int | None:
         """Return the row of the spot at a position, None beside all."""
         if not self.visible:
@@ -161,8 +177,11 @@ class SpotImage(Image):
     def _draw(self) -> None:
         """Bring the picture up to date."""
         raster, rgba = self._raster, self._rgba
-        if len(self._selected) > 1:
+        if len(self._selected) > 1 or self._cut is not None:
             rgba = rgba.copy()
+        if self._cut is not None:
+            rgba[self._cut, 3] = 0
+        if len(self._selected) > 1:
             others = np.ones(len(rgba), bool)
             others[list(self._selected)] = False
             rgba[others, 3] = PALE * rgba[others, 3]

@@ -21,6 +21,7 @@ from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.overview import show_overview
+from napari_cmrcnet.widgets.swipe import show_swipe_line
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -189,6 +190,7 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
     keep_watch(viewer)
     open_panels(viewer)
     show_overview(viewer)
+    show_swipe_line(viewer)
     start_scoring(viewer)
     QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas
 

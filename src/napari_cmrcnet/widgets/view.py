@@ -21,7 +21,7 @@ from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
-from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, WINDOW_UM, DisplaySettings
+from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, WINDOW_UM, DisplaySettings, Layout
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.class_box import ClassBox
 from napari_cmrcnet.widgets.colour_box import ColourBox
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     import napari
 
 REMEMBERED = ("colormap", "from_zero", "opacity", "spot_size", "mark_out_of_distribution")
+LAYOUT_TEXTS: dict[Layout, tuple[str, str]] = {
+    "side by side": ("Side by side", "Shows the ticked views next to each other. They zoom and move together."),
+    "overlaid": ("One at a time", "Shows one view on the whole canvas. Press F to flip predicted and measured."),
+    "swipe": (
+        "Swipe",
+        "Shows measured left of a line, predicted right of it. Drag the line. On the canvas, press W.",
+    ),
+}
 VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
@@ -95,13 +103,12 @@ class ViewPanel(DockPanel):
     def _layout_box(self) -> QGroupBox:
         box = QGroupBox("Views")
         column = QVBoxLayout(box)
-        self.side_by_side = QRadioButton("Side by side")
-        self.side_by_side.setToolTip("Shows the ticked views next to each other. They zoom and move together.")
-        self.overlaid = QRadioButton("One at a time")
-        self.overlaid.setToolTip("Shows one view on the whole canvas. Press F to flip predicted and measured.")
         row = QHBoxLayout()
-        row.addWidget(self.side_by_side)
-        row.addWidget(self.overlaid)
+        self.layouts: dict[Layout, QRadioButton] = {}
+        for layout, (text, tip) in LAYOUT_TEXTS.items():
+            self.layouts[layout] = QRadioButton(text)
+            self.layouts[layout].setToolTip(tip)
+            row.addWidget(self.layouts[layout])
         row.addStretch(1)
         column.addLayout(row)
         self.ticks: dict[str, QCheckBox] = {}
@@ -171,7 +178,8 @@ class ViewPanel(DockPanel):
     def _connect(self) -> None:
         session, viewer = self.session, self.viewer
         offer_kinds(self.find_slide, SLIDE, lambda kind: find_slide(self, viewer, kind))
-        self.side_by_side.toggled.connect(lambda on: session.set_display(layout="side by side" if on else "overlaid"))
+        for layout, radio in self.layouts.items():
+            radio.clicked.connect(lambda _on, layout=layout: session.set_display(layout=layout))
         for view, tick in self.ticks.items():
             tick.clicked.connect(lambda _on, view=view: self._on_tick(view))
         for view, front in self.fronts.items():
@@ -192,10 +200,7 @@ class ViewPanel(DockPanel):
 
     def _show_display(self, display: DisplaySettings, _old: DisplaySettings) -> None:
         """Bring every control in line with the settings."""
-        side_by_side = display.layout == "side by side"
-        with signals_blocked(self.side_by_side), signals_blocked(self.overlaid):
-            self.side_by_side.setChecked(side_by_side)
-            self.overlaid.setChecked(not side_by_side)
+        self.layouts[display.layout].setChecked(True)
         self._show_views()
         self.colours.show_display(display)
         with signals_blocked(self.window_um):
@@ -237,7 +242,8 @@ class ViewPanel(DockPanel):
                 each.setEnabled(view in there)
                 needs_one = prediction is None and view in ("predicted", "difference", "local PCC", "confidence")
                 each.setToolTip(PREDICT_FIRST if needs_one else VIEW_TIPS[view])
-        self.flip.setEnabled({"measured", "predicted"} <= set(there))
+        for both in (self.flip, self.layouts["swipe"]):
+            both.setEnabled({"measured", "predicted"} <= set(there))
         for control in (self.confidence, self.unlike):
             control.setEnabled(prediction is not None)
         self._show_views()
@@ -246,11 +252,10 @@ class ViewPanel(DockPanel):
         """Tick the views that are asked for; of those of which there is something to see, one is in front."""
         display, there = self.session.display, self.session.views
         front = display.front if display.front in there or not there else there[0]
-        side_by_side = display.layout == "side by side"
         for view in VIEWS:
             with signals_blocked(self.ticks[view]), signals_blocked(self.fronts[view]):
                 self.ticks[view].setChecked(view in display.views)
                 self.fronts[view].setChecked(view == front)
-            self.ticks[view].setVisible(side_by_side)
-            self.fronts[view].setVisible(not side_by_side)
+            self.ticks[view].setVisible(display.layout == "side by side")
+            self.fronts[view].setVisible(display.layout == "overlaid")
         self.classes.refresh()
