@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-FAST = 1  # of gzip's levels: half the time of its usual one, for a file a tenth larger
+PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+"""The fastest of gzip's levels; bytes of like places beside each other take half the time, and a fifth less room."""
 UNUSED = ("obsp", "varp", "varm")  # parts of an AnnData that nothing here reads, and that may be huge
 USED_UNS = ("spatial", "cmrcnet")
 
@@ -124,11 +125,14 @@ def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
     UserError
         If the file cannot be written. Nothing is left behind.
     """
-    from anndata.io import write_elem
+    from anndata.experimental import write_dispatched
+
+    def write(function: Callable[..., None], group: Any, name: str, part: Any, **_: Any) -> None:
+        function(group, name, part, dataset_kwargs={} if isinstance(part, str) else PACKED)
 
     table.strings_to_categoricals()
     with hdf5_file(path) as (file, check):
-        write_elem(file, "/", table, dataset_kwargs={"compression": "gzip", "compression_opts": FAST})
+        write_dispatched(file, "/", table, write)
         check()
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 
 Columns = Any
-"""Columns of a bank, float64: an array (M, g), or without their zeros a CSR matrix (g, M)."""
+"""Columns of a bank: an array (M, g), or without their zeros a CSR matrix (g, M); float64, or less exact, float32."""
 
 GENES_A_PASS = 512  # genes whose values are turned to float64 at a time
 MOSTLY_ZERO = 0.25  # genes filled less than this are summed without their zeros, in half to a third of the time
@@ -55,26 +56,26 @@ class Neighbourhoods:
     def __getitem__(self, spots: slice) -> "Neighbourhoods":
         return Neighbourhoods(self.sums[spots], self.totals if isinstance(self.totals, int) else self.totals[spots])
 
-    def mean(self, columns: Columns) -> Float64:
-        """Return the mean of columns of the bank over each spot's neighbours, weighted or not, float64 (n, g).
+    def mean(self, columns: Columns) -> Floats:
+        """Return the mean of columns of the bank over each spot's neighbours, weighted or not, (n, g).
 
         Without weights, sums of float32 values of like size are exact in float64, so their order does not matter.
 
         Parameters
         ----------
         columns : float64 array, (M, g), or CSR float64 matrix, (g, M)
-            As `columns_of` gives them.
+            As `columns_of` gives them. Of an array in float32 the mean is, too.
         """
-        total: Float64
+        total: Floats
         total = (columns @ self._by_bank_spot).toarray().T if sparse.issparse(columns) else self.sums @ columns
         total /= self.totals
         return total
 
-    def spread(self, columns: Columns) -> Float64:
-        """Return the standard deviation of columns of the bank over each spot's neighbours, float64 (n, g)."""
+    def spread(self, columns: Columns) -> Floats:
+        """Return the standard deviation of columns of the bank over each spot's neighbours, (n, g)."""
         squared = columns.power(2) if sparse.issparse(columns) else np.square(columns)
         variance = self.mean(squared) - np.square(self.mean(columns))
-        deviation: Float64 = np.sqrt(np.maximum(variance, 0))
+        deviation: Floats = np.sqrt(np.maximum(variance, 0))
         return deviation
 
     @cached_property
@@ -122,9 +123,9 @@ def columns_of(matrix: Any, columns: Sequence[int]) -> Columns:
     return sparse.csr_matrix((data, indices, ends), shape=(len(columns), matrix.shape[0]), copy=False)
 
 
-def dense_columns(matrix: Any, columns: Sequence[int]) -> Float64:
-    """Return columns of a CSC matrix, (m, genes), as float64 (m, len(columns))."""
-    dense = np.zeros((matrix.shape[0], len(columns)))
+def dense_columns(matrix: Any, columns: Sequence[int], dtype: npt.DTypeLike = np.float64) -> Floats:
+    """Return columns of a CSC matrix, (m, genes), as an array (m, len(columns))."""
+    dense: Floats = np.zeros((matrix.shape[0], len(columns)), dtype)
     indptr, indices, data = matrix.indptr, matrix.indices, matrix.data
     for place, column in enumerate(columns):
         entries = slice(indptr[column], indptr[column + 1])

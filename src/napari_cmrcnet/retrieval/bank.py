@@ -165,7 +165,7 @@ class Bank:
         self,
         neighbours: Int32 | Neighbourhoods,
         genes: Sequence[str],
-        average: Callable[[Neighbourhoods, Columns], Float64],
+        average: Callable[[Neighbourhoods, Columns], npt.NDArray[np.floating[Any]]],
     ) -> Float32:
         """Average columns over neighbours, a few at a time."""
         chosen = self.names.columns(genes, "The checkpoint")

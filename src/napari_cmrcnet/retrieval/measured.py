@@ -67,7 +67,7 @@ class Measured:
             If a gene was not measured.
         """
         columns = self.own_names.columns([self._own_name(gene) for gene in genes], self.where)
-        return dense_columns(self._values, columns).astype(np.float32)
+        return dense_columns(self._values, columns, np.float32)
 
     @cached_property
     def means(self) -> Float32:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, columns_of, dense_columns
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.sections.depth import partial_pcc
 from napari_cmrcnet.sections.score_filter import scored_spots, unscored
@@ -15,7 +15,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import total_genes, totals_of
 from napari_cmrcnet.training.data import Rows
 
-GENES_A_STEP = 256
+GENES_A_STEP = 128
 COVERAGE = 0.9  # of the intervals
 
 
@@ -40,7 +40,7 @@ def expected_accuracy(
     Yields
     ------
     Progress
-        Once a few hundred genes.
+        Once a hundred genes.
 
     Returns
     -------
@@ -59,10 +59,10 @@ def expected_accuracy(
     for start in range(0, genes, GENES_A_STEP):
         yield Progress(step, start, genes, "genes")
         block = range(start, min(start + GENES_A_STEP, genes))
-        columns, known = columns_of(bank.expression, block), dense_columns(bank.expression, block)
+        known = dense_columns(bank.expression, block, np.float32)
         residuals = []
         for rows, neighbourhoods in parts:
-            measured, predicted = known[rows], neighbourhoods.mean(columns)
+            measured, predicted = known[rows], neighbourhoods.mean(known)
             residuals.append(np.abs(measured - predicted)[counted[rows]])
             for section in np.unique(section_of[rows]):
                 here = counted[rows] & (section_of[rows] == section)
@@ -75,14 +75,14 @@ def expected_accuracy(
     return expected.astype(np.float32), interval
 
 
-def half_width(residuals: NDArray[np.float64]) -> NDArray[np.float32]:
+def half_width(residuals: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return what a new residual is at most in 90 % of cases, if it is drawn as these were; NaN of fewer than nine.
 
     Of n residuals it is the ⌈0.9 (n + 1)⌉-th smallest (Vovk et al., Algorithmic Learning in a Random World, 2005).
 
     Parameters
     ----------
-    residuals : float64 (n, genes)
+    residuals : float (n, genes)
         Without their signs.
     """
     place = int(np.ceil(COVERAGE * (len(residuals) + 1))) - 1
@@ -93,7 +93,7 @@ def half_width(residuals: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _scores(
-    measured: NDArray[np.float64], predicted: NDArray[np.float64], totals: NDArray[np.float64]
+    measured: NDArray[np.floating], predicted: NDArray[np.floating], totals: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return PCC and partial PCC of genes, float64 (genes, 2), both NaN where a gene has no score."""
     scores = np.column_stack([pcc(measured, predicted), partial_pcc(measured, predicted, totals)])

@@ -228,7 +228,7 @@ class Truth:
         columns = [np.searchsorted(genes, top) for top in tops]
         return cls(known[asking], known, list(zip(here, columns, strict=True)))
 
-    def score(self, predicted: Float64) -> float:
+    def score(self, predicted: NDArray[Any]) -> float:
         """Return the mean PCC, over sections, of the genes that count; 0 where it is undefined."""
         found = [
             mean_pcc(pcc(self.measured[np.ix_(here, genes)], predicted[np.ix_(here, genes)]), nan_as_zero=True)
