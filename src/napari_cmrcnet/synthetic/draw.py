@@ -11,7 +11,6 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 from scipy.special import expit
 
 from napari_cmrcnet.synthetic.genes import CELL_TYPES
-from napari_cmrcnet.synthetic.nuclei import lay_nuclei
 from napari_cmrcnet.synthetic.regions import Region, smooth_noise
 from napari_cmrcnet.synthetic.tissue import Tissue
 
@@ -44,6 +43,25 @@ _CYTOPLASM = {
     "macrophage": (9.0, 0.24, 0.06),
 }
 
+# Nucleus of a cell type: length and width in µm; standard deviation of the size, relative; irregularity of the outline,
+# relative to the radius; haematoxylin in the middle; contrast of the chromatin's clumps; how much darker the membrane
+# is than the middle; probability of a visible nucleolus.
+_NUCLEI = {
+    "tumour_high": (11.2, 9.4, 0.17, 0.06, 1.00, 0.20, 0.35, 0.9),
+    "tumour_low": (7.6, 6.6, 0.07, 0.03, 0.90, 0.15, 0.25, 0.1),
+    "epithelial": (8.6, 5.4, 0.08, 0.03, 1.15, 0.15, 0.20, 0.1),
+    "fibroblast": (15.0, 3.2, 0.22, 0.06, 1.10, 0.12, 0.10, 0.0),
+    "t_cell": (5.9, 5.5, 0.06, 0.03, 1.65, 0.12, 0.05, 0.0),
+    "b_cell": (7.2, 6.5, 0.08, 0.04, 1.05, 0.20, 0.40, 0.4),
+    "plasma": (6.3, 5.9, 0.06, 0.03, 1.40, 0.45, 0.25, 0.0),
+    "macrophage": (8.6, 5.6, 0.12, 0.10, 0.85, 0.18, 0.25, 0.2),
+    "endothelial": (10.5, 2.8, 0.15, 0.05, 1.20, 0.10, 0.10, 0.0),
+    "adipocyte": (9.0, 2.6, 0.12, 0.04, 1.20, 0.10, 0.10, 0.0),
+    "muscle": (19.0, 3.6, 0.15, 0.03, 0.85, 0.12, 0.15, 0.0),
+    "necrotic": (3.2, 2.6, 0.45, 0.15, 1.45, 0.10, 0.00, 0.0),
+}
+_SHAPES, _ANGLES = 10, 16  # nuclei that are drawn of each type, in each of so many directions
+
 
 def render(tissue: Tissue, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw a section.
@@ -67,14 +85,13 @@ def render(tissue: Tissue, rng: np.random.Generator) -> NDArray[np.uint8]:
     haematoxylin *= solid
     _paint_blood(tissue, eosin, rng)
     side = round(len(eosin) / MPP)
-    full_eosin, full_haematoxylin = (_enlarge(field, side) for field in (eosin, haematoxylin))
-    lay_nuclei(full_haematoxylin, full_eosin, tissue.xy / MPP, tissue.kind, tissue.angle, MPP, rng)
+    full_eosin, full_haematoxylin = (
+        np.array(Image.fromarray(stain).resize((side, side), Image.Resampling.BICUBIC))
+        for stain in (eosin, haematoxylin)
+    )
+    _lay_nuclei(full_haematoxylin, full_eosin, tissue, rng)
     thickness = np.exp(0.05 * smooth_noise(rng, side, side / 9))
     return _stain(full_haematoxylin * thickness, full_eosin * thickness, rng)
-
-
-def _enlarge(field: Field, side: int) -> Field:
-    return np.array(Image.fromarray(field).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def _fibres(tissue: Tissue, rng: np.random.Generator, thin: float, long: float) -> Field:
@@ -141,6 +158,51 @@ def _paint_blood(tissue: Tissue, eosin: Field, rng: np.random.Generator) -> None
             window = (slice(max(row, 0), row + 9), slice(max(column, 0), column + 9))
             part = eosin[window]
             np.maximum(part, 0.95 * disc[: part.shape[0], : part.shape[1]], out=part)
+
+
+def _nucleus(kind: str, angle: float, rng: np.random.Generator) -> list[tuple[Field, Field]]:
+    """Draw several nuclei of a cell type in one direction: of each its opacity and its haematoxylin, both (s, s)."""
+    length, width, spread, ragged, middle, chromatin, rim, nucleolus = _NUCLEI[kind]
+    drawn = []
+    for size in np.exp(spread * rng.standard_normal(_SHAPES)):
+        half = int(np.ceil(length * size * 0.65 / MPP)) + 2
+        y, x = np.mgrid[-half : half + 1, -half : half + 1] * MPP
+        u = x * np.cos(angle) + y * np.sin(angle)
+        v = y * np.cos(angle) - x * np.sin(angle)
+        around = np.arctan2(v / width, u / length)
+        outline = np.ones_like(around)
+        for order in (2, 3, 4):
+            outline += ragged * rng.normal() * np.cos(order * around + rng.uniform(0, 2 * np.pi))
+        a, b = length * size / 2, width * size / 2
+        radius = np.hypot(u / a, v / b) / outline
+        inwards = (1 - radius) * min(a, b)  # about the distance to the membrane in µm
+        clumps = gaussian_filter(rng.standard_normal(x.shape), 0.55 / MPP)
+        clumps /= clumps.std() + 1e-9
+        density = middle * (1 + chromatin * clumps + rim * np.exp(-((inwards / 0.7) ** 2)))
+        if rng.random() < nucleolus:
+            du, dv = rng.normal(0, 0.2, 2) * (a, b)
+            density += 0.8 * middle * np.exp(-((u - du) ** 2 + (v - dv) ** 2) / (2 * 0.65**2))
+        drawn.append((expit(inwards / 0.22).astype(np.float32), np.clip(density, 0.2, 2.6).astype(np.float32)))
+    return drawn
+
+
+def _lay_nuclei(haematoxylin: Field, eosin: Field, tissue: Tissue, rng: np.random.Generator) -> None:
+    """Lay the cells' nuclei over the two stains at full resolution, in place; those that would cross the edge not."""
+    drawn = [[_nucleus(kind, np.pi * turn / _ANGLES, rng) for turn in range(_ANGLES)] for kind in CELL_TYPES]
+    directions = np.round(tissue.angle / np.pi * _ANGLES).astype(np.int64) % _ANGLES
+    shapes = rng.integers(0, _SHAPES, len(tissue.kind))
+    darkness = np.exp(rng.normal(0, 0.09, len(tissue.kind))).astype(np.float32)
+    column, row = np.round(tissue.xy / MPP).astype(np.int64).T
+    height, width = haematoxylin.shape
+    for index in rng.permutation(len(tissue.kind)):
+        opacity, density = drawn[tissue.kind[index]][directions[index]][shapes[index]]
+        side = len(opacity)
+        x, y = column[index] - side // 2, row[index] - side // 2
+        if x < 0 or y < 0 or x + side > width or y + side > height:
+            continue
+        window = (slice(y, y + side), slice(x, x + side))
+        haematoxylin[window] += opacity * (density * darkness[index] - haematoxylin[window])
+        eosin[window] *= 1 - np.float32(0.55) * opacity
 
 
 def _stain(haematoxylin: Field, eosin: Field, rng: np.random.Generator) -> NDArray[np.uint8]:

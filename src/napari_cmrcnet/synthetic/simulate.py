@@ -20,7 +20,7 @@ from napari_cmrcnet.common.hdf5 import write_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.synthetic.draw import MPP, render
 from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
-from napari_cmrcnet.synthetic.regions import REGIONS
+from napari_cmrcnet.synthetic.regions import REGIONS, at
 from napari_cmrcnet.synthetic.tissue import Tissue, composition, make_tissue
 
 if TYPE_CHECKING:
@@ -133,11 +133,10 @@ def measure(tissue: Tissue, name: str, rng: np.random.Generator) -> "AnnData":
     import pandas as pd
     from scipy.sparse import csr_matrix
 
-    xy, row, column = _lattice(tissue)
+    xy, row, column, region = _lattice(tissue)
     fractions = composition(tissue, xy)
     known = signatures()
     counts = draw_counts(fractions, known, rng)
-    region = _regions_under(tissue, xy)
     obs = pd.DataFrame(
         {
             "in_tissue": np.ones(len(xy), bool),
@@ -167,8 +166,8 @@ def measure(tissue: Tissue, name: str, rng: np.random.Generator) -> "AnnData":
     return spots
 
 
-def _lattice(tissue: Tissue) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return centres (n, 2) in µm, array rows and columns of the spots that lie on tissue, Visium's numbering."""
+def _lattice(tissue: Tissue) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return of the spots on tissue: centres (n, 2) in µm, array rows and columns as in Visium, and regions."""
     side = len(tissue.region)
     rows = np.arange(int(side / (PITCH_UM * np.sqrt(3) / 2)))
     columns = np.arange(2 * int(side / PITCH_UM))
@@ -176,25 +175,10 @@ def _lattice(tissue: Tissue) -> tuple[NDArray[np.float64], NDArray[np.int64], ND
     used = (row + column) % 2 == 0
     row, column = row[used], column[used]
     xy = np.stack([(column + 0.5) * PITCH_UM / 2, (row + 0.5) * PITCH_UM * np.sqrt(3) / 2], axis=1)
-    on_tissue = _under(tissue, xy).astype(bool).mean(axis=1) > 0.5
-    return xy[on_tissue], row[on_tissue], column[on_tissue]
-
-
-def _under(tissue: Tissue, xy: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return the regions of all points (n, p) under each spot."""
     reach = int(SPOT_UM / 2)
-    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = np.hypot(dx, dy) <= reach
-    last = len(tissue.region) - 1
-    column = np.clip(xy[:, :1] + dx[disc], 0, last).astype(np.int64)
-    row = np.clip(xy[:, 1:] + dy[disc], 0, last).astype(np.int64)
-    below: NDArray[np.uint8] = tissue.region[row, column]
-    return below
-
-
-def _regions_under(tissue: Tissue, xy: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the tissue region that most of each spot lies on."""
-    below = _under(tissue, xy)
-    shares = np.stack([(below == region).sum(axis=1) for region in range(1, len(REGIONS))], axis=1)
-    most: NDArray[np.int64] = shares.argmax(axis=1) + 1
-    return most
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    under = np.stack([x, y])[:, np.hypot(x, y) <= reach].T  # the points of a spot
+    below = at(tissue.region, (xy[:, None] + under).reshape(-1, 2)).reshape(len(xy), -1)
+    shares = np.stack([(below == region).mean(axis=1) for region in range(len(REGIONS))], axis=1)
+    on_tissue = shares[:, 0] < 0.5
+    return xy[on_tissue], row[on_tissue], column[on_tissue], shares[on_tissue, 1:].argmax(axis=1) + 1

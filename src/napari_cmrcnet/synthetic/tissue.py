@@ -15,6 +15,9 @@ Cells = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 """Centres of nuclei (n, 2) in µm, indices into `CELL_TYPES` (n,), directions of the long axis (n,)."""
 
 _ADIPOCYTE_UM = 62.0
+# Standard deviation of the Gaussian with which a cell's transcripts reach a spot: the capture area's half width and the
+# sideways diffusion together.
+_REACH_UM = 25.0
 
 # Mean distance of nuclei in µm, and the cell types with their weights.
 _MIXTURES: dict[int, tuple[float, dict[str, float]]] = {
@@ -83,7 +86,7 @@ def make_tissue(side: int, rng: np.random.Generator) -> Tissue:
     return Tissue(region, compartment, xy, kind, angle, flow, lumina)
 
 
-def composition(tissue: Tissue, xy: NDArray[np.float64], reach: float = 25.0) -> NDArray[np.float64]:
+def composition(tissue: Tissue, xy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each spot's fractions of cell types.
 
     Parameters
@@ -92,9 +95,6 @@ def composition(tissue: Tissue, xy: NDArray[np.float64], reach: float = 25.0) ->
         The section.
     xy : float64 (n, 2)
         Spot centres in µm.
-    reach : float
-        Standard deviation in µm of the Gaussian with which a cell's transcripts reach a spot: the capture
-        area's half width and the sideways diffusion together.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def composition(tissue: Tissue, xy: NDArray[np.float64], reach: float = 25.0) ->
     """
     # An adipocyte takes the room of twenty other cells, and necrotic fragments hold little RNA.
     content = np.array([{"adipocyte": 12.0, "necrotic": 0.7}.get(kind, 1.0) for kind in CELL_TYPES])
-    near = cKDTree(xy).sparse_distance_matrix(cKDTree(tissue.xy), 4 * reach, output_type="coo_matrix")
-    near.data = np.exp(-(near.data**2) / (2 * reach**2))
+    near = cKDTree(xy).sparse_distance_matrix(cKDTree(tissue.xy), 4 * _REACH_UM, output_type="coo_matrix")
+    near.data = np.exp(-(near.data**2) / (2 * _REACH_UM**2))
     weights: NDArray[np.float64] = near.tocsr() @ (np.eye(len(CELL_TYPES))[tissue.kind] * content)
     weights += 1e-9  # a spot without any cell in reach expresses a little of everything
     fractions: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
