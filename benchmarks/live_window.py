@@ -108,8 +108,8 @@ def predicting() -> dict[str, tuple[float, ...]]:
 
     sample, viewer, found = sample_folder(), napari.Viewer(), {}
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
-    panel.choose(sample / "S4.tif", sample / "S4.h5ad")
-    panel.checkpoint.set_path(sample / "sample.cmrcnet")
+    panel.form.choose(sample / "S4.tif", sample / "S4.h5ad")
+    panel.form.checkpoint.set_path(sample / "sample.cmrcnet")
     wait(panel.run.isEnabled)
     results: list[Any] = []
     for run in ("the first (imports torch)", "the second"):

@@ -79,7 +79,7 @@ class Guide:
         """Change how expression is drawn, and zoom to the whole section."""
         self.session.set_display(**display)
         self.settle()
-        self.layers.fit()
+        self.layers.groups.fit()
         self.settle()
 
     def window(self, name: str) -> None:
@@ -101,7 +101,7 @@ class Guide:
 
     def take_sample(self) -> None:
         """Take the window as it is after File > Open Sample."""
-        self.layers.fit()
+        self.layers.groups.fit()
         self.window("sample")
 
     def take_view(self) -> None:
@@ -113,15 +113,15 @@ class Guide:
     def take_predict(self) -> None:
         """Take the Predict panel with all choices made."""
         panel = self.panel("Predict")
-        panel.choose(Path("S4.tif"), Path("S4.h5ad"))
-        panel.checkpoint.set_path("sample.cmrcnet")
+        panel.form.choose(Path("S4.tif"), Path("S4.h5ad"))
+        panel.form.checkpoint.set_path("sample.cmrcnet")
         self.wait(panel.run.isEnabled)
         self.alone("predict", panel)
 
     def take_get_a_model(self) -> None:
         """Take the dialog that lists models, as it is for a new user."""
         panel = self.panel("Predict")
-        panel.get_model.click()
+        panel.form.get_model.click()
         dialog = panel.findChild(QDialog)
         self.settle()
         dialog.grab().save(str(IMAGES / "guide-get-a-model.png"))

@@ -127,13 +127,17 @@ def test_a_slide_is_chosen_in_the_predict_panel(
     drop(good.slide)
     panel = viewer.window.dock_widgets["Predict (napari-cmrcnet)"]
     assert panel.isVisible()
-    assert (panel.slide.path, panel.request().spots, panel.from_grid.isChecked()) == (good.slide, None, True)
-    panel.choose_spots(good.spots)
+    assert (panel.form.slide.path, panel.form.request().spots, panel.form.from_grid.isChecked()) == (
+        good.slide,
+        None,
+        True,
+    )
+    panel.form.choose_spots(good.spots)
     drop(good.slide)  # the same once more
-    assert panel.request().spots == good.spots
+    assert panel.form.request().spots == good.spots
     other = Path(shutil.copy(good.slide, tmp_path / "other.tif"))
     drop(other)
-    assert (panel.slide.path, panel.request().spots) == (other, None)
+    assert (panel.form.slide.path, panel.form.request().spots) == (other, None)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +253,8 @@ def test_spots_without_counts_are_chosen_in_the_predict_panel(
     qtbot.waitUntil(lambda: bool(predict_panels(viewer)), timeout=SLOW)
     (panel,) = predict_panels(viewer)
     assert panel.isVisible()
-    assert panel.spots.path == spots
-    assert panel.from_file.isChecked()
+    assert panel.form.spots.path == spots
+    assert panel.form.from_file.isChecked()
     assert panel.hint.text().startswith("Choose a slide and a checkpoint to predict.")
     assert told == []
     assert warnings() == []
@@ -261,7 +265,7 @@ def test_a_measured_section_is_dropped_and_seen_at_once(
 ) -> None:
     session = session_of(viewer)
     _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
-    predict_panel.choose(good.slide.with_name("another.tif"), None)
+    predict_panel.form.choose(good.slide.with_name("another.tif"), None)
     assert good.spots is not None
     assert let_go(good.spots) == []
     qtbot.waitUntil(lambda: session.shown is not None, timeout=SLOW)
@@ -274,9 +278,9 @@ def test_a_measured_section_is_dropped_and_seen_at_once(
     assert len(genes.model.genes) == 24
     assert genes.table.isColumnHidden(Column.PCC)
     assert not genes.table.isColumnHidden(Column.MEASURED)
-    assert predict_panel.slide.path == good.slide
-    assert predict_panel.spots.path == good.spots
-    assert predict_panel.from_file.isChecked()
+    assert predict_panel.form.slide.path == good.slide
+    assert predict_panel.form.spots.path == good.spots
+    assert predict_panel.form.from_file.isChecked()
     session.show("GENE9")
     let_go(saved)  # what is predicted of it later
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
@@ -350,7 +354,7 @@ def test_an_output_is_dropped_and_shown_over_its_small_picture(
     assert "small picture of the slide (tissue_lowres_image.png)" in view.title.text()
     assert not view.find_slide.isHidden()
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
-    assert panel.slide.path is None
+    assert panel.form.slide.path is None
 
 
 def xenium_folder(path: Path) -> Path:
@@ -390,7 +394,7 @@ def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
     assert session.shown.name == "CD3E"
     assert session.shown.title.endswith(f"n = {len(pooled)} spots")
     assert session.slide is slide
-    assert (panel.pool.name, predict_panel.pool.name) == ("100", "100")
+    assert (panel.pool.name, predict_panel.form.pool.name) == ("100", "100")
     panel.pool.choose("no")
     qtbot.waitUntil(lambda: session.case is cells, timeout=SLOW)
     assert (panel.pool.name, session.shown.name) == ("no", "CD3E")

@@ -48,7 +48,7 @@ def panel(qtbot: Any, models: Path) -> PredictPanel:
 
 @pytest.fixture
 def dialog(qtbot: Any, panel: PredictPanel) -> GetModelDialog:
-    panel.get_model.click()
+    panel.form.get_model.click()
     found = panel.findChild(GetModelDialog)
     assert found is not None
     qtbot.waitUntil(found.isVisible)
@@ -65,7 +65,7 @@ def test_from_nothing_to_a_prediction_in_the_window(
 ) -> None:
     monkeypatch.setitem(entries(), "her2st", publish_her2st(site, SECTIONS))
     assert "You need a trained model: get one, or train your own." in panel.hint.text()
-    panel.get_model.click()
+    panel.form.get_model.click()
     dialog = panel.findChild(GetModelDialog)
     assert dialog is not None
     assert dialog._current == ("her2st", False)
@@ -79,12 +79,12 @@ def test_from_nothing_to_a_prediction_in_the_window(
     qtbot.waitUntil(lambda: bool(user_models()) and not dialog.jobs.busy, timeout=180_000)
     assert f"B to download. It is kept in {models / 'her2st.building'}" in asked[0]
     assert list(user_models()) == ["her2st"]
-    assert panel.checkpoint.path == models / "her2st.cmrcnet"
+    assert panel.form.checkpoint.path == models / "her2st.cmrcnet"
     assert "Mean PCC with each patient left out in turn" in dialog.jobs.text
     assert dialog._current == ("her2st", True)
     data = models / "her2st.building" / "data"
-    panel.choose(data / "ST-imgs" / "A1.jpg", data / "ST-cnts" / "A1.tsv.gz")
-    panel.checkpoint.set_path("her2st")  # by its name, as it is offered
+    panel.form.choose(data / "ST-imgs" / "A1.jpg", data / "ST-cnts" / "A1.tsv.gz")
+    panel.form.checkpoint.set_path("her2st")  # by its name, as it is offered
     qtbot.waitUntil(lambda: panel.run.isEnabled(), timeout=60_000)
     assert "You need" not in panel.hint.text()
     monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
@@ -133,7 +133,7 @@ def test_a_model_of_a_laboratory(
     assert asked == [["gut: gut (CC0)"]]
     qtbot.waitUntil(lambda: dialog.run.text() == USE)
     dialog.run.click()
-    assert panel.checkpoint.path == user_models()["gut"]
+    assert panel.form.checkpoint.path == user_models()["gut"]
     assert not dialog.isVisible()
 
 

@@ -108,8 +108,8 @@ def test_only_the_measured_view_is_shown(viewer: ViewerModel) -> None:
     session.show_panel(Panel("two", ("GENE3", "GENE4")))
     check(viewer)
     assert "similarity" not in layers.points["measured"].features
-    layers._add("confidence")
-    layers._colour()
+    layers.groups.add("confidence")
+    layers.groups.colour()
     with pytest.raises(UserError, match="has no gene GENE99"):
         session.show("GENE99")
 

@@ -10,7 +10,7 @@ from shapely.geometry import box
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.viewer import layers as drawing
+from napari_cmrcnet.viewer import view_groups as drawing
 from napari_cmrcnet.viewer.boundary import to_napari
 from napari_cmrcnet.viewer.display_settings import LAYOUTS
 from napari_cmrcnet.viewer.preview import PREVIEW, show_preview

@@ -25,7 +25,7 @@ def test_the_frame_is_what_the_canvas_shows_and_a_click_moves_it(
     show_overview(viewer)
     (overview,) = [widget for widget in QApplication.allWidgets() if isinstance(widget, Overview)]
     layers, camera = layers_of(viewer), viewer.scene.camera
-    layers.fit()
+    layers.groups.fit()
     slide = layers.slides["measured"]
     assert not overview.zoomed_in
     assert overview.text == f"{1 / camera.zoom:.3g} µm/px · {10 * camera.zoom:.3g}×"

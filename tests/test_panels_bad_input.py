@@ -48,12 +48,14 @@ def panel(qtbot: Any) -> Iterator[PredictPanel]:
 
 def choose(qtbot: Any, panel: PredictPanel, given: Input, mpp: float, k: int) -> None:
     """Choose in the panel, and wait until it has looked at it all."""
-    panel.choose(given.slide, given.spots)
-    panel.checkpoint.set_path(given.checkpoint)
-    panel.mpp.setValue(mpp)
-    panel.k.setValue(k)
+    panel.form.choose(given.slide, given.spots)
+    panel.form.checkpoint.set_path(given.checkpoint)
+    panel.form.mpp.setValue(mpp)
+    panel.form.k.setValue(k)
     qtbot.waitUntil(
-        lambda: panel.inspection is not None and panel.inspection.request == panel.request() and not panel.jobs.busy,
+        lambda: (
+            panel.inspection is not None and panel.inspection.request == panel.form.request() and not panel.jobs.busy
+        ),
         timeout=SLOW,
     )
 
@@ -65,7 +67,13 @@ def run(qtbot: Any, panel: PredictPanel) -> None:
 
 def messages(panel: PredictPanel) -> list[str]:
     """Return what the panel says is wrong, wherever it says it."""
-    said = [panel.slide.line, panel.spots.line, panel.checkpoint.line, panel.jobs.text, *panel.checks.texts]
+    said = [
+        panel.form.slide.line,
+        panel.form.spots.line,
+        panel.form.checkpoint.line,
+        panel.jobs.text,
+        *panel.checks.texts,
+    ]
     return [text for text in said if text.startswith("⚠") or "▲" in text]
 
 

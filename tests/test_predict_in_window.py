@@ -9,7 +9,7 @@ from shapely.geometry import box
 
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.viewer import layers as drawing
+from napari_cmrcnet.viewer import view_groups as drawing
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
@@ -35,7 +35,7 @@ class Window:
         """Wait until the panel has looked at what is chosen, and nothing is scored any more."""
         panel = self.panel
         self.qtbot.waitUntil(
-            lambda: panel.inspection is not None and panel.inspection.request == panel.request(), timeout=SLOW
+            lambda: panel.inspection is not None and panel.inspection.request == panel.form.request(), timeout=SLOW
         )
         self.qtbot.waitUntil(lambda: not panel.jobs.busy and not self.session.scoring, timeout=SLOW)
 
@@ -66,27 +66,27 @@ def window(
     """A window in which the measured section C was predicted, with a region, and a grid previewed over it."""
     window = Window(napari_window, qtbot)
     panel, session = window.panel, window.session
-    panel.choose(*write_section(tmp_path, "C", 3, side=16))
-    panel.checkpoint.set_path(untrained_checkpoint.path)
-    panel.mpp.setValue(0.5)
-    panel.k.setValue(6)
-    panel.pitch.setValue(50)
-    panel.patient.setText("P3")
-    panel.patient.editingFinished.emit()
+    panel.form.choose(*write_section(tmp_path, "C", 3, side=16))
+    panel.form.checkpoint.set_path(untrained_checkpoint.path)
+    panel.form.mpp.setValue(0.5)
+    panel.form.k.setValue(6)
+    panel.form.pitch.setValue(50)
+    panel.form.patient.setText("P3")
+    panel.form.patient.editingFinished.emit()
     window.predict()
     window.check("C")
     assert window.viewer.canvas.grid.enabled  # measured and predicted are side by side
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
     layers_of(window.viewer).regions.draw(session.regions, 0.5)
-    panel.from_grid.setChecked(True)
+    panel.form.from_grid.setChecked(True)
     window.settle()
     assert PREVIEW in window.viewer.layers
     check(window.viewer, previewed=len(panel.inspection.section.xy))
-    panel.slide.set_path(write_section(tmp_path, "D", 3, side=16)[0])
+    panel.form.slide.set_path(write_section(tmp_path, "D", 3, side=16)[0])
     assert PREVIEW not in window.viewer.layers
-    assert panel.patient.text() == ""  # that of C is not D's
-    assert panel.mpp.value() == 0
-    panel.mpp.setValue(0.5)
+    assert panel.form.patient.text() == ""  # that of C is not D's
+    assert panel.form.mpp.value() == 0
+    panel.form.mpp.setValue(0.5)
     window.settle()
     assert "the window shows C" in panel.jobs.text
     window.check("C")

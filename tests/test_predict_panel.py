@@ -52,7 +52,9 @@ def shown(qtbot: Any, viewer: ViewerModel) -> PredictPanel:
 def settled(qtbot: Any, panel: PredictPanel) -> None:
     """Wait until the panel has looked at all that is chosen."""
     qtbot.waitUntil(
-        lambda: panel.inspection is not None and panel.inspection.request == panel.request() and not panel.jobs.busy,
+        lambda: (
+            panel.inspection is not None and panel.inspection.request == panel.form.request() and not panel.jobs.busy
+        ),
         timeout=60_000,
     )
 
@@ -61,12 +63,12 @@ def settled(qtbot: Any, panel: PredictPanel) -> None:
 def chosen(
     qtbot: Any, panel: PredictPanel, section: tuple[Path, Path], untrained_checkpoint: Checkpoint
 ) -> PredictPanel:
-    panel.choose(*section)
-    panel.checkpoint.set_path(untrained_checkpoint.path)
-    panel.mpp.setValue(0.5)
-    panel.k.setValue(6)
-    panel.patient.setText("P9")
-    panel.patient.editingFinished.emit()
+    panel.form.choose(*section)
+    panel.form.checkpoint.set_path(untrained_checkpoint.path)
+    panel.form.mpp.setValue(0.5)
+    panel.form.k.setValue(6)
+    panel.form.patient.setText("P9")
+    panel.form.patient.editingFinished.emit()
     settled(qtbot, panel)
     return panel
 
@@ -82,9 +84,9 @@ def test_an_empty_panel_says_what_to_choose(panel: PredictPanel) -> None:
 def test_what_is_chosen_is_described_and_checked_and_predicted(
     qtbot: Any, chosen: PredictPanel, viewer: ViewerModel
 ) -> None:
-    assert chosen.slide.line.startswith("tiled TIFF, 512 × 512 pixels")
-    assert "256 spots, 24 genes measured" in chosen.spots.line
-    assert "bank of 72 spots and 24 genes" in chosen.checkpoint.line
+    assert chosen.form.slide.line.startswith("tiled TIFF, 512 × 512 pixels")
+    assert "256 spots, 24 genes measured" in chosen.form.spots.line
+    assert "bank of 72 spots and 24 genes" in chosen.form.checkpoint.line
     assert any("lie on tissue" in text for text in chosen.checks.texts)
     assert chosen.hint.isHidden()
     assert chosen.run.isEnabled()
@@ -100,9 +102,9 @@ def test_what_is_chosen_is_described_and_checked_and_predicted(
 
 
 def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chosen: PredictPanel) -> None:
-    chosen.k.setValue(0)
-    assert chosen.k.text() == "set by the checkpoint"
-    assert chosen.request().k is None
+    chosen.form.k.setValue(0)
+    assert chosen.form.k.text() == "set by the checkpoint"
+    assert chosen.form.request().k is None
     settled(qtbot, chosen)
     assert any("k is 50 of 72 bank spots" in text for text in chosen.checks.texts)
 
@@ -113,21 +115,21 @@ def test_a_bad_choice_is_told_under_it_and_mended(
     damaged = tmp_path / "damaged.cmrcnet"
     shutil.copytree(untrained_checkpoint.path, damaged)  # type: ignore[arg-type]
     (damaged / "card.json").write_text("{")
-    chosen.checkpoint.set_path(damaged)
+    chosen.form.checkpoint.set_path(damaged)
     settled(qtbot, chosen)
-    assert "card.json is damaged" in chosen.checkpoint.line
+    assert "card.json is damaged" in chosen.form.checkpoint.line
     assert not chosen.run.isEnabled()
-    chosen.checkpoint.set_path(untrained_checkpoint.path)
+    chosen.form.checkpoint.set_path(untrained_checkpoint.path)
     settled(qtbot, chosen)
     assert chosen.run.isEnabled()
 
 
 def test_an_unknown_pixel_size_is_asked_for_in_the_panel_s_words(qtbot: Any, chosen: PredictPanel) -> None:
-    chosen.mpp.setValue(0)
+    chosen.form.mpp.setValue(0)
     settled(qtbot, chosen)
-    assert "pixel size" in chosen.spots.line
-    assert "under More settings" in chosen.spots.line
-    assert "--" not in chosen.spots.line
+    assert "pixel size" in chosen.form.spots.line
+    assert "under More settings" in chosen.form.spots.line
+    assert "--" not in chosen.form.spots.line
 
 
 def test_a_checkpoint_that_changes_after_the_look_is_one_message(
@@ -135,7 +137,7 @@ def test_a_checkpoint_that_changes_after_the_look_is_one_message(
 ) -> None:
     mine = tmp_path / "mine.cmrcnet"
     shutil.copytree(untrained_checkpoint.path, mine)  # type: ignore[arg-type]
-    chosen.checkpoint.set_path(mine)
+    chosen.form.checkpoint.set_path(mine)
     settled(qtbot, chosen)
     (mine / "model.safetensors").write_bytes(b"changed")
     chosen.run.click()
@@ -148,7 +150,7 @@ def test_a_checkpoint_that_changes_after_the_look_is_one_message(
 def test_a_slide_that_changes_after_the_look_is_looked_at_again(
     qtbot: Any, chosen: PredictPanel, viewer: ViewerModel
 ) -> None:
-    slide = chosen.slide.path
+    slide = chosen.form.slide.path
     assert slide is not None
     before = chosen.inspection
     pixels = tifffile.imread(slide)
@@ -165,7 +167,7 @@ def test_a_slide_that_changes_after_the_look_is_looked_at_again(
     before = chosen.inspection
     chosen.run.click()
     qtbot.waitUntil(lambda: not chosen.jobs.busy and chosen.inspection is not before, timeout=60_000)
-    assert "C.tif is cut short" in chosen.slide.line
+    assert "C.tif is cut short" in chosen.form.slide.line
     assert not chosen.run.isEnabled()
 
 
@@ -188,18 +190,18 @@ def test_cancel_leaves_what_was_there(qtbot: Any, chosen: PredictPanel, viewer: 
 
 
 def test_a_grid_is_previewed_and_its_pitch_matters(qtbot: Any, chosen: PredictPanel, viewer: ViewerModel) -> None:
-    chosen.from_grid.setChecked(True)
-    chosen.pitch.setValue(50)
+    chosen.form.from_grid.setChecked(True)
+    chosen.form.pitch.setValue(50)
     settled(qtbot, chosen)
-    assert "nothing measured" in chosen.spots.line
+    assert "nothing measured" in chosen.form.spots.line
     coarse = len(viewer.layers[PREVIEW].data)
-    chosen.pitch.setValue(25)
+    chosen.form.pitch.setValue(25)
     settled(qtbot, chosen)
     assert len(viewer.layers[PREVIEW].data) > 3 * coarse
     assert [layer.scale.tolist() for layer in viewer.layers] == [[0.5, 0.5]] * 2
-    chosen.from_file.setChecked(True)
+    chosen.form.from_file.setChecked(True)
     assert PREVIEW not in viewer.layers
-    assert not chosen.pitch.isEnabled()
+    assert not chosen.form.pitch.isEnabled()
 
 
 @pytest.fixture
@@ -218,50 +220,50 @@ def two_sections(section: tuple[Path, Path], tmp_path: Path) -> Path:
 def test_of_a_file_with_several_sections_one_is_chosen(
     qtbot: Any, chosen: PredictPanel, viewer: ViewerModel, section: tuple[Path, Path], two_sections: Path
 ) -> None:
-    assert chosen.library.isHidden()  # a file of one section asks nothing
-    chosen.spots.set_path(two_sections)
+    assert chosen.form.library.isHidden()  # a file of one section asks nothing
+    chosen.form.spots.set_path(two_sections)
     settled(qtbot, chosen)
-    assert not chosen.library.isHidden()
-    assert [chosen.library.box.itemText(i) for i in range(3)] == ["Choose the section …", "left", "right"]
-    assert chosen.library.name == ""
-    assert "holds several sections (sample left, right)" in chosen.spots.line
-    assert chosen.spots.line.endswith("or choose one (Section, under the file).")
+    assert not chosen.form.library.isHidden()
+    assert [chosen.form.library.box.itemText(i) for i in range(3)] == ["Choose the section …", "left", "right"]
+    assert chosen.form.library.name == ""
+    assert "holds several sections (sample left, right)" in chosen.form.spots.line
+    assert chosen.form.spots.line.endswith("or choose one (Section, under the file).")
     assert not chosen.run.isEnabled()
 
     for name, spots in (("right", 128), ("left", 256)):
-        chosen.library.box.setCurrentText(name)
+        chosen.form.library.box.setCurrentText(name)
         settled(qtbot, chosen)
-        assert f"{spots} spots, 24 genes measured" in chosen.spots.line
-        assert chosen.library.name == name
-        assert not chosen.library.isHidden()
+        assert f"{spots} spots, 24 genes measured" in chosen.form.spots.line
+        assert chosen.form.library.name == name
+        assert not chosen.form.library.isHidden()
     chosen.run.click()
     session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
     assert session.prediction is not None
     assert session.prediction.provenance.library == "left"
 
-    chosen.spots.set_path(section[1])
+    chosen.form.spots.set_path(section[1])
     settled(qtbot, chosen)
-    assert chosen.library.isHidden()
-    assert "256 spots" in chosen.spots.line
-    chosen.from_grid.setChecked(True)
+    assert chosen.form.library.isHidden()
+    assert "256 spots" in chosen.form.spots.line
+    chosen.form.from_grid.setChecked(True)
     settled(qtbot, chosen)
     assert chosen.inspection is not None
     assert chosen.inspection.ready
 
 
 def test_a_grid_asks_for_no_section(qtbot: Any, chosen: PredictPanel, two_sections: Path) -> None:
-    chosen.spots.set_path(two_sections)
+    chosen.form.spots.set_path(two_sections)
     settled(qtbot, chosen)
-    chosen.library.box.setCurrentText("left")
-    chosen.from_grid.setChecked(True)
+    chosen.form.library.box.setCurrentText("left")
+    chosen.form.from_grid.setChecked(True)
     settled(qtbot, chosen)
-    assert chosen.library.isHidden()
+    assert chosen.form.library.isHidden()
     assert chosen.inspection is not None
     assert chosen.inspection.ready
-    chosen.from_file.setChecked(True)  # asked again
+    chosen.form.from_file.setChecked(True)  # asked again
     settled(qtbot, chosen)
-    assert not chosen.library.isHidden()
+    assert not chosen.form.library.isHidden()
 
 
 def test_browse_takes_a_file_or_a_folder_for_slide_and_spots(
@@ -276,30 +278,30 @@ def test_browse_takes_a_file_or_a_folder_for_slide_and_spots(
 
     monkeypatch.setattr(QFileDialog, "getOpenFileName", file_dialog)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
-    for row in (panel.slide, panel.spots):
+    for row in (panel.form.slide, panel.form.spots):
         pick(row.browse, "Folder…")
         assert row.path == folder
         pick(row.browse, "File…")
         assert row.path == file
     assert [said.partition(" (")[0] for said in asked] == ["Choose the slide: Slides", "Choose the spots: Spots"]
-    panel.checkpoint.browse.click()
-    assert panel.checkpoint.path == folder
+    panel.form.checkpoint.browse.click()
+    assert panel.form.checkpoint.path == folder
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")  # cancelled
-    pick(panel.slide.browse, "Folder…")
-    assert panel.slide.path == file
+    pick(panel.form.slide.browse, "Folder…")
+    assert panel.form.slide.path == file
 
 
 def test_the_folder_of_a_space_ranger_output_is_read_as_its_files_are(
     qtbot: Any, panel: PredictPanel, section: tuple[Path, Path], real_data: Path
 ) -> None:
-    panel.slide.set_path(section[0])
-    panel.mpp.setValue(0.5)
+    panel.form.slide.set_path(section[0])
+    panel.form.mpp.setValue(0.5)
     outs = real_data / "spaceranger" / "outs"
     for path in (outs, outs / "spatial", outs / "spatial" / "scalefactors_json.json"):
-        panel.spots.set_path(path)
+        panel.form.spots.set_path(path)
         settled(qtbot, panel)
-        assert "2898 of 2898 spots" in panel.spots.line  # they do not lie on this small slide
+        assert "2898 of 2898 spots" in panel.form.spots.line  # they do not lie on this small slide
 
 
 def test_the_slide_that_is_open_is_taken(
@@ -308,28 +310,28 @@ def test_the_slide_that_is_open_is_taken(
     opened = open_small(*section)
     levels, settings, _ = slide_layer(opened.slide, 0.5)
     viewer.add_image(levels, **settings)
-    assert panel.slide.path == section[0].absolute()
-    panel.slide.set_path(None)
-    panel.layer_button.click()
-    assert panel.slide.path == section[0].absolute()
+    assert panel.form.slide.path == section[0].absolute()
+    panel.form.slide.set_path(None)
+    panel.form.layer_button.click()
+    assert panel.form.slide.path == section[0].absolute()
 
 
 def test_the_last_choices_are_remembered(qtbot: Any, chosen: PredictPanel, section: tuple[Path, Path]) -> None:
     again = shown(qtbot, ViewerModel())
-    assert (again.slide.path, again.spots.path) == section
-    assert again.checkpoint.path == chosen.checkpoint.path
-    assert again.k.value() == 6
+    assert (again.form.slide.path, again.form.spots.path) == section
+    assert again.form.checkpoint.path == chosen.form.checkpoint.path
+    assert again.form.k.value() == 6
     settled(qtbot, again)
 
 
 def test_every_setting_is_remembered_beside_the_others(qtbot: Any, chosen: PredictPanel) -> None:
-    chosen.pitch.setValue(55)
-    chosen.from_grid.setChecked(True)
-    chosen.device.setCurrentText("CPU")  # the last one that is changed
+    chosen.form.pitch.setValue(55)
+    chosen.form.from_grid.setChecked(True)
+    chosen.form.device.setCurrentText("CPU")  # the last one that is changed
     for _ in range(2):  # what is remembered outlives being recalled
         again = shown(qtbot, ViewerModel())
-        assert (again.k.value(), again.pitch.value(), again.device.currentText()) == (6, 55, "CPU")
-        assert again.from_grid.isChecked()
+        assert (again.form.k.value(), again.form.pitch.value(), again.form.device.currentText()) == (6, 55, "CPU")
+        assert again.form.from_grid.isChecked()
         settled(qtbot, again)
     settled(qtbot, chosen)
 
@@ -342,9 +344,9 @@ def test_a_panel_closed_during_the_run_loses_nothing(
     panel = PredictPanel(viewer)
     window.setCentralWidget(panel)
     window.show()
-    panel.choose(*section)
-    panel.checkpoint.set_path(untrained_checkpoint.path)
-    panel.mpp.setValue(0.5)
+    panel.form.choose(*section)
+    panel.form.checkpoint.set_path(untrained_checkpoint.path)
+    panel.form.mpp.setValue(0.5)
     settled(qtbot, panel)
     panel.predict()
     window.takeCentralWidget().deleteLater()
@@ -357,7 +359,7 @@ def test_a_grid_lies_on_a_slide_that_was_opened_with_another_pixel_size(
 ) -> None:
     levels, settings, _ = slide_layer(open_small(*section).slide, 0.25)
     slide = viewer.add_image(levels, **settings)
-    chosen.from_grid.setChecked(True)
+    chosen.form.from_grid.setChecked(True)
     settled(qtbot, chosen)
     preview = viewer.layers[PREVIEW]
     assert preview.scale.tolist() == slide.scale.tolist() == [0.25, 0.25]
@@ -369,8 +371,8 @@ def test_a_last_choice_that_may_not_be_looked_at_is_not_recalled(
 ) -> None:
     forbidden(section[1])
     again = shown(qtbot, ViewerModel())
-    assert again.slide.path == section[0]
-    assert again.spots.path is None
+    assert again.form.slide.path == section[0]
+    assert again.form.spots.path is None
 
 
 def test_the_number_of_warnings_stands_at_the_button_and_stays_with_the_prediction(
@@ -378,7 +380,7 @@ def test_the_number_of_warnings_stands_at_the_button_and_stays_with_the_predicti
 ) -> None:
     before = sum(not check.ok for check in chosen.inspection.checks) if chosen.inspection is not None else 0
     assert chosen.run.text() == ("Predict" if not before else f"Predict ({before} warnings)")
-    chosen.mpp.setValue(1.5)
+    chosen.form.mpp.setValue(1.5)
     settled(qtbot, chosen)
     assert chosen.inspection is not None
     warnings = tuple(check.text for check in chosen.inspection.checks if not check.ok)
@@ -399,7 +401,7 @@ def test_a_synthetic_checkpoint_on_real_tissue_is_asked_about(
     save_dialog: SaveDialog,
 ) -> None:
     card = replace(untrained_checkpoint.card, synthetic=True)
-    chosen.checkpoint.set_path(
+    chosen.form.checkpoint.set_path(
         Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank)
         .save(tmp_path / "synthetic.cmrcnet")
         .path
@@ -421,33 +423,33 @@ def test_of_cells_and_bins_the_panel_asks_how_to_pool_and_which(
     qtbot: Any, panel: PredictPanel, section: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder = make_xenium(tmp_path / "xenium")
-    panel.choose(*section)
-    panel.mpp.setValue(0.5)
+    panel.form.choose(*section)
+    panel.form.mpp.setValue(0.5)
     settled(qtbot, panel)
-    assert panel.pool.isHidden()  # spots are what models are trained on
-    panel.choose(write_image(folder / "S1_he_image.ome.tif"), folder)
+    assert panel.form.pool.isHidden()  # spots are what models are trained on
+    panel.form.choose(write_image(folder / "S1_he_image.ome.tif"), folder)
     settled(qtbot, panel)
-    assert not panel.pool.isHidden()
-    assert panel.library.isHidden()
-    box = panel.pool.box
+    assert not panel.form.pool.isHidden()
+    assert panel.form.library.isHidden()
+    box = panel.form.pool.box
     assert [box.itemText(i) for i in range(box.count())] == [
         "squares of about 55 µm (default)",
         "circles of 55 µm, 100 µm apart, as Visium",
         "squares of 100 µm",
         "none: a value for each cell",
     ]
-    assert panel.request().pool == ""
+    assert panel.form.request().pool == ""
     for place, words in ((3, "4 cells"), (2, "squares of 100 µm")):
         box.setCurrentIndex(place)
         settled(qtbot, panel)
-        assert panel.request().pool == ("no", "100")[3 - place]
+        assert panel.form.request().pool == ("no", "100")[3 - place]
         assert panel.inspection is not None
         assert panel.inspection.section is not None
         notes = " ".join(panel.inspection.section.notes)
         assert (words in notes) == (place == 2)
-        assert not panel.pool.isHidden()
-    panel.choose_spots(make_hd(tmp_path / "hd" / "outs"))
+        assert not panel.form.pool.isHidden()
+    panel.form.choose_spots(make_hd(tmp_path / "hd" / "outs"))
     settled(qtbot, panel)
-    assert panel.request().pool == ""
-    texts = [panel.library.box.itemText(i) for i in range(panel.library.box.count())]
+    assert panel.form.request().pool == ""
+    texts = [panel.form.library.box.itemText(i) for i in range(panel.form.library.box.count())]
     assert texts == ["bins of 16 µm (default)", "bins of 2 µm", "bins of 8 µm", "segmented cells"]

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.scores import Scores, score
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.viewer import layers as drawing
+from napari_cmrcnet.viewer import layers, view_groups
 from napari_cmrcnet.viewer.boundary import to_napari
 from napari_cmrcnet.viewer.display_settings import LAYOUTS, VIEWS
 from napari_cmrcnet.viewer.layers import SectionLayers
@@ -73,6 +73,7 @@ class User:
         """Show another prediction, of which something cannot be drawn."""
         before, shown, visible = self.session.prediction, self.session.shown, seen(self.viewer)
         name, place, calls = self.pick(MAY_FAIL), self.rng.integers(3), 0
+        drawing = layers if name == "in_lines" else view_groups
         original = getattr(drawing, name)
 
         def fails(*arguments: Any, **settings: Any) -> Any:

@@ -88,8 +88,8 @@ def test_a_public_slide_is_asked_about_downloaded_and_put_into_the_predict_panel
     assert TITLE not in [layer.name for layer in viewer.layers]
     assert "is 1.9 MB to download" in asked[0]
     (panel,) = (dock for title, dock in viewer.window.dock_widgets.items() if str(title).startswith("Predict"))
-    assert panel.slide.path == public.paths.slide
-    qtbot.waitUntil(lambda: bool(panel.slide.line), timeout=SLOW)
+    assert panel.form.slide.path == public.paths.slide
+    qtbot.waitUntil(lambda: bool(panel.form.slide.line), timeout=SLOW)
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
 
 

@@ -64,10 +64,10 @@ def window(napari_window: Any, qtbot: Any) -> Iterator[Window]:
 def predict(window: Window, slide: Path, spots: Path, checkpoint: Path, k: int = 50) -> None:
     """Predict through the controls of the Predict panel."""
     panel = window.panel("Predict")
-    panel.slide.set_path(slide)
-    panel.spots.set_path(spots)
-    panel.checkpoint.set_path(checkpoint)
-    panel.k.setValue(k)
+    panel.form.slide.set_path(slide)
+    panel.form.spots.set_path(spots)
+    panel.form.checkpoint.set_path(checkpoint)
+    panel.form.k.setValue(k)
     window.wait(panel.run.isEnabled)
     window.qtbot.mouseClick(panel.run, Qt.MouseButton.LeftButton)
     window.wait(lambda: window.session.prediction is not None)

@@ -7,7 +7,7 @@ from psygnal import Signal
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.viewer.layers import SectionLayers
+    from napari_cmrcnet.viewer.view_groups import ViewGroups
 
 
 class Swipe:
@@ -17,7 +17,7 @@ class Swipe:
     ----------
     viewer : napari.viewer.Viewer
         Whose canvas it is.
-    layers : SectionLayers
+    groups : ViewGroups
         Whose spots are cut.
 
     Attributes
@@ -30,8 +30,8 @@ class Swipe:
 
     changed = Signal()
 
-    def __init__(self, viewer: "napari.viewer.Viewer", layers: "SectionLayers") -> None:
-        self.viewer, self.layers = viewer, layers
+    def __init__(self, viewer: "napari.viewer.Viewer", groups: "ViewGroups") -> None:
+        self.viewer, self.groups = viewer, groups
         self.x: float | None = None
 
     @property
@@ -48,12 +48,12 @@ class Swipe:
 
     def cut(self) -> None:
         """Cut the spots along the line, which begins in the middle; they are whole where none is asked for."""
-        views = self.layers.shown_views
-        if self.layers.session.display.layout != "swipe" or len(views) < 2:
+        views = self.groups.shown_views
+        if self.groups.session.display.layout != "swipe" or len(views) < 2:
             self.x = None
         elif self.x is None:
             self.x = float(self.viewer.scene.camera.center[-1])
-        for view, layer in self.layers.points.items():
+        for view, layer in self.groups.points.items():
             planes = []
             if self.x is not None and view in views:
                 normal = (0.0, 0.0, -1.0 if view == "measured" else 1.0)

@@ -79,6 +79,6 @@ def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:
     for layer in [layer for layer in viewer.layers if slide_path(layer) is not None]:
         viewer.layers.remove(layer)
     viewer.open(entry.slide, plugin=PLUGIN)
-    panel = open_panel(viewer, "Predict")
-    panel.choose(Path(entry.slide), Path(entry.spots) if entry.spots else None)
-    panel.patient.setText(entry.patient)
+    form = open_panel(viewer, "Predict").form
+    form.choose(Path(entry.slide), Path(entry.spots) if entry.spots else None)
+    form.patient.setText(entry.patient)

@@ -22,7 +22,6 @@ from superqt.utils import signals_blocked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
-from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.case_pages import bind_pages, show_beside, show_row, step_case
@@ -33,7 +32,7 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
 from napari_cmrcnet.widgets.parts import button, label, scrolled
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.report_pdf import print_pdf
+from napari_cmrcnet.widgets.report_pdf import pdf_job
 
 if TYPE_CHECKING:
     import napari
@@ -265,7 +264,7 @@ class CasesPanel(DockPanel):
         proposed = Path(recall(_FOLDER, str(Path.home()))) / "cases.html"
         out = dialogs.ask_where_to_save(self, "Report of all predictions", proposed, _KINDS)
         if out is not None:
-            job = html_or_pdf(partial(_report, paths), out, print_pdf)
+            job = pdf_job(partial(_report, paths), out) if out.suffix.lower() == ".pdf" else _report(paths, out)
             self.jobs.start(job, lambda made: self.jobs.message(f"Written: {made}"), "Report", lasting=True)
 
     def _step(self, by: int) -> None:

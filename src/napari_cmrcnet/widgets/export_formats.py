@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.sections.region_origin import qupath_corner
-from napari_cmrcnet.widgets.report_pdf import print_pdf
+from napari_cmrcnet.widgets.report_pdf import pdf_job
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.gene_figure import Drawn
@@ -191,7 +190,8 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
         return _save(prediction, path, session.view_record())
     if kind == "bundle":
         return _bundle(prediction, path, session.view_record())
-    return html_or_pdf(partial(_report, session, prediction), path, print_pdf)
+    write = partial(_report, session, prediction)
+    return write(path) if kind == "html" else pdf_job(write, path)
 
 
 def corner_of(session: "Session") -> tuple[int, int]:

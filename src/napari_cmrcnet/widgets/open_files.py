@@ -98,7 +98,7 @@ def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
 
     layers, viewer = read(path), napari.current_viewer()
     if layers != NO_LAYERS and viewer is not None and getattr(viewer, "window", None) is not None:
-        open_panel(viewer, "Predict").choose_slide(Path(path))
+        open_panel(viewer, "Predict").form.choose_slide(Path(path))
     return layers
 
 
@@ -151,7 +151,7 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
         elif opened.case.genes:
             show_opened(viewer, opened)
         else:
-            open_panel(viewer, "Predict").choose_spots(path)
+            open_panel(viewer, "Predict").form.choose_spots(path)
 
     run_in_window(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
 
@@ -192,7 +192,7 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
     show_overview(viewer)
     show_swipe_line(viewer)
     start_scoring(viewer)
-    QTimer.singleShot(0, layers_of(viewer).fit)  # the panels have taken room from the canvas
+    QTimer.singleShot(0, layers_of(viewer).groups.fit)  # the panels have taken room from the canvas
 
 
 def open_panels(viewer: Any) -> None:

@@ -109,7 +109,7 @@ def _open_public(title: str) -> list[Any]:
 
     def downloaded(paths: "PublicPaths") -> None:
         viewer.open(str(paths.slide), plugin=PLUGIN)
-        open_panel(viewer, "Predict").choose(paths.slide, paths.spots)
+        open_panel(viewer, "Predict").form.choose(paths.slide, paths.spots)
 
     def asked(question: str) -> None:
         if dialogs.ask_to_download(None, question):

@@ -1,9 +1,26 @@
 """The small parts that panels are built of."""
 
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QPushButton, QScrollArea, QWidget
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+WidgetT = TypeVar("WidgetT", bound=QWidget)
 
 
 def label(text: str = "", *, selectable: bool = False, centred: bool = False) -> QLabel:
@@ -66,3 +83,55 @@ def scrolled(inside: QWidget) -> QScrollArea:
     scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the control that has the keyboard
     scroll.setWidget(inside)
     return scroll
+
+
+def tipped(widget: WidgetT, tip: str) -> WidgetT:
+    """Return a widget with its tool tip."""
+    widget.setToolTip(tip)
+    return widget
+
+
+def number(
+    tip: str, low: float, high: float, *, step: float = 1, decimals: int = 0, suffix: str = "", unset: str = ""
+) -> Any:
+    """Return a box for a number, a whole one if it has no decimals; `unset` is what its lowest value stands for."""
+    made = tipped(QDoubleSpinBox() if decimals else QSpinBox(), tip)
+    if decimals:
+        made.setDecimals(decimals)
+    made.setRange(low, high)
+    made.setSingleStep(step)
+    made.setSuffix(suffix)
+    made.setSpecialValueText(unset)
+    return made
+
+
+def shortcut(keys: Any, parent: QWidget, act: Callable[[], object], *, alone: bool = False) -> None:
+    """Let keys do something while a widget, or one inside it unless it is `alone`, has the keyboard."""
+    made = QShortcut(QKeySequence(keys), parent)
+    made.setContext(Qt.ShortcutContext.WidgetShortcut if alone else Qt.ShortcutContext.WidgetWithChildrenShortcut)
+    made.activated.connect(act)
+
+
+def fill(layout: QBoxLayout, *parts: QWidget | QLayout | tuple[QWidget, int] | None) -> QBoxLayout:
+    """Put parts into a row or column and return it; a pair is a widget that grows so much, None room that grows."""
+    for part in parts:
+        if part is None:
+            layout.addStretch(1)
+        elif isinstance(part, QLayout):
+            layout.addLayout(part)
+        else:
+            layout.addWidget(*part) if isinstance(part, tuple) else layout.addWidget(part)
+    return layout
+
+
+def in_row(*parts: QWidget | QLayout | tuple[QWidget, int] | None) -> QBoxLayout:
+    """Return parts in a row, see `fill`."""
+    return fill(QHBoxLayout(), *parts)
+
+
+def stack(inside: QWidget, *parts: QWidget | QLayout | tuple[QWidget, int] | None, bare: bool = True) -> QBoxLayout:
+    """Fill a widget with parts from top to bottom, see `fill`; `bare` leaves no margin around them."""
+    layout = QVBoxLayout(inside)
+    if bare:
+        layout.setContentsMargins(0, 0, 0, 0)
+    return fill(layout, *parts)

@@ -143,7 +143,7 @@ class ViewPanel(DockPanel):
         column.addWidget(self.classes)
         tip = "Switches between predicted and measured in the same place. On the canvas, press F."
         self.flip = button("Flip predicted and measured (F)", tip, self.session.flip)
-        self.fit = button("Whole section", "Zooms out to the whole section.", self.layers.fit)
+        self.fit = button("Whole section", "Zooms out to the whole section.", self.layers.groups.fit)
         buttons = QHBoxLayout()
         buttons.addWidget(self.flip)
         buttons.addWidget(self.fit)

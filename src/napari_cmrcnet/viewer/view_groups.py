@@ -1,0 +1,229 @@
+"""The layers of the views, and the cells of the canvas that they lie in.
+
+A view has a group of layers: its own copy of the histology (the copies share the slide's tile cache), its spots, and a
+copy of the regions where there are any. napari's grid puts each group into a cell and leaves out groups that are
+hidden, so that going from side by side to overlaid changes what is visible and moves nothing. The layers are locked: a
+group that lacks one would shift all cells.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.viewer.beside import Beside
+from napari_cmrcnet.viewer.cells import fit_section, set_cells
+from napari_cmrcnet.viewer.coloring import blended
+from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.display_settings import VIEWS, View
+from napari_cmrcnet.viewer.legends import Legends
+from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
+from napari_cmrcnet.viewer.slide_layer import slide_layer
+from napari_cmrcnet.viewer.spot_layer import add_spots, colour, colour_classes, pinned_genes, show_legends
+from napari_cmrcnet.viewer.swipe import Swipe
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Points
+
+    from napari_cmrcnet.viewer.session import Session
+    from napari_cmrcnet.viewer.shown import Shown
+
+
+class ViewGroups:
+    """Adds, colours and arranges the layers of a session's views.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where they are.
+    session : Session
+        What they show.
+    on_eye : callable
+        Called with napari's event where the eye of a layer is opened or closed.
+
+    Attributes
+    ----------
+    points, slides : dict of str to layer
+        Spots and histology of each view.
+    arranged : tuple of str
+        The views that were put into cells.
+    """
+
+    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session", on_eye: Callable[[Any], None]) -> None:
+        self.viewer, self.session, self._on_eye = viewer, session, on_eye
+        self.points: dict[View, Points] = {}
+        self.slides: dict[View, Image] = {}
+        self.arranged: tuple[View, ...] = ()
+        self._layout = session.display.layout  # in which they were
+        self.mirrors, self.legends = RegionMirrors(viewer), Legends(viewer, self.points)
+        self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
+        self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
+        self._fitted: Any = None  # the camera after the last fit: None before it
+        self._pinned: tuple[Any, Any, tuple[Shown, ...]] = (None, (), ())  # of which case, and which genes are ticked
+        self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
+
+    @property
+    def shown_views(self) -> tuple[View, ...]:
+        """The views that are to be seen, in the order of the cells: of those of which there is something to see."""
+        display, there = self.session.display, self.session.views
+        of_layout = {"side by side": display.views, "overlaid": (display.front,), "swipe": ("measured", "predicted")}
+        wanted = of_layout[display.layout]
+        views = tuple(view for view in there if view in wanted)
+        return views or tuple(view for view in ("predicted", *there) if view in there)[:1]
+
+    @property
+    def blended(self) -> "Sequence[Shown]":
+        """The genes that measured and predicted show together; none where they show one."""
+        return blended(self._pinned[2], self.session.display)
+
+    def clear(self) -> None:
+        """Remove the layers of another case. The histology stays where it is the same: to read it takes longest."""
+        case = self.session.case
+        slide = (self.session.slide, None if case is None else case.provenance.mpp)
+        self.beside.close()
+        self._remove(self.points, list(self.points))
+        self._remove(self.slides, list(self.slides) if slide != self._slide else [])
+        for kept in (self._drawn, self.mirrors):
+            kept.clear()
+        self._slide, self._pinned, self.arranged, self._fitted = slide, (None, (), ()), (), None
+
+    def bring(self, views: tuple[View, ...], opened: set[str]) -> None:
+        """Let there be the layers of these views and of those that the user has opened, arranged and up to date."""
+        lacking = [view for view in VIEWS if view in opened.union(views) and self._lacks(view)]
+        for view in lacking:
+            self.add(view)
+        self._remove(self.slides, [view for view in self.slides if view not in self.points])
+        if lacking or views != self.arranged or self.session.display.layout != self._layout:
+            self.arrange(views)
+        self.colour()
+
+    def forget(self, layer: Any) -> None:
+        """Forget a layer that was unlocked and deleted; it comes back when its view is asked for again."""
+        for kept in (self.points, self.slides):
+            for view in [view for view, one in kept.items() if one is layer or one == layer]:
+                del kept[view]
+                self._drawn.pop(view, None)
+
+    def fit(self) -> None:
+        """Zoom to the spots of the whole section."""
+        if self.points:
+            fit_section(self.viewer, *self._section())
+            self._fitted = self._camera()
+
+    def _camera(self) -> Any:
+        camera = self.viewer.scene.camera
+        return (*camera.center, camera.zoom)
+
+    def _section(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return centre and size of all spots, in the scene's unit."""
+        layer = next(iter(self.points.values()))
+        extents = np.stack([one.extent.world for one in (layer, *self.beside.seen)])
+        low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
+        size = high - low + layer.size.max() * layer.scale
+        return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
+
+    def _remove(self, layers: dict[View, Any], views: list[View]) -> None:
+        """Remove layers of these views."""
+        for view in views:
+            layer = layers.pop(view)
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+
+    def _lacks(self, view: View) -> bool:
+        no_slide = self.session.slide is not None and view not in self.slides
+        return view not in self.points or no_slide or self.beside.lacks(view)
+
+    def add(self, view: View) -> None:
+        """Add the layers of a view that are not there, at the end of the list."""
+        case, slide = self.session.case, self.session.slide
+        assert case is not None
+        if self.beside.lacks(view):
+            self.beside.add(view)
+            self._drawn.pop(view, None)
+        if slide is not None and view not in self.slides:
+            levels, settings, _ = slide_layer(slide, case.provenance.mpp or None)
+            self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
+            self.slides[view].locked = True
+            self.slides[view].events.visible.connect(self._on_eye)
+        if view in self.points:
+            return
+        bounds = None if slide is None else slide.bounds
+        layer = self.points[view] = add_spots(self.viewer, case, view, self.session.display, bounds)
+        layer.locked = True
+        layer.editable = False  # spots are data: they are neither moved nor deleted
+        layer.events.visible.connect(self._on_eye)
+        show_legends(layer)
+        layer.selected_data = set(self.session.selected.tolist())
+        self._drawn.pop(view, None)
+
+    def colour(self) -> None:
+        """Bring all that can be seen up to date."""
+        case, shown, display = self.session.case, self.session.shown, self.session.display
+        assert case is not None
+        assert shown is not None
+        limits = (display.percentiles, display.limits, display.from_zero)
+        if self._pinned[:2] != (case, self.session.ticked):
+            self._pinned = case, self.session.ticked, pinned_genes(case, self.session.ticked)
+        pinned = self._pinned[2]
+        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap, display.blend, pinned)
+        for view, layer in self.points.items():
+            drawn = (self.session.classes,) if view == "classes" else of_gene
+            if (layer.visible or view in self.arranged) and self._drawn.get(view) != drawn:
+                if view == "classes":
+                    colour_classes(layer, self.session.classes)
+                else:
+                    colour(layer, view, shown, case, display, pinned)
+                self.beside.colour(view, layer, shown, display, bool(self.blended))
+                self._drawn[view] = drawn
+        self.legends.show_bars(bool(self.blended))
+
+    def arrange(self, views: tuple[View, ...]) -> None:
+        """Put each view's layers together at the bottom of the list, and show those of the given views."""
+        groups = {view: self._group(view, views[0]) for view in VIEWS if view in self.points}
+        wanted = [layer for group in groups.values() for layer in group]
+        for index, layer in enumerate(wanted):
+            here = self.viewer.layers.index(layer)
+            if here != index:
+                self.viewer.layers.move(here, index)
+        first = views[:1] if self.session.display.layout == "swipe" else views  # one slide below both views' spots
+        for (view, kind), layer in self.by_eye().items():
+            layer.visible = self.session.eyes.get((view, kind), view in (views if kind == "spots" else first))
+        self.mirrors.show_in(first)
+        self.beside.show_in(views[-1:] if first != views else views)
+        self.arranged, self._layout = views, self.session.display.layout
+        self.swipe.cut()
+        self.fill_cells()
+        front = self.points[views[-1]]
+        if not any(layer for layer in self.viewer.layers.selection if layer not in wanted):
+            self.viewer.layers.selection.active = front
+
+    def fill_cells(self) -> None:
+        """Give each view of which something is seen a cell of the canvas.
+
+        A whole section is seen whole afterwards; where the user has zoomed, what was in a cell stays in it, about.
+        """
+        stride = len(self._group(next(view for view in VIEWS if view in self.points), self.arranged[0]))
+        seen = [view for view in self.arranged if any(layer.visible for layer in self.ours(view))]
+        several = self.session.display.layout == "side by side" and len(seen) > 1
+        untouched = self._fitted is None or self._fitted == self._camera()
+        larger = set_cells(self.viewer, stride, len(seen) if several else 1, self._section()[1])
+        self.legends.fit()
+        self.legends.share_bar({"measured", "predicted"} <= set(seen))
+        if untouched:
+            self.fit()
+        else:
+            self.viewer.scene.camera.zoom *= larger
+
+    def _group(self, view: View, first: View) -> list[Any]:
+        slide = [self.slides[view]] if view in self.slides else []
+        return [*slide, self.points[view], *self.beside.of(view), *self.mirrors.of(view, first)]
+
+    def ours(self, view: View) -> list[Any]:
+        """Return spots and histology of a view."""
+        return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
+
+    def by_eye(self) -> dict[tuple[str, str], Any]:
+        """Return our layers, called as in `Session.eyes`."""
+        kinds = {"spots": self.points, "slide": self.slides}
+        return {(view, kind): layer for kind, layers in kinds.items() for view, layer in layers.items()}
