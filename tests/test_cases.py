@@ -27,6 +27,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import cohort as cohort_module
 from napari_cmrcnet.widgets import dialogs, keeper
 from napari_cmrcnet.widgets.case_pages import show_row
@@ -340,7 +341,7 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     wait(qtbot, lambda: not cohort.jobs.busy)
     cases = panel.cases.project.cases
     both = [Prediction.load(case.prediction) for case in cases if case.prediction]
-    both[0].view = panel.session.view_record()
+    both[0].view = record_of(panel.session)
     wanted = cohort_table(both, ["GENE8"])
     table = cohort.table
     found = table[(table["section"] != "C as measured") & (table["level"] == "section")].reset_index(drop=True)

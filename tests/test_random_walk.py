@@ -18,6 +18,7 @@ from napari_cmrcnet.viewer.display_settings import LAYOUTS, VIEWS
 from napari_cmrcnet.viewer.layers import SectionLayers
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.view_record import record_of
 from one_prediction import Known, check, check_panels, look_at, seen
 
 STEPS = 200  # of each of the seeds
@@ -59,7 +60,7 @@ class User:
 
     def reopen(self) -> None:
         which = self.pick(self.known.values())
-        which.prediction.view = self.session.view_record()
+        which.prediction.view = record_of(self.session)
         look_at(self.viewer, which)
 
     def preview(self) -> None:

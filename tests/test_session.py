@@ -24,9 +24,10 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.coloring import colormap, colours, expression_limits, label, limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings
-from napari_cmrcnet.viewer.region_history import STEPS
+from napari_cmrcnet.viewer.region_memory import STEPS
 from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.view_record import record_of
 
 
 @pytest.fixture
@@ -268,7 +269,7 @@ def test_limits_of_a_constant_or_empty_gene_are_apart(session: Session) -> None:
 def test_a_saved_prediction_is_looked_at_as_before(session: Session, prediction: Prediction, tmp_path: Path) -> None:
     session.show("GENE11")
     session.set_display(limits=(0.25, 1.5), from_zero=True, colormap="cividis", layout="overlaid", front="difference")
-    prediction.view = session.view_record()
+    prediction.view = record_of(session)
     prediction.save(tmp_path / "C.h5ad")
     opened = finish(open_prediction(tmp_path / "C.h5ad"))
     again = Session()
@@ -289,7 +290,7 @@ def test_regions_and_ticked_genes_come_back_with_a_saved_prediction(
     drawn = [Region("", "Tumour", ring), Region("mine", "", MultiPolygon([box(0, 0, 5, 5), box(9, 9, 12.5, 30)]))]
     session.set_regions(drawn)
     session.ticked = ("GENE5", "GENE1")
-    prediction.view = session.view_record()
+    prediction.view = record_of(session)
     prediction.save(tmp_path / "C.h5ad")
     again = Session()
     opened = finish(open_prediction(tmp_path / "C.h5ad")).case

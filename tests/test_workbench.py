@@ -17,6 +17,7 @@ from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted
 from napari_cmrcnet.widgets.open_files import open_panels
 
@@ -226,7 +227,7 @@ def test_a_saved_prediction_reopens_as_it_was(window: Window, tmp_path: Path) ->
     window.session.look_at(prediction)
     window.session.show(prediction.genes[3])
     window.session.set_display(limits=(0.5, 2.5), colormap="magma")
-    prediction.view = window.session.view_record()
+    prediction.view = record_of(window.session)
     prediction.save(tmp_path / "S4.h5ad")
     window.session.look_at(None)
     seen: list[Any] = []

@@ -1,7 +1,7 @@
 """Project: a list of cases with what was drawn and noted over each, kept as a ``.cmrproj`` file.
 
 Format: a JSON object ``{"format": "napari-cmrcnet project", "version": 1, "cases": [...]}``, a case with the fields of
-`ProjectCase`. Paths are relative to the file where they can be. ``view`` is what `Session.view_record` gives, with the
+`ProjectCase`. Paths are relative to the file where they can be. ``view`` is what `viewer.view_record` gives, with the
 regions as GeoJSON. Nothing in it is run, and what is opened by its paths is checked as any other file.
 """
 

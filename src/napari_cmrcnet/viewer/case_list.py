@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
+from napari_cmrcnet.viewer.view_record import record_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
@@ -121,7 +122,7 @@ class CaseList:
             slide=known.slide or entry.slide,
             pcc=entry.pcc if markers is None else markers,
             notes=entry.notes,
-            view=session.view_record(),
+            view=record_of(session),
         )
         self._take(self.project.with_case(kept, row))
 
@@ -166,7 +167,10 @@ class CaseList:
         self._given_up = None, ()
         if case is None or case is not self._of:
             return
-        row, given_up = self.project.row_of(case), self.session.kept_regions.give_up(case, regions, self._saved_regions)
+        row, given_up = (
+            self.project.row_of(case),
+            self.session.region_memory.give_up(case, regions, self._saved_regions),
+        )
         if given_up and row is not None and self.project.path is None:
             entry = self.project.cases[row]
             view = {**entry.view, "regions": as_geojson(self._saved_regions)}

@@ -1,42 +1,30 @@
 """Session: what is looked at. Panels and layers are drawn from it and change it; it knows neither napari nor Qt."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from psygnal import EmitLoopError, Signal
+from psygnal import Signal
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.project import regions_of
-from napari_cmrcnet.viewer.display_settings import VIEWS, DisplaySettings, View
-from napari_cmrcnet.viewer.kept_regions import KeptRegions
-from napari_cmrcnet.viewer.region_history import RegionHistory
-from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, panel_shown, with_scores
+from napari_cmrcnet.sections.panels import PANELS, Panel
+from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.region_memory import RegionMemory
+from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, panel_shown, views_of, with_scores
 from napari_cmrcnet.viewer.view_record import record_of, ticked_of
+from napari_cmrcnet.viewer.whole_change import tell_of_case, wholly
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.classes import Classes
-    from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.slides.slide import Slide
-
-
-STATE = ("case", "slide", "scores", "scoring", "shown", "display",
-         "eyes", "selected", "panels", "regions", "ticked", "listed")  # fmt: skip
-"""What belongs to one case, and is changed with it or not at all."""
-
-NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("case", "slide", "scores", "shown")),
-    "scoring": False,
-    "eyes": {},
-    "listed": (),
-}
 
 
 class Session:
@@ -97,8 +85,6 @@ class Session:
     ticked_changed = Signal()
 
     def __init__(self) -> None:
-        from napari_cmrcnet.sections.panels import PANELS
-
         self.case: Case | None = None
         self.slide: Slide | None = None
         self.scores: Scores | None = None
@@ -113,7 +99,7 @@ class Session:
         self.listed: Sequence[str] = ()
         self.qupath_whole = False
         self.open_slide = ""
-        self.kept_regions, self._history = KeptRegions(), RegionHistory()
+        self.region_memory = RegionMemory()
 
     @property
     def prediction(self) -> "Prediction | None":
@@ -131,18 +117,7 @@ class Session:
     @property
     def views(self) -> tuple[View, ...]:
         """The views of which there is something to see, in the order of `VIEWS`."""
-        shown = self.shown
-        if shown is None:
-            return ()
-        there = {
-            "measured": shown.measured is not None,
-            "predicted": shown.predicted is not None,
-            "difference": shown.scored,
-            "local PCC": shown.scored and bool(self.case and self.case.provenance.mpp),
-            "confidence": self.prediction is not None and not self.prediction.provenance.external,
-            "classes": self.classes is not None,
-        }
-        return tuple(view for view in VIEWS if there[view])
+        return () if self.shown is None else views_of(self.shown, self.case, self.classes is not None)
 
     def look_at(self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None) -> None:
         """Look at another case, wholly, with the gene, colours and limits that it remembers; or at none.
@@ -157,25 +132,23 @@ class Session:
             If it cannot be shown; what was shown before still is, wholly.
         """
         self.leaving.emit()
-        before = self._state()
+        before, old, display = self.case, self.display, self.display
+        another, remembered = case is not before, {} if case is None else case.view
+        goes_on = another and case is not None and case.is_of_section(before)
         if slide is not None and slide.is_same(self.slide):
             slide = self.slide
-        another = case is not self.case
-        panels, display = dict(self.panels), self.display
+        panels = dict(self.panels)
         if another and case is not None and case.panel is not None:
             panels[case.panel.name] = case.panel
-        if case is not None and case.view:
-            display = DisplaySettings.from_dict(case.view)
+        if remembered:
+            display = DisplaySettings.from_dict(remembered)
         elif another and case is not None:
             display = display.side_by_side()
-        name = "" if case is None else case.name
-        remembered = case.view if case is not None else {}
-        if another and case is not None and case.is_of_section(self.case):
-            remembered = remembered or self.view_record()
-        with self._wholly(before, name):
+        known = regions_of(remembered) if another else ()
+        remembered = remembered or (record_of(self) if goes_on else {})
+        with wholly(self, "" if case is None else case.name):
             shown = first_shown(case, panels, scores, remembered) if case is not None else None
-            known = regions_of(case.view) if another and case is not None else ()
-            regions = self.kept_regions.change(self.regions, self.case, case, self.open_slide, known)
+            regions = self.region_memory.change(self.regions, before, case, self.open_slide, known)
             self.__dict__.update(
                 case=case,
                 slide=slide,
@@ -190,50 +163,10 @@ class Session:
                 ticked=ticked_of(remembered, self.ticked),
                 listed=() if case is None else case.all_names.symbols,
             )
-            self._tell_of_case(shown, before["display"])
-        if another and not (case is not None and case.is_of_section(before["case"])):
-            self._history.clear()
+            tell_of_case(self, shown, old)
+        if another and not goes_on:
+            self.region_memory.forget_changes()
         self.arrived.emit()
-
-    def _tell_of_case(self, shown: Shown | None, display: DisplaySettings) -> None:
-        """Tell of another case; what of it is shown comes last, so that it is drawn once."""
-        self.case_changed.emit()
-        if self.display != display:
-            self.display_changed.emit(self.display, display)
-        if shown is not None:
-            self.shown = shown
-            self.shown_changed.emit()
-
-    def _state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in STATE}
-
-    @contextmanager
-    def _wholly(self, before: dict[str, Any], name: str) -> Iterator[None]:
-        """Make a change, or none: where somebody fails who is told of it, all are told of what was before.
-
-        Where not even that can be shown, nothing is.
-        """
-        try:
-            yield
-        except Exception as error:
-            cause = error.__cause__ if isinstance(error, EmitLoopError) else error
-            if any(getattr(self, name) is not was for name, was in before.items()):
-                display = self.display
-                try:
-                    self.__dict__.update(before | {"shown": None})
-                    self._tell_of_case(before["shown"], display)
-                except EmitLoopError:
-                    self.__dict__.update(before | NOTHING)  # the last resort
-                    with suppress(EmitLoopError):
-                        self.case_changed.emit()
-            if isinstance(cause, UserError):
-                raise cause from error
-            raise UserError(self._not_shown(name, cause)) from error
-
-    def _not_shown(self, name: str, cause: BaseException | None) -> str:
-        here = "nothing is shown now" if self.case is None else f"{self.case.name} is shown as before"
-        reason = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-        return f"{name or 'The change'} could not be shown ({reason}); {here}."
 
     def knows(self, gene: str) -> bool:
         """Whether the case has a gene, by symbol or Ensembl id."""
@@ -242,8 +175,6 @@ class Session:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must be known of the prediction, as reports and figures say it too."""
-        from napari_cmrcnet.retrieval.leaks import warnings_of
-
         return () if self.prediction is None else warnings_of([self.prediction])
 
     def set_scoring(self, under_way: bool) -> None:
@@ -301,7 +232,7 @@ class Session:
         before = self.display
         display = replace(before, **changes)
         if display != before:
-            with self._wholly(self._state(), "This change"):
+            with wholly(self, "This change"):
                 self.display = display
                 self.display_changed.emit(display, before)
 
@@ -329,14 +260,12 @@ class Session:
         """Add a panel, or replace the one of its name; where its score is shown, it is shown again."""
         self.panels[panel.name] = panel
         self.panels_changed.emit()
-        if self.shown is not None and (self.shown.kind, self.shown.name) == ("panel", panel.name):
-            if any(map(self.knows, panel.genes)):
-                self.show_panel(panel)
-            else:
-                assert self.case is not None
-                shown = first_shown(self.case, self.panels, self.scores, {})
-                if shown is not None:
-                    self._set_shown(shown)
+        case, shown = self.case, self.shown
+        if case is not None and shown is not None and (shown.kind, shown.name) == ("panel", panel.name):
+            known = any(map(self.knows, panel.genes))
+            again = panel_shown(case, panel) if known else first_shown(case, self.panels, self.scores, {})
+            if again is not None:
+                self._set_shown(again)
 
     def tick(self, genes: Iterable[str]) -> None:
         """Take the genes that are ticked in the list."""
@@ -349,22 +278,16 @@ class Session:
 
         named = with_names(regions)
         if named != self.regions:
-            self._history.note(self.regions)
-            self._take_regions(named)
+            self.region_memory.note(self.regions)
+            self.regions = named
+            self.regions_changed.emit()
 
     def undo_regions(self, forth: bool = False) -> None:
         """Go back to the regions before the last change; or forth to those after it."""
-        regions = self._history.step(self.regions, forth)
+        regions = self.region_memory.step(self.regions, forth)
         if regions is not None:
-            self._take_regions(regions)
-
-    def _take_regions(self, regions: "tuple[Region, ...]") -> None:
-        self.regions = regions
-        self.regions_changed.emit()
-
-    def view_record(self) -> dict[str, Any]:
-        """Return what a saved prediction or a project remembers, see `record_of`."""
-        return record_of(self)
+            self.regions = regions
+            self.regions_changed.emit()
 
     def _asked(self) -> "Case":
         if self.case is None:
@@ -372,6 +295,6 @@ class Session:
         return self.case
 
     def _set_shown(self, shown: Shown) -> None:
-        with self._wholly(self._state(), shown.name):
+        with wholly(self, shown.name):
             self.shown = shown
             self.shown_changed.emit()

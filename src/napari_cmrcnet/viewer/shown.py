@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of
+from napari_cmrcnet.viewer.display_settings import VIEWS, View
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -169,6 +170,20 @@ def panel_shown(case: "Case", panel: "Panel") -> Shown:
 
     score = panel_score(case, panel)
     return _scored(case, panel.name, "panel", PANEL_UNIT, score.predicted, score.measured, score.flat)
+
+
+def views_of(shown: Shown, case: "Case | None", classes: bool) -> tuple[View, ...]:
+    """Return the views of which there is something to see, in the order of `VIEWS`; of the spots' classes if any."""
+    prediction = None if case is None else case.prediction
+    there = {
+        "measured": shown.measured is not None,
+        "predicted": shown.predicted is not None,
+        "difference": shown.scored,
+        "local PCC": shown.scored and bool(case and case.provenance.mpp),
+        "confidence": prediction is not None and not prediction.provenance.external,
+        "classes": classes,
+    }
+    return tuple(view for view in VIEWS if there[view])
 
 
 def first_shown(

@@ -8,6 +8,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.case_list import open_case
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
 from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.keeper import may_leave
@@ -29,7 +30,7 @@ def show_row(viewer: Any, row: int) -> None:
             if session.case is before:
                 if before is not None and opened is not None and not opened.case.view:
                     # one that was never looked at goes on with the gene, colours and limits that are looked at now
-                    opened.case.view = {key: value for key, value in session.view_record().items() if key != "regions"}
+                    opened.case.view = {key: value for key, value in record_of(session).items() if key != "regions"}
                 _show(viewer, entry, opened)
             elif opened is not None and opened.slide is not None:  # another was opened meanwhile
                 opened.slide.close()

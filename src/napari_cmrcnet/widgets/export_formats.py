@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.region_origin import qupath_corner
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.report_pdf import pdf_job
 
 if TYPE_CHECKING:
@@ -187,9 +188,9 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
         return _figure(session, case, path)
     assert prediction is not None
     if kind == "prediction":
-        return _save(prediction, path, session.view_record())
+        return _save(prediction, path, record_of(session))
     if kind == "bundle":
-        return _bundle(prediction, path, session.view_record())
+        return _bundle(prediction, path, record_of(session))
     write = partial(_report, session, prediction)
     return write(path) if kind == "html" else pdf_job(write, path)
 

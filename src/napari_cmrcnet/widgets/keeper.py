@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.remember import recall
 
@@ -137,7 +138,7 @@ def save_case(viewer: Any) -> bool:
             if path is None:
                 return False
             prediction.provenance.check_output(path)
-            prediction.view = session.view_record()
+            prediction.view = record_of(session)
             prediction.save(path)
             cases.note_saved()
         else:

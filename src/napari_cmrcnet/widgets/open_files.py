@@ -15,6 +15,7 @@ from napari_cmrcnet.viewer.open_file import is_table, open_file
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import find_panel, open_panel
 from napari_cmrcnet.widgets.jobs import run_in_window
@@ -253,7 +254,7 @@ def _show_over(viewer: Any, path: Path) -> None:
 
     def done(slide: "Slide") -> None:
         if session.case is case:  # another may have been opened meanwhile
-            case.view = session.view_record()
+            case.view = record_of(session)
             session.look_at(case, slide, session.scores)
         else:
             slide.close()
@@ -275,7 +276,7 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
 
     def done(opened: Opened) -> None:
         if session.prediction is prediction:  # another may have been opened meanwhile
-            opened.case.view = session.view_record()
+            opened.case.view = record_of(session)
             show_case(viewer, opened.case, opened.slide)
         elif opened.slide is not None:
             opened.slide.close()

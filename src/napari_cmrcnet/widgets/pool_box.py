@@ -7,6 +7,7 @@ from qtpy.QtCore import QSignalBlocker
 from napari_cmrcnet.sections.pooling import NONE
 from napari_cmrcnet.viewer.open_measured import open_pooled
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.choosers import NamedChoice, offer_pools
 from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.jobs import run_in_window
@@ -44,7 +45,7 @@ class PoolBox(NamedChoice):
 
         def done(pooled: "Case") -> None:
             if session.case is case:  # another may have been opened meanwhile
-                pooled.view = session.view_record()
+                pooled.view = record_of(session)
                 session.look_at(pooled, slide)
 
         job = open_pooled(case.unpooled or case, self.name)

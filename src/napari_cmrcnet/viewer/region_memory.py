@@ -1,4 +1,4 @@
-"""Regions of the sections that are not shown now, until theirs is shown again."""
+"""Regions that are not shown now: of other sections, and of this one before its last changes."""
 
 from typing import TYPE_CHECKING
 
@@ -6,21 +6,27 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.regions import Region
 
+    Regions = tuple[Region, ...]
 
-class KeptRegions:
-    """Keeps regions by their slide: drawn over one, they mean nothing on another."""
+
+STEPS = 20
+
+
+class RegionMemory:
+    """Keeps regions by their slide, as drawn over one they mean nothing on another, and the last `STEPS` changes."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Region, ...]] = {}
+        self._kept: dict[str, Regions] = {}
+        self.forget_changes()
 
     def change(
         self,
-        regions: "tuple[Region, ...]",
+        regions: "Regions",
         before: "Case | None",
         after: "Case | None",
         open_slide: str,
-        remembered: "tuple[Region, ...]" = (),
-    ) -> "tuple[Region, ...]":
+        remembered: "Regions" = (),
+    ) -> "Regions":
         """Put the regions of one section away, and return those of another.
 
         Parameters
@@ -41,12 +47,30 @@ class KeptRegions:
         self._kept[old] = regions
         return self._kept.get(new, remembered)
 
-    def give_up(self, case: "Case", regions: "tuple[Region, ...]", saved: "tuple[Region, ...]") -> bool:
+    def give_up(self, case: "Case", regions: "Regions", saved: "Regions") -> bool:
         """Keep the saved regions of a case in place of these; say whether it was done: not where more was drawn."""
         if self._kept.get(_key(case)) != regions:
             return False
         self._kept[_key(case)] = saved
         return True
+
+    def forget_changes(self) -> None:
+        """Forget what was before the last changes, as where another section is shown."""
+        self._past: list[Regions] = []
+        self._future: list[Regions] = []
+
+    def note(self, before: "Regions") -> None:
+        """Remember what is about to be changed."""
+        self._past = [*self._past, before][-STEPS:]
+        self._future = []
+
+    def step(self, now: "Regions", forth: bool) -> "Regions | None":
+        """Return the state before the one that is shown, or the one after it; None where there is none."""
+        here, there = (self._past, self._future) if forth else (self._future, self._past)
+        if not there:
+            return None
+        here.append(now)
+        return there.pop()
 
 
 def _key(case: "Case | None") -> str:
