@@ -9,7 +9,6 @@ A GPU may round the factors to TF32, as a setting of torch says that any package
 process. It is neither read nor changed: the band of a GPU is always as wide as TF32 needs.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from napari_cmrcnet.common.threads import allowed_threads
 from napari_cmrcnet.retrieval.candidates import Candidates, Places, kth_best
 from napari_cmrcnet.retrieval.rescore import Rescorer
 
@@ -236,6 +236,6 @@ def _own_threads() -> Iterator[int]:
     """
     with _turn:
         libraries = ThreadpoolController().select(user_api="blas")
-        threads = max((library.num_threads for library in libraries.lib_controllers), default=os.cpu_count() or 1)
+        threads = allowed_threads(libraries)
         with libraries.limit(limits=1):
             yield threads

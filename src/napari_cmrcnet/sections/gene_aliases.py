@@ -11,7 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 
@@ -42,6 +42,7 @@ def symbols_of(name: str) -> tuple[str, ...]:
     return _table().get(fold(name), ("", ()))[1]
 
 
+@lru_cache(maxsize=2**16)  # sections have the same genes
 def symbol_of(alias: str) -> str:
     """Return the one symbol that an alias means, spelled just so; ``""`` for any other name."""
     name, symbols = _table().get(fold(alias), ("", ()))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.threads import in_threads
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.sections.depth import partial_pcc
@@ -53,26 +54,26 @@ def expected_accuracy(
     section_of = np.repeat(np.arange(len(sections)), [len(section.spots) for section in sections])
     totals = np.concatenate([totals_of(section.spots) for section in sections])
     counted = np.concatenate([scored_spots(totals_of(one.spots), total_genes(one.spots)) for one in sections])
-    sums, numbers = np.zeros((2, genes, 2))
-    interval = np.empty(genes, np.float32)
     step, parts = "Measuring the accuracy on left-out sections", list(left_out)
-    for start in range(0, genes, GENES_A_STEP):
-        yield Progress(step, start, genes, "genes")
+
+    def measure(start: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         block = range(start, min(start + GENES_A_STEP, genes))
         known = dense_columns(bank.expression, block, np.float32)
-        residuals = []
+        scores, residuals = [], []
         for rows, neighbourhoods in parts:
             measured, predicted = known[rows], neighbourhoods.mean(known)
             residuals.append(np.abs(measured - predicted)[counted[rows]])
             for section in np.unique(section_of[rows]):
                 here = counted[rows] & (section_of[rows] == section)
-                scores = _scores(measured[here], predicted[here], totals[rows[here]])
-                sums[block] += np.nan_to_num(scores)
-                numbers[block] += ~np.isnan(scores)
-        interval[block] = half_width(np.concatenate(residuals))
+                scores.append(_scores(measured[here], predicted[here], totals[rows[here]]))
+        total, known = np.nansum(scores, axis=0), (~np.isnan(scores)).sum(axis=0)
+        return total / np.where(known, known, np.nan), half_width(np.concatenate(residuals))
+
+    starts = range(0, genes, GENES_A_STEP)
+    found = yield from in_threads(measure, starts, lambda done: Progress(step, done * GENES_A_STEP, genes, "genes"))
     yield Progress(step, genes, genes, "genes")
-    expected = np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0)
-    return expected.astype(np.float32), interval
+    expected, interval = zip(*found, strict=True)
+    return np.concatenate(expected).astype(np.float32), np.concatenate(interval)
 
 
 def half_width(residuals: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -128,24 +128,20 @@ class Solver:
     @classmethod
     def of_sums(cls, sums: Sums) -> "Solver":
         """Decompose XᵀX, where there are more spots than features."""
-        from scipy import linalg
-
         n = np.asarray(sums.spots, sums.x.dtype)
         centre, mean = sums.x / n, sums.y / n
         gram = sums.xx - n * np.outer(centre, centre)
-        values, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
+        values, vectors = _decomposed(gram)
         rotated = vectors.T @ sums.xy - (vectors.T @ centre)[:, None] * (n * mean)
         return cls(centre, mean, values.clip(0)[:, None], vectors, rotated)
 
     @classmethod
     def of_spots(cls, features: Array, expression: Expression) -> "Solver":
         """Decompose the smaller XXᵀ = U D Uᵀ, where there are fewer spots than features: W = XᵀU D^-½."""
-        from scipy import linalg
-
         kind = features.dtype
         x = features.astype(np.float64)
         x -= (centre := x.mean(axis=0))
-        values, left = linalg.eigh(x @ x.T, overwrite_a=True, check_finite=False, driver="evd")
+        values, left = _decomposed(x @ x.T)
         there = values > NOTHING * values[-1]
         values, left = values[there, None], left[:, there]
         vectors = (x.T @ left / np.sqrt(values.T)).astype(kind)
@@ -217,6 +213,17 @@ class Spots:
             return Solver.of_sums(self._sums)
         part = yield from Sums.of(self.features[left_out], self.expression[left_out])
         return Solver.of_sums(self._sums.without(part))
+
+
+def _decomposed(matrix: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues, ascending, and the eigenvectors of a symmetric matrix (m, m).
+
+    By torch, which lets a window go on meanwhile; SciPy's takes no longer, and holds everything up for seconds.
+    """
+    import torch
+
+    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
+    return values.numpy(), vectors.numpy()
 
 
 def _largest(matrix: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
