@@ -344,6 +344,7 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     both[0].view = record_of(panel.session)
     wanted = cohort_table(both, ["GENE8"])
     table = cohort.table
+    assert list(cohort.model.table)[1:3] == ["pcc", "trust"]  # seen without scrolling
     found = table[(table["section"] != "C as measured") & (table["level"] == "section")].reset_index(drop=True)
     same = ["section", "source", "class", "spots", "predicted_mean", "measured_mean", "pcc"]
     pd.testing.assert_frame_equal(found[same], wanted[wanted["level"] == "section"][same].reset_index(drop=True))

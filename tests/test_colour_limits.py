@@ -1,5 +1,8 @@
 """Maps do not shout: a least span of colours, numbers at both ends of a bar, and the word for a flat prediction."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import poisson
@@ -11,8 +14,9 @@ from napari_cmrcnet.evaluation.colour_limits import (
     difference_limits,
     hardly_varies,
 )
-from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line, section_words
+from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line, section_of, section_words
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
+from napari_cmrcnet.retrieval.likeness import STAIN, Likeness
 
 
 def test_the_least_span_is_the_largest_counting_noise_of_a_spot_of_10_000_counts() -> None:
@@ -94,6 +98,22 @@ def test_a_long_title_is_broken_between_its_parts() -> None:
 def test_a_figure_names_section_and_patient() -> None:
     assert section_words("C5", "C") == "C5, patient C"
     assert section_words("S1", synthetic=True) == "S1, synthetic"
+
+
+def test_a_title_says_what_makes_scores_too_good() -> None:
+    about = SimpleNamespace(
+        section="C5", patient="C", synthetic=False, likeness=Likeness({STAIN: 0.5}), validated_on=("V",),
+        trained_on=("C2", "C3"), trained_on_patients=("C", "D"),
+    )  # fmt: skip
+
+    def said(**changes: Any) -> str:
+        return section_of(SimpleNamespace(provenance=SimpleNamespace(**{**vars(about), **changes})))  # type: ignore[arg-type]
+
+    assert said() == "C5, patient C, same patient as in training: too optimistic"
+    assert said(patient="E") == "C5, patient E, like the training tissue"
+    assert said(section="C2").startswith("C2, patient C, trained on a section of this name: too optimistic")
+    assert said(section="V").startswith("V, patient C, validated on it in training: too optimistic")
+    assert said(likeness=Likeness({STAIN: 5})).endswith("too optimistic, not like the training tissue")
 
 
 def test_the_words_over_a_map() -> None:

@@ -132,7 +132,7 @@ def test_it_says_how_much_each_neighbour_weighs(
     panel.session.show("GENE5")
     select(qtbot, panel, 7)
     table = evidence(prediction, 7, "GENE5").table
-    assert "Weighted mean of 20 training spots" in panel.header.text()
+    assert f"the 20 most similar of the model's {len(prediction.bank.obs)} training spots" in panel.header.text()
     assert panel.neighbours.headerData(3, Qt.Orientation.Horizontal) == "Weight"
     assert texts(panel, 3) == [f"{weight:.2%}" for weight in table["weight"]]
     assert f"weight {table['weight'].iloc[0]:.2%}" in panel.pictures.data(

@@ -19,6 +19,9 @@ NOT_INDEPENDENT = (
     "Spots of a section are not independent: neighbours are alike, and predicted spots share training spots. So "
     "p-values are far too small. Use them to sort genes, not as proof; a proof takes several patients."
 )
+PREDICTED_ALIKE = (
+    "Predicted spots are not independent: they share training spots, so genes look more alike than they are."
+)
 _BLOCK = 512  # genes at a time, so that Cancel is heard
 
 

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cmrcnet.retrieval.leaks import leak_in_words
+from napari_cmrcnet.retrieval.likeness import LIKE
+
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
 
@@ -33,7 +36,8 @@ def in_lines(title: str, most: int = 60) -> str:
 def section_words(section: str, patient: str = "", synthetic: bool = False, like: str = "") -> str:
     """Return which section a figure is of.
 
-    Its name, the patient where known, whether it is synthetic tissue, and how like the training tissue it is.
+    Its name, the patient where known, whether it is synthetic tissue, and whether it was seen in training or how like
+    the training tissue it is.
     """
     return ", ".join(filter(None, [section, f"patient {patient}" if patient else "", "synthetic" * synthetic, like]))
 
@@ -41,8 +45,9 @@ def section_words(section: str, patient: str = "", synthetic: bool = False, like
 def section_of(case: "Case") -> str:
     """Return the `section_words` of a case."""
     about = case.provenance
-    like = about.likeness.verdict if about.likeness else ""
-    return section_words(about.section, about.patient, about.synthetic, like)
+    like, leak = about.likeness.verdict if about.likeness else "", leak_in_words(about)
+    like = "" if leak and like == LIKE else like  # of course it is, and it would be taken for praise
+    return section_words(about.section, about.patient, about.synthetic, ", ".join(filter(None, [leak, like])))
 
 
 def score_line(

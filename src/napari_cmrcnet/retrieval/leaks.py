@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.retrieval.provenance import Provenance
 
 
 def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
@@ -71,6 +72,17 @@ def leak(
             f"The checkpoint was trained on other sections of the patient of {section} ({patient}). Serial sections "
             f"are nearly copies, so the scores of {section} are too good for a new patient."
         )
+    return ""
+
+
+def leak_in_words(about: "Provenance") -> str:
+    """Return in a few words why scores of a predicted section flatter, ``""`` where `leak` has nothing to say."""
+    if about.section in about.trained_on:
+        return "trained on a section of this name: too optimistic"
+    if about.section in about.validated_on:
+        return "validated on it in training: too optimistic"
+    if about.patient and about.patient in about.trained_on_patients:
+        return "same patient as in training: too optimistic"
     return ""
 
 

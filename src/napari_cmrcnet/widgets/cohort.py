@@ -38,7 +38,7 @@ _KINDS = "Table (*.csv);;PNG picture (*.png);;SVG drawing (*.svg);;PDF document 
 _TITLES = {
     "row": ("Section", "Click a row to open its case. A patient's row is the mean over the patient's sections.", ""),
     "class": ("Class", "The class of spots, or of regions.", ""),
-    "spots": ("Spots", "Number of spots.", ",d"),
+    "pcc": ("PCC", "Correlation of predicted and measured over the spots with enough counts.", ".2f"),
     "trust": ("Trust", "How far the prediction of the gene can be trusted on this slide, as its title says.", ""),
     "predicted_mean": ("Pred.\nmean", "Mean of the predicted values.", ".2f"),
     "measured_mean": ("Meas.\nmean", "Mean of the measured values.", ".2f"),
@@ -48,7 +48,7 @@ _TITLES = {
         ".0%",
     ),
     "measured_share_above": ("Meas.\nabove", "Share of spots whose measured value is above the threshold.", ".0%"),
-    "pcc": ("PCC", "Correlation of predicted and measured over the spots with enough counts.", ".2f"),
+    "spots": ("Spots", "Number of spots.", ",d"),
     "predicted_sd": ("Pred.\nSD", "Standard deviation of the predicted values over the spots.", ".2f"),
     "measured_sd": ("Meas.\nSD", "Standard deviation of the measured values over the spots.", ".2f"),
     "pcc_sd": ("PCC\nSD", "Standard deviation of the PCC over the patient's sections.", ".2f"),

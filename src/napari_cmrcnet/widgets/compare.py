@@ -15,6 +15,7 @@ from napari_cmrcnet.widgets.gene_panels import fill_choice
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.parts import button, choice, label
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
     import napari
@@ -69,7 +70,7 @@ class ComparePanel(DockPanel):
         self.save = button("Save table…", "Writes the table as CSV.", self._on_save)
         self.view = frame_view(self.model)
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.about, self.warning = label(), label()
+        self.about, self.warning, self.warnings = label(), label(), WarningLine()
         form = self.form = QFormLayout()
         form.addRow(self.what)
         form.addRow("Values", self.kind)
@@ -77,11 +78,12 @@ class ComparePanel(DockPanel):
         form.addRow("Second group", self.second)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        for widget in (self.compute, self.about, self.view, self.save, self.warning, self.jobs):
+        for widget in (self.compute, self.about, self.view, self.save, self.warning, self.warnings, self.jobs):
             layout.addWidget(widget)
 
     def show_now(self) -> None:
         """Offer what can be compared now; a table that was computed stays."""
+        self.warnings.show_warnings(self.session.warnings)
         between = self.what.currentText() == BETWEEN
         kinds, groups = kinds_of(self.session), list(spot_groups(self.session)) if between else []
         fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentData())
@@ -101,13 +103,14 @@ class ComparePanel(DockPanel):
         self.refresh()
 
     def _on_compute(self) -> None:
-        from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT
+        from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT, PREDICTED_ALIKE
 
         shown, kind, case = self.session.shown, self.kind.currentData(), self.session.case
         if shown is None or kind is None:
             return
         if self.what.currentText() == SIMILAR:
-            job, said, warning = similar_job(self.session, kind), f"Like {shown.name}, {kind}", ""
+            job, said = similar_job(self.session, kind), f"Like {shown.name}, {kind}"
+            warning = PREDICTED_ALIKE if kind == "predicted" else ""
         else:
             first, second = self.first.currentData(), self.second.currentData()
             job = between_job(self.session, kind, first, second)

@@ -217,6 +217,7 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     """
     spot, k = found.spot, len(found.table)
     assert shown.predicted is not None
+    assert prediction.bank is not None
     measured = "not measured" if shown.measured is None else f"measured <b>{shown.measured[spot]:.2f}</b>"
     lines = [
         f"Spot <b>{escape(found.name)}</b>",
@@ -230,7 +231,8 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     else:
         mean = "Weighted mean" if found.weighted else "Mean"
         interval = "" if found.interval is None else ", 90 % interval {:.2f} to {:.2f}".format(*found.interval)
-        lines.append(f"{mean} of {k} training spots, standard deviation {found.spread:.2f}{interval}")
+        of = f"the {k} most similar of the model's {len(prediction.bank.obs):,} training spots"
+        lines.append(f"{mean} of {of}, standard deviation {found.spread:.2f}{interval}")
     trust = prediction.confidence().iloc[spot]
     lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")
     unlike = prediction.out_of_distribution()
