@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.gene_figure import Drawn, caption, write_gene_figure
+from napari_cmrcnet.evaluation.gene_figure import caption, write_gene_figure
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -30,18 +30,18 @@ def prediction(
 
 
 @pytest.fixture
-def drawn(prediction: Prediction) -> Drawn:
-    measured = np.asarray(prediction.measured(["GENE1"]))[:, 0]
-    return Drawn("GENE1", prediction.gene("GENE1"), measured, 0.41, 0.2, 0.6, limits=(1.0, 5.25))
+def drawn(prediction: Prediction) -> Shown:
+    shown = gene_shown(prediction, "GENE1", None)
+    return replace(shown, pcc=0.41, low=0.2, high=0.6, undefined="", flat=False, limits=(1.0, 5.25))
 
 
 @pytest.mark.parametrize(("kind", "starts"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
-def test_each_kind_of_picture(prediction: Prediction, drawn: Drawn, tmp_path: Path, kind: str, starts: bytes) -> None:
+def test_each_kind_of_picture(prediction: Prediction, drawn: Shown, tmp_path: Path, kind: str, starts: bytes) -> None:
     path = finish(write_gene_figure(prediction, tmp_path / f"F.{kind}", drawn))
     assert path.read_bytes().startswith(starts)
 
 
-def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Drawn) -> None:
+def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Shown) -> None:
     text = caption(prediction, drawn)
     for part in (
         "GENE1 in section C, n = 36 spots",
@@ -54,7 +54,7 @@ def test_the_caption_has_what_a_reader_needs(prediction: Prediction, drawn: Draw
         assert part in text
 
 
-def test_a_caption_says_what_the_list_before_the_run_warned_of(prediction: Prediction, drawn: Drawn) -> None:
+def test_a_caption_says_what_the_list_before_the_run_warned_of(prediction: Prediction, drawn: Shown) -> None:
     about = prediction.provenance
     prediction.provenance = replace(about, warnings=("The stain is far.", "The pixels are large."))
     try:
@@ -63,7 +63,7 @@ def test_a_caption_says_what_the_list_before_the_run_warned_of(prediction: Predi
         prediction.provenance = about
 
 
-def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
+def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     bare = replace(drawn, measured=None, pcc=float("nan"))
     path = finish(write_gene_figure(prediction, tmp_path / "F.svg", bare))
     comments = re.findall(r"<!-- (.*?) -->", path.read_text("utf-8"))  # the figure's texts, which are drawn as outlines
@@ -73,12 +73,12 @@ def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction
     assert "PCC" not in caption(prediction, bare)
 
 
-def test_names_are_drawn_as_they_are(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
+def test_names_are_drawn_as_they_are(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     for name in ("$\\frac$", "A_B^2", "<b>&", "HLA-A", "50 %"):
         finish(write_gene_figure(prediction, tmp_path / "F.png", replace(drawn, name=name)))
 
 
-def test_another_ending_is_refused_and_nothing_written(prediction: Prediction, drawn: Drawn, tmp_path: Path) -> None:
+def test_another_ending_is_refused_and_nothing_written(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.png, \.svg or \.pdf"):
         finish(write_gene_figure(prediction, tmp_path / "F.gif", drawn))
     assert not list(tmp_path.iterdir())

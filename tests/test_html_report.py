@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import anndata
-import numpy as np
 import pytest
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation import html_report
-from napari_cmrcnet.evaluation.gene_figure import Drawn
 from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -100,8 +99,8 @@ def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_report, "BEST", 1)
 
 
-def drawn(prediction: Prediction, gene: str) -> Drawn:
-    return Drawn(gene, prediction.gene(gene), np.asarray(prediction.measured([gene]))[:, 0], 0.5, 0.4, 0.6)
+def drawn(prediction: Prediction, gene: str) -> Shown:
+    return replace(gene_shown(prediction, gene, None), pcc=0.5, low=0.4, high=0.6, undefined="")
 
 
 @pytest.fixture(scope="module")

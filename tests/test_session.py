@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.gene_figure import Drawn, caption, draw_gene, ground_of
+from napari_cmrcnet.evaluation.gene_figure import caption, draw_gene, ground_of
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -245,15 +245,14 @@ def test_window_figure_and_report_have_the_same_limits(session: Session, predict
     assert session.shown is not None
     predicted = np.linspace(0, 0.04 if flat else 3, len(prediction), dtype=np.float32)
     session.shown = replace(session.shown, predicted=predicted, measured=np.zeros_like(predicted), flat=flat)
-    drawn = Drawn(session.shown.name, predicted, session.shown.measured, 0.1)
     in_window = limits("predicted", predicted, session.shown, session.display)
-    figure = draw_gene(prediction, ground_of(prediction), drawn, caption=caption(prediction, drawn))
+    figure = draw_gene(prediction, ground_of(prediction), session.shown, caption=caption(prediction, session.shown))
     maps = [axis.collections[0] for axis in figure.axes if axis.get_title() in ("measured", "predicted")]
     assert [spots.get_clim() for spots in maps] == [in_window] * 2
-    assert f"colours from {in_window[0]:.2f} to {in_window[1]:.2f}" in caption(prediction, drawn)
+    assert f"colours from {in_window[0]:.2f} to {in_window[1]:.2f}" in caption(prediction, session.shown)
     share = float(np.ptp(maps[-1].norm(predicted[1:-1])))  # of the colours, by nearly all spots
     assert share < 0.1 if flat else share > 0.9
-    for said in (session.shown.title, figure.get_suptitle(), caption(prediction, drawn)):
+    for said in (session.shown.title, figure.get_suptitle(), caption(prediction, session.shown)):
         assert ("hardly varies" in said) == flat
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.gene_figure import drawn_gene
 from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.predict import predict
@@ -151,7 +151,7 @@ def test_window_figure_and_report_say_the_same(predicted: Prediction) -> None:
         assert session.shown is not None
         word = scores.table.trust[gene]
         assert word in TRUSTS
-        assert session.shown.trust == drawn_gene(prediction, scores, gene).trust
+        assert session.shown.trust == gene_shown(prediction, gene, scores).trust
         assert session.shown.trust.word == word
         assert f" · {word}" in session.shown.title
         assert all(reason in session.shown.tip for reason in session.shown.trust.reasons)

@@ -96,9 +96,10 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
     from napari_cmrcnet.benchmark.plan import Plan
     from napari_cmrcnet.benchmark.run import benchmark
     from napari_cmrcnet.catalogue.public_data import download
-    from napari_cmrcnet.evaluation.gene_figure import drawn_gene, write_gene_figure
+    from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
     from napari_cmrcnet.evaluation.html_report import write_html_report
     from napari_cmrcnet.evaluation.report import evaluate
+    from napari_cmrcnet.evaluation.shown import gene_shown
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
     from napari_cmrcnet.retrieval.predict import predict
@@ -111,7 +112,7 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
     prediction, patch = of.prediction, PatchSpec(64, 0.5)
     tiny = FitConfig(preset="tiny", variant="paper", epochs=1, device="cpu", patch=patch, batch_size=8)
     plan = Plan(methods=("mean", "depth"), preset="tiny", patch=patch, device="cpu")
-    drawn = drawn_gene(prediction, None, prediction.genes[0])
+    drawn = gene_shown(prediction, prediction.genes[0], None)
     jobs: dict[str, Make] = {
         "predict": lambda _: predict(of.section, of.checkpoint, ON_CPU),
         "predict a sheet": lambda out: predict_sheet(of.rows, of.path, out / "sheet", ON_CPU),

@@ -108,9 +108,10 @@ def _html(prediction: Any, path: Path, _: Any) -> Job[Path]:
 
 
 def _figure(prediction: Any, path: Path, genes: Sequence[str] | None) -> Job[Path]:
-    from napari_cmrcnet.evaluation.gene_figure import drawn_gene, write_gene_figure
+    from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
+    from napari_cmrcnet.evaluation.shown import gene_shown
 
-    return write_gene_figure(prediction, path, drawn_gene(prediction, None, (genes or prediction.genes)[-1]))
+    return write_gene_figure(prediction, path, gene_shown(prediction, (genes or prediction.genes)[-1], None))
 
 
 def _save_regions(number: int, folder: Path) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
@@ -68,6 +67,8 @@ def spearman(measured: ArrayLike, predicted: ArrayLike) -> Array:
 
     Values are ranked as float32, in which expression is kept.
     """
+    import pandas as pd
+
     truth, guess = pair(measured, predicted)
     return pcc(*(pd.DataFrame(values.astype(np.float32)).rank().to_numpy() for values in (truth, guess)))
 

@@ -12,11 +12,10 @@ from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import Drawn, draw_gene, drawn_gene, ground_of
+from napari_cmrcnet.evaluation.gene_figure import draw_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure
-from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
@@ -33,6 +32,7 @@ from napari_cmrcnet.evaluation.report_parts import (
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.scores import Scores, counted_spots, interval_job, pcc_job
 from napari_cmrcnet.evaluation.set_scores import SETS
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def write_html_report(
     prediction: "Prediction",
     path: str | os.PathLike[str],
     *,
-    shown: Drawn | None = None,
+    shown: Shown | None = None,
     scores: Scores | None = None,
     panel: "Panel | None" = None,
     regions: "Sequence[Region]" = (),
@@ -68,7 +68,7 @@ def write_html_report(
         What to report on.
     path : path
         The .html file.
-    shown : Drawn, optional
+    shown : Shown, optional
         What the large map shows, and what is scored in regions; the first marker if not given.
     scores : Scores, optional
         Of the prediction, with intervals; computed if not given.
@@ -97,7 +97,7 @@ def write_html_report(
     if scores is not None and not scores.replicates:
         scores = yield from interval_job(prediction, scores, genes=listed)
     if shown is None:
-        shown = drawn_gene(prediction, scores, next(iter(sets.values()))[0])
+        shown = gene_shown(prediction, next(iter(sets.values()))[0], scores)
     parts = [*_head(prediction, scores), *_scores(scores, section_of(prediction)), Heading("Maps")]
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
@@ -129,9 +129,9 @@ def mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None
     return {name: genes for name, genes in sets.items() if genes}
 
 
-def _map(prediction: "Prediction", ground: Ground, shown: Drawn) -> Picture:
+def _map(prediction: "Prediction", ground: Ground, shown: Shown) -> Picture:
     low, high = shown.scale
-    caption = f"{shown.name}. {shown.said} Colours: {shown.unit} from {low:.2f} to {high:.2f}."
+    caption = f"{shown.name}. {shown.said} Colours: {shown.full_unit} from {low:.2f} to {high:.2f}."
     figure = draw_gene(prediction, ground, shown)
     return drawn(figure, f"Maps of {shown.name} over the slide", caption, kind="jpeg")
 
@@ -183,7 +183,7 @@ def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
     yield gene_table(scores.table.loc[list(listed)])
 
 
-def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Drawn | None) -> Iterator[Part]:
+def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown | None) -> Iterator[Part]:
     if not regions or shown is None:
         return
     rows = region_table(
@@ -191,7 +191,7 @@ def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: 
         shown.predicted,
         shown.measured,
         counted_spots(prediction),
-        gene=shown.unit == UNIT,
+        gene=shown.kind == "gene",
     )
     yield Heading(f"{shown.name} in regions")
     yield Table(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
-from napari_cmrcnet.evaluation.gene_figure import draw_gene, drawn_gene, ground_of
+from napari_cmrcnet.evaluation.gene_figure import draw_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import draw_panel
 from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
@@ -15,6 +15,7 @@ from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
 from napari_cmrcnet.evaluation.scores import Scores
+from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.score_filter import spots_in_words
@@ -56,7 +57,7 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
     yield progress
     ground, warnings, files = ground_of(prediction), " ".join(warnings_of([prediction])), []
     for gene, file in zip(genes, file_names(genes), strict=True):
-        figure = partial(draw_gene, prediction, ground, drawn_gene(prediction, scored, gene), caption=warnings)
+        figure = partial(draw_gene, prediction, ground, gene_shown(prediction, gene, scored), caption=warnings)
         files.append((yield from draw_picture(figure, out / f"{name}_map_{file}.png", progress)))
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:

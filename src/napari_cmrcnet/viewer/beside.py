@@ -7,10 +7,10 @@ from psygnal import Signal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.headline import section_words
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.boundary import layer_placement
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
 

@@ -13,8 +13,8 @@ from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, diffe
 from napari_cmrcnet.viewer.display_settings import Confidence, DisplaySettings, View
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.viewer.shown import Shown
 
 Float32 = npt.NDArray[np.float32]
 

@@ -9,12 +9,13 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown, with_scores
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.project import regions_of
 from napari_cmrcnet.sections.panels import PANELS, Panel
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.first_shown import first_shown, views_of
 from napari_cmrcnet.viewer.region_memory import RegionMemory
-from napari_cmrcnet.viewer.shown import Shown, first_shown, gene_shown, panel_shown, views_of, with_scores
 from napari_cmrcnet.viewer.view_record import record_of, ticked_of
 from napari_cmrcnet.viewer.whole_change import tell_of_case, wholly
 

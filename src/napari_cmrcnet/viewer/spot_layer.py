@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.sections.classes import NO_CLASS
 from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import blend_colours, blended, colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.shown import gene_shown
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Points
 
     from napari_cmrcnet.evaluation.colour_limits import Limits
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.classes import Classes
-    from napari_cmrcnet.viewer.shown import Shown
 
 MOST_PINNED = 4  # genes whose values stand beside those of the shown one: more do not fit the status bar
 MOST_POINTS = 50_000  # more spots are drawn as a picture, see docs/performance.md

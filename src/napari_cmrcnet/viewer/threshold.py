@@ -11,8 +11,8 @@ import numpy.typing as npt
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.viewer.session import Session
-    from napari_cmrcnet.viewer.shown import Shown
 
 Kind = Literal["predicted", "measured"]
 MEASURED = "measured, above its threshold"

@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.panel_score import panel_genes
+from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.viewer.shown import Shown
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
 from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable

@@ -1,7 +1,7 @@
 """What can be exported: the formats, what each is for, and the job of the core that writes it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.report_pdf import pdf_job
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.gene_figure import Drawn
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.viewer.session import Session
@@ -265,7 +265,7 @@ def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
 
     if session.display.blend and len(session.ticked) in INKS:
         return write_blend_figure(case, path, session.ticked, slide=_slide(session))
-    return write_gene_figure(case, path, _drawn(session), slide=_slide(session))
+    return write_gene_figure(case, path, _shown(session), slide=_slide(session))
 
 
 def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: float | None) -> Job[Path]:
@@ -286,36 +286,20 @@ def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Pat
     return write_html_report(
         prediction,
         path,
-        shown=_drawn(session),
+        shown=_shown(session),
         scores=session.scores,
         regions=session.regions,
         slide=_slide(session),
     )
 
 
-def _drawn(session: "Session") -> "Drawn":
+def _shown(session: "Session") -> "Shown":
     """Return what is shown, in the colours in which it is shown."""
-    from napari_cmrcnet.evaluation.gene_figure import Drawn
-    from napari_cmrcnet.evaluation.plot_style import UNIT
     from napari_cmrcnet.viewer.coloring import expression_limits
 
     shown, display = session.shown, session.display
     assert shown is not None
-    return Drawn(
-        shown.name,
-        shown.predicted,
-        shown.measured,
-        shown.pcc,
-        shown.low,
-        shown.high,
-        shown.undefined,
-        UNIT if shown.kind == "gene" else shown.unit,  # the window abbreviates it, for its colour bars
-        expression_limits(shown, display),
-        display.colormap,
-        shown.flat,
-        shown.spots,
-        shown.trust,
-    )
+    return replace(shown, limits=expression_limits(shown, display), colours=display.colormap)
 
 
 def _slide(session: "Session") -> Path | str:

@@ -25,8 +25,8 @@ from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view, s
 if TYPE_CHECKING:
     import napari
 
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.sections.classes import Classes
-    from napari_cmrcnet.viewer.shown import Shown
 
 AFTER_MS = 100  # from the last edit of a shape to new numbers
 EMPTY = (

@@ -28,7 +28,7 @@ from napari_cmrcnet.widgets.plot_canvas import style_of
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.viewer.shown import Shown
+    from napari_cmrcnet.evaluation.shown import Shown
 
 EMPTY = (
     "There is nothing to look at yet. Open a section with its counts, press Predict in the Predict panel, or open a "

@@ -1,14 +1,16 @@
-"""What all views show: a gene, or the score of a panel, measured or predicted, and how well it is predicted."""
+"""What views and figures show: a gene, or the score of a panel, measured or predicted, and how well it is predicted."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
+from napari_cmrcnet.evaluation.figures import COLOURS
+from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, headline, score_line, score_tip, section_of
+from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, SHORT_UNIT, UNIT
 from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of
-from napari_cmrcnet.viewer.display_settings import VIEWS, View
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-OF_SCORES = ("low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
+OF_SCORES = ("pcc", "undefined", "low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The gene, or the score of a panel, that all views show.
+    """The gene, or the score of a panel, that all views or a figure show.
 
     Parameters
     ----------
@@ -54,6 +56,10 @@ class Shown:
         Spots that are not drawn, as they are not above a threshold; all are drawn if not given.
     each : {"spot", "bin", "cell"}
         Of what a value is.
+    limits : (float, float), optional
+        Of the colours of a figure; those of `colour_limits` if not given.
+    colours : str
+        Name of its colour map.
     """
 
     name: str
@@ -73,6 +79,8 @@ class Shown:
     trust: Trust = NOTHING
     hidden: npt.NDArray[np.bool_] | None = None
     each: str = "spot"
+    limits: Limits | None = None
+    colours: str = COLOURS
 
     def __len__(self) -> int:
         values = self.measured if self.predicted is None else self.predicted
@@ -86,8 +94,6 @@ class Shown:
     @property
     def score(self) -> str:
         """PCC with its interval, or why there is none."""
-        from napari_cmrcnet.evaluation.headline import score_line
-
         return score_line(
             self.measured is not None,
             self.pcc,
@@ -102,12 +108,8 @@ class Shown:
     @property
     def title(self) -> str:
         """Section, name, score and number of spots, bins or cells, in one line."""
-        from napari_cmrcnet.evaluation.headline import headline
-        from napari_cmrcnet.sections.score_filter import spots_in_words
-
-        n = f"n = {spots_in_words(self.spots, len(self), self.each)}"
         hidden = "" if self.hidden is None else f"{int(self.hidden.sum()):,} {self.each}s hidden"
-        return "   ".join(filter(None, [self.section, headline(self.name, self.score), n, hidden]))
+        return "   ".join(filter(None, [self.section, headline(self.name, self.score), self.n, hidden]))
 
     @property
     def spots(self) -> int:
@@ -115,10 +117,41 @@ class Shown:
         return int(self.counted.sum()) if self.scored and self.counted is not None else len(self)
 
     @property
+    def n(self) -> str:
+        """How many spots the score is over, ``"n = 179 of 181 spots"``."""
+        from napari_cmrcnet.sections.score_filter import spots_in_words
+
+        return f"n = {spots_in_words(self.spots, len(self), self.each)}"
+
+    @property
+    def scale(self) -> Limits:
+        """The limits of the colours of a figure."""
+        values = [part for part in (self.measured, self.predicted) if part is not None]
+        return self.limits or colour_limits(*values, unit=self.unit)
+
+    @property
+    def full_unit(self) -> str:
+        """The unit of the values in full; colour bars of the window have a short one."""
+        return UNIT if self.kind == "gene" else self.unit
+
+    @property
+    def said(self) -> str:
+        """Of the score, in sentences."""
+        from napari_cmrcnet.common.metrics import pcc_in_words
+
+        if self.predicted is None:
+            return ""
+        if self.measured is None:
+            said = "Predicted only: it was not measured."
+        else:
+            said = f"{pcc_in_words(self.pcc, self.low, self.high)}{f' ({self.undefined})' if self.undefined else ''}"
+            said += f", {self.n}: those with enough counts." if self.spots < len(self) else "."
+        said = f"{said} The {HARDLY_VARIES}." if self.flat else said
+        return " ".join(filter(None, [said, self.trust.said]))
+
+    @property
     def tip(self) -> str:
         """What the title leaves out: why it can be trusted or not, other correlations, which spots count."""
-        from napari_cmrcnet.evaluation.headline import score_tip
-
         reasons = "\n".join(filter(None, [self.trust.word.capitalize(), *(f"• {text}" for text in self.trust.reasons)]))
         if not self.scored or self.undefined:
             return reasons
@@ -135,9 +168,6 @@ def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:
     UserError
         If the case does not have it, or needs a checkpoint for it that has moved.
     """
-    from napari_cmrcnet.evaluation.colour_limits import hardly_varies
-    from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
-
     column = case.all_names.column(gene)
     name = gene if column is None else case.all_names.symbols[column]
     only_measured = case.prediction is None or len(case.genes) <= (column or 0)
@@ -153,7 +183,9 @@ def with_scores(case: "Case", shown: Shown, scores: "Scores | None") -> Shown:
     """Return a gene that is shown with what the scores of all genes say of it, and how far it can be trusted."""
     if case.prediction is None or shown.predicted is None or shown.kind != "gene":
         return shown
-    shown = replace(shown, **of_scores(scores, shown.name))
+    if scores is not None and shown.name in scores.table.index:
+        known: dict[str, Any] = {name: scores.table.at[shown.name, name] for name in OF_SCORES}
+        shown = replace(shown, counted=scores.scored, **known)
     return replace(shown, trust=trust_of(case.prediction, shown.name, shown.pcc, shown.low, flat=shown.flat))
 
 
@@ -166,51 +198,9 @@ def panel_shown(case: "Case", panel: "Panel") -> Shown:
         If the case has none of its genes.
     """
     from napari_cmrcnet.evaluation.panel_score import panel_score
-    from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
 
     score = panel_score(case, panel)
     return _scored(case, panel.name, "panel", PANEL_UNIT, score.predicted, score.measured, score.flat)
-
-
-def views_of(shown: Shown, case: "Case | None", classes: bool) -> tuple[View, ...]:
-    """Return the views of which there is something to see, in the order of `VIEWS`; of the spots' classes if any."""
-    prediction = None if case is None else case.prediction
-    there = {
-        "measured": shown.measured is not None,
-        "predicted": shown.predicted is not None,
-        "difference": shown.scored,
-        "local PCC": shown.scored and bool(case and case.provenance.mpp),
-        "confidence": prediction is not None and not prediction.provenance.external,
-        "classes": classes,
-    }
-    return tuple(view for view in VIEWS if there[view])
-
-
-def first_shown(
-    case: "Case", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
-) -> Shown | None:
-    """Return what a case remembers, else its first marker, else the gene that is expected to be predicted best.
-
-    Where nothing is expected, it is the gene of the highest mean of a section that is only measured, and else the first
-    gene; None where the case has no gene.
-    """
-    shown, kind = remembered.get("shown"), remembered.get("kind")
-    if kind == "panel" and isinstance(shown, str) and shown in panels:
-        return panel_shown(case, panels[shown])
-    markers = case.panel.genes if case.panel is not None else ()
-    asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
-    known = next((gene for gene in asked if case.all_names.column(gene) is not None), None)
-    if known is None and not case.genes:
-        return None
-    return gene_shown(case, known or case.genes[_most_telling(case)], scores)
-
-
-def _most_telling(case: "Case") -> int:
-    """Return the place of the gene that is shown first."""
-    if case.prediction is None:
-        return int(case.measured_means().argmax())
-    expected = case.prediction.expected
-    return 0 if expected is None else int(np.nan_to_num(expected[:, 0], nan=-1).argmax())
 
 
 def _scored(
@@ -223,19 +213,10 @@ def _scored(
     flat: bool,
 ) -> Shown:
     """Return what is shown with its correlation."""
-    from napari_cmrcnet.evaluation.headline import section_of
-    from napari_cmrcnet.evaluation.scores import counted_spots
+    from napari_cmrcnet.evaluation.scores import counted_spots  # these two take a second to import
     from napari_cmrcnet.sections.score_filter import one_pcc
 
     counted = counted_spots(case)
     correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
     shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
     return replace(shown, counted=counted, section=section_of(case), each=case.unit)
-
-
-def of_scores(scores: "Scores | None", gene: str) -> dict[str, Any]:
-    """Return what `Shown` has of the scores of all genes; nothing where they are not known."""
-    if scores is None or gene not in scores.table.index:
-        return {}
-    row = scores.table.index.get_loc(gene)
-    return {name: float(scores.table[name].to_numpy()[row]) for name in OF_SCORES}

@@ -1,0 +1,55 @@
+"""What is shown when a case is opened, and in which views."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
+from napari_cmrcnet.viewer.display_settings import VIEWS, View
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.scores import Scores
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.sections.panels import Panel
+
+
+def views_of(shown: Shown, case: "Case | None", classes: bool) -> tuple[View, ...]:
+    """Return the views of which there is something to see, in the order of `VIEWS`; of the spots' classes if any."""
+    prediction = None if case is None else case.prediction
+    there = {
+        "measured": shown.measured is not None,
+        "predicted": shown.predicted is not None,
+        "difference": shown.scored,
+        "local PCC": shown.scored and bool(case and case.provenance.mpp),
+        "confidence": prediction is not None and not prediction.provenance.external,
+        "classes": classes,
+    }
+    return tuple(view for view in VIEWS if there[view])
+
+
+def first_shown(
+    case: "Case", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
+) -> Shown | None:
+    """Return what a case remembers, else its first marker, else the gene that is expected to be predicted best.
+
+    Where nothing is expected, it is the gene of the highest mean of a section that is only measured, and else the first
+    gene; None where the case has no gene.
+    """
+    shown, kind = remembered.get("shown"), remembered.get("kind")
+    if kind == "panel" and isinstance(shown, str) and shown in panels:
+        return panel_shown(case, panels[shown])
+    markers = case.panel.genes if case.panel is not None else ()
+    asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
+    known = next((gene for gene in asked if case.all_names.column(gene) is not None), None)
+    if known is None and not case.genes:
+        return None
+    return gene_shown(case, known or case.genes[_most_telling(case)], scores)
+
+
+def _most_telling(case: "Case") -> int:
+    """Return the place of the gene that is shown first."""
+    if case.prediction is None:
+        return int(case.measured_means().argmax())
+    expected = case.prediction.expected
+    return 0 if expected is None else int(np.nan_to_num(expected[:, 0], nan=-1).argmax())
