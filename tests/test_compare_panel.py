@@ -62,6 +62,11 @@ def test_genes_like_the_shown_one_come_first_and_a_click_shows_one(
     with np.errstate(invalid="ignore"):
         wanted = np.corrcoef(values.T)[predicted.genes.index("GENE1")]
     assert "GENE1" not in table.index
+    spans = np.ptp(np.percentile(values, (1, 99), axis=0), axis=0)
+    vary = {gene for gene, span in zip(predicted.genes, spans, strict=True) if span >= 0.5}
+    assert 5 <= len(vary) < len(predicted.genes)  # the others would come first for no reason
+    assert set(table.index) == vary - {"GENE1"}
+    assert f"{len(table)} genes whose prediction varies" in panel.about.text()
     assert (np.diff(table["correlation"]) <= 0).all()
     for gene in table.index[:5]:
         assert table.loc[gene, "correlation"] == pytest.approx(wanted[predicted.genes.index(gene)], abs=1e-4)

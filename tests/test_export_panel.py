@@ -198,7 +198,7 @@ def test_a_figure_has_the_colours_of_the_window(
         with Image.open(path) as picture:
             assert picture.width > 1500
     assert (seen[0].limits, seen[0].colours, seen[0].name) == ((0.5, 2.5), "magma", "GENE5")
-    assert seen[0].unit == "log-normalised expression"
+    assert seen[0].full_unit == "log-normalised expression"
 
 
 @pytest.mark.qt("pyside6")

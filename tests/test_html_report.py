@@ -17,6 +17,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation import html_report
 from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
 from napari_cmrcnet.evaluation.html_report import write_html_report
+from napari_cmrcnet.evaluation.localise import agreement, otsu
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -120,7 +121,7 @@ def report(prediction: Prediction, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     assert report.headings == [
         "Scores by gene set", "Maps", "Genes", "Mean and variance of genes", "Correlation of genes", "GENE5 in regions",
-        "Confidence", "How the prediction was made", "Versions",
+        "Where GENE5 is high", "Confidence", "How the prediction was made", "Versions",
     ]  # fmt: skip
     assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
     assert "The patient" not in report.text
@@ -166,6 +167,20 @@ def test_regions_have_their_rows(report: Page) -> None:
     edge = next(row for row in report.rows if row[0] == "<i>edge</i>")
     assert edge[1:3] == ["Tumour & stroma", "9"]
     assert edge[-1] == "fewer than 10 spots"
+
+
+def test_where_the_shown_gene_is_high_is_compared_with_what_is_known(report: Page, prediction: Prediction) -> None:
+    rows = [row for row in report.rows if len(row) == 7 and row[0].startswith("predicted above")]
+    assert [row[2].partition(" above")[0] for row in rows] == [
+        "measured",
+        "regions: Tumour & stroma",
+        "regions: <i>edge</i>",
+    ]
+    shown = gene_shown(prediction, "GENE5", None)
+    known = shown.values("measured") > otsu(shown.reliable("measured"))
+    found = agreement(shown.values("predicted"), otsu(shown.values("predicted")), known, shown.counted)
+    assert rows[0][1] == str(found.inside)
+    assert rows[0][3:] == [str(found.known), str(found.both), f"{found.dice:.3f}", f"{found.auc:.3f}"]
 
 
 def test_names_are_text_and_nothing_is_loaded_or_run(report: Page) -> None:

@@ -86,6 +86,12 @@ def hardly_varies(predicted: ArrayLike) -> bool:
     return any(gene.size for gene in genes) and not any(_varies(gene) for gene in genes)
 
 
+def vary(predicted: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which genes' prediction varies, bool (g,): see `hardly_varies`; predicted is (n, g), all of it finite."""
+    varies: NDArray[np.bool_] = np.ptp(np.percentile(np.asarray(predicted), PERCENTILES, axis=0), axis=0) >= LEAST_SPAN
+    return varies
+
+
 def bar_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     """Return where a colour bar has numbers, and the numbers: at both ends, and at round values between them.
 

@@ -4,17 +4,20 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
+from napari_cmrcnet.evaluation.localise import agreement, high, otsu
 from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
@@ -32,7 +35,7 @@ from napari_cmrcnet.evaluation.report_parts import (
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.scores import Scores, counted_spots, interval_job, pcc_job
 from napari_cmrcnet.evaluation.set_scores import SETS
-from napari_cmrcnet.evaluation.shown import Shown, gene_shown
+from napari_cmrcnet.evaluation.shown import Kind, Shown, gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
@@ -110,6 +113,7 @@ def write_html_report(
         *_gene_table(scores, listed),
         *about_genes,
         *_region_table(prediction, regions, shown),
+        *_agreement_table(prediction, regions, shown),
         *confidence_parts(prediction),
         *origin_parts(prediction),
         *closing_parts([prediction]),
@@ -181,6 +185,36 @@ def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
     yield Text(f"{which}, of {len(scores.table):,}.")
     yield gene_table(scores.table.loc[list(listed)])
+
+
+def _agreement_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown) -> Iterator[Part]:
+    """Yield how the spots at which what is shown is high agree with classes, regions, and what was measured."""
+    kinds = [kind for kind in get_args(Kind) if getattr(shown, kind) is not None]
+    try:
+        thresholds = {kind: otsu(shown.reliable(kind)) for kind in kinds}
+    except UserError:  # the same at all spots
+        return
+    drawn_from = [high(shown.name, kind) for kind in kinds]  # outlines of these spots agree with themselves
+    others = [region for region in regions if region.classification not in drawn_from]
+    known = annotations(prediction.spots.obs, prediction.xy, others)
+    classes = {f"{source}: {name}": spots for source, of in known.items() for name, spots in of.items()}
+    same = {
+        f"measured above {at:.2f}": shown.values(kind) > at for kind, at in thresholds.items() if kind == "measured"
+    }
+    rows = []
+    for kind, threshold in thresholds.items():
+        for name, spots in (classes if kind == "measured" else {**same, **classes}).items():
+            found = agreement(shown.values(kind), threshold, spots, shown.counted)
+            above = f"{kind} above {threshold:.2f}"
+            rows.append([above, found.inside, name, found.known, found.both, found.dice, found.auc])
+    if rows:
+        yield Heading(f"Where {shown.name} is high")
+        yield Table(["spots", "n", "compared with", "n", "both", "Dice", "AUC"], rows)
+        yield Text(
+            "Spots above Otsu's threshold. Dice: twice the spots that are both, over the sum of both numbers. AUC: the "
+            "probability that a spot of the class has a higher value than one that is not; it does not depend on the "
+            "threshold, and 0.5 is chance."
+        )
 
 
 def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown | None) -> Iterator[Part]:

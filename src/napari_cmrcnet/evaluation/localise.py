@@ -123,6 +123,11 @@ class Agreement:
         )
 
 
+def high(name: str, kind: str) -> str:
+    """Return the class of the outline of the spots at which a gene or score is above a threshold."""
+    return f"{name} high, {kind}"
+
+
 def agreement(values: npt.ArrayLike, threshold: float, known: npt.ArrayLike, counted: Bools | None = None) -> Agreement:
     """Compare values and a threshold with a class.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.panels import Panel
 
 Float32 = npt.NDArray[np.float32]
+Kind = Literal["predicted", "measured"]
 
 OF_SCORES = ("pcc", "undefined", "low", "high", "spearman", "partial_pcc")  # what `Shown` has of the scores' table
 
@@ -85,6 +86,21 @@ class Shown:
     def __len__(self) -> int:
         values = self.measured if self.predicted is None else self.predicted
         return 0 if values is None else len(values)
+
+    def values(self, kind: Kind) -> Float32:
+        """Return the predicted or the measured values, which must be there."""
+        values = self.measured if kind == "measured" else self.predicted
+        assert values is not None
+        return values
+
+    def reliable(self, kind: Kind) -> Float32:
+        """Return the values that a threshold is found from: predicted ones all, measured ones of spots that count.
+
+        The single counts of a nearly empty spot are extreme once normalised, and would have the threshold for
+        themselves.
+        """
+        values = self.values(kind)
+        return values if kind == "predicted" or self.counted is None else values[self.counted]
 
     @property
     def scored(self) -> bool:

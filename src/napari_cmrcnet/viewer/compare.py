@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.viewer.threshold import Kind, values_of
+from napari_cmrcnet.evaluation.shown import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,8 @@ def similar_job(session: "Session", kind: Kind) -> Job["pd.DataFrame"]:
     Returns
     -------
     DataFrame, a row a gene
-        ``correlation``, Pearson's over all spots, the highest first; genes that are the same everywhere are left out.
+        ``correlation``, Pearson's over all spots, the highest first. Left out are genes that are the same everywhere,
+        and predictions that hardly vary.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def similar_job(session: "Session", kind: Kind) -> Job["pd.DataFrame"]:
     if case is None or shown is None:
         raise UserError("No gene is shown yet. Choose one in the Genes panel.")
     genes, values = _values(case, kind)
-    found = yield from similarity_job(values_of(shown, kind), values, len(genes))
+    found = yield from similarity_job(shown.values(kind), values, len(genes))
     own = genes.index(shown.name) if shown.name in genes else None
     order = most_alike(found, len(genes), own)
     return pd.DataFrame({"correlation": found[order]}, index=pd.Index([genes[row] for row in order], name="gene"))
@@ -85,7 +86,8 @@ def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job[
     Returns
     -------
     DataFrame, a row a gene
-        ``mean_first``, ``mean_second``, ``log2_fold_change``, ``z``, ``p_adjusted``, the largest difference first.
+        ``mean_first``, ``mean_second``, ``log2_fold_change``, ``z``, ``p_adjusted``, the largest difference first,
+        without predictions that hardly vary.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job[
         f"{kind}_z": "z",
         f"{kind}_p_adjusted": "p_adjusted",
     }
-    return found[list(names)].rename(columns=names)
+    return found[list(names)].rename(columns=names).dropna(subset="z")
 
 
 def kinds_of(session: "Session") -> tuple[Kind, ...]:
@@ -119,11 +121,22 @@ def kinds_of(session: "Session") -> tuple[Kind, ...]:
 
 
 def _values(case: "Case", kind: Kind) -> tuple[tuple[str, ...], Callable[[slice], npt.ArrayLike]]:
-    """Return the genes that have values of a kind, and what returns those of a range of them."""
+    """Return the genes that have values of a kind, and what returns those of a range of them.
+
+    A prediction that hardly varies is NaN: its small differences are as clear-cut as others, and would come first.
+    """
     prediction = case.prediction
     if kind == "predicted" and prediction is not None:
         genes = prediction.genes
-        return genes, lambda part: prediction.expression(genes[part])
+
+        def that_vary(part: slice) -> npt.ArrayLike:
+            from napari_cmrcnet.evaluation.colour_limits import vary
+
+            predicted = prediction.expression(genes[part])
+            predicted[:, ~vary(predicted)] = np.nan
+            return predicted
+
+        return genes, that_vary
     measured = case.measured_genes
 
     def of(part: slice) -> npt.ArrayLike:

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.shown import Kind
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.viewer.session import Session
 
-Kind = Literal["predicted", "measured"]
 MEASURED = "measured, above its threshold"
 """What a prediction is compared with where the same gene or panel was measured."""
 
@@ -42,7 +42,7 @@ class Above:
     @property
     def values(self) -> npt.NDArray[np.float32]:
         """The values, float32 (n,)."""
-        return values_of(self.shown, self.kind)
+        return self.shown.values(self.kind)
 
     @property
     def spots(self) -> Bools:
@@ -71,6 +71,7 @@ class Above:
         UserError
             If no spot is above it.
         """
+        from napari_cmrcnet.evaluation.localise import high
         from napari_cmrcnet.sections.pixel_size import spots_lattice
         from napari_cmrcnet.sections.regions import Region
         from napari_cmrcnet.sections.spot_area import outline_of
@@ -78,7 +79,7 @@ class Above:
         case = session.case
         if case is None or not self.spots.any():
             raise UserError(f"No spot is above {self.threshold:.2f}; choose a lower threshold.")
-        classification = f"{self.shown.name} high, {self.kind}"
+        classification = high(self.shown.name, self.kind)
         outline = outline_of(case.xy, self.spots, spots_lattice(case.spots).pitch)
         region = Region(f"{self.shown.name} > {self.threshold:.2f}", classification, outline)
         session.set_regions([*(one for one in session.regions if one.classification != classification), region])
@@ -108,22 +109,6 @@ def spots_of(session: "Session", kind: Kind, source: str, classes: Sequence[str]
     return np.any(chosen, axis=0) if chosen else None
 
 
-def values_of(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:
-    """Return the predicted or the measured values of what is shown."""
-    values = shown.measured if kind == "measured" else shown.predicted
-    assert values is not None
-    return values
-
-
-def reliable(shown: "Shown", kind: Kind) -> npt.NDArray[np.float32]:
-    """Return the values that a threshold is found from: all predicted ones, and the measured ones of spots that count.
-
-    The single counts of a nearly empty spot are extreme once normalised, and would have the threshold for themselves.
-    """
-    values = values_of(shown, kind)
-    return values if kind == "predicted" or shown.counted is None else values[shown.counted]
-
-
 def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
     """Return what predicted or measured values can be compared with: see `annotations`.
 
@@ -137,5 +122,5 @@ def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
         return {}
     if shown.measured is not None and kind == "predicted":
         with suppress(UserError):  # the same everywhere
-            found[MEASURED] = {shown.name: shown.measured > otsu(reliable(shown, "measured"))}
+            found[MEASURED] = {shown.name: shown.measured > otsu(shown.reliable("measured"))}
     return {**found, **annotations(case.spots.obs, case.xy, session.regions)}

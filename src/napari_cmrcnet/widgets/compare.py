@@ -119,7 +119,8 @@ class ComparePanel(DockPanel):
         def done(table: "pd.DataFrame") -> None:
             if self.session.case is case:  # else it is of another section
                 self.model.show(table)
-                self.about.setText(f"{said}: {len(table):,} genes.")
+                which = " whose prediction varies" if kind == "predicted" else ""
+                self.about.setText(f"{said}: {len(table):,} genes{which}.")
                 self.warning.setText(warning)
 
         self.compute.setEnabled(False)

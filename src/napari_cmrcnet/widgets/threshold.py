@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.viewer.threshold import Above, Kind, reliable, sources, spots_of, values_of
+from napari_cmrcnet.viewer.threshold import Above, sources, spots_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
@@ -28,7 +28,7 @@ from napari_cmrcnet.widgets.plot_canvas import style_of
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.evaluation.shown import Shown
+    from napari_cmrcnet.evaluation.shown import Kind, Shown
 
 EMPTY = (
     "There is nothing to look at yet. Open a section with its counts, press Predict in the Predict panel, or open a "
@@ -136,7 +136,7 @@ class ThresholdPanel(DockPanel):
             self.hide_others.setChecked(shown.hidden is not None)
         self._list_kinds(shown)
         kind: Kind = "measured" if self.kind.currentText() == "measured" else "predicted"
-        values = values_of(shown, kind)
+        values = shown.values(kind)
         if self._of is None or self._of[0] is not values:
             self._of = (values, kind)
             self._draw(shown)
@@ -154,9 +154,7 @@ class ThresholdPanel(DockPanel):
 
     def _draw(self, shown: "Shown") -> None:
         self.title.setText(f"{shown.name}, {shown.unit}")
-        values = {
-            kind: values_of(shown, kind) for kind in ("predicted", "measured") if getattr(shown, kind) is not None
-        }
+        values = {kind: shown.values(kind) for kind in ("predicted", "measured") if getattr(shown, kind) is not None}
         self.plot.show(values, shown.unit)
 
     def _draw_limits(self, shown: "Shown") -> None:
@@ -174,7 +172,7 @@ class ThresholdPanel(DockPanel):
         assert self._of is not None
         assert shown is not None
         try:
-            self._set(otsu(reliable(shown, self._of[1])))
+            self._set(otsu(shown.reliable(self._of[1])))
             self.message.setText("")
         except UserError as error:
             self._set(float(np.nanmax(self._of[0], initial=0.0)))
