@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Points
 
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.viewer.session import Session
-    from napari_cmrcnet.viewer.shown import Shown
 
 
 class ViewGroups:

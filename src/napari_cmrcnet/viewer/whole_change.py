@@ -9,9 +9,9 @@ from psygnal import EmitLoopError
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.viewer.display_settings import DisplaySettings
     from napari_cmrcnet.viewer.session import Session
-    from napari_cmrcnet.viewer.shown import Shown
 
 STATE = ("case", "slide", "scores", "scoring", "shown", "display",
          "eyes", "selected", "panels", "regions", "ticked", "listed")  # fmt: skip
