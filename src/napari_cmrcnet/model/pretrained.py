@@ -17,6 +17,12 @@ from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, FrozenEncoder, encoder_named
 from napari_cmrcnet.model.weights import load_weights, not_fetched
 
+AT_ONCE_ON_CPU = 8
+"""Patches that an encoder reads at a time on a CPU.
+
+The memory of larger batches is got from the system, and cleared, for each layer again: EfficientNet-Lite2 took 3.9 s of
+CPU time for 64 patches at once, 1.5 s in eights, and 1.3 s with the channels of a pixel beside each other.
+"""
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the names of timm and transformers, in timm's order
 
 
@@ -30,6 +36,12 @@ class FrozenNetwork(nn.Module):
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """Describe patches (b, 3, side, side), shifted and scaled; return (b, ``encoder.width``)."""
+        if pixels.device.type != "cpu":
+            return self._described(pixels)
+        pixels, step = pixels.contiguous(memory_format=torch.channels_last), AT_ONCE_ON_CPU
+        return torch.cat([self._described(pixels[start : start + step]) for start in range(0, len(pixels), step)])
+
+    def _described(self, pixels: Tensor) -> Tensor:
         if self.encoder.pooling == "layers":
             return self._layer_statistics(pixels)
         if self.encoder.pooling == "attention":
