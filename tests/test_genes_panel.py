@@ -475,7 +475,7 @@ def test_without_measurements_their_columns_are_gone(panel: GenesPanel, predicti
         assert panel.table.isColumnHidden(column)
     assert "no measurements" in panel.note.text()
     assert panel.filter.findText("Measured genes") < 0
-    markers = panel.model.genes.set_members("markers")  # type: ignore[union-attr]
+    markers = panel.model.genes.sets["markers"]  # type: ignore[union-attr]
     is_marker = [bool(markers[prediction.names.column(gene)]) for gene in listed(panel)]
     assert 0 < sum(is_marker) < len(is_marker)
     assert is_marker == sorted(is_marker, reverse=True)  # the markers first, and of either the most expressed

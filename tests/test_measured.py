@@ -81,7 +81,7 @@ def test_its_highest_genes_and_the_maps_of_a_panel_are_measured(measured: Known)
     assert case.measured_sets["HEG"][0] == case.genes[int(values.mean(axis=0).argmax())]
     assert case.measured_sets["HVG"][0] == case.genes[int(values.var(axis=0).argmax())]
     genes = GeneList(case)
-    assert genes.set_members("HVG").sum() == 24
+    assert genes.sets["HVG"].sum() == 24
     (drawn,) = gene_maps(case, ["GENE3"])
     assert list(drawn.maps) == ["measured"]
 

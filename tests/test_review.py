@@ -165,7 +165,7 @@ def test_a_reader_answers_by_keys_stops_and_goes_on(
     qtbot.keyClick(maps, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: not maps.isVisible())
     assert panel.message.text().startswith("2 of 2 maps told right: 100 %")
-    monkeypatch.setattr(module, "choose_path", lambda *_: path)
+    monkeypatch.setattr(module, "choose_path", lambda *_, **__: path)
     panel.resume.click()
     again = panel.window_of_maps
     assert again is not maps

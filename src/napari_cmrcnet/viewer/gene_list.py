@@ -1,17 +1,18 @@
 """Gene list: what is known of every gene of a case, and which genes a list shows in which order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.retrieval.genes import GeneNames, Match
+from napari_cmrcnet.retrieval.genes import Match
 from napari_cmrcnet.retrieval.trust import Trust, trust_levels, trusts_in_words
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
+from napari_cmrcnet.viewer.listed_genes import Listed
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -32,47 +33,6 @@ SETS = ("HEG", "HVG", "markers")
 SORTS = ("ticked", "gene", "expected", "pcc", "low", "partial", "spearman", "found", "measured", "predicted", "sets")
 OF_SCORES = frozenset(SORTS) - {"ticked", "gene", "expected", "measured", "predicted"}
 """What is sorted by that scores bring."""
-
-
-class Listed(Sequence[str]):
-    """The symbols of listed genes, each looked up when it is asked for.
-
-    Parameters
-    ----------
-    names : GeneNames
-        All genes.
-    rows : intp (listed,)
-        Those that are listed.
-    """
-
-    def __init__(self, names: GeneNames, rows: npt.NDArray[np.intp]) -> None:
-        self._names, self._rows = names, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> "Listed": ...
-    def __getitem__(self, place: int | slice) -> "str | Listed":
-        if isinstance(place, slice):
-            return Listed(self._names, self._rows[place])
-        return self._names.symbols[self._rows[place]]
-
-    def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
-        """Return the place of a gene.
-
-        Raises
-        ------
-        ValueError
-            If it is not listed.
-        """
-        column = self._names.column(value)
-        places = np.flatnonzero(self._rows[start:stop] == (-1 if column is None else column))
-        if not places.size:
-            raise ValueError(f"{value} is not listed")
-        return start + int(places[0])
 
 
 NORMALISED = "Values as in the file: normalised already."
@@ -98,8 +58,10 @@ class GeneList:
         In words, the spots that count and the genes that HEG and HVG are ranked among; "" while nothing is scored.
     expected, expected_partial : float64 (genes,)
         Expected PCC, and the partial one given depth, NaN where not known; see `Prediction.expected`.
-    any_predicted : bool
-        Whether the section is predicted.
+    is_measured : bool (genes,)
+        Which genes were measured.
+    any_measured, any_predicted, expects : bool
+        Whether the section is measured at all, is predicted, and the expected PCC of genes is known.
     of_values : str
         What to know of the measured values where they are no counts; ``""`` where they are.
     expected_over : str
@@ -108,6 +70,10 @@ class GeneList:
         Means over all spots, NaN where not measured or not predicted.
     ticked : bool (genes,)
         Chosen for a panel.
+    scored : bool
+        Whether correlations are known.
+    sets : mapping of str to bool (genes,)
+        Which genes are of HEG, HVG and the markers.
     rows : intp (listed,)
         The listed genes in their order.
     aliases : mapping of int to str
@@ -123,8 +89,11 @@ class GeneList:
         self.of_values = "" if case.counted or case.spots.X is None else NORMALISED
         self._n_predicted = 0 if prediction is None else len(case.genes)  # the others come after them
         self.measured, self.predicted = case.all_measured_means(), np.full(n, np.nan, np.float32)
+        self.is_measured: Bools = ~np.isnan(self.measured)
+        self.any_measured = bool(self.is_measured.any())
         self.expected, self.expected_partial = np.full((2, n), np.nan)
         self._known_accuracy = None if prediction is None else prediction.expected
+        self.expects = self._known_accuracy is not None
         if prediction is not None:
             self.predicted[: self._n_predicted] = prediction.predicted_means
         if self._known_accuracy is not None:
@@ -133,17 +102,17 @@ class GeneList:
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""
         self._own_panel = "" if case.panel is None else case.panel.name
-        self._sets = {name: np.zeros(n, bool) for name in SETS}
+        self.sets = {name: np.zeros(n, bool) for name in SETS}
         if case.panel is not None:
-            self._sets["markers"] = self.members(case.panel)
+            self.sets["markers"] = self.members(case.panel)
         self._panel = np.zeros(n, bool)
-        self._scored = self._complete = False
+        self.scored = self._complete = False
         self.pcc, self.low, self.high, self.partial, self.spearman, self.found = np.full((6, n), np.nan)
         self.over = self.among = self._of_scores = ""
         self._undefined: dict[int, str] = {}
         if prediction is None:
             self.among = "among all measured genes"
-            self._sets |= {name: self.members(Panel(name, genes)) for name, genes in case.measured_sets.items()}
+            self.sets |= {name: self.members(Panel(name, genes)) for name, genes in case.measured_sets.items()}
         self.rows = np.arange(n)
         self.aliases: Mapping[int, str] = {}
         self.sort = ("measured" if self.any_measured else "expected" if self.expects else "predicted", True)
@@ -155,30 +124,10 @@ class GeneList:
     def __len__(self) -> int:
         return len(self.names.symbols)
 
-    @cached_property
-    def is_measured(self) -> Bools:
-        """Which genes were measured."""
-        return ~np.isnan(self.measured)
-
     @property
     def listed(self) -> Listed:
         """The symbols of the listed genes in their order."""
         return Listed(self.names, self.rows)
-
-    @property
-    def any_measured(self) -> bool:
-        """Whether the section was measured at all."""
-        return bool(self.is_measured.any())
-
-    @property
-    def expects(self) -> bool:
-        """Whether the expected PCC of genes is known."""
-        return self._known_accuracy is not None
-
-    @property
-    def scored(self) -> bool:
-        """Whether correlations are known."""
-        return self._scored
 
     @property
     def n_correlated(self) -> int:
@@ -208,11 +157,11 @@ class GeneList:
         table = scores.table.iloc[rows[columns]]
         for name, column in _COLUMNS.items():
             getattr(self, name)[columns] = table[column].to_numpy()
-        for name, members in self._sets.items():
+        for name, members in self.sets.items():
             members[columns] = table[name].to_numpy()
         reasons = table["undefined"].to_numpy()
         self._undefined = {int(columns[row]): str(reasons[row]) for row in np.flatnonzero(reasons != "")}
-        self._scored = True
+        self.scored = True
         self._complete = bool(scores.replicates) or not self.n_correlated
         self.over = spots_in_words(scores.spots, len(scores.scored))
         self.among = AMONG[scores.definition]
@@ -231,10 +180,6 @@ class GeneList:
         inside = np.zeros(len(self), bool)
         inside[[column for gene in panel.genes if (column := self.names.column(gene)) is not None]] = True
         return inside
-
-    def set_members(self, name: str) -> Bools:
-        """Return which genes are of HEG, HVG or the markers."""
-        return self._sets[name]
 
     def reason(self, column: int) -> str:
         """Return why a gene's correlation is undefined, ``""`` where it is not, or not known yet."""
@@ -255,7 +200,7 @@ class GeneList:
 
     def sets_of(self, column: int) -> list[str]:
         """Return the sets that a gene is in: HEG, HVG, marker, and the chosen panel if it is not the markers'."""
-        sets = [name.removesuffix("s") for name, members in self._sets.items() if members[column]]
+        sets = [name.removesuffix("s") for name, members in self.sets.items() if members[column]]
         chosen = self._panel[column] and self.panel_name != self._own_panel
         return [*sets, self.panel_name] if chosen else sets
 
@@ -294,24 +239,19 @@ class GeneList:
             values = self._values(key)
             rows = np.argsort(-values if descending else values, kind="stable")  # NaN last in both ways
             if not self._sorted_by_user:  # what most users look for comes first
-                rows = rows[np.argsort(~self._sets["markers"][rows], kind="stable")]
+                rows = rows[np.argsort(~self.sets["markers"][rows], kind="stable")]
             self._sorted = rows
         return self._sorted
 
     def _values(self, key: str) -> npt.NDArray[np.float64]:
         match key:
-            case "ticked":
-                return self.ticked.astype(np.float64)
             case "gene":
                 return self._alphabetical
             case "sets":
-                weights = (1.0, 2.0, 4.0, 8.0)
-                return np.sum(
-                    [w * m for w, m in zip(weights, (*self._sets.values(), self._panel), strict=True)], axis=0
-                )
+                members = np.array([*self.sets.values(), self._panel], np.float64)
+                return np.asarray(2.0 ** np.arange(len(members)) @ members)
             case _:
-                values: npt.NDArray[np.float64] = np.asarray(getattr(self, key), np.float64)
-                return values
+                return np.asarray(getattr(self, key), np.float64)
 
     def status(self, text: str) -> str:
         """Say in a line how many genes there are and are listed, and what a text was searched as."""

@@ -6,7 +6,6 @@ until its own shape is edited.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,7 +118,7 @@ class RegionLayer:
             self._rows = []
             return
         known = {id(row.region.geometry): row for row in self._rows}
-        most = _most(len(regions))
+        most = int(np.clip(CORNERS / max(len(regions), 1), 24, 500))
         rows = []
         for region in regions:
             row = known.get(id(region.geometry)) or Row(region, outline(region.geometry, most), "polygon")
@@ -256,9 +255,9 @@ class RegionLayer:
             layer.events.data.connect(self._on_data)
             layer.events.features.connect(self._on_data)
             layer.events.highlight.connect(self._on_highlight)
-            layer.events.mode.connect(self._on_mode)
+            layer.events.mode.connect(lambda _event: self.tool_changed.emit())
             for keys, forth in (("Control-Z", False), ("Control-Shift-Z", True)):
-                layer.bind_key(keys, partial(self._on_undo, forth), overwrite=True)
+                layer.bind_key(keys, lambda _layer, forth=forth: self.undo_asked.emit(forth), overwrite=True)
             self._creating, self._labels = False, None
         self._attached = layer
         self._selection = self.selection
@@ -277,12 +276,6 @@ class RegionLayer:
         if not self._drawing and not action.endswith("ing"):  # napari tells a change before and after it is made
             self.edited.emit()
 
-    def _on_mode(self, _event: Any) -> None:
-        self.tool_changed.emit()
-
-    def _on_undo(self, forth: bool, _layer: Any) -> None:
-        self.undo_asked.emit(forth)
-
     def _on_highlight(self, _event: Any) -> None:
         before, self._selection = self._selection, self.selection
         if not self._drawing and self._selection != before:
@@ -296,8 +289,3 @@ def labels_in(colours: Outline) -> dict[str, Any]:
     """
     dark = colours * (0.3, 0.3, 0.3, 1)
     return {"string": "{name}", "size": 13, "anchor": "center", "color": {"array": dark, "default": dark[-1]}}
-
-
-def _most(regions: int) -> int:
-    """Return with how many corners a region is drawn, of so many regions."""
-    return int(np.clip(CORNERS / max(regions, 1), 24, 500))

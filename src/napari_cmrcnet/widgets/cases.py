@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QIcon, QKeySequence, QPixmap, QShortcut
+from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -14,12 +14,10 @@ from qtpy.QtWidgets import (
     QPlainTextEdit,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
@@ -30,7 +28,9 @@ from napari_cmrcnet.widgets.dock_panel import DockPanel, open_panel
 from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
-from napari_cmrcnet.widgets.parts import button, label, scrolled
+from napari_cmrcnet.widgets.messages import told
+from napari_cmrcnet.widgets.open_files import NO_LAYERS, one_path
+from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.report_pdf import pdf_job
 
@@ -84,8 +84,9 @@ class CasesPanel(DockPanel):
         self.save = button(
             "Save list as…", "Keeps the list in a file. From then on it is saved by itself.", self._on_save
         )
-        self.previous = button("Previous", "Opens the case before this one (Page Up).", partial(self._step, -1))
-        self.next = button("Next", "Opens the case after this one (Page Down).", partial(self._step, 1))
+        before, after = partial(step_case, self.viewer, -1), partial(step_case, self.viewer, 1)
+        self.previous = button("Previous", "Opens the case before this one (Page Up).", lambda: before())
+        self.next = button("Next", "Opens the case after this one (Page Down).", lambda: after())
         self.report = button(
             "Report of all predictions…",
             "Writes one report (HTML or PDF): scores of each section, markers by section and patient, maps. It takes "
@@ -105,10 +106,8 @@ class CasesPanel(DockPanel):
         buttons.addWidget(self.beside, 3, 0)
         buttons.addWidget(self.cohort, 3, 1)
         buttons.addWidget(self.report, 4, 0, 1, 2)
-        for keys, by in (("PgUp", -1), ("PgDown", 1)):
-            shortcut = QShortcut(QKeySequence(keys), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(partial(self._step, by))
+        shortcut("PgUp", self, before)
+        shortcut("PgDown", self, after)
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels(COLUMNS)
         self.table.horizontalHeaderItem(2).setToolTip("Mean PCC of the markers, predicted and measured.")
@@ -121,9 +120,7 @@ class CasesPanel(DockPanel):
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.table.cellClicked.connect(lambda row, _column: show_row(self.viewer, row))
-        enter = QShortcut(QKeySequence("Return"), self.table)
-        enter.setContext(Qt.ShortcutContext.WidgetShortcut)
-        enter.activated.connect(lambda: show_row(self.viewer, self.table.currentRow()))
+        shortcut("Return", self.table, lambda: show_row(self.viewer, self.table.currentRow()), alone=True)
         self.empty, self.status = label(EMPTY, centred=True), label()
         self.notes = QPlainTextEdit()
         self.notes.setPlaceholderText("Notes about this case")
@@ -131,14 +128,8 @@ class CasesPanel(DockPanel):
         self.notes.setMaximumHeight(64)
         self.notes.textChanged.connect(lambda: self.cases.set_notes(self.notes.toPlainText()))
         self.jobs = JobBar(self)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.addLayout(buttons)
-        for widget, stretch in ((self.empty, 1), (self.table, 1), (self.notes, 0), (self.status, 0), (self.jobs, 0)):
-            column.addWidget(widget, stretch)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolled(inside))
+        below = ((self.empty, 1), (self.table, 1), self.notes, self.status, self.jobs)
+        stack(self, scrolled_parts(buttons, *below))
 
     def open(self, path: Path) -> None:
         """Open a list of cases, a sheet or a folder, and the first case of it that can be looked at."""
@@ -254,21 +245,15 @@ class CasesPanel(DockPanel):
         path = ask_for_project(Path(recall(_FOLDER, str(Path.home()))), "cases")
         if path is not None:
             remember({_FOLDER: str(path.parent)})
-            try:
+            with told(self.jobs.warn):
                 self.cases.save(path)
-            except UserError as error:
-                self.jobs.show_error(error)
 
     def _on_report(self) -> None:
         paths = [Path(case.prediction) for case in self.cases.project.cases if case.prediction]
-        proposed = Path(recall(_FOLDER, str(Path.home()))) / "cases.html"
-        out = dialogs.ask_where_to_save(self, "Report of all predictions", proposed, _KINDS)
+        out = dialogs.ask_where_to_save(self, "Report of all predictions", "cases.html", _KINDS, _FOLDER)
         if out is not None:
             job = pdf_job(partial(_report, paths), out) if out.suffix.lower() == ".pdf" else _report(paths, out)
             self.jobs.start(job, lambda made: self.jobs.message(f"Written: {made}"), "Report", lasting=True)
-
-    def _step(self, by: int) -> None:
-        step_case(self.viewer, by)
 
     def show_now(self) -> None:
         """Read thumbnails once the panel is seen."""
@@ -301,8 +286,7 @@ def _report(paths: list[Path], out: Path) -> "Job[Path]":
 
 def get_project_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
     """Return `read_cases` for a ``.cmrproj`` file, None for any other."""
-    one = path[0] if isinstance(path, list) and len(path) == 1 else path
-    return read_cases if isinstance(one, str) and ends_in(one, PROJECTS) else None
+    return read_cases if ends_in(one_path(path), PROJECTS) else None
 
 
 def read_cases(path: str | list[str]) -> list[tuple[None]]:
@@ -311,5 +295,5 @@ def read_cases(path: str | list[str]) -> list[tuple[None]]:
 
     viewer = napari.current_viewer()
     if viewer is not None:
-        open_panel(viewer, "Cases").open(Path(path if isinstance(path, str) else path[0]))
-    return [(None,)]
+        open_panel(viewer, "Cases").open(Path(one_path(path)))
+    return NO_LAYERS

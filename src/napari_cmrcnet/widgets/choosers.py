@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.spaceranger_files import CELLS, DEFAULT_BIN
 from napari_cmrcnet.widgets.dialogs import choose_path, offer_kinds
 from napari_cmrcnet.widgets.messages import in_panel_words
-from napari_cmrcnet.widgets.parts import button, choice, label
+from napari_cmrcnet.widgets.parts import bare, button, choice, fill, fill_choice, in_row, label, stack
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -55,14 +55,7 @@ class PathRow(QWidget):
         offer_kinds(self.browse, kinds, self._on_browse)
         self._line = label(selectable=True)
         self._line.hide()
-        row = QHBoxLayout()
-        row.addWidget(self.edit, 1)
-        row.addWidget(self.browse)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(row)
-        layout.addWidget(self._line)
+        stack(self, in_row((self.edit, 1), self.browse), self._line).setSpacing(2)
         self._last = ""
 
     @property
@@ -126,10 +119,7 @@ class NamedChoice(QWidget):
         self.box.currentIndexChanged.connect(self.changed)
         label = QLabel(title)
         label.setBuddy(self.box)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(label)
-        row.addWidget(self.box, 1)
+        bare(fill(QHBoxLayout(self), label, (self.box, 1)))
         self.hide()
 
     @property
@@ -143,12 +133,7 @@ class NamedChoice(QWidget):
 
     def offer(self, default: str, texts: Mapping[str, str]) -> None:
         """Offer some names in words, after what ``""`` stands for; what is chosen stays so if it is among them."""
-        chosen = self.name
-        with QSignalBlocker(self.box):
-            self.box.clear()
-            for name, text in {"": default, **texts}.items():
-                self.box.addItem(text, name)
-            self.choose(chosen)
+        fill_choice(self.box, [(default, ""), *((text, name) for name, text in texts.items())], self.name)
         self.setVisible(len(texts) > 1)
 
 

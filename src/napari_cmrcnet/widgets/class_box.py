@@ -7,8 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.widgets.gene_panels import fill_choice
-from napari_cmrcnet.widgets.parts import choice
+from napari_cmrcnet.widgets.parts import choice, fill_choice
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.classes import Classes

@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.case_pages import show_row
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
-from napari_cmrcnet.widgets.gene_panels import fill_choice
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.parts import button, choice, label
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, label, stack
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_views import PlotView
-from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     import napari
@@ -125,16 +123,8 @@ class CohortPanel(DockPanel):
         self.view.setMinimumHeight(120)
         self.view.clicked.connect(self._on_row)
         self.about = label()
-        first, second = QHBoxLayout(), QHBoxLayout()
-        for row, widgets in ((first, (self.compute, self.save)), (second, (self.of, self.what))):
-            for widget in widgets:
-                row.addWidget(widget, 1)
-        layout = self._layout = QVBoxLayout(self)
-        layout.addLayout(first)
-        layout.addLayout(second)
-        layout.addWidget(self.view, 1)
-        layout.addWidget(self.about)
-        layout.addWidget(self.jobs)
+        rows = in_row((self.compute, 1), (self.save, 1)), in_row((self.of, 1), (self.what, 1))
+        self._layout = stack(self, *rows, (self.view, 1), self.about, self.jobs, margins=True)
 
     def show_now(self) -> None:
         """Say what would be compared now; a table that was computed stays."""
@@ -243,17 +233,9 @@ class CohortPanel(DockPanel):
     def _on_save(self) -> None:
         from napari_cmrcnet.evaluation.picture_file import file_name
 
-        proposed = Path(recall("cohort/folder", str(Path.home()))) / f"{file_name(f'{self.name}_by_section')}.csv"
-        path = ask_where_to_save(self, "Save table or plot", proposed, _KINDS)
-        if path is None or self.table is None:
-            return
-        try:
-            self._write(path)
-        except UserError as error:
-            self.jobs.show_error(error)
-            return
-        remember({"cohort/folder": str(path.parent)})
-        self.jobs.message(f"Saved {path}.")
+        name = f"{file_name(f'{self.name}_by_section')}.csv"
+        path = ask_where_to_save(self, "Save table or plot", name, _KINDS, "cohort/folder")
+        self.jobs.write(path, self._write)
 
     def _write(self, path: Path) -> None:
         from matplotlib.figure import Figure

@@ -7,7 +7,6 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
     QRadioButton,
 )
@@ -15,7 +14,7 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.display_settings import COLORMAPS, DisplaySettings
-from napari_cmrcnet.widgets.parts import choice
+from napari_cmrcnet.widgets.parts import choice, in_row
 
 if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
@@ -49,21 +48,13 @@ class ColourBox(QGroupBox):
         )
         self.by_hand = QRadioButton("fixed")
         self.by_hand.setToolTip("The range stays the same for all genes, so that genes can be compared.")
-        kind = QHBoxLayout()
-        kind.addWidget(self.by_percentile)
-        kind.addWidget(self.by_hand)
-        kind.addStretch(1)
         self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
         for spin, tip in ((self.low, "Values at or below this have"), (self.high, "Values at or above this have")):
             spin.setToolTip(f"{tip} the colour at the end of the scale.")
             spin.setKeyboardTracking(False)
-        bounds = QHBoxLayout()
-        bounds.addWidget(self.low)
-        bounds.addWidget(QLabel("to"))
-        bounds.addWidget(self.high)
         form.addRow("Colour map", self.colormap)
-        form.addRow("Colour range", kind)
-        form.addRow("From", bounds)
+        form.addRow("Colour range", in_row(self.by_percentile, self.by_hand, None))
+        form.addRow("From", in_row(self.low, QLabel("to"), self.high))
         self.from_zero = QCheckBox("Start at 0")
         self.from_zero.setToolTip(
             "Starts the colour scale at 0, so that colours show how much a gene is expressed, not only where it is "

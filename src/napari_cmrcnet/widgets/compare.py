@@ -1,20 +1,17 @@
 """The Compare panel: genes like the shown one, and genes that differ between groups of spots, as a table to click."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QModelIndex
-from qtpy.QtWidgets import QFormLayout, QHeaderView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHeaderView, QWidget
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
-from napari_cmrcnet.widgets.gene_panels import fill_choice
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.parts import button, choice, label
-from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.messages import told
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, stack
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
@@ -76,10 +73,8 @@ class ComparePanel(DockPanel):
         form.addRow("Values", self.kind)
         form.addRow("First group", self.first)
         form.addRow("Second group", self.second)
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        for widget in (self.compute, self.about, self.view, self.save, self.warning, self.warnings, self.jobs):
-            layout.addWidget(widget)
+        below = (self.view, self.save, self.warning, self.warnings, self.jobs)
+        stack(self, form, self.compute, self.about, *below, margins=True)
 
     def show_now(self) -> None:
         """Offer what can be compared now; a table that was computed stays."""
@@ -134,23 +129,10 @@ class ComparePanel(DockPanel):
         if table is None:
             return
         name = file_name(self.about.text().partition(":")[0])
-        path = ask_where_to_save(
-            self, "Save table", Path(recall("compare/folder", str(Path.home()))) / f"{name}.csv", "Table (*.csv)"
-        )
-        if path is None:
-            return
-        try:
-            write_frame(path, table.reset_index())
-        except UserError as error:
-            self.jobs.show_error(error)
-            return
-        remember({"compare/folder": str(path.parent)})
-        self.jobs.message(f"Saved {path}.")
+        path = ask_where_to_save(self, "Save table", f"{name}.csv", "Table (*.csv)", "compare/folder")
+        self.jobs.write(path, lambda path: write_frame(path, table.reset_index()))
 
     def _on_row(self, index: QModelIndex) -> None:
-        if self.model.table is None:
-            return
-        try:
-            self.session.show(str(self.model.table.index[index.row()]))
-        except UserError as error:
-            self.jobs.show_error(error)
+        if self.model.table is not None:
+            with told(self.jobs.warn):
+                self.session.show(str(self.model.table.index[index.row()]))

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QMessageBox, QPushB
 from napari_cmrcnet.common.errors import Setting, UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.suffixes import SLIDES, dialog_filter
+from napari_cmrcnet.widgets.remember import recall, remember
 
 FOLDER = "folder"
 SLIDE = (dialog_filter("Slides", SLIDES), FOLDER)
@@ -28,7 +29,7 @@ SCALES = {
 }
 
 
-def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "") -> Path | None:
+def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "", kept: str = "") -> Path | None:
     """Let the user choose a file or folder that is there; None if the dialog is cancelled.
 
     Parameters
@@ -41,11 +42,16 @@ def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "") 
         `FOLDER`, or the kinds of files, as `dialog_filter` gives them.
     start : str
         Where the dialog begins.
+    kept : str
+        Under which the folder is remembered, where it begins if `start` is not given.
     """
+    start = start or (recall(kept, str(Path.home())) if kept else "")
     if kind == FOLDER:
         path = QFileDialog.getExistingDirectory(parent, title, start)
     else:
         path, _ = QFileDialog.getOpenFileName(parent, title, start, kind)
+    if path and kept:
+        remember({kept: str(Path(path).parent)})
     return Path(path) if path else None
 
 
@@ -92,7 +98,9 @@ def choose_slide(parent: QWidget | None, section: str, kind: str) -> Path | None
     return choose_path(parent, f"The slide of {section}", kind)
 
 
-def ask_where_to_save(parent: QWidget | None, title: str, proposed: Path, kinds: str) -> Path | None:
+def ask_where_to_save(
+    parent: QWidget | None, title: str, proposed: str | Path, kinds: str, kept: str = ""
+) -> Path | None:
     """Ask for the name of a file; None if the user thinks better of it.
 
     A name without one of the endings gets that of the chosen kind. The dialog, which asks before a file is replaced,
@@ -104,20 +112,25 @@ def ask_where_to_save(parent: QWidget | None, title: str, proposed: Path, kinds:
         The panel.
     title : str
         Of the dialog.
-    proposed : Path
-        The folder and a name.
+    proposed : str or Path
+        A name, with its folder unless that is kept.
     kinds : str
         As of QFileDialog, each with one ending first: ``PNG picture (*.png);;SVG drawing (*.svg)``.
+    kept : str
+        Under which the folder is remembered.
     """
-    name, kind = QFileDialog.getSaveFileName(parent, title, str(proposed), kinds)
+    start = Path(recall(kept, str(Path.home()))) / proposed if kept else proposed
+    name, kind = QFileDialog.getSaveFileName(parent, title, str(start), kinds)
     if not name:
         return None
-    if name.lower().endswith(tuple(_endings(kinds))):
-        return Path(name)
-    path = Path(name + _endings(kind or kinds)[0])
-    question = f"{path.name} already exists. Replace it?"
-    if is_there(path) and QMessageBox.question(parent, title, question) != QMessageBox.StandardButton.Yes:
-        return None
+    path = Path(name)
+    if not name.lower().endswith(tuple(_endings(kinds))):
+        path = Path(name + _endings(kind or kinds)[0])
+        question = f"{path.name} already exists. Replace it?"
+        if is_there(path) and QMessageBox.question(parent, title, question) != QMessageBox.StandardButton.Yes:
+            return None
+    if kept:
+        remember({kept: str(path.parent)})
     return path
 
 

@@ -12,11 +12,12 @@ from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
-from napari_cmrcnet.widgets.evidence_table import NeighbourModel, NeighbourTable
+from napari_cmrcnet.widgets.evidence_table import TITLES, show_neighbours
+from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
-from napari_cmrcnet.widgets.parts import button, label, scrolled
+from napari_cmrcnet.widgets.parts import button, label, scrolled, stack
 from napari_cmrcnet.widgets.plot_views import NO_PREDICTION
 from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
 
@@ -53,16 +54,11 @@ class EvidencePanel(DockPanel):
         self.content.hide()
         self.find_button.hide()
         inside = QWidget()
-        page = QVBoxLayout(inside)
-        page.setContentsMargins(0, 0, 0, 0)
-        page.addWidget(self.empty)
+        page = stack(inside, self.empty)
         page.addWidget(self.find_button, 0, Qt.AlignmentFlag.AlignHCenter)
         page.addWidget(self.content, 1)
         page.addStretch(0)
-        scroll = scrolled(inside)
-        layout = QVBoxLayout(self)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.jobs)
+        stack(self, (scrolled(inside), 1), self.jobs, margins=True)
 
     def _content(self) -> QWidget:
         self.own = Picture(OWN_SIDE, "The patch that the model saw at this spot.")
@@ -75,20 +71,16 @@ class EvidencePanel(DockPanel):
         top.addWidget(self.header, 1)
         self.shares = SharesWidget()
         self.note = label()
-        self.pictures, self.neighbours = PictureModel(self), NeighbourModel(self)
-        self.pictures.failed.connect(self._on_failed)
-        self.picture_view, self.table = PictureView(self.pictures), NeighbourTable(self.neighbours)
+        self.pictures, self.neighbours = PictureModel(self), FrameModel(TITLES, self)
+        self.pictures.failed.connect(self.jobs.warn)
+        self.picture_view, self.table = PictureView(self.pictures), frame_view(self.neighbours)
+        self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.tabs = QTabWidget()
         self.tabs.addTab(self._picture_page(), "Pictures")
         self.tabs.addTab(self.table, "Table")
         self.tabs.setMinimumHeight(240)
         content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(top)
-        for widget in (self.shares, self.note):
-            column.addWidget(widget)
-        column.addWidget(self.tabs, 1)
+        stack(content, top, self.shares, self.note, (self.tabs, 1))
         return content
 
     def _picture_page(self) -> QWidget:
@@ -151,7 +143,10 @@ class EvidencePanel(DockPanel):
         steady = len(trained_on) <= len(HUES) and set(sections) <= set(trained_on)
         colours = section_colours(trained_on if steady else sections)
         self.shares.show_sections(found.by_section, colours)
-        self.neighbours.show_evidence(found, gene)
+        first = self.neighbours.table is None
+        show_neighbours(self.neighbours, found, gene)
+        if first:  # after that they are the user's to change
+            self.table.resizeColumnsToContents()
         self._show_pictures(prediction, found, gene, colours)
 
     def _own_patch(self, prediction: "Prediction", spot: int) -> "Pixels | None":
@@ -161,7 +156,7 @@ class EvidencePanel(DockPanel):
         try:
             return None if slide is None else patch_of(prediction, slide, spot)
         except UserError as error:
-            self.jobs.show_error(error)
+            self.jobs.warn(in_panel_words(error))
             return None
 
     def _show_pictures(self, prediction: "Prediction", found: "Evidence", gene: str, colours: dict[str, str]) -> None:
@@ -198,9 +193,6 @@ class EvidencePanel(DockPanel):
             self.refresh()
 
         self.jobs.start(open_thumbnails(prediction), opened.append, "Checking the pictures", ended=ended)
-
-    def _on_failed(self, reason: str) -> None:
-        self.jobs.message(reason, "error")
 
 
 def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> str:

@@ -9,11 +9,8 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QMessageBox,
     QSizePolicy,
-    QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
-from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
@@ -32,8 +29,8 @@ from napari_cmrcnet.widgets.export_formats import (
     missing_package,
 )
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
-from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
+from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, told
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, number, scrolled_parts, stack
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -72,13 +69,9 @@ class ExportPanel(DockPanel):
         for box in (self.format, self.genes):
             box.setMinimumContentsLength(12)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.width_mm = QSpinBox()
-        self.width_mm.setRange(60, 400)
+        tip = "Of the printed figure. Many journals have columns of 85 to 90 mm and pages of 180 mm."
+        self.width_mm = number(tip, 60, 400, suffix=" mm")
         self.width_mm.setValue(180)
-        self.width_mm.setSuffix(" mm")
-        self.width_mm.setToolTip(
-            "Of the printed figure. Many journals have columns of 85 to 90 mm and pages of 180 mm."
-        )
         self.purpose, self.size = label(selectable=True), label(selectable=True)
         tip = "Asks for a name and writes the file. If you cancel, no incomplete file is left."
         self.button = button("Export…", tip, self._on_export)
@@ -92,16 +85,10 @@ class ExportPanel(DockPanel):
         form.addRow("Genes", self.genes)
         form.addRow("Width", self.width_mm)
         self._form = form
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        for widget in (self.empty, self.form, self.purpose, self.size, self.button, self.jobs, self.folder):
-            column.addWidget(widget)
-        column.addStretch(1)
-        scroll = scrolled(inside)
+        below = (self.purpose, self.size, self.button, self.jobs, self.folder)
+        scroll = scrolled_parts(self.empty, self.form, *below, None)
         scroll.setMinimumWidth(320)  # a scroll area asks for no room of its own, and would cut the lists off
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        stack(self, scroll)
 
     @property
     def kind(self) -> str:
@@ -132,13 +119,10 @@ class ExportPanel(DockPanel):
         self.folder.hide()
         self.layers.read_regions()
         remember({"export/folder": str(path.parent), "export/format": self.kind})
-        try:
-            job = export_job(self.session, self.kind, path, self.choice, self.width_mm.value())
-        except UserError as error:
-            self.jobs.show_error(error)
-            return
         note = said_of(corner_of(self.session)) if self.kind == "geojson" else ""
-        self.jobs.start(job, lambda path: self._on_written(path, note), f"Writing {path.name}", lasting=True)
+        with told(self.jobs.warn):
+            job = export_job(self.session, self.kind, path, self.choice, self.width_mm.value())
+            self.jobs.start(job, lambda path: self._on_written(path, note), f"Writing {path.name}", lasting=True)
 
     def default_name(self) -> str:
         """Return a name for the file that says what is in it."""
@@ -164,8 +148,8 @@ class ExportPanel(DockPanel):
             slow = "QuPath needs a long time to open so many measurements. " if self.kind == "geojson" else ""
             if not self.ask_large(f"The file will be about {size_text(expected)}. {slow}Write it anyway?"):
                 return
-        each, proposed = FORMATS[self.kind], Path(recall("export/folder", str(Path.home()))) / self.default_name()
-        path = ask_where_to_save(self, f"Export: {each.name}", proposed, each.kinds)
+        each = FORMATS[self.kind]
+        path = ask_where_to_save(self, f"Export: {each.name}", self.default_name(), each.kinds, "export/folder")
         if path is not None:
             self.export_to(path)
 
@@ -194,12 +178,7 @@ class ExportPanel(DockPanel):
             widget.setVisible(here)
         if not here:
             return
-        before = self.choice
-        with signals_blocked(self.genes):
-            self.genes.clear()
-            for text, value in self._choices():
-                self.genes.addItem(text, value)
-            self.genes.setCurrentIndex(max(0, self.genes.findData(before)))
+        fill_choice(self.genes, self._choices(), self.choice)
         self._listed = self.session.case
         self._on_format()
 

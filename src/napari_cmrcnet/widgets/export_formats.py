@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.region_origin import qupath_corner
@@ -54,6 +54,8 @@ class Format:
 IMAGE_TOO = "spatialdata with image"
 MAP_KINDS = "PDF document (*.pdf);;PNG picture (*.png);;SVG drawing (*.svg)"
 
+_FIGURES = {"png": "for slides and documents", "svg": "to edit in a drawing program", "pdf": "for print"}
+
 FORMATS: dict[str, Format] = {
     "csv": Format(
         "Table (CSV)",
@@ -89,24 +91,15 @@ FORMATS: dict[str, Format] = {
         "The same with a copy of the slide's full resolution, which can take gigabytes.",
         genes=True,
     ),
-    "png": Format(
-        "Figure (PNG)",
-        ".png",
-        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, for "
-        "slides and documents.",
-    ),
-    "svg": Format(
-        "Figure (SVG)",
-        ".svg",
-        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, to "
-        "edit in a drawing program.",
-    ),
-    "pdf": Format(
-        "Figure (PDF)",
-        ".pdf",
-        "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, for "
-        "print.",
-    ),
+    **{
+        kind: Format(
+            f"Figure ({kind.upper()})",
+            f".{kind}",
+            "Histology, measured and predicted expression of what is shown, with colour bar, scale bar and caption, "
+            f"{use}.",
+        )
+        for kind, use in _FIGURES.items()
+    },
     "maps": Format(
         "Figure of several genes (PDF, PNG, SVG)",
         ".pdf",
@@ -121,12 +114,7 @@ FORMATS: dict[str, Format] = {
         "genes, regions, confidence, and how the prediction was made. It loads nothing from the internet.",
         predicted=True,
     ),
-    "report": Format(
-        "Report (PDF)",
-        ".pdf",
-        "The same report as pages of A4.",
-        predicted=True,
-    ),
+    "report": Format("Report (PDF)", ".pdf", "The same report as pages of A4.", predicted=True),
     "bundle": Format(
         "Everything (ZIP)",
         ".zip",
@@ -187,10 +175,9 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
     if not FORMATS[kind].predicted:
         return _figure(session, case, path)
     assert prediction is not None
-    if kind == "prediction":
-        return _save(prediction, path, record_of(session))
-    if kind == "bundle":
-        return _bundle(prediction, path, record_of(session))
+    if kind in ("prediction", "bundle"):
+        prediction.view = record_of(session)
+        return _save(prediction, path) if kind == "prediction" else _bundle(prediction, path)
     write = partial(_report, session, prediction)
     return write(path) if kind == "html" else pdf_job(write, path)
 
@@ -244,17 +231,15 @@ def _table_job(case: "Case", path: Path, genes: Sequence[str] | None, choice: st
     return (yield from write(case, path, genes))
 
 
-def _save(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Path]:
-    prediction.view = view
+def _save(prediction: "Prediction", path: Path) -> Job[Path]:
     yield Progress(f"Writing {path.name}", 0, 0)
     prediction.save(path)
     return path
 
 
-def _bundle(prediction: "Prediction", path: Path, view: dict[str, Any]) -> Job[Path]:
+def _bundle(prediction: "Prediction", path: Path) -> Job[Path]:
     from napari_cmrcnet.evaluation.bundle import write_bundle
 
-    prediction.view = view
     return write_bundle(prediction, path)
 
 
@@ -275,22 +260,15 @@ def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: f
 
     yield Progress("Choosing genes", 0, 0)
     genes = genes_to_store(case) if choice == SETS else chosen_genes(session, choice) or case.genes
-    name = choice if choice in session.panels else ""
-    panel = Panel(name, tuple(genes))
+    panel = Panel(choice if choice in session.panels else "", tuple(genes))
     return (yield from write_panel_figure(case, path, panel, slide=_slide(session), width_mm=width_mm))
 
 
 def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Path]:
     from napari_cmrcnet.evaluation.html_report import write_html_report
 
-    return write_html_report(
-        prediction,
-        path,
-        shown=_shown(session),
-        scores=session.scores,
-        regions=session.regions,
-        slide=_slide(session),
-    )
+    shown, slide = _shown(session), _slide(session)
+    return write_html_report(prediction, path, shown=shown, scores=session.scores, regions=session.regions, slide=slide)
 
 
 def _shown(session: "Session") -> "Shown":

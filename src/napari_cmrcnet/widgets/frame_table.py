@@ -34,14 +34,16 @@ class FrameModel(QAbstractTableModel):
         super().__init__(parent)
         self.titles = titles
         self.table: pd.DataFrame | None = None
+        self._given: pd.DataFrame | None = None  # in the order in which rows of the same value stay
         self._columns: list[str] = []
         self._by, self._order = -1, Qt.SortOrder.AscendingOrder
 
     def show(self, table: "pd.DataFrame | None") -> None:
         """Show another table, or none, in the order that was asked for last."""
         self.beginResetModel()
-        self.table = table
-        self._columns = [] if table is None else [name for name in table.columns if name in self.titles]
+        self._given = table
+        names = () if table is None else (table.index.name, *table.columns)
+        self._columns = [str(name) for name in names if name in self.titles]
         self._arrange()
         self.endResetModel()
 
@@ -54,12 +56,13 @@ class FrameModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         ascending = self._order == Qt.SortOrder.AscendingOrder
-        if self.table is None or not 0 <= self._by <= len(self._columns):
+        self.table = self._given
+        if self.table is None or not 0 <= self._by < len(self._columns):
             return
         if self._by == 0:
             self.table = self.table.sort_index(ascending=ascending, kind="stable")
         else:
-            name = self._columns[self._by - 1]
+            name = self._columns[self._by]
             self.table = self.table.sort_values(name, ascending=ascending, kind="stable", na_position="last")
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
@@ -68,29 +71,30 @@ class FrameModel(QAbstractTableModel):
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
         """Return the number of columns, with that of the index."""
-        return 0 if self.table is None or parent.isValid() else 1 + len(self._columns)
+        return 0 if parent.isValid() else len(self._columns)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """Return the text of a cell, and where it stands."""
         if self.table is None:
             return None
         column, row = index.column(), index.row()
-        value = self.table.index[row] if column == 0 else self.table[self._columns[column - 1]].iloc[row]
-        if role == Qt.ItemDataRole.TextAlignmentRole and not isinstance(value, str):
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return None
-        if isinstance(value, str):
-            return value
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return None
-        return "–" if isnan(value) else format(value, self.titles[self._columns[column - 1]][2])
+        value = self.table.index[row] if column == 0 else self.table[self._columns[column]].iloc[row]
+        match role:
+            case Qt.ItemDataRole.DisplayRole if isinstance(value, str):
+                return value
+            case Qt.ItemDataRole.DisplayRole:
+                return "–" if isnan(value) else format(value, self.titles[self._columns[column]][2])
+            case Qt.ItemDataRole.ToolTipRole if isinstance(value, str):
+                return value
+            case Qt.ItemDataRole.TextAlignmentRole if not isinstance(value, str):
+                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:  # noqa: N802 - Qt's name
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:  # noqa: N802 - Qt's name
         """Return the title of a column, or what it means."""
         if self.table is None or orientation != Qt.Orientation.Horizontal:
             return None
-        title, tip, _ = self.titles[str(self.table.index.name) if section == 0 else self._columns[section - 1]]
+        title, tip, _ = self.titles[self._columns[section]]
         return {Qt.ItemDataRole.DisplayRole: title, Qt.ItemDataRole.ToolTipRole: tip}.get(Qt.ItemDataRole(role))
 
 

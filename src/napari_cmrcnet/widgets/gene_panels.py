@@ -3,17 +3,15 @@
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.blend import INKS
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.widgets.dialogs import ask_where_to_save
-from napari_cmrcnet.widgets.messages import in_panel_words
-from napari_cmrcnet.widgets.parts import button, choice
-from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
+from napari_cmrcnet.widgets.messages import told
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, stack, tipped
 
 _FOLDER = "panels/folder"  # under which the last folder is remembered
 
@@ -43,20 +41,13 @@ class PanelRow(QWidget):
         self.new = button("", tip, self._on_new)
         tip = "Reads a gene panel from a text file with one gene per line, a table or a .gmt file."
         self.load = button("Load…", tip, self._on_load)
-        self.blend = QCheckBox("Ticked genes as colours (2 or 3)")
-        self.blend.setToolTip(
+        self.blend = tipped(
+            QCheckBox("Ticked genes as colours (2 or 3)"),
             "Shows two ticked genes in green and magenta, three in cyan, magenta and yellow, on one map. A spot is "
-            "white where all are low, and dark where all are high."
+            "white where all are low, and dark where all are high.",
         )
-        rows, first = QGridLayout(self), QHBoxLayout()
-        rows.setContentsMargins(0, 0, 0, 0)
-        first.addWidget(QLabel("Panel"))
-        first.addWidget(self.choice, 1)
-        first.addWidget(self.show_score)
-        rows.addLayout(first, 0, 0, 1, 2)
-        rows.addWidget(self.new, 1, 0)
-        rows.addWidget(self.load, 1, 1)
-        rows.addWidget(self.blend, 2, 0, 1, 2)
+        first = in_row(QLabel("Panel"), (self.choice, 1), self.show_score)
+        stack(self, first, in_row((self.new, 1), (self.load, 1)), self.blend)
         self.blend.toggled.connect(lambda on: self.session.set_display(blend=on))
         self.choice.currentIndexChanged.connect(self._on_choice)
 
@@ -113,11 +104,8 @@ class PanelRow(QWidget):
     def _on_score(self) -> None:
         if self.current is None:
             return
-        try:
+        with told(self.said.emit):
             self.session.show_panel(self.current)
-        except UserError as error:
-            self.said.emit(in_panel_words(error))
-        else:
             self.said.emit("")
 
     def _on_new(self) -> None:
@@ -125,47 +113,26 @@ class PanelRow(QWidget):
         if path is None or self._genes is None:
             return
         panel = Panel(path.stem, self._genes.ticked_symbols)
-        try:
+        with told(self.said.emit):
             save_panel(panel, path)
-        except UserError as error:
-            self.said.emit(in_panel_words(error))
-        else:
-            self._add(panel, path)
+            self._add(panel)
 
     def _on_load(self) -> None:
         path = self._ask_what_to_load()
-        if path is None:
-            return
-        try:
-            panel = load_panel(path)
-        except UserError as error:
-            self.said.emit(in_panel_words(error))
-        else:
-            self._add(panel, path)
+        if path is not None:
+            with told(self.said.emit):
+                self._add(load_panel(path))
 
-    def _add(self, panel: Panel, path: Path) -> None:
-        remember({_FOLDER: str(path.parent)})
+    def _add(self, panel: Panel) -> None:
         self.session.add_panel(panel)
         self.choose(panel.name)
         self.said.emit(f"You can now choose the gene panel {panel.name} ({len(panel.genes):,} genes).")
 
     def _ask_where_to_save(self) -> Path | None:
-        folder = Path(recall(_FOLDER, ""))
         names = ("panel", *(f"panel {number}" for number in range(2, 2 + len(self.session.panels))))
         free = next(name for name in names if name not in self.session.panels)  # a panel is known by its file's name
-        return ask_where_to_save(self, "Save the panel", folder / f"{free}.txt", "Text, one gene a line (*.txt)")
+        return ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene a line (*.txt)", _FOLDER)
 
     def _ask_what_to_load(self) -> Path | None:
         kinds = "Lists of genes (*.txt *.csv *.tsv *.gmt);;All files (*)"
-        path, _ = QFileDialog.getOpenFileName(self, "Load a panel", recall(_FOLDER, ""), kinds)
-        return Path(path) if path else None
-
-
-def fill_choice(box: QComboBox, entries: list[tuple[str, str]], chosen: str | None) -> None:
-    """Offer other entries, text and data of each; the chosen one stays, if it is among them."""
-    blocked = box.blockSignals(True)
-    box.clear()
-    for text, data in entries:
-        box.addItem(text, data)
-    box.setCurrentIndex(max(0, box.findData(chosen)))
-    box.blockSignals(blocked)
+        return choose_path(self, "Load a panel", kinds, kept=_FOLDER)

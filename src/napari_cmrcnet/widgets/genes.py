@@ -3,19 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import OF_SCORES, GeneList
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.gene_model import Column, GeneModel
-from napari_cmrcnet.widgets.gene_panels import PanelRow, fill_choice
+from napari_cmrcnet.widgets.gene_panels import PanelRow
 from napari_cmrcnet.widgets.gene_table import GeneTable
-from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, in_panel_words
+from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, told
 from napari_cmrcnet.widgets.open_files import start_scoring
-from napari_cmrcnet.widgets.parts import button, choice, label, timer
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, shortcut, timer
 
 if TYPE_CHECKING:
     import napari
@@ -74,10 +73,8 @@ class GenesPanel(DockPanel):
         self.model.ticks_changed.connect(self._on_ticks)
         self.panels.chosen.connect(self._on_panel)
         self.panels.said.connect(self._say)
-        for keys in (QKeySequence("/"), QKeySequence(QKeySequence.StandardKey.Find)):
-            shortcut = QShortcut(keys, self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(self._focus_search)
+        for keys in ("/", QKeySequence.StandardKey.Find):
+            shortcut(keys, self, self._focus_search)
         self.follow(self._on_case, self.session.case_changed)
         self.follow(self._on_scores, self.session.scores_changed)
         self.follow(self._say_status, self.session.scoring_changed)
@@ -136,10 +133,10 @@ class GenesPanel(DockPanel):
         genes, entries = self.model.genes, [("All genes", "all")]
         if genes is not None:
             entries += [("Measured genes", "measured")] if genes.any_measured and genes.any_predicted else []
-            if genes.set_members("HEG").any():
+            if genes.sets["HEG"].any():
                 entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
                 self.filter.setToolTip(f"The genes in the list. HEG and HVG are ranked {genes.among}.")
-            entries += [("Markers of the checkpoint", "markers")] if genes.set_members("markers").any() else []
+            entries += [("Markers of the checkpoint", "markers")] if genes.sets["markers"].any() else []
             entries += [("Ticked genes", "ticked")]
             entries += [(f"Panel {name}", _PANEL + name) for name in self.session.panels]
         fill_choice(self.filter, entries, self.filter.currentData())
@@ -155,7 +152,7 @@ class GenesPanel(DockPanel):
             case "measured":
                 return genes.is_measured
             case "HEG" | "HVG" | "markers" as name:
-                return genes.set_members(name)
+                return genes.sets[name]
             case "ticked":
                 return genes.ticked
             case str() as name if name.startswith(_PANEL):
@@ -193,11 +190,8 @@ class GenesPanel(DockPanel):
     def _show_wanted(self) -> None:
         if not self._wanted or self._is_wanted_shown():
             return
-        try:
+        with told(self._say):
             self.session.show(self._wanted)
-        except UserError as error:
-            self._say(in_panel_words(error))
-        else:
             self._say("")
 
     def _follow(self) -> None:

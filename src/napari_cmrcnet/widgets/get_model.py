@@ -9,13 +9,9 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QDialog,
-    QFileDialog,
-    QHBoxLayout,
     QInputDialog,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -26,7 +22,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.parts import button, label
+from napari_cmrcnet.widgets.parts import button, in_row, label, stack
 
 if TYPE_CHECKING:
     from napari_cmrcnet.catalogue.build import Built
@@ -63,24 +59,15 @@ class GetModelDialog(QDialog):
         self.list.setRootIsDecorated(False)
         self.list.currentItemChanged.connect(self._on_current)
         self.about = label(selectable=True)
-        self.run = QPushButton(BUILD)
-        self.run.clicked.connect(self._on_run)
+        self.run = button(BUILD, "", self._on_run)
         tip = "Adds a model that somebody packed: a file NAME.cmrcnet.zip."
         self.from_file = button("Add from a file…", tip, self._on_file)
         tip = "Downloads a packed model, or asks a laboratory's index which it offers."
         self.from_address = button("Add from an address…", tip, self._on_address)
         self.jobs = JobBar(self)
         self.jobs.busy_changed.connect(self._on_current)
-        buttons = QHBoxLayout()
-        for each in (self.from_file, self.from_address):
-            buttons.addWidget(each)
-        buttons.addStretch(1)
-        buttons.addWidget(self.run)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.list, 1)
-        layout.addWidget(self.about)
-        layout.addLayout(buttons)
-        layout.addWidget(self.jobs)
+        buttons = in_row(self.from_file, self.from_address, None, self.run)
+        stack(self, (self.list, 1), self.about, buttons, self.jobs, margins=True)
         self.refresh()
 
     def refresh(self) -> None:
@@ -200,9 +187,9 @@ class GetModelDialog(QDialog):
         self.jobs.message(f"{name} was added, and is chosen in the panel.")
 
     def _on_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "A packed model", "", "Packed models (*.zip)")
-        if path:
-            self.jobs.start(_adding_file(Path(path)), self._on_added, "Adding the model", lasting=True)
+        path = dialogs.choose_path(self, "A packed model", "Packed models (*.zip)")
+        if path is not None:
+            self.jobs.start(_adding_file(path), self._on_added, "Adding the model", lasting=True)
 
     def _on_address(self) -> None:
         text, said = QInputDialog.getText(self, "Add from an address", "Address of a packed model, or of an index:")

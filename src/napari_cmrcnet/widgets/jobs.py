@@ -1,150 +1,22 @@
-"""Long work beside the window: a worker thread, a bar with Cancel, and one message when it ends badly."""
+"""Long work beside the window: a bar with Cancel, and a line for what has happened."""
 
-import atexit
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QThreadPool, Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
-from superqt.utils import create_worker
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.viewer.garbage import garbage
-from napari_cmrcnet.viewer.runtime import guard_triton
-from napari_cmrcnet.widgets.messages import failure, in_panel_words, progress_text
-from napari_cmrcnet.widgets.parts import button, label
+from napari_cmrcnet.widgets.job_run import Run
+from napari_cmrcnet.widgets.messages import progress_text, told
+from napari_cmrcnet.widgets.parts import bare, button, fill, label, stack
 
 T = TypeVar("T")
 
 WARNING = "⚠"
-
-# Runs under way: nothing else holds one whose panel was closed.
-_RUNNING: set["_Run"] = set()
-AT_EXIT = 30_000  # ms for the steps under way
-
-
-class _Run:
-    """One job in a worker thread.
-
-    Its slots run in the main thread. It outlives the panel that started it where the job is to be kept.
-    """
-
-    def __init__(
-        self,
-        bar: "JobBar",
-        job: Job[Any],
-        done: Callable[[Any], None],
-        ended: Callable[[], None],
-        title: str,
-        keep: bool,
-        lasting: bool,
-    ) -> None:
-        self.bar = bar
-        self.window = _main_window(bar)
-        self._done = done
-        self._ended = ended
-        self._title = title
-        self._keep = keep
-        self._lasting = lasting
-        self._cancelled = False
-        self._outcome: tuple[Any, Exception | None] | None = None
-        self._steps = _steps(job)
-        # The worker would take a RuntimeError, as torch raises, for the end of the work: _steps catches all.
-        self.worker: Any = create_worker(self._work, _ignore_errors=True)
-        self.worker.yielded.connect(self._on_progress)
-        self.worker.finished.connect(self._on_finished)
-
-    def _work(self) -> Generator[Progress, None, None]:
-        """Keep the outcome here: the worker hands none over after `quit`."""
-        self._outcome = yield from self._steps
-
-    def start(self) -> None:
-        _RUNNING.add(self)
-        garbage.hold()
-        self.worker.start()
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self.worker.quit()
-
-    def close(self) -> None:
-        """Release what a cancelled job holds, now and not when Python finds the time."""
-        self._steps.close()
-
-    def _on_progress(self, progress: Progress) -> None:
-        garbage.collect()
-        if isalive(self.bar):
-            self.bar.show_progress(progress)
-        elif not self._keep or not isalive(self.window):
-            self.cancel()
-
-    def _on_finished(self) -> None:
-        try:
-            self.close()
-            if isalive(self.window) and (self._keep or isalive(self.bar)):
-                self._tell()
-        finally:
-            _RUNNING.discard(self)
-            garbage.release()
-            if isalive(self.bar):
-                self.bar.forget(self)
-            self._ended()
-
-    def _tell(self) -> None:
-        """Hand the result over, or say why there is none where it is seen."""
-        if self._outcome is None or (self._cancelled and not self._lasting):
-            if isalive(self.bar):
-                self.bar.message("Cancelled; nothing was changed.")
-            return
-        result, error = self._outcome
-        if error is None:
-            try:
-                self._done(result)
-            except UserError as reason:  # what was made cannot be shown
-                error = reason
-        if error is None:
-            return
-        text = failure(self._title, error)
-        if isalive(self.bar):
-            self.bar.message(text, "error")
-        if not isalive(self.bar) or not self.bar.isVisible():
-            from napari.utils.notifications import show_error
-
-            show_error(text)
-
-
-@atexit.register
-def _end_runs() -> None:
-    """Let no thread work on while Python ends, which would crash: after a script without an event loop."""
-    for run in _RUNNING:
-        run.cancel()
-    if _RUNNING and QThreadPool.globalInstance().waitForDone(AT_EXIT):
-        for run in _RUNNING:
-            run.close()
-
-
-def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception | None]]:
-    """Run a job and return its result or its error: the one place where any error is caught."""
-    try:
-        guard_triton()
-        while True:
-            yield next(job)
-    except StopIteration as end:
-        return end.value, None
-    except Exception as error:  # noqa: BLE001 - the boundary between work and window
-        return None, error
-    finally:
-        job.close()
-
-
-def _main_window(widget: QWidget) -> QWidget:
-    """Return the window that a widget is in; a dock that floats is one of its own, and the main window its parent."""
-    while (parent := widget.parentWidget()) is not None:
-        widget = parent
-    return widget
 
 
 class JobBar(QWidget):
@@ -162,7 +34,7 @@ class JobBar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._title = ""
         self._since = 0.0
         self._step = ("", 0.0, 0)
@@ -171,14 +43,9 @@ class JobBar(QWidget):
         self._text, self._line = label(), label(selectable=True)
         self._cancel = button("Cancel", "Stops after the current step. Nothing is left half done.", self.cancel)
         self._row = QWidget()
-        row = QHBoxLayout(self._row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._bar, 1)
-        row.addWidget(self._cancel)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        bare(fill(QHBoxLayout(self._row), (self._bar, 1), self._cancel))
+        stack(self, self._row, self._text, self._line)
         for widget in (self._row, self._text, self._line):
-            layout.addWidget(widget)
             widget.hide()
 
     @property
@@ -234,7 +101,7 @@ class JobBar(QWidget):
         self.message("")
         self._row.show()
         self._text.show()
-        self._run = _Run(self, job, done, ended, title, keep, lasting)
+        self._run = Run(self, job, done, ended, title, keep, lasting)
         self.busy_changed.emit(True)
         self._run.start()
         return True
@@ -270,11 +137,18 @@ class JobBar(QWidget):
         self._bar.setRange(0, max(total, 1))
         self._bar.setValue(done if total else 0)
 
-    def show_error(self, error: UserError) -> None:
-        """Say what went wrong before anything was started."""
-        self.message(in_panel_words(error), "error")
+    def warn(self, text: str) -> None:
+        """Say what went wrong."""
+        self.message(text, "error")
 
-    def forget(self, run: _Run) -> None:
+    def write(self, path: Path | None, write: Callable[[Path], object], note: str = "") -> None:
+        """Write a file at once and say so, or what went wrong; nothing where no file was chosen."""
+        if path is not None:
+            with told(self.warn):
+                write(path)
+                self.message(f"Saved {path}. {note}".rstrip())
+
+    def forget(self, run: Run) -> None:
         """Be ready for the next job."""
         if self._run is run:
             self._run = None

@@ -1,6 +1,8 @@
 """What the panels say: what went wrong, in the names of their controls, and how far the work is."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from napari_cmrcnet.common.errors import NO_MEMORY, Setting, UserError, is_out_of_memory, system_error
 from napari_cmrcnet.common.progress import Progress
@@ -25,6 +27,15 @@ CONTROLS: dict[Setting, str] = {
 def in_panel_words(error: UserError) -> str:
     """Return an error's message with the control that mends it."""
     return error.told(CONTROLS)
+
+
+@contextmanager
+def told(say: Callable[[str], object]) -> Iterator[None]:
+    """Say what goes wrong in a block in the panel's words; the panel goes on after it."""
+    try:
+        yield
+    except UserError as error:
+        say(in_panel_words(error))
 
 
 def failure(title: str, error: Exception) -> str:

@@ -40,7 +40,7 @@ NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has d
 
 def get_case_reader(path: str | list[str]) -> Read | None:
     """Return `read_case` for an .h5ad file, None for any other."""
-    return read_case if ends_in(_one(path), PREDICTIONS) else None
+    return read_case if ends_in(one_path(path), PREDICTIONS) else None
 
 
 def read_case(path: str | list[str]) -> list[tuple[None]]:
@@ -49,7 +49,7 @@ def read_case(path: str | list[str]) -> list[tuple[None]]:
 
     viewer = napari.current_viewer()
     if viewer is not None:
-        open_in(viewer, Path(_one(path)))
+        open_in(viewer, Path(one_path(path)))
     return NO_LAYERS
 
 
@@ -60,7 +60,7 @@ def get_section_reader(path: str | list[str]) -> Read | None:
     """
     from napari_cmrcnet.common.folders import may_hold_spots
 
-    one = _one(path)
+    one = one_path(path)
     if Path(one).is_dir():
         return read_case if may_hold_spots(Path(one)) else None
     if not ends_in(one, SECTIONS):
@@ -80,7 +80,7 @@ def get_table_reader(path: str | list[str]) -> Read | None:
     """
     import napari
 
-    one, viewer = _one(path), napari.current_viewer()
+    one, viewer = one_path(path), napari.current_viewer()
     beside = viewer is not None and _measured_in(viewer) is not None
     if not beside and not ends_in(one, (".parquet",)):
         return None
@@ -105,7 +105,7 @@ def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
 
 def get_region_reader(path: str | list[str]) -> Read | None:
     """Return `read_regions` for a GeoJSON file, None for any other."""
-    return read_regions if ends_in(_one(path), REGIONS) else None
+    return read_regions if ends_in(one_path(path), REGIONS) else None
 
 
 def read_regions(path: str | list[str]) -> list[tuple[None]]:
@@ -113,7 +113,7 @@ def read_regions(path: str | list[str]) -> list[tuple[None]]:
     import napari
     from napari.utils.notifications import show_error
 
-    one, viewer = Path(_one(path)), napari.current_viewer()
+    one, viewer = Path(one_path(path)), napari.current_viewer()
     if viewer is None:
         return NO_LAYERS
     if session_of(viewer).case is None and not any(map(slide_path, viewer.layers)):
@@ -123,7 +123,7 @@ def read_regions(path: str | list[str]) -> list[tuple[None]]:
     return NO_LAYERS
 
 
-def _one(path: str | list[str]) -> str:
+def one_path(path: str | list[str]) -> str:
     """Return the one path that a reader is asked about; several at once, a stack, are none of ours."""
     one = path[0] if isinstance(path, list) and len(path) == 1 else path
     return one if isinstance(one, str) else ""

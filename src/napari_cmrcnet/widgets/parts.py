@@ -1,7 +1,7 @@
 """The small parts that panels are built of."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFrame,
+    QGroupBox,
     QHBoxLayout,
     QLabel,
     QLayout,
@@ -19,6 +20,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
+
+Part: TypeAlias = QWidget | QLayout | tuple[QWidget, int] | None
+"""Of a row or column: a pair is a widget that grows so much, None is room that grows."""
 
 WidgetT = TypeVar("WidgetT", bound=QWidget)
 
@@ -112,8 +117,8 @@ def shortcut(keys: Any, parent: QWidget, act: Callable[[], object], *, alone: bo
     made.activated.connect(act)
 
 
-def fill(layout: QBoxLayout, *parts: QWidget | QLayout | tuple[QWidget, int] | None) -> QBoxLayout:
-    """Put parts into a row or column and return it; a pair is a widget that grows so much, None room that grows."""
+def fill(layout: QBoxLayout, *parts: Part) -> QBoxLayout:
+    """Put parts into a row or column, and return it."""
     for part in parts:
         if part is None:
             layout.addStretch(1)
@@ -124,14 +129,41 @@ def fill(layout: QBoxLayout, *parts: QWidget | QLayout | tuple[QWidget, int] | N
     return layout
 
 
-def in_row(*parts: QWidget | QLayout | tuple[QWidget, int] | None) -> QBoxLayout:
+def in_row(*parts: Part) -> QBoxLayout:
     """Return parts in a row, see `fill`."""
     return fill(QHBoxLayout(), *parts)
 
 
-def stack(inside: QWidget, *parts: QWidget | QLayout | tuple[QWidget, int] | None, bare: bool = True) -> QBoxLayout:
-    """Fill a widget with parts from top to bottom, see `fill`; `bare` leaves no margin around them."""
-    layout = QVBoxLayout(inside)
-    if bare:
-        layout.setContentsMargins(0, 0, 0, 0)
-    return fill(layout, *parts)
+def bare(layout: QBoxLayout) -> QBoxLayout:
+    """Return a layout without margins."""
+    layout.setContentsMargins(0, 0, 0, 0)
+    return layout
+
+
+def stack(inside: QWidget, *parts: Part, margins: bool = False) -> QBoxLayout:
+    """Fill a widget with parts from top to bottom, see `fill`."""
+    layout = fill(QVBoxLayout(inside), *parts)
+    return layout if margins else bare(layout)
+
+
+def boxed(title: str, *parts: Part) -> QGroupBox:
+    """Put parts one below the other into a box with a title, see `fill`."""
+    box = QGroupBox(title)
+    stack(box, *parts, margins=True)
+    return box
+
+
+def scrolled_parts(*parts: Part, margins: bool = True) -> QScrollArea:
+    """Put parts one below the other where they are scrolled, see `fill`."""
+    inside = QWidget()
+    stack(inside, *parts, margins=margins)
+    return scrolled(inside)
+
+
+def fill_choice(box: QComboBox, entries: Iterable[tuple[str, str]], chosen: str | None) -> None:
+    """Offer other entries, text and data of each; the chosen one stays, if it is among them."""
+    with signals_blocked(box):
+        box.clear()
+        for text, data in entries:
+            box.addItem(text, data)
+        box.setCurrentIndex(max(0, box.findData(chosen)))

@@ -10,10 +10,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
+from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_correlation import CorrelationView
@@ -107,11 +107,8 @@ class PlotsPanel(DockPanel):
 
     def save_picture(self) -> None:
         """Ask for a file and save the plot in it, drawn for print."""
-        proposed = Path(recall("plots/folder", str(Path.home()))) / self._suggested_name()
-        path = ask_where_to_save(self, "Save picture", proposed, _KINDS)
-        if path is not None:
-            remember({"plots/folder": str(path.parent)})
-            self._guarded(lambda: self._save(path))
+        path = ask_where_to_save(self, "Save picture", self._suggested_name(), _KINDS, "plots/folder")
+        self.jobs.write(path, self._save)
 
     def _save(self, path: Path) -> None:
         from matplotlib.figure import Figure
@@ -122,7 +119,6 @@ class PlotsPanel(DockPanel):
         self.view.draw(plot)
         plot.for_print(self.view.section)
         save_figure(plot.figure, path)
-        self.jobs.message(f"Saved {path}.")
 
     def _suggested_name(self) -> str:
         from napari_cmrcnet.evaluation.picture_file import file_name
@@ -136,10 +132,8 @@ class PlotsPanel(DockPanel):
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Run an action of the user, and say what is wrong if it cannot be done."""
-        try:
+        with told(self.jobs.warn):
             action()
-        except UserError as error:
-            self.jobs.show_error(error)
 
     def _on_which(self) -> None:
         remember({"plots/which": self.view.title})

@@ -18,7 +18,7 @@ from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import may_leave
 from napari_cmrcnet.widgets.open_files import show_case
-from napari_cmrcnet.widgets.parts import button, label, scrolled, stack, timer
+from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, stack, timer
 from napari_cmrcnet.widgets.predict_form import DEVICES, PredictForm
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ class PredictPanel(DockPanel):
         self.jobs = JobBar(self)
         self.jobs.busy_changed.connect(self._show_state)
         self.form.changed.connect(self._changed)
-        inside = QWidget()
-        stack(inside, self.form, self.checks, self.hint, None, bare=False)
-        stack(self, (scrolled(inside), 1), self.run, self.jobs, bare=False)
+        choices = scrolled_parts(self.form, self.checks, self.hint, None)
+        stack(self, (choices, 1), self.run, self.jobs, margins=True)
 
     def _on_case(self) -> None:
         """Choose slide and spots of a section that was opened to be looked at, and none of another's."""

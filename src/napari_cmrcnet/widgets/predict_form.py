@@ -13,7 +13,7 @@ from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import NamedChoice, PathRow, offer_libraries, offer_pools
 from napari_cmrcnet.widgets.get_model import GetModelDialog
-from napari_cmrcnet.widgets.parts import button, choice, in_row, number, stack, tipped
+from napari_cmrcnet.widgets.parts import boxed, button, choice, in_row, number, stack, tipped
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class PredictForm(QWidget):
         self._offer_models()
         stack(
             self,
-            _boxed("Slide", self.slide, self.layer_button),
+            boxed("Slide", self.slide, self.layer_button),
             self._spots_box(),
-            _boxed("Checkpoint", self.checkpoint, self.get_model),
+            boxed("Checkpoint", self.checkpoint, self.get_model),
             self._more(),
         )
 
@@ -165,7 +165,7 @@ class PredictForm(QWidget):
         self.pitch = number(tip, 5, 2000, decimals=2, suffix=" µm apart")
         self.pitch.setValue(100)
         source = in_row(self.from_file, self.from_grid, None)
-        return _boxed("Spots", source, self.spots, self.library, self.pool, self.pitch)
+        return boxed("Spots", source, self.spots, self.library, self.pool, self.pitch)
 
     def _more(self) -> QCollapsible:
         self.k = number(
@@ -265,9 +265,3 @@ class PredictForm(QWidget):
         path = slide_path(self.viewer.layers.selection.active)
         if path is not None:
             self.slide.set_path(path)
-
-
-def _boxed(title: str, *parts: Any) -> QGroupBox:
-    box = QGroupBox(title)
-    stack(box, *parts, bare=False)
-    return box

@@ -4,16 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QApplication, QCheckBox, QFileDialog, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QWidget
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.region_scores import table_text, write_table
 from napari_cmrcnet.sections.geojson import reading_geojson, write_geojson
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
 from napari_cmrcnet.viewer.slide_layer import scanned_part
-from napari_cmrcnet.widgets.dialogs import ask_where_to_save
-from napari_cmrcnet.widgets.parts import button
-from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
+from napari_cmrcnet.widgets.parts import button, in_row
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.region_scores import RegionScore
@@ -57,9 +55,7 @@ class RegionFiles:
         )
         self.whole.setChecked(self._session.qupath_whole)
         self.whole.toggled.connect(lambda on: setattr(self._session, "qupath_whole", on))
-        self.table_row = QHBoxLayout()
-        self.table_row.addWidget(self.copy)
-        self.table_row.addWidget(self.save_table)
+        self.table_row = in_row(self.copy, self.save_table)
 
     def enable(self, regions: bool, table: bool) -> None:
         """Offer what can be saved, and the choice of where positions are counted from where there is one."""
@@ -91,9 +87,8 @@ class RegionFiles:
             self._jobs.message("The table was copied. Paste it into a spreadsheet.")
 
     def _on_import(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self._panel, "Import regions", recall(_FOLDER, ""), GEOJSON)
-        if path:
-            remember({_FOLDER: str(Path(path).parent)})
+        path = choose_path(self._panel, "Import regions", GEOJSON, kept=_FOLDER)
+        if path is not None:
             self.import_geojson(path)
 
     def _on_save(self) -> None:
@@ -107,17 +102,8 @@ class RegionFiles:
         self._write("Save table", ".csv", "CSV (*.csv)", lambda path: write_table(path, self._scores(), section, gene))
 
     def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], None], note: str = "") -> None:
-        proposed = Path(recall(_FOLDER, "")) / f"{self._what()[0] or 'regions'}{suffix}"
-        path = ask_where_to_save(self._panel, title, proposed, kinds)
-        if path is None:
-            return
-        remember({_FOLDER: str(path.parent)})
-        try:
-            write(path)
-        except UserError as error:
-            self._jobs.show_error(error)
-            return
-        self._jobs.message(f"Saved as {path}. {note}".rstrip())
+        name = f"{self._what()[0] or 'regions'}{suffix}"
+        self._jobs.write(ask_where_to_save(self._panel, title, name, kinds, _FOLDER), write, note)
 
     def _what(self) -> tuple[str, str]:
         """Return the section and gene that the table is of."""

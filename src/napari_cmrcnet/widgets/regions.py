@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtCore import QItemSelection, QItemSelectionModel
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QGridLayout, QWidget
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
 from napari_cmrcnet.sections.regions import Region
@@ -17,7 +17,7 @@ from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.parts import button, label, scrolled, timer
+from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack, timer
 from napari_cmrcnet.widgets.region_files import RegionFiles
 from napari_cmrcnet.widgets.region_form import RegionForm
 from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view, show_predicted
@@ -72,30 +72,17 @@ class RegionsPanel(DockPanel):
         self.title, self.warning, self.empty = label(), label(), label(centred=True)
         self.warning.setStyleSheet(f"color: {AMBER}")
         self.table = region_view(self.model)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.addLayout(buttons)
-        for widget in (self.files.whole, self.form, self.jobs, self.title):
-            column.addWidget(widget)
-        column.addWidget(self.empty, 1)
-        column.addWidget(self.table, 1)
-        column.addWidget(self.warning)
-        column.addLayout(self.files.table_row)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolled(inside))
+        above = (buttons, self.files.whole, self.form, self.jobs, self.title)
+        below = ((self.empty, 1), (self.table, 1), self.warning, self.files.table_row)
+        stack(self, scrolled_parts(*above, *below))
 
     def _connect(self) -> None:
         self.form.renamed.connect(lambda name: self._change(lambda region: replace(region, name=name)))
         self.form.classified.connect(self._on_class)
         self.table.selectionModel().selectionChanged.connect(self._on_rows)
         for keys, forth in ((QKeySequence.StandardKey.Undo, False), (QKeySequence.StandardKey.Redo, True)):
-            undo = QShortcut(QKeySequence(keys), self)
-            undo.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            undo.activated.connect(partial(self.layers.undo_regions, forth))
-        shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
-        shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-        shortcut.activated.connect(self.files.copy_table)
+            shortcut(keys, self, partial(self.layers.undo_regions, forth))
+        shortcut(QKeySequence.StandardKey.Copy, self.table, self.files.copy_table, alone=True)
         self.follow(self._on_edited, self.region_layer.edited)
         self.follow(self._on_selected, self.region_layer.selected)
         self.follow(self._on_tool, self.region_layer.tool_changed)

@@ -1,7 +1,6 @@
 """The Review panel: a reader scores maps without knowing which are measured and which predicted."""
 
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -10,10 +9,8 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QLineEdit,
     QRadioButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -24,8 +21,7 @@ from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.gene_set_choice import GeneSetChoice
 from napari_cmrcnet.widgets.messages import in_panel_words
-from napari_cmrcnet.widgets.parts import button, label
-from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.parts import button, in_row, label, stack
 
 if TYPE_CHECKING:
     import napari
@@ -37,6 +33,7 @@ ABOUT = (
     "plausible it looks. Colours go from the 1st to the 99th percentile of each map. Genes without a PCC, such as "
     "those found at fewer than 10 spots, are left out. The answers are written after each map."
 )
+_FOLDER = "review/folder"
 NOT_SCORED = "A review needs a section that is measured and predicted."
 
 
@@ -50,16 +47,9 @@ class ReviewPanel(DockPanel):
         self.start = button("Start…", "Asks where to write the answers, and shows the first map.", self._on_start)
         self.resume = button("Go on with…", "Asks for the file of a review that was stopped.", self._on_resume)
         self.message = label(selectable=True)
-        form, row = QFormLayout(), QHBoxLayout()
+        form = QFormLayout()
         form.addRow("Genes", self.genes)
-        row.addWidget(self.start)
-        row.addWidget(self.resume)
-        layout = QVBoxLayout(self)
-        layout.addWidget(label(ABOUT))
-        layout.addLayout(form)
-        layout.addLayout(row)
-        layout.addWidget(self.message)
-        layout.addStretch(1)
+        stack(self, label(ABOUT), form, in_row(self.start, self.resume), self.message, None, margins=True)
         session = self.session
         self.follow(self._on_case, session.case_changed, session.panels_changed)
         self.follow(self.refresh, session.shown_changed, session.scores_changed)
@@ -86,14 +76,14 @@ class ReviewPanel(DockPanel):
         if chosen is None or prediction is None:
             self.message.setText("The scores that name these genes are not computed yet; choose a panel.")
             return
-        proposed = Path(recall("review/folder", str(Path.home()))) / f"{prediction.name}_review.csv"
-        path = ask_where_to_save(self, "Where to write the answers", proposed, "Answers (*.csv)")
+        name = f"{prediction.name}_review.csv"
+        path = ask_where_to_save(self, "Where to write the answers", name, "Answers (*.csv)", _FOLDER)
         if path is not None:
             self._open(lambda: Review(prediction, chosen[1], path, secrets.randbelow(2**31)))
 
     def _on_resume(self) -> None:
         prediction, kind = self.session.prediction, dialog_filter("Answers", [".csv"])
-        path = choose_path(self, "The answers of a review", kind, recall("review/folder", str(Path.home())))
+        path = choose_path(self, "The answers of a review", kind, kept=_FOLDER)
         if path is not None and prediction is not None:
             self._open(lambda: Review.resume(prediction, path))
 
@@ -106,7 +96,6 @@ class ReviewPanel(DockPanel):
         except UserError as error:
             self.message.setText(in_panel_words(error))
             return
-        remember({"review/folder": str(review.path.parent)})
         ground = ground_on(review.prediction, self.session.slide)
         dialog = self.window_of_maps = ReviewWindow(review, ground, self)
         dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nWritten: {review.path}"))
@@ -147,18 +136,11 @@ class ReviewWindow(QDialog):
         self.stop = button("Stop", "Closes this window. You can go on later.", self.reject)
         self.stop.setAutoDefault(False)
         form = QFormLayout()
-        form.addRow("This map is", self._row(self.kind))
-        form.addRow("Plausible, 1 not at all to 5 very", self._row(self.plausible))
+        form.addRow("This map is", in_row(*self.kind.buttons(), None))
+        form.addRow("Plausible, 1 not at all to 5 very", in_row(*self.plausible.buttons(), None))
         form.addRow("Note", self.note)
-        below = QHBoxLayout()
-        below.addWidget(self.progress, 1)
-        below.addWidget(self.stop)
-        below.addWidget(self.next)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.canvas, 1)
-        layout.addLayout(form)
-        layout.addWidget(self.message)
-        layout.addLayout(below)
+        below = in_row((self.progress, 1), self.stop, self.next)
+        stack(self, (self.canvas, 1), form, self.message, below, margins=True)
         self._show()
 
     def _group(self, texts: list[str], keys: list[str]) -> QButtonGroup:
@@ -169,13 +151,6 @@ class ReviewWindow(QDialog):
             group.addButton(choice, place)
             self._keys[key] = choice
         return group
-
-    def _row(self, group: QButtonGroup) -> QHBoxLayout:
-        row = QHBoxLayout()
-        for choice in group.buttons():
-            row.addWidget(choice)
-        row.addStretch(1)
-        return row
 
     def _show(self) -> None:
         """Show the map to answer now; close where there is none."""

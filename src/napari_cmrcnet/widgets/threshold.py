@@ -7,13 +7,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QDoubleSpinBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
-    QLayout,
     QListWidget,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
@@ -21,8 +17,8 @@ from superqt.utils import signals_blocked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.threshold import Above, sources, spots_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.messages import in_panel_words
-from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
+from napari_cmrcnet.widgets.messages import in_panel_words, told
+from napari_cmrcnet.widgets.parts import button, choice, in_row, label, number, scrolled, stack
 from napari_cmrcnet.widgets.plot_canvas import style_of
 
 if TYPE_CHECKING:
@@ -65,12 +61,9 @@ class ThresholdPanel(DockPanel):
         self.plot = HistogramPlot(self.canvas.figure)
         self.plot.paint(style_of(self.viewer))
         self.kind = choice("The values that the threshold is on.")
-        self.value = QDoubleSpinBox()
-        self.value.setDecimals(3)
-        self.value.setRange(-1000, 1000)
-        self.value.setSingleStep(0.05)
+        tip = "Spots with a higher value are above the threshold."
+        self.value = number(tip, -1000, 1000, step=0.05, decimals=3)
         self.value.setKeyboardTracking(False)
-        self.value.setToolTip("Spots with a higher value are above the threshold.")
         tip = "Sets the threshold that divides the spots into the two most unlike groups."
         self.otsu = button("Otsu", tip, self._on_otsu)
         self.hide_others = QCheckBox("Show only the spots above it")
@@ -85,23 +78,13 @@ class ThresholdPanel(DockPanel):
         self.classes.setToolTip("The classes to compare with, taken together.")
         tip = "Sets the threshold that tells the spots of these classes or regions from the others best."
         self.example = button("Threshold from these", tip, self._on_example)
-        inside = self.inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, 0, 0)
-        row, buttons, form = QHBoxLayout(), QHBoxLayout(), QFormLayout()
-        for widget, stretch in ((self.kind, 1), (QLabel(">"), 0), (self.value, 1), (self.otsu, 0)):
-            row.addWidget(widget, stretch)
-        for each in (self.regions, self.select):
-            buttons.addWidget(each)
+        row = in_row((self.kind, 1), QLabel(">"), (self.value, 1), self.otsu)
+        buttons, form = in_row(self.regions, self.select), QFormLayout()
         form.addRow("Compare with", self.source)
-        for part in (self.title, self.canvas, row, self.count, self.hide_others, buttons, form, self.classes):
-            column.addLayout(part) if isinstance(part, QLayout) else column.addWidget(part)
-        column.addWidget(self.example)
-        column.addWidget(self.agreement)
-        column.addStretch()
-        layout = QVBoxLayout(self)
-        for widget in (scrolled(inside), self.empty, self.message):
-            layout.addWidget(widget)
+        self.inside = QWidget()
+        above = (self.title, self.canvas, row, self.count, self.hide_others, buttons)
+        stack(self.inside, *above, form, self.classes, self.example, self.agreement, None)
+        stack(self, scrolled(self.inside), self.empty, self.message, margins=True)
 
     def _connect(self) -> None:
         self.kind.activated.connect(lambda _: self.refresh())
@@ -185,13 +168,11 @@ class ThresholdPanel(DockPanel):
         if above is None:
             return
         example = spots_of(self.session, above.kind, self.source.currentText(), chosen)
-        try:
+        with told(self.message.setText):
             if example is None:
                 raise UserError("Choose one or more classes or regions above first.")
             self._set(example_threshold(above.values, example))
             self.message.setText("")
-        except UserError as error:
-            self.message.setText(in_panel_words(error))
 
     def _set(self, threshold: float) -> None:
         with signals_blocked(self.value):
@@ -219,12 +200,10 @@ class ThresholdPanel(DockPanel):
         above = self.above
         if above is None:
             return
-        try:
+        with told(self.message.setText):
             above.make_regions(self.session)
             self.layers.draw_regions()  # the Regions panel, which draws them too, may not be open
             self.message.setText("The outline is in the Regions panel, and over the section.")
-        except UserError as error:
-            self.message.setText(in_panel_words(error))
 
     def _on_select(self) -> None:
         above = self.above

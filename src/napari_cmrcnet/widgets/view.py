@@ -10,11 +10,8 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
     QRadioButton,
-    QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QLabeledDoubleSlider
@@ -30,7 +27,7 @@ from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
-from napari_cmrcnet.widgets.parts import button, choice, scrolled
+from napari_cmrcnet.widgets.parts import boxed, button, choice, in_row, number, scrolled_parts, stack, tipped
 from napari_cmrcnet.widgets.pool_box import PoolBox
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.warning_line import WarningLine
@@ -82,54 +79,27 @@ class ViewPanel(DockPanel):
         self.find_slide = button("Find slide…", "Asks for the slide, which was not found.")
         tip = "Asks for the checkpoint, which has moved. Without it, only stored genes can be shown."
         self.find_checkpoint = button("Find checkpoint…", tip, lambda: find_checkpoint(self, self.viewer))
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.addWidget(self.title)
-        self.warnings = WarningLine()
-        column.addWidget(self.warnings)
-        column.addWidget(self.find_slide)
-        column.addWidget(self.find_checkpoint)
-        self.pool = PoolBox(self.viewer)
-        column.addWidget(self.pool)
-        column.addWidget(self._layout_box())
-        self.colours = ColourBox(self.session)
-        column.addWidget(self.colours)
-        column.addWidget(self._spots_box())
-        column.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolled(inside))
+        self.warnings, self.pool, self.colours = WarningLine(), PoolBox(self.viewer), ColourBox(self.session)
+        above = (self.title, self.warnings, self.find_slide, self.find_checkpoint, self.pool)
+        stack(self, scrolled_parts(*above, self._layout_box(), self.colours, self._spots_box(), None))
 
     def _layout_box(self) -> QGroupBox:
-        box = QGroupBox("Views")
-        column = QVBoxLayout(box)
-        row = QHBoxLayout()
-        self.layouts: dict[Layout, QRadioButton] = {}
-        for layout, (text, tip) in LAYOUT_TEXTS.items():
-            self.layouts[layout] = QRadioButton(text)
-            self.layouts[layout].setToolTip(tip)
-            row.addWidget(self.layouts[layout])
-        row.addStretch(1)
-        column.addLayout(row)
-        self.ticks: dict[str, QCheckBox] = {}
-        self.fronts: dict[str, QRadioButton] = {}
+        self.layouts: dict[Layout, QRadioButton] = {
+            layout: tipped(QRadioButton(text), tip) for layout, (text, tip) in LAYOUT_TEXTS.items()
+        }
+        self.ticks: dict[str, QCheckBox] = {view: tipped(QCheckBox(view), VIEW_TIPS[view]) for view in VIEWS}
+        self.fronts: dict[str, QRadioButton] = {view: tipped(QRadioButton(view), VIEW_TIPS[view]) for view in VIEWS}
         self._front_group = QButtonGroup(self)
-        for view in VIEWS:
-            tick, front = QCheckBox(view), QRadioButton(view)
-            for each in (tick, front):
-                each.setToolTip(VIEW_TIPS[view])
-                column.addWidget(each)
+        for front in self.fronts.values():
             self._front_group.addButton(front)
-            self.ticks[view], self.fronts[view] = tick, front
-        self.window_um = QSpinBox()
-        self.window_um.setRange(*WINDOW_UM)
-        self.window_um.setSingleStep(100)
-        self.window_um.setSuffix(" µm")
-        self.window_um.setKeyboardTracking(False)
-        self.window_um.setToolTip(
+        self.window_um = number(
             "Radius of the window around a spot in which the local PCC is computed. In small windows are few spots, "
-            "and their PCC is far from 0 by chance."
+            "and their PCC is far from 0 by chance.",
+            *WINDOW_UM,
+            step=100,
+            suffix=" µm",
         )
+        self.window_um.setKeyboardTracking(False)
         self.confidence = choice(
             "Of the training spots behind a value: their mean or best similarity, the standard deviation of the "
             "gene among them (spread), or the number of sections they come from.",
@@ -138,37 +108,26 @@ class ViewPanel(DockPanel):
         form = QFormLayout()
         form.addRow("Local PCC within", self.window_um)
         form.addRow("Confidence as", self.confidence)
-        column.addLayout(form)
         self.classes = ClassBox(self.session)
-        column.addWidget(self.classes)
         tip = "Switches between predicted and measured in the same place. On the canvas, press F."
         self.flip = button("Flip predicted and measured (F)", tip, self.session.flip)
         self.fit = button("Whole section", "Zooms out to the whole section.", self.layers.groups.fit)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.flip)
-        buttons.addWidget(self.fit)
-        column.addLayout(buttons)
-        self.layer_list = QCheckBox("napari's layer list and controls")
-        self.layer_list.setToolTip("They are folded away while a section is shown, which leaves it more room.")
+        tip = "They are folded away while a section is shown, which leaves it more room."
+        self.layer_list = tipped(QCheckBox("napari's layer list and controls"), tip)
         self.layer_list.setChecked(layer_list_wanted())
-        column.addWidget(self.layer_list)
-        return box
+        views = [each for view in VIEWS for each in (self.ticks[view], self.fronts[view])]
+        below = (form, self.classes, in_row(self.flip, self.fit), self.layer_list)
+        return boxed("Views", in_row(*self.layouts.values(), None), *views, *below)
 
     def _spots_box(self) -> QGroupBox:
         box = QGroupBox("Spots")
         form = QFormLayout(box)
-        self.opacity = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.opacity.setRange(0, 1)
-        self.opacity.setDecimals(2)
-        self.opacity.setToolTip("Lower values show more of the tissue under the spots.")
-        self.size = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.size.setRange(0.2, 3)
-        self.size.setDecimals(2)
-        self.size.setToolTip("Drawn diameter relative to the true one: 1 is true to scale.")
-        self.unlike = QCheckBox("Ring spots unlike the training tissue (unreliable)")
-        self.unlike.setToolTip(
+        self.opacity = _slider("Lower values show more of the tissue under the spots.", 0, 1)
+        self.size = _slider("Drawn diameter relative to the true one: 1 is true to scale.", 0.2, 3)
+        self.unlike = tipped(
+            QCheckBox("Ring spots unlike the training tissue (unreliable)"),
             "Draws a spot as a ring if even its best match is less similar than that of 99 % of the training "
-            "spots. Its value is unreliable."
+            "spots. Its value is unreliable.",
         )
         form.addRow("Opacity", self.opacity)
         form.addRow("Size", self.size)
@@ -259,3 +218,10 @@ class ViewPanel(DockPanel):
             self.ticks[view].setVisible(display.layout == "side by side")
             self.fronts[view].setVisible(display.layout == "overlaid")
         self.classes.refresh()
+
+
+def _slider(tip: str, low: float, high: float) -> QLabeledDoubleSlider:
+    made = tipped(QLabeledDoubleSlider(Qt.Orientation.Horizontal), tip)
+    made.setRange(low, high)
+    made.setDecimals(2)
+    return made

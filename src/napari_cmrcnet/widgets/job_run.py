@@ -1,0 +1,148 @@
+"""A job in a worker thread: it hands over its result, or one message when it ends badly."""
+
+import atexit
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QWidget
+from superqt.utils import create_worker
+
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.viewer.garbage import garbage
+from napari_cmrcnet.viewer.runtime import guard_triton
+from napari_cmrcnet.widgets.messages import failure
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.widgets.jobs import JobBar
+
+T = TypeVar("T")
+
+# Runs under way: nothing else holds one whose panel was closed.
+_RUNNING: set["Run"] = set()
+AT_EXIT = 30_000  # ms for the steps under way
+
+
+class Run:
+    """One job in a worker thread.
+
+    Its slots run in the main thread. It outlives the panel that started it where the job is to be kept.
+    """
+
+    def __init__(
+        self,
+        bar: "JobBar",
+        job: Job[Any],
+        done: Callable[[Any], None],
+        ended: Callable[[], None],
+        title: str,
+        keep: bool,
+        lasting: bool,
+    ) -> None:
+        self.bar = bar
+        self.window = _main_window(bar)
+        self._done = done
+        self._ended = ended
+        self._title = title
+        self._keep = keep
+        self._lasting = lasting
+        self._cancelled = False
+        self._outcome: tuple[Any, Exception | None] | None = None
+        self._steps = _steps(job)
+        # The worker would take a RuntimeError, as torch raises, for the end of the work: _steps catches all.
+        self.worker: Any = create_worker(self._work, _ignore_errors=True)
+        self.worker.yielded.connect(self._on_progress)
+        self.worker.finished.connect(self._on_finished)
+
+    def _work(self) -> Generator[Progress, None, None]:
+        """Keep the outcome here: the worker hands none over after `quit`."""
+        self._outcome = yield from self._steps
+
+    def start(self) -> None:
+        """Begin."""
+        _RUNNING.add(self)
+        garbage.hold()
+        self.worker.start()
+
+    def cancel(self) -> None:
+        """Ask it to stop after the step under way."""
+        self._cancelled = True
+        self.worker.quit()
+
+    def close(self) -> None:
+        """Release what a cancelled job holds, now and not when Python finds the time."""
+        self._steps.close()
+
+    def _on_progress(self, progress: Progress) -> None:
+        garbage.collect()
+        if isalive(self.bar):
+            self.bar.show_progress(progress)
+        elif not self._keep or not isalive(self.window):
+            self.cancel()
+
+    def _on_finished(self) -> None:
+        try:
+            self.close()
+            if isalive(self.window) and (self._keep or isalive(self.bar)):
+                self._tell()
+        finally:
+            _RUNNING.discard(self)
+            garbage.release()
+            if isalive(self.bar):
+                self.bar.forget(self)
+            self._ended()
+
+    def _tell(self) -> None:
+        """Hand the result over, or say why there is none where it is seen."""
+        if self._outcome is None or (self._cancelled and not self._lasting):
+            if isalive(self.bar):
+                self.bar.message("Cancelled; nothing was changed.")
+            return
+        result, error = self._outcome
+        if error is None:
+            try:
+                self._done(result)
+            except UserError as reason:  # what was made cannot be shown
+                error = reason
+        if error is None:
+            return
+        text = failure(self._title, error)
+        if isalive(self.bar):
+            self.bar.warn(text)
+        if not isalive(self.bar) or not self.bar.isVisible():
+            from napari.utils.notifications import show_error
+
+            show_error(text)
+
+
+@atexit.register
+def _end_runs() -> None:
+    """Let no thread work on while Python ends, which would crash: after a script without an event loop."""
+    for run in _RUNNING:
+        run.cancel()
+    if _RUNNING and QThreadPool.globalInstance().waitForDone(AT_EXIT):
+        for run in _RUNNING:
+            run.close()
+
+
+def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception | None]]:
+    """Run a job and return its result or its error: the one place where any error is caught."""
+    try:
+        guard_triton()
+        while True:
+            yield next(job)
+    except StopIteration as end:
+        return end.value, None
+    except Exception as error:  # noqa: BLE001 - the boundary between work and window
+        return None, error
+    finally:
+        job.close()
+
+
+def _main_window(widget: QWidget) -> QWidget:
+    """Return the window that a widget is in; a dock that floats is one of its own, and the main window its parent."""
+    while (parent := widget.parentWidget()) is not None:
+        widget = parent
+    return widget
