@@ -1,6 +1,7 @@
 """Where the tissue is on a slide, and a grid of spots over it for slides without spots."""
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -75,8 +76,9 @@ tissue_mask = to_the_end(tissue_job)
 def _tissue_of(overview: Pixels, downsample: float, mpp: float) -> TissueMask:
     from skimage.filters import gaussian, threshold_otsu
 
-    brightest = overview.max(axis=2).astype(np.float32)
-    saturation = (brightest - overview.min(axis=2)) / np.maximum(brightest, 1)
+    colours = np.moveaxis(overview, 2, 0)  # compared one with another: along an axis of three takes ten times as long
+    brightest = reduce(np.maximum, colours).astype(np.float32)
+    saturation = (brightest - reduce(np.minimum, colours)) / np.maximum(brightest, 1)
     saturation[brightest < _DARK] = 0
     saturation = gaussian(saturation, sigma=2, preserve_range=True)
     mask = saturation > threshold_otsu(saturation)
