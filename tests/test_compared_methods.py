@@ -327,8 +327,8 @@ def test_stnet_averages_over_the_symmetries_of_a_patch(sections: tuple[Section, 
     turned = pixels.transpose(1, 2).flip(2)
     with torch.inference_mode():
         torch.testing.assert_close(predictor._forward(pixels), predictor._forward(turned))
-        once = replace(predictor, average=False)
-        assert (once._forward(pixels) - once._forward(turned)).abs().max() > 1e-4
+        once = [predictor.network(each.permute(0, 3, 1, 2) / 255) for each in (pixels, turned)]
+        assert (once[0] - once[1]).abs().max() > 1e-4
 
 
 # --- BLEEP
@@ -627,8 +627,6 @@ def test_ctranspath_asks_for_its_weights(sections: tuple[Section, ...], tmp_path
 def test_stnet_knows_two_optimisers() -> None:
     assert METHODS["stnet"]().title == "ST-Net"
     assert METHODS["stnet-adam"]().title == "ST-Net (Adam)"
-    with pytest.raises(UserError, match="no optimiser 'lion'; choose sgd or adam"):
-        STNet(optimiser="lion")  # type: ignore[arg-type]
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(sections: tuple[Section, ...]) -> None:

@@ -173,7 +173,9 @@ def leftovers(place: Path, ended: bool) -> list[str]:
     return [
         name
         for name, path in files.items()
-        if not (ended or name.startswith(GOES_ON)) or path.suffix == ".part" or whole(name, path.read_bytes())
+        if not (ended or name.startswith(GOES_ON))
+        or (path.suffix == ".part" and "/public/" not in name)  # a download goes on there
+        or whole(name, path.read_bytes())
     ]
 
 

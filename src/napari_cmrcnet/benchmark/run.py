@@ -92,7 +92,7 @@ def benchmark(
     with only_one(out):
         dataset, folds, sections = yield from _prepare(dataset, plan, out)
         units = [
-            Unit(dataset, fold, choice, seed, plan.patch, plan.epochs, plan.device, out, plan.keep, plan.score_min_umi)
+            Unit(dataset, plan, fold, choice, seed, out)
             for seed in range(plan.seeds)
             for fold in folds
             for choice in choices

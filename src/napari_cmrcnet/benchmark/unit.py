@@ -14,6 +14,7 @@ from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.machine import machine
 from napari_cmrcnet.benchmark.method_list import EXTERNAL, Choice
 from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.results import (
     SectionResult,
     UnitResult,
@@ -25,7 +26,6 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.parallel import own_device
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.common.versions import package_versions
-from napari_cmrcnet.slides.patches import PatchSpec
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.methods.method import Predictor
@@ -40,36 +40,24 @@ class Unit:
     ----------
     dataset : Dataset
         The sections.
+    plan : Plan
+        How methods are compared.
     fold : Fold
         Which are trained on, and the genes.
     choice : Choice
         The method.
     seed : int
         Of all that is random.
-    patch : PatchSpec
-        Patches, the same for every method.
-    epochs : int, optional
-        The same for every method that has some.
-    device : str
-        As `choose_device` takes it.
     out : Path
         The benchmark's folder.
-    keep : bool
-        Whether checkpoints are kept when the result stands.
-    score_min_umi : int, optional
-        Spots with fewer counts do not count in scores; see `scored_spots`.
     """
 
     dataset: Dataset
+    plan: Plan
     fold: Fold
     choice: Choice
     seed: int
-    patch: PatchSpec
-    epochs: int | None
-    device: str
     out: Path
-    keep: bool = False
-    score_min_umi: int | None = None
 
     @property
     def name(self) -> str:
@@ -88,12 +76,12 @@ class Unit:
 
     def run(self) -> Job[None]:
         """Fit, predict, score, and write the result."""
-        resumed = self.work.exists()
+        plan, resumed = self.plan, self.work.exists()
         wall, cpu = time.perf_counter(), time.process_time()
-        device = own_device(self.device)
+        device = own_device(plan.device)
         with ExitStack() as slides:
             training = tuple(self._open(name, slides) for name in self.fold.training)
-            task = Task(training, self.fold.genes, self.patch, self.seed, self.epochs, device, self.choice.weights)
+            task = Task(training, self.fold.genes, plan.patch, self.seed, plan.epochs, device, self.choice.weights)
             method = self.choice.make(self.work)
             predictor = yield from method.fit(task)
             sections = []
@@ -101,7 +89,7 @@ class Unit:
                 sections.append((yield from self._score(predictor, self._open(name, slides))))
         about = {
             "settings": {
-                "epochs": self.epochs,
+                "epochs": plan.epochs,
                 "device": device,
                 "weights": self.choice.digest,
                 **_plain(self.choice.settings),
@@ -112,7 +100,7 @@ class Unit:
             "machine": machine(device),
             "packages": package_versions(),
             "notes": list(predictor.notes),
-            "kept": self.keep,
+            "kept": plan.keep,
         }
         result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
         save_result(self.path, result)
@@ -141,7 +129,7 @@ class Unit:
 
     def tidy(self) -> None:
         """Remove the training of a result that stands, unless it is to be kept."""
-        if not self.keep and self.work.exists():
+        if not self.plan.keep and self.work.exists():
             shutil.rmtree(self.work, ignore_errors=True)
 
     def _open(self, name: str, slides: ExitStack) -> "Section":
@@ -161,7 +149,7 @@ class Unit:
             scored,
             variable=self.fold.variable,
             shown=self.dataset.shown,
-            min_umi=self.score_min_umi,
+            min_umi=self.plan.score_min_umi,
         )
 
 

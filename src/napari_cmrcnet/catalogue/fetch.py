@@ -8,13 +8,13 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 from napari_cmrcnet.catalogue.hest import download_hest
-from napari_cmrcnet.catalogue.public_data import ARCHIVE, downloading, unpack, visium_files
+from napari_cmrcnet.catalogue.public_data import missing, receive, visium_files
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.downloads import ask
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of, unreachable
+from napari_cmrcnet.common.public_files import PublicFile, sizes_of, unreachable
 from napari_cmrcnet.sections.sheet import SheetRow, write_sheet
 
 SHEET = "sections.csv"
@@ -56,7 +56,7 @@ def fetch(recipe: ModelRecipe, folder: Path) -> Job[Path]:
     if recipe.layout == "hest":
         return (yield from download_hest(recipe.title, recipe.patients, folder))
     wanted = yield from _wanted(recipe, folder)
-    yield from _receive(recipe, wanted.files, folder)
+    yield from receive(recipe.title, wanted.files, folder)
     return write_sheet(wanted.rows, sheet)
 
 
@@ -73,17 +73,12 @@ def download_size(recipe: ModelRecipe, folder: Path) -> Job[int | None]:
     if recipe.layout == "hest":
         return None
     wanted = yield from _wanted(recipe, folder)
-    return sum((yield from _missing(recipe, wanted.files, folder)).values())
+    files, asking = missing(wanted.files, folder), Progress(f"Asking for {recipe.title}", 0, 0)
+    return sum((yield from in_thread(lambda: sizes_of(recipe.title, files), asking)).values())
 
 
 def _wanted(recipe: ModelRecipe, folder: Path) -> Job[_Wanted]:
     return (yield from _her2st(recipe, folder)) if recipe.layout == "her2st" else _visium(recipe, folder)
-
-
-def _missing(recipe: ModelRecipe, files: tuple[PublicFile, ...], folder: Path) -> Job[dict[PublicFile, int]]:
-    """Return the size of each file that is not there."""
-    missing = [file for file in files if not _there(folder, file)]
-    return (yield from in_thread(lambda: sizes_of(recipe.title, missing), Progress(f"Asking for {recipe.title}", 0, 0)))
 
 
 def _visium(recipe: ModelRecipe, folder: Path) -> _Wanted:
@@ -158,27 +153,3 @@ def read_small(title: str, url: str, most: int) -> bytes:
     if len(content) > most:
         raise UserError(f"{url} has more than {size_text(most)}; it is not what it should be.")
     return bytes(content)
-
-
-def _receive(recipe: ModelRecipe, files: tuple[PublicFile, ...], folder: Path) -> Job[None]:
-    sizes = yield from _missing(recipe, files, folder)
-    total, done = sum(sizes.values()), 0
-    check_room(recipe.title, total, folder)
-    for file, size in sizes.items():
-        for received in go_on_with_file(recipe.title, file, folder / file.name, size):
-            yield downloading(recipe.title, done + received, total)
-        done += size
-        yield downloading(recipe.title, done, total)
-    for file in files:
-        archive = folder / file.name
-        if file.name.endswith(ARCHIVE) and archive.exists():
-            yield Progress(f"Unpacking {file.name}", 0, 0)
-            unpack(archive, archive.with_name(archive.name.removesuffix(ARCHIVE)))
-
-
-def _there(folder: Path, file: PublicFile) -> bool:
-    """Whether a file was received: it stands under its name only when it was checked; an archive may be unpacked."""
-    path = folder / file.name
-    if file.name.endswith(ARCHIVE) and path.with_name(path.name.removesuffix(ARCHIVE)).is_dir():
-        return True
-    return path.is_file() and (file.size is None or path.stat().st_size == file.size)

@@ -6,9 +6,8 @@ within a file nor go on where a connection broke, and the pictures here have up 
 """
 
 import tarfile
-import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,11 +18,10 @@ from napari_cmrcnet.common.errors import UserError, first_line
 from napari_cmrcnet.common.files import atomic_folder, size_text
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, check_room, receive_file, sizes_of
+from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 
 ARCHIVE = ".tar.gz"
 MOST_UNPACKED = 2 * 10**9  # bytes; a real one has some MB of pictures
-LEFT_OVER = 24 * 3600.0  # seconds after which an unfinished file is nobody's: its process was killed
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class PublicSection:
     @property
     def missing(self) -> tuple[PublicFile, ...]:
         """The files that are still to be downloaded; empty once the section is complete."""
-        return tuple(file for file in self.files if not _place(self.folder, file).exists())
+        return tuple(missing(self.files, self.folder))
 
     @property
     def paths(self) -> PublicPaths:
@@ -74,8 +72,17 @@ class PublicSection:
         return PublicPaths(self.folder / self.files[0].name, self.folder if self.measured else None)
 
 
+def missing(files: Iterable[PublicFile], folder: Path) -> list[PublicFile]:
+    """Return the files that are to be received: one stands under its name only when it was checked, or is unpacked."""
+    return [file for file in files if not _is_there(_place(folder, file), file)]
+
+
+def _is_there(path: Path, file: PublicFile) -> bool:
+    return path.is_dir() or (path.is_file() and (file.size is None or path.stat().st_size == file.size))
+
+
 def _place(folder: Path, file: PublicFile) -> Path:
-    """Return the file, or folder, that stands in the section's folder once it was downloaded."""
+    """Return the file, or the folder that an archive is unpacked to, that stands in a folder once it was received."""
     return folder / file.name.removesuffix(ARCHIVE)
 
 
@@ -126,7 +133,7 @@ def download_size(section: PublicSection) -> int:
 def download(section: PublicSection) -> Job[PublicPaths]:
     """Download what of a section is missing.
 
-    Each file appears whole and checked, or not at all. Cancelled or failed, the files that were complete are kept.
+    Each file appears whole and checked, or not at all. Cancelled or failed, the next call goes on where it was.
 
     Parameters
     ----------
@@ -144,43 +151,52 @@ def download(section: PublicSection) -> Job[PublicPaths]:
         If the network or the site cannot be reached, the disk is full, or a file is not the published one.
     """
     yield Progress(f"Asking for {section.title}", 0, 0)
-    folder = section.folder
-    with (yield from when_free(folder)):
-        yield from _download_missing(section, folder)
+    elsewhere = "name a folder on another disk in the environment variable CMRCNET_CACHE"
+    with (yield from when_free(section.folder)):
+        yield from receive(section.title, section.files, section.folder, elsewhere)
     return section.paths
 
 
-def _download_missing(section: PublicSection, folder: Path) -> Job[None]:
-    sizes = yield from in_thread(
-        lambda: sizes_of(section.title, section.missing), Progress(f"Asking for {section.title}", 0, 0)
-    )
-    total, before = sum(sizes.values()), 0
-    _remove_left_over(section, folder)
-    elsewhere = "name a folder on another disk in the environment variable CMRCNET_CACHE"
-    check_room(section.title, total, folder, elsewhere)
+def receive(title: str, files: Iterable[PublicFile], folder: Path, *otherwise: str) -> Job[None]:
+    """Receive the files that are missing in a folder, and unpack archives.
+
+    Parameters
+    ----------
+    title : str
+        What messages call them.
+    files : iterable of PublicFile
+        All that are wanted.
+    folder : Path
+        Where to.
+    *otherwise : str
+        What to do where the disk is too small, as `check_room` takes it.
+
+    Raises
+    ------
+    UserError
+        As `download`.
+    """
+    files = tuple(files)
+    asking = Progress(f"Asking for {title}", 0, 0)
+    sizes = yield from in_thread(lambda: sizes_of(title, missing(files, folder)), asking)
+    total, done = sum(sizes.values()), 0
+    check_room(title, total, folder, *otherwise)
     for file, size in sizes.items():
-        for received in receive_file(section.title, file, folder / file.name, size):
-            yield downloading(section.title, before + received, total)
-        before += size
-        if file.name.endswith(ARCHIVE):
+        for received in go_on_with_file(title, file, folder / file.name, size):
+            yield downloading(title, done + received, total)
+        done += size
+        yield downloading(title, done, total)
+    for file in files:
+        archive = folder / file.name
+        if file.name.endswith(ARCHIVE) and archive.exists():
             yield Progress(f"Unpacking {file.name}", 0, 0)
-            unpack(folder / file.name, _place(folder, file))
+            unpack(archive, _place(folder, file))
 
 
 def downloading(title: str, done: int, total: int) -> Progress:
     """Return how far a download is, of so many bytes."""
     unit, name = (10**6, "MB") if total > 20 * 10**6 else (10**3, "kB")
     return Progress(f"Downloading {title}", done // unit, total // unit, name)
-
-
-def _remove_left_over(section: PublicSection, folder: Path) -> None:
-    """Remove what a killed download left: old parts, and archives that were unpacked."""
-    for file in section.files:
-        if file.name.endswith(ARCHIVE) and _place(folder, file).exists():
-            (folder / file.name).unlink(missing_ok=True)
-    for path in folder.glob(".*.part"):
-        if path.is_file() and time.time() - path.stat().st_mtime > LEFT_OVER:
-            path.unlink(missing_ok=True)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from napari_cmrcnet.common import downloads
 from napari_cmrcnet.common.downloads import BrokenError, ask, chunks, patiently
 from napari_cmrcnet.common.errors import UserError, cannot_write
-from napari_cmrcnet.common.files import atomic_file, flush, short_name, size_text
+from napari_cmrcnet.common.files import flush, short_name, size_text
 from napari_cmrcnet.common.progress import REPORT
 
 FAILURES = 4  # after so many in a row without a single new byte, give up
@@ -90,24 +90,16 @@ def _size(title: str, file: PublicFile) -> int:
     raise unreachable(title, file.urls, reason)
 
 
-def receive_file(title: str, file: PublicFile, path: Path, size: int) -> Iterator[int]:
+def go_on_with_file(title: str, file: PublicFile, path: Path, size: int) -> Iterator[int]:
     """Write a file, whole and checked, or not at all; yield how many bytes were received.
+
+    What was received at a stop is kept, and the next call goes on from there. The part is kept under a name that has
+    the size and the checksum, so that a file that has changed is begun again.
 
     Raises
     ------
     UserError
         If the site cannot be reached, the disk is full, or the file is not the published one.
-    """
-    with atomic_file(path) as temporary, open(temporary, "wb") as stream:
-        digests = _Digests(size)
-        yield from _receive(title, file, size, stream, digests)
-        digests.check(title, file)
-
-
-def go_on_with_file(title: str, file: PublicFile, path: Path, size: int) -> Iterator[int]:
-    """Do as `receive_file`, but keep what was received at a stop, and go on from there the next time.
-
-    The part is kept under a name that has the size and the checksum, so that a file that has changed is begun again.
     """
     mark = hashlib.sha256(f"{file.sha256}{file.git}{size}".encode()).hexdigest()[:8]
     part = path.with_name(f".{short_name(path)}.{mark}.part")
@@ -128,6 +120,9 @@ def go_on_with_file(title: str, file: PublicFile, path: Path, size: int) -> Iter
         os.replace(part, path)
     except OSError as error:
         raise cannot_write(path, error) from error
+    finally:
+        if part.is_file() and not part.stat().st_size:  # nothing came
+            part.unlink()
 
 
 class _Digests:

@@ -21,8 +21,7 @@ from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import Process
-from napari_cmrcnet.training.log import Epoch, write_log
-from napari_cmrcnet.training.state import State, save_tensors
+from napari_cmrcnet.training.state import Epoch, State, save_tensors, write_log
 from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
 from napari_cmrcnet.training.validation import validate
 

@@ -7,7 +7,8 @@ of an epoch follow from the seed, the epoch and the process alone.
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -16,10 +17,35 @@ from safetensors.torch import save
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.spreadsheet import csv_text
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.training.log import Epoch
 
 Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Figures of one epoch; means over its batches. None: not computed.
+
+    ``step`` counts optimiser steps since the start; ``learning_rate`` is that of the last of them;
+    ``validation_pcc`` is the mean over the model's genes of the PCC of retrieved with measured expression.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    contrastive: float
+    reconstruction: float | None
+    validation_loss: float | None
+    validation_pcc: float | None
+    learning_rate: float
+    patches_per_s: float
+    seconds: float
+
+    def values(self) -> dict[str, float]:
+        """Return the figures worth showing beside a progress bar."""
+        shown = ("loss", "contrastive", "reconstruction", "validation_loss", "validation_pcc", "patches_per_s")
+        return {name: value for name, value in asdict(self).items() if name in shown and value is not None}
 
 
 @dataclass
@@ -134,3 +160,9 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensor
         # Copies, as tensors that stay mapped would keep the file from being replaced on Windows.
         tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
         return tensors, file.metadata() or {}
+
+
+def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
+    """Write the log as CSV, a row an epoch. It is small, so it is written again each epoch and is never torn."""
+    rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in astuple(epoch)] for epoch in history]
+    write_content(path, csv_text([[column.name for column in fields(Epoch)], *rows]))

@@ -19,7 +19,6 @@ from napari_cmrcnet.benchmark.methods.regression import (
     training_spots,
 )
 from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries, draw_symmetries
@@ -63,15 +62,6 @@ class STNet(ImageMethod):
         The published one is SGD.
     learning_rate : float, optional
         By default 1e-6 of SGD, 1e-4 of Adam.
-    augment : bool
-        Flip and turn patches in training.
-    average : bool
-        Predict as the mean over the eight symmetries of a patch.
-
-    Raises
-    ------
-    UserError
-        If there is no such optimiser.
     """
 
     encoder: str = "densenet121"
@@ -80,12 +70,6 @@ class STNet(ImageMethod):
     batch_size: int = 32
     optimiser: Literal["sgd", "adam"] = "sgd"
     learning_rate: float | None = None
-    augment: bool = True
-    average: bool = True
-
-    def __post_init__(self) -> None:
-        if self.optimiser not in ("sgd", "adam"):
-            raise UserError(f"ST-Net has no optimiser {self.optimiser!r}; choose sgd or adam.")
 
     @property
     def name(self) -> str:
@@ -113,7 +97,7 @@ class STNet(ImageMethod):
         network.to(device)
 
         def loss(rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-            patches, expression = inputs.read(rows, draw_symmetries(rng, len(rows)) if self.augment else None)
+            patches, expression = inputs.read(rows, draw_symmetries(rng, len(rows)))
             return stnet_loss(network(patches).float(), expression)
 
         def batches(rng: np.random.Generator) -> list[NDArray[np.int64]]:
@@ -132,7 +116,7 @@ class STNet(ImageMethod):
         if isinstance(inputs, FrozenInputs):
             return FeatureRegressor(network, inputs.encoder, device)
         notes = scratch_note(self.title, self.encoder, task.weights)
-        return PatchRegressor(network, task.patch, inputs.colour, self.average, device, notes)
+        return PatchRegressor(network, task.patch, inputs.colour, device, notes)
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         if self.optimiser == "sgd":
@@ -172,22 +156,20 @@ class PatchRegressor:
     network: nn.Module
     patch: PatchSpec
     colour: tuple[Colour, Colour]
-    average: bool
     device: torch.device
     notes: tuple[str, ...]
 
     def predict(self, section: Section) -> Job[Float32]:
-        """Predict every spot, as the mean over the symmetries of its patch where that is asked for."""
+        """Predict every spot, as the mean over the symmetries of its patch."""
         patches = yield from patch_cache(section, self.patch)
         result = yield from apply_in_batches("Predicting", self.network, self._forward, patches, self.device)
         return result
 
     def _forward(self, pixels: Tensor) -> Tensor:
         """Predict patches, uint8 (b, side, side, 3)."""
-        drawn = SYMMETRIES if self.average else SYMMETRIES[:1]
         predicted = [
             self.network(to_input(apply_symmetries(pixels, np.tile(one, (len(pixels), 1))), *self.colour, self.device))
-            for one in drawn
+            for one in SYMMETRIES
         ]
         return torch.stack(predicted).float().mean(dim=0)
 
