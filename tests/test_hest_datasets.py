@@ -20,7 +20,7 @@ import tifffile
 from napari_cmrcnet.benchmark.folds import make_folds
 from napari_cmrcnet.benchmark.recipes import Recipe, find_recipe, recipes
 from napari_cmrcnet.catalogue.hest import download_hest
-from napari_cmrcnet.catalogue.hest_folder import hest_row, on_tissue
+from napari_cmrcnet.catalogue.hest_folder import hest_rows, on_tissue
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
@@ -96,12 +96,12 @@ def test_the_six_datasets_are_those_of_the_paper() -> None:
     }  # fmt: skip
     assert found["read"].patients == {"ZEN36": "P7", "ZEN40": "P7", "ZEN48": "P1", "ZEN49": "P1"}
     assert found["coad"].patients == {"TENX111": "", "TENX147": "P5", "TENX148": "P2", "TENX149": "P1"}
-    assert {key: recipe.paper_size for key, recipe in found.items()} == {
+    assert {key: (recipe.entry["paper_spots"], recipe.entry["paper_genes"]) for key, recipe in found.items()} == {
         "idc_lymphnode": (19964, 3467), "skcm": (5716, 541), "read": (8407, 3355), "coad": (18523, 412),
         "idc": (44974, 500), "psc": (19968, 3355),
     }  # fmt: skip
     assert {recipe.ks for recipe in found.values()} == {(50, 250, 500)}
-    assert [found[key].map_genes for key in ("read", "coad", "idc")] == [("ITLN1",), ("CD24",), ("GATA3",)]
+    assert [found[key].entry["map_genes"] for key in ("read", "coad", "idc")] == [["ITLN1"], ["CD24"], ["GATA3"]]
     assert find_recipe("IDC-LymphNode") == found["idc_lymphnode"]
     assert find_recipe("sections.csv") is None
 
@@ -116,7 +116,7 @@ def test_pixel_size_is_hests_estimate_not_the_slides_tag(hest: Path) -> None:
             assert any("1 µm by the slide's" in note for note in section.notes)
             assert section.spots.n_obs == 36  # in_tissue is not trusted
     assert [row.patient for row in dataset.rows] == ["P2", "P1"]
-    assert hest_row(hest, "TENX117").patient == "Patient 1"  # of the table, past its byte-order mark
+    assert hest_rows(hest, {"TENX117": ""})[0].patient == "Patient 1"  # of the table, past its byte-order mark
 
 
 def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Path) -> None:

@@ -20,7 +20,7 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.predict_sheet import predict_sheet
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.retrieval.preflight import preflight
+from napari_cmrcnet.retrieval.preflight import preflight_job
 from napari_cmrcnet.sections.section import Section, open_section
 from napari_cmrcnet.sections.sheet import SheetRow
 
@@ -105,7 +105,7 @@ def test_small_panels_share_what_they_share(human: Checkpoint, mouse: tuple[Path
     section = open_section(*mouse)
     with section.slide:
         panel = replace(section, spots=section.spots[:, :100].copy())
-        (few,) = (check for check in preflight(panel, human, 5) if "genes were" in check.text)
+        (few,) = (check for check in finish(preflight_job(panel, human, 5)) if "genes were" in check.text)
     assert not few.ok
     assert "2 of the bank's 300 genes were measured here, which is few" in few.text
 
@@ -136,7 +136,7 @@ def test_what_was_checked_before_is_neither_checked_nor_logged_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    checks = preflight(section, untrained_checkpoint, 5)
+    checks = finish(preflight_job(section, untrained_checkpoint, 5))
 
     def again(*_: object) -> None:
         raise AssertionError
@@ -198,6 +198,6 @@ def test_a_synthetic_checkpoint_on_real_tissue_asks(
 ) -> None:
     section.spots.uns["cmrcnet"]["synthetic"] = tissue
     card = replace(untrained_checkpoint.card, synthetic=trained_on)
-    checks = preflight(section, Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank), 5)
+    checks = finish(preflight_job(section, Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank), 5))
     assert any(check.asks for check in checks) == asks
     assert all("synthetic" in check.text and not check.ok for check in checks if check.asks)

@@ -48,7 +48,7 @@ class Fold:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fold as JSON holds it."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Fold":
@@ -96,27 +96,18 @@ def make_folds(rows: Sequence[SheetRow], kind: Kind) -> list[Fold]:
     return folds
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A training section's choice of genes.
+Chosen = tuple[frozenset[str], frozenset[str]]
+"""A training section's choice of genes: the 1,000 most variable, which are the paper's, and the 250 most expressed.
 
-    Parameters
-    ----------
-    variable : frozenset of str
-        The 1,000 most variable, which are the paper's.
-    expressed : frozenset of str
-        The 250 most expressed, which need not vary much: HEG among all genes (``--sets all``) are taken from them.
-    """
-
-    variable: frozenset[str]
-    expressed: frozenset[str]
+Those need not vary much: HEG among all genes (``--sets all``) are taken from them.
+"""
 
 
 def genes_of(section: "Section") -> Chosen:
     """Return a training section's choice of genes."""
     names = [str(name) for name in section.spots.var_names]
     mean = np.asarray(expression_of(section.spots, names).mean(axis=0)).ravel()
-    return Chosen(frozenset(highly_variable_genes([section], N_VARIABLE)), frozenset(heg(mean, names, N_EXPRESSED)))
+    return frozenset(highly_variable_genes([section], N_VARIABLE)), frozenset(heg(mean, names, N_EXPRESSED))
 
 
 def with_genes(
@@ -142,8 +133,9 @@ def with_genes(
         If the training sections have no gene in common, or a test section has none of them.
     """
     training = [sections[name] for name in fold.training]
-    variable = frozenset[str]().union(*(chosen[name].variable for name in fold.training))
-    wanted = variable.union(markers, *(chosen[name].expressed for name in fold.training))
+    sets = [chosen[name] for name in fold.training]
+    variable = frozenset[str]().union(*(most for most, _ in sets))
+    wanted = variable.union(markers, *(expressed for _, expressed in sets))
     genes = tuple(gene for gene in shared_genes(training) if gene in wanted)
     for name in fold.test:
         if not set(genes) & set(sections[name].spots.var_names):

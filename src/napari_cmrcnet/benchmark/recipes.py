@@ -1,7 +1,9 @@
 """The paper's six datasets: which sections of HEST they are, and what the paper does with them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.catalogue.hest_folder import UNNAMED, hest_rows, patch_file
@@ -18,33 +20,27 @@ class Recipe:
     ----------
     key : str
         On the command line, and of the folder it is downloaded to.
-    name : str
-        As the paper calls it.
-    patients : mapping of str to str
-        By HEST's id of a section, the patient that it is from; ``""``: what HEST says.
-    panel : Panel
-        The paper's marker genes.
-    ks : tuple of int
-        Neighbours behind a value: for Table 1, for 150 genes, for 250 genes.
-    map_genes : tuple of str
-        Genes of the paper's maps.
-    replicates : tuple of tuple of str
-        Sections cut from one block.
-    notes : tuple of str
-        What a reader of the scores must know.
-    paper_size : tuple of int
-        How many spots, of all sections, and how many genes the paper names.
+    entry : mapping
+        What its data file says.
     """
 
     key: str
-    name: str
-    patients: dict[str, str]
-    panel: Panel
-    ks: tuple[int, ...]
-    map_genes: tuple[str, ...]
-    replicates: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-    paper_size: tuple[int, int]
+    entry: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As the paper calls it."""
+        return str(self.entry["name"])
+
+    @property
+    def patients(self) -> dict[str, str]:
+        """By HEST's id of a section, the patient that it is from; ``""``: what HEST says."""
+        return dict(self.entry["sections"])
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Neighbours behind a value: for Table 1, for 150 genes, for 250 genes."""
+        return tuple(self.entry["k"])
 
     def open_folder(
         self, folder: Path, *, panel: Panel | None = None, min_umi: int = 0, all_spots: bool = False
@@ -84,34 +80,20 @@ class Recipe:
         return Dataset(
             self.name,
             rows,
-            panel or self.panel,
-            map_genes=self.map_genes,
-            replicates=self.replicates,
+            panel or PANELS[self.entry["panel"]],
+            map_genes=tuple(self.entry["map_genes"]),
+            replicates=tuple(map(tuple, self.entry["replicates"])),
             patches=patches,
             min_umi=min_umi,
             paper=self.name,
-            paper_size=self.paper_size,
-            notes=(*self.notes, *(notes if unnamed else ())),
+            paper_size=(self.entry["paper_spots"], self.entry["paper_genes"]),
+            notes=(*self.entry["notes"], *(notes if unnamed else ())),
         )
 
 
 def recipes() -> dict[str, Recipe]:
     """Return the paper's datasets, by key."""
-    return {
-        key: Recipe(
-            key,
-            content["name"],
-            content["sections"],
-            PANELS[content["panel"]],
-            tuple(content["k"]),
-            tuple(content["map_genes"]),
-            tuple(map(tuple, content["replicates"])),
-            tuple(content["notes"]),
-            (content["paper_spots"], content["paper_genes"]),
-        )
-        for key, content in entries().items()
-        if content["from"] == "hest"
-    }
+    return {key: Recipe(key, entry) for key, entry in entries().items() if entry["from"] == "hest"}
 
 
 def find_recipe(name: str) -> Recipe | None:

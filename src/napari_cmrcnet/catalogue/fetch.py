@@ -1,7 +1,6 @@
 """The public data of a recipe: received, unpacked, and listed in a sheet."""
 
 import json
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -21,12 +20,8 @@ SHEET = "sections.csv"
 LARGEST_LIST = 32 * 2**20  # bytes; GitHub lists at most 7 MB
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """Files to receive, and the sections that they are then."""
-
-    files: tuple[PublicFile, ...]
-    rows: tuple[SheetRow, ...]
+_Wanted = tuple[tuple[PublicFile, ...], tuple[SheetRow, ...]]
+"""Files to receive, and the sections that they are then."""
 
 
 def fetch(recipe: ModelRecipe, folder: Path) -> Job[Path]:
@@ -55,9 +50,9 @@ def fetch(recipe: ModelRecipe, folder: Path) -> Job[Path]:
         return sheet
     if recipe.layout == "hest":
         return (yield from download_hest(recipe.title, recipe.patients, folder))
-    wanted = yield from _wanted(recipe, folder)
-    yield from receive(recipe.title, wanted.files, folder)
-    return write_sheet(wanted.rows, sheet)
+    files, rows = yield from _wanted(recipe, folder)
+    yield from receive(recipe.title, files, folder)
+    return write_sheet(rows, sheet)
 
 
 def download_size(recipe: ModelRecipe, folder: Path) -> Job[int | None]:
@@ -72,8 +67,8 @@ def download_size(recipe: ModelRecipe, folder: Path) -> Job[int | None]:
         return 0
     if recipe.layout == "hest":
         return None
-    wanted = yield from _wanted(recipe, folder)
-    files, asking = missing(wanted.files, folder), Progress(f"Asking for {recipe.title}", 0, 0)
+    wanted, _ = yield from _wanted(recipe, folder)
+    files, asking = missing(wanted, folder), Progress(f"Asking for {recipe.title}", 0, 0)
     return sum((yield from in_thread(lambda: sizes_of(recipe.title, files), asking)).values())
 
 
@@ -88,7 +83,7 @@ def _visium(recipe: ModelRecipe, folder: Path) -> _Wanted:
         image, *others = visium_files(recipe.places["files"][name], f"{name}/")
         files += [image, *others]
         rows.append(SheetRow(name, folder / image.name, folder / name, patient))
-    return _Wanted(tuple(files), tuple(rows))
+    return tuple(files), tuple(rows)
 
 
 def _her2st(recipe: ModelRecipe, folder: Path) -> Job[_Wanted]:
@@ -109,7 +104,7 @@ def _her2st(recipe: ModelRecipe, folder: Path) -> Job[_Wanted]:
             checksum, size = listed[there]
             files.append(PublicFile(here, (recipe.places["files"] + quote(there),), git=checksum, size=size))
         rows.append(SheetRow(name, folder / f"ST-imgs/{name}.jpg", folder / f"ST-cnts/{name}.tsv.gz", patient))
-    return _Wanted(tuple(files), tuple(rows))
+    return tuple(files), tuple(rows)
 
 
 def _is_jpeg(path: str) -> bool:

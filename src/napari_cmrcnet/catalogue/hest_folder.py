@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,10 @@ UNNAMED = "of {}"
 def hest_rows(folder: Path, patients: Mapping[str, str]) -> tuple[SheetRow, ...]:
     """Return sections of a folder in HEST's layout; each whose patient nobody names is of a patient of its own.
 
+    The pixel size is what HEST estimated, never what the slide's tag says: of two slides of the paper's that is 1.0
+    where 0.2125 is true. It stands in ``metadata/{id}.json``, from where the reader of the spots takes it, and in the
+    table of all sections, which is asked where that file is missing.
+
     Parameters
     ----------
     folder : Path
@@ -36,38 +39,17 @@ def hest_rows(folder: Path, patients: Mapping[str, str]) -> tuple[SheetRow, ...]
     UserError
         If slide or spots are missing.
     """
-    rows = (hest_row(folder, name, patient) for name, patient in patients.items())
-    return tuple(row if row.patient else replace(row, patient=UNNAMED.format(row.section)) for row in rows)
+    return tuple(_row(folder, name, patient) for name, patient in patients.items())
 
 
-def hest_row(folder: Path, name: str, patient: str = "") -> SheetRow:
-    """Return a section of a folder in HEST's layout.
-
-    The pixel size is what HEST estimated, never what the slide's tag says: of two slides of the paper's that is 1.0
-    where 0.2125 is true. It stands in ``metadata/{id}.json``, from where the reader of the spots takes it, and in the
-    table of all sections, which is asked where that file is missing.
-
-    Parameters
-    ----------
-    folder : Path
-        With ``st/`` and ``wsis/``.
-    name : str
-        HEST's id.
-    patient : str
-        The patient that it is from, where that is known better than HEST says.
-
-    Raises
-    ------
-    UserError
-        If slide or spots are missing.
-    """
+def _row(folder: Path, name: str, patient: str) -> SheetRow:
     slide, spots = folder / "wsis" / f"{name}.tif", folder / "st" / f"{name}.h5ad"
     if missing := [path for path in (slide, spots) if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; download the dataset, or name the folder that holds it.")
     metadata = folder / "metadata" / f"{name}.json"
     about = read_metadata(metadata) if metadata.is_file() else _table_row(folder, name)
     mpp = None if metadata.is_file() else number(about.get("pixel_size_um_estimated")) or None
-    return SheetRow(name, slide, spots, patient or _text(about.get("patient")), mpp)
+    return SheetRow(name, slide, spots, patient or _text(about.get("patient")) or UNNAMED.format(name), mpp)
 
 
 def patch_file(folder: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 """The mean scores of sets of genes, in a section and over several."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -49,10 +49,6 @@ class SetScore:
     undefined: int
     partial_pcc: float | None = None
     spearman: float | None = None
-
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Return the fields by name, as ``summary.json`` has them."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

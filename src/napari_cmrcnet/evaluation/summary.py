@@ -31,7 +31,7 @@ def summary(
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds."""
     return {
-        **{name: sets[name].as_dict() for name in SETS},
+        **{name: asdict(sets[name]) for name in SETS},
         "between_sections": {
             name: asdict(one) if (one := between([scored.sets[name] for scored in scores])) else None for name in SETS
         },
@@ -52,7 +52,7 @@ def summary(
 def _of_section(scored: Scores) -> dict[str, Any]:
     return {
         "section": scored.section,
-        **{name: scored.sets[name].as_dict() for name in SETS},
+        **{name: asdict(scored.sets[name]) for name in SETS},
         "sets": scored.definition,
         "spots": len(scored.scored),
         "spots_scored": scored.spots,

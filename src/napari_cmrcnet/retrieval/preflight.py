@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.progress import Job, to_the_end
+from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -92,9 +92,6 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
     checks += [check for check in more if check is not None]
     checks += [Check(False, note) for note in amber_notes(section)]
     return tuple(checks)
-
-
-preflight = to_the_end(preflight_job)
 
 
 def amber_notes(section: "Section") -> list[str]:
