@@ -46,12 +46,12 @@ def read_entries(kind: type[T], values: Mapping[str, Any], **own: Callable[[Any]
     if not isinstance(values, Mapping):
         raise UserError("holds something that is no object")
     check_names(values, kind)
-    types, entries = get_type_hints(kind), Entries(values)
+    types = get_type_hints(kind)
 
     def read(name: str, value: Any) -> Any:
         if name not in own:
-            return entries.of(name, types[name])
-        return own[name](value if value is None or not _is_object(types[name]) else entries.mapping(name))
+            return read_entry(values, name, types[name])
+        return own[name](value if value is None or not _is_object(types[name]) else read_entry(values, name, dict))
 
     return kind(**{name: read(name, value) for name, value in values.items()})
 
@@ -61,65 +61,51 @@ def _is_object(kind: Any) -> bool:
     return is_dataclass(inner) or get_origin(inner) is Mapping
 
 
-class Entries:
-    """Entries of a JSON object, each of the kind asked for or refused by name."""
+_KINDS: Mapping[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+    dict: (dict, "an object"),
+}
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = values
 
-    def _entry(self, name: str, kind: type | tuple[type, ...], said: str) -> Any:
-        value = self.values[name]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not {said}")
-        return value
+def read_entry(values: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """Return an entry of the type of a field, see `read_entries`; of ``dict`` any object.
 
-    def of(self, name: str, kind: Any) -> Any:
-        """Return an entry of the type of a field, see `read_entries`."""
-        if get_origin(kind) is UnionType:  # or None
-            return None if self.values[name] is None else self.of(name, get_args(kind)[0])
-        if get_origin(kind) is tuple:
-            return self.texts(name) if get_args(kind)[0] is str else self.colours(name)
-        if get_origin(kind) is Mapping:
-            entries = Entries(self.mapping(name))
-            return {str(key): entries.of(key, get_args(kind)[1]) for key in entries.values}
-        if is_dataclass(kind):
-            return read_entries(kind, self.mapping(name))  # type: ignore[arg-type]
-        return {int: self.whole, float: self.number, bool: self.flag, str: self.text}[kind](name)
+    Raises
+    ------
+    UserError
+        If it is of another kind.
+    """
+    value = values[name]
+    if get_origin(kind) is UnionType:  # or None
+        return None if value is None else read_entry(values, name, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        return _texts(name, value) if get_args(kind)[0] is str else _colours(name, value)
+    if get_origin(kind) is Mapping:
+        entries = read_entry(values, name, dict)
+        return {str(key): read_entry(entries, key, get_args(kind)[1]) for key in entries}
+    if is_dataclass(kind):
+        return read_entries(kind, read_entry(values, name, dict))  # type: ignore[arg-type]
+    accepted, said = _KINDS[kind]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not {said}")
+    if kind is float and not math.isfinite(value):
+        raise UserError(f"has {name}: {float(value)}, which is not finite")
+    return kind(value)
 
-    def whole(self, name: str) -> int:
-        """Return a whole number."""
-        return int(self._entry(name, int, "a whole number"))
 
-    def number(self, name: str) -> float:
-        """Return a finite number."""
-        value = float(self._entry(name, (int, float), "a number"))
-        if not math.isfinite(value):
-            raise UserError(f"has {name}: {value}, which is not finite")
-        return value
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not a list of texts")
+    if not all(isinstance(each, str) for each in value):
+        raise UserError(f"has {name} with something that is not text")
+    return tuple(value)
 
-    def flag(self, name: str) -> bool:
-        """Return true or false."""
-        return bool(self._entry(name, bool, "true or false"))
 
-    def text(self, name: str) -> str:
-        """Return a text."""
-        return str(self._entry(name, str, "text"))
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts."""
-        values = self._entry(name, list, "a list of texts")
-        if not all(isinstance(value, str) for value in values):
-            raise UserError(f"has {name} with something that is not text")
-        return tuple(values)
-
-    def mapping(self, name: str) -> Mapping[str, Any]:
-        """Return an object."""
-        value: Mapping[str, Any] = self._entry(name, dict, "an object")
-        return value
-
-    def colours(self, name: str) -> tuple[float, float, float]:
-        """Return three finite numbers."""
-        values = self._entry(name, list, "three numbers")
-        if len(values) != 3 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-            raise UserError(f"has {name}: {json.dumps(values)[:50]}, which is not three numbers")
-        return float(values[0]), float(values[1]), float(values[2])
+def _colours(name: str, value: Any) -> tuple[float, ...]:
+    known = isinstance(value, list) and len(value) == 3
+    if not known or not all(isinstance(each, int | float) and math.isfinite(each) for each in value):
+        raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not three numbers")
+    return tuple(map(float, value))

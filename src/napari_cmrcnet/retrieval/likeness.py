@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import Entries, check_names, read_entries
+from napari_cmrcnet.common.json_entries import check_names, read_entries, read_entry
 
 Array = NDArray[np.float64]
 
@@ -99,17 +99,17 @@ def usual_from(value: Mapping[str, Any]) -> dict[str, Usual]:
     UserError
         If it is something else.
     """
-    kinds, found = Entries(value), {}
+    found = {}
     for kind in value:
-        content = Entries(kinds.mapping(kind))
-        check_names(content.values, Usual)
-        centre, scale = (_numbers(content.values[name], kind) for name in ("centre", "scale"))
+        content = read_entry(value, kind, dict)
+        check_names(content, Usual)
+        centre, scale = (_numbers(content[name], kind) for name in ("centre", "scale"))
         square = (centre.size, centre.size)
         if centre.ndim != 1 or not centre.size or scale.shape not in (centre.shape, square):
             raise UserError(f"has a centre and a scale of the {kind} that do not fit each other")
-        if not content.number("limit") > 0:
+        if not (limit := read_entry(content, "limit", float)) > 0:
             raise UserError(f"has a limit of the {kind} that is not above 0")
-        found[kind] = Usual(as_tuples(centre), as_tuples(scale), content.number("limit"))
+        found[kind] = Usual(as_tuples(centre), as_tuples(scale), limit)
     return found
 
 

@@ -22,7 +22,7 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.common.json_entries import Entries
+from napari_cmrcnet.common.json_entries import read_entry
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.averages import Float32, weighted_means
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -255,7 +255,7 @@ def _parsed(path: Path, text: Any) -> dict[str, Any]:
 
 def _provenance(path: Path, record: dict[str, Any]) -> Provenance:
     try:
-        return Provenance.from_dict(Entries(record).mapping("provenance"))
+        return Provenance.from_dict(read_entry(record, "provenance", dict))
     except UserError as error:
         raise UserError(f"{path} {error}; predict again.") from error
 
@@ -264,7 +264,7 @@ def _variable_genes(path: Path, record: dict[str, Any]) -> tuple[str, ...]:
     try:
         if "variable_genes" not in record:
             raise UserError("lacks the entry 'variable_genes'")
-        return Entries(record).texts("variable_genes")
+        return tuple(read_entry(record, "variable_genes", tuple[str, ...]))
     except UserError as error:
         raise UserError(f"{path} {error}; predict again.") from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
-from napari_cmrcnet.common.json_entries import Entries, check_names
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import PREDICTIONS, PROJECTS, ends_in
 from napari_cmrcnet.common.text import parse_json
@@ -196,29 +196,25 @@ def read_project(path: str | os.PathLike[str]) -> Project:
 def _case(values: Any, folder: Path) -> ProjectCase:
     if not isinstance(values, dict):
         raise UserError("is no object")
-    check_names(values, ProjectCase)
-    entries = Entries(values)
-    texts = {name: entries.text(name) for name in TEXTS}
-    for name, text in texts.items():
-        if len(text) > MAX_TEXT or "\0" in text:
+    case = read_entries(ProjectCase, values, view=dict)
+    for name in TEXTS:
+        if len(text := getattr(case, name)) > MAX_TEXT or "\0" in text:
             raise UserError(f"has {name} that is too long, or no text")
-    pcc = None if values["pcc"] is None else entries.number("pcc")
-    if pcc is not None and abs(pcc) > 1:
-        raise UserError(f"has pcc: {pcc}, which is no correlation")
-    view = entries.mapping("view")
+    if case.pcc is not None and abs(case.pcc) > 1:
+        raise UserError(f"has pcc: {case.pcc}, which is no correlation")
     try:
-        json.dumps(view, allow_nan=False)  # else it could not be written again
+        json.dumps(case.view, allow_nan=False)  # else it could not be written again
     except (ValueError, RecursionError) as error:
         raise UserError("has a view with a number that is not finite, or nested too deeply") from error
-    if "regions" in view:
+    if "regions" in case.view:
         from napari_cmrcnet.sections.geojson import regions_in  # shapely takes long to import
 
         try:
-            regions_in(view["regions"], "")
+            regions_in(case.view["regions"], "")
         except UserError as error:
             raise UserError("has damaged regions") from error
-    paths = {name: os.path.normpath(folder / texts[name]) for name in PATHS if texts[name]}
-    return ProjectCase(**texts | paths, measured=entries.flag("measured"), pcc=pcc, view=view)
+    paths = {name: os.path.normpath(folder / path) for name in PATHS if (path := getattr(case, name))}
+    return replace(case, **paths)
 
 
 def _relative(path: str, folder: Path) -> str:

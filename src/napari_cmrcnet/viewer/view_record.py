@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import Entries
+from napari_cmrcnet.common.json_entries import read_entry
 
 if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
@@ -22,6 +22,6 @@ def record_of(session: "Session") -> dict[str, Any]:
 def ticked_of(record: Mapping[str, Any], otherwise: tuple[str, ...]) -> tuple[str, ...]:
     """Return the ticked genes of a record; others where it has none."""
     try:
-        return Entries(record).texts("ticked") if "ticked" in record else otherwise
+        return tuple(read_entry(record, "ticked", tuple[str, ...])) if "ticked" in record else otherwise
     except UserError:
         return otherwise
