@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, first_line, is_out_of_memory, readable
+from napari_cmrcnet.common.errors import UserError, is_out_of_memory, readable
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.planes import BRIGHTFIELD, focal_plane
 from napari_cmrcnet.slides.source import Level, Pixels, Source, TileError, judge_mpp, level_downsample
@@ -89,10 +89,7 @@ class FastSlideSource(Source):
         except Exception as error:  # it raises whatever the damaged bytes, or a file that was changed, meet
             if is_out_of_memory(error):
                 raise
-            raise TileError(
-                f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {first_line(error)}); "
-                "copy or download it again."
-            ) from error
+            raise TileError.at(self._path, level, row, column, error) from error
         if pixels.shape[2] == 4:
             return over_white(pixels[..., :3], pixels[..., 3:])
         return np.array(pixels)  # else it would hold on to fastslide's own

@@ -110,10 +110,7 @@ class OpenSlideSource(Source):
                 except openslide.OpenSlideError as error:
                     with suppress(UserError):
                         self._handle = self._open()
-                    raise TileError(
-                        f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {error}); copy "
-                        "or download it again."
-                    ) from error
+                    raise TileError.at(self._path, level, row, column, error) from error
 
     def icc_profile(self) -> bytes:
         """Return the ICC profile as the file has it."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, first_line
 from napari_cmrcnet.slides.orientation import STORED
 
 Pixels = NDArray[np.uint8]
@@ -20,6 +20,12 @@ PLAUSIBLE_MPP = (0.1, 2.0)
 
 class TileError(UserError):
     """A tile of a slide is damaged and cannot be decoded."""
+
+    @classmethod
+    def at(cls, path: Path, level: int, row: int, column: int, error: Exception) -> "TileError":
+        """Return the error of a tile of a file, and why it cannot be decoded."""
+        where = f"level {level}, row {row}, column {column}: {first_line(error)}"
+        return cls(f"{path} has a damaged tile ({where}); copy or download it again.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,10 +142,7 @@ class TiffSource(Source):
         except Exception as error:  # codecs raise whatever the damaged bytes meet
             if is_out_of_memory(error):
                 raise  # a tile that is called damaged is shown white
-            raise TileError(
-                f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {error}); copy or "
-                "download it again."
-            ) from error
+            raise TileError.at(self._path, level, row, column, error) from error
         if any(plane is None for plane in planes):
             return np.full((height, width, 3), 255, np.uint8)
         samples = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.spatialdata_store import attributes
 from napari_cmrcnet.slides.checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion, damaged
 from napari_cmrcnet.slides.planes import (
@@ -111,10 +111,7 @@ class ZarrSource(Source):
         try:
             pixels = np.asarray(self._arrays[level][tuple(part.get(axis, 0) for axis in self._axes)])
         except Exception as error:  # codecs raise whatever the damaged bytes meet
-            raise TileError(
-                f"{self._path} has a damaged tile (level {level}, row {row}, column {column}: {first_line(error)}); "
-                "copy or download it again."
-            ) from error
+            raise TileError.at(self._path, level, row, column, error) from error
         pixels = pixels.transpose([[axis for axis in self._axes if axis in "cyx"].index(axis) for axis in "yxc"])
         return np.ascontiguousarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
 
