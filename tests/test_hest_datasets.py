@@ -135,7 +135,8 @@ def test_a_patient_that_hest_does_not_name_is_one_of_their_own(hest: Path, tmp_p
     folder = shutil.copytree(hest, tmp_path / "hest")
     path = folder / "metadata" / "TENX115.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": None}))
-    dataset = replace(skcm(), patients={"TENX115": "", "TENX117": ""}).open_folder(folder)
+    entry = {**skcm().entry, "sections": {"TENX115": "", "TENX117": ""}}
+    dataset = replace(skcm(), entry=entry).open_folder(folder)
     assert [row.patient for row in dataset.rows] == ["of TENX115", "Patient 1"]
     assert any("HEST does not name the patient of TENX115: each such section" in note for note in dataset.notes)
     assert [fold.test for fold in make_folds(dataset.rows, "patient")] == [("TENX115",), ("TENX117",)]
