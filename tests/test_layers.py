@@ -111,8 +111,10 @@ def test_a_whole_section_stays_whole_and_below_the_title_while_the_canvas_change
         height, width = size[0] / canvas.grid.shape[0], size[1] / canvas.grid.shape[1]
         y, x = camera.center[-2:]
         assert (top - y) * camera.zoom + height / 2 > 3 * canvas.overlays.text.font_size
-        assert (bottom - y) * camera.zoom < height / 2
-        assert max(right - x, x - left) * camera.zoom < width / 2
+        font = canvas.overlays.text.font_size  # of scale bars and names at the foot, and of colour bars at the side
+        assert (bottom - y) * camera.zoom < height / 2 - 3 * font
+        assert (right - x) * camera.zoom < width / 2 - 7 * font
+        assert (x - left) * camera.zoom < width / 2
     camera.center, camera.zoom = (10, 20), 7.0
     canvas.size = (704, 704)
     assert camera.center[-2:] == (10, 20)
@@ -301,10 +303,20 @@ def test_a_click_on_a_spot_selects_it_and_a_click_beside_selects_none(viewer: Vi
     assert layers.clicks.spot_at((-50.0, -50.0)) is None
     press(viewer, (y, x))
     assert session.selected.tolist() == [7]
-    assert layers.points["predicted"].selected_data == {7}
+    session.set_display(views=VIEWS)
+    rings = [layer for layer in viewer.layers if layer.name.startswith("selected spots") and layer.visible]
+    assert len(rings) == len(layers.shown_views) > 2
+    for ring in rings:
+        np.testing.assert_allclose(ring.data * ring.scale, [(y, x)] * 2)
+        assert ring.border_color.tolist() == [[0, 0, 0, 1], [1, 1, 1, 1]]
+        assert ring.border_width[0] > ring.border_width[1]
+        assert ring.size[0] > layers.points["predicted"].size[0]
+    cells = viewer.canvas.grid.iter_viewboxes(viewer.layers)
+    assert [sum(viewer.layers[index] in rings for index in of) for _, of in cells if of] == [1] * len(rings)
     press(viewer, (y, x), moved=30)  # a drag pans
     press(viewer, (-50.0, -50.0))
     assert session.selected.tolist() == []
+    assert not any(len(ring.data) for ring in rings)
 
 
 def press(viewer: ViewerModel, position: tuple[float, float], moved: int = 0) -> None:

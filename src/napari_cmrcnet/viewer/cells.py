@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari
 
-TITLE_LINES, LINE_PX = 4, 2.4  # over the first row of cells, and the height of a line over its font size
+TITLE, SIDE, FOOT = 9.6, 7.5, 4.0
+"""Heights of four lines of title over the first row of cells, and of a cell's scale bar and name at its foot, and the
+width of the colour bar at its right side; all over the font size of the title."""
 MARGIN = 0.03  # of a cell, free on each side of the section
 
 Size = tuple[float, float]
 """Height and width."""
 Shape = tuple[int, int]
 """Rows and columns of cells."""
+Kept = tuple[float, float, float]
+"""Kept free of the section: above the first row, at the right side and at the foot of each cell."""
 
 
-def cell_shape(cells: int, canvas: Size, section: Size, title: float = 0.0) -> Shape:
+def cell_shape(cells: int, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0.0)) -> Shape:
     """Return the rows and columns in which a section is seen largest; the fewer rows where that is the same.
 
     Parameters
@@ -23,17 +27,19 @@ def cell_shape(cells: int, canvas: Size, section: Size, title: float = 0.0) -> S
         How many cells there are to be.
     canvas, section : (float, float)
         Height and width, each in a unit of its own.
-    title : float
-        Height of what stands over the first row, in the canvas's unit.
+    kept : (float, float, float)
+        What is kept free, in the canvas's unit.
     """
     shapes = [(rows, -(-cells // rows)) for rows in range(1, cells + 1)]
-    return max(shapes, key=lambda shape: zoom_in(shape, canvas, section, title))
+    return max(shapes, key=lambda shape: zoom_in(shape, canvas, section, kept))
 
 
-def zoom_in(shape: Shape, canvas: Size, section: Size, title: float = 0.0) -> float:
+def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0.0)) -> float:
     """Return the zoom at which a whole section fits into each cell: the canvas's pixels per unit of the section."""
     height, width = canvas[0] / shape[0], canvas[1] / shape[1]
-    return (1 - 2 * MARGIN) * min(max(height - title, height / 4) / section[0], width / section[1])
+    title, side, foot = kept
+    free = max(height - title - foot, height / 4), max(width - side, width / 2)
+    return (1 - 2 * MARGIN) * min(free[0] / section[0], free[1] / section[1])
 
 
 def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size) -> float:
@@ -55,22 +61,23 @@ def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: 
     napari draws after each change of the grid. A shape that does not fit the layers of that moment ends in an
     exception, so the grid is off while it changes.
     """
-    grid, canvas, title = viewer.canvas.grid, viewer.canvas.size, _title(viewer)
+    grid, canvas, kept = viewer.canvas.grid, viewer.canvas.size, _kept(viewer)
     before = grid.shape if grid.enabled else (1, 1)
-    shape = cell_shape(cells, canvas, section, title)
+    shape = cell_shape(cells, canvas, section, kept)
     if (grid.stride, grid.shape, grid.enabled) != (stride, shape, cells > 1):
         grid.enabled = False
         grid.stride, grid.shape, grid.enabled = stride, shape, cells > 1
-    return zoom_in(shape, canvas, section, title) / zoom_in(before, canvas, section, title)
+    return zoom_in(shape, canvas, section, kept) / zoom_in(before, canvas, section, kept)
 
 
 def fit_section(viewer: "napari.viewer.Viewer", centre: tuple[float, float], section: Size) -> None:
-    """Zoom to a whole section, below the title; ``centre`` is its (row, column), in the scene's unit."""
-    grid, title = viewer.canvas.grid, _title(viewer)
-    zoom = zoom_in(grid.shape if grid.enabled else (1, 1), viewer.canvas.size, section, title)
-    viewer.scene.camera.center = (centre[0] - title / 2 / zoom, centre[1])
+    """Zoom to a whole section, clear of title and legends; ``centre`` is its (row, column), in the scene's unit."""
+    grid, (title, side, foot) = viewer.canvas.grid, _kept(viewer)
+    zoom = zoom_in(grid.shape if grid.enabled else (1, 1), viewer.canvas.size, section, (title, side, foot))
+    viewer.scene.camera.center = (centre[0] - (title - foot) / 2 / zoom, centre[1] + side / 2 / zoom)
     viewer.scene.camera.zoom = zoom
 
 
-def _title(viewer: "napari.viewer.Viewer") -> float:
-    return TITLE_LINES * LINE_PX * float(viewer.canvas.overlays.text.font_size)
+def _kept(viewer: "napari.viewer.Viewer") -> Kept:
+    size = float(viewer.canvas.overlays.text.font_size)
+    return TITLE * size, SIDE * size, FOOT * size

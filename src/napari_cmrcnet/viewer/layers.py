@@ -175,11 +175,13 @@ class SectionLayers:
             if new.mark_out_of_distribution != old.mark_out_of_distribution:
                 assert self.session.case is not None
                 layer.symbol = symbols(self.session.case, new)
+        self.groups.rings.draw()
         self.draw()
 
     def _draw_selection(self) -> None:
-        for layer in self.points.values():
-            layer.selected_data = set(self.session.selected.tolist())
+        if self.groups.rings.lacking:
+            self._rearrange()
+        self.groups.mark()
 
     def _on_resized(self, _event: Any) -> None:
         """Arrange the cells as they fit the canvas now; a section that is seen whole stays so."""

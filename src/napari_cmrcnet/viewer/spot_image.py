@@ -113,18 +113,12 @@ class SpotImage(Image):
         self._set_raster()
         self._draw()
 
-    @property
-    def selected_data(self) -> set[int]:
-        """The selected spots: one has a box around it, of several the others are paler."""
-        return self._selected
-
-    @selected_data.setter
-    def selected_data(self, spots: Iterable[int]) -> None:
+    def paler_but(self, spots: Iterable[int]) -> None:
+        """Make all spots but these paler, where they are several."""
         several = len(self._selected) > 1
         self._selected = set(spots)
         if several or len(self._selected) > 1:
             self._draw()
-        self._mark()
 
     @property
     def experimental_clipping_planes(self) -> Any:
@@ -195,15 +189,3 @@ class SpotImage(Image):
         else:
             self.data = picture
             self.editable = False  # new data may be edited, for napari
-            self._mark()
-
-    def _mark(self) -> None:
-        """Draw a box around the one spot that is selected."""
-        box = self._overlays["selection_box"]
-        box.visible = len(self._selected) == 1
-        if box.visible:
-            (spot,) = self._selected
-            row, column = to_napari(self._case.xy[[spot]])[0]
-            centre = np.linalg.solve(self._raster.place, (row, column, 1.0))[:2]
-            half = 0.75 * self._raster.across
-            box.bounds = (tuple(centre - half), tuple(centre + half))

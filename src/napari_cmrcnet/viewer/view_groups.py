@@ -1,9 +1,9 @@
 """The layers of the views, and the cells of the canvas that they lie in.
 
 A view has a group of layers: its own copy of the histology (the copies share the slide's tile cache), its spots, and a
-copy of the regions where there are any. napari's grid puts each group into a cell and leaves out groups that are
-hidden, so that going from side by side to overlaid changes what is visible and moves nothing. The layers are locked: a
-group that lacks one would shift all cells.
+copy of the regions and rings around the selected spots, where there are any. napari's grid puts each group into a cell
+and leaves out groups that are hidden, so that going from side by side to overlaid changes what is visible and moves
+nothing. The layers are locked: a group that lacks one would shift all cells.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
 from napari_cmrcnet.viewer.legends import Legends
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
+from napari_cmrcnet.viewer.selection_rings import SelectionRings
 from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, colour_classes, pinned_genes, show_legends
 from napari_cmrcnet.viewer.swipe import Swipe
@@ -57,6 +58,7 @@ class ViewGroups:
         self.arranged: tuple[View, ...] = ()
         self._layout = session.display.layout  # in which they were
         self.mirrors, self.legends = RegionMirrors(viewer), Legends(viewer, self.points)
+        self.rings = SelectionRings(viewer, session)
         self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
         self._fitted: Any = None  # the camera after the last fit: None before it
@@ -84,7 +86,7 @@ class ViewGroups:
         self.beside.close()
         self._remove(self.points, list(self.points))
         self._remove(self.slides, list(self.slides) if slide != self._slide else [])
-        for kept in (self._drawn, self.mirrors):
+        for kept in (self._drawn, self.mirrors, self.rings):
             kept.clear()
         self._slide, self._pinned, self.arranged, self._fitted = slide, (None, (), ()), (), None
 
@@ -154,8 +156,14 @@ class ViewGroups:
         layer.editable = False  # spots are data: they are neither moved nor deleted
         layer.events.visible.connect(self._on_eye)
         show_legends(layer)
-        layer.selected_data = set(self.session.selected.tolist())
         self._drawn.pop(view, None)
+
+    def mark(self) -> None:
+        """Ring the selected spots; in a picture of very many, the others are paler where there are several."""
+        self.rings.draw()
+        for layer in self.points.values():
+            if hasattr(layer, "paler_but"):
+                layer.paler_but(self.session.selected)
 
     def colour(self) -> None:
         """Bring all that can be seen up to date."""
@@ -190,7 +198,8 @@ class ViewGroups:
         for (view, kind), layer in self.by_eye().items():
             layer.visible = self.session.eyes.get((view, kind), view in (views if kind == "spots" else first))
         self.mirrors.show_in(first)
-        self.beside.show_in(views[-1:] if first != views else views)
+        for group in (self.beside, self.rings):
+            group.show_in(views[-1:] if first != views else views)
         self.arranged, self._layout = views, self.session.display.layout
         self.swipe.cut()
         self.fill_cells()
@@ -217,7 +226,7 @@ class ViewGroups:
 
     def _group(self, view: View, first: View) -> list[Any]:
         slide = [self.slides[view]] if view in self.slides else []
-        return [*slide, self.points[view], *self.beside.of(view), *self.mirrors.of(view, first)]
+        return [*slide, self.points[view], *self.beside.of(view), *self.mirrors.of(view, first), *self.rings.of(view)]
 
     def ours(self, view: View) -> list[Any]:
         """Return spots and histology of a view."""
