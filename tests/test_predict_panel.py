@@ -101,6 +101,20 @@ def test_what_is_chosen_is_described_and_checked_and_predicted(
     assert [layer.name for layer in viewer.layers][-1].endswith("predicted, log-norm.")
 
 
+def test_the_case_that_is_open_is_named_and_can_be_predicted_again(
+    qtbot: Any, chosen: PredictPanel, viewer: ViewerModel, section: tuple[Path, Path], untrained_checkpoint: Checkpoint
+) -> None:
+    chosen.run.click()
+    qtbot.waitUntil(lambda: session_of(viewer).prediction is not None, timeout=60_000)
+    other = ViewerModel()
+    session_of(other).look_at(session_of(viewer).prediction)
+    panel = shown(qtbot, other)
+    settled(qtbot, panel)
+    assert (panel.form.slide.path, panel.form.spots.path) == section
+    assert panel.form.checkpoint.path == untrained_checkpoint.path
+    assert panel.run.isEnabled()
+
+
 def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chosen: PredictPanel) -> None:
     chosen.form.k.setValue(0)
     assert chosen.form.k.text() == "set by the checkpoint"

@@ -39,6 +39,7 @@ class PredictPanel(DockPanel):
         self.inspection: Inspection | None = None
         self._inspected_again = False
         self._predicting = False
+        self._taken: Path | None = None  # the slide that was chosen by opening a case
         self._settle = timer(self, SETTLE_MS, self._inspect)
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
@@ -91,10 +92,11 @@ class PredictPanel(DockPanel):
         stack(self, (choices, 1), self.run, self.jobs, margins=True)
 
     def _on_case(self) -> None:
-        """Choose slide and spots of a section that was opened to be looked at, and none of another's."""
+        """Choose what a case was made of, to predict it or to predict it again; what was chosen for that stays."""
         case = self.session.case
-        if case is not None and case.prediction is None:
+        if case is not None and (case.prediction is None or self.form.slide.path in (None, self._taken)):
             self.form.take_case(case)
+            self._taken = self.form.slide.path
 
     def _changed(self) -> None:
         if not self.form.from_grid.isChecked() or not self._known:

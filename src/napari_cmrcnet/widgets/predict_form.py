@@ -85,10 +85,15 @@ class PredictForm(QWidget):
         self.spots.set_path(path)
 
     def take_case(self, case: "Case") -> None:
-        """Choose slide and spots of a section that was opened to be looked at."""
+        """Choose slide and spots of a case that was opened, and the checkpoint that predicted it."""
         about = case.provenance
         self.slide.set_path(about.slide or None)
-        self.choose_spots(Path(about.spots))
+        if about.spots == about.slide:
+            self.from_grid.setChecked(True)
+        else:
+            self.choose_spots(Path(about.spots))
+        if about.checkpoint and self.checkpoint.path is None:
+            self.checkpoint.set_path(about.checkpoint)
         if about.library:
             offer_libraries(self.library, (about.library,))
             self.library.box.setCurrentIndex(1)
