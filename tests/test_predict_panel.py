@@ -109,6 +109,7 @@ def test_the_case_that_is_open_is_named_and_can_be_predicted_again(
     other = ViewerModel()
     session_of(other).look_at(session_of(viewer).prediction)
     panel = shown(qtbot, other)
+    panel.form.mpp.setValue(0.5)  # this slide does not say it
     settled(qtbot, panel)
     assert (panel.form.slide.path, panel.form.spots.path) == section
     assert panel.form.checkpoint.path == untrained_checkpoint.path
