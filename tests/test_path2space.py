@@ -18,12 +18,14 @@ from napari_cmrcnet.model import frozen_encoders as listed
 from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.retrieval import path2space
-from napari_cmrcnet.retrieval.path2space import PATCH, is_path2space, predict_path2space
+from napari_cmrcnet.retrieval.path2space import PATCH, predict_path2space
+from napari_cmrcnet.retrieval.path2space_folder import is_path2space
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.slides.stain_normalisation import SPARSITY, TARGET, TARGET_MOST, normalise_stain, stain_amounts
+from napari_cmrcnet.viewer.registry import session_of
 
 FEATURES, FOLDS = 192, (2, 3)
 GENES = ("GENE3", "GENE1", "OTHER", "GENE7")
@@ -128,6 +130,20 @@ def test_predict_takes_the_folder_and_its_result_opens(
     with pytest.raises(SystemExit):
         main([*command, str(tmp_path / "sheet.csv")])
     assert "predicts one slide at a time; give --slide" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.qt("pyside6")
+def test_the_predict_panel_takes_the_folder(napari_window: Any, qtbot: Any, section: Section, weights: Path) -> None:
+    panel = napari_window.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")[1]
+    session = session_of(napari_window)
+    panel.form.choose(Path(section.slide.path), Path(section.spots.uns["cmrcnet"]["path"]))
+    panel.form.checkpoint.set_path(weights)
+    panel.form.mpp.setValue(0.5)
+    qtbot.waitUntil(panel.run.isEnabled, timeout=60_000)
+    assert "values have no neighbours" in panel.inspection.lines["checkpoint"]
+    panel.run.click()
+    qtbot.waitUntil(lambda: session.prediction is not None and not panel.jobs.busy, timeout=60_000)
+    np.testing.assert_allclose(session.prediction.gene("GENE7"), expected(section, weights)[:, 3], rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> None:

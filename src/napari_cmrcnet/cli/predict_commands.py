@@ -38,7 +38,7 @@ def predict(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None and options.slide is not None and options.spots is None:
             raise WrongUseError(f"--{name} is for --spots; give both")
     from napari_cmrcnet.catalogue.user_models import find_model
-    from napari_cmrcnet.retrieval.path2space import NAME, is_path2space
+    from napari_cmrcnet.retrieval.path2space_folder import NAME, is_path2space
 
     options.checkpoint = find_model(options.checkpoint)
     options.ready = is_path2space(options.checkpoint)

@@ -16,6 +16,7 @@ from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
+from napari_cmrcnet.retrieval.path2space_folder import NAME, is_path2space
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
 from napari_cmrcnet.sections.pooling import pooled_from
@@ -39,7 +40,7 @@ class Request:
     spots : Path or None
         Where the spots are from; None for a grid over the tissue.
     checkpoint : Path or None
-        The checkpoint folder.
+        The checkpoint folder, or that of Path2Space.
     k : int or None
         Neighbours behind a value; None for the checkpoint's own.
     mpp : float or None
@@ -79,6 +80,8 @@ class Inspection:
         Slide and spots together.
     card : Card or None
         The checkpoint's.
+    path2space : bool
+        Whether Path2Space takes the place of a checkpoint.
     lines : mapping of part to str
         One line of what each part is.
     problems : mapping of part to UserError
@@ -95,6 +98,7 @@ class Inspection:
     slide: "Slide | None" = None
     section: "Section | None" = None
     card: Card | None = None
+    path2space: bool = False
     lines: Mapping[Part, str] = field(default_factory=dict)
     problems: Mapping[Part, UserError] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
@@ -104,7 +108,8 @@ class Inspection:
     @property
     def ready(self) -> bool:
         """Whether the prediction can be run."""
-        return self.section is not None and self.card is not None and not self.problems
+        has_model = self.card is not None or self.path2space
+        return self.section is not None and has_model and not self.problems
 
 
 def inspect(request: Request, before: Inspection | None = None) -> Job[Inspection]:
@@ -149,7 +154,10 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         except UserError as reason:
             problems["spots"] = reason
             libraries = reason.choices or libraries
-    if request.checkpoint is not None:
+    path2space = request.checkpoint is not None and is_path2space(request.checkpoint)
+    if path2space:
+        lines["checkpoint"] = f"{NAME}, a ready predictor of breast tumours: its values have no neighbours"
+    elif request.checkpoint is not None:
         yield Progress("Reading the checkpoint's card", 0, 0)
         try:
             checkpoint = Checkpoint.open(request.checkpoint)
@@ -166,7 +174,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
     card = checkpoint.card if checkpoint is not None else None
-    return Inspection(request, slide, section, card, lines, problems, checks, libraries, unit)
+    return Inspection(request, slide, section, card, path2space, lines, problems, checks, libraries, unit)
 
 
 def _slide(path: Path, before: Inspection | None) -> "Slide":

@@ -25,6 +25,7 @@ from napari_cmrcnet.model.weights import mismatches, read_weights
 from napari_cmrcnet.retrieval.encode import encode_patches, readers
 from napari_cmrcnet.retrieval.external import of_table
 from napari_cmrcnet.retrieval.external_files import ExternalTable
+from napari_cmrcnet.retrieval.path2space_folder import ENCODER, GENES, NAME, NETWORKS
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.section import Section
@@ -33,8 +34,6 @@ from napari_cmrcnet.slides.stain_normalisation import normalise_stain
 
 Float32 = NDArray[np.float32]
 
-NAME = "Path2Space"
-ENCODER, NETWORKS, GENES = "ctranspath.pth", "mlp_ensemble", "genes.txt"
 FOLDS = (22, 7)  # outer and inner, of which each has a network
 PATCH = PatchSpec(224, 100 / 224)  # 100 µm, as for whole slides in its paper
 
@@ -51,11 +50,6 @@ class _Network(nn.Module):
         """Predict expression (n, genes), not below 0, from features (n, features)."""
         predicted: Tensor = self.layer1(self.layer0(x))
         return predicted
-
-
-def is_path2space(folder: Path) -> bool:
-    """Say whether a folder holds the weights of Path2Space, as its archive unpacks."""
-    return (folder / GENES).is_file() and (folder / NETWORKS).is_dir()
 
 
 def predict_path2space(section: Section, folder: Path, config: PredictConfig | None = None) -> Job[Prediction]:

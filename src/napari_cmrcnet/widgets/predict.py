@@ -203,14 +203,17 @@ def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
     yield Progress("Loading the checkpoint", 0, 0)
     import_torch()
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.path2space import predict_path2space
     from napari_cmrcnet.retrieval.predict import predict
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
 
     path = inspection.request.checkpoint
     assert isinstance(path, Path)
     assert inspection.section is not None
-    checkpoint = Checkpoint.load(path)
-    section, k, checks = inspection.section, inspection.request.k, inspection.checks
-    prediction = yield from predict(section, checkpoint, PredictConfig(k=k, device=device), checks=checks)
+    section, config = inspection.section, PredictConfig(k=inspection.request.k, device=device)
+    if inspection.path2space:
+        prediction = yield from predict_path2space(section, path, config)
+    else:
+        prediction = yield from predict(section, Checkpoint.load(path), config, checks=inspection.checks)
     make_ready(prediction)
     return prediction

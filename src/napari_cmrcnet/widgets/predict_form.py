@@ -127,7 +127,9 @@ class PredictForm(QWidget):
         tip = "Uses the slide of the layer that is selected in napari."
         self.layer_button = button("Use the selected layer", tip, self._use_layer)
         self.checkpoint = PathRow(
-            "checkpoint", (dialogs.FOLDER,), "The trained model: a folder whose name ends in .cmrcnet."
+            "checkpoint",
+            (dialogs.FOLDER,),
+            "The trained model: a folder whose name ends in .cmrcnet, or that of Path2Space's weights.",
         )
         tip = "Lists your models, and builds others from public data."
         self.get_model = button("Get a model…", tip, self._get_model)
