@@ -23,9 +23,11 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.case_summary import summary_job
 from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import cohort as cohort_module
@@ -388,6 +390,11 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     assert slides[0].extent.world[0][1] > layers.slides["predicted"].extent.world[1][1]
     np.testing.assert_allclose(spots.scale, first.scale)
     assert spots.face_contrast_limits == first.face_contrast_limits
+    one, two = (expression_limits(gene_shown(case, "GENE8", None), session.display)
+                for case in (session.case, layers.beside.case))  # fmt: skip
+    assert one != two
+    assert first.face_contrast_limits == (min(one[0], two[0]), max(one[1], two[1]))
+    assert first.name.endswith("one scale for both")
     wanted = known["D"].prediction.gene("GENE8")
     np.testing.assert_allclose(spots.features["value"], wanted, rtol=1e-6)
     assert spots.name.startswith("D: GENE8 predicted")
@@ -404,6 +411,7 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     panel.beside.click()
     assert layers.beside.case is None
     assert len(panel.viewer.layers) < count
+    assert layers.points["predicted"].name == "GENE4 predicted, log-norm."
     panel.beside.click()
     wait(qtbot, lambda: layers.beside.case is not None)
     show_row(panel.viewer, 1)

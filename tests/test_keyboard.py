@@ -126,6 +126,7 @@ def test_the_main_job_by_keys_alone(
     keys.wait(lambda: session.prediction is not None and session.scores is not None)
 
     assert keys.at("Predict") is not None  # though its button could not be pressed meanwhile
+    keys.panel("Cases")  # its keys are bound to the picture, too
     keys.press(Key.Key_Escape)
     first = session.shown.name
     keys.press(Key.Key_Down)

@@ -9,6 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.coloring import limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.slide_layer import slide_layer
@@ -17,6 +18,7 @@ from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
 if TYPE_CHECKING:
     import napari
 
+    from napari_cmrcnet.evaluation.colour_limits import Limits
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
     from napari_cmrcnet.viewer.session import Session
@@ -138,6 +140,21 @@ class Beside:
             for layer in layers:
                 layer.visible = view in views
 
+    def common_limits(self, view: View, shown: Shown, display: DisplaySettings) -> "Limits | None":
+        """Return the narrowest colour limits that hold those of both cases in a view; None where one has none."""
+        known = None if self.case is None or view == "classes" else self._showing(shown)
+        if known is None or isinstance(known, str):
+            return None
+        try:
+            both = [
+                limits(view, values(view, of, case, display), of, display)
+                for of, case in ((shown, self.session.case), (known, self.case))
+                if case is not None
+            ]
+        except UserError:
+            return None
+        return min(low for low, _ in both), max(high for _, high in both)
+
     def colour(self, view: View, like: Any, shown: Shown, display: DisplaySettings, blended: bool) -> None:
         """Give the spots of a view the gene that the first case shows, in the colours of that one's layer."""
         if self.case is None or view not in self._layers:
@@ -150,6 +167,7 @@ class Beside:
             return
         colour(layer, view, known, self.case, display, between=like.face_contrast_limits)
         layer.name = f"{self.case.name}: {layer.name}"
+        like.name += ", one scale for both"
 
     def _showing(self, shown: Shown) -> Shown | str:
         assert self.case is not None

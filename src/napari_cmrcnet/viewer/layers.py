@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.evaluation.headline import in_lines
@@ -10,6 +9,7 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.other_slides import OtherSlides
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
@@ -59,14 +59,8 @@ class SectionLayers:
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
         self.clicks = SpotClicks(viewer, self.session, self)
-        keys = {
-            "f": session.flip,
-            "w": session.swipe,
-            "Up": partial(session.step, -1),
-            "Down": partial(session.step, 1),
-        }
-        for key, act in keys.items():
-            viewer.bind_key(key, lambda _viewer, act=act: act(), overwrite=True)
+        bind_keys(viewer, {"f": lambda _: session.flip(), "w": lambda _: session.swipe()})
+        bind_keys(viewer, {"Up": lambda _: session.step(-1), "Down": lambda _: session.step(1)})
 
     @property
     def shown_views(self) -> tuple[View, ...]:

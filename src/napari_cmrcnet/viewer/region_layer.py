@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
+from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.region_outline import Outline, outline
 from napari_cmrcnet.viewer.region_rows import Row, column, read_rows
 
@@ -256,8 +257,8 @@ class RegionLayer:
             layer.events.features.connect(self._on_data)
             layer.events.highlight.connect(self._on_highlight)
             layer.events.mode.connect(lambda _event: self.tool_changed.emit())
-            for keys, forth in (("Control-Z", False), ("Control-Shift-Z", True)):
-                layer.bind_key(keys, lambda _layer, forth=forth: self.undo_asked.emit(forth), overwrite=True)
+            undo, redo = (lambda _, forth=forth: self.undo_asked.emit(forth) for forth in (False, True))
+            bind_keys(layer, {"Control-Z": undo, "Control-Shift-Z": redo})
             self._creating, self._labels = False, None
         self._attached = layer
         self._selection = self.selection

@@ -174,14 +174,15 @@ class ViewGroups:
         if self._pinned[:2] != (case, self.session.ticked):
             self._pinned = case, self.session.ticked, pinned_genes(case, self.session.ticked)
         pinned = self._pinned[2]
-        of_gene = (shown, limits, display.window_um, display.confidence, display.colormap, display.blend, pinned)
+        how = (limits, display.window_um, display.confidence, display.colormap, display.blend)
+        of_gene = (shown, how, pinned, self.beside.case)
         for view, layer in self.points.items():
             drawn = (self.session.classes,) if view == "classes" else of_gene
             if (layer.visible or view in self.arranged) and self._drawn.get(view) != drawn:
                 if view == "classes":
                     colour_classes(layer, self.session.classes)
                 else:
-                    colour(layer, view, shown, case, display, pinned)
+                    colour(layer, view, shown, case, display, pinned, self.beside.common_limits(view, shown, display))
                 self.beside.colour(view, layer, shown, display, bool(self.blended))
                 self._drawn[view] = drawn
         self.legends.show_bars(bool(self.blended))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.case_list import open_case
+from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
@@ -62,12 +63,7 @@ def step_case(viewer: Any, by: int) -> None:
 
 def bind_pages(viewer: Any) -> None:
     """Let Page Down and Page Up open the next case and the one before, while the picture is looked at."""
-    for key, by in (("PageDown", 1), ("PageUp", -1)):
-        viewer.bind_key(key, partial(_step, by), overwrite=True)
-
-
-def _step(by: int, viewer: Any) -> None:
-    step_case(viewer, by)
+    bind_keys(viewer, {"PageDown": partial(step_case, by=1), "PageUp": partial(step_case, by=-1)})
 
 
 def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:

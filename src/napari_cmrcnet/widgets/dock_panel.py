@@ -116,8 +116,7 @@ class DockPanel(QWidget):
         dock = self.parent()
         if dock is None:  # the panel was taken out of its dock, which goes
             return
-        for bar in dock.parent().findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
-            bar.setElideMode(Qt.TextElideMode.ElideNone)  # many tabs are scrolled through: cut names say nothing
+        QTimer.singleShot(0, while_there(self._name_tabs))  # Qt makes and deletes their bars while it tells of this
         hidden = dock.isHidden()
         if hidden and self._behind:
             QTimer.singleShot(0, self.take_keys)
@@ -125,6 +124,12 @@ class DockPanel(QWidget):
         has_keys = self.window().focusWidget()
         if self._behind and has_keys is not None and self.isAncestorOf(has_keys):
             self._give_keys_back()
+
+    def _name_tabs(self) -> None:
+        """Let the names of the tabs be whole: many tabs are scrolled through, and cut names say nothing."""
+        for bar in self.window().findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            if isalive(bar):
+                bar.setElideMode(Qt.TextElideMode.ElideNone)
 
 
 def canvas_of(window: QMainWindow) -> QWidget | None:
