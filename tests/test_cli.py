@@ -15,7 +15,7 @@ import anndata
 import numpy as np
 import pytest
 
-from napari_cmrcnet.cli import main
+from napari_cmrcnet.cli import main, report_commands
 from napari_cmrcnet.cli.options import EXAMPLES
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.sample import sample_folder
@@ -60,8 +60,28 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "give 60 to 400 mm (--width-mm)" in " ".join(capsys.readouterr().err.split())
     assert run("report", out, "--out", tmp_path / "R.html") == 0
     assert "<h1>Predicted expression of S4</h1>" in (tmp_path / "R.html").read_text()
-    assert run("report", out, "--out", tmp_path / "R.pdf") == 1
-    assert "let it end in .html" in " ".join(capsys.readouterr().err.split())
+    assert run("report", out, "--out", tmp_path / "R.docx") == 1
+    assert "let it end in .html or .pdf" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_report_as_pdf_is_the_page_or_says_why_it_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
+    run("predict", "--checkpoint", CHECKPOINT, *section, "--k", "10", "--out", tmp_path / "p.h5ad")
+    capsys.readouterr()
+    assert run("report", tmp_path / "p.h5ad", "--out", tmp_path / "R.pdf") == 0
+    content = (tmp_path / "R.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page\n") > 1
+    monkeypatch.setenv("QT_API", "none")
+    assert run("report", tmp_path / "p.h5ad", "--out", tmp_path / "S.pdf") == 1
+    assert "Write an .html, and print that to PDF" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(report_commands, "find_spec", lambda _: None)
+    assert run("report", tmp_path / "p.h5ad", "--out", tmp_path / "S.pdf") == 1
+    assert "pip install 'napari-cmrcnet[napari]'" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "S.pdf").exists()
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -1,6 +1,12 @@
 """``report``, ``figure`` and ``export``: what is read and printed of predictions, measured or not."""
 
 import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,28 +15,46 @@ from napari_cmrcnet.cli.shared import panel_named
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.regions import Region
 
+_INSTEAD = "Write an .html, and print that to PDF in a browser."
+_NO_QT = f"Qt, which prints the PDF, is not installed: pip install 'napari-cmrcnet[napari]'. {_INSTEAD}"
+
 
 def report(options: argparse.Namespace) -> None:
-    """Write the report of one or several predictions."""
+    """Write the report of one or several predictions, as HTML or PDF."""
+    from napari_cmrcnet.evaluation.document import html_or_pdf
     from napari_cmrcnet.evaluation.html_report import write_html_report
 
-    if options.out.suffix.lower() != ".html":
-        raise UserError(f"{options.out} is no name of a report; let it end in .html (print it to PDF in a browser).")
+    ending = options.out.suffix.lower()
+    if ending not in (".html", ".pdf"):
+        raise UserError(f"{options.out} is no name of a report; let it end in .html or .pdf.")
+    if ending == ".pdf" and not any(map(find_spec, ("PySide6", "PyQt6"))):
+        raise UserError(_NO_QT)
     predictions = _loaded(options.predictions, options)
     panel = panel_named(options.panel)
     if len(predictions) == 1:
         (one,) = predictions
-        job = write_html_report(one, options.out, panel=panel, regions=_regions(one))
+        write: Callable[[Path], Job[Path]] = partial(write_html_report, one, panel=panel, regions=_regions(one))
     else:
         from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
 
-        job = write_cohort_report(predictions, options.out, panel=panel)
-    path = show_progress(job)
+        write = partial(write_cohort_report, predictions, panel=panel)
+    path = show_progress(html_or_pdf(write, options.out, _print_pdf))
     say(str(path))
     show_json({"report": path, "sections": [prediction.name for prediction in predictions]})
+
+
+def _print_pdf(html: Path, path: Path) -> None:
+    """Print a page as the window does, in a process of its own: there is no Qt in this one."""
+    command = [sys.executable, "-m", "napari_cmrcnet.widgets.report_pdf", str(html), str(path)]
+    unseen = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    result = subprocess.run(command, env=unseen, capture_output=True, check=False)
+    if result.returncode:
+        *_, why = result.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {result.returncode}"]
+        raise UserError(f"Qt could not print the PDF ({why}). {_INSTEAD}")
 
 
 def figure(options: argparse.Namespace) -> None:

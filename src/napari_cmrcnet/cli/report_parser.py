@@ -12,7 +12,7 @@ def add_report(commands: "options.Commands") -> None:
         commands, "report", "write the report of one or several predictions, to read and print"
     )
     parser.add_argument("predictions", type=Path, nargs="+", metavar="P.h5ad", help="files that predict wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="the report")
+    parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="the report: .html or .pdf")
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
     options.add_moved_checkpoint(parser)
     options.add_json(parser)

@@ -4,15 +4,19 @@ The page is one file: all text escaped, pictures embedded, nothing loaded and no
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 
+from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import markdown_text
 
 if TYPE_CHECKING:
@@ -112,6 +116,28 @@ def html_page(title: str, parts: Iterable[Part]) -> str:
             "</body>\n</html>\n",
         ]
     )
+
+
+def html_or_pdf(html: Callable[[Path], Job[Path]], path: Path, print_pdf: Callable[[Path, Path], None]) -> Job[Path]:
+    """Write a report as the ending of its name says.
+
+    Parameters
+    ----------
+    html : callable
+        Returns the job that writes it as HTML to a path.
+    path : Path
+        The file, ``.pdf`` or any other as HTML.
+    print_pdf : callable
+        Prints an HTML file, its first argument, to a PDF file.
+    """
+    if path.suffix.lower() != ".pdf":
+        return (yield from html(path))
+    with TemporaryDirectory() as folder:
+        written = yield from html(Path(folder) / "report.html")
+        yield Progress("Writing pages", 0, 0)
+        with atomic_file(path) as temporary:
+            print_pdf(written, temporary)
+    return path
 
 
 def _html(part: Part) -> str:

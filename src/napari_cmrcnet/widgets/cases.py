@@ -20,6 +20,7 @@ from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
+from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.case_pages import bind_pages, show_beside, show_row, step_case
@@ -32,7 +33,7 @@ from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.open_files import NO_LAYERS, one_path
 from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack
 from napari_cmrcnet.widgets.remember import recall, remember
-from napari_cmrcnet.widgets.report_pdf import pdf_job
+from napari_cmrcnet.widgets.report_pdf import print_pdf
 
 if TYPE_CHECKING:
     import napari
@@ -252,7 +253,7 @@ class CasesPanel(DockPanel):
         paths = [Path(case.prediction) for case in self.cases.project.cases if case.prediction]
         out = dialogs.ask_where_to_save(self, "Report of all predictions", "cases.html", _KINDS, _FOLDER)
         if out is not None:
-            job = pdf_job(partial(_report, paths), out) if out.suffix.lower() == ".pdf" else _report(paths, out)
+            job = html_or_pdf(partial(_report, paths), out, print_pdf)
             self.jobs.start(job, lambda made: self.jobs.message(f"Written: {made}"), "Report", lasting=True)
 
     def show_now(self) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.sections.region_origin import qupath_corner
 from napari_cmrcnet.viewer.view_record import record_of
-from napari_cmrcnet.widgets.report_pdf import pdf_job
+from napari_cmrcnet.widgets.report_pdf import print_pdf
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.shown import Shown
@@ -178,8 +179,7 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
     if kind in ("prediction", "bundle"):
         prediction.view = record_of(session)
         return _save(prediction, path) if kind == "prediction" else _bundle(prediction, path)
-    write = partial(_report, session, prediction)
-    return write(path) if kind == "html" else pdf_job(write, path)
+    return html_or_pdf(partial(_report, session, prediction), path, print_pdf)
 
 
 def corner_of(session: "Session") -> tuple[int, int]:
