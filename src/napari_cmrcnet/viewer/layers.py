@@ -10,7 +10,7 @@ from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.clicks import SpotClicks
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.keys import bind_keys
-from napari_cmrcnet.viewer.other_slides import OtherSlides
+from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
 from napari_cmrcnet.viewer.region_outline import line_width
@@ -45,10 +45,10 @@ class SectionLayers:
         self.points, self.slides = self.groups.points, self.groups.slides
         self.beside, self.swipe = self.groups.beside, self.groups.swipe
         self.regions = RegionLayer(viewer)
-        self._others, self._drawing = OtherSlides(viewer, session), False
+        self._drawing = False
         self.regions.undo_asked.connect(self.undo_regions)
         session.leaving.connect(self._on_leaving)
-        session.arrived.connect(self._others.put_aside)
+        session.arrived.connect(self._on_arrived)
         self.cases = CaseList(session)  # hears of a change after the regions were read
         session.case_changed.connect(self._on_case)
         session.shown_changed.connect(self.draw)
@@ -121,6 +121,9 @@ class SectionLayers:
         self.read_regions()
         layer = self.regions.layer
         self.session.eyes = {**self.session.eyes, REGIONS_EYE: layer is None or bool(layer.visible)}
+
+    def _on_arrived(self) -> None:
+        put_aside(self.viewer, self.session)
 
     def _on_case(self) -> None:
         """Remove all that was drawn of another case; what there is of this one is drawn when it is shown."""
@@ -196,7 +199,7 @@ class SectionLayers:
     def _on_inserted(self, event: Any) -> None:
         """Keep our groups at the bottom, where the grid counts from; no other slide lies over the one that is shown."""
         if not self._drawing:
-            self._others.opened(event.value)
+            hide_opened(self.viewer, self.session, event.value)
         self._rearrange()
 
     def _on_eye(self, event: Any) -> None:

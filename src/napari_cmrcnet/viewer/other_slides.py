@@ -10,43 +10,29 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 
-class OtherSlides:
-    """Keeps such layers out of the way while a section is looked at.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Whose layers they are.
-    session : Session
-        What it shows.
-    """
-
-    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session") -> None:
-        self.viewer, self.session = viewer, session
-
-    def put_aside(self) -> None:
-        """Take away the layers of the slide that is shown, which each view has already, and hide those of others."""
-        slide = self.session.slide
-        if self.session.case is None:
-            return
-        for layer in list(self.viewer.layers):
-            path = slide_path(layer)
-            if slide is not None and path == slide.path.absolute():
-                self.viewer.layers.remove(layer)
-            elif path is not None:
-                layer.visible = False
-
-    def opened(self, layer: Any) -> None:
-        """Hide the layer of a slide that was opened while a section is looked at, and say where it is."""
-        from napari.utils.notifications import show_info
-
-        session = self.session
-        if session.case is None:
-            paths = [path for one in self.viewer.layers if (path := slide_path(one)) is not None]
-            session.open_slide = str(paths[0].resolve()) if paths else ""
-        elif slide_path(layer) is not None:
+def put_aside(viewer: "napari.viewer.Viewer", session: "Session") -> None:
+    """Take away the layers of the slide that is shown, which each view has already, and hide those of others."""
+    slide = session.slide
+    if session.case is None:
+        return
+    for layer in list(viewer.layers):
+        path = slide_path(layer)
+        if slide is not None and path == slide.path.absolute():
+            viewer.layers.remove(layer)
+        elif path is not None:
             layer.visible = False
-            show_info(
-                f"{layer.name} is open but hidden, because the window shows {session.case.name}. To show it, click its "
-                "eye in the list of layers."
-            )
+
+
+def hide_opened(viewer: "napari.viewer.Viewer", session: "Session", layer: Any) -> None:
+    """Hide the layer of a slide that was opened while a section is looked at, and say where it is."""
+    from napari.utils.notifications import show_info
+
+    if session.case is None:
+        paths = [path for one in viewer.layers if (path := slide_path(one)) is not None]
+        session.open_slide = str(paths[0].resolve()) if paths else ""
+    elif slide_path(layer) is not None:
+        layer.visible = False
+        show_info(
+            f"{layer.name} is open but hidden, because the window shows {session.case.name}. To show it, click its "
+            "eye in the list of layers."
+        )

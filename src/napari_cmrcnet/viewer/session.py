@@ -285,8 +285,7 @@ class Session:
 
     def undo_regions(self, forth: bool = False) -> None:
         """Go back to the regions before the last change; or forth to those after it."""
-        regions = self.region_memory.step(self.regions, forth)
-        if regions is not None:
+        if (regions := self.region_memory.step(self.regions, forth)) is not None:
             self.regions = regions
             self.regions_changed.emit()
 

@@ -3,11 +3,10 @@
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_cmrcnet.viewer.session import Session
-from napari_cmrcnet.widgets.parts import choice, fill_choice
+from napari_cmrcnet.widgets.parts import choice, fill_choice, label
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.classes import Classes
@@ -31,9 +30,7 @@ class ClassBox(QWidget):
         tip = "Clusters, annotations or cell types of the spots, as a column of the file holds them."
         self.column = choice(tip, long=True)
         self.column.currentTextChanged.connect(lambda text: session.set_display(classes=text))
-        self.legend = QLabel()
-        self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.legend.setWordWrap(True)
+        self.legend = label(rich=True)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Classes of", self.column)

@@ -4,7 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QTabWidget, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.panel_score import panel_genes
@@ -62,10 +62,7 @@ class EvidencePanel(DockPanel):
 
     def _content(self) -> QWidget:
         self.own = Picture(OWN_SIDE, "The patch that the model saw at this spot.")
-        self.header = QLabel()
-        self.header.setTextFormat(Qt.TextFormat.RichText)
-        self.header.setWordWrap(True)
-        self.header.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.header = label(rich=True, selectable=True)
         top = QHBoxLayout()
         top.addWidget(self.own, 0, Qt.AlignmentFlag.AlignTop)
         top.addWidget(self.header, 1)
@@ -86,10 +83,7 @@ class EvidencePanel(DockPanel):
     def _picture_page(self) -> QWidget:
         self.caption = label()
         page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.addWidget(self.caption)
-        column.addWidget(self.picture_view, 1)
+        stack(page, self.caption, (self.picture_view, 1)).setContentsMargins(0, 4, 0, 0)
         return page
 
     def show_now(self) -> None:

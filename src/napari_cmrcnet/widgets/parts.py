@@ -28,8 +28,8 @@ Part: TypeAlias = QWidget | QLayout | tuple[QWidget, int] | None
 WidgetT = TypeVar("WidgetT", bound=QWidget)
 
 
-def label(text: str = "", *, selectable: bool = False, centred: bool = False) -> QLabel:
-    """Return a line of plain text that wraps: names in it may look like HTML.
+def label(text: str = "", *, selectable: bool = False, centred: bool = False, rich: bool = False) -> QLabel:
+    """Return a line of text that wraps, plain unless it is said: names in it may look like HTML.
 
     Parameters
     ----------
@@ -39,9 +39,11 @@ def label(text: str = "", *, selectable: bool = False, centred: bool = False) ->
         Whether the text can be copied.
     centred : bool
         Whether it stands alone in the middle, as what an empty panel says.
+    rich : bool
+        Whether it is HTML.
     """
     made = QLabel(text)
-    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setTextFormat(Qt.TextFormat.RichText if rich else Qt.TextFormat.PlainText)
     made.setWordWrap(True)
     if selectable:
         made.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from napari_cmrcnet.widgets.parts import label, stack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,16 +35,8 @@ class SharesWidget(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title = QLabel()
-        self.title.setWordWrap(True)
-        self.bar = _Bar()
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        for widget in (self.title, self.bar, self.legend):
-            layout.addWidget(widget)
+        self.title, self.bar, self.legend = label(), _Bar(), label(rich=True)
+        stack(self, self.title, self.bar, self.legend).setSpacing(3)
 
     def show_sections(self, by_section: "pd.DataFrame", colours: Mapping[str, str]) -> None:
         """Show the shares of sections, as `Evidence.by_section` has them; of a value of 0, their numbers of spots."""
