@@ -92,7 +92,8 @@ def test_a_long_title_is_broken_between_its_parts() -> None:
         "ESR1   PCC undefined (found at 1 of 179 spots)",
         "prediction hardly varies   n = 179 of 181 spots",
     ]
-    assert in_lines("ERBB2   PCC 0.25") == "ERBB2   PCC 0.25"
+    gene = headline("ERBB2", score_line(True, 0.25, 0.11, 0.39))
+    assert in_lines(f"{'a long name of a section':>40}   {gene}").splitlines()[1] == gene
 
 
 def test_a_figure_names_section_and_patient() -> None:
@@ -122,5 +123,5 @@ def test_the_words_over_a_map() -> None:
     assert headline("MKI67", score_line(False, nan, trust="weak")) == "MKI67, predicted only · weak"
     assert score_line(True, 0.5, trust="weak", flat=True) == "PCC 0.50 · weak   prediction hardly varies"
     assert headline("MKI67", score_line(False, nan, flat=True)) == "MKI67, predicted only   prediction hardly varies"
-    assert headline("ERBB2", score_line(True, 0.25, 0.11, 0.39)) == "ERBB2   PCC 0.25 (95 % 0.11 to 0.39)"
+    assert headline("ERBB2", score_line(True, 0.25, 0.11, 0.39)) == "ERBB2  PCC 0.25 (95 % 0.11 to 0.39)"
     assert score_line(True, nan, undefined="constant measured") == "PCC undefined (constant measured)"

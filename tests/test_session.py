@@ -81,7 +81,7 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     varies = "   prediction hardly varies" * shown.flat
     word = shown.trust.word
     assert word
-    assert shown.title == f"C, patient P3   GENE7   PCC {shown.pcc:.2f} · {word}{varies}   n = 36 spots"
+    assert shown.title == f"C, patient P3   GENE7  PCC {shown.pcc:.2f} · {word}{varies}   n = 36 spots"
     said = heard(session.shown_changed)
     scores = score(prediction)
     session.set_scores(scores)

@@ -17,8 +17,8 @@ COVERS = "the spots of the sections scored, not another section or patient"
 
 
 def headline(name: str, score: str) -> str:
-    """Return the name of a gene or panel, as it is to be written, and its `score_line`."""
-    return f"{name}{',' if score.startswith((PREDICTED_ONLY, MEASURED_ONLY)) else '  '} {score}"
+    """Return the name of a gene or panel, as it is to be written, and its `score_line`; no line ends between them."""
+    return f"{name}{',' if score.startswith((PREDICTED_ONLY, MEASURED_ONLY)) else ' '} {score}"
 
 
 def in_lines(title: str, most: int = 60) -> str:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari
 
-TITLE, SIDE, FOOT = 9.6, 7.5, 4.0
-"""Heights of four lines of title over the first row of cells, and of a cell's scale bar and name at its foot, and the
-width of the colour bar at its right side; all over the font size of the title."""
+LEAST_LINES, LINE, AROUND = 4, 2.4, 2.0
+"""Of the title over the first row of cells: for how many lines there is room at least, so that a section does not move
+with each gene; height of a line, and of what is around all, over the font size."""
+SIDE, FOOT = 7.5, 4.0
+"""Width of a cell's colour bar at its right side, height of its scale bar and name at its foot, over that size too."""
 MARGIN = 0.03  # of a cell, free on each side of the section
 
 Size = tuple[float, float]
@@ -79,5 +81,6 @@ def fit_section(viewer: "napari.viewer.Viewer", centre: tuple[float, float], sec
 
 
 def _kept(viewer: "napari.viewer.Viewer") -> Kept:
-    size = float(viewer.canvas.overlays.text.font_size)
-    return TITLE * size, SIDE * size, FOOT * size
+    text = viewer.canvas.overlays.text
+    size, lines = float(text.font_size), max(LEAST_LINES, text.text.count("\n") + 1)
+    return (LINE * lines + AROUND) * size, SIDE * size, FOOT * size
