@@ -2,9 +2,10 @@
 
 usage: xvfb-run -a python -m benchmarks.many_spots [--small]
 
-Bins on a turned square grid, which were measured only, in one view. Three ways, each in a process of its own: ours,
-a picture, which is drawn above 50,000 spots; ours as a Points layer; and napari alone, a Points layer that
-is given the computed values as ``features``. A switch is timed until it returns, and until all is drawn. The times of
+Bins on a turned square grid, which were measured only, in one view; and predicted ones, in three views beside each
+other: measured, predicted and their difference. Three ways, each in a process of its own: ours, a picture, which is
+drawn above 50,000 spots; ours as Points layers (of one view); and napari alone, Points layers that are given the
+computed values as ``features``. A switch is timed until it returns, and until all is drawn. The times of
 drawing are the processor's, without a GPU. At last 500,000 bins with 50 million counts are opened from files.
 """
 
@@ -22,14 +23,19 @@ from benchmarks.harness import Row, Times, at_most, main
 from benchmarks.harness import _status_mb as memory_mb
 from benchmarks.opening import write_visium_hd
 from benchmarks.screen import no_window
+from napari_cmrcnet.viewer.display_settings import View
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
 
 GENES, OF_A_SPOT = 400, 40
+PREDICTED = 20  # genes of the bins that are predicted
 OURS, POINTS, NAPARI = "ours", "ours, as points", "napari alone"
 SWITCHES, FRAMES = 4, 6
 TURN = 0.02  # radians
+
+ONE: tuple[View, ...] = ("measured",)
+BESIDE: tuple[View, ...] = ("measured", "predicted", "difference")
 
 Taken = dict[str, tuple[float, float]]
 """Median wall and CPU seconds by what was done; MB under ``memory``."""
@@ -43,6 +49,10 @@ def rows(small: bool) -> Iterator[Row]:
         for way in (OURS,) if small else (OURS, POINTS, NAPARI):
             goals = {"open": 15, "switch": 0.25, "pan": 0.1} if way == OURS else {}
             yield from _rows(f"{spots:,} spots, {way}", _alone(_in_memory, way, spots), goals, spots)
+        for way in (OURS,) if small else (OURS, NAPARI):
+            goals = {"open": 15, "switch": 0.25, "pan": 0.1} if way == OURS else {}
+            what = f"{spots:,} spots in three views, {way}"
+            yield from _rows(what, _alone(_in_memory, way, spots, BESIDE), goals, spots)
     if small:
         return
     bins = 500_000
@@ -68,14 +78,26 @@ def _alone(work: Callable[..., Taken], *arguments: Any) -> Taken:
         return pool.apply(work, arguments)
 
 
-def _in_memory(way: str, spots: int) -> Taken:
+def _in_memory(way: str, spots: int, views: tuple[View, ...] = ONE) -> Taken:
     from napari_cmrcnet.viewer import spot_layer
     from napari_cmrcnet.viewer.reopen import make_ready
 
-    case = bins_of(spots)
+    case = bins_of(spots) if views == ONE else _predicted(bins_of(spots))
     make_ready(case)
     spot_layer.MOST_POINTS = 0 if way == OURS else spots
-    return _looked_at(lambda: case, way)
+    return _looked_at(lambda: case, way, views)
+
+
+def _predicted(case: "Case") -> "Case":
+    """Return the case with values that another tool predicted, which are random here."""
+    import pandas as pd
+
+    from napari_cmrcnet.retrieval.external import of_table
+    from napari_cmrcnet.retrieval.external_files import ExternalTable
+
+    values = np.random.default_rng(1).uniform(0, 5, (len(case), PREDICTED)).astype(np.float32)
+    genes = pd.DataFrame(index=pd.Index(case.genes[:PREDICTED], dtype=object))
+    return of_table(ExternalTable(values, case.spots.obs_names, genes), Path("bins"), case.spots)
 
 
 def _from_files(place: str) -> Taken:
@@ -85,7 +107,7 @@ def _from_files(place: str) -> Taken:
     return _looked_at(lambda: finish(open_measured(Path(place))).case, OURS)
 
 
-def _looked_at(opened: "Callable[[], Case]", way: str) -> Taken:
+def _looked_at(opened: "Callable[[], Case]", way: str, views: tuple[View, ...] = ONE) -> Taken:
     """Open a case in a window, and do with it what users do."""
     import napari
     from napari.utils.colormaps import ensure_colormap
@@ -103,28 +125,32 @@ def _looked_at(opened: "Callable[[], Case]", way: str) -> Taken:
     before = memory_mb("VmRSS")
     if way == NAPARI:
         case = opened()
-        shown: dict[str, Any] = {}
-
-        def look() -> None:
-            shown["layer"] = viewer.add_points(
-                case.xy[:, ::-1],
-                features={"value": case.measured(case.genes[:1])[:, 0]},
-                face_color="value",
-                face_contrast_limits=(0.0, 5.0),
-                size=case.spot_diameter,
-                border_width=0,
-                blending="translucent_no_depth",
-            )
-            viewer.fit_to_view()
-
+        shown: list[Any] = []
         columns = [case.measured(case.genes[gene : gene + 1])[:, 0] for gene in range(SWITCHES + 1)]
 
+        def look() -> None:
+            for _ in views:
+                layer = viewer.add_points(
+                    case.xy[:, ::-1],
+                    features={"value": columns[0]},
+                    face_color="value",
+                    face_contrast_limits=(0.0, 5.0),
+                    size=case.spot_diameter,
+                    border_width=0,
+                    blending="translucent_no_depth",
+                )
+                shown.append(layer)
+            viewer.canvas.grid.enabled = len(views) > 1
+            viewer.fit_to_view()
+
         def switch(turn: int) -> None:
-            shown["layer"].features = {"value": columns[turn + 1]}
+            for layer in shown:
+                layer.features = {"value": columns[turn + 1]}
     else:
 
         def look() -> None:
             session.look_at(opened())
+            session.set_display(views=views)
 
         def switch(turn: int) -> None:
             session.show(session.case.genes[turn])

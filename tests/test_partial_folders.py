@@ -84,6 +84,13 @@ def test_a_folder_of_something_else_is_told_by_what_it_holds(tmp_path: Path, nam
             ["has cell_segmentations.geojson, but no count matrix (filtered_feature_cell_matrix.h5)"],
         ),
         (make_xenium, ["experiment.xenium"], "", ["(cells.parquet, cell_feature_matrix.h5), but no experiment.xenium"]),
+        (
+            make_hd,
+            ["binned_outputs", CELLS],
+            "",
+            ["has parts of an output of Space Ranger (spatial/), but neither a count matrix"],
+        ),
+        (make_xenium, ["cell_feature_matrix.h5"], "", ["output of Xenium without cell_feature_matrix.h5"]),
         (make_xenium, ["cells.parquet"], "", ["output of Xenium without cells.parquet (or cells.csv.gz)"]),
         (make_store, ["tables"], "", ["images", "shapes", "but no table that annotates shapes"]),
         (make_store, ["shapes"], "", ["does not say where the rows of cell_circles lie"]),
@@ -97,6 +104,10 @@ def test_a_folder_of_something_else_is_told_by_what_it_holds(tmp_path: Path, nam
             (holding(name), [], "", [f"is the output of {platform}, which is not read; write its cells or beads"])
             for name, platform in (
                 ("S1_exprMat_file.csv", "CosMx"),
+                ("cell_by_gene.csv", "MERSCOPE (MERFISH)"),
+                ("202305.vzg", "MERSCOPE (MERFISH)"),
+                ("images/micron_to_mosaic_pixel_transform.csv/", "MERSCOPE (MERFISH)"),
+                ("S1.tissue.gef", "Stereo-seq"),
                 ("S1_metadata_file.csv.gz", "CosMx"),
                 ("flatFiles/", "CosMx"),
                 ("Puck_200115_08_BeadLocationsForR.csv.gz", "Slide-seq"),

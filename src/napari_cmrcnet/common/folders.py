@@ -14,7 +14,7 @@ _CELLS = (
 )
 _REGIONS = "which measures whole regions instead of spots, and is not read; give a section of another platform"
 
-OF_XENIUM = (
+_OF_XENIUM = (
     "transcripts.parquet",
     "cells.parquet",
     "cells.csv.gz",
@@ -28,7 +28,11 @@ _PLATFORMS = (
         "CosMx",
         _CELLS,
     ),
-    (("cell_by_gene.csv*", "detected_transcripts.csv*"), "MERSCOPE (MERFISH)", _CELLS),
+    (
+        ("cell_by_gene.csv*", "detected_transcripts.csv*", "*.vzg*", "images/micron_to_mosaic_pixel_transform.csv"),
+        "MERSCOPE (MERFISH)",
+        _CELLS,
+    ),
     (("*BeadLocationsForR.csv*", "*MappedDGEForR.csv*"), "Slide-seq", _CELLS),
     (("*.dcc", "*.pkc"), "GeoMx", _REGIONS),
     (("*.gef", "*.gem.gz"), "Stereo-seq", _CELLS),
@@ -69,7 +73,7 @@ def unknown_folder(path: Path, verdict: str, give: str) -> str:
 def _xenium(path: Path) -> str | None:
     if is_bundle(path):
         return "is an output of Xenium; give it as the spots, and the H&E image as the slide"
-    names = [name for name in OF_XENIUM if (path / name).is_file()]
+    names = [name for name in _OF_XENIUM if (path / name).is_file()]
     if not names:
         return None
     return f"has parts of Xenium's output ({some_of(names)}), but no {MANIFEST}; copy all files of it into one folder"
@@ -85,16 +89,12 @@ def _zarr(path: Path) -> str | None:
 
 def known_file(path: Path) -> str | None:
     """Return a sentence that says of which platform a file is, if that is not read; else None."""
-    return next((f"{path} is of {name}, {do}." for names, name, do in _PLATFORMS if _is_of(path, names)), None)
-
-
-def _is_of(path: Path, patterns: tuple[str, ...]) -> bool:
-    return any(path.match(pattern) for pattern in patterns)
+    held = ((name, do) for names, name, do in _PLATFORMS if any(map(path.match, names)))
+    return next((f"{path} is of {name}, {do}." for name, do in held), None)
 
 
 def _platform(path: Path) -> str | None:
-    entries = list(path.iterdir())
-    held = ((name, do) for names, name, do in _PLATFORMS if any(_is_of(entry, names) for entry in entries))
+    held = ((name, do) for names, name, do in _PLATFORMS if any(any(path.glob(pattern)) for pattern in names))
     return next((f"is the output of {name}, {do}" for name, do in held), None)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
 from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.retrieval.card import CARD
-from napari_cmrcnet.sections.formats.spatialdata_zarr import check_stored
+from napari_cmrcnet.sections.formats.spatialdata_zarr import check_stored, open_table
 
 H5AD, TEXTS = ".h5ad", (".csv", ".tsv")
 KNOWN = (H5AD, *TEXTS, ".parquet")
@@ -144,12 +143,8 @@ def _read_zarr(path: Path, layer: str) -> ExternalTable:
     if len(tables) != 1:
         held = ", ".join(str(table.relative_to(path)) for table in tables) or "no table"
         raise UserError(f"{path} holds {held}; give the folder of one table of AnnData.")
-    if find_spec("zarr") is None:
-        raise UserError(f"{path} needs one more package to be read: pip install zarr")
-    import zarr
-
     with readable(path, "is not a readable table of AnnData", "write it again with anndata"):
-        group = zarr.open_group(str(tables[0]), mode="r", use_consolidated=False)
+        group = open_table(tables[0])
         for name in group:
             check_stored(tables[0], group[name])
         return _read_anndata(path, group, layer)
@@ -173,11 +168,11 @@ def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
     return ExternalTable(_dense(path, name, values, (len(spots), len(var))), spots, var, _positions(places), name)
 
 
-Matrices = Mapping[str, tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]]
-"""By name what is stored, its shape, and the genes, which are read when asked for."""
+Matrix = tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]
+"""What is stored, its shape, and the genes, which are read when asked for."""
 
 
-def _matrices(file: Any) -> Matrices:
+def _matrices(file: Any) -> dict[str, Matrix]:
     """Return the matrices of a file whose columns have names."""
     from anndata.io import read_elem
 
@@ -185,7 +180,7 @@ def _matrices(file: Any) -> Matrices:
         var: pd.DataFrame = read_elem(file["var"])
         return var
 
-    found: dict[str, tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]] = {}
+    found: dict[str, Matrix] = {}
     own = {"X": file["X"]} if "X" in file else {}
     for name, item in (own | _members(file, "layers")).items():
         if (shape := _shape(item)) is not None and shape[1]:

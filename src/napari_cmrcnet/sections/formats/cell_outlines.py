@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.sections.formats.origin import refuse_repeated
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text
 
 MAX_BYTES = 2**31  # a real one has some 200 MB
@@ -43,8 +44,7 @@ def read_outlines(path: Path) -> pd.DataFrame:
                 rings.append(np.asarray(ring, np.float64)[:, :2])
                 cells.append(number)
         table = _measured(rings, np.asarray(cells, np.int64), names)
-    if not table.index.is_unique:
-        raise UserError(f"{path} has a cell twice ({table.index[table.index.duplicated()][0]}).")
+    refuse_repeated(path, table.index, "cell")
     if not np.isfinite(table.to_numpy()).all():
         raise UserError(f"{path} has cells without an area; copy it again.")
     return table

@@ -129,7 +129,7 @@ def _library(path: Path, spots: AnnData) -> tuple[str, Mapping[str, Any]]:
 
 
 def _libraries(spots: AnnData) -> dict[str, Mapping[str, Any]]:
-    return {str(name): entry for name, entry in mapping(spots.uns.get("spatial")).items() if _is_mapping(entry)}
+    return {str(name): entry for name, entry in mapping(spots.uns.get("spatial")).items() if isinstance(entry, Mapping)}
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -165,10 +165,6 @@ def _text_columns(spots: AnnData) -> list[str]:
     """Return the columns that may name a section, those that usually do first."""
     texts = [name for name in spots.obs.columns if spots.obs[name].dtype.kind not in "biufc"]
     return sorted(texts, key=lambda name: name not in SECTION_COLUMNS)
-
-
-def _is_mapping(entry: Any) -> bool:
-    return isinstance(entry, Mapping)
 
 
 def with_counts(path: Path, spots: AnnData, normalised: bool) -> tuple[AnnData, tuple[str, ...], bool]:

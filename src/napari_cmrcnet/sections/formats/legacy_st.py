@@ -13,7 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.sections.formats.origin import Origin
+from napari_cmrcnet.sections.formats.origin import Origin, refuse_repeated
 
 COUNT_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
 _SELECTION = "_selection.tsv"
@@ -107,8 +107,7 @@ def _read_counts(path: Path) -> pd.DataFrame:
     counts.index = counts.index.astype(str)
     # pandas gave repeated and empty names a suffix; and a name to the row of names, which h5ad files cannot hold
     counts.columns = pd.Index(header.iloc[-counts.shape[1] :].to_numpy())
-    if not counts.index.is_unique:
-        raise UserError(f"{path} has a spot twice ({counts.index[counts.index.duplicated()][0]}).")
+    refuse_repeated(path, counts.index, "spot")
     return counts
 
 
@@ -138,6 +137,5 @@ def _named(table: pd.DataFrame, places: pd.Index, path: Path) -> pd.DataFrame:
     pairs = [pair for pair in (("x", "y"), ("new_x", "new_y")) if {*pair} <= {*table.columns}]
     indices = [(table[x].astype(str) + "x" + table[y].astype(str)).map(_place) for x, y in pairs]
     index = pd.Index(max(indices, key=lambda names: int(names.isin(places).sum())))
-    if not index.is_unique:
-        raise UserError(f"{path} has a spot twice ({index[index.duplicated()][0]}).")
+    refuse_repeated(path, index, "spot")
     return table.set_axis(index)

@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import pandas as pd
 from anndata import AnnData
+
+from napari_cmrcnet.common.errors import UserError
 
 KEY = "cmrcnet"  # of our entry in ``uns``
 Unit = Literal["spot", "bin", "cell"]
@@ -114,6 +117,12 @@ _PLATFORM_WORDS = {
     "ST": ("spatial transcriptomics",),
     "Xenium": ("xenium",),
 }
+
+
+def refuse_repeated(path: Path, names: pd.Index, what: str) -> None:
+    """Refuse a table that names a spot, cell or barcode twice."""
+    if not names.is_unique:
+        raise UserError(f"{path} has a {what} twice ({names[names.duplicated()][0]}).")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.spaceranger_files import Output, find_output, parts_of
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.cell_outlines import read_outlines
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of, refuse_repeated
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
 from napari_cmrcnet.slides.source import PLAUSIBLE_MPP
 
@@ -76,8 +76,7 @@ def read_positions(path: Path) -> pd.DataFrame:
                 )
         table = table.set_index("barcode")[list(_COLUMNS)].astype(_COLUMNS)
     table.index = table.index.astype(str)
-    if not table.index.is_unique:
-        raise UserError(f"{path} has a barcode twice ({table.index[table.index.duplicated()][0]}).")
+    refuse_repeated(path, table.index, "barcode")
     return table
 
 
@@ -104,7 +103,7 @@ def _spots(counts: AnnData, positions: pd.DataFrame, scalefactors: dict[str, flo
     return AnnData(
         X=counts.X,
         obs=positions.drop(columns=list(_XY)),
-        var=counts.var[[name for name in ("gene_ids", "feature_types") if name in counts.var]],
+        var=counts.var,
         obsm={"spatial": positions[list(_XY)].to_numpy()},
         uns={"spatial": {"Space Ranger": {"scalefactors": scalefactors, "metadata": {}}}},
     )

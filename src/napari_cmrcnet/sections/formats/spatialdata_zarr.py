@@ -41,8 +41,6 @@ def read_spatialdata(path: Path, library: str = "", normalised: bool = False) ->
     store = find_store(path)
     assert store is not None, "the caller asked find_store"
     table, region = _chosen(path, store, library)
-    if find_spec("zarr") is None:
-        raise UserError(f"{path} needs one more package to be read: pip install zarr")
     with readable(table, "is damaged", "write it again"):
         spots, places = _read_table(store, table, region)
         to_pixels, unit_px, notes = _on_image(store, places.attrs["folder"])
@@ -94,10 +92,9 @@ def _chosen(path: Path, store: Path, library: str) -> tuple[Path, str]:
 
 def _read_table(store: Path, table: Path, region: str) -> tuple[AnnData, pd.DataFrame]:
     """Return the rows that annotate a region, and where they lie in its coordinates."""
-    import zarr
     from anndata.io import read_elem
 
-    group = zarr.open_group(str(table), mode="r", use_consolidated=False)
+    group = open_table(table)
     elements: dict[str, Any] = {}
     for name in _READ:
         if name in group:
@@ -140,6 +137,15 @@ def _places(store: Path, region: str, obs: pd.DataFrame, key: str) -> pd.DataFra
     raise UserError(
         f"{store} does not say where the rows of {region} lie: no shapes have their names; write it with its shapes."
     )
+
+
+def open_table(table: Path) -> Any:
+    """Open the group of zarr that a table is."""
+    if find_spec("zarr") is None:
+        raise UserError(f"{table} needs one more package to be read: pip install zarr")
+    import zarr
+
+    return zarr.open_group(str(table), mode="r", use_consolidated=False)
 
 
 def check_stored(table: Path, item: Any) -> None:

@@ -19,7 +19,7 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, readable
 from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.text import parse_json, read_text
 from napari_cmrcnet.common.xenium_files import Bundle, find_bundle
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, refuse_repeated
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
 
 _POSITION = {"cell_id": str, "x_centroid": float, "y_centroid": float}
@@ -83,8 +83,7 @@ def _cells(path: Path) -> pd.DataFrame:
                 table = pd.read_csv(stream, usecols=lambda name: name in known, dtype=known)
         table = table.set_index("cell_id")
         xy = table[["x_centroid", "y_centroid"]]
-    if not table.index.is_unique:
-        raise UserError(f"{path} has a cell twice ({table.index[table.index.duplicated()][0]}).")
+    refuse_repeated(path, table.index, "cell")
     if not np.isfinite(xy.to_numpy()).all():
         raise UserError(f"{path} has cells without a position; copy it from Xenium's output again.")
     return table
@@ -101,7 +100,7 @@ def _spots(
     return AnnData(
         X=counts.X,
         obs=obs.set_axis(counts.obs_names),
-        var=counts.var[[name for name in ("gene_ids", "feature_types") if name in counts.var]],
+        var=counts.var,
         obsm={"spatial": xy},
         uns={"spatial": {"Xenium": {"scalefactors": factors, "metadata": {}}}},
     )
