@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.blend import blend
-from napari_cmrcnet.evaluation.blend_figure import write_blend_figure
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure, write_panel_figure
+from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
+from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, MapPixels, PanelPlot
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -130,9 +130,9 @@ def test_each_kind_of_picture_the_same_to_the_byte(
     prediction: Prediction, tmp_path: Path, kind: str, starts: bytes
 ) -> None:
     panel = Panel("mine", ("GENE1", "GENE2", "GENE3", "GENE4"))
-    first = finish(write_panel_figure(prediction, tmp_path / f"1.{kind}", panel)).read_bytes()
+    first = finish(write_maps_figure(prediction, tmp_path / f"1.{kind}", panel)).read_bytes()
     assert first.startswith(starts)
-    assert finish(write_panel_figure(prediction, tmp_path / f"2.{kind}", panel)).read_bytes() == first
+    assert finish(write_maps_figure(prediction, tmp_path / f"2.{kind}", panel)).read_bytes() == first
 
 
 def test_a_picture_says_of_what_it_is(prediction: Prediction, ground: Ground) -> None:
@@ -146,7 +146,7 @@ def test_a_picture_says_of_what_it_is(prediction: Prediction, ground: Ground) ->
     assert box.y1 < min(axis.get_window_extent().y0 for axis in figure.axes)
     assert "mine" in figure.texts[0].get_text()
     with pytest.raises(UserError, match="none of the genes of the panel odd"):
-        finish(write_panel_figure(prediction, "odd.png", Panel("odd", ("no such gene",))))
+        finish(write_maps_figure(prediction, "odd.png", Panel("odd", ("no such gene",))))
 
 
 @pytest.mark.parametrize("width_mm", [85.0, 180.0, 240.0])
@@ -177,7 +177,7 @@ def test_a_figure_for_print_is_as_wide_as_asked_with_letters_intervals_and_n(
 
 def test_a_width_that_cannot_be_printed_is_refused(prediction: Prediction, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be 20 mm wide; give 60 to 400 mm"):
-        finish(write_panel_figure(prediction, tmp_path / "F.pdf", Panel("mine", ("GENE1",)), width_mm=20))
+        finish(write_maps_figure(prediction, tmp_path / "F.pdf", Panel("mine", ("GENE1",)), width_mm=20))
 
 
 def test_two_genes_as_colours_have_a_legend_with_their_limits(
@@ -185,9 +185,9 @@ def test_two_genes_as_colours_have_a_legend_with_their_limits(
 ) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(
-        "napari_cmrcnet.evaluation.blend_figure.draw_picture", lambda draw, *_: iter(drawn.append(draw()) or ())
+        "napari_cmrcnet.evaluation.maps_figure.draw_picture", lambda draw, *_: iter(drawn.append(draw()) or ())
     )
-    finish(write_blend_figure(prediction, tmp_path / "B.pdf", ["GENE3", "GENE5"], width_mm=120))
+    finish(write_maps_figure(prediction, tmp_path / "B.pdf", Panel("", ("GENE3", "GENE5")), blend=True, width_mm=120))
     maps = gene_maps(prediction, ["GENE3", "GENE5"])
     limits = [gene.scale for gene in maps]
     texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
@@ -202,4 +202,4 @@ def test_two_genes_as_colours_have_a_legend_with_their_limits(
     assert drawn[0].get_figwidth() == pytest.approx(120 / 25.4)
     for genes in (["GENE3"], ["GENE3", "NOT_HERE"], ["GENE3", "GENE4", "GENE5", "GENE6"]):
         with pytest.raises(UserError, match="not two or three genes of C"):
-            finish(write_blend_figure(prediction, tmp_path / "B.pdf", genes))
+            finish(write_maps_figure(prediction, tmp_path / "B.pdf", Panel("", tuple(genes)), blend=True))

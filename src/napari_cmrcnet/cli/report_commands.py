@@ -59,17 +59,15 @@ def _print_pdf(html: Path, path: Path) -> None:
 
 def figure(options: argparse.Namespace) -> None:
     """Draw the maps of a panel."""
-    from napari_cmrcnet.evaluation.blend_figure import write_blend_figure
-    from napari_cmrcnet.evaluation.panel_figure import write_panel_figure
+    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
+    from napari_cmrcnet.sections.panels import Panel
 
     (prediction,) = _loaded([options.prediction], options)
-    panel = panel_named(options.panel) or prediction.panel
-    if options.blend:
-        job = write_blend_figure(prediction, options.out, options.blend.split(","), width_mm=options.width_mm)
-    elif panel is not None:
-        job = write_panel_figure(prediction, options.out, panel, width_mm=options.width_mm)
-    else:
+    blend = tuple(options.blend.split(",")) if options.blend else ()
+    panel = Panel("", blend) if blend else panel_named(options.panel) or prediction.panel
+    if panel is None:
         raise UserError(f"{options.prediction} has no gene panel; name the genes to draw with --panel.")
+    job = write_maps_figure(prediction, options.out, panel, blend=bool(blend), width_mm=options.width_mm)
     path = show_progress(job)
     say(str(path))
     show_json({"figure": path})

@@ -89,7 +89,7 @@ def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[
         If the regions cannot be read, or the file cannot be written.
     """
     from napari_cmrcnet.evaluation.html_report import write_html_report
-    from napari_cmrcnet.evaluation.panel_figure import write_panel_figure
+    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
     from napari_cmrcnet.sections.geojson import regions_in
 
     name, panel = file_name(prediction.name), prediction.panel
@@ -99,7 +99,7 @@ def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[
         f"{name}{ending}": ("export", lambda out: write_table(prediction, out)) for ending in TABLES
     }
     if panel is not None and any(prediction.names.column(gene) is not None for gene in panel.genes):
-        made[f"{name}_markers.pdf"] = ("figure", lambda out: write_panel_figure(prediction, out, panel))
+        made[f"{name}_markers.pdf"] = ("figure", lambda out: write_maps_figure(prediction, out, panel))
     made[f"{name}_report.html"] = ("report", lambda out: write_html_report(prediction, out, regions=regions))
     path = Path(path)
     check_output(path)

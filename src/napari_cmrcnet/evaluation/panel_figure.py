@@ -1,9 +1,7 @@
 """The figure of a panel: maps of its genes on a section, measured over predicted, on the screen and as a file."""
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -11,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import printable
 from napari_cmrcnet.evaluation.colour_limits import hardly_varies
 from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE, ground_of
+from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
 from napari_cmrcnet.evaluation.headline import COVERS, score_line, section_of
-from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
 from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
 from napari_cmrcnet.evaluation.scores import counted_spots
@@ -35,7 +31,6 @@ Float32 = NDArray[np.float32]
 Interval = tuple[float, float]
 
 NO_INTERVAL = (float("nan"), float("nan"))
-WIDTHS_MM = (60.0, 400.0)  # that a figure can have
 
 
 def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) -> tuple[GeneMaps, ...]:
@@ -136,54 +131,6 @@ def panel_figure(
     plot.caption = tuple(wrap(printable(caption), round(17 * plot.print_size()[0])))
     plot.for_print(section)
     return plot.figure
-
-
-def write_panel_figure(
-    case: "Case",
-    path: str | os.PathLike[str],
-    panel: "Panel",
-    *,
-    slide: str | os.PathLike[str] = "",
-    width_mm: float | None = None,
-) -> Job[Path]:
-    """Write the maps of a panel's genes.
-
-    Parameters
-    ----------
-    case : Case
-        Where the values are from.
-    path : path
-        Ends in ``.png``, ``.svg`` or ``.pdf``.
-    panel : Panel
-        Its genes, of which the first `MOST` that are known are drawn.
-    slide : path, optional
-        Where the slide is, if not where it was.
-    width_mm : float, optional
-        Of the figure, between `WIDTHS_MM`; as `panel_figure` has it if not given.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    UserError
-        If the case has none of the genes, the width is none that a figure can have, or the path has another ending, or
-        cannot be written.
-    """
-    checked_width(width_mm)
-    yield Progress("Reading the slide", 0, 2)
-    draw = draw_panel(case, ground_of(case, slide), panel, width_mm)
-    return (yield from draw_picture(draw, path, Progress("Drawing", 1, 2)))
-
-
-def checked_width(width_mm: float | None) -> float | None:
-    """Return the width of a figure, if one can be so wide; `UserError` if not."""
-    if width_mm is not None and not WIDTHS_MM[0] <= width_mm <= WIDTHS_MM[1]:
-        least, most = WIDTHS_MM
-        raise UserError(f"The figure cannot be {width_mm:g} mm wide; give {least:g} to {most:g} mm (--width-mm).")
-    return width_mm
 
 
 def draw_panel(case: "Case", ground: Ground, panel: "Panel", width_mm: float | None = None) -> "partial[Figure]":

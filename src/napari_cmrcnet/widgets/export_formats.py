@@ -245,23 +245,24 @@ def _bundle(prediction: "Prediction", path: Path) -> Job[Path]:
 
 def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
     from napari_cmrcnet.evaluation.blend import INKS
-    from napari_cmrcnet.evaluation.blend_figure import write_blend_figure
     from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
+    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
+    from napari_cmrcnet.sections.panels import Panel
 
     if session.display.blend and len(session.ticked) in INKS:
-        return write_blend_figure(case, path, session.ticked, slide=_slide(session))
+        return write_maps_figure(case, path, Panel("", tuple(session.ticked)), blend=True, slide=_slide(session))
     return write_gene_figure(case, path, _shown(session), slide=_slide(session))
 
 
 def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: float | None) -> Job[Path]:
-    from napari_cmrcnet.evaluation.panel_figure import write_panel_figure
+    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
     from napari_cmrcnet.retrieval.prediction_file import genes_to_store
     from napari_cmrcnet.sections.panels import Panel
 
     yield Progress("Choosing genes", 0, 0)
     genes = genes_to_store(case) if choice == SETS else chosen_genes(session, choice) or case.genes
     panel = Panel(choice if choice in session.panels else "", tuple(genes))
-    return (yield from write_panel_figure(case, path, panel, slide=_slide(session), width_mm=width_mm))
+    return (yield from write_maps_figure(case, path, panel, slide=_slide(session), width_mm=width_mm))
 
 
 def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Path]:

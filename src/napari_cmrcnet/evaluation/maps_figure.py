@@ -1,4 +1,4 @@
-"""The figure of two or three genes as colours on one map, measured beside predicted."""
+"""The figure of several genes as a file: a map each, or two or three as colours on one map."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from napari_cmrcnet.evaluation.blend import INKS, RGB, blend, blend_legend
 from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
-from napari_cmrcnet.evaluation.panel_figure import caption_of, checked_width, gene_maps
+from napari_cmrcnet.evaluation.panel_figure import caption_of, draw_panel, gene_maps
 from napari_cmrcnet.evaluation.picture_file import draw_picture
 from napari_cmrcnet.evaluation.plots_panel import GeneMaps
 
@@ -22,19 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.sections.panels import Panel
 
 _WIDTH_MM = 180.0  # two columns of most journals
+WIDTHS_MM = (60.0, 400.0)  # that a figure can have
 
 
-def write_blend_figure(
+def write_maps_figure(
     case: "Case",
     path: str | os.PathLike[str],
-    genes: Sequence[str],
+    panel: "Panel",
     *,
+    blend: bool = False,
     slide: str | os.PathLike[str] = "",
     width_mm: float | None = None,
 ) -> Job[Path]:
-    """Write two or three genes as colours on one map, see `blend`: the slide, measured and predicted.
+    """Write the maps of a panel's genes, as `panel_figure` has them, or two or three genes as colours on one map.
 
     Parameters
     ----------
@@ -42,12 +45,14 @@ def write_blend_figure(
         Where the values are from.
     path : path
         Ends in ``.png``, ``.svg`` or ``.pdf``.
-    genes : sequence of str
-        Symbols or Ensembl ids.
+    panel : Panel
+        Its genes, of which the first `MOST` that are known are drawn.
+    blend : bool
+        Whether they are colours on one map, see `blend`: the slide, measured and predicted.
     slide : path, optional
         Where the slide is, if not where it was.
     width_mm : float, optional
-        Of the figure; 180 if not given.
+        Of the figure, between `WIDTHS_MM`; 180 if not given, and 90 for up to two genes that are not colours.
 
     Returns
     -------
@@ -57,15 +62,22 @@ def write_blend_figure(
     Raises
     ------
     UserError
-        If they are not two or three genes of the case; or as `write_panel_figure`.
+        If the case has none of the genes, or not all of two or three that are colours, the width is none that a figure
+        can have, or the path has another ending, or cannot be written.
     """
-    width = checked_width(width_mm) or _WIDTH_MM
-    maps = gene_maps(case, genes, intervals=True)
-    if len(maps) < len(genes) or len(maps) not in INKS:
-        raise UserError(f"{', '.join(genes)} are not two or three genes of {case.name}; name others.")
+    if width_mm is not None and not WIDTHS_MM[0] <= width_mm <= WIDTHS_MM[1]:
+        least, most = WIDTHS_MM
+        raise UserError(f"The figure cannot be {width_mm:g} mm wide; give {least:g} to {most:g} mm (--width-mm).")
     yield Progress("Reading the slide", 0, 2)
-    draw = partial(_draw, maps, ground_of(case, slide), section_of(case), caption_of(case), width / 25.4)
+    draw = (_draw_blend if blend else draw_panel)(case, ground_of(case, slide), panel, width_mm)
     return (yield from draw_picture(draw, path, Progress("Drawing", 1, 2)))
+
+
+def _draw_blend(case: "Case", ground: Ground, panel: "Panel", width_mm: float | None) -> "partial[Figure]":
+    maps = gene_maps(case, panel.genes, intervals=True)
+    if len(maps) < len(panel.genes) or len(maps) not in INKS:
+        raise UserError(f"{', '.join(panel.genes)} are not two or three genes of {case.name}; name others.")
+    return partial(_draw, maps, ground, section_of(case), caption_of(case), (width_mm or _WIDTH_MM) / 25.4)
 
 
 def _draw(genes: Sequence[GeneMaps], ground: Ground, section: str, caption: str, width: float) -> "Figure":
