@@ -20,10 +20,9 @@ from scipy import sparse
 from benchmarks.harness import Row, Timings, Way, at_least, at_most, identical, interleave, main
 from benchmarks.slides import jpeg_slide
 from benchmarks.untrained import opened
-from napari_cmrcnet.common.device import autocast
+from napari_cmrcnet.common.device import autocast, to_device
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.section import Section

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from napari_cmrcnet.common import device
-from napari_cmrcnet.common.device import choose_device
+from napari_cmrcnet.common.device import choose_device, to_device
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.model.convnet import SEEN_PX, shrink
-from napari_cmrcnet.model.to_device import to_device
 
 CPU = torch.device("cpu")
 
@@ -87,7 +86,7 @@ def test_only_cuda_is_copied_to_in_the_background() -> None:
     assert asked == [("mps", {}), ("cpu", {}), ("pin_memory", {}), ("cuda", {"non_blocking": True})]
     package = Path(device.__file__).parents[1]
     users = [file.name for file in package.rglob("*.py") if "non_blocking" in file.read_text("utf-8")]
-    assert users == ["to_device.py"]
+    assert users == ["device.py"]
 
 
 def test_choosing_a_device() -> None:

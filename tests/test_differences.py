@@ -5,9 +5,8 @@ import pytest
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.differences import difference_job
-from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
+from napari_cmrcnet.evaluation.differences import differences
+from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity
 
 GENES = [f"G{index}" for index in range(40)]
 
@@ -29,7 +28,7 @@ def test_wilcoxon_is_that_of_scipy_with_ties_and_the_rate_of_benjamini_and_hochb
     lacking = values.copy()
     lacking[:, 9] = np.nan
     kinds = {"measured": lambda genes: lacking[:, genes], "predicted": lambda genes: values[:, genes]}
-    found = finish(difference_job(kinds, GENES, first, second))
+    found = differences(kinds, GENES, first, second)
     assert found.index[0] == "G7"
     sizes = found["measured_z"].abs().to_numpy()
     assert (np.diff(sizes[np.isfinite(sizes)]) <= 0).all()
@@ -60,27 +59,27 @@ def test_groups_must_be_large_enough_and_apart(values: np.ndarray) -> None:
     few, many = np.zeros((2, 60), bool)
     few[:2], many[10:] = True, True
     with pytest.raises(UserError, match="A group has 2 spots"):
-        finish(difference_job(kinds, GENES, few, many))
+        differences(kinds, GENES, few, many)
     with pytest.raises(UserError, match="50 spots are in both groups"):
-        finish(difference_job(kinds, GENES, many, many))
+        differences(kinds, GENES, many, many)
     nothing = {"measured": lambda genes: np.full_like(values[:, genes], np.nan)}
-    assert finish(difference_job(nothing, GENES, many, ~many)).isna().all(axis=None)
+    assert differences(nothing, GENES, many, ~many).isna().all(axis=None)
 
 
 def test_similar_genes_are_those_of_highest_correlation(values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cmrcnet.evaluation.similar_genes._BLOCK", 7)  # the last block is smaller
     target = values[:, 3] + 0.1 * values[:, 8]
-    found = finish(similarity_job(target, lambda genes: values[:, genes], 40))
+    found = similarity(target, lambda genes: values[:, genes], 40)
     wanted = [np.corrcoef(target, column)[0, 1] if np.ptp(column) else np.nan for column in values.T]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     order = sorted((gene for gene in range(40) if gene not in (3, 5)), key=lambda gene: -wanted[gene])
     assert most_alike(found, 4, leave_out=3).tolist() == order[:4]
     assert len(most_alike(found, 100, leave_out=3)) == 38  # all but itself and the constant one
-    assert np.isnan(finish(similarity_job(np.ones(60), lambda genes: values[:, genes], 40))).all()
+    assert np.isnan(similarity(np.ones(60), lambda genes: values[:, genes], 40)).all()
 
 
 def test_large_nearly_equal_values_do_not_lose_their_digits() -> None:
     rng = np.random.default_rng(5)
     values = (8 + 0.01 * rng.normal(size=(500, 30))).astype(np.float32)
-    found = finish(similarity_job(values[:, 0], lambda genes: values[:, genes], 30))
+    found = similarity(values[:, 0], lambda genes: values[:, genes], 30)
     np.testing.assert_allclose(found, np.corrcoef(values.T.astype(float))[0], atol=1e-3)

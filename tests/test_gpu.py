@@ -18,11 +18,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from napari_cmrcnet.common.device import to_device
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.convnet import shrink
-from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import encode_patches
 from napari_cmrcnet.retrieval.predict import predict

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.benchmark.method_names import BLEEP, CMRCNET, FROZEN, METHOD_NAMES, METHODS, TUNED
+from napari_cmrcnet.benchmark.methods.external import External, tables_in
 from napari_cmrcnet.benchmark.methods.method import Method
-from napari_cmrcnet.benchmark.section_tables import tables_in
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import file_digest
 from napari_cmrcnet.model.frozen_encoders import encoder_named
@@ -51,8 +51,6 @@ class Choice:
 
             return CMRCNetMethod(folder, name=self.name, **self.settings)
         if self.method == EXTERNAL:
-            from napari_cmrcnet.benchmark.methods.external import External
-
             return External(name=self.name, **self.settings)
         return METHODS[self.method](**self.settings)
 

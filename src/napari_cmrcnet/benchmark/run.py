@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.benchmark.method_names import CMRCNET
+from napari_cmrcnet.benchmark.methods.external import table_of
 from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.report import Outcome, write_report
 from napari_cmrcnet.benchmark.results import FORMAT, load_result
 from napari_cmrcnet.benchmark.section_notes import Said, say_of
-from napari_cmrcnet.benchmark.section_tables import table_of
 from napari_cmrcnet.benchmark.unit import Unit
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError, readable

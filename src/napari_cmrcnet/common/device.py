@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 
@@ -147,6 +149,19 @@ def _has_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return any(capabilities.get(name, False) for name in _CPU_BF16)
     return False
+
+
+def to_device(values: NDArray[np.generic] | torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Copy an array or a tensor to a device; to CUDA through pinned memory, without waiting for the copy.
+
+    To MPS the copy is waited for. Otherwise it would read memory that may hold something else by the time it is made,
+    and nothing would say so (pytorch issues 139550 and 189690).
+    """
+    device = torch.device(device)
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)  # torch keeps pinned memory until the copy is made
+    return tensor.to(device)
 
 
 @contextmanager

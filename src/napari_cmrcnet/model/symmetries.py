@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.model.to_device import to_device
+from napari_cmrcnet.common.device import to_device
 
 SYMMETRIES = np.array(list(product([False, True], repeat=3)))  # (8, 3), as `draw_symmetries` draws them; none first
 

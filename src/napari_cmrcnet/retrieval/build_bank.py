@@ -86,7 +86,7 @@ def gene_embeddings(model: Any, expression: Any, device: "str | torch.device") -
     """
     import torch
 
-    from napari_cmrcnet.model.to_device import to_device
+    from napari_cmrcnet.common.device import to_device
 
     model.to(device).eval()
     blocks = []

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.device import autocast, choose_precision, enough_memory, release_memory
+from napari_cmrcnet.common.device import autocast, choose_precision, enough_memory, release_memory, to_device
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
-from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.slides.patches import PatchBatch
 

@@ -213,7 +213,7 @@ def _numpy_product(
 def _torch_product(device: "str | torch.device") -> Product:
     import torch
 
-    from napari_cmrcnet.model.to_device import to_device
+    from napari_cmrcnet.common.device import to_device
 
     def product(
         unit: Float32, block: Float32, kth: Float32 | None, k: int, within: np.float32

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_cmrcnet.common.device import autocast, enough_memory
+from napari_cmrcnet.common.device import autocast, enough_memory, to_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
-from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.device import autocast
+from napari_cmrcnet.common.device import autocast, to_device
 from napari_cmrcnet.common.metrics import mean_pcc, pcc
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.to_device import to_device
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
 from napari_cmrcnet.retrieval.build_bank import gene_embeddings
 from napari_cmrcnet.retrieval.encode import to_input

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.section_tables import table_of
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.external import open_external
+from napari_cmrcnet.retrieval.external_files import KNOWN, is_external
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.section import Section
 
@@ -80,3 +80,23 @@ class ExternalPredictor:
         if missing := len(self.genes) - len(both):
             self.said.append(f"{self.name} lacks {missing:,} of {len(self.genes):,} genes on {section.name}: no score.")
         return values
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return all tables of a folder, in the order of their names; none where there is no folder."""
+    return sorted(path for path in folder.iterdir() if is_external(path)) if folder.is_dir() else []
+
+
+def table_of(folder: Path, section: str) -> Path:
+    """Return the table of a section.
+
+    Raises
+    ------
+    UserError
+        If there is none, or several.
+    """
+    found = [path for kind in KNOWN if (path := folder / f"{section}{kind}").is_file()]
+    if len(found) == 1:
+        return found[0]
+    said = "has several tables" if found else "has no table"
+    raise UserError(f"{folder} {said} of section {section}: give one of {', '.join(section + kind for kind in KNOWN)}.")
