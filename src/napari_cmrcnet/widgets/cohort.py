@@ -38,8 +38,8 @@ _TITLES = {
     "class": ("Class", "The class of spots, or of regions.", ""),
     "pcc": ("PCC", "Correlation of predicted and measured over the spots with enough counts.", ".2f"),
     "trust": ("Trust", "How far the prediction of the gene can be trusted on this slide, as its title says.", ""),
-    "predicted_mean": ("Pred.\nmean", "Mean of the predicted values over all spots.", ".2f"),
-    "measured_mean": ("Meas.\nmean", "Mean of the measured values over all spots.", ".2f"),
+    "predicted_mean": ("Pred.\nmean", "Mean of the predicted values over all spots.", "z.2f"),
+    "measured_mean": ("Meas.\nmean", "Mean of the measured values over all spots.", "z.2f"),
     "predicted_share_above": (
         "Pred.\nabove",
         "Share of all spots whose predicted value is above the threshold.",
