@@ -90,7 +90,7 @@ def test_a_gene_comes_with_its_correlation_and_its_interval_once_scores_are_ther
     assert session.shown is not None
     interval = f"(95 % {low:.2f} to {high:.2f})"
     said = f"PCC {shown.pcc:.2f} {interval} · {session.shown.trust.word}"
-    assert session.shown.title == f"C, patient P3   GENE7   {said}{varies}   n = 36 spots"
+    assert session.shown.title == f"C, patient P3   GENE7  {said}{varies}   n = 36 spots"
 
 
 def with_counts(like: Prediction, counts: np.ndarray) -> Prediction:
