@@ -215,7 +215,12 @@ CASES: dict[str, Case] = {
     "spots that read another file": Case(reading_another_file, r"s\.h5ad stores /layers/stolen in other files"),
     "truncated spots": Case(truncated_spots, r"s\.h5ad is damaged or cut short"),
     "no gene in common": Case(spots_with(of_another_species), r"s\.h5ad and the checkpoint have no gene in common"),
-    "unknown pixel size": Case(flat_picture, r"pixel size of .*flat\.png is not known", "pixel size", {"mpp": 0}),
+    "unknown pixel size": Case(
+        flat_picture,
+        r"flat\.png is not known; use the scanner's own file in place of a screenshot, or give it",
+        "pixel size",
+        {"mpp": 0},
+    ),
     "impossible pixel size": Case(same_input, "The given pixel size is 9 µm", "pixel size", {"mpp": 9}),
     "k above the bank": Case(same_input, r"k is 100000, but .* has \d+ spots", "k", {"k": 100_000}),
     "changed model": Case(checkpoint_with(changed_byte("model.safetensors")), r"model\.safetensors was changed"),

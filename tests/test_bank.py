@@ -132,8 +132,8 @@ def test_a_symbol_with_a_point_is_not_cut(bank: Bank) -> None:
 
 
 def test_an_unknown_gene_is_named_with_similar_ones(bank: Bank) -> None:
-    with pytest.raises(UserError, match="no gene tp53; similar names are TP53"):
-        bank.mean_expression(neighbours_of(bank, 1, 1), ["G0", "tp53"])
+    with pytest.raises(UserError, match="no gene tp35; names similar to tp35 are TP53"):
+        bank.mean_expression(neighbours_of(bank, 1, 1), ["G0", "tp35"])
 
 
 def test_k_larger_than_the_bank(bank: Bank) -> None:

@@ -171,7 +171,11 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "M.pth").write_bytes(b"weights")
-    refuse(tmp_path / "M.pth", r"is not a model; choose a folder whose name ends in")
+    refuse(tmp_path / "M.pth", r"is a file, not a model; choose a folder whose name ends in")
+
+
+def test_the_folder_of_a_checkpoint_names_the_checkpoint_in_it(folder: Path) -> None:
+    refuse(folder.parent, rf"is not a model, but holds .*{folder.name}.*; choose .*\.cmrcnet")
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.safetensors", "bank.h5ad"])

@@ -188,22 +188,88 @@ def test_genes_of_a_list_that_nothing_has_are_said_on_the_console(
 ) -> None:
     """Of a panel that the command line gives, also in a sheet, and however many predictions are scored."""
     genes, many = tmp_path / "mine.txt", tmp_path / "many.txt"
-    genes.write_text("ERBB2\nNOWHERE\nC1orf999\n")
+    genes.write_text("her-2\nNOWHERE\nC1orf999\n")
     many.write_text("\n".join(["ERBB2", *(f"NOWHERE{number}" for number in range(60))]))
 
     def said(*arguments: str | Path) -> str:
         assert run(*arguments) == 0
         return " ".join(capsys.readouterr().out.split())
 
-    lacks = "The checkpoint lacks 2 of the 3 genes of the panel mine: NOWHERE, C1orf999."
+    lacks = "The checkpoint lacks 2 of the 3 genes of the panel mine: NOWHERE, C1orf999; "
     command = ("predict", "--checkpoint", CHECKPOINT, "--panel", genes, "--out", tmp_path)
     assert said(*command, SAMPLE / "sections.csv").count(f"S4: {lacks}") == 1
     assert lacks in said(*command, "--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     predicted, out = tmp_path / "S4.h5ad", ("--out", tmp_path / "scores")
+    html = ("--panel", genes, "--out", tmp_path / "S4.html")
+    assert "Genes of the panel mine are taken by other names: her-2 as ERBB2." in said("report", predicted, *html)
     of_all = "of the 3 genes of mine were not measured, or not predicted: NOWHERE, C1orf999."
     assert f"S4: 2 {of_all}" in said("evaluate", predicted, *out)
     assert "NOWHERE" not in said("evaluate", predicted, *out, "--panel", "idc")
     assert "NOWHERE19 and 40 more." in said("evaluate", predicted, *out, "--panel", many)
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "figure", "report", "benchmark"])
+def test_a_panel_of_which_nothing_is_known_is_refused_before_any_work(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], known: "dict[str, Any]"
+) -> None:
+    genes, out = tmp_path / "mine.txt", tmp_path / "out.pdf"
+    genes.write_text("NOWHERE\nERBB22\n")
+    two = tmp_path / "two.csv"
+    rows = [f"{name},{SAMPLE / 'S4.tif'},{SAMPLE / 'S4.h5ad'},{name}\n" for name in ("A", "B")]
+    two.write_text("".join(["section,slide,spots,patient\n", *rows]))
+    predicted = tmp_path / "C.h5ad"
+    known["C"].prediction.save(predicted)
+    inputs = {
+        "train": (SAMPLE / "sections.csv", "--device", "cpu"),
+        "predict": ("--slide", SAMPLE / "S4.tif", "--checkpoint", CHECKPOINT),
+        "figure": (predicted,),
+        "report": (predicted,),
+        "evaluate": (predicted,),
+        "benchmark": (two, "--methods", "mean"),
+    }
+    out = out.with_suffix({"report": ".html", "train": ".cmrcnet", "predict": ".h5ad"}.get(command, ".pdf"))
+    assert run(command, *inputs[command], "--panel", genes, "--out", out) == 1
+    assert "lacks 2 of the 2 genes of the panel mine: NOWHERE, ERBB22; " in " ".join(capsys.readouterr().err.split())
+    assert not out.is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["my slide.tif"], "napari-cmrcnet predict --slide 'my slide.tif' --checkpoint M.cmrcnet"),
+        (["sections.csv"], "give the model with --checkpoint; to see which you have and which you can get: napari-cm"),
+    ],
+)
+def test_a_wrong_use_of_predict_is_told_with_the_command_to_type(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leave:
+        run("predict", *given)
+    assert leave.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["S4.csv", "results"])
+def test_a_prediction_is_not_written_under_another_ending(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = ("--slide", SAMPLE / "S4.tif", "--checkpoint", CHECKPOINT)
+    assert run("predict", *slide, "--out", tmp_path / name) == 1
+    assert "is neither an .h5ad file nor a folder that exists" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["evaluate", "figure", "report", "export"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("S4.tif", "is a slide; give|is not an HDF5 file"), ("sample.cmrcnet", "is a folder; give an .h5ad")],
+)
+def test_what_is_given_in_place_of_a_prediction_is_named(
+    command: str, name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / {"report": "r.html", "export": "e.csv", "figure": "f.pdf"}.get(command, "scores")
+    assert run(command, SAMPLE / name, "--out", out) == 1
+    assert re.search(said, " ".join(capsys.readouterr().err.split()))
 
 
 def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +280,7 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, caps
     settings = ("--set", "mask_rate=0.3", "target=expression", "--panel", tmp_path / "mine.txt")
     asked = (*patches, "--k", "30", "--no-weighted", *settings)
     assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *asked, "--device", "cpu") == 0
-    assert "lacks 1 of the 2 genes of the panel mine: NOWHERE." in " ".join(capsys.readouterr().out.split())
+    assert "lacks 1 of the 2 genes of the panel mine: NOWHERE; " in " ".join(capsys.readouterr().out.split())
     card = Checkpoint.load(out).card
     assert card.preprocessing.patch == PatchSpec(56, 2.0)
     assert (card.query.k, card.query.weighted, card.query.test_time_augmentation) == (30, False, True)

@@ -114,8 +114,30 @@ def test_36000_genes_are_searched_in_10_ms() -> None:
 
 
 def test_a_gene_that_is_asked_for_by_an_alias_is_suggested() -> None:
-    with pytest.raises(UserError, match="has no gene HER2; its name here is ERBB2"):
-        NAMES.columns(["HER2"], "The checkpoint")
+    with pytest.raises(UserError, match="has no gene CD8; CD8 is CD8A or CD8B here"):
+        NAMES.columns(["CD8"], "The checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("HER2", "ERBB2"), ("her-2", "ERBB2"), ("erbb2", "ERBB2"), ("TTF1", "TTF1"), ("TTF-1", "NKX2-1"), ("CD8", None)],
+)
+def test_a_list_may_use_the_names_that_people_have_for_genes(written: str, meant: str | None) -> None:
+    column = NAMES.column(written)
+    assert (None if column is None else NAMES.symbols[column]) == meant
+
+
+def test_a_panel_says_what_is_taken_for_what_and_what_is_not_there() -> None:
+    panel = Panel("mine", ("HER2", "CD80", "cdh2", "ERBB2"), ("HER2",))
+    said = NAMES.check_panel(panel, "The checkpoint")
+    assert said == [
+        "Genes of the panel mine are taken by other names: HER2 as ERBB2.",
+        "The checkpoint lacks 1 of the 4 genes of the panel mine: cdh2; names similar to cdh2 are CDH1.",
+    ]
+    assert NAMES.with_these(panel) == Panel("mine", ("ERBB2", "CD80", "cdh2"), ("ERBB2",))
+    with pytest.raises(UserError, match=r"lacks 1 of the 1 genes of the panel none: cdh2; names similar to cdh2 are"):
+        NAMES.check_panel(Panel("none", ("cdh2",)), "The checkpoint")
+    assert NAMES.check_panel(None, "The checkpoint") == []
 
 
 def test_a_panel_is_read_as_it_was_saved(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The HTML report is one file that is complete, loads nothing, runs nothing, and shows every name as text."""
 
 import io
+import os
+import subprocess
+import sys
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +18,7 @@ from PIL import Image
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation import html_report
+from napari_cmrcnet.evaluation.document import Table, html_page
 from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.localise import agreement, otsu
@@ -273,3 +277,25 @@ def test_a_report_of_several_sections_has_them_beside_each_other(prediction: Pre
     assert len(page.pictures) == 1 + 2 + 2 + 1  # box plots; markers and best of A and B; markers of U
     with pytest.raises(UserError, match="Several cases are of a section named A"):
         finish(write_cohort_report([several[0], several[0]], tmp_path / "R.html"))
+
+
+@pytest.mark.parametrize("width", [1000, 794])  # a small window; A4 at 96 dots an inch
+def test_no_table_is_cut_off_in_a_small_window_or_on_paper(tmp_path: Path, width: int) -> None:
+    pytest.importorskip("PySide6.QtWebEngineWidgets")
+    row = ["AC0012345.3", "HEG, HVG, markers", 1234, 0.5, "-0.412 to -0.612", *[0.5] * 5, "do not use"]
+    header = ["gene", "sets", "spots found", "PCC", "95 % interval", "partial PCC", "Spearman", "RMSE"]
+    table = Table([*header, "mean measured", "mean predicted", "trust"], [row])
+    (tmp_path / "page.html").write_text(html_page("page", [table]), "utf-8")
+    script = (
+        "import sys; from PySide6.QtWidgets import QApplication; from PySide6.QtCore import QTimer, QUrl\n"
+        "from PySide6.QtWebEngineWidgets import QWebEngineView\n"
+        "app = QApplication([]); view = QWebEngineView(); view.resize(int(sys.argv[2]), 600); page = view.page()\n"
+        "show = lambda found: (print('width', int(found)), app.quit())\n"
+        "wide = 'document.documentElement.scrollWidth'\n"
+        "view.loadFinished.connect(lambda _: page.runJavaScript(wide, 0, show))\n"
+        "view.show(); view.load(QUrl.fromLocalFile(sys.argv[1])); QTimer.singleShot(60000, app.quit); app.exec()\n"
+    )
+    settings = {"QT_QPA_PLATFORM": "offscreen", "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu"}
+    command = [sys.executable, "-c", script, str(tmp_path / "page.html"), str(width)]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=120, check=False)
+    assert f"width {width}" in done.stdout

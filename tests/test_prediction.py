@@ -250,7 +250,7 @@ def test_a_changed_checkpoint_is_not_used(saved: Path, tmp_path: Path) -> None:
 
 
 def test_a_gene_that_nobody_knows(prediction: Prediction) -> None:
-    with pytest.raises(UserError, match="no gene GENE99; similar names are"):
+    with pytest.raises(UserError, match="no gene GENE99; names similar to GENE99 are"):
         prediction.gene("GENE99")
 
 

@@ -114,3 +114,11 @@ def test_a_fifth_column_gives_the_size_of_a_pixel(folder):
     assert [row.mpp for row in read_sheet(path)] == [0.25, None]
     with pytest.raises(UserError, match="line 2: the mpp 'half' is not a number"):
         read_sheet(sheet(folder, f"{HEADER},mpp", "A,data/a.tif,,,half"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.tif", "slide"), ("s.h5ad", "file of spots"), ("", "folder")])
+def test_what_is_given_in_place_of_a_sheet_is_named(tmp_path, name, kind):
+    if name:
+        (tmp_path / name).write_bytes(b"\0")
+    with pytest.raises(UserError, match=f"is a {kind}, not a sheet; give a CSV file with the columns section,slide"):
+        read_sheet(tmp_path / name)

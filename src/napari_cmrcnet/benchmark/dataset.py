@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_cmrcnet.catalogue.hest_folder import on_tissue
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.gene_joining import comparable, renamed, with_totals_over
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
@@ -68,7 +69,13 @@ class Dataset:
         in_total = {
             name for section in named if IN_TOTAL in (var := section.spots.var) for name in var.index[var[IN_TOTAL]]
         }
-        return replace(self, gene_names=names, in_total=frozenset(in_total)), named
+        panel, notes = self.panel, self.notes
+        if panel is not None:
+            every = GeneNames.of_any(section.spots.var for section in named)
+            every.check_panel(panel, self.name)
+            notes = (*notes, *every.taken_for(panel))  # what is missing, `section_notes` says
+            panel = every.with_these(panel)
+        return replace(self, panel=panel, notes=notes, gene_names=names, in_total=frozenset(in_total)), named
 
     @property
     def markers(self) -> tuple[str, ...]:

@@ -103,5 +103,4 @@ def _missing_markers(dataset: "Dataset", sections: "Sequence[Section]") -> list[
     missing = [gene for gene in dataset.markers if gene not in shared]
     if not missing:
         return []
-    how = " Markers are compared by the names that the sections have." if len(missing) == len(dataset.markers) else ""
-    return [f"Not all sections have {len(missing)} of the {len(dataset.markers)} markers: {some_of(missing, 20)}.{how}"]
+    return [f"Not all sections have {len(missing)} of the {len(dataset.markers)} markers: {some_of(missing, 20)}."]

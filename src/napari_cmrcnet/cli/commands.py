@@ -18,9 +18,10 @@ from napari_cmrcnet.cli.console import (
     show_table,
     warn,
 )
-from napari_cmrcnet.cli.shared import config_from, introduce, panel_named
+from napari_cmrcnet.cli.shared import check_panel, config_from, introduce, panel_named
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_name, check_output
+from napari_cmrcnet.common.suffixes import SLIDES, ends_in
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
@@ -78,6 +79,7 @@ def train(options: argparse.Namespace) -> None:
     """Train on the sections of a sheet."""
     from napari_cmrcnet.model.frozen_encoders import encoder_named
     from napari_cmrcnet.retrieval.card import epochs_in_words
+    from napari_cmrcnet.retrieval.genes import GeneNames
     from napari_cmrcnet.sections.pooling import check_pool
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.slides.patches import PatchSpec
@@ -111,10 +113,9 @@ def train(options: argparse.Namespace) -> None:
                 sections.append(row.open(min_umi=options.min_umi))
                 slides.enter_context(sections[-1].slide)
                 introduce(sections[-1])
+        check_panel(GeneNames.of_any(one.spots.var for one in sections), config.panel, str(options.sheet))
         checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
     bank = checkpoint.bank
-    if lacks := bank.names.lacks(config.panel):
-        warn(lacks)
     say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {epochs_in_words(checkpoint.card)}")
 
 
@@ -159,10 +160,13 @@ def evaluate(options: argparse.Namespace) -> None:
     checkpoint = Checkpoint.load(options.checkpoint) if options.checkpoint else None
     external = _external(options)
     predictions = [external] if external else [Prediction.load(path, checkpoint) for path in options.predictions]
+    panel = panel_named(options.panel)
+    for prediction in predictions:
+        prediction.names.check_panel(panel, prediction.name)  # what is missing stands in the report
     job = score_predictions(
         predictions,
         options.out,
-        panel=panel_named(options.panel),
+        panel=panel,
         seed=options.seed,
         sets=options.sets,
         min_umi=options.score_min_umi,
@@ -198,6 +202,8 @@ def _external(options: argparse.Namespace) -> "Prediction | None":
         raise UserError(f"{path} is scored as another tool's prediction; give one such table at a time.")
     if options.checkpoint:
         raise UserError("--checkpoint is for predictions of this software; leave it out for another tool's table.")
+    if options.spots is None and ends_in(path.name, SLIDES):
+        raise UserError(f"{path} is a slide; give the .h5ad file that predict wrote for it.")
     if options.spots is None and not h5ad:
         raise UserError(f"{path} holds no measured spots; give them with --spots.")
     spots = open_spots(options.spots or path)

@@ -79,9 +79,9 @@ def _add_predict(commands: "options.Commands") -> None:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        required=True,
         metavar="M.cmrcnet|NAME",
-        help="the trained model, or the name of one that was built or added; also the folder of Path2Space's weights",
+        help="the trained model, or the name of one that was built or added; also the folder of Path2Space's weights "
+        "(required)",
     )
     parser.add_argument("--slide", type=Path, metavar="S", help="one slide, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")

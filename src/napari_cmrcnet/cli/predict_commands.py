@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli.console import say, show_json, show_progress, warn
@@ -11,7 +12,7 @@ from napari_cmrcnet.cli.shared import WrongUseError, config_from, introduce, pan
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
 from napari_cmrcnet.common.locks import only_one
-from napari_cmrcnet.common.suffixes import slide_name
+from napari_cmrcnet.common.suffixes import SLIDES, ends_in, slide_name
 from napari_cmrcnet.common.text import some_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 def predict(options: argparse.Namespace) -> None:
     """Predict one slide, or each slide of a sheet."""
+    if options.sheet is not None and options.slide is None and ends_in(options.sheet.name, SLIDES):
+        model = options.checkpoint or "M.cmrcnet"
+        raise WrongUseError(
+            f"{options.sheet} is a slide, not a sheet; give it with --slide:\n"
+            f"  napari-cmrcnet predict --slide {quote(str(options.sheet))} --checkpoint {quote(str(model))}"
+        )
+    if options.checkpoint is None:
+        raise WrongUseError(
+            "give the model with --checkpoint; to see which you have and which you can get: napari-cmrcnet models"
+        )
     if (options.sheet is None) == (options.slide is None):
         raise WrongUseError("give either --slide S or a SHEET")
     if options.sheet is not None and options.overwrite:
@@ -53,6 +64,8 @@ def predict(options: argparse.Namespace) -> None:
 def _predict_slide(options: argparse.Namespace) -> None:
     name = f"{slide_name(options.slide)}_predicted.h5ad"
     out = Path(name) if options.out is None else options.out / name if options.out.is_dir() else options.out
+    if out.suffix.lower() != ".h5ad":
+        raise UserError(f"--out {out} is neither an .h5ad file nor a folder that exists; give one of them.")
     check_output(out)
     with only_one(out):
         _refuse_to_overwrite(out, options.overwrite)  # only now: another process may have been replacing it
@@ -68,6 +81,8 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
 
     config = config_from(options, PredictConfig, panel=panel_named(options.panel))
     checkpoint = None if options.ready else Checkpoint.load(options.checkpoint)
+    if checkpoint is not None:
+        checkpoint.bank.names.check_panel(config.panel, "The checkpoint")  # what it says is among the notes
     section = open_section(
         options.slide,
         options.spots,

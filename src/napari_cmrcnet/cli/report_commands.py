@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli.console import say, show_json, show_progress, warn
-from napari_cmrcnet.cli.shared import panel_named
+from napari_cmrcnet.cli.shared import check_panel, panel_named
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ def report(options: argparse.Namespace) -> None:
 
     ending = options.out.suffix.lower()
     if ending not in (".html", ".pdf"):
-        raise UserError(f"{options.out} is no name of a report; let it end in .html or .pdf.")
+        raise UserError(f"{options.out} is not the name of a report; end it in .html or .pdf.")
     if ending == ".pdf" and not any(map(find_spec, ("PySide6", "PyQt6"))):
         raise UserError(_NO_QT)
     predictions = _loaded(options.predictions, options)
     panel = panel_named(options.panel)
+    for prediction in predictions:
+        check_panel(prediction.names, panel, prediction.name)
     if len(predictions) == 1:
         (one,) = predictions
         write: Callable[[Path], Job[Path]] = partial(write_html_report, one, panel=panel, regions=_regions(one))
@@ -67,6 +69,7 @@ def figure(options: argparse.Namespace) -> None:
     panel = Panel("", blend) if blend else panel_named(options.panel) or prediction.panel
     if panel is None:
         raise UserError(f"{options.prediction} has no gene panel; name the genes to draw with --panel.")
+    check_panel(prediction.names, Panel("--blend", blend) if blend else panel, prediction.name)
     job = write_maps_figure(prediction, options.out, panel, blend=bool(blend), width_mm=options.width_mm)
     path = show_progress(job)
     say(str(path))

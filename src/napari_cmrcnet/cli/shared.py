@@ -9,6 +9,7 @@ from napari_cmrcnet.cli.console import say, warn
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from napari_cmrcnet.retrieval.genes import GeneNames
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.section import Section
 
@@ -38,6 +39,18 @@ def introduce(section: "Section") -> None:
     say(f"{section.name}: {spots}, {section.mpp:.4g} µm/px by {section.pixel_size.source}")
     for note in section.notes:
         warn(f"{section.name}: {note}")
+
+
+def check_panel(names: "GeneNames", panel: "Panel | None", where: str) -> None:
+    """Warn of the genes of a panel that are not there, and say which are taken by another name.
+
+    Raises
+    ------
+    UserError
+        If none is there.
+    """
+    for sentence in names.check_panel(panel, where):
+        warn(sentence)
 
 
 def panel_named(name: str | None) -> "Panel | None":

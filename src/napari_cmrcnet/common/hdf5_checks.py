@@ -41,6 +41,8 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
         datasets, datasets that it does not store, or sparse matrices whose indices point outside.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give an .h5ad or .h5 file.")
     if not path.is_file():
         raise UserError(f"{path} does not exist; check the path.")
     if path.stat().st_size == 0:

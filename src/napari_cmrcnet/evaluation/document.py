@@ -40,7 +40,9 @@ table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
 th, td { border-bottom: 1px solid #ddd; padding: 3px 8px; text-align: left; vertical-align: top; }
 thead th { border-bottom: 2px solid #888; } tbody th { font-weight: 600; }
 .n { text-align: right; font-variant-numeric: tabular-nums; } td.n, td.short { white-space: nowrap; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; } td.short { overflow-wrap: break-word; }
+@media (max-width: 74rem) { table { font-size: .82rem; } th, td { padding: 3px 5px; }
+  td.short { white-space: normal; } }
 @media print { @page { margin: 15mm; } body { font-size: 10.5pt; }
   .banner, .note { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   h2 { break-after: avoid; } figure, tr, .note { break-inside: avoid; } thead { display: table-header-group; } }

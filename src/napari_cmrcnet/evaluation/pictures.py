@@ -52,7 +52,7 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
     """
     table = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
     best = list(table.index[:_BEST])
-    markers = list(scored.table.index[scored.table.markers])[:_MARKERS]
+    markers = list(scored.markers[:_MARKERS])
     genes = list(dict.fromkeys(best + markers))
     yield progress
     ground, warnings, files = ground_of(prediction), " ".join(warnings_of([prediction])), []

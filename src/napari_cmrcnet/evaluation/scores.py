@@ -49,6 +49,8 @@ class Scores:
         ``HEG``, ``HVG``, ``markers``.
     replicates : mapping of str to float64 (resamples,)
         The mean PCC of each set in each bootstrap resample; empty while there are no intervals.
+    markers : tuple of str
+        Genes of the panel that are scored, in the panel's order.
     missing_markers : tuple of str
         Genes of the panel that were not measured or not in the bank.
     panel : str
@@ -69,6 +71,7 @@ class Scores:
     table: pd.DataFrame
     sets: Mapping[str, SetScore]
     replicates: Mapping[str, NDArray[np.float64]]
+    markers: tuple[str, ...]
     missing_markers: tuple[str, ...]
     panel: str
     definition: Definition
@@ -168,7 +171,8 @@ def pcc_job(
         table=table,
         sets={name: set_score(table[table[name]], None, nan_as_zero) for name in SETS},
         replicates={},
-        missing_markers=tuple(gene for gene in markers if gene not in set(genes)),
+        markers=tuple(gene for gene in markers if gene in table.index),
+        missing_markers=tuple(gene for gene in markers if gene not in table.index),
         panel=panel.name if panel else "",
         definition=definition,
         scored=scored,
@@ -194,9 +198,10 @@ def _totals(prediction: "Prediction") -> NDArray[np.float64]:
 
 
 def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:
-    """Return genes, which may be Ensembl ids, by the prediction's symbols; as they are where it has them not."""
+    """Return genes of a panel, each once, by the prediction's symbols; as they are where it has them not."""
     columns = {gene: prediction.names.column(gene) for gene in genes}
-    return tuple(gene if column is None else prediction.genes[column] for gene, column in columns.items())
+    known = (gene if column is None else prediction.genes[column] for gene, column in columns.items())
+    return tuple(dict.fromkeys(known))
 
 
 def interval_job(

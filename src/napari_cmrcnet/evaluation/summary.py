@@ -94,7 +94,8 @@ def summary_parts(
     for prediction, scored in zip(predictions, scores, strict=True):
         yield Heading(scored.section)
         yield from section_parts(scored)
-        for heading, rows in (("Best predicted", by_pcc(scored)[:10]), ("Markers", scored.table[scored.table.markers])):
+        markers = scored.table.loc[list(scored.markers)]
+        for heading, rows in (("Best predicted", by_pcc(scored)[:10]), ("Markers", markers)):
             if len(rows):
                 yield Text(f"{heading}:")
                 yield gene_table(rows)

@@ -9,7 +9,7 @@ from typing import Any
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import finish_swap
 from napari_cmrcnet.common.json_entries import read_entries
-from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.common.text import parse_json, some_of
 from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
@@ -207,11 +207,13 @@ def read_card(folder: Path) -> tuple[Card, str]:
     if not folder.exists():
         raise UserError(f"{folder} does not exist; check the path of the checkpoint.")
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a model; choose a folder whose name ends in .cmrcnet.")
+        raise UserError(f"{folder} is a file, not a model; choose a folder whose name ends in .cmrcnet.")
     path = folder / CARD
     if not path.is_file():
         if folder.suffix.lower() == ".cmrcnet":
             raise UserError(f"{folder} is not a whole model: it lacks {CARD}; copy it again.")
+        if inside := sorted(card.parent.name for card in folder.glob(f"*/{CARD}")):
+            raise UserError(f"{folder} is not a model, but holds {some_of(inside)}; choose {folder / inside[0]}.")
         raise UserError(f"{folder} is not a model; choose a folder whose name ends in .cmrcnet.")
     with readable(path, "is damaged", "get the checkpoint again", (OSError, ValueError)):
         if path.stat().st_size > LARGEST_CARD:

@@ -1,8 +1,8 @@
 """Genes by the names that users and files have for them."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.text import some_of
-from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbols_of
+from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbol_of, symbols_of
 from napari_cmrcnet.sections.gene_joining import match_genes
 from napari_cmrcnet.sections.gene_table import unversioned
 
@@ -72,13 +72,33 @@ class GeneNames:
         """Return the genes of an AnnData's ``var``: its index, and ``gene_ids`` where they are known."""
         return cls(tuple(map(str, var.index)), tuple(var["gene_ids"]) if "gene_ids" in var else ("",) * len(var))
 
+    @classmethod
+    def of_any(cls, tables: "Iterable[pd.DataFrame]") -> "GeneNames":
+        """Return the genes that at least one of several ``var`` has, each once."""
+        ids: dict[str, str] = {}
+        for names in map(cls.of, tables):
+            ids = dict(zip(names.symbols, names.ids, strict=True)) | ids
+        return cls(tuple(ids), tuple(ids.values()))
+
     @cached_property
     def _columns(self) -> dict[str, int]:
         by_id = {unversioned(name): column for column, name in enumerate(self.ids) if name}
         return by_id | {name: column for column, name in enumerate(self.symbols)}
 
     def column(self, name: str) -> int | None:
-        """Return the place of a gene, by symbol or by Ensembl id with or without version; None if it is not here."""
+        """Return the place of the gene that a name means; None if it is not here.
+
+        A name is a symbol, an Ensembl id with or without version, or an alias that means one gene. Case, hyphens and
+        spaces do not matter, but what is spelled just so comes first: MIB-1 is MKI67, MIB1 another gene.
+        """
+        column = self.exact_column(name)
+        for other in (symbol_of(name), name, *(symbols if len(symbols := symbols_of(name)) == 1 else ())):
+            if column is None and other:
+                column = self._folded.get(fold(other))
+        return column
+
+    def exact_column(self, name: str) -> int | None:
+        """Return the place of a gene by symbol, spelled just so, or by Ensembl id; None if it is not here."""
         column = self._columns.get(name)
         return self._columns.get(unversioned(name)) if column is None else column
 
@@ -95,13 +115,53 @@ class GeneNames:
             raise UserError(f"{where} has no gene {some_of(missing)}; {self._suggestion(missing[0])}.")
         return [column for column in columns if column is not None]
 
-    def lacks(self, panel: "Panel | None") -> str:
-        """Return a sentence on the genes of a panel that are not in a checkpoint with these; ``""`` if all are."""
-        unknown = [gene for gene in panel.genes if self.column(gene) is None] if panel else []
-        if panel is None or not unknown:
-            return ""
-        of_all = f"{len(unknown):,} of the {len(panel.genes):,} genes of the panel {panel.name}"
-        return f"The checkpoint lacks {of_all}: {some_of(unknown, 20)}."
+    def on_panel(self, panel: "Panel | None", where: str) -> list[str]:
+        """Say which genes of a panel are taken under another name, and which are not here; nothing for no panel.
+
+        Parameters
+        ----------
+        panel : Panel or None
+            As the user gave it.
+        where : str
+            What has these genes, to begin a sentence: "The checkpoint".
+        """
+        columns = {gene: self.column(gene) for gene in panel.genes} if panel else {}
+        unknown = [gene for gene, column in columns.items() if column is None]
+        if panel is None:
+            return []
+        said = self.taken_for(panel)
+        if unknown:
+            of_all = f"{len(unknown):,} of the {len(columns):,} genes of the panel {panel.name}"
+            said.append(f"{where} lacks {of_all}: {some_of(unknown, 20)}; {self._suggestion(unknown[0])}.")
+        return said
+
+    def taken_for(self, panel: "Panel") -> list[str]:
+        """Say which genes of a panel are taken under another name; nothing if none is."""
+        columns = {gene: self.column(gene) for gene in panel.genes if self.exact_column(gene) is None}
+        renamed = [f"{gene} as {self.symbols[column]}" for gene, column in columns.items() if column is not None]
+        of = f"Genes of the panel {panel.name} are taken by other names"
+        return [f"{of}: {some_of(renamed, 20)}."] if renamed else []
+
+    def check_panel(self, panel: "Panel | None", where: str) -> list[str]:
+        """Return what `on_panel` says, of a panel that is asked for.
+
+        Raises
+        ------
+        UserError
+            If none of its genes is here.
+        """
+        said = self.on_panel(panel, where)
+        if panel is not None and all(self.column(gene) is None for gene in panel.genes):
+            raise UserError(" ".join(said))
+        return said
+
+    def with_these(self, panel: "Panel") -> "Panel":
+        """Return a panel with its genes as they are called here; those that are not here stay as they are."""
+        columns = {gene: self.column(gene) for gene in panel.genes}
+        called = {gene: gene if column is None else self.symbols[column] for gene, column in columns.items()}
+        return replace(
+            panel, genes=tuple(dict.fromkeys(called.values())), down=tuple(called[gene] for gene in panel.down)
+        )
 
     def in_common(self, other: "GeneNames") -> list[tuple[int, int]]:
         """Return (place here, place in the other) of the genes that both have, in the order here; see `match_genes`."""
@@ -168,11 +228,11 @@ class GeneNames:
 
     def _suggestion(self, name: str) -> str:
         if known := [symbol for symbol in symbols_of(name) if symbol in self._columns]:
-            return f"its name here is {' or '.join(known)}"
+            return f"{name} is {' or '.join(known)} here"
         folded = {symbol.casefold(): symbol for symbol in self.symbols}
         close = difflib.get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.7)
         if close:
-            return f"similar names are {', '.join(folded[symbol] for symbol in close)}"
+            return f"names similar to {name} are {', '.join(folded[symbol] for symbol in close)}"
         return f"it has {len(self.symbols):,} genes, such as {', '.join(self.symbols[:3])}"
 
 

@@ -96,9 +96,9 @@ def unknown_patient(section: str, patient: str, patients: Sequence[str]) -> str:
     """
     if not patient:
         return (
-            f"The patient of {section} is not known. If the checkpoint was trained on sections of this patient, the "
-            "scores are optimistic. Enter the patient in the Predict panel under More settings > Patient, with "
-            "--patient, or in the sheet."
+            f"The patient of {section} is not known: neither its spots file nor you have named one. "
+            "If the checkpoint was trained on sections of this patient, the scores are optimistic. "
+            "Enter the patient in the Predict panel under More settings > Patient, with --patient, or in the sheet."
         )
     if not patients or "" in patients:
         return (

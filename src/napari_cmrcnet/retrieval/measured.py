@@ -83,7 +83,9 @@ class Measured:
         """Places in the spots' file of the genes that the names do not have, int64 (genes,)."""
         known = {there for _, there in self._in_common}
         symbols = enumerate(self.own_names.symbols)
-        return np.array([at for at, gene in symbols if at not in known and self.names.column(gene) is None], np.int64)
+        return np.array(
+            [at for at, gene in symbols if at not in known and self.names.exact_column(gene) is None], np.int64
+        )
 
     @property
     def means_of_rest(self) -> Float32:

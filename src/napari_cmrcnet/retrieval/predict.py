@@ -127,8 +127,7 @@ def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel |
     card, about = checkpoint.card, section.origin
     warned = amber_notes(section)
     notes = [note for note in section.notes if note not in warned]
-    if lacks := checkpoint.bank.names.lacks(panel):
-        notes.append(lacks)
+    notes += checkpoint.bank.names.on_panel(panel, "The checkpoint")
     return Provenance(
         checkpoint=str(checkpoint.path.resolve()) if checkpoint.path else "",
         checkpoint_digest=checkpoint.digest,

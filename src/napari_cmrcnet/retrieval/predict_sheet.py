@@ -106,6 +106,8 @@ def predict_sheet(
     folder, out, config = Path(checkpoint).resolve(), Path(out).resolve(), config or PredictConfig()
     opened = Checkpoint.open(folder)
     opened.verify()
+    if config.panel is not None:
+        opened.bank.names.check_panel(config.panel, "The checkpoint")
     config = replace(config, k=opened.neighbours(config.k), panel=config.panel or opened.card.panel)
     tasks = [Task(row, folder, opened.digest, out, config, min_umi) for row in rows]
     with only_one(out):

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.suffixes import NAPARI_READS, ends_in
 from napari_cmrcnet.sections.formats.origin import Origin, number
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def pixel_size(spots: "AnnData | None", slide: "Slide | None", given: float | No
     if not known:
         of = slide.path if slide is not None else "the slide"
         why = f" ({slide.mpp_note})" if slide is not None and slide.mpp_note else ""
+        plain = slide is not None and ends_in(str(slide.path), NAPARI_READS)
+        other = "use the scanner's own file in place of a screenshot, or " if plain else ""
         raise UserError(
-            f"The pixel size of {of} is not known{why}; give it in µm per pixel, such as 0.5.",
+            f"The pixel size of {of} is not known{why}; {other}give it in µm per pixel, such as 0.5.",
             setting="pixel size",
         )
     um, source = known[0]

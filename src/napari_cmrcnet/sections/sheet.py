@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import is_there, write_content
 from napari_cmrcnet.common.spreadsheet import csv_text
+from napari_cmrcnet.common.suffixes import PREDICTIONS, SLIDES, ends_in
 from napari_cmrcnet.common.text import read_text
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return number and cells of each line that is not empty, without the empty cells at its end that Excel leaves."""
     if path.suffix.casefold() in (".xlsx", ".xls", ".ods", ".numbers"):
         raise UserError(f"{path} is a workbook; save the sheet as CSV in your spreadsheet program, and give that.")
+    if path.is_dir() or ends_in(path.name, (*SLIDES, *PREDICTIONS)):
+        kind = "folder" if path.is_dir() else "slide" if ends_in(path.name, SLIDES) else "file of spots"
+        raise UserError(f"{path} is a {kind}, not a sheet; give a CSV file with the columns {','.join(COLUMNS)}.")
     with readable(path, "is not a readable CSV file", errors=(OSError, UnicodeError, csv.Error)):
         text = read_text(path)
         separator = max(",;\t", key=text.partition("\n")[0].count)  # Excel's depends on the language of the computer

@@ -95,9 +95,9 @@ class PanelRow(QWidget):
         missing = [gene for gene in panel.genes if genes.names.column(gene) is None]
         self.show_score.setEnabled(len(missing) < len(panel.genes))
         here = f"{len(panel.genes) - len(missing)} of its {len(panel.genes)} genes are here"
+        found = f"{here}; missing: {', '.join(missing)}." if missing else "All its genes are here."
         self.choice.setToolTip(
-            f"{panel.name}: {', '.join(panel.genes)}. "
-            + (f"{here}; missing: {', '.join(missing)}." if missing else "All its genes are here.")
+            " ".join([f"{panel.name}: {', '.join(panel.genes)}.", found, *genes.names.taken_for(panel)])
         )
         self.chosen.emit()
 
