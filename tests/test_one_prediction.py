@@ -74,7 +74,7 @@ def test_what_cannot_be_shown_leaves_what_was_there(
     session.select([3])
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
     before = session.shown
-    name = {"spots": "add_spots", "colours": "colour", "slide": "slide_layer", "grid": "set_cells"}[what]
+    name = {"spots": "add_spots", "colours": "colour", "slide": "add_histology", "grid": "set_cells"}[what]
     original, failed = getattr(drawing, name), []
 
     def fails_once(*arguments: Any, **settings: Any) -> Any:

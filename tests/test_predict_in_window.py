@@ -114,7 +114,7 @@ def test_the_first_stands_wholly_until_the_other_is_shown_wholly(
     layers.slides["measured"].visible = layers.points["predicted"].visible = False
     shown, before = window.session.shown, seen(window.viewer)
     assert before == {("spots", "measured"), ("slide", "predicted"), REGIONS}
-    for step in ("slide_layer", "colour", "set_cells"):
+    for step in ("add_histology", "colour", "set_cells"):
         failed = fail_once(monkeypatch, step)
         window.predict()
         assert failed == [step]

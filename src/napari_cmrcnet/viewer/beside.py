@@ -12,7 +12,7 @@ from napari_cmrcnet.viewer.boundary import layer_placement
 from napari_cmrcnet.viewer.coloring import limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.slide_layer import slide_layer
+from napari_cmrcnet.viewer.slide_layer import add_histology
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ class Beside:
         down = one[1] - two[1]
         layers = []
         if self._slide is not None:
-            levels, settings, _ = slide_layer(self._slide, mpp)
-            layers.append(self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}}))
+            layers.append(add_histology(self.viewer, self._slide, mpp))
         bounds = None if self._slide is None else self._slide.bounds
         layers.append(add_spots(self.viewer, case, view, self.session.display, bounds))
         for layer in layers:

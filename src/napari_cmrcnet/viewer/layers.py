@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.case_list import CaseList
-from napari_cmrcnet.viewer.clicks import SpotClicks
+from napari_cmrcnet.viewer.clicks import hear_clicks
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
@@ -58,7 +58,7 @@ class SectionLayers:
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
-        self.clicks = SpotClicks(viewer, self.session, self)
+        hear_clicks(self)
         bind_keys(viewer, {"f": lambda _: session.flip(), "w": lambda _: session.swipe()})
         bind_keys(viewer, {"Up": lambda _: session.step(-1), "Down": lambda _: session.step(1)})
 

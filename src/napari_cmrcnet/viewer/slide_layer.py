@@ -10,12 +10,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_cmrcnet.slides.source import TileError
 from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.slide_colours import shown_reader
 from napari_cmrcnet.viewer.slide_watch import watch
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     from napari_cmrcnet.slides.slide import Bounds, Slide
     from napari_cmrcnet.viewer.session import Session
@@ -143,7 +144,7 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
         "multiscale": True,
         "contrast_limits": (0, 255),
         "metadata": {
-            "cmrcnet": {
+            KEY: {
                 "slide": str(slide.path.absolute()),
                 "mpp": mpp,
                 "mpp_source": slide.mpp_source if mpp == slide.mpp else "given",
@@ -153,6 +154,12 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
         **_placement(mpp, slide.scale),
     }
     return levels, settings, "image"
+
+
+def add_histology(viewer: "napari.viewer.Viewer", slide: "Slide", mpp: float | None) -> "Image":
+    """Add a slide below the spots of a view."""
+    levels, settings, _ = slide_layer(slide, mpp)
+    return viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
 
 
 def _placement(mpp: float | None, scale: float) -> dict[str, Any]:
@@ -182,7 +189,7 @@ def slide_path(layer: "Layer | None") -> Path | None:
     """
     if layer is None or layer.ndim != 2 or not getattr(layer, "rgb", False):
         return None
-    ours = layer.metadata.get("cmrcnet")
+    ours = layer.metadata.get(KEY)
     path = ours.get("slide") if isinstance(ours, dict) else layer.source.path
     return Path(path) if path else None
 
@@ -193,6 +200,6 @@ def scanned_part(viewer: "napari.viewer.Viewer", session: "Session") -> "Bounds 
         return None if session.slide is None else session.slide.bounds
     for layer in viewer.layers:
         if slide_path(layer) is not None:
-            ours = layer.metadata.get("cmrcnet")
+            ours = layer.metadata.get(KEY)
             return ours.get("bounds") if isinstance(ours, dict) else None
     return None

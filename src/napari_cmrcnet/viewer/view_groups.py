@@ -14,12 +14,11 @@ import numpy as np
 from napari_cmrcnet.viewer.beside import Beside
 from napari_cmrcnet.viewer.cells import fit_section, set_cells
 from napari_cmrcnet.viewer.coloring import blended
-from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
 from napari_cmrcnet.viewer.legends import Legends
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.selection_rings import SelectionRings
-from napari_cmrcnet.viewer.slide_layer import slide_layer
+from napari_cmrcnet.viewer.slide_layer import add_histology
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, colour_classes, pinned_genes, show_legends
 from napari_cmrcnet.viewer.swipe import Swipe
 
@@ -144,8 +143,7 @@ class ViewGroups:
             self.beside.add(view)
             self._drawn.pop(view, None)
         if slide is not None and view not in self.slides:
-            levels, settings, _ = slide_layer(slide, case.provenance.mpp or None)
-            self.slides[view] = self.viewer.add_image(levels, **settings | {"name": "H&E", "metadata": {KEY: {}}})
+            self.slides[view] = add_histology(self.viewer, slide, case.provenance.mpp or None)
             self.slides[view].locked = True
             self.slides[view].events.visible.connect(self._on_eye)
         if view in self.points:
@@ -202,8 +200,8 @@ class ViewGroups:
         for group in (self.beside, self.rings):
             group.show_in(views[-1:] if first != views else views)
         self.arranged, self._layout = views, self.session.display.layout
-        self.swipe.cut()
         self.fill_cells()
+        self.swipe.cut()  # the line begins in the middle of what is seen now
         front = self.points[views[-1]]
         if not any(layer for layer in self.viewer.layers.selection if layer not in wanted):
             self.viewer.layers.selection.active = front

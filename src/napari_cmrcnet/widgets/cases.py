@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QIcon, QPixmap
+from qtpy.QtCore import QSize
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -22,15 +22,16 @@ from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
 from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
+from napari_cmrcnet.viewer.reader import NOTHING
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.case_pages import bind_pages, show_beside, show_row, step_case
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.dock_panel import DockPanel, open_panel
-from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
+from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.open_files import NO_LAYERS, one_path
+from napari_cmrcnet.widgets.open_files import one_path
 from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.report_pdf import print_pdf
@@ -206,7 +207,7 @@ class CasesPanel(DockPanel):
     def _on_looked(self, row: int, case: ProjectCase, summary: "Summary") -> None:
         pixels, pcc = summary
         if pixels is not None:
-            icon, pixmap = QIcon(), _in_square(pixmap_of(pixels))
+            icon, pixmap = QIcon(), in_square(pixmap_of(pixels), SIDE)
             for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # else the stain of the selected one is tinted
                 icon.addPixmap(pixmap, mode)
             self._pictures[case.slide] = icon
@@ -261,10 +262,6 @@ class CasesPanel(DockPanel):
         self._look_at_next()
 
 
-def _in_square(pixmap: QPixmap) -> QPixmap:
-    return pixmap.scaled(SIDE, SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
-
-
 def _summary(case: ProjectCase) -> "Job[Summary]":
     """Look at a case; what reads it is imported when the job runs."""
     from napari_cmrcnet.evaluation.case_summary import summary_job
@@ -297,4 +294,4 @@ def read_cases(path: str | list[str]) -> list[tuple[None]]:
     viewer = napari.current_viewer()
     if viewer is not None:
         open_panel(viewer, "Cases").open(Path(one_path(path)))
-    return NO_LAYERS
+    return NOTHING

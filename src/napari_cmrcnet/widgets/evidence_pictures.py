@@ -51,13 +51,14 @@ def pixmap_of(pixels: "Pixels") -> QPixmap:
     return QPixmap.fromImage(QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy())
 
 
-def _scaled(pixmap: QPixmap, side: int) -> QPixmap:
+def in_square(pixmap: QPixmap, side: int) -> QPixmap:
+    """Return a picture that fits into a square, with its proportions."""
     return pixmap.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
 
 
 def _enlarged(pixmap: QPixmap) -> str:
     """Return a picture for a tool tip, large enough to see nuclei."""
-    large = _scaled(pixmap, ENLARGED)
+    large = in_square(pixmap, ENLARGED)
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     large.save(buffer, "PNG")
@@ -88,7 +89,7 @@ class Picture(QLabel):
         self._pixmap = None if pixels is None else pixmap_of(pixels)
         self.setVisible(self._pixmap is not None)
         if self._pixmap is not None:
-            self.setPixmap(_scaled(self._pixmap, self.width()))
+            self.setPixmap(in_square(self._pixmap, self.width()))
 
     def event(self, event: QEvent) -> bool:
         """Make the tool tip when it is asked for: it takes longer than the rest."""

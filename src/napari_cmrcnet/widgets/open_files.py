@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 Read = Callable[[Any], list[tuple[None]]]
 
 PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; the last one is in front
-NO_LAYERS: list[tuple[None]] = [(None,)]  # napari's sign of a reader that has done its work itself
 
 
 def get_case_reader(path: str | list[str]) -> Read | None:
@@ -50,7 +49,7 @@ def read_case(path: str | list[str]) -> list[tuple[None]]:
     viewer = napari.current_viewer()
     if viewer is not None:
         open_in(viewer, Path(one_path(path)))
-    return NO_LAYERS
+    return reader.NOTHING
 
 
 def get_section_reader(path: str | list[str]) -> Read | None:
@@ -98,7 +97,7 @@ def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
     import napari
 
     layers, viewer = read(path), napari.current_viewer()
-    if layers != NO_LAYERS and viewer is not None and getattr(viewer, "window", None) is not None:
+    if layers != reader.NOTHING and viewer is not None and getattr(viewer, "window", None) is not None:
         open_panel(viewer, "Predict").form.choose_slide(Path(path))
     return layers
 
@@ -115,12 +114,12 @@ def read_regions(path: str | list[str]) -> list[tuple[None]]:
 
     one, viewer = Path(one_path(path)), napari.current_viewer()
     if viewer is None:
-        return NO_LAYERS
+        return reader.NOTHING
     if session_of(viewer).case is None and not any(map(slide_path, viewer.layers)):
         show_error(f"{one} contains regions, but no section is open; open its slide or a prediction first.")
     else:
         open_panel(viewer, "Regions").files.import_geojson(one)
-    return NO_LAYERS
+    return reader.NOTHING
 
 
 def one_path(path: str | list[str]) -> str:

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.viewer.overview import look_there, scale_text, seen_part, small_picture
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets.dock_panel import canvas_of, while_there
+from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 from napari_cmrcnet.widgets.keeper import main_window
 
 if TYPE_CHECKING:
@@ -77,10 +78,7 @@ class Overview(QWidget):
         slide = self.layers.session.slide
         if layer is None or slide is self._of:
             return
-        pixels = small_picture(layer, SIDE)
-        image = QImage(pixels.data, pixels.shape[1], pixels.shape[0], 3 * pixels.shape[1], QImage.Format.Format_RGB888)
-        kept, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-        self._picture, self._of = QPixmap.fromImage(image).scaled(SIDE, SIDE, kept, smooth), slide
+        self._picture, self._of = in_square(pixmap_of(small_picture(layer, SIDE)), SIDE), slide
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
         """Draw the picture, the frame in black and white so that it is seen on any tissue, and the magnification."""
