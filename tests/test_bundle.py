@@ -92,5 +92,5 @@ def test_it_is_written_whole_or_not_at_all(
     job.close()
     assert (tmp_path / "all.zip").read_text() == "before"
     assert {entry.name for entry in tmp_path.iterdir()} == {"all.zip", "data"}
-    with pytest.raises(UserError, match=r"no name of an export; let it end in \.csv, \.h5ad, \.geojson or \.zip"):
+    with pytest.raises(UserError, match=r"not the name of an export; end it in \.csv, \.h5ad, \.geojson or \.zip"):
         finish(write_table(prediction, tmp_path / "all.txt"))

@@ -243,7 +243,9 @@ def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path, measured: Pat
     other.assign(cluster="a").to_csv(tmp_path / "texts.csv")
     assert "columns that are not numbers (cluster)" in error_of(lambda: open_external(tmp_path / "texts.csv", spots))
     (tmp_path / "dump.pkl").write_bytes(b"x")
-    assert "no table of predicted values that is known" in error_of(lambda: open_external(tmp_path / "dump.pkl", spots))
+    assert "is not a table of predicted values; give one that ends in" in error_of(
+        lambda: open_external(tmp_path / "dump.pkl", spots)
+    )
 
 
 def test_damaged_files_are_refused(tmp_path: Path, measured: Path, values: np.ndarray) -> None:

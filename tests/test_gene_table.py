@@ -45,7 +45,7 @@ CONTROLS = [
 def test_a_control_is_no_gene(control):
     names, _, counts, notes = cleaned(["CD3E", control, "EPCAM"])
     assert (names, counts) == (["CD3E", "EPCAM"], [1, 100])
-    assert "1 of 3 names are no genes" in notes
+    assert "1 of 3 names are not genes" in notes
 
 
 def test_genes_that_look_a_little_like_controls_stay():
@@ -57,14 +57,14 @@ def test_controls_are_found_among_symbols_and_do_not_hide_that_names_are_ids():
     names = [*IDS[:2], "NegControlProbe_1", "BLANK_1", "BLANK_2", IDS[2]]
     found = cleaned(names, gene_name=["A", "B", "", "", "", "antisense_ULK3"])
     assert found[:3] == (["A", "B"], IDS[:2], [1, 10])
-    assert "4 of 6 names are no genes" in found[3]
+    assert "4 of 6 names are not genes" in found[3]
 
 
 def test_other_features_than_gene_expression_are_dropped_where_the_file_tells_them():
     types = ["Gene Expression", "Antibody Capture", "Gene Expression"]
     names, _, counts, notes = cleaned(["CD3E", "CD3", "EPCAM"], feature_types=types)
     assert (names, counts) == (["CD3E", "EPCAM"], [1, 100])
-    assert "1 of 3 names are no genes" in notes
+    assert "1 of 3 names are not genes" in notes
     biotypes = ["protein_coding", "lncRNA", "protein_coding"]
     assert cleaned(["CD3E", "XIST", "EPCAM"], feature_type=biotypes)[0] == ["CD3E", "XIST", "EPCAM"]
 
@@ -164,7 +164,7 @@ def test_antibodies_of_a_space_ranger_folder_are_dropped_and_counted(tmp_path):
         file["matrix/features/feature_type"] = np.array(["Gene Expression", "Antibody Capture", "Gene Expression"], "S")
     opened = open_spots(folder)
     assert list(opened.var_names) == ["CD3E", "TBCE"]
-    assert any("1 of 3 names are no genes" in note for note in opened.uns["cmrcnet"]["notes"])
+    assert any("1 of 3 names are not genes" in note for note in opened.uns["cmrcnet"]["notes"])
 
 
 def test_repeated_names_of_a_table_are_added_up(tmp_path: Path):

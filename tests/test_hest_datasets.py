@@ -127,7 +127,7 @@ def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Pat
         assert not [name for name in section.spots.var_names if name.startswith(("BLANK", "Neg", "anti"))]
         kept = np.random.default_rng(0).permutation(36)[OFF_TISSUE:]
         assert list(section.spots.obs_names) == list(everything.obs_names[np.sort(kept)])
-        assert any("3 of 24 names are no genes" in note for note in section.notes)
+        assert any("3 of 24 names are not genes" in note for note in section.notes)
         assert any("5 of 36 spots are off the tissue" in note for note in section.notes)
 
 

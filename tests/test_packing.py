@@ -127,7 +127,7 @@ def _card(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
         (_bomb, "was not packed by this software"),
         (_half, "is not a whole packed model"),
         (_changed, r"model\.safetensors was changed or damaged"),
-        (_card, "holds no sound model"),
+        (_card, "holds no usable model"),
     ],
 )
 def test_what_does_not_belong_in_a_model_is_refused(
@@ -204,7 +204,7 @@ def test_a_received_model_must_be_the_one_of_the_index(packed: Path, own_models:
     site.publish("b.zip", b"<html>not found</html>")
     with pytest.raises(UserError, match="is not a packed model"):
         finish(add_address(f"{site.address}/b.zip"))
-    with pytest.raises(UserError, match="is no address of a site"):
+    with pytest.raises(UserError, match="is not the address of a site"):
         finish(add_address("ftp://127.0.0.1/x.zip"))
     assert left(own_models) == []
 
@@ -231,7 +231,7 @@ def test_an_index_of_a_site_names_nothing_on_this_computer(site: Site) -> None:
         one = {"name": "a", "address": address, "sha256": "0" * 64, "size": 1, "licence": "", "about": ""}
         url, _ = site.publish("index.json", json.dumps({"cmrcnet_index": 1, "models": [one]}).encode())
         if address.startswith("file:"):
-            with pytest.raises(UserError, match="which is no address of a site"):
+            with pytest.raises(UserError, match="which is not the address of a site"):
                 read_index(url)
         else:
             assert read_index(url)["a"].address == f"{site.address}/x.zip"

@@ -152,7 +152,9 @@ def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> 
 
     one = weights / "mlp_ensemble" / "result_1_2_0" / "model_trained.pth"
     (weights / "genes.txt").write_text("\n".join(GENES[:3]))
-    with pytest.raises(UserError, match=r"is no network of Path2Space with the genes of genes\.txt: layer1\.0\.weight"):
+    with pytest.raises(
+        UserError, match=r"is not a network of Path2Space with the genes of genes\.txt: layer1\.0\.weight"
+    ):
         predict()
     (weights / "genes.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"genes\.txt is not a readable list of genes"):

@@ -56,7 +56,7 @@ def test_is_read_as_it_was_written_also_from_where_it_was_moved_to(tmp_path: Pat
         (lambda each: each.update(slide=7), "case 1, has slide: 7, which is not text"),
         (lambda each: each.update(slide="a\0b"), "case 1, has slide that is too long, or no text"),
         (lambda each: each.update(notes="a" * 30_000), "case 1, has notes that is too long"),
-        (lambda each: each.update(pcc=3), "case 1, has pcc: 3.0, which is no correlation"),
+        (lambda each: each.update(pcc=3), "case 1, has pcc: 3.0, which is not a correlation"),
         (lambda each: each.update(pcc=float("nan")), "case 1, has pcc: nan, which is not finite"),
         (lambda each: each.update(measured=1), "case 1, has measured: 1, which is not true or false"),
         (lambda each: each.update(view=[]), r"case 1, has view: \[\], which is not an object"),

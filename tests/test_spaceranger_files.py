@@ -196,7 +196,7 @@ HEAD = "%%MatrixMarket matrix coordinate integer general\n"
         (f"{HEAD}3 4 2\n1 1 5\n", "has 1 of 2 entries"),
         (f"{HEAD}300000000000 4 1\n1 1 5\n", "300,000,000,000 features and 4 barcodes"),
         (f"{HEAD}3 4 1\n1 1 -5\n", "negative"),
-        (f"{HEAD}3 4 1\n1 1\n", "or that are no numbers"),
+        (f"{HEAD}3 4 1\n1 1\n", "or that are not numbers"),
         (f"{HEAD}3 4 2\n1 1 5\x03\x00\x00\x00 5\n1 2 3\n", "not a readable count matrix"),  # ended the process
         (HEAD, "ends before its first entry"),
         ("%%MatrixMarket matrix array integer general\n3 4\n1\n", "not a sparse matrix"),

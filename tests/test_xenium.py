@@ -136,7 +136,7 @@ def test_keypoints_place_cells_where_there_is_no_matrix(tmp_path: Path) -> None:
     np.testing.assert_allclose(opened.obsm["spatial"], on_the_image(CENTROIDS), atol=1e-6)
     assert any("4 keypoints of keypoints.csv: they fit to 0.0" in note for note in opened.uns["cmrcnet"]["notes"])
     table[:2].to_csv(folder / "keypoints.csv", index=False)
-    with pytest.raises(UserError, match="is no alignment of an H&E image"):
+    with pytest.raises(UserError, match="is not an alignment of an H&E image"):
         open_spots(folder)
 
 
@@ -181,10 +181,13 @@ def test_cells_are_a_section_of_their_image(tmp_path: Path) -> None:
         (lambda folder: (folder / "cells.parquet").write_bytes(b"PAR1"), "is not a table of cells"),
         (lambda folder: write_cells(folder, names=["a", "b", "c", "d"]), "4 of 4 cells have no position"),
         (lambda folder: write_cells(folder, names=["a", "a", "c", "d"]), "has a cell twice"),
-        (lambda folder: (folder / "S1_he_imagealignment.csv").write_text("1,0\n0,1\n"), "is no alignment"),
-        (lambda folder: (folder / "S1_he_imagealignment.csv").write_text("0,0,1\n" * 3), "is no alignment"),
-        (lambda folder: (folder / "S1_he_imagealignment.csv").write_text("1,0,0\n0,nan,0\n0,0,1\n"), "is no alignment"),
-        (lambda folder: (folder / "S1_he_imagealignment.csv").write_bytes(b"\0\xff"), "is no alignment"),
+        (lambda folder: (folder / "S1_he_imagealignment.csv").write_text("1,0\n0,1\n"), "is not an alignment"),
+        (lambda folder: (folder / "S1_he_imagealignment.csv").write_text("0,0,1\n" * 3), "is not an alignment"),
+        (
+            lambda folder: (folder / "S1_he_imagealignment.csv").write_text("1,0,0\n0,nan,0\n0,0,1\n"),
+            "is not an alignment",
+        ),
+        (lambda folder: (folder / "S1_he_imagealignment.csv").write_bytes(b"\0\xff"), "is not an alignment"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named(tmp_path: Path, damage, said: str) -> None:

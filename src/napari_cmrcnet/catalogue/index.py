@@ -95,7 +95,7 @@ def _whole(place: str, address: str) -> str:
     """Return an address that may be relative to its index; an index of a site names nothing on this computer."""
     whole = urljoin(place, address) if is_address(place) else address
     if is_address(place) and not is_address(whole):
-        raise UserError(f"{place} offers {address[:80]!a}, which is no address of a site; do not use it.")
+        raise UserError(f"{place} offers {address[:80]!a}, which is not the address of a site; do not use it.")
     return whole if is_address(whole) else str(Path(place).parent / whole)
 
 
@@ -202,7 +202,7 @@ def add_address(address: str, name: str = "", checksum: str = "", size: int | No
         If the site cannot be reached, or the file is not the published one; or as `add_file`.
     """
     if not is_address(address):
-        raise UserError(f"{address} is no address of a site; give one that begins with https://.")
+        raise UserError(f"{address} is not the address of a site; give one that begins with https://.")
     title = Path(urlsplit(address).path).name or "the model"
     out = place_of(name or _named_as(title))
     if out.exists():

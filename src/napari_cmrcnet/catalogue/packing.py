@@ -149,7 +149,7 @@ def check_hashes(checkpoint: Path, said: str = "") -> Job[None]:
         check_files(checkpoint, card)
     except UserError as error:
         raise (
-            UserError(f"{said} holds no sound model: {str(error).replace(f'{checkpoint}/', '')}") if said else error
+            UserError(f"{said} holds no usable model: {str(error).replace(f'{checkpoint}/', '')}") if said else error
         ) from error
     for name, known in card.files.items():
         path = checkpoint / name

@@ -62,7 +62,7 @@ def write_table(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[P
             case ".geojson":
                 corner = qupath_corner(None if slide is None else slide.bounds)
                 return (yield from to_geojson(prediction, path, genes, corner))
-    raise UserError(f"{path} is no name of an export; let it end in {', '.join(TABLES)} or .zip.")
+    raise UserError(f"{path} is not the name of an export; end it in {', '.join(TABLES)} or .zip.")
 
 
 def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[Path]:

@@ -96,7 +96,7 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
     if ends_in(path.name, (H5AD,)):
         return _read_h5ad(path, layer)
     if not is_external(path):
-        raise UserError(f"{path} is no table of predicted values that is known: give {', '.join(KNOWN)}.")
+        raise UserError(f"{path} is not a table of predicted values; give one that ends in {', '.join(KNOWN)}.")
     if layer:
         raise UserError(f"{path} holds one table only; leave the name of the matrix out.")
     return _read_flat(path)

@@ -148,7 +148,7 @@ def _mean_of_networks(files: list[Path], features: Float32, genes: int, device: 
         yield Progress(f"Predicting with {NAME}", done, len(files), "networks")
         state = read_weights(file)
         if differences := mismatches(state, own):
-            raise UserError(f"{file} is no network of {NAME} with the genes of {GENES}: {differences}.")
+            raise UserError(f"{file} is not a network of {NAME} with the genes of {GENES}: {differences}.")
         network.load_state_dict(state)
         with torch.inference_mode():
             total += network(x)

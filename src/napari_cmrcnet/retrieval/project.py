@@ -201,7 +201,7 @@ def _case(values: Any, folder: Path) -> ProjectCase:
         if len(text := getattr(case, name)) > MAX_TEXT or "\0" in text:
             raise UserError(f"has {name} that is too long, or no text")
     if case.pcc is not None and abs(case.pcc) > 1:
-        raise UserError(f"has pcc: {case.pcc}, which is no correlation")
+        raise UserError(f"has pcc: {case.pcc}, which is not a correlation")
     try:
         json.dumps(case.view, allow_nan=False)  # else it could not be written again
     except (ValueError, RecursionError) as error:

@@ -198,7 +198,7 @@ def _notes(
 ) -> list[str]:
     notes = []
     if dropped:
-        notes.append(f"{dropped} of {n} names are no genes (controls, or features of another kind) and were dropped.")
+        notes.append(f"{dropped} of {n} names are not genes (controls, or features of another kind) and were dropped.")
     if by_id:
         notes.append(f"Genes without a symbol: {by_id}; their ids are their names.")
     if nameless:

@@ -137,7 +137,7 @@ def regions_in(content: Any, where: str) -> tuple[Region, ...]:
     try:
         features = list(_features(content))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} holds regions that are no GeoJSON; draw or import them again.") from error
+        raise UserError(f"{where} holds regions that are not GeoJSON; draw or import them again.") from error
     if len(features) > MAX_REGIONS:
         raise UserError(
             f"{where} holds {len(features):,} regions, more than {MAX_REGIONS:,}; draw or import them again."

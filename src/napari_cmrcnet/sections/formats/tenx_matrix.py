@@ -107,7 +107,7 @@ def _entries(path: Path, shape: tuple[int, int]) -> sparse.csr_matrix:
         raise UserError(f"{path} has {len(counts):,} of {entries:,.0f} entries; copy it again.")
     inside = (rows >= 1) & (rows <= shape[0]) & (columns >= 1) & (columns <= shape[1])
     if not inside.all() or not np.isfinite(counts).all() or (rows % 1).any() or (columns % 1).any():
-        raise UserError(f"{path} has entries outside the matrix, or that are no numbers; copy it again.")
+        raise UserError(f"{path} has entries outside the matrix, or that are not numbers; copy it again.")
     places = columns.astype(np.int64) - 1, rows.astype(np.int64) - 1
     return sparse.csr_matrix((counts, places), shape=shape[::-1])
 

@@ -137,7 +137,7 @@ def _alignment(bundle: Bundle) -> tuple[NDArray[np.float64], tuple[str, ...]]:
 
 def _no_matrix(path: Path) -> str:
     return (
-        f"{path} is no alignment of an H&E image (three lines of three numbers, the last 0,0,1, or the columns "
+        f"{path} is not an alignment of an H&E image (three lines of three numbers, the last 0,0,1, or the columns "
         f"{', '.join(KEYPOINTS)} with {FEWEST_KEYPOINTS} points or more); save it in Xenium Explorer again."
     )
 
