@@ -19,6 +19,7 @@ from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer import raster, spot_layer
+from napari_cmrcnet.viewer.clicks import _spot_at
 from napari_cmrcnet.viewer.raster import Raster, raster_of
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.writer import write_csv, write_geojson
@@ -185,7 +186,7 @@ def test_hover_click_selection_and_regions_are_of_the_spot_under_the_mouse(known
         value = f"{shown.predicted[spot]:.3g}"  # type: ignore[index]
         assert said.startswith(f"{spot}; value: {value}, predicted: {value}, measured: ")
         assert "similarity: " in said
-        assert layers.clicks.spot_at(position) == layer.get_value(position, world=True) == spot
+        assert _spot_at(layers.session, position) == layer.get_value(position, world=True) == spot
     assert layer.get_value((-20.0, 0.0), world=True) is None
     assert layer.get_status((-20.0, 0.0), world=True)["value"] in ("", "None")
     layer.visible = False
