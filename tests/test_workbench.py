@@ -257,6 +257,16 @@ def test_every_panel_opens_empty_says_what_to_do_and_fits_a_small_window(window:
         assert panel.minimumSizeHint().height() <= 560, name
 
 
+def test_a_window_does_not_grow_as_panels_are_opened(window: Window, known: dict[str, Any]) -> None:
+    """napari puts a new panel below the others, before it is a tab: together they are higher than a screen."""
+    window.session.look_at(known["C"].prediction)
+    for name in (*PANELS, "Cohort", "Compare"):
+        window.panel("Genes").come_to_front()
+        window.panel(name)
+        window.qtbot.wait(50)
+        assert window.viewer.window.geometry()[2:] == (1280, 800), name
+
+
 def test_the_second_opening_of_a_panel_is_quick(window: Window) -> None:
     import time
 

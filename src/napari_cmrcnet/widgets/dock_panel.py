@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
@@ -56,6 +56,10 @@ class DockPanel(QWidget):
             self.become_tab().take_keys()
         self.refresh()
 
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Need no room before it is a tab: below the others, where napari puts it, it makes the window grow."""
+        return QSize(0, 0) if self._behind is None else super().minimumSizeHint()
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Go back to the picture with Escape."""
         if event.key() == Qt.Key.Key_Escape:
@@ -79,7 +83,9 @@ class DockPanel(QWidget):
     def _give_keys_back(self) -> None:
         """Let the picture have the keyboard: there, keys walk through genes and flip."""
         dock = self.parent()
-        if isinstance(dock, QDockWidget):
+        if isinstance(dock, QDockWidget) and isinstance(
+            dock.parent(), QMainWindow
+        ):  # not while the window is taken down
             canvas = canvas_of(dock.parent())
             if canvas is not None:
                 canvas.setFocus()
@@ -103,6 +109,7 @@ class DockPanel(QWidget):
         docked = [panel.parent() for panel in others if not panel.parent().isFloating()]
         if docked:
             dock.parent().tabifyDockWidget(docked[-1], dock)
+        self.updateGeometry()
         return self
 
     def _close(self) -> None:
