@@ -40,7 +40,7 @@ def random_scores(genes: tuple[str, ...], n: int) -> Any:
     for place, name in enumerate(("HEG", "HVG", "markers")):
         table[name] = (np.arange(len(genes)) // 50) == place
     counted, depth = np.ones(n, bool), Depth(5000.0, 0.05, len(genes))
-    return Scores("S", table, {}, {}, (), "", "all", counted, 100, depth)
+    return Scores("S", table, {}, {}, (), (), "", "all", counted, 100, depth)
 
 
 class Ours:

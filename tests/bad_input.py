@@ -217,7 +217,7 @@ CASES: dict[str, Case] = {
     "no gene in common": Case(spots_with(of_another_species), r"s\.h5ad and the checkpoint have no gene in common"),
     "unknown pixel size": Case(
         flat_picture,
-        r"flat\.png is not known; use the scanner's own file in place of a screenshot, or give it",
+        r"flat\.png is not known .*; use the scanner's own file in place of a screenshot, or give it",
         "pixel size",
         {"mpp": 0},
     ),

@@ -565,7 +565,8 @@ def test_the_benchmark_of_its_parts_fits_and_scores_without_each(
     monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))  # there are 32 spots to choose from
     ways = ("the frozen variant", "the field of 112 µm alone", "components not over their deviation")
     monkeypatch.setattr(frozen_parts, "WAYS", {title: frozen_parts.WAYS[title] for title in ways})
-    monkeypatch.setattr(sys, "argv", ["frozen_parts", str(sheet)])
+    (tmp_path / "panel.txt").write_text("\n".join(sections[0].spots.var_names[:3]))
+    monkeypatch.setattr(sys, "argv", ["frozen_parts", str(sheet), "--panel", str(tmp_path / "panel.txt")])
     frozen_parts.main()
     table = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [title for title, *_ in table] == [*ways, "the regression that it comes from"]

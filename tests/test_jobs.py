@@ -156,6 +156,13 @@ def test_a_closed_window_gets_no_result(qtbot: Any) -> None:
     assert results == []
 
 
+def test_a_job_that_is_asked_for_after_its_window_is_closed_does_not_run(napari_window: Any) -> None:
+    work, heard = Work(3), []
+    napari_window.close()
+    run_in_window(napari_window, work.job(), heard.append, "Working", lambda: heard.append("ended"))
+    assert (work.done, heard) == (0, ["ended"])
+
+
 def test_a_job_that_outlives_its_napari_window_ends_in_silence(qtbot: Any, napari_window: Any) -> None:
     viewer, work, results = napari_window, Work(30), []
     run_in_window(viewer, work.job(), results.append, "Working")

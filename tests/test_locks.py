@@ -92,7 +92,7 @@ def test_commands_refuse_what_another_process_writes(
     open_small: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "out.h5ad"
     slide, spots = write_section(tmp_path, "C", 3)
     section = open_small(slide, spots)
     folder = untrained_checkpoint.path

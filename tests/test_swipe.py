@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.viewer import spot_layer
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from napari_cmrcnet.widgets.dock_panel import canvas_of
-from napari_cmrcnet.widgets.keeper import main_window
+from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window
 from napari_cmrcnet.widgets.swipe import SwipeLine, show_swipe_line
 from one_prediction import Known, look_at
 

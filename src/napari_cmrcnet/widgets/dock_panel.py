@@ -139,6 +139,11 @@ class DockPanel(QWidget):
                 bar.setElideMode(Qt.TextElideMode.ElideNone)
 
 
+def main_window(viewer: Any) -> Any:
+    """Return Qt's window of a viewer, None where it has none or has closed it: the proxy of plugins hides it."""
+    return getattr(getattr(getattr(viewer, "__wrapped__", viewer), "window", None), "_qt_window", None)
+
+
 def canvas_of(window: QMainWindow) -> QWidget | None:
     """Return the widget that the picture is drawn in."""
     return window.centralWidget().findChild(QOpenGLWidget)

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.widgets.dock_panel import main_window
 from napari_cmrcnet.widgets.job_run import Run
 from napari_cmrcnet.widgets.messages import progress_text, told
 from napari_cmrcnet.widgets.parts import bare, button, fill, label, stack
@@ -166,7 +167,8 @@ def run_in_window(
 ) -> None:
     """Run a job that no panel has asked for, with its bar in a dock at the foot of the window.
 
-    The dock goes when the job ends, unless there is an error to read. Without a window the job runs at once.
+    The dock goes when the job ends, unless there is an error to read. Without a window the job runs at once;
+    in one that was closed it does not run.
 
     Parameters
     ----------
@@ -180,6 +182,9 @@ def run_in_window(
             done(finish(job))
         finally:
             ended()
+        return
+    if main_window(viewer) is None:
+        ended()
         return
     bar = JobBar()
     bar.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)

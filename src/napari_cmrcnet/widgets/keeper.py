@@ -11,6 +11,7 @@ from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.dock_panel import main_window
 from napari_cmrcnet.widgets.remember import recall
 
 KEEP_MS = 5000  # between looks at what has changed: with the writing, less than the 10 s that may be lost
@@ -82,11 +83,6 @@ def keep_watch(viewer: Any) -> None:
     window = main_window(viewer)
     if window is not None and window.findChild(QObject, _NAME) is None:
         Keeper(viewer, window)
-
-
-def main_window(viewer: Any) -> Any:
-    """Return Qt's window of a viewer, None where it has none; the proxy that plugins are handed hides it."""
-    return getattr(getattr(getattr(viewer, "__wrapped__", viewer), "window", None), "_qt_window", None)
 
 
 def unsaved(viewer: Any) -> str:

@@ -8,9 +8,8 @@ from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.viewer.overview import look_there, scale_text, seen_part, small_picture
 from napari_cmrcnet.viewer.registry import layers_of
-from napari_cmrcnet.widgets.dock_panel import canvas_of, while_there
+from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window, while_there
 from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
-from napari_cmrcnet.widgets.keeper import main_window
 
 if TYPE_CHECKING:
     import napari

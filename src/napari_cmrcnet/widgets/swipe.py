@@ -7,8 +7,7 @@ from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QR
 from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.viewer.registry import layers_of
-from napari_cmrcnet.widgets.dock_panel import canvas_of, while_there
-from napari_cmrcnet.widgets.keeper import main_window
+from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window, while_there
 
 if TYPE_CHECKING:
     import napari
