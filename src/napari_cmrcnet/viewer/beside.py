@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 GAP = 0.04  # between the two, of the width of the first
+ROOM = 0.5  # that the first has at least, of the width of the second: its name needs some
 NAME = "#e08000"  # seen on black, on glass and on stain
 
 Box = tuple[float, float, float, float]
@@ -102,7 +103,8 @@ class Beside:
         if case is None or first is None or view in self._layers:
             return
         mpp, one, two = case.provenance.mpp or None, _box(first, self.session.slide), _box(case, self._slide)
-        right = one[2] + GAP * (one[2] - one[0]) - two[0]
+        width = one[2] - one[0]
+        right = one[0] + max(width, ROOM * (two[2] - two[0])) + GAP * width - two[0]
         down = one[1] - two[1]
         layers = []
         if self._slide is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SIDE = 150  # of the picture, in pixels
 MARGIN, TEXT = 6, 18  # around it, and the height of the line below
+SCALE_BAR = 56  # that it has at the foot of the canvas
 WHOLE = 0.9  # of the slide: where as much is seen in both directions, the picture would say nothing
 
 
@@ -45,7 +46,6 @@ class Overview(QWidget):
         for signal in (camera.events.center, camera.events.zoom, viewer.canvas.events.size, viewer.canvas.grid.events,
                        session.case_changed, session.shown_changed):  # fmt: skip
             signal.connect(while_there(self.follow))
-        self.move(MARGIN, MARGIN)
         self.follow()
 
     @property
@@ -65,6 +65,8 @@ class Overview(QWidget):
         self.text = scale_text(self.viewer, bool(case.provenance.mpp))
         size = self._picture.size() if self.zoomed_in else QSize(0, 0)
         self.resize(max(size.width(), SIDE), size.height() + TEXT)
+        alone = self.parentWidget().height() - SCALE_BAR - TEXT  # the title may be as wide as the canvas
+        self.move(MARGIN, MARGIN if self.zoomed_in else alone)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, not self.zoomed_in)
         self.update()
 
