@@ -183,6 +183,27 @@ def test_pictures_as_wide_as_a_page_are_not_cut_off(
 
 
 @pytest.mark.qt("pyside6")
+def test_no_column_of_a_wide_table_is_cut_off_in_a_pdf(
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cmrcnet.widgets import report_pdf
+
+    widths = []
+
+    class Measured(report_pdf.QTextDocument):
+        def print_(self, writer: Any) -> None:
+            widths.append((self.size().width(), writer.width()))
+
+    monkeypatch.setattr(report_pdf, "QTextDocument", Measured)
+    (tmp_path / "T.html").write_text(
+        '<table style="font-size: 14px"><tr>' + "<td>expression</td>" * 15 + "</tr></table>"
+    )
+    report_pdf.print_pdf(tmp_path / "T.html", tmp_path / "T.pdf")
+    ((table, page),) = widths
+    assert 0.8 * page < table <= page
+
+
+@pytest.mark.qt("pyside6")
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_figure_has_the_colours_of_the_window(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -16,15 +16,23 @@ def print_pdf(html: Path, path: Path) -> None:
     writer = QPdfWriter(str(path))
     writer.setPageSize(QPageSize(QPageSize.PageSizeId.A4))
     writer.setPageMargins(QMarginsF(15, 15, 15, 15), QPageLayout.Unit.Millimeter)
-    writer.setResolution(DPI)
+    text = html.read_text("utf-8").replace("<table>", '<table cellspacing="0">')
+    text = re.sub(r"<(/?)figure>", r"<\1p>", text).replace("<figcaption>", "<br>")  # Qt knows neither
+    for dpi in range(DPI, 2 * DPI, 10):  # a wide table makes all smaller, or its last columns are cut off
+        writer.setResolution(dpi)
+        document = laid_out(text, writer)
+        if document.size().width() <= writer.width():
+            break
+    document.print_(writer)
+
+
+def laid_out(html: str, writer: QPdfWriter) -> QTextDocument:
+    """Return a page of HTML as a document of the writer's pages; it is wider where a table does not fit."""
 
     def narrower(found: "re.Match[str]") -> str:
         width = min(int(found[1]), writer.width())  # Qt knows no max-width
-        return f'width="{int(width * _SCREEN / DPI)}" src='
+        return f'width="{int(width * _SCREEN / writer.resolution())}" src='
 
-    text = re.sub(r'width="(\d+)" src=', narrower, html.read_text("utf-8"))
-    text = text.replace("<table>", '<table cellspacing="0">')
-    text = re.sub(r"<(/?)figure>", r"<\1p>", text).replace("<figcaption>", "<br>")  # Qt knows neither
     document = QTextDocument()
     document.documentLayout().setPaintDevice(writer)
     words = QTextOption()
@@ -32,9 +40,9 @@ def print_pdf(html: Path, path: Path) -> None:
     document.setDefaultTextOption(words)
     document.setMetaInformation(QTextDocument.MetaInformation.CssMedia, "print")
     document.setDocumentMargin(0)
-    document.setHtml(text)
+    document.setHtml(re.sub(r'width="(\d+)" src=', narrower, html))
     document.setPageSize(QSizeF(writer.width(), writer.height()))
-    document.print_(writer)
+    return document
 
 
 if __name__ == "__main__":
