@@ -201,9 +201,11 @@ def test_genes_of_a_list_that_nothing_has_are_said_on_the_console(
     assert lacks in said(*command, "--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     predicted, out = tmp_path / "S4.h5ad", ("--out", tmp_path / "scores")
     html = ("--panel", genes, "--out", tmp_path / "S4.html")
-    assert "Genes of the panel mine are taken by other names: her-2 as ERBB2." in said("report", predicted, *html)
+    taken = "Genes of the panel mine are taken by other names: her-2 as ERBB2."
+    assert taken in said("report", predicted, *html)
     of_all = "of the 3 genes of mine were not measured, or not predicted: NOWHERE, C1orf999."
     assert f"S4: 2 {of_all}" in said("evaluate", predicted, *out)
+    assert taken in said("evaluate", predicted, *out, "--panel", genes)
     assert "NOWHERE" not in said("evaluate", predicted, *out, "--panel", "idc")
     assert "NOWHERE19 and 40 more." in said("evaluate", predicted, *out, "--panel", many)
 

@@ -109,11 +109,25 @@ def test_the_case_that_is_open_is_named_and_can_be_predicted_again(
     other = ViewerModel()
     session_of(other).look_at(session_of(viewer).prediction)
     panel = shown(qtbot, other)
-    panel.form.mpp.setValue(0.5)  # this slide does not say it
     settled(qtbot, panel)
     assert (panel.form.slide.path, panel.form.spots.path) == section
+    assert (panel.form.patient.text(), panel.form.mpp.value()) == ("P9", 0.5)
     assert panel.form.checkpoint.path == untrained_checkpoint.path
     assert panel.run.isEnabled()
+
+
+def test_the_choices_follow_the_case_that_is_open_until_a_slide_is_chosen(
+    qtbot: Any, viewer: ViewerModel, known: dict[str, Any], section: tuple[Path, Path]
+) -> None:
+    panel, session = shown(qtbot, viewer), session_of(viewer)
+    slides = {name: Path(known[name].case.provenance.slide) for name in known}
+    first, second, *_ = [name for name in known if known[name].case.prediction is not None]
+    for name in (first, second):
+        session.look_at(known[name].case)
+        assert panel.form.slide.path == slides[name]
+    panel.form.choose(*section)
+    session.look_at(known[first].case)
+    assert panel.form.slide.path == section[0]
 
 
 def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chosen: PredictPanel) -> None:

@@ -163,6 +163,8 @@ def evaluate(options: argparse.Namespace) -> None:
     panel = panel_named(options.panel)
     for prediction in predictions:
         prediction.names.check_panel(panel, prediction.name)  # what is missing stands in the report
+        for sentence in prediction.names.taken_for(panel) if panel else ():
+            warn(sentence)
     job = score_predictions(
         predictions,
         options.out,

@@ -39,9 +39,9 @@ class PredictPanel(DockPanel):
         self.inspection: Inspection | None = None
         self._inspected_again = False
         self._predicting = False
-        self._taken: Path | None = None  # the slide that was chosen by opening a case
         self._settle = timer(self, SETTLE_MS, self._inspect)
         self._build()
+        self._taken = self.form.slide.path  # the slide that nobody chose here: remembered, or of a case
         self.setMinimumWidth(PANEL_WIDTH)
         self._on_case()
         self._changed()
@@ -92,7 +92,7 @@ class PredictPanel(DockPanel):
         stack(self, (choices, 1), self.run, self.jobs, margins=True)
 
     def _on_case(self) -> None:
-        """Choose what a case was made of, to predict it or to predict it again; what was chosen for that stays."""
+        """Choose what a case was made of, to predict it or to predict it again; a slide that was chosen here stays."""
         case = self.session.case
         if case is not None and (case.prediction is None or self.form.slide.path in (None, self._taken)):
             self.form.take_case(case)

@@ -85,9 +85,13 @@ class PredictForm(QWidget):
         self.spots.set_path(path)
 
     def take_case(self, case: "Case") -> None:
-        """Choose slide and spots of a case that was opened, and the checkpoint that predicted it."""
+        """Choose slide and spots of a case that was opened, as it was made, and the checkpoint that predicted it."""
+        from napari_cmrcnet.sections.pixel_size import GIVEN
+
         about = case.provenance
         self.slide.set_path(about.slide or None)
+        self.patient.setText(about.patient)
+        self.mpp.setValue(about.mpp if about.mpp_source == GIVEN else 0)
         if about.spots == about.slide:
             self.from_grid.setChecked(True)
         else:
