@@ -4,7 +4,7 @@ usage: python -m benchmarks.reading [--small]
 
 A grid of patches of 224 full-resolution pixels, 100 a row, that overlap a little, as spots do. All ways have two
 threads and give the same pixels, which is checked before they are timed: every pixel with --small, else every fourth of
-every fourth row. zarr, the slowest, reads the first tenth of the patches. The third slide is section C5 of her2st,
+every fourth row. zarr, the slowest, reads the first tenth of the patches. The second slide is section C5 of her2st,
 where CMRCNET_REAL_DATA is set.
 """
 
@@ -20,7 +20,7 @@ import tifffile
 import zarr
 
 from benchmarks.harness import Row, Way, at_least, extra_memory, identical, interleave, main
-from benchmarks.slides import TILE, Pixels, jpeg_slide, lzw_slide
+from benchmarks.slides import TILE, Pixels, jpeg_slide
 from napari_cmrcnet.slides.patches import PatchSpec, read_patches
 from napari_cmrcnet.slides.slide import open_slide
 
@@ -36,7 +36,7 @@ Keep = Callable[[Any, Pixels], None]
 def rows(small: bool) -> Iterator[Row]:
     """Return the rows of the table."""
     side, n, rounds, step = (2500, 200, 1, 1) if small else (20_000, 4000, 2, 4)
-    slides = {f"a {side:,}² JPEG pyramid": jpeg_slide(side), f"a {side:,}² LZW pyramid": lzw_slide(side)}
+    slides = {f"a {side:,}² JPEG pyramid": jpeg_slide(side)}
     if real := os.environ.get("CMRCNET_REAL_DATA"):
         slides["C5 of her2st (JPEG)"] = Path(real) / "her2st" / "C5.tif"
     for name, path in slides.items():

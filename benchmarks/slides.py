@@ -27,12 +27,7 @@ MPP = 0.5
 
 def jpeg_slide(side: int) -> Path:
     """Return a slide of ``side``² pixels whose tiles are JPEG, of quality 75 and with half the resolution in colour."""
-    return _kept(f"jpeg_{side}.tif", lambda path: _write(path, side, "jpeg"))
-
-
-def lzw_slide(side: int) -> Path:
-    """Return the same slide with the tiles that HEST writes: LZW, with horizontal differences."""
-    return _kept(f"lzw_{side}.tif", lambda path: _write(path, side, "lzw"))
+    return _kept(f"jpeg_{side}.tif", lambda path: _write(path, side))
 
 
 def gigantic_slide(side: int) -> Path:
@@ -80,13 +75,11 @@ def _levels() -> list[Pixels]:
     return levels
 
 
-def _encoded(picture: Pixels, compression: str) -> list[list[bytes]]:
+def _encoded(picture: Pixels) -> list[list[bytes]]:
     """Return the tiles of one period of a picture, by row and column."""
 
     def encode(tile: Pixels) -> bytes:
-        if compression == "jpeg":
-            return bytes(imagecodecs.jpeg8_encode(tile, level=75, subsampling="420"))
-        return bytes(imagecodecs.lzw_encode(imagecodecs.delta_encode(tile, axis=1)))
+        return bytes(imagecodecs.jpeg8_encode(tile, level=75, subsampling="420"))
 
     starts = range(0, len(picture), TILE)
     return [[encode(np.ascontiguousarray(picture[y : y + TILE, x : x + TILE])) for x in starts] for y in starts]
@@ -96,36 +89,36 @@ def _places(side: int) -> Iterator[tuple[int, int]]:
     return itertools.product(range(-(-side // TILE)), repeat=2)
 
 
-def _options(compression: str, level: int) -> dict[str, object]:
-    options = {
+def _options(level: int) -> dict[str, object]:
+    return {
         "tile": (TILE, TILE),
         "dtype": np.uint8,
         "subfiletype": int(level > 0),
         "resolution": (1e4 / MPP / 2**level,) * 2,
         "resolutionunit": "CENTIMETER",
         "metadata": None,
+        "compression": "jpeg",
+        "photometric": "ycbcr",
+        "subsampling": (2, 2),
     }
-    if compression == "jpeg":
-        return options | {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)}
-    return options | {"compression": "lzw", "predictor": True, "photometric": "rgb"}
 
 
-def _write(path: Path, side: int, compression: str) -> None:
+def _write(path: Path, side: int) -> None:
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         for level, picture in enumerate(_levels()):
-            tiles, size = _encoded(picture, compression), side >> level
+            tiles, size = _encoded(picture), side >> level
             data = (tiles[row % len(tiles)][column % len(tiles)] for row, column in _places(size))
-            writer.write(data, shape=(size, size, 3), **_options(compression, level))
+            writer.write(data, shape=(size, size, 3), **_options(level))
 
 
 def _write_once(path: Path, side: int) -> None:
     """Write the tiles behind levels that are empty at first, then where each tile is."""
-    pictures = [_encoded(picture, "jpeg") for picture in _levels()]
+    pictures = [_encoded(picture) for picture in _levels()]
     sizes = [side >> level for level in range(LEVELS)]
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         for level, size in enumerate(sizes):
             nothing = (b"" for _ in _places(size))
-            writer.write(nothing, shape=(size, size, 3), **_options("jpeg", level))
+            writer.write(nothing, shape=(size, size, 3), **_options(level))
     with open(path, "ab") as stream:
         where = []
         for tiles in pictures:

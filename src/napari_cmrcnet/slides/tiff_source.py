@@ -13,7 +13,6 @@ from napari_cmrcnet.slides import orientation
 from napari_cmrcnet.slides.checks import damaged, jpeg2000_size, jpeg_size
 from napari_cmrcnet.slides.codecs import decode_picture, is_picture
 from napari_cmrcnet.slides.colours import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, YCBCR, is_grey, to_rgb
-from napari_cmrcnet.slides.lzw import decode_lzw, is_plain_lzw
 from napari_cmrcnet.slides.planes import (
     BRIGHTFIELD,
     Plane,
@@ -170,8 +169,6 @@ class TiffSource(Source):
         if len(data) < count:
             raise ValueError("it lies beyond the end of the file")
         _check_segment(data, plane.key)
-        if is_plain_lzw(plane.key):
-            return decode_lzw(data, plane.key)
         if is_picture(plane.key.compression):
             return decode_picture(data, plane.key, _tile_size(plane.key))
         tables = plane.page.jpegtables
