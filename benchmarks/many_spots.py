@@ -102,7 +102,7 @@ def _predicted(case: "Case") -> "Case":
 
 def _from_files(place: str) -> Taken:
     from napari_cmrcnet.common.progress import finish
-    from napari_cmrcnet.viewer.open_measured import open_measured
+    from napari_cmrcnet.viewer.reopen import open_measured
 
     return _looked_at(lambda: finish(open_measured(Path(place))).case, OURS)
 

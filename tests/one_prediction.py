@@ -19,7 +19,7 @@ from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets.evidence import header_words
 from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
-from napari_cmrcnet.widgets.plot_correlation import CorrelationView
+from napari_cmrcnet.widgets.plot_gene_sets import CorrelationView
 from napari_cmrcnet.widgets.plot_views import SpotView
 
 

@@ -37,8 +37,8 @@ from napari_cmrcnet.sections.spots import open_spots
 from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.gene_list import GeneList
-from napari_cmrcnet.viewer.open_measured import open_measured
 from napari_cmrcnet.viewer.registry import layers_of, session_of
+from napari_cmrcnet.viewer.reopen import open_measured
 from one_prediction import Known, check, look_at
 from test_spots import make_outs
 

@@ -288,7 +288,7 @@ def test_many_genes_are_correlated_beside_the_window_and_can_be_cancelled(
             yield Progress("Correlating", 0, 1, "genes")
         return (yield from whole(*arguments))
 
-    monkeypatch.setattr("napari_cmrcnet.widgets.plot_correlation._AT_ONCE", 5)
+    monkeypatch.setattr("napari_cmrcnet.widgets.plot_gene_sets._AT_ONCE", 5)
     monkeypatch.setattr(correlation, "correlate_job", slow)
     filled.session.add_panel(Panel("many", tuple(f"GENE{index}" for index in range(12))))
     choice = filled.panel.correlation.choice

@@ -12,8 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.slides.source import TileError
-from napari_cmrcnet.viewer import slide_watch
-from napari_cmrcnet.viewer.slide_layer import SlideLevel, slide_layer
+from napari_cmrcnet.viewer.slide_layer import SlideLevel, slide_layer, watch
 from scanner_slides import write_czi, write_scn
 
 SIDE = 1024
@@ -74,7 +73,7 @@ KINDS = {"slide.tif": write_tiff, "slide.scn": write_scn, "slide.czi": czi}
 def test_a_slide_that_changes_is_told_once_and_never_raises(
     tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(slide_watch, "EVERY", 0.0)
+    monkeypatch.setattr("napari_cmrcnet.viewer.slide_layer.EVERY", 0.0)
     path = KINDS[name](tmp_path / name)
     with open_slide(path) as slide:
         levels = [level for level in slide_layer(slide, None)[0] if isinstance(level, SlideLevel)]
@@ -92,17 +91,17 @@ def test_a_slide_that_changes_is_told_once_and_never_raises(
 def test_a_slide_that_comes_back_is_not_told_again(
     tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slide_watch, "EVERY", 0.0)
+    monkeypatch.setattr("napari_cmrcnet.viewer.slide_layer.EVERY", 0.0)
     path = write_tiff(tmp_path / "slide.tif")
     with open_slide(path) as slide:
         path.rename(tmp_path / "elsewhere.tif")
-        slide_watch.watch(slide)
+        watch(slide)
         (tmp_path / "elsewhere.tif").rename(path)
-        slide_watch.watch(slide, TileError("a tile"))
+        watch(slide, TileError("a tile"))
         assert len(told) == 1
     with open_slide(path) as again:  # opened again, it is another
-        slide_watch.watch(again, TileError("a tile is damaged."))
-        slide_watch.watch(again)
+        watch(again, TileError("a tile is damaged."))
+        watch(again)
     assert told[1:] == ["a tile is damaged. What cannot be read is shown white."]
 
 
@@ -120,7 +119,7 @@ def test_a_slide_cut_short_while_a_window_shows_it_is_one_message(
     tmp_path: Path, told: list[str], napari_window: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The window is made with napari's own guard: what is raised while it draws fails the test."""
-    monkeypatch.setattr(slide_watch, "EVERY", 0.0)
+    monkeypatch.setattr("napari_cmrcnet.viewer.slide_layer.EVERY", 0.0)
     path = write_tiff(tmp_path / "slide.tif", 4 * SIDE)
     viewer = napari_window
     viewer.window.resize(900, 700)

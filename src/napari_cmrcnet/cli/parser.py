@@ -13,8 +13,6 @@ OF_HD = "of Visium HD which bins, such as 8, or cells (default: 16)"
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``napari-cmrcnet``."""
     from napari_cmrcnet.cli.experiment_parser import add_benchmark, add_download
-    from napari_cmrcnet.cli.models_parser import add_models
-    from napari_cmrcnet.cli.report_parser import add_export, add_figure, add_report
     from napari_cmrcnet.cli.train_parser import add_train
 
     parser = argparse.ArgumentParser(
@@ -149,3 +147,80 @@ def _add_demo(commands: "options.Commands") -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("demo_output"), metavar="DIR", help="folder to write to (default: demo_output)"
     )
+
+
+def add_models(commands: "options.Commands") -> None:
+    """Add ``models`` and what can be done with them."""
+    parser = options.add_command(commands, "models", "list the models that can be had; build, pack or add one")
+    options.add_json(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (without one: the list)")
+
+    build = _action(actions, "build", "build a model from public data; the same command goes on after a stop")
+    build.add_argument("name", metavar="NAME", help="of the list")
+    build.add_argument(
+        "--out", type=Path, metavar="M.cmrcnet", help="checkpoint to write (NAME in the folder of your models)"
+    )
+    options.add_device(build)
+
+    pack = _action(actions, "pack", "write a model as one file with a checksum, to pass on")
+    pack.add_argument("checkpoint", type=Path, metavar="M.cmrcnet|NAME", help="a checkpoint, or the name of your model")
+    pack.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet.zip", help="file to write")
+    pack.add_argument("--no-thumbnails", action="store_true", help="leave out the pictures of the patients' tissue")
+    pack.add_argument("--index", type=Path, metavar="I.json", help="an index beside the file, which is to list it, too")
+    pack.add_argument("--licence", default="", metavar="TEXT", help="for the index")
+    pack.add_argument("--about", default="", metavar="TEXT", help="for the index: what the model is of")
+
+    add = _action(actions, "add", "add a model of a file, an address or an index to yours")
+    add.add_argument("place", metavar="FILE|URL", help="a packed model, or an index (.json) of some; on disk or a site")
+    add.add_argument("--name", default="", help="of an index: which model; of a file: what to call it (its own name)")
+    add.add_argument(
+        "--sha256", default="", metavar="HEX", help="checksum that the file must have, where one was given"
+    )
+
+
+def _action(actions: "options.Commands", name: str, summary: str) -> argparse.ArgumentParser:
+    return actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+
+
+def add_report(commands: "options.Commands") -> None:
+    """Add the options of ``report``."""
+    parser = options.add_command(
+        commands, "report", "write the report of one or several predictions, to read and print"
+    )
+    parser.add_argument("predictions", type=Path, nargs="+", metavar="P.h5ad", help="files that predict wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="the report: .html or .pdf")
+    parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
+    options.add_moved_checkpoint(parser)
+    options.add_json(parser)
+
+
+def add_export(commands: "options.Commands") -> None:
+    """Add the options of ``export``."""
+    parser = options.add_command(commands, "export", "write a prediction for other programs, or all of it as one ZIP")
+    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="what to write: .csv, .h5ad (scanpy), .geojson (QuPath); or all as .zip, with figure and report",
+    )
+    options.add_moved_checkpoint(parser)
+    options.add_json(parser)
+
+
+def add_figure(commands: "options.Commands") -> None:
+    """Add the options of ``figure``."""
+    parser = options.add_command(commands, "figure", "draw maps of a gene panel for print, measured over predicted")
+    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="F.pdf", help="the picture: .pdf, .svg or .png")
+    genes = parser.add_mutually_exclusive_group()
+    genes.add_argument("--blend", metavar="G1,G2[,G3]", help="draw two or three genes as colours on one map instead")
+    genes.add_argument(
+        "--panel", metavar="NAME|FILE", help="genes to draw, the first 12 of them (default: the prediction's panel)"
+    )
+    parser.add_argument(
+        "--width-mm", type=positive_float, metavar="MM", help="width of the picture (default: 180; 90 for two genes)"
+    )
+    options.add_moved_checkpoint(parser)
+    options.add_json(parser)

@@ -194,8 +194,7 @@ def open_case(entry: ProjectCase) -> "Job[Opened | None]":
         If its prediction or its spots cannot be read. A slide that has moved is no error.
     """
     yield Progress(f"Opening {entry.name}", 0, 0)
-    from napari_cmrcnet.viewer.open_measured import open_measured
-    from napari_cmrcnet.viewer.reopen import open_prediction, slide_of
+    from napari_cmrcnet.viewer.reopen import open_measured, open_prediction, slide_of
 
     if entry.prediction:
         opened = yield from open_prediction(Path(entry.prediction))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import PREDICTIONS, TABLES, ends_in
-from napari_cmrcnet.viewer.open_measured import open_measured
-from napari_cmrcnet.viewer.reopen import Opened, make_ready, open_prediction
+from napari_cmrcnet.viewer.reopen import Opened, make_ready, open_measured, open_prediction
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case

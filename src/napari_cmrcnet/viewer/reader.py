@@ -11,7 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
-from napari_cmrcnet.viewer.garbage import garbage
+from napari_cmrcnet.viewer.runtime import garbage
 
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Progress

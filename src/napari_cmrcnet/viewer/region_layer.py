@@ -14,8 +14,7 @@ from psygnal import Signal
 from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
 from napari_cmrcnet.viewer.keys import bind_keys
-from napari_cmrcnet.viewer.region_outline import Outline, outline
-from napari_cmrcnet.viewer.region_rows import Row, column, read_rows
+from napari_cmrcnet.viewer.region_outline import Outline, Row, column, outline, read_rows
 
 if TYPE_CHECKING:
     import napari

@@ -1,5 +1,7 @@
 """A slide as a napari image of several resolutions, of which only what is looked at is read."""
 
+import math
+import time
 from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
@@ -8,11 +10,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.source import TileError
 from napari_cmrcnet.viewer.boundary import layer_placement
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.slide_colours import shown_reader
-from napari_cmrcnet.viewer.slide_watch import watch
 
 if TYPE_CHECKING:
     import napari
@@ -20,6 +22,39 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.slides.slide import Bounds, Slide
     from napari_cmrcnet.viewer.session import Session
+
+
+EVERY = 1.0  # seconds between looks at the file: on a share each takes a while
+
+_next_look: "WeakKeyDictionary[Slide, float]" = WeakKeyDictionary()
+
+
+def watch(slide: "Slide", damage: UserError | None = None) -> None:
+    """Tell the user, once for a slide that is shown, that its file was changed, cut short or removed, or is damaged.
+
+    Parameters
+    ----------
+    slide : Slide
+        What is read from now.
+    damage : UserError, optional
+        Why a part of it could not be read, if that is so.
+    """
+    now = time.monotonic()
+    due = _next_look.get(slide, now)
+    if due == math.inf or (damage is None and now < due):
+        return
+    _next_look[slide] = now + EVERY
+    try:
+        slide.check_unchanged()
+        reason = damage
+    except UserError as changed:  # which is why it could not be read, if it could not
+        reason = changed
+    if reason is not None:
+        from napari.utils.notifications import show_error
+
+        _next_look[slide] = math.inf
+        show_error(f"{reason} What cannot be read is shown white.")
+
 
 OVERVIEW = 2048  # longer side, in pixels, of a level made for slides whose own coarsest is over twice as large
 MAX_CHUNK = 1024  # napari reads whole chunks, and a strip is as wide as the slide

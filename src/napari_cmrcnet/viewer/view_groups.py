@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.viewer.beside import Beside
-from napari_cmrcnet.viewer.cells import fit_section, set_cells
+from napari_cmrcnet.viewer.cells import Legends, fit_section, set_cells
 from napari_cmrcnet.viewer.coloring import blended
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
-from napari_cmrcnet.viewer.legends import Legends
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.selection_rings import SelectionRings
 from napari_cmrcnet.viewer.slide_layer import add_histology

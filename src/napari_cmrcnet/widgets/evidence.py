@@ -12,7 +12,6 @@ from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
-from napari_cmrcnet.widgets.evidence_table import TITLES, show_neighbours
 from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
@@ -28,6 +27,27 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
     from napari_cmrcnet.slides.patches import PatchSpec
+
+
+TITLES = {
+    "rank": ("#", "Rank by similarity: 1 is the most similar.", "d"),
+    "expression": ("Expression", "Measured expression of the training spot, log-normalised.", ".2f"),
+    "similarity": ("Similarity", "Cosine similarity of its genes and the patch of the chosen spot; at most 1.", ".3f"),
+    "weight": ("Weight", "Weight in the predicted value. All weights add up to 100 %.", ".2%"),
+    "section": ("Section", "Section of the training spot.", ""),
+    "patient": ("Patient", "Patient of that section.", ""),
+    "x": ("x", "Position on its slide, in full-resolution pixels.", ",.0f"),
+    "y": ("y", "Position on its slide, in full-resolution pixels.", ",.0f"),
+}
+
+
+def show_neighbours(model: FrameModel, evidence: "Evidence", gene: str) -> None:
+    """Show the neighbours of a spot in the order that was asked for last, the gene over their expression."""
+    _, tip, text = TITLES["expression"]
+    model.titles = {**TITLES, "expression": (gene, tip, text)}
+    table = evidence.table[list(TITLES)[1:]].astype({"section": str, "patient": str})
+    model.show(table.replace({"patient": {"": "not known"}}))
+
 
 OWN_SIDE = 96  # of the picture of the spot itself
 CLICK = "Click a spot in the canvas to see the training spots behind its value."

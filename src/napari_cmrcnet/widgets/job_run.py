@@ -11,8 +11,7 @@ from superqt.utils import create_worker
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.viewer.garbage import garbage
-from napari_cmrcnet.viewer.runtime import guard_triton
+from napari_cmrcnet.viewer.runtime import garbage, guard_triton
 from napari_cmrcnet.widgets.messages import failure
 
 if TYPE_CHECKING:

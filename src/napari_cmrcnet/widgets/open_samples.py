@@ -65,7 +65,7 @@ def _opening(paths: "SyntheticPaths") -> "Job[Opened]":
     """
     yield Progress("Loading the sample", 0, 0)
     from napari_cmrcnet.retrieval.card import read_card
-    from napari_cmrcnet.viewer.open_measured import open_measured
+    from napari_cmrcnet.viewer.reopen import open_measured
 
     opened = yield from open_measured(paths.spots)
     card, _ = read_card(paths.checkpoint)

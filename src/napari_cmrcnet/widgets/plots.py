@@ -16,8 +16,7 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
-from napari_cmrcnet.widgets.plot_correlation import CorrelationView
-from napari_cmrcnet.widgets.plot_panel_maps import PanelMapsView
+from napari_cmrcnet.widgets.plot_gene_sets import CorrelationView, PanelMapsView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
 from napari_cmrcnet.widgets.remember import recall, remember
 

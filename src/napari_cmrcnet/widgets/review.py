@@ -19,9 +19,9 @@ from napari_cmrcnet.common.suffixes import dialog_filter
 from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.gene_set_choice import GeneSetChoice
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.parts import button, in_row, label, stack
+from napari_cmrcnet.widgets.plot_views import GeneSetChoice
 
 if TYPE_CHECKING:
     import napari

@@ -20,16 +20,14 @@ from superqt.utils import signals_blocked
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, WINDOW_UM, DisplaySettings, Layout
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
-from napari_cmrcnet.widgets.class_box import ClassBox
-from napari_cmrcnet.widgets.colour_box import ColourBox
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.parts import boxed, button, choice, in_row, number, scrolled_parts, stack, tipped
-from napari_cmrcnet.widgets.pool_box import PoolBox
 from napari_cmrcnet.widgets.remember import recall, remember
+from napari_cmrcnet.widgets.view_boxes import ClassBox, ColourBox, PoolBox
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:

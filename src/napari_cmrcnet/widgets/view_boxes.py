@@ -1,7 +1,9 @@
-"""Colours of measured and predicted in the View panel: their map, and the limits between which it is drawn."""
+"""Boxes of the View panel: colours and their limits, the classes of spots, and how cells or bins are pooled."""
 
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -9,15 +11,25 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QLabel,
     QRadioButton,
+    QWidget,
 )
 from superqt.utils import signals_blocked
 
+from napari_cmrcnet.sections.pooling import NONE
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.display_settings import COLORMAPS, DisplaySettings
-from napari_cmrcnet.widgets.parts import choice, in_row
+from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.reopen import open_pooled
+from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.view_record import record_of
+from napari_cmrcnet.widgets.choosers import NamedChoice, offer_pools
+from napari_cmrcnet.widgets.dock_panel import while_there
+from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.parts import choice, fill_choice, in_row, label
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.viewer.session import Session
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.sections.classes import Classes
 
 
 class ColourBox(QGroupBox):
@@ -97,3 +109,79 @@ class ColourBox(QGroupBox):
         with signals_blocked(self.from_zero), signals_blocked(self.colormap):
             self.from_zero.setChecked(display.from_zero)
             self.colormap.setCurrentText(display.colormap)
+
+
+LINES = 15  # classes up to which each has a line of the legend
+
+
+class ClassBox(QWidget):
+    """Chooses a column of classes of the session's case; hidden where it has none.
+
+    Parameters
+    ----------
+    session : Session
+        What it changes.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._legend_of: Classes | None = None
+        tip = "Clusters, annotations or cell types of the spots, as a column of the file holds them."
+        self.column = choice(tip, long=True)
+        self.column.currentTextChanged.connect(lambda text: session.set_display(classes=text))
+        self.legend = label(rich=True)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Classes of", self.column)
+        form.addRow(self.legend)
+
+    def refresh(self) -> None:
+        """Offer the columns of the case, and say what the colours of the chosen one mean."""
+        case, classes = self.session.case, self.session.classes
+        self.setVisible(classes is not None)
+        if case is None or classes is None or classes is self._legend_of:
+            return
+        self._legend_of = classes
+        fill_choice(self.column, [(name, name) for name in case.class_columns], classes.column)
+        entries = (
+            f'<span style="color: rgb{colour}">■</span> {escape(name)} ({n:,})'
+            for colour, name, n in zip(classes.colours, classes.names, classes.counts, strict=True)
+        )
+        self.legend.setText(("<br>" if len(classes.names) <= LINES else " &nbsp; ").join(entries))
+
+
+class PoolBox(NamedChoice):
+    """Chooses to what spots cells or bins are pooled; hidden where the window shows none that were measured.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Whose section it is.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__("Pooled to", "Sums the counts of cells or small bins in spots, as they are for predicting.")
+        self.viewer = viewer
+        self.changed.connect(self._pool)
+
+    def refresh(self) -> None:
+        """Say how the section that is shown is pooled, and offer the other ways."""
+        case = session_of(self.viewer).case
+        with QSignalBlocker(self):
+            offer_pools(self, "" if case is None else case.poolable)
+            self.choose(NONE if case is None or case.unpooled is None else case.provenance.pool)
+
+    def _pool(self) -> None:
+        session = session_of(self.viewer)
+        case, slide = session.case, session.slide
+        if case is None:
+            return
+
+        def done(pooled: "Case") -> None:
+            if session.case is case:  # another may have been opened meanwhile
+                pooled.view = record_of(session)
+                session.look_at(pooled, slide)
+
+        job = open_pooled(case.unpooled or case, self.name)
+        run_in_window(self.viewer, job, done, f"Pooling {case.name}", while_there(self.refresh))
