@@ -9,7 +9,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from napari_cmrcnet.retrieval import rescore, search
+from napari_cmrcnet.retrieval import search
 from napari_cmrcnet.retrieval.search import nearest
 
 Array = npt.NDArray[np.float32]
@@ -47,9 +47,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that a small input crosses many of them."""
     monkeypatch.setattr(search, "QUERY_BLOCK", 5)
     monkeypatch.setattr(search, "BANK_BLOCK", 16)
-    monkeypatch.setattr(search, "WIDTH", 3)
-    monkeypatch.setattr(rescore, "GATHERED", 6)
-    monkeypatch.setattr(rescore, "PAIRS", 7)
+    monkeypatch.setattr(search, "PAIRS", 7)
     monkeypatch.setattr(search, "HELD_PER_QUERY", 20)
 
 
@@ -196,9 +194,8 @@ def test_similarities_are_those_of_the_plain_way(seed: int) -> None:
     rng = np.random.default_rng(seed)
     bank, queries = vectors(rng, 3000, 64), vectors(rng, 100, 64)
     neighbours, similarity = nearest(queries, bank, 1000)
-    rescorer = rescore.Rescorer(queries, search.norms(queries), bank, search.norms(bank))
-    line = np.repeat(np.arange(100), 1000)
-    plain = rescorer._plainly(line, neighbours.ravel()).reshape(similarity.shape)
+    plain = np.multiply(queries.astype(np.float64)[:, None], bank[neighbours]).sum(axis=2)
+    plain /= search.norms(queries)[:, None] * search.norms(bank)[neighbours]
     np.testing.assert_array_equal(similarity, plain.astype(np.float32))
     assert (np.diff(plain, axis=1) <= 0).all()
 

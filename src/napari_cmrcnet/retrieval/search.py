@@ -2,8 +2,9 @@
 
 The product of the unit vectors is taken block by block in float32 (NumPy on the CPU, torch on CUDA and MPS) and only
 what may be among the k best is held. What a float32 product says within its rounding error of rank k depends on the
-machine's matrix library, so everything in that band is scored again in float64, with the same result on every
-machine; equal similarities go to the lower bank row. All machines therefore retrieve the same neighbours.
+machine's matrix library, so everything in that band is scored again: in float64, the products of two vectors added up
+by NumPy, with the same result on every machine. Equal similarities go to the lower bank row. All machines therefore
+retrieve the same neighbours.
 
 A GPU may round the factors to TF32, as a setting of torch says that any package may change at any time, for the whole
 process. It is neither read nor changed: the band of a GPU is always as wide as TF32 needs.
@@ -21,8 +22,6 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from napari_cmrcnet.common.threads import allowed_threads
-from napari_cmrcnet.retrieval.candidates import Candidates, Places, kth_best
-from napari_cmrcnet.retrieval.rescore import Rescorer
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +30,13 @@ Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
+Places = npt.NDArray[np.intp]
 
 QUERY_BLOCK = 512
 QUERIES_AT_A_TIME = 2048  # in all threads together, which takes 100 MB to 150 MB
 BANK_BLOCK = 4096
-WIDTH = 1024  # candidates of a query that there is room for at first, beside 2 k
 HELD_PER_QUERY = 4096  # a bank of near-copies fills the band: beyond this the held ones are cut exactly
+PAIRS = 512  # bank vectors of a query scored again at a time: a megabyte in float64, which stays in the cache
 _turn = threading.Lock()  # for all cores
 
 Rounding = tuple[float, float]
@@ -99,8 +99,8 @@ def nearest(
     within = band(bank.shape[1], error)
 
     def search(block: slice) -> None:
-        rescorer = Rescorer(queries[block], query_norm[block], bank, bank_norm)
-        neighbours[block], similarity[block] = _Search(rescorer, bank, k, product, within).run()
+        one = _Search(queries[block], query_norm[block], bank, bank_norm, k, product, within)
+        neighbours[block], similarity[block] = one.run()
 
     with _own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
         size = max(1, min(QUERY_BLOCK, QUERIES_AT_A_TIME // threads, -(-len(queries) // threads)))
@@ -135,46 +135,65 @@ def unit_length(vectors: Floats) -> Float32:
 class _Search:
     """The search for one block of queries."""
 
-    rescorer: Rescorer
+    queries: Floats
+    query_norm: Float64
     bank: Floats
+    bank_norm: Float64
     k: int
     product: Product
     band: np.float32
 
     def run(self) -> tuple[Int32, Float64]:
-        held = self._scan(_unit(self.rescorer.queries, self.rescorer.query_norm))
-        columns, values = self._best(held)
-        return np.take_along_axis(held.rows, columns, 1), values
-
-    def _scan(self, unit: Float32) -> Candidates:
-        """Find candidates block by block of the bank."""
-        held = Candidates(len(unit), WIDTH + 2 * self.k)
+        """Find candidates block by block of the bank: rows and scores, a line a query, by ascending row."""
+        unit = _unit(self.queries, self.query_norm)
+        rows, scores = np.empty((len(unit), 0), np.int32), np.empty((len(unit), 0), np.float32)
         kth: Float32 | None = None
-        added = 0  # since the k-th best scores were looked for
         for start in range(0, len(self.bank), BANK_BLOCK):
-            rows = slice(start, start + BANK_BLOCK)
-            block = _unit_quickly(self.bank[rows], self.rescorer.bank_norm[rows])
-            places, scores = self.product(unit, block, kth, self.k, self.band)
-            if kth is not None and held.after(places, len(block)) > held.rows.shape[1]:
-                self._tighten(held)
-                if held.used > max(HELD_PER_QUERY, 4 * self.k):
-                    held.choose(np.sort(self._best(held)[0], axis=1))
-            held.add(places, scores, len(block), start)
-            added += len(places)
-            if kth is None or added > len(unit) * self.k // 8:
-                kth, added = held.kth_best(self.k), 0
-        self._tighten(held)
-        return held
+            some = slice(start, start + BANK_BLOCK)
+            block = _unit_quickly(self.bank[some], self.bank_norm[some])
+            places, found = self.product(unit, block, kth, self.k, self.band)
+            count = np.diff(np.searchsorted(places, np.arange(len(unit) + 1) * len(block)))
+            rows = np.hstack([rows, _lines(places % len(block) + start, count, np.int32(0))])
+            scores = np.hstack([scores, _lines(found, count, np.float32(-np.inf))])
+            if scores.shape[1] < self.k:
+                continue
+            kth = kth_best(scores, self.k)
+            kept = scores >= np.maximum(kth - self.band, np.finfo(np.float32).min)[:, None]
+            count = kept.sum(axis=1)
+            rows, scores = _lines(rows[kept], count, np.int32(0)), _lines(scores[kept], count, np.float32(-np.inf))
+            if scores.shape[1] > max(HELD_PER_QUERY, 4 * self.k):
+                columns = np.sort(self._best(rows, scores)[0], axis=1)
+                rows, scores = np.take_along_axis(rows, columns, 1), np.take_along_axis(scores, columns, 1)
+        columns, values = self._best(rows, scores)
+        return np.take_along_axis(rows, columns, 1), values
 
-    def _tighten(self, held: Candidates) -> None:
-        """Drop what cannot be among the k best."""
-        kth = held.kth_best(self.k)
-        if kth is not None:
-            held.keep(kth - self.band)
+    def _best(self, rows: Int32, scores: Float32) -> tuple[Places, Float64]:
+        """Score candidates again; return the columns of the k most similar, the best first, and their similarities."""
+        values = np.full(rows.shape, -np.inf)
+        for line, query in enumerate(self.queries.astype(np.float64)):
+            mine = rows[line, : np.count_nonzero(scores[line] > -np.inf)]
+            for start in range(0, len(mine), PAIRS):
+                some = mine[start : start + PAIRS]
+                length = self.query_norm[line] * self.bank_norm[some]
+                dot = np.multiply(query, self.bank[some]).sum(axis=1)
+                values[line, start : start + len(some)] = np.divide(dot, length, np.zeros(len(some)), where=length > 0)
+        columns = np.argsort(-values, axis=1, kind="stable")[:, : self.k]
+        return columns, np.take_along_axis(values, columns, 1)
 
-    def _best(self, held: Candidates) -> tuple[Places, Float64]:
-        rows = held.rows[:, : held.used]
-        return self.rescorer.best(rows, self.rescorer.similarities(rows, held.count), self.k)
+
+def _lines(values: npt.NDArray[Any], count: Places, fill: np.generic) -> npt.NDArray[Any]:
+    """Return values as a matrix, so many of them in each line from the left."""
+    there = np.arange(count.max(initial=0)) < count[:, None]
+    lines = np.full(there.shape, fill)
+    lines[there] = values
+    return lines
+
+
+def kth_best(scores: Float32, k: int) -> Float32:
+    """Return the k-th largest value of each line of a matrix."""
+    rank = scores.shape[1] - k
+    kth: Float32 = np.partition(scores, rank, axis=1)[:, rank]
+    return kth
 
 
 def band(dimensions: int, rounding: Rounding = IN_FLOAT32) -> np.float32:
