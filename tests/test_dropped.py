@@ -28,6 +28,7 @@ from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets import dialogs
+from napari_cmrcnet.widgets.dock_panel import find_panel
 from napari_cmrcnet.widgets.gene_model import Column
 from napari_cmrcnet.widgets.jobs import JobBar
 from test_spatialdata_store import xenium as make_store
@@ -264,7 +265,7 @@ def test_a_measured_section_is_dropped_and_seen_at_once(
     qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], good: Input, saved: Path
 ) -> None:
     session = session_of(viewer)
-    _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
+    predict_panel = find_panel(viewer, "Predict")  # opened beside them, for what is done next
     predict_panel.form.choose(good.slide.with_name("another.tif"), None)
     assert good.spots is not None
     assert let_go(good.spots) == []
@@ -383,7 +384,7 @@ def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
     assert session.shown.title.endswith("n = 4 cells")
     cells, slide = session.case, session.slide
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "View")
-    _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
+    predict_panel = find_panel(viewer, "Predict")  # opened beside them, for what is done next
     panel.pool.choose("100")
     qtbot.waitUntil(lambda: session.case is not cells, timeout=SLOW)
     pooled = session.case.spots

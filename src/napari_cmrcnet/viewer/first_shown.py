@@ -39,12 +39,17 @@ def first_shown(
     shown, kind = remembered.get("shown"), remembered.get("kind")
     if kind == "panel" and isinstance(shown, str) and shown in panels:
         return panel_shown(case, panels[shown])
+    gene = first_gene(case, shown)
+    return None if gene is None else gene_shown(case, gene, scores)
+
+
+def first_gene(case: "Case", asked: Any = None) -> str | None:
+    """Return the gene that is asked for if the case has it, else the one that it is opened with; None without genes."""
     markers = case.panel.genes if case.panel is not None else ()
-    asked = [gene for gene in (shown, *markers) if isinstance(gene, str)]
-    known = next((gene for gene in asked if case.all_names.column(gene) is not None), None)
-    if known is None and not case.genes:
-        return None
-    return gene_shown(case, known or case.genes[_most_telling(case)], scores)
+    for gene in (asked, *markers):
+        if isinstance(gene, str) and case.all_names.column(gene) is not None:
+            return gene
+    return case.genes[_most_telling(case)] if case.genes else None
 
 
 def _most_telling(case: "Case") -> int:

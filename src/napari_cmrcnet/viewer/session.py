@@ -16,7 +16,7 @@ from napari_cmrcnet.sections.panels import PANELS, Panel
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.first_shown import first_shown, views_of
 from napari_cmrcnet.viewer.region_memory import RegionMemory
-from napari_cmrcnet.viewer.view_record import record_of, ticked_of
+from napari_cmrcnet.viewer.view_record import carried_on, ticked_of
 from napari_cmrcnet.viewer.whole_change import tell_of_case, wholly
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ class Session:
     def look_at(self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None) -> None:
         """Look at another case, wholly, with the gene, colours and limits that it remembers; or at none.
 
-        One of the section that is shown already goes on with its gene, as where that is predicted after it was looked
-        at. A new one has measured and predicted side by side. The regions are those of its section, as they were left
+        One of the section that is shown already, as where that is now predicted, goes on with the gene that was chosen.
+        A new one has measured and predicted side by side. The regions are those of its section, as they were left
         in this session, else as it remembers them. A slide that is open already stays, with what was read of it.
 
         Raises
@@ -146,7 +146,7 @@ class Session:
         elif another and case is not None:
             display = display.side_by_side()
         known = regions_of(remembered) if another else ()
-        remembered = remembered or (record_of(self) if goes_on else {})
+        remembered = remembered or (carried_on(self, case) if goes_on else {})
         with wholly(self, "" if case is None else case.name):
             shown = first_shown(case, panels, scores, remembered) if case is not None else None
             regions = self.region_memory.change(self.regions, before, case, self.open_slide, known)

@@ -168,6 +168,8 @@ def show_opened(viewer: Any, opened: Opened) -> None:
     from napari.utils.notifications import show_info
 
     case = opened.case
+    if case.prediction is None and find_panel(viewer, "Predict") is None:
+        open_panel(viewer, "Predict")  # what is done next with a measured section: a tab behind the others
     try:
         show_case(viewer, case, opened.slide)
     except UserError:
