@@ -52,11 +52,6 @@ def draw(dataset: "Dataset", found: Collected, labels: Sequence[Label], sets: De
         Among which genes HEG and HVG are ranked.
     out : Path
         Folder for the files.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     expressed = [label for label in labels if label.method != DEPTH]  # its values are no expression
     varying = [label for label in expressed if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]

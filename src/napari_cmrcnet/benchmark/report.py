@@ -74,11 +74,6 @@ def write_report(
         What could not be done, and why.
     out : Path
         The benchmark's folder.
-
-    Yields
-    ------
-    Progress
-        Once a table or picture.
     """
     yield Progress("Writing the report", 0, 0)
     found = Collected(choices, folds, results)

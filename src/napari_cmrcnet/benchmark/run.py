@@ -64,16 +64,6 @@ def benchmark(
     scheduler : str, optional
         Address of a dask.distributed scheduler, to run on its workers instead. They must see the same paths.
 
-    Yields
-    ------
-    Progress
-        Once a fold, method and seed; with one process also what these yield.
-
-    Returns
-    -------
-    Outcome
-        The estimates and the files.
-
     Raises
     ------
     UserError

@@ -35,11 +35,6 @@ def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Pat
     out : Path
         The folder.
 
-    Yields
-    ------
-    Progress
-        Several times a second.
-
     Returns
     -------
     Path

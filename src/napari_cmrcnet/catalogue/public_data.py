@@ -140,11 +140,6 @@ def download(section: PublicSection) -> Job[PublicPaths]:
     section : PublicSection
         Of `PUBLIC_SECTIONS`.
 
-    Returns
-    -------
-    PublicPaths
-        Slide and spots.
-
     Raises
     ------
     UserError

@@ -33,11 +33,6 @@ def write_table(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[P
     path : path
         Ends in one of `TABLES`: see `to_csv`, `to_h5ad` and `to_geojson`.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     UserError
@@ -77,11 +72,6 @@ def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[
         Of one section, with the regions that are to be in the report in its ``view``.
     path : path
         The .zip file.
-
-    Returns
-    -------
-    Path
-        The file.
 
     Raises
     ------

@@ -82,11 +82,6 @@ def cohort_table(cases: "Sequence[Case]", genes: Sequence[str], panel: "Panel | 
     panel : Panel, optional
         Whose score is looked at, too. Its z-scores are those within a section: sections differ in its spread, not
         in its mean.
-
-    Returns
-    -------
-    DataFrame
-        See `table_of`.
     """
     return table_of([SectionValues.of(case, genes, panel) for case in cases], "" if panel is None else panel.name)
 

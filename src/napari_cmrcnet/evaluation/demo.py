@@ -46,11 +46,6 @@ def demo(out: Path) -> "Job[Report]":
     ----------
     out : Path
         The folder for the prediction, the scores and the pictures.
-
-    Returns
-    -------
-    Report
-        As `evaluate` returns it.
     """
     from napari_cmrcnet.evaluation.report import evaluate
 

@@ -63,10 +63,6 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
     name : str
         What the genes are, for messages.
 
-    Returns
-    -------
-    GeneCorrelation
-
     Raises
     ------
     UserError

@@ -46,11 +46,6 @@ def write_gene_figure(
     slide : path, optional
         Where the slide is, if not where it was.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     UserError

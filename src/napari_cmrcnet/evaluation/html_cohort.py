@@ -48,11 +48,6 @@ def write_cohort_report(
     panel : Panel, optional
         Markers; those of the first prediction that has some if not given.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     UserError

@@ -26,11 +26,6 @@ def gene_plots(prediction: "Prediction", scores: "Scores | None") -> Job[list[Pa
         Of a measured section.
     scores : Scores or None
         Of the prediction; without them there is nothing to compare with.
-
-    Returns
-    -------
-    list of Part
-        Parts of the page.
     """
     if scores is None:
         return []

@@ -82,11 +82,6 @@ def write_html_report(
     slide : path, optional
         Where the slide is, if not where it was.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     UserError

@@ -54,11 +54,6 @@ def write_maps_figure(
     width_mm : float, optional
         Of the figure, between `WIDTHS_MM`; 180 if not given, and 90 for up to two genes that are not colours.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     UserError

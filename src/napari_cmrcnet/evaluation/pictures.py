@@ -44,11 +44,6 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
         What the names of the files begin with.
     progress : Progress
         Yielded while they are drawn.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     table = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
     best = list(table.index[:_BEST])

@@ -91,10 +91,6 @@ def evaluate(
     nan_as_zero : bool
         Count undefined PCC as 0 in the means of sets, as published tables do.
 
-    Returns
-    -------
-    Report
-
     Raises
     ------
     UserError

@@ -80,10 +80,6 @@ def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) ->
     genes : str or sequence of str
         A gene, by symbol or Ensembl id; or several, such as those of a panel, whose mean is taken.
 
-    Returns
-    -------
-    Evidence
-
     Raises
     ------
     UserError
@@ -182,11 +178,6 @@ def patch_of(prediction: "Prediction", slide: "Slide", spot: int) -> "Pixels | N
 
 def open_thumbnails(prediction: "Prediction") -> "Job[Thumbnails | None]":
     """Open and verify the thumbnails of a prediction's checkpoint, which takes a second where they are large.
-
-    Yields
-    ------
-    Progress
-        Once, before it.
 
     Returns
     -------

@@ -84,11 +84,6 @@ def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None
     genes : sequence of str, optional
         Symbols or Ensembl ids; all genes if not given.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     UserError

@@ -38,11 +38,6 @@ def spot_features(section: Section, encoder: Pretrained, device: torch.device | 
     device : torch.device or str
         Where to encode what is not in the cache.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches.
-
     Returns
     -------
     float32 (n, 4 * width)
@@ -73,11 +68,6 @@ def field_features(
         As `spot_features` takes them.
     spec : PatchSpec
         The field, one of `fields_of`.
-
-    Yields
-    ------
-    Progress
-        Once a batch of patches.
 
     Returns
     -------

@@ -122,11 +122,6 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     before : Inspection, optional
         What was found before; a slide or section that did not change is not opened again.
 
-    Yields
-    ------
-    Progress
-        Before each part.
-
     Returns
     -------
     Inspection

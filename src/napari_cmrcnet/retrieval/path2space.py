@@ -67,11 +67,6 @@ def predict_path2space(section: Section, folder: Path, config: PredictConfig | N
     config : PredictConfig, optional
         How to predict; it has no ``k``.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches, and once a network.
-
     Returns
     -------
     Prediction

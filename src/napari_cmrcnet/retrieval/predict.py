@@ -51,10 +51,6 @@ def predict(
         What `preflight` found, where it was run before. If not given it is run here, and what it warns of is logged.
         Either way the prediction keeps the warnings, in its provenance.
 
-    Returns
-    -------
-    Prediction
-
     Raises
     ------
     UserError

@@ -87,11 +87,6 @@ def predict_sheet(
     scheduler : str, optional
         Address of a dask.distributed scheduler, to run on its workers instead. They must see the same paths.
 
-    Yields
-    ------
-    Progress
-        Once a slide; with one process also once a batch.
-
     Returns
     -------
     list of Path

@@ -58,11 +58,6 @@ def queries_of(
     batch_size : int
         Patches encoded at a time; with test-time augmentation a patch counts as eight.
 
-    Yields
-    ------
-    Progress
-        Once a batch.
-
     Returns
     -------
     float32 array, (n, d)
@@ -116,11 +111,6 @@ def encode_section(
         From `section_colours`.
     query : Query
         What is done besides.
-
-    Yields
-    ------
-    Progress
-        Once a batch.
 
     Returns
     -------

@@ -36,11 +36,6 @@ def similarity_floor(patches: Float32, bank: Float32, device: "str | torch.devic
     device : str or torch.device
         Where to search.
 
-    Yields
-    ------
-    Progress
-        Once 1,024 spots.
-
     Returns
     -------
     float or None

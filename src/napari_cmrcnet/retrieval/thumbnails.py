@@ -142,11 +142,6 @@ def write_thumbnails(path: str | os.PathLike[str], blocks: Iterable[Pixels], n: 
     n : int
         Number of patches.
 
-    Yields
-    ------
-    Progress
-        Once a block.
-
     Raises
     ------
     UserError

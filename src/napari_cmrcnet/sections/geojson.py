@@ -44,11 +44,6 @@ def reading_geojson(path: str | os.PathLike[str], notes: list[str] | None = None
     notes : list of str, optional
         Gets a sentence on what was left out, and one on what was repaired.
 
-    Yields
-    ------
-    Progress
-        Once an outline.
-
     Returns
     -------
     tuple of Region

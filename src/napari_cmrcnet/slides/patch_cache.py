@@ -57,11 +57,6 @@ def patch_cache(section: "Section", spec: PatchSpec, key: str | None = None) -> 
     key : str, optional
         From `cache_key`, where it is known already: the hash reads the whole slide file.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches.
-
     Returns
     -------
     read-only memory map, uint8 (n, patch_px, patch_px, 3)

@@ -51,11 +51,6 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
     spots : int
         About how many spots a section has; the slide is as large as they need.
 
-    Returns
-    -------
-    Path
-        The sheet.
-
     Raises
     ------
     UserError

@@ -38,11 +38,6 @@ def training_floor(
         Made with the model.
     device : torch.device
         Where to encode.
-
-    Yields
-    ------
-    Progress
-        Once a batch of patches.
     """
     reader = BatchReader(spots)
     queries, first = [], 0

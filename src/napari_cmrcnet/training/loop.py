@@ -53,11 +53,6 @@ def train(plan: Plan, process: Process) -> Job[None]:
     After each epoch ``plan.folder`` holds the state, the weights of the best epoch so far (with validation),
     the log and the plot. A training that is stopped loses the epoch it was in, and comes to the same weights.
 
-    Yields
-    ------
-    Progress
-        Once a batch, counted over all epochs; after each epoch with its figures.
-
     Raises
     ------
     UserError

@@ -50,11 +50,6 @@ def standardised_features(section: Section, patch: PatchSpec) -> Job[Array]:
     So a slide's tint, which differs from one to the next, is taken out; and so is what all of its tissue has in
     common. The features are kept in the cache, since several methods and folds ask for them.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches.
-
     Returns
     -------
     float64 (n, 23)

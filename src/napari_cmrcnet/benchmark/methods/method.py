@@ -142,10 +142,6 @@ class Method(Protocol):
         Progress
             At least once a batch; close the job to stop it.
 
-        Returns
-        -------
-        Predictor
-
         Raises
         ------
         UserError

@@ -121,11 +121,6 @@ class Training(Generic[B]):
     def run(self) -> Job[None]:
         """Train, and leave the network in evaluation mode.
 
-        Yields
-        ------
-        Progress
-            Once a batch, counted over all epochs.
-
         Raises
         ------
         UserError
