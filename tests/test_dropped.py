@@ -265,7 +265,7 @@ def test_a_measured_section_is_dropped_and_seen_at_once(
     qtbot: Any, let_go: Callable[[Path], list[str]], viewer: Any, told: list[str], good: Input, saved: Path
 ) -> None:
     session = session_of(viewer)
-    predict_panel = find_panel(viewer, "Predict")  # opened beside them, for what is done next
+    _, predict_panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")
     predict_panel.form.choose(good.slide.with_name("another.tif"), None)
     assert good.spots is not None
     assert let_go(good.spots) == []

@@ -119,7 +119,8 @@ class PredictForm(QWidget):
             row.describe(inspection.lines.get(part, ""), inspection.problems.get(part))
         if inspection.request.spots == self.request().spots:
             offer_libraries(self.library, inspection.libraries)
-            offer_pools(self.pool, inspection.unit)
+            if inspection.section is not None:  # else what was chosen stays, to be changed
+                offer_pools(self.pool, inspection.unit)
 
     def _build(self) -> None:
         self.slide = PathRow(
