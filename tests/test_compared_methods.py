@@ -25,7 +25,6 @@ from napari_cmrcnet.benchmark.methods.slide_regression import (
     SlideMethod,
     array_positions,
     nearest_neighbours,
-    windows,
 )
 from napari_cmrcnet.benchmark.methods.stnet import STNet, STNetwork, stnet_loss
 from napari_cmrcnet.benchmark.methods.thitogene import THItoGene, squash
@@ -34,6 +33,7 @@ from napari_cmrcnet.common.metrics import gene_sets, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
+from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.panels import load_panel
 from napari_cmrcnet.sections.section import Section, open_section
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
@@ -464,11 +464,11 @@ def test_a_window_that_covers_the_slide_is_full_attention(sections: tuple[Sectio
 def test_windows_are_compact_and_hold_every_spot_once() -> None:
     rows, columns = np.divmod(np.arange(400), 20)
     xy = np.stack([columns, rows], axis=1) * 10.0
-    parts = windows(xy, 50, full=399)
+    parts = compact_blocks(xy, 50)
     assert sorted(np.concatenate(parts).tolist()) == list(range(400))
     assert all(25 <= len(part) <= 50 for part in parts)
     assert all(np.ptp(xy[part], axis=0).max() <= 90 for part in parts)
-    assert len(windows(xy, 50, full=400)) == 1
+    assert len(compact_blocks(xy, 400)) == 1
 
 
 def test_array_positions_come_from_the_array_or_from_the_lattice(sections: tuple[Section, ...]) -> None:

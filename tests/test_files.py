@@ -29,13 +29,12 @@ from napari_cmrcnet.common.files import (
     check_output,
     finish_swap,
     sha256,
-    size_text,
     write_json,
 )
 from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.common.text import parse_json, size_text
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails

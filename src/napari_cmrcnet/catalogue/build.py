@@ -8,10 +8,10 @@ from napari_cmrcnet.catalogue.fetch import download_size, fetch
 from napari_cmrcnet.catalogue.left_out import LeftOut, leave_out
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import check_output, size_text, write_json
+from napari_cmrcnet.common.files import check_output, write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, within
-from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.common.text import parse_json, size_text
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import read_sheet

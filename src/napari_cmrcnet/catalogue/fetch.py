@@ -11,9 +11,9 @@ from napari_cmrcnet.catalogue.public_data import missing, receive, visium_files
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.downloads import ask
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.public_files import PublicFile, sizes_of, unreachable
+from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.sheet import SheetRow, write_sheet
 
 SHEET = "sections.csv"

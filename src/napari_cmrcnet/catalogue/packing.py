@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from napari_cmrcnet.common.errors import UserError, first_line, readable
-from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256, size_text
+from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, check_files, read_card
 
 ENDING = ".cmrcnet.zip"

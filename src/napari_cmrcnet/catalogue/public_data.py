@@ -15,10 +15,11 @@ from typing import Any
 from napari_cmrcnet.catalogue.recipe import entries
 from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError, first_line
-from napari_cmrcnet.common.files import atomic_folder, size_text
+from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
+from napari_cmrcnet.common.text import size_text
 
 ARCHIVE = ".tar.gz"
 MOST_UNPACKED = 2 * 10**9  # bytes; a real one has some MB of pictures

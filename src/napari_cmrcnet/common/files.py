@@ -35,6 +35,14 @@ def is_there(path: str | os.PathLike[str]) -> bool:
     return os.path.exists(path)
 
 
+def seen_from(folder: Path, path: str | os.PathLike[str]) -> str:
+    """Return the way from a folder to a path, as any system reads it; the path itself where it is on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return os.fspath(path)
+
+
 def flush(path: Path) -> None:
     """Ask the system to write a file or folder to the disk."""
     if path.is_dir() and os.name == "nt":
@@ -150,17 +158,9 @@ def _is_alive(pid: int) -> bool:
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a file under a temporary name and rename it when the block ends well.
+    """Give a temporary name to write a file under, ``….part``, and rename it when the block ends well.
 
-    Parameters
-    ----------
-    path : path
-        The file to write; missing parent folders are made.
-
-    Yields
-    ------
-    Path
-        The temporary file to write to. It ends in ``.part``.
+    Missing folders are made.
 
     Raises
     ------
@@ -197,19 +197,9 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Fill a folder under a temporary name and rename it when the block ends well.
+    """Give a folder to fill under a temporary name, and rename it when the block ends well.
 
     An existing folder of that name is replaced: the two exchange their names, and the old one is removed.
-
-    Parameters
-    ----------
-    path : path
-        The folder to write.
-
-    Yields
-    ------
-    Path
-        The temporary folder to fill.
 
     Raises
     ------
@@ -218,16 +208,12 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        temporary = _temporary(path)
-        temporary.mkdir()
-        try:
+        with scratch_folder(path) as temporary:
             yield temporary
             for entry in sorted(temporary.rglob("*"), reverse=True):
                 flush(entry)
             flush(temporary)
             _swap(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise cannot_write(path, error) from error
     except UserError as error:
@@ -305,11 +291,3 @@ def file_digest(path: Path) -> str:
 @lru_cache(maxsize=4096)
 def _digest_of(path: Path, _size: int, _changed: int) -> str:
     return sha256(path)
-
-
-def size_text(size: float) -> str:
-    """Return a number of bytes as people say it: ``1.8 GB``, ``32 MB``, ``4 kB``."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
-    return f"{max(1, round(size / 1e3))} kB"

@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import atomic_file, size_text
+from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
+from napari_cmrcnet.common.text import size_text
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.hdf5_texts import check_texts, longest_text
+from napari_cmrcnet.common.text import size_text
 
 MAX_EXPANSION = 2000  # bytes of a dataset for one in the file: the packing that h5ad files use ends at about 1,000
 SMALL = 2**24  # bytes of a dataset that needs no such check

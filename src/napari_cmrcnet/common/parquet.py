@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.text import size_text
 
 MAX_EXPANSION = 2000  # bytes of all columns for one in the file, as of HDF5
 SMALL = 2**24  # bytes that need no such check

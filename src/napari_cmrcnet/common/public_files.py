@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from napari_cmrcnet.common import downloads
 from napari_cmrcnet.common.downloads import BrokenError, ask, chunks, patiently
 from napari_cmrcnet.common.errors import UserError, cannot_write
-from napari_cmrcnet.common.files import flush, short_name, size_text
+from napari_cmrcnet.common.files import flush, short_name
 from napari_cmrcnet.common.progress import REPORT
+from napari_cmrcnet.common.text import size_text
 
 FAILURES = 4  # after so many in a row without a single new byte, give up
 BLOCK = 2**20

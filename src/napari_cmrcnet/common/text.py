@@ -57,6 +57,14 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
+def size_text(size: float) -> str:
+    """Return a number of bytes as people say it: ``1.8 GB``, ``32 MB``, ``4 kB``."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
+    return f"{max(1, round(size / 1e3))} kB"
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Return a text whose control characters are written out, such as ``\x1b`` and ``\u202e``.
 

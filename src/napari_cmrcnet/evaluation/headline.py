@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.retrieval.leaks import leak_in_words
+from napari_cmrcnet.retrieval.leaks import leak
 from napari_cmrcnet.retrieval.likeness import LIKE
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ def section_words(section: str, patient: str = "", synthetic: bool = False, like
 def section_of(case: "Case") -> str:
     """Return the `section_words` of a case."""
     about = case.provenance
-    like, leak = about.likeness.verdict if about.likeness else "", leak_in_words(about)
-    like = "" if leak and like == LIKE else like  # of course it is, and it would be taken for praise
-    return section_words(about.section, about.patient, about.synthetic, ", ".join(filter(None, [leak, like])))
+    seen, _ = leak(about.section, about.patient, about.trained_on, about.trained_on_patients, about.validated_on)
+    like = about.likeness.verdict if about.likeness else ""
+    like = "" if seen and like == LIKE else like  # of course it is, and it would be taken for praise
+    said = filter(None, [f"{seen}: too optimistic" if seen else "", like])
+    return section_words(about.section, about.patient, about.synthetic, ", ".join(said))
 
 
 def score_line(

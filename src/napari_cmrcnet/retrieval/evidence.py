@@ -177,17 +177,6 @@ def patch_of(prediction: "Prediction", slide: "Slide", spot: int) -> "Pixels | N
 
 
 def open_thumbnails(prediction: "Prediction") -> "Job[Thumbnails | None]":
-    """Open and verify the thumbnails of a prediction's checkpoint, which takes a second where they are large.
-
-    Returns
-    -------
-    Thumbnails or None
-        None where the checkpoint has none, or has moved.
-
-    Raises
-    ------
-    UserError
-        If they were changed or are damaged.
-    """
+    """Return `Prediction.thumbnail_file`, which takes a second to be verified where it is large."""
     yield Progress("Checking the pictures of the training spots", 0, 0)
     return prediction.thumbnail_file

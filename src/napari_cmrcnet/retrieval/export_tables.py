@@ -17,7 +17,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_folder
+from napari_cmrcnet.common.files import atomic_folder, seen_from
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.progress import REPORT, Job, Progress, in_thread
 from napari_cmrcnet.retrieval.case import Case, Float32
@@ -218,15 +218,7 @@ def _table(case: Case, wanted: Wanted, path: Path, slide: "Slide | None") -> Ann
     metadata = dict(about.get("metadata", {}))
     if case.provenance.mpp:
         factors["microns_per_pixel"] = case.provenance.mpp
-    if slide is not None:
-        metadata["source_image_path"] = _seen_from(path, slide.path)
+    if slide is not None:  # both may be moved together
+        metadata["source_image_path"] = seen_from(path.resolve().parent, slide.path.resolve())
     spatial = {library: {"scalefactors": factors, "metadata": metadata, "images": {}}}
     return AnnData(obs=obs, var=var, obsm={"spatial": case.xy}, uns={PROVENANCE: record, "spatial": spatial})
-
-
-def _seen_from(path: Path, slide: Path) -> str:
-    """Return where a slide lies as seen from a file's folder: both may be moved together."""
-    try:
-        return Path(os.path.relpath(slide.resolve(), path.resolve().parent)).as_posix()
-    except ValueError:  # another drive
-        return str(slide.resolve())

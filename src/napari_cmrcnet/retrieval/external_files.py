@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
 from napari_cmrcnet.common.parquet import read_matrix
 from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
-from napari_cmrcnet.common.text import read_text
+from napari_cmrcnet.common.text import read_text, size_text
 from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.sections.formats.spatialdata_zarr import check_stored, open_table
 

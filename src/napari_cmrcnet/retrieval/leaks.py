@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.retrieval.provenance import Provenance
 
 
 def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
@@ -44,8 +43,10 @@ def leak(
     trained_on: Sequence[str],
     patients: Sequence[str],
     validated_on: Sequence[str],
-) -> str:
-    """Say what of a section the checkpoint may have seen in training, ``""`` where it has seen nothing of it.
+) -> tuple[str, str]:
+    """Say what of a section the checkpoint may have seen in training, in a few words and in a sentence or two.
+
+    Both are ``""`` where it has seen nothing of it.
 
     Parameters
     ----------
@@ -58,32 +59,21 @@ def leak(
         Sections by whose loss its epoch was chosen.
     """
     if section in trained_on:
-        return (
+        return "trained on a section of this name", (
             f"The checkpoint was trained on a section named {section}. If it is this section, its scores say "
             "nothing about new sections."
         )
     if section in validated_on:
-        return (
+        return "validated on it in training", (
             f"The checkpoint was validated on {section} during its training, so the scores of this section are "
             "optimistic."
         )
     if patient and patient in patients:
-        return (
+        return "same patient as in training", (
             f"The checkpoint was trained on other sections of the patient of {section} ({patient}). Serial sections "
             f"are nearly copies, so the scores of {section} are too good for a new patient."
         )
-    return ""
-
-
-def leak_in_words(about: "Provenance") -> str:
-    """Return in a few words why scores of a predicted section flatter, ``""`` where `leak` has nothing to say."""
-    if about.section in about.trained_on:
-        return "trained on a section of this name: too optimistic"
-    if about.section in about.validated_on:
-        return "validated on it in training: too optimistic"
-    if about.patient and about.patient in about.trained_on_patients:
-        return "same patient as in training: too optimistic"
-    return ""
+    return "", ""
 
 
 def unknown_patient(section: str, patient: str, patients: Sequence[str]) -> str:

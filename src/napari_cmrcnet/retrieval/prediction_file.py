@@ -20,6 +20,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import seen_from
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import read_entry
@@ -148,17 +149,11 @@ def _measured_where_known(prediction: "Prediction", genes: list[str]) -> np.ndar
 def _record(prediction: "Prediction", path: Path) -> str:
     """Return what ``uns["cmrcnet"]`` holds: JSON, because h5ad has no empty lists and no null."""
     checkpoint = prediction.provenance.checkpoint
-    relative = ""
-    if checkpoint:
-        try:
-            relative = Path(os.path.relpath(checkpoint, path.resolve().parent)).as_posix()
-        except ValueError:  # another drive
-            relative = ""
     return json.dumps(
         {
             "format_version": FORMAT_VERSION,
             "provenance": prediction.provenance.to_dict(),
-            "checkpoint_relative": relative,
+            "checkpoint_relative": seen_from(path.resolve().parent, checkpoint) if checkpoint else "",
             "spots": prediction.spots.uns["cmrcnet"],
             "variable_genes": sorted(prediction.variable_genes),
         }

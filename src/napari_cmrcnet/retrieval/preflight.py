@@ -84,7 +84,7 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
         _genes(section, bank),
         _neighbours(card, bank, k),
     ]
-    leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
+    _, leaked = leak(section.name, section.patient, card.sections, card.patients, card.validated_on)
     if section.measured:  # else there will be no score that could be too good
         leaked = leaked or unknown_patient(section.name, section.patient, card.patients)
     checks.append(Check(not leaked, leaked or "Neither the section nor its patient was in the training."))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.files import seen_from, write_content
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import PREDICTIONS, PROJECTS, ends_in
@@ -151,7 +151,10 @@ def write_project(project: Project) -> None:
     """
     assert project.path is not None
     folder = project.path.resolve().parent
-    cases = [vars(case) | {name: _relative(getattr(case, name), folder) for name in PATHS} for case in project.cases]
+    cases = [
+        vars(case) | {name: seen_from(folder, path) for name in PATHS if (path := getattr(case, name))}
+        for case in project.cases
+    ]
     content = json.dumps({"format": FORMAT, "version": VERSION, "cases": cases}, allow_nan=False).encode()
     if len(content) > MAX_BYTES or len(cases) > MAX_CASES:
         raise UserError(f"{project.path} would be too large for a project; remove cases or some of their regions.")
@@ -215,15 +218,6 @@ def _case(values: Any, folder: Path) -> ProjectCase:
             raise UserError("has damaged regions") from error
     paths = {name: os.path.normpath(folder / path) for name in PATHS if (path := getattr(case, name))}
     return replace(case, **paths)
-
-
-def _relative(path: str, folder: Path) -> str:
-    if not path:
-        return ""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # another drive
-        return path
 
 
 def project_of(path: str | os.PathLike[str]) -> Job[Project]:

@@ -184,7 +184,7 @@ def _slide(prediction: "Prediction", measured: NDArray[np.bool_]) -> _Rule:
 def _seen(prediction: "Prediction", genes: int) -> _Rule:
     """Judge by whether the checkpoint may have been trained on this very section: then every score flatters."""
     about = prediction.provenance
-    said = leak(about.section, "", about.trained_on, (), ())
+    _, said = leak(about.section, "", about.trained_on, (), ())
     levels = np.full(genes, AT_BEST_WEAK if said else AT_BEST_GOOD, np.int8)
     return _Rule(levels, lambda _: said)
 

@@ -66,33 +66,16 @@ def match_genes(
 def comparable(sections: "Sequence[Section]") -> "list[Section]":
     """Let sections be compared gene by gene: one name for a gene, and totals over genes in common where they differ.
 
-    See `with_common_names` and `genes_in_common`. That totals were changed is logged as a warning.
+    See `with_common_names`. That totals were changed is logged as a warning.
     """
     named = with_common_names(sections)
-    if (common := genes_in_common(named)) is None:
+    common = frozenset.intersection(*(frozenset(section.spots.var_names) for section in named))
+    if not common or alike(*(share_in(section.spots, section.spots.var_names.isin(common)) for section in named)):
         return named
     changed = [with_totals_over(section, common) for section in named]
     for section in changed:
         logger.warning("%s: %s", section.name, section.notes[-1])
     return changed
-
-
-def genes_in_common(sections: "Sequence[Section]") -> frozenset[str] | None:
-    """Return the genes that totals of sections must be taken over, by the names that all have for them.
-
-    Parameters
-    ----------
-    sections : sequence of Section
-        Measured, with one name for each gene.
-
-    Returns
-    -------
-    frozenset of str or None
-        The genes that all sections have; None where totals over all genes are alike, or there is no gene in common.
-    """
-    common = frozenset.intersection(*(frozenset(section.spots.var_names) for section in sections))
-    shares = [share_in(section.spots, section.spots.var_names.isin(common)) for section in sections]
-    return None if alike(*shares) or not common else common
 
 
 def with_totals_over(section: "Section", genes: frozenset[str]) -> "Section":

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
-from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.slides.source import Level
 
 MAX_PIXELS = 2**40  # of a level: a 1,000,000 × 1,000,000 slide

@@ -45,8 +45,8 @@ def question_job(title: str) -> "Job[str]":
         If the network or the site cannot be reached.
     """
     from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download_size
-    from napari_cmrcnet.common.files import size_text
     from napari_cmrcnet.common.progress import Progress
+    from napari_cmrcnet.common.text import size_text
 
     section = PUBLIC_SECTIONS[title]
     yield Progress(f"Asking for the size of {title}", 0, 0)

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.region_origin import said_of
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save

@@ -61,6 +61,11 @@ class SlideMethod(ABC):
         (n, k) to log10 expression (n, genes).
         """
 
+    def parts_of(self, section: Section) -> list[Rows]:
+        """Return the rows of the spots that are read at once: all, or compact windows."""
+        n = len(section.xy)
+        return compact_blocks(section.xy, n if n <= self.full_attention else self.window)
+
     def fit(self, task: Task) -> Job["SlidePredictor"]:
         """Train the network with the mean squared error of log10 expression; a batch is a slide, or a window of one.
 
@@ -72,7 +77,7 @@ class SlideMethod(ABC):
         for i, section in enumerate(task.training):
             slides.append((yield from _slide_spots(section, task.patch)))
             targets.append(torch.from_numpy(expression_of(section.spots, task.genes).toarray() / np.float32(LOG10)))
-            batches += [(i, rows) for rows in windows(section.xy, self.window, self.full_attention)]
+            batches += [(i, rows) for rows in self.parts_of(section)]
         positions = max(POSITIONS, *(int(slide.positions.max()) + 1 for slide in slides))
         torch.manual_seed(task.seed)
         network = self.build(len(task.genes), positions, task.patch.patch_px // 2).to(device)
@@ -155,7 +160,7 @@ class SlidePredictor:
                 f"{beyond} spots of {section.name} lie beyond the array positions of the training sections; "
                 f"{self.method.title} took the last ones for them."
             )
-        parts = windows(section.xy, self.method.window, self.method.full_attention)
+        parts = self.method.parts_of(section)
         predicted: Float32 | None = None
         self.network.eval()
         for done, rows in enumerate(parts):
@@ -188,26 +193,6 @@ def array_positions(section: Section) -> Rows:
     pitch = pitch if pitch > 0 else 1.0  # a single spot has none
     steps: NDArray[np.float64] = (section.xy - section.xy.min(axis=0)) / pitch
     return np.rint(steps).astype(np.int64)
-
-
-def windows(xy: NDArray[np.float64], size: int, full: int) -> list[Rows]:
-    """Divide spots into compact windows.
-
-    Parameters
-    ----------
-    xy : (n, 2)
-        Spot centres.
-    size : int
-        Most spots in a window.
-    full : int
-        Up to so many spots stay one window.
-
-    Returns
-    -------
-    list of int64 arrays
-        Sorted rows; every spot is in one window.
-    """
-    return compact_blocks(xy, full if len(xy) <= full else size)
 
 
 def nearest_neighbours(xy: NDArray[np.float64], k: int) -> Rows:

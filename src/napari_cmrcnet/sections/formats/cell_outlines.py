@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import size_text
+from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.formats.origin import refuse_repeated
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text
 

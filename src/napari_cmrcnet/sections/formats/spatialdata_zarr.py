@@ -15,9 +15,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import size_text
 from napari_cmrcnet.common.hdf5_checks import MAX_EXPANSION, SMALL, compressed_problem
 from napari_cmrcnet.common.spatialdata_store import attributes, find_store, pictures_of, systems_of, tables_of
+from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.formats.geoparquet import read_shapes
 from napari_cmrcnet.sections.formats.h5ad import with_counts
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number
