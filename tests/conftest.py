@@ -3,11 +3,12 @@
 import errno
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 sys.path.append(str(Path(__file__).parent))
 
 TESTS = count()
+PARSED_ONCE = SimpleNamespace(sub=cache(re.sub), finditer=re.finditer, M=re.M)
 ASKED_QT = os.environ.get("QT_API")
 # qtpy and pytest-qt choose differently where both are installed.
 os.environ.setdefault("QT_API", "pyside6")
@@ -95,6 +97,8 @@ def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pyt
     PluginManager.instance().discover()
     # It searches all of memory whenever a layer is removed, for the sake of some drivers: a tenth of all time.
     monkeypatch.setattr(canvas, "gc", SimpleNamespace(collect=lambda: gc.collect(1)))
+    # vispy takes the comments out of the same few shaders for every layer: a fifth of all time.
+    monkeypatch.setattr("vispy.gloo.program.re", PARSED_ONCE)
     return make_napari_viewer_proxy(show=True)
 
 

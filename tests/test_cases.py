@@ -331,6 +331,7 @@ def _saved(known: Known, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.qt("pyside6")
 def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     panel: CasesPanel, project: Path, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +373,7 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     wait(qtbot, lambda: not panel.session.scoring)
 
 
+@pytest.mark.qt("pyside6")
 def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale(
     panel: CasesPanel, project: Path, qtbot: Any, known: dict[str, Known], monkeypatch: pytest.MonkeyPatch
 ) -> None:

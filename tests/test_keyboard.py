@@ -7,7 +7,6 @@ from typing import Any
 
 import anndata
 import pytest
-from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
@@ -78,12 +77,8 @@ class Keyboard:
 
 
 @pytest.fixture
-def keys(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Keyboard]:
-    monkeypatch.setenv("CMRCNET_CONFIG", str(tmp_path / "config"))
-    PluginManager.instance().discover()
-    viewer = with_menus(make_napari_viewer_proxy(show=True))
+def keys(napari_window: Any, qtbot: Any) -> Iterator[Keyboard]:
+    viewer = with_menus(napari_window)
     viewer.window.resize(1280, 800)
     viewer.window.activate()
     keyboard = Keyboard(viewer, qtbot)

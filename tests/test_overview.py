@@ -1,6 +1,5 @@
 """The small picture of the slide in a corner of the canvas: its frame follows the camera, and a click moves it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ pytestmark = pytest.mark.qt
 
 
 def test_the_frame_is_what_the_canvas_shows_and_a_click_moves_it(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, known: dict[str, Known]
+    napari_window: Any, qtbot: Any, known: dict[str, Known]
 ) -> None:
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     viewer.window.resize(1280, 800)
     look_at(viewer, known["C"])
     show_overview(viewer)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -354,7 +353,7 @@ def test_each_plot_is_saved_on_white(filled: Window, tmp_path: Path, save_dialog
     from matplotlib.image import imread
 
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-    for which, ending in product(range(5), starts):
+    for which, ending in [*((which, "png") for which in range(5)), (4, "svg"), (4, "pdf")]:
         canvas = filled.choose(which)
         save_dialog.answer = tmp_path / "pictures" / f"{which + 1}.{ending}"
         filled.qtbot.mouseClick(filled.panel.save_button, Qt.MouseButton.LeftButton)

@@ -340,7 +340,7 @@ def test_names_are_given_to_the_nameless() -> None:
 
 def test_colours_of_classes_stay_the_same() -> None:
     assert class_colour("Tumor: Positive") == class_colour("tumour") == (200, 0, 0)
-    assert class_colour("Gland") == class_colour("Gland")
+    assert class_colour("Gland") == (90, 60, 190)  # not of a hash, which differs in each process
     assert Region("", "Gland", Polygon(), (1, 2, 3)).shown_colour == (1, 2, 3)
 
 

@@ -1,6 +1,5 @@
 """Swiping between measured and predicted: what is seen on which side of the line, and what moves it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,11 @@ pytestmark = pytest.mark.qt
 RED, BLUE = (1, 0, 0, 1), (0, 0, 1, 1)
 
 
-@pytest.mark.parametrize(("most_points", "near"), [(50_000, 0.03), (0, 0.08)])
+@pytest.mark.parametrize(
+    ("most_points", "near"), [(50_000, 0.03), pytest.param(0, 0.08, marks=pytest.mark.qt("pyside6"))]
+)
 def test_measured_is_left_of_the_line_and_predicted_right_of_it(
-    make_napari_viewer_proxy: Callable[..., Any],
+    napari_window: Any,
     qtbot: Any,
     known: dict[str, Known],
     monkeypatch: pytest.MonkeyPatch,
@@ -30,7 +31,7 @@ def test_measured_is_left_of_the_line_and_predicted_right_of_it(
     near: float,
 ) -> None:
     monkeypatch.setattr(spot_layer, "MOST_POINTS", most_points)  # with 0 all are a picture, cut between spots
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = napari_window
     viewer.window.resize(1000, 700)
     look_at(viewer, known["C"])
     show_swipe_line(viewer)
