@@ -63,24 +63,17 @@ class ByHand:
         """What the picture is drawn in."""
         return canvas_of(self.window)
 
-    def wait(self, condition: Callable[[], Any]) -> None:
+    def wait(self, condition: Callable[[], Any], what: str = "") -> None:
         """Let the window work until something is so."""
         end = time.monotonic() + self._patience
         while not condition():
-            assert time.monotonic() < end, "the window waits for something that does not come"
+            assert time.monotonic() < end, f"the window waits for something that does not come: {what}"
             QTest.qWait(20)
 
     def click(self, widget: QWidget, pos: QPoint | None = None) -> None:
         """Click a control that is seen and can be pressed."""
-        parent = widget.parentWidget()
-        while parent is not None:
-            if isinstance(parent, QScrollArea):
-                parent.ensureWidgetVisible(widget)  # the wheel is no click
-            parent = parent.parentWidget()
-        QApplication.processEvents()
+        self.wait(lambda: _in_sight(widget), f"{widget}: it is hidden, or behind others")
         assert widget.isEnabled(), f"{widget} cannot be pressed"
-        assert widget.isVisible(), f"{widget} is hidden"
-        assert not widget.visibleRegion().isEmpty(), f"{widget} is not seen"
         self.clicks += 1
         if pos is None and hasattr(widget, "isCheckable") and widget.isCheckable() and not _is_push(widget):
             pos = QPoint(8, widget.height() // 2)  # its mark: beside its text nothing is pressed
@@ -93,6 +86,13 @@ class ByHand:
             self.clicks += 1
             QTest.keyClick(self.canvas if at is None else at, key)
             QApplication.processEvents()
+
+    def type(self, box: QWidget, text: str) -> None:
+        """Click a box, write in it in place of what it has, and go on with Tab; the text counts nothing."""
+        self.click(box)
+        box.selectAll()  # type: ignore[attr-defined]
+        QTest.keyClicks(box, text)
+        self.key(Qt.Key.Key_Tab, at=box)
 
     def drop(self, path: Path) -> None:
         """Drop a file on the window."""
@@ -173,6 +173,17 @@ class ByHand:
         assert path is not None, "a file is asked for"
         self.clicks += 1
         return str(path)
+
+
+def _in_sight(widget: QWidget) -> bool:
+    """Scroll to a widget, which is no click, and say whether it is seen, after what unfolds has unfolded."""
+    parent = widget.parentWidget()
+    while parent is not None:
+        if isinstance(parent, QScrollArea):
+            parent.ensureWidgetVisible(widget)
+        parent = parent.parentWidget()
+    QApplication.processEvents()
+    return widget.isVisible() and not widget.visibleRegion().isEmpty()
 
 
 def _is_push(widget: QWidget) -> bool:
