@@ -123,7 +123,7 @@ def _check(data: _Data) -> None:
     x = np.concatenate([data.features[section.name] for section in some])
     names = list(some[0].spots.var_names)[:200]
     y = sparse.vstack([expression_of(section.spots, names) for section in some], format="csr")
-    fitted = finish(Spots(x, y).solver()).fitted(PENALTY, RANK)
+    fitted = finish(Spots(x, y).fitted(PENALTY, RANK))
     a, b = x - x.mean(axis=0, dtype=np.float64), y.toarray() - y.mean(axis=0)
     f = x.shape[1]
     solved = np.linalg.solve(a.T @ a + PENALTY * f * np.eye(f), a.T @ np.asarray(b))

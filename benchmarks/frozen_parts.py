@@ -119,7 +119,7 @@ def _fold(dataset: Dataset, fold: Fold, named: Mapping[str, Section], features: 
     head = frozen_choice.image_head if way.scaled else lambda fitted, _: fitted.into
     with mock.patch.object(frozen_choice, "image_head", head):
         settings = finish(frozen_choice.choose(known, numbers, left_out_parts(training))).settings
-        fitted = finish(known.solver()).fitted(settings.penalty, settings.rank)
+        fitted = finish(known.fitted(settings.penalty, settings.rank))
         (bank,) = finish(measured_components(known.expression, [fitted]))
         space = frozen_choice.Space.of(fitted, features[test][:, columns], bank, np.arange(len(bank)))
     near, alike = space.nearest(settings.rank, settings.k)

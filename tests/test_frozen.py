@@ -249,7 +249,7 @@ def test_reduced_rank_ridge_is_its_equation(spots: int) -> None:
     a, b = x - x.mean(axis=0), y - y.mean(axis=0)
     coefficients = np.linalg.inv(a.T @ a + 0.5 * 20 * np.eye(20)) @ a.T @ b
     v = np.linalg.svd(a @ coefficients)[2]
-    full = finish(Spots(x, y).solver()).fitted(0.5, 99)
+    full = finish(Spots(x, y).fitted(0.5, 99))
     for rank in (1, 3, 15):
         expected = (new - x.mean(axis=0)) @ coefficients @ v[:rank].T @ v[:rank] + y.mean(axis=0)
         np.testing.assert_allclose(full.of_rank(rank).predict(new), expected, rtol=1e-6, atol=1e-8)
@@ -265,7 +265,7 @@ def test_spots_left_out_of_a_regression_are_as_if_they_were_never_there(
     x, y = rng.normal(size=(spots, 20)) + 1, rng.poisson(0.5, size=(spots, 15)).astype(float)
     left_out = np.arange(3, spots, 3)
     others = np.setdiff1d(np.arange(spots), left_out)
-    alone = finish(Spots(x[others], y[others]).solver()).fitted(1.0, 4)
+    alone = finish(Spots(x[others], y[others]).fitted(1.0, 4))
     for expression in (y, sparse.csr_matrix(y)):
         fitted = finish(Spots(x, expression).solver(left_out)).fitted(1.0, 4)
         np.testing.assert_allclose(fitted.predict(x), alone.predict(x), rtol=1e-6)
@@ -286,7 +286,7 @@ def test_the_largest_eigenvalues_are_found_in_both_ways() -> None:
 
 def test_spots_that_all_look_alike_predict_the_mean() -> None:
     y = np.random.default_rng(0).poisson(2, size=(5, 8)).astype(np.float32)
-    fitted = finish(Spots(np.ones((5, 20), np.float32), y).solver()).fitted(1.0, 8)
+    fitted = finish(Spots(np.ones((5, 20), np.float32), y).fitted(1.0, 8))
     np.testing.assert_allclose(fitted.predict(np.zeros((2, 20), np.float32)), [y.mean(axis=0)] * 2, rtol=1e-6)
 
 
@@ -308,7 +308,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
         for rank in (1, 2, 8):
             found = []
             for held, other in (("A", "B"), ("B", "A")):
-                fitted = finish(Spots(described[other], expression[other]).solver()).fitted(penalty, rank)
+                fitted = finish(Spots(described[other], expression[other]).fitted(penalty, rank))
                 guess = fitted.predict(described[held])
                 found += [np.corrcoef(guess[:, i], expression[held][:, i])[0, 1] for i in range(24)]
             scores[rank, penalty] = np.mean(found)
@@ -318,7 +318,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
     assert predictor.notes == (f"Frozen features: rank {rank}, penalty {penalty:g} a feature.",)
     predicted = finish(predictor.predict(sections[2]))
     both = (np.vstack([of["A"], of["B"]]) for of in (described, expression))
-    expected = finish(Spots(*both).solver()).fitted(penalty, rank).predict(described["C"])
+    expected = finish(Spots(*both).fitted(penalty, rank)).predict(described["C"])
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
@@ -339,7 +339,7 @@ def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     x, new = np.vstack(described[:2]), described[2]
     genes = checkpoint.card.genes
     y = np.vstack([expression_of(one.spots, genes).toarray() for one in sections[:2]])
-    fitted = finish(Spots(x.astype(np.float64), y.astype(np.float64)).solver()).fitted(1.0, 8)
+    fitted = finish(Spots(x.astype(np.float64), y.astype(np.float64)).fitted(1.0, 8))
     bank = (y - fitted.mean) @ fitted.out.T
     query = fitted.components(new) / bank.std(axis=0)
     cosine = query @ bank.T / np.linalg.norm(query, axis=1)[:, None] / np.linalg.norm(bank, axis=1)
@@ -380,7 +380,7 @@ def test_settings_are_scored_on_the_top_genes_of_each_section_among_all(monkeypa
     section = np.repeat([0, 1, 2], 20)
     monkeypatch.setattr(variant, "RANKS", (8,))
     part, others = np.arange(40), np.arange(40, 60)
-    fitted = finish(Spots(x[others], y[others]).solver()).fitted(1.0, 8)
+    fitted = finish(Spots(x[others], y[others]).fitted(1.0, 8))
     space = variant.Space.of(fitted, x[part], (y - fitted.mean) @ fitted.out.T, others)
     near, alike = space.nearest(8, 7)
     assert near.min() >= 40

@@ -3,10 +3,11 @@
 import threading
 
 import pytest
-from threadpoolctl import threadpool_limits
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.common.threads import in_threads
+from napari_cmrcnet.common.threads import in_threads, own_threads
 
 
 def said(done: int) -> Progress:
@@ -45,3 +46,26 @@ def test_a_job_that_is_cancelled_begins_no_more_and_an_error_is_raised() -> None
         assert begun in ([], [0])
         with pytest.raises(ValueError, match="of the second"):
             finish(in_threads(work, range(9), said))
+
+
+def test_each_thread_takes_products_alone_and_afterwards_all_have_what_they_had() -> None:
+    def threads() -> tuple[set[int], int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}, torch.get_num_threads()
+
+    def alone(_: int) -> tuple[set[int], int]:
+        with own_threads() as allowed:
+            assert allowed == 1
+        return threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpool_limits(2, user_api="blas"):
+            assert finish(in_threads(alone, range(3), said)) == [({1}, 1)] * 3
+            found: list[object] = []
+            later = threading.Thread(target=lambda: found.append(threads()))
+            later.start()
+            later.join()
+            assert found == [({2}, 2)]
+    finally:
+        torch.set_num_threads(before)

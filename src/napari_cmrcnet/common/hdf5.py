@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,7 @@ def machine_memory() -> int:
         return 0
 
 
-def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
+def write_h5ad(path: str | os.PathLike[str], table: "AnnData", packed: Mapping[str, Any] = PACKED) -> None:
     """Write an h5ad file, whole or not at all.
 
     Parameters
@@ -120,6 +120,8 @@ def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
         The file.
     table : AnnData
         What to write; its text columns become categories, as in `AnnData.write_h5ad`.
+    packed : mapping
+        How h5py is to pack it.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def write_h5ad(path: str | os.PathLike[str], table: "AnnData") -> None:
     from anndata.experimental import write_dispatched
 
     def write(function: Callable[..., None], group: Any, name: str, part: Any, **_: Any) -> None:
-        function(group, name, part, dataset_kwargs={} if isinstance(part, str) else PACKED)
+        function(group, name, part, dataset_kwargs={} if isinstance(part, str) else packed)
 
     table.strings_to_categoricals()
     with hdf5_file(path) as (file, check):

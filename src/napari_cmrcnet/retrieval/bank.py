@@ -34,6 +34,8 @@ Int32 = npt.NDArray[np.int32]
 
 OBS_COLUMNS = ("section", "patient", "array_row", "array_col", "x", "y")
 EMBEDDING = "gene_embedding"  # its name in obsm
+QUICKLY = {"compression": "lzf", "shuffle": True}
+"""How a bank is packed: half the time of gzip's fastest level, for a twelfth more room; Python alone unpacks it."""
 UNIT_TOLERANCE = 1e-4
 VALUES_AT_ONCE = 2**23
 COLUMN_BYTES = 64e6  # columns of expression, or of their means, held at a time
@@ -191,7 +193,7 @@ class Bank:
             var=with_expected(var, self.expected),
             obsm={EMBEDDING: self.embeddings},
         )
-        write_h5ad(path, table)
+        write_h5ad(path, table, QUICKLY)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Bank":

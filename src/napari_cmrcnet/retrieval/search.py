@@ -10,18 +10,16 @@ A GPU may round the factors to TF32, as a setting of torch says that any package
 process. It is neither read nor changed: the band of a GPU is always as wide as TF32 needs.
 """
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
-from napari_cmrcnet.common.threads import allowed_threads
+from napari_cmrcnet.common.threads import own_threads
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +35,6 @@ QUERIES_AT_A_TIME = 2048  # in all threads together, which takes 100 MB to 150 M
 BANK_BLOCK = 4096
 HELD_PER_QUERY = 4096  # a bank of near-copies fills the band: beyond this the held ones are cut exactly
 PAIRS = 512  # bank vectors of a query scored again at a time: a megabyte in float64, which stays in the cache
-_turn = threading.Lock()  # for all cores
 
 Rounding = tuple[float, float]
 """The most by which a factor, and each sum of a product, can be wrong, relative to its value."""
@@ -102,7 +99,7 @@ def nearest(
         one = _Search(queries[block], query_norm[block], bank, bank_norm, k, product, within)
         neighbours[block], similarity[block] = one.run()
 
-    with _own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
+    with own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
         size = max(1, min(QUERY_BLOCK, QUERIES_AT_A_TIME // threads, -(-len(queries) // threads)))
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, [slice(start, start + size) for start in range(0, len(queries), size)]))
@@ -243,18 +240,3 @@ def _torch_product(device: "str | torch.device") -> Product:
         return places.cpu().numpy(), scores.ravel()[places].cpu().numpy()
 
     return product
-
-
-@contextmanager
-def _own_threads() -> Iterator[int]:
-    """Search for a block of queries in each thread, instead of taking each product in all of the matrix library's.
-
-    So the steps between the products use all cores, too, and no thread waits for the others at the end of each:
-    with two threads it takes two thirds of the time, and less where the machine does other work besides. Gives how
-    many threads the matrix library was to use.
-    """
-    with _turn:
-        libraries = ThreadpoolController().select(user_api="blas")
-        threads = allowed_threads(libraries)
-        with libraries.limit(limits=1):
-            yield threads

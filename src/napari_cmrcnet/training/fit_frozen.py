@@ -149,7 +149,7 @@ def _spots(
 
 def _model(spots: Spots, settings: Settings, config: FitConfig) -> Job[FrozenCMRCNet]:
     """Return the heads, filled up with components of zero to the length that an embedding must have."""
-    fitted = (yield from spots.solver()).fitted(settings.penalty, settings.rank)
+    fitted = yield from spots.fitted(settings.penalty, settings.rank)
     (components,) = yield from measured_components(spots.expression, [fitted])
     head, dim = image_head(fitted, components), settings.rank
     sizes = config.model_config(spots.expression.shape[1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.metrics import TOP, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.threads import in_threads
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
 from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.retrieval.similarity_floor import PERCENTILE
@@ -102,29 +104,28 @@ def choose(spots: Spots, section: Rows, parts: Sequence[Rows]) -> Job[Choice]:
         Once a few thousand spots, and once a part.
     """
     step = "Choosing on left-out sections"
-    fits: list[list[ReducedRank]] = []
-    for done, part in enumerate(parts):
-        yield Progress(step, done, len(parts))
-        solver = yield from spots.solver(part)
-        fits.append([solver.fitted(penalty, max(RANKS)) for penalty in PENALTIES])
+    fits = yield from spots.without_each(
+        parts, lambda _, solver: [solver.fitted(penalty, max(RANKS)) for penalty in PENALTIES], step
+    )
     if not fits:
         return Choice(Settings(), None, [])
-    measured = iter((yield from measured_components(spots.expression, [one for of_part in fits for one in of_part])))
-    spaces: list[dict[float, Space]] = []
-    scores: dict[Settings, list[float]] = {}
-    best: dict[Settings, list[Float32]] = {}
-    for done, part in enumerate(parts):
-        yield Progress(step, done, len(parts))
+    components = yield from measured_components(spots.expression, [one for of_part in fits for one in of_part])
+
+    def score(number: int) -> tuple[dict[float, Space], list[tuple[Settings, float, Float32]]]:
+        part, measured = parts[number], components[number * len(PENALTIES) :]
         asking, others = asked_spots(part, section), np.setdiff1d(np.arange(len(section)), part)
         truth = Truth.of(spots.expression, section, part, asking)
-        of_penalties = zip(PENALTIES, fits[done], strict=True)
-        spaces.append(
-            {penalty: Space.of(one, spots.features[asking], next(measured), others) for penalty, one in of_penalties}
-        )
-        for penalty, space in spaces[-1].items():
-            for settings, score, similarity in scored(space, truth, penalty):
-                scores.setdefault(settings, []).append(score)
-                best.setdefault(settings, []).append(similarity)
+        of_penalties = zip(PENALTIES, fits[number], measured, strict=False)
+        spaces = {penalty: Space.of(one, spots.features[asking], bank, others) for penalty, one, bank in of_penalties}
+        return spaces, [one for penalty, space in spaces.items() for one in scored(space, truth, penalty)]
+
+    found = yield from in_threads(score, range(len(parts)), lambda done: Progress(step, done, len(parts)))
+    spaces, of_parts = zip(*found, strict=True)
+    scores: dict[Settings, list[float]] = {}
+    best: dict[Settings, list[Float32]] = {}
+    for settings, value, similarity in chain(*of_parts):
+        scores.setdefault(settings, []).append(value)
+        best.setdefault(settings, []).append(similarity)
     yield Progress(step, len(parts), len(parts))
     settings, inside = _best(scores)
     floor = float(np.percentile(np.concatenate(best[settings]), PERCENTILE))

@@ -1,19 +1,21 @@
 """Reduced-rank ridge regression: many genes from many features by a few components."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.threads import in_threads
 
 Array = NDArray[np.floating[Any]]
 Rows = NDArray[np.int64]
+T = TypeVar("T")
 Expression = Any
 """Log-normalised expression (n, g): CSR matrix, of which a block of spots is made dense at a time, or array."""
 
@@ -197,22 +199,48 @@ class Spots:
     expression: Expression
     _sums: Sums | None = None
 
-    def solver(self, left_out: Rows | None = None) -> Job[Solver]:
-        """Prepare the regression on all spots, or on all but some.
+    def solver(self, left_out: Rows) -> Job[Solver]:
+        """Prepare the regression on all spots but some, or none.
 
         The sums of all are taken once, and those of the spots left out subtracted: each is then visited twice, however
         often others are left out.
         """
-        n = len(self.features) - (0 if left_out is None else len(left_out))
-        if n < self.features.shape[1]:
-            rows = np.setdiff1d(np.arange(len(self.features)), [] if left_out is None else left_out)
+        if len(self.features) - len(left_out) < self.features.shape[1]:
+            rows = np.setdiff1d(np.arange(len(self.features)), left_out)
             return Solver.of_spots(self.features[rows], self.expression[rows])
+        sums = yield from self._all()
+        part = yield from Sums.of(self.features[left_out], self.expression[left_out])
+        return Solver.of_sums(sums.without(part))
+
+    def without_each(self, parts: Sequence[Rows], use: Callable[[Rows, Solver], T], step: str) -> Job[list[T]]:
+        """Return what is made of the regression on all spots but a part, of each part: side by side, in threads.
+
+        Parameters
+        ----------
+        parts : sequence of int64 arrays
+            The rows that are left out in turn.
+        use : callable
+            Given a part and the regression without it.
+        step : str
+            What is being done, as the progress says it.
+        """
+        if len(self.features) >= self.features.shape[1]:
+            yield from self._all()
+
+        def done(number: int) -> Progress:
+            return Progress(step, number, len(parts))
+
+        return (yield from in_threads(lambda part: use(part, finish(self.solver(part))), parts, done))
+
+    def fitted(self, penalty: float, rank: int) -> Job[ReducedRank]:
+        """Fit on all spots, see `Solver.fitted`; in one thread, as several wait for each other where others work."""
+        (fit,) = yield from self.without_each([np.arange(0)], lambda _, solver: solver.fitted(penalty, rank), "Solving")
+        return fit
+
+    def _all(self) -> Job[Sums]:
         if self._sums is None:
             self._sums = yield from Sums.of(self.features, self.expression)
-        if left_out is None:
-            return Solver.of_sums(self._sums)
-        part = yield from Sums.of(self.features[left_out], self.expression[left_out])
-        return Solver.of_sums(self._sums.without(part))
+        return self._sums
 
 
 def _decomposed(matrix: Array) -> tuple[Array, Array]:

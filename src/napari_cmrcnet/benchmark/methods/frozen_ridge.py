@@ -12,7 +12,7 @@ from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.metrics import TOP, heg, hvg, pcc
-from napari_cmrcnet.common.progress import Job, Progress, in_turn
+from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
@@ -64,15 +64,14 @@ class FrozenRidge:
         device, encoder = choose_device(task.device), with_weights(self.frozen_encoder, task.weights)
         blocks = yield from in_turn(spot_features(section, encoder, device) for section in task.training)
         spots = Spots(np.concatenate(blocks), training_expression(task))
-        scores = np.zeros((len(self.penalties), len(self.ranks)))
-        parts = left_out_parts(task.training)
-        for done, part in enumerate(parts):
-            yield Progress("Choosing rank and penalty", done, len(parts))
-            scores += self._scores((yield from spots.solver(part)), spots, part, task)
-        yield Progress("Choosing rank and penalty", len(parts), len(parts))
+        found = yield from spots.without_each(
+            left_out_parts(task.training),
+            lambda part, solver: self._scores(solver, spots, part, task),
+            "Choosing rank and penalty",
+        )
+        scores = sum(found, np.zeros((len(self.penalties), len(self.ranks))))
         penalty, rank = np.unravel_index(int(np.argmax(scores)), scores.shape)
-        solver = yield from spots.solver()
-        fitted = solver.fitted(self.penalties[penalty], self.ranks[rank])
+        fitted = yield from spots.fitted(self.penalties[penalty], self.ranks[rank])
         note = f"Frozen features: rank {self.ranks[rank]}, penalty {self.penalties[penalty]:g} a feature."
         return FrozenPredictor(fitted, encoder, device, (note,))
 
