@@ -239,9 +239,8 @@ def test_what_napari_asks_us_for_is_what_the_dialogs_offer() -> None:
     }
     slides = [suffix for suffix in suffixes.SLIDES if suffix not in suffixes.NAPARI_READS]
     assert asked["read_slide"] == [*(f"*{suffix}" for suffix in slides), "*.cmrcnet"]
-    assert asked["read_case"] == [f"*{suffix}" for suffix in suffixes.PREDICTIONS]
-    assert asked["read_section"] == [f"*{suffix}" for suffix in suffixes.SECTIONS]
-    assert asked["read_table"] == [f"*{suffix}" for suffix in suffixes.TABLES]
+    cases = dict.fromkeys((*suffixes.PREDICTIONS, *suffixes.SECTIONS, *suffixes.TABLES))
+    assert asked["read_case"] == [f"*{suffix}" for suffix in cases]
     assert asked["read_regions"] == [f"*{suffix}" for suffix in suffixes.REGIONS]
     for name in ("image.btf", "SLIDE.SVS", "a.qptiff"):
         assert reader.get_slide_reader(name) is reader.read_slide

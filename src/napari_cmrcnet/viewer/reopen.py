@@ -36,6 +36,11 @@ class Opened:
     slide: "Slide | None"
     missing: str = ""
 
+    def close(self) -> None:
+        """Close the slide of a case that is not shown after all."""
+        if self.slide is not None:
+            self.slide.close()
+
 
 def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | None = None) -> Job[Opened]:
     """Open a saved prediction.

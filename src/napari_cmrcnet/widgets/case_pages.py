@@ -11,7 +11,7 @@ from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
-from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.jobs import run_for_case
 from napari_cmrcnet.widgets.keeper import may_leave
 from napari_cmrcnet.widgets.open_files import show_opened
 
@@ -25,34 +25,27 @@ def show_row(viewer: Any, row: int) -> None:
     cases = layers_of(viewer).cases
     if row != cases.row and 0 <= row < len(cases.project.cases) and may_leave(viewer):
         entry, session = cases.project.cases[row], layers_of(viewer).session
-        before = session.case
 
         def done(opened: "Opened | None") -> None:
-            if session.case is before:
-                if before is not None and opened is not None and not opened.case.view:
-                    # one that was never looked at goes on with the gene, colours and limits that are looked at now
-                    opened.case.view = {key: value for key, value in record_of(session).items() if key != "regions"}
-                _show(viewer, entry, opened)
-            elif opened is not None and opened.slide is not None:  # another was opened meanwhile
-                opened.slide.close()
+            if session.case is not None and opened is not None and not opened.case.view:
+                # one that was never looked at goes on with the gene, colours and limits that are looked at now
+                opened.case.view = {key: value for key, value in record_of(session).items() if key != "regions"}
+            _show(viewer, entry, opened)
 
-        run_in_window(viewer, open_case(entry), done, f"Opening {entry.name}")
+        run_for_case(viewer, open_case(entry), done, f"Opening {entry.name}")
 
 
 def show_beside(viewer: Any, row: int) -> None:
     """Open a case of the list to the right of the one that is shown."""
     layers = layers_of(viewer)
-    entry, first = layers.cases.project.cases[row], layers.session.case
+    entry = layers.cases.project.cases[row]
 
     def done(opened: "Opened | None") -> None:
         if opened is None or not opened.case.genes:
             raise UserError(f"{entry.name} has no expression to show yet; predict it first.")
-        if layers.session.case is first:  # another may have been opened meanwhile
-            layers.show_beside(opened.case, opened.slide)
-        elif opened.slide is not None:
-            opened.slide.close()
+        layers.show_beside(opened.case, opened.slide)
 
-    run_in_window(viewer, open_case(entry), done, f"Opening {entry.name}")
+    run_for_case(viewer, open_case(entry), done, f"Opening {entry.name}")
 
 
 def step_case(viewer: Any, by: int) -> None:
@@ -70,8 +63,8 @@ def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:
     if opened is not None and opened.case.genes:
         show_opened(viewer, opened)
         return
-    if opened is not None and opened.slide is not None:
-        opened.slide.close()
+    if opened is not None:
+        opened.close()
     layers_of(viewer).session.look_at(None)  # nothing of another patient stays
     for layer in [layer for layer in viewer.layers if slide_path(layer) is not None]:
         viewer.layers.remove(layer)

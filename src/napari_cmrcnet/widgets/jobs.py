@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets.dock_panel import main_window
 from napari_cmrcnet.widgets.job_run import Run
 from napari_cmrcnet.widgets.messages import progress_text, told
@@ -156,6 +157,25 @@ class JobBar(QWidget):
             self._row.hide()
             self._text.hide()
             self.busy_changed.emit(False)
+
+
+def run_for_case(
+    viewer: Any, job: Job[T], done: Callable[[T], None], title: str, ended: Callable[[], None] = lambda: None
+) -> None:
+    """Run a job as `run_in_window` for the case that is shown now.
+
+    Where another is shown when it ends, the result is not handed over, and what was opened for it is closed.
+    """
+    session = session_of(viewer)
+    case = session.case
+
+    def done_here(result: T) -> None:
+        if session.case is case:
+            done(result)
+        elif hasattr(result, "close"):
+            result.close()
+
+    run_in_window(viewer, job, done_here, title, ended)
 
 
 def run_in_window(

@@ -18,7 +18,7 @@ from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import find_panel, open_panel
-from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.jobs import run_for_case, run_in_window
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.overview import show_overview
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_cmrcnet.common.progress import Job
-    from napari_cmrcnet.evaluation.scores import Scores
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
 
@@ -38,8 +37,39 @@ PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; th
 
 
 def get_case_reader(path: str | list[str]) -> Read | None:
-    """Return `read_case` for an .h5ad file, None for any other."""
-    return read_case if ends_in(one_path(path), PREDICTIONS) else None
+    """Return `read_case` for a saved prediction, spots, or a table of values; None for anything else.
+
+    Nothing heavy is imported to say no to a folder, which napari asks about for every one. A table is taken where a
+    measured section is open at whose spots it may be predicted; of parquet nothing else is opened, so that the section
+    is asked for.
+    """
+    from napari_cmrcnet.common.folders import may_hold_spots
+
+    one = one_path(path)
+    if ends_in(one, PREDICTIONS):
+        return read_case
+    if one and Path(one).is_dir():
+        return read_case if may_hold_spots(Path(one)) else None
+    return read_case if _is_section(one) or _is_table(one) else None
+
+
+def _is_section(path: str) -> bool:
+    if not ends_in(path, SECTIONS):
+        return False
+    from napari_cmrcnet.sections.spots import is_spots
+
+    try:
+        return is_spots(path)
+    except UserError:  # of several sections, or a part is missing: said when it is opened
+        return True
+
+
+def _is_table(path: str) -> bool:
+    import napari
+
+    viewer = napari.current_viewer()
+    beside = viewer is not None and _measured_in(viewer) is not None
+    return (beside or ends_in(path, (".parquet",))) and is_table(Path(path), beside)
 
 
 def read_case(path: str | list[str]) -> list[tuple[None]]:
@@ -50,40 +80,6 @@ def read_case(path: str | list[str]) -> list[tuple[None]]:
     if viewer is not None:
         open_in(viewer, Path(one_path(path)))
     return reader.NOTHING
-
-
-def get_section_reader(path: str | list[str]) -> Read | None:
-    """Return `read_case` for spots of another kind, a file or a folder, None for anything else.
-
-    Nothing heavy is imported to say no to a folder, which napari asks about for every one.
-    """
-    from napari_cmrcnet.common.folders import may_hold_spots
-
-    one = one_path(path)
-    if Path(one).is_dir():
-        return read_case if may_hold_spots(Path(one)) else None
-    if not ends_in(one, SECTIONS):
-        return None
-    from napari_cmrcnet.sections.spots import is_spots
-
-    try:
-        return read_case if is_spots(one) else None
-    except UserError:  # of several sections, or a part is missing: said when it is opened
-        return read_case
-
-
-def get_table_reader(path: str | list[str]) -> Read | None:
-    """Return `read_case` for a table of values, if a measured section is open at whose spots it may be predicted.
-
-    Of parquet nothing else is opened: where no section is open, it is asked for.
-    """
-    import napari
-
-    one, viewer = one_path(path), napari.current_viewer()
-    beside = viewer is not None and _measured_in(viewer) is not None
-    if not beside and not ends_in(one, (".parquet",)):
-        return None
-    return read_case if is_table(Path(one), beside) else None
 
 
 def get_slide_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
@@ -173,8 +169,7 @@ def show_opened(viewer: Any, opened: Opened) -> None:
     try:
         show_case(viewer, case, opened.slide)
     except UserError:
-        if opened.slide is not None:
-            opened.slide.close()
+        opened.close()
         raise
     if not opened.missing:
         return
@@ -220,10 +215,6 @@ def start_scoring(viewer: Any) -> None:
     if scores is not None and scores.replicates:
         return
 
-    def done(scores: "Scores") -> None:
-        if session.prediction is prediction:  # another may have been opened meanwhile
-            session.set_scores(scores)
-
     def ended() -> None:
         if session.prediction is prediction:
             session.set_scoring(False)
@@ -232,9 +223,10 @@ def start_scoring(viewer: Any) -> None:
 
     session.set_scoring(True)
     if scores is None:
-        run_in_window(viewer, pcc_job(prediction), done, f"Scoring {prediction.name}", ended)
+        run_for_case(viewer, pcc_job(prediction), session.set_scores, f"Scoring {prediction.name}", ended)
     else:
-        run_in_window(viewer, interval_job(prediction, scores), done, f"Intervals of {prediction.name}", ended)
+        job = interval_job(prediction, scores)
+        run_for_case(viewer, job, session.set_scores, f"Intervals of {prediction.name}", ended)
 
 
 def find_slide(parent: "QWidget", viewer: Any, kind: str) -> None:
@@ -254,13 +246,10 @@ def _show_over(viewer: Any, path: Path) -> None:
     assert case is not None
 
     def done(slide: "Slide") -> None:
-        if session.case is case:  # another may have been opened meanwhile
-            case.view = record_of(session)
-            session.look_at(case, slide, session.scores)
-        else:
-            slide.close()
+        case.view = record_of(session)
+        session.look_at(case, slide, session.scores)
 
-    run_in_window(viewer, _slide_job(case, path), done, f"Opening {path.name}")
+    run_for_case(viewer, _slide_job(case, path), done, f"Opening {path.name}")
 
 
 def _slide_job(case: "Case", path: Path) -> "Job[Slide]":
@@ -276,14 +265,11 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
         return
 
     def done(opened: Opened) -> None:
-        if session.prediction is prediction:  # another may have been opened meanwhile
-            opened.case.view = record_of(session)
-            show_case(viewer, opened.case, opened.slide)
-        elif opened.slide is not None:
-            opened.slide.close()
+        opened.case.view = record_of(session)
+        show_case(viewer, opened.case, opened.slide)
 
     found = dialogs.ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
     if found is not None:
         slide = session.slide.path if session.slide is not None else None  # else that of the prediction, if it opens
         job = open_prediction(prediction.path, slide, found)
-        run_in_window(viewer, job, done, f"Opening {prediction.name}")
+        run_for_case(viewer, job, done, f"Opening {prediction.name}")

@@ -8,20 +8,16 @@ from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
-from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.jobs import run_for_case, run_in_window
 from napari_cmrcnet.widgets.keeper import may_leave
-from napari_cmrcnet.widgets.open_files import show_case
+from napari_cmrcnet.widgets.open_files import show_case, show_opened
 
 if TYPE_CHECKING:
     from napari_cmrcnet.catalogue.public_data import PublicPaths
     from napari_cmrcnet.common.progress import Job
-    from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.sections.section import Section
     from napari_cmrcnet.viewer.reopen import Opened
     from napari_cmrcnet.viewer.sample_data import SyntheticPaths
 
@@ -45,14 +41,7 @@ def open_synthetic_sample() -> list[Any]:
 
     def measured(opened: "Opened") -> None:
         show_case(viewer, opened.case, opened.slide)
-        run_in_window(viewer, _sample(), partial(predicted, opened.case), "Predicting the sample")
-
-    def predicted(case: "Case", made: "tuple[Section, Prediction]") -> None:
-        section, prediction = made
-        if session_of(viewer).case is case:
-            show_case(viewer, prediction, section.slide)
-        else:  # another was opened meanwhile
-            section.slide.close()
+        run_for_case(viewer, _sample(), partial(show_opened, viewer), "Predicting the sample")
 
     run_in_window(viewer, _opening(paths), measured, "Opening the sample")
     return read_slide(str(paths.slide))
@@ -73,13 +62,15 @@ def _opening(paths: "SyntheticPaths") -> "Job[Opened]":
     return opened
 
 
-def _sample() -> "Job[tuple[Section, Prediction]]":
+def _sample() -> "Job[Opened]":
     """Predict the sample; torch is imported when the job runs, beside the window."""
     yield Progress("Loading the model", 0, 0)
     import_torch()
     from napari_cmrcnet.evaluation.demo import predict_sample
+    from napari_cmrcnet.viewer.reopen import Opened
 
-    return (yield from predict_sample())
+    section, prediction = yield from predict_sample()
+    return Opened(prediction, section.slide)
 
 
 def open_breast_cancer() -> list[Any]:

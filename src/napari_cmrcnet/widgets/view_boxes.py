@@ -24,7 +24,7 @@ from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.choosers import NamedChoice, offer_pools
 from napari_cmrcnet.widgets.dock_panel import while_there
-from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.jobs import run_for_case
 from napari_cmrcnet.widgets.parts import choice, fill_choice, in_row, label
 
 if TYPE_CHECKING:
@@ -179,9 +179,8 @@ class PoolBox(NamedChoice):
             return
 
         def done(pooled: "Case") -> None:
-            if session.case is case:  # another may have been opened meanwhile
-                pooled.view = record_of(session)
-                session.look_at(pooled, slide)
+            pooled.view = record_of(session)
+            session.look_at(pooled, slide)
 
         job = open_pooled(case.unpooled or case, self.name)
-        run_in_window(self.viewer, job, done, f"Pooling {case.name}", while_there(self.refresh))
+        run_for_case(self.viewer, job, done, f"Pooling {case.name}", while_there(self.refresh))
