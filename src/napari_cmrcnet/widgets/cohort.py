@@ -11,9 +11,9 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.case_pages import show_row
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
+from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, label, stack
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, label, stack, table_of
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
 from napari_cmrcnet.widgets.plot_views import PlotView
 
@@ -119,7 +119,7 @@ class CohortPanel(DockPanel):
         self.of.activated.connect(lambda _: self._show_table())
         self.what = choice("What the plot shows.", [VALUES, CORRELATION])
         self.what.activated.connect(lambda _: self._show_table())
-        self.view = frame_view(self.model)
+        self.view = table_of(self.model)
         self.view.setMinimumHeight(120)
         self.view.clicked.connect(self._on_row)
         self.about = label()

@@ -8,10 +8,10 @@ from qtpy.QtWidgets import QFormLayout, QHeaderView, QWidget
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
+from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, stack
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, stack, table_of
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ComparePanel(DockPanel):
         tip = "Compares all genes; of a large section this takes some seconds to a minute."
         self.compute = button("Compute", tip, self._on_compute)
         self.save = button("Save table…", "Writes the table as CSV.", self._on_save)
-        self.view = frame_view(self.model)
+        self.view = table_of(self.model)
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.about, self.warning, self.warnings = label(), label(), WarningLine()
         form = self.form = QFormLayout()

@@ -12,11 +12,11 @@ from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
-from napari_cmrcnet.widgets.frame_table import FrameModel, frame_view
+from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
-from napari_cmrcnet.widgets.parts import button, label, scrolled, stack
+from napari_cmrcnet.widgets.parts import button, label, scrolled, stack, table_of
 from napari_cmrcnet.widgets.plot_views import NO_PREDICTION
 from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
 
@@ -90,7 +90,7 @@ class EvidencePanel(DockPanel):
         self.note = label()
         self.pictures, self.neighbours = PictureModel(self), FrameModel(TITLES, self)
         self.pictures.failed.connect(self.jobs.warn)
-        self.picture_view, self.table = PictureView(self.pictures), frame_view(self.neighbours)
+        self.picture_view, self.table = PictureView(self.pictures), table_of(self.neighbours)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.tabs = QTabWidget()
         self.tabs.addTab(self._picture_page(), "Pictures")

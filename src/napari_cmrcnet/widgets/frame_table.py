@@ -5,7 +5,6 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
-from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,17 +95,3 @@ class FrameModel(QAbstractTableModel):
             return None
         title, tip, _ = self.titles[self._columns[section]]
         return {Qt.ItemDataRole.DisplayRole: title, Qt.ItemDataRole.ToolTipRole: tip}.get(Qt.ItemDataRole(role))
-
-
-def frame_view(model: FrameModel) -> QTableView:
-    """Return the view of such a table: one row is selected at a time, and a click on a title sorts."""
-    view = QTableView()
-    view.setModel(model)
-    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    view.setWordWrap(False)
-    view.verticalHeader().hide()
-    view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
-    view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-    view.setSortingEnabled(True)
-    return view

@@ -236,11 +236,8 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
             return _marked(genes, gene, "" if np.isnan(value) else number(value), bool(np.isnan(genes.pcc[gene])))
         case Column.PCC | Column.INTERVAL:
             return _correlation(genes, gene, column)
-        case Column.MEASURED | Column.PREDICTED:
-            mean = (genes.measured if column == Column.MEASURED else genes.predicted)[gene]
-            return "" if np.isnan(mean) else f"{mean:.2f}"
-        case Column.PARTIAL | Column.SPEARMAN:
-            value = (genes.partial if column == Column.PARTIAL else genes.spearman)[gene]
+        case Column.PARTIAL | Column.SPEARMAN | Column.MEASURED | Column.PREDICTED:
+            value = getattr(genes, SORTS[column])[gene]
             return "" if np.isnan(value) else number(value)
         case Column.FOUND:
             return "" if np.isnan(genes.found[gene]) else f"{genes.found[gene]:,.0f}"

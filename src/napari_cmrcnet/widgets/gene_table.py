@@ -36,22 +36,7 @@ _PADDING = 8
 _BOX = 12.0  # pixels of a tick box
 
 
-_OF_MEASURED = (
-    Column.PCC,
-    Column.INTERVAL,
-    Column.PARTIAL,
-    Column.SPEARMAN,
-    Column.FOUND,
-    Column.MEASURED,
-)  # columns that need measurements
-_OF_PREDICTED = (
-    Column.PCC,
-    Column.INTERVAL,
-    Column.PARTIAL,
-    Column.SPEARMAN,
-    Column.FOUND,
-    Column.PREDICTED,
-)  # columns that need a prediction
+_OF_BOTH = (Column.PCC, Column.INTERVAL, Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # need measured and predicted
 _SELDOM = (Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # hidden until they are asked for
 
 
@@ -216,7 +201,9 @@ class GeneTable(QTableView):
     def _is_known(self, column: Column) -> bool:
         if column == Column.EXPECTED:
             return self._expects
-        return (self._measured or column not in _OF_MEASURED) and (self._predicted or column not in _OF_PREDICTED)
+        if column in _OF_BOTH:
+            return self._measured and self._predicted
+        return {Column.MEASURED: self._measured, Column.PREDICTED: self._predicted}.get(column, True)
 
     def column_menu(self) -> QMenu:
         """Return a menu of the columns, ticked where they are shown."""

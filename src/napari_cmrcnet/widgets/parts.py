@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
-from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import QAbstractItemModel, QObject, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QBoxLayout,
     QComboBox,
     QDoubleSpinBox,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSpinBox,
+    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -160,6 +162,21 @@ def scrolled_parts(*parts: Part, margins: bool = True) -> QScrollArea:
     inside = QWidget()
     stack(inside, *parts, margins=margins)
     return scrolled(inside)
+
+
+def table_of(model: QAbstractItemModel, *, several: bool = False) -> QTableView:
+    """Return a table whose rows are selected, one at a time or several; a click on a title sorts."""
+    made = QTableView()
+    made.setModel(model)
+    made.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    mode = QAbstractItemView.SelectionMode
+    made.setSelectionMode(mode.ExtendedSelection if several else mode.SingleSelection)
+    made.setWordWrap(False)
+    made.verticalHeader().hide()
+    made.verticalHeader().setDefaultSectionSize(made.fontMetrics().height() + 8)
+    made.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+    made.setSortingEnabled(True)
+    return made
 
 
 def fill_choice(box: QComboBox, entries: Iterable[tuple[str, str]], chosen: str | None) -> None:

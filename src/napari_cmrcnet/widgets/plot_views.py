@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.widgets.parts import fill_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,14 +40,12 @@ class GeneSetChoice(QComboBox):
 
     def list_sets(self) -> None:
         """Offer HEG, HVG and the panels of the session, the prediction's own first; the choice stays if it can."""
-        chosen, case = self.currentText(), self.session.case
-        self.clear()
-        if case is None:
-            return
-        own = case.panel.name if case.panel is not None else ""
-        panels = sorted(self.session.panels, key=lambda name: (name != own, name.casefold()))
-        self.addItems([*([own] if own else []), *SCORED, *(name for name in panels if name != own)])
-        self.setCurrentIndex(max(0, self.findText(chosen)))
+        case, names = self.session.case, list[str]()
+        if case is not None:
+            own = [case.panel.name] if case.panel is not None else []
+            others = sorted((name for name in self.session.panels if name not in own), key=str.casefold)
+            names = [*own, *SCORED, *others]
+        fill_choice(self, [(name, name) for name in names], self.currentText())
 
     def genes(self) -> GeneSet | None:
         """Return name and genes of the chosen set; None where the scores that name them are not there yet."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QHeaderView, QTableView
 
 from napari_cmrcnet.widgets.choosers import AMBER
+from napari_cmrcnet.widgets.parts import table_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.region_scores import RegionScore
@@ -183,18 +184,10 @@ def show_predicted(view: QTableView, predicted: bool) -> None:
         view.setColumnHidden(section, column.title in OF_PREDICTED and not predicted)
 
 
-def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView:
+def region_view(model: RegionModel) -> QTableView:
     """Return a table of regions: several rows can be selected, and words take the room that numbers leave."""
-    view = QTableView(parent)
-    view.setModel(model)
-    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-    view.setWordWrap(False)
+    view = table_of(model, several=True)
     view.setIconSize(QSize(10, 10))
-    view.verticalHeader().hide()
-    view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
     header = view.horizontalHeader()
     header.setHighlightSections(False)
     header.setMinimumSectionSize(30)
@@ -205,7 +198,5 @@ def region_view(model: RegionModel, parent: QWidget | None = None) -> QTableView
         header.resizeSection(
             section, max(map(view.fontMetrics().horizontalAdvance, (column.title, column.widest or "Necrosis"))) + 14
         )
-    header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-    view.setSortingEnabled(True)
     view.setMinimumHeight(180)
     return view

@@ -18,7 +18,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.threshold import Above, sources, spots_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words, told
-from napari_cmrcnet.widgets.parts import button, choice, in_row, label, number, scrolled, stack
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, label, number, scrolled, stack
 from napari_cmrcnet.widgets.plot_canvas import style_of
 
 if TYPE_CHECKING:
@@ -129,11 +129,7 @@ class ThresholdPanel(DockPanel):
 
     def _list_kinds(self, shown: "Shown") -> None:
         kinds = [kind for kind in ("predicted", "measured") if getattr(shown, kind) is not None]
-        if [self.kind.itemText(row) for row in range(self.kind.count())] != kinds:
-            chosen = self.kind.currentText()
-            self.kind.clear()
-            self.kind.addItems(kinds)
-            self.kind.setCurrentIndex(max(0, self.kind.findText(chosen)))
+        fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentText())
 
     def _draw(self, shown: "Shown") -> None:
         self.title.setText(f"{shown.name}, {shown.unit}")
@@ -213,10 +209,8 @@ class ThresholdPanel(DockPanel):
     def _list_sources(self) -> None:
         if self._of is None:
             return
-        chosen, names = self.source.currentText(), list(sources(self.session, self._of[1]))
-        self.source.clear()
-        self.source.addItems(names)
-        self.source.setCurrentIndex(max(0, self.source.findText(chosen)))
+        names = list(sources(self.session, self._of[1]))
+        fill_choice(self.source, [(name, name) for name in names], self.source.currentText())
         for widget in (self.source, self.classes):
             widget.setEnabled(bool(names))
         self._list_classes()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
-    QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
     QLabel,
@@ -25,7 +24,7 @@ from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.choosers import NamedChoice, offer_pools
 from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.jobs import run_for_case
-from napari_cmrcnet.widgets.parts import choice, fill_choice, in_row, label
+from napari_cmrcnet.widgets.parts import choice, fill_choice, in_row, label, number, tipped
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
@@ -54,23 +53,21 @@ class ColourBox(QGroupBox):
     def _build(self) -> None:
         form = QFormLayout(self)
         self.colormap = choice("All colour maps are perceptually uniform: equal steps look equal.", COLORMAPS)
-        self.by_percentile = QRadioButton("automatic")
-        self.by_percentile.setToolTip(
-            "The range follows each gene: these percentiles of measured and predicted together, at least 0.5 apart."
-        )
-        self.by_hand = QRadioButton("fixed")
-        self.by_hand.setToolTip("The range stays the same for all genes, so that genes can be compared.")
-        self.low, self.high = QDoubleSpinBox(), QDoubleSpinBox()
-        for spin, tip in ((self.low, "Values at or below this have"), (self.high, "Values at or above this have")):
-            spin.setToolTip(f"{tip} the colour at the end of the scale.")
+        tip = "The range follows each gene: these percentiles of measured and predicted together, at least 0.5 apart."
+        self.by_percentile = tipped(QRadioButton("automatic"), tip)
+        tip = "The range stays the same for all genes, so that genes can be compared."
+        self.by_hand = tipped(QRadioButton("fixed"), tip)
+        end = "this have the colour at the end of the scale."
+        self.low, self.high = (number(f"Values at or {side} {end}", 0, 1, decimals=1) for side in ("below", "above"))
+        for spin in (self.low, self.high):
             spin.setKeyboardTracking(False)
         form.addRow("Colour map", self.colormap)
         form.addRow("Colour range", in_row(self.by_percentile, self.by_hand, None))
         form.addRow("From", in_row(self.low, QLabel("to"), self.high))
-        self.from_zero = QCheckBox("Start at 0")
-        self.from_zero.setToolTip(
+        self.from_zero = tipped(
+            QCheckBox("Start at 0"),
             "Starts the colour scale at 0, so that colours show how much a gene is expressed, not only where it is "
-            "higher. Has no effect on the score of a gene panel."
+            "higher. Has no effect on the score of a gene panel.",
         )
         form.addRow("", self.from_zero)
 
