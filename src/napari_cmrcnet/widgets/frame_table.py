@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
@@ -27,12 +27,17 @@ class FrameModel(QAbstractTableModel):
     ----------
     table : DataFrame or None
         What is shown, in the order in which it is.
+    rows : list of int
+        Which row of the frame that was given each row shows.
     """
+
+    grouped_by = ""  # a column whose groups stay together, the least first
 
     def __init__(self, titles: Titles, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.titles = titles
         self.table: pd.DataFrame | None = None
+        self.rows: list[int] = []
         self._given: pd.DataFrame | None = None  # in the order in which rows of the same value stay
         self._columns: list[str] = []
         self._by, self._order = -1, Qt.SortOrder.AscendingOrder
@@ -48,21 +53,32 @@ class FrameModel(QAbstractTableModel):
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; what is not known comes last in either order."""
-        self.beginResetModel()
+        self.layoutAboutToBeChanged.emit()
+        before = self.rows
         self._by, self._order = column, order
         self._arrange()
-        self.endResetModel()
+        kept, now = self.persistentIndexList(), {place: row for row, place in enumerate(self.rows)}
+        self.changePersistentIndexList(kept, [self.index(now[before[one.row()]], one.column()) for one in kept])
+        self.layoutChanged.emit()
 
     def _arrange(self) -> None:
-        ascending = self._order == Qt.SortOrder.AscendingOrder
+        import pandas as pd
+
         self.table = self._given
-        if self.table is None or not 0 <= self._by < len(self._columns):
+        self.rows = list(range(self.rowCount()))
+        if self.table is None:
             return
-        if self._by == 0:
-            self.table = self.table.sort_index(ascending=ascending, kind="stable")
-        else:
+        if 0 <= self._by < len(self._columns):
             name = self._columns[self._by]
-            self.table = self.table.sort_values(name, ascending=ascending, kind="stable", na_position="last")
+            values = self.table.index.to_series() if self._by == 0 else self.table[name]
+            of_place = pd.Series(values.to_numpy(), self.rows)
+            ascending = self._order == Qt.SortOrder.AscendingOrder
+            self.rows = of_place.sort_values(
+                ascending=ascending, kind="stable", na_position="last", key=_key
+            ).index.tolist()
+        if self.grouped_by:
+            self.rows.sort(key=self.table[self.grouped_by].tolist().__getitem__)
+        self.table = self.table.iloc[self.rows]
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
         """Return the number of rows."""
@@ -95,3 +111,8 @@ class FrameModel(QAbstractTableModel):
             return None
         title, tip, _ = self.titles[self._columns[section]]
         return {Qt.ItemDataRole.DisplayRole: title, Qt.ItemDataRole.ToolTipRole: tip}.get(Qt.ItemDataRole(role))
+
+
+def _key(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return what values are sorted by: words without regard to capitals."""
+    return values.map(lambda value: value.casefold() if isinstance(value, str) else value)

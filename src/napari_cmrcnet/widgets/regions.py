@@ -184,7 +184,7 @@ class RegionsPanel(DockPanel):
         """Select the regions and spots of the rows that the user has selected."""
         if self._showing:
             return
-        chosen = [self.model.group(row) for row in self._rows()]
+        chosen = [self.model.rows[row] for row in self._rows()]
         classes = {self._scores[group].name for group in chosen if self._scores[group].kind == "class"}
         self._chosen = tuple(
             index
@@ -196,7 +196,7 @@ class RegionsPanel(DockPanel):
         self._select_spots()
 
     def _select_spots(self) -> None:
-        spots = [self._groups[self.model.group(row)].spots for row in self._rows()]
+        spots = [self._groups[self.model.rows[row]].spots for row in self._rows()]
         self._spots = np.flatnonzero(np.any(spots, axis=0)) if spots else np.empty(0, np.int64)
         self.session.select(self._spots)
 
@@ -211,9 +211,10 @@ class RegionsPanel(DockPanel):
 
     def _select_rows(self, keys: set[Key]) -> None:
         selection = QItemSelection()
-        for row in self.model.rows(keys):
-            cell = self.model.index(row, 0)
-            selection.select(cell, cell)
+        for row in range(self.model.rowCount()):
+            if self.model.key(row) in keys:
+                cell = self.model.index(row, 0)
+                selection.select(cell, cell)
         flags = QItemSelectionModel.SelectionFlag
         self.table.selectionModel().select(selection, flags.ClearAndSelect | flags.Rows)
 
