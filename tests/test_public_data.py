@@ -262,20 +262,20 @@ def test_an_archive_that_a_kill_left_after_unpacking_is_removed(site: Site, cach
 def test_the_user_is_asked_with_source_size_and_place_before_a_download(
     site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_cmrcnet.viewer import sample_data
+    from napari_cmrcnet.widgets import open_samples
 
     section = section_of(site)
     monkeypatch.setitem(PUBLIC_SECTIONS, section.title, section)
-    assert finish(sample_data.question_job("A tumour")) == (
+    assert finish(open_samples.question_job("A tumour")) == (
         f"A tumour (nobody, CC0) is 1.0 MB to download. It is kept in {cache / 'tumour'}. Download it now?"
     )
-    assert not sample_data.is_kept("A tumour")
-    assert finish(sample_data.public_section_job("A tumour")) == section.paths
-    assert sample_data.is_kept("A tumour")
+    assert not open_samples.is_kept("A tumour")
+    assert finish(open_samples.public_section_job("A tumour")) == section.paths
+    assert open_samples.is_kept("A tumour")
 
 
 def test_the_synthetic_sample_is_at_hand() -> None:
-    from napari_cmrcnet.viewer.sample_data import synthetic_paths
+    from napari_cmrcnet.widgets.open_samples import synthetic_paths
 
     sample = synthetic_paths()
     assert sample.slide.is_file()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.cli.console import say, show_progress, show_table, warn
-from napari_cmrcnet.cli.shared import config_from
+from napari_cmrcnet.cli.shared import config_from, panel_named
 from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
     from napari_cmrcnet.benchmark.dataset import from_sheet
     from napari_cmrcnet.benchmark.method_names import KS
     from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
-    from napari_cmrcnet.sections.panels import load_panel
 
-    panel = None if options.panel is None else load_panel(options.panel)
+    panel = panel_named(options.panel)
     recipe = find_recipe(options.dataset)
     if recipe is not None:
         folder = options.data or Path(recipe.key)

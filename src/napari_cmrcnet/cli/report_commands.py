@@ -65,12 +65,14 @@ def figure(options: argparse.Namespace) -> None:
     from napari_cmrcnet.sections.panels import Panel
 
     (prediction,) = _loaded([options.prediction], options)
-    blend = tuple(options.blend.split(",")) if options.blend else ()
-    panel = Panel("", blend) if blend else panel_named(options.panel) or prediction.panel
+    if options.blend:
+        panel: Panel | None = Panel("--blend", tuple(options.blend.split(",")))
+    else:
+        panel = panel_named(options.panel) or prediction.panel
     if panel is None:
         raise UserError(f"{options.prediction} has no gene panel; name the genes to draw with --panel.")
-    check_panel(prediction.names, Panel("--blend", blend) if blend else panel, prediction.name)
-    job = write_maps_figure(prediction, options.out, panel, blend=bool(blend), width_mm=options.width_mm)
+    check_panel(prediction.names, panel, prediction.name)
+    job = write_maps_figure(prediction, options.out, panel, blend=bool(options.blend), width_mm=options.width_mm)
     path = show_progress(job)
     say(str(path))
     show_json({"figure": path})

@@ -21,12 +21,6 @@ Float32 = npt.NDArray[np.float32]
 DIVERGING: dict[View, str] = {"difference": "coolwarm", "local PCC": "PRGn"}  # even in lightness to both sides
 PREDICT_FIRST = "Predict first: this section is only measured."
 STEPS = 1024  # of a colormap: four for each colour that a screen can tell apart
-CONFIDENCE_COLUMNS: dict[Confidence, str] = {
-    "mean similarity": "mean_similarity",
-    "best similarity": "best_similarity",
-    "spread": "spread",
-    "sections": "sections",
-}
 CONFIDENCE_UNITS: dict[Confidence, str] = {
     "mean similarity": "mean cosine similarity",
     "best similarity": "best cosine similarity",
@@ -66,7 +60,7 @@ def _confidence(shown: "Shown", case: "Case", what: Confidence) -> Float32:
     if what == "spread" and shown.kind == "panel":
         raise UserError("The spread is known for single genes only; choose another confidence for a gene panel.")
     table = case.confidence(shown.name if what == "spread" else None)
-    return table[CONFIDENCE_COLUMNS[what]].to_numpy(np.float32)
+    return table[what.replace(" ", "_")].to_numpy(np.float32)
 
 
 def _local_pcc(measured: Float32, predicted: Float32, case: "Case", radius_um: float) -> Float32:

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 View = Literal["measured", "predicted", "difference", "local PCC", "confidence", "classes"]
-VIEWS: tuple[View, ...] = ("measured", "predicted", "difference", "local PCC", "confidence", "classes")
-
+VIEWS: tuple[View, ...] = get_args(View)
 Layout = Literal["side by side", "overlaid", "swipe"]
-LAYOUTS: tuple[Layout, ...] = ("side by side", "overlaid", "swipe")
-
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Confidence = Literal["mean similarity", "best similarity", "spread", "sections"]
-CONFIDENCES: tuple[Confidence, ...] = ("mean similarity", "best similarity", "spread", "sections")
+CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
 
 WINDOW_UM = (100, 5000)  # least and largest radius of a window of the local PCC
 

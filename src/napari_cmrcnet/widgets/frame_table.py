@@ -71,11 +71,9 @@ class FrameModel(QAbstractTableModel):
         if 0 <= self._by < len(self._columns):
             name = self._columns[self._by]
             values = self.table.index.to_series() if self._by == 0 else self.table[name]
-            of_place = pd.Series(values.to_numpy(), self.rows)
             ascending = self._order == Qt.SortOrder.AscendingOrder
-            self.rows = of_place.sort_values(
-                ascending=ascending, kind="stable", na_position="last", key=_key
-            ).index.tolist()
+            by_place = pd.Series(values.to_numpy(), self.rows).sort_values(ascending=ascending, kind="stable", key=_key)
+            self.rows = by_place.index.tolist()
         if self.grouped_by:
             self.rows.sort(key=self.table[self.grouped_by].tolist().__getitem__)
         self.table = self.table.iloc[self.rows]

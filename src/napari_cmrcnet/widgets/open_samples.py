@@ -1,7 +1,8 @@
 """File > Open Sample: the synthetic section that comes with the software, and public sections."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.catalogue.public_data import PublicPaths
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.viewer.reopen import Opened
-    from napari_cmrcnet.viewer.sample_data import SyntheticPaths
 
 
 def open_synthetic_sample() -> list[Any]:
@@ -30,7 +30,6 @@ def open_synthetic_sample() -> list[Any]:
     import napari
 
     from napari_cmrcnet.viewer.reader import read_slide
-    from napari_cmrcnet.viewer.sample_data import synthetic_paths
 
     viewer = napari.current_viewer()
     if viewer is None:
@@ -73,26 +72,9 @@ def _sample() -> "Job[Opened]":
     return Opened(prediction, section.slide)
 
 
-def open_breast_cancer() -> list[Any]:
-    """Open 10x Genomics' Visium section of a human breast cancer."""
-    return _open_public("Visium human breast cancer")
-
-
-def open_lymph_node() -> list[Any]:
-    """Open 10x Genomics' Visium section of a human lymph node."""
-    return _open_public("Visium human lymph node")
-
-
-def open_cmu_small_region() -> list[Any]:
-    """Open a small slide of OpenSlide's test data."""
-    return _open_public("CMU-1 small region")
-
-
 def _open_public(title: str) -> list[Any]:
     """Say how large a public section is, download it if the user agrees, and put it into the Predict panel."""
     import napari
-
-    from napari_cmrcnet.viewer.sample_data import is_kept, public_section_job, question_job
 
     viewer = napari.current_viewer()
     if viewer is None:
@@ -127,3 +109,60 @@ def _nothing_yet(viewer: Any, name: str) -> list[Any]:
 
     viewer.layers.events.inserted.connect(added)
     return [([], {"name": name, "visible": False}, "points")]
+
+
+open_breast_cancer = partial(_open_public, "Visium human breast cancer")
+open_lymph_node = partial(_open_public, "Visium human lymph node")
+open_cmu_small_region = partial(_open_public, "CMU-1 small region")
+
+
+@dataclass(frozen=True)
+class SyntheticPaths:
+    """The sample: a section that no prediction has seen, and the checkpoint that predicts it."""
+
+    slide: Path
+    spots: Path
+    checkpoint: Path
+
+
+def synthetic_paths() -> SyntheticPaths:
+    """Return where the synthetic sample is; it needs no network."""
+    from napari_cmrcnet.common.sample import sample_folder
+    from napari_cmrcnet.sections.sheet import read_sheet
+
+    folder = sample_folder()
+    (row,) = read_sheet(folder / "sections.csv")
+    assert row.spots is not None, "the sample was measured"
+    return SyntheticPaths(row.slide, row.spots, folder / "sample.cmrcnet")
+
+
+def is_kept(title: str) -> bool:
+    """Whether a public section was downloaded before."""
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS
+
+    return not PUBLIC_SECTIONS[title].missing
+
+
+def question_job(title: str) -> "Job[str]":
+    """Ask how large a public section is, and return the question to put to the user before it is downloaded.
+
+    Raises
+    ------
+    UserError
+        If the network or the site cannot be reached.
+    """
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download_size
+    from napari_cmrcnet.common.text import size_text
+    from napari_cmrcnet.common.progress import Progress
+
+    section = PUBLIC_SECTIONS[title]
+    yield Progress(f"Asking for the size of {title}", 0, 0)
+    size = size_text(download_size(section))
+    return f"{title} ({section.source}) is {size} to download. It is kept in {section.folder}. Download it now?"
+
+
+def public_section_job(title: str) -> "Job[PublicPaths]":
+    """Download a public section, or what of it is missing; see `public_data.download`."""
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download
+
+    return download(PUBLIC_SECTIONS[title])
