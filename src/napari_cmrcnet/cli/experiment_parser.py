@@ -16,7 +16,7 @@ def add_benchmark(commands: "options.Commands") -> None:
     parser.add_argument(
         "dataset",
         metavar="SHEET|DATASET",
-        help="CSV file with the columns section,slide,spots,patient; or the name of one of the paper's datasets",
+        help=f"{options.SHEET}; or the name of one of the paper's datasets",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, tables and figures")
     parser.add_argument(
@@ -24,14 +24,14 @@ def add_benchmark(commands: "options.Commands") -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no file of weights); bleep, "
-        "stnet, stnet-adam, eggn, frozen and cmrcnet-frozen also as METHOD@ENCODER, on a frozen encoder",
+        help=f"methods to compare: {', '.join(METHOD_NAMES)} (default: all that need no weights file). Write "
+        "METHOD@ENCODER to run bleep, stnet, stnet-adam, eggn, frozen or cmrcnet-frozen on that frozen encoder",
     )
     parser.add_argument(
         "--folds",
         choices=["sample", "patient"],
         default="sample",
-        help="what is left out in turn. sample: one section, as in the paper; patient: all sections of one patient "
+        help="what each fold leaves out. sample: one section, as in the paper; patient: all sections of one patient "
         "(default: sample)",
     )
     parser.add_argument(
@@ -39,10 +39,10 @@ def add_benchmark(commands: "options.Commands") -> None:
         type=positive_int,
         default=1,
         metavar="N",
-        help="runs of each method, with different seeds (default: 1)",
+        help="number of runs of each method, each with its own seed (default: 1)",
     )
     parser.add_argument(
-        "--epochs", type=positive_int, metavar="N", help="epochs of every method (default: as published)"
+        "--epochs", type=positive_int, metavar="N", help="number of epochs of every method (default: as published)"
     )
     parser.add_argument("--ablation", action="store_true", help="also vary CMRCNet's losses, mask rates and targets")
     parser.add_argument(
@@ -51,7 +51,7 @@ def add_benchmark(commands: "options.Commands") -> None:
         nargs="+",
         default=(),
         metavar="[METHOD=]FILE",
-        help="file with weights of an encoder; without METHOD, it is for all methods on an encoder that needs one",
+        help="weights file of an encoder; without METHOD, every method whose encoder needs one uses it",
     )
     parser.add_argument(
         "--external",
@@ -59,7 +59,7 @@ def add_benchmark(commands: "options.Commands") -> None:
         nargs="+",
         default=(),
         metavar="NAME=DIR",
-        help="also score what another tool predicted: a folder with a table for each section (SECTION.h5ad, .csv, "
+        help="also score the predictions of another tool: a folder with one table per section (SECTION.h5ad, .csv, "
         ".tsv or .parquet)",
     )
     options.add_scoring(parser)
@@ -67,11 +67,11 @@ def add_benchmark(commands: "options.Commands") -> None:
 
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder that download wrote (default: named after the DATASET)"
+        "--data", type=Path, metavar="DIR", help="folder that download wrote (default: the name of DATASET)"
     )
     data.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the dataset's)")
     options.add_min_umi(data)
-    data.add_argument("--all-spots", action="store_true", help="keep spots of a DATASET that lie outside the tissue")
+    data.add_argument("--all-spots", action="store_true", help="keep spots outside the tissue (for a DATASET only)")
     options.add_patches(data)
 
     model = parser.add_argument_group("CMRCNet")
@@ -82,7 +82,7 @@ def add_benchmark(commands: "options.Commands") -> None:
         "--variant",
         choices=["paper", "released"],
         default="paper",
-        help="equations of the paper, or of its published code (default: paper)",
+        help="follow the equations of the paper, or its published code (default: paper)",
     )
     model.add_argument("--keep-checkpoints", dest="keep", action="store_true", help="keep the checkpoint of every fold")
 
@@ -114,4 +114,4 @@ def add_download(commands: "options.Commands") -> None:
     """Add ``download``."""
     parser = options.add_command(commands, "download", "download one of the paper's datasets from HEST")
     parser.add_argument("dataset", metavar="DATASET", help="one of idc_lymphnode, skcm, read, coad, idc, psc")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: named after the DATASET)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the name of DATASET)")

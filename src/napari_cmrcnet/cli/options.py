@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+SHEET = "CSV file with a section per row and the columns section,slide,spots,patient"
 TO_POOL = (
-    "pool cells or bins in squares of so many µm; 55/100 hex or visium: circles of 55 µm, 100 µm apart; no: take each "
-    "(default: 55 for cells and bins below 30 µm)"
+    "pool cells or bins into spots. UM: squares of this many µm; 55/100 hex or visium: circles of 55 µm, 100 µm apart; "
+    "no: do not pool (default: 55 for cells and for bins below 30 µm)"
 )
 
 EXAMPLES = {
@@ -95,15 +96,19 @@ def add_precision(parser: "argparse._ActionsContainer") -> None:
         "--precision",
         choices=["auto", "fp32", "bf16"],
         default="auto",
-        help="numerical precision; auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
+        help="numerical precision. auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
     )
     add_device(parser)
 
 
 def add_workers(parser: "argparse._ActionsContainer", what: str) -> None:
     """Add ``--workers``, which do ``what`` at the same time, and ``--scheduler``."""
-    parser.add_argument("--workers", type=positive_int, metavar="N", help=f"{what} at the same time (default: 1)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler")
+    parser.add_argument(
+        "--workers", type=positive_int, metavar="N", help=f"number of {what} at the same time (default: 1)"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler, to use its workers"
+    )
 
 
 def add_scoring(parser: "argparse._ActionsContainer") -> None:
@@ -112,14 +117,14 @@ def add_scoring(parser: "argparse._ActionsContainer") -> None:
         "--sets",
         choices=["paper", "all"],
         default="paper",
-        help="genes among which HEG and HVG are ranked. paper: the variable genes of the training sections; all: all "
-        "genes (default: paper)",
+        help="genes among which HEG and HVG are ranked. paper: the highly variable genes of the training sections; "
+        "all: all genes (default: paper)",
     )
     parser.add_argument(
         "--score-min-umi",
         type=int,
         metavar="N",
-        help="leave spots with fewer counts out of the scores; maps still show them (default: 100; 10 where fewer than "
+        help="leave spots with fewer counts out of the scores; maps still show them (default: 100; 10 if fewer than "
         "1,000 genes were measured)",
     )
     parser.add_argument(
@@ -129,12 +134,16 @@ def add_scoring(parser: "argparse._ActionsContainer") -> None:
 
 def add_moved_checkpoint(parser: "argparse._ActionsContainer") -> None:
     """Add ``--checkpoint`` of predictions that were made before."""
-    parser.add_argument("--checkpoint", type=Path, metavar="M.cmrcnet", help="the checkpoint, if it has moved")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="M.cmrcnet", help="where the checkpoint is now, if it has moved"
+    )
 
 
 def add_device(parser: "argparse._ActionsContainer") -> None:
     """Add ``--device``."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+    parser.add_argument(
+        "--device", default="auto", help="where to compute: auto, cpu, cuda, cuda:1 or mps (default: auto)"
+    )
 
 
 def add_json(parser: "argparse._ActionsContainer") -> None:
@@ -142,5 +151,5 @@ def add_json(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print the result as JSON on standard output, and messages on standard error",
+        help="print the result as JSON on standard output; messages go to standard error",
     )

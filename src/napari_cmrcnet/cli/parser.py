@@ -7,7 +7,7 @@ from napari_cmrcnet.cli import options
 from napari_cmrcnet.cli.options import positive_float, positive_int
 
 SCALES = ("log", "normalised", "counts")  # those of `external`, which --help does not load
-OF_HD = "of Visium HD which bins, such as 8, or cells (default: 16)"
+OF_HD = "for Visium HD: the size of the bins in µm, such as 8, or cells (default: 16)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,7 +47,7 @@ class _Version(argparse.Action):
 
 def _add_simulate(commands: "options.Commands") -> None:
     parser = options.add_command(
-        commands, "simulate", "make synthetic H&E sections with spots and counts, and the sheet that lists them"
+        commands, "simulate", "make synthetic H&E sections with spots and counts, and a sheet that lists them"
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument("--sections", type=positive_int, default=4, metavar="N", help="number of sections (default: 4)")
@@ -58,10 +58,10 @@ def _add_simulate(commands: "options.Commands") -> None:
 
 def _add_info(commands: "options.Commands") -> None:
     parser = options.add_command(
-        commands, "info", "describe a slide, spots file, checkpoint or prediction, and say what is wrong with it"
+        commands, "info", "describe a slide, spots file, checkpoint or prediction, and report what is wrong with it"
     )
     parser.add_argument(
-        "path", type=Path, nargs="?", metavar="PATH", help="a file or folder (default: list the installed versions)"
+        "path", type=Path, nargs="?", metavar="PATH", help="file or folder (default: list the installed versions)"
     )
     parser.add_argument("--library", metavar="NAME", help=f"which section to read, if PATH holds several; {OF_HD}")
     options.add_json(parser)
@@ -71,22 +71,25 @@ def _add_predict(commands: "options.Commands") -> None:
     parser = options.add_command(
         commands, "predict", "predict expression at the spots of one slide, or of every slide in a sheet"
     )
-    parser.add_argument(
-        "sheet", type=Path, nargs="?", metavar="SHEET", help="CSV file with the columns section,slide,spots,patient"
-    )
+    parser.add_argument("sheet", type=Path, nargs="?", metavar="SHEET", help=options.SHEET)
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="M.cmrcnet|NAME",
-        help="the trained model, or the name of one that was built or added; also the folder of Path2Space's weights "
+        help="trained model: a checkpoint, the name of one of your models, or the folder of Path2Space's weights "
         "(required)",
     )
-    parser.add_argument("--slide", type=Path, metavar="S", help="one slide, instead of a sheet")
+    parser.add_argument("--slide", type=Path, metavar="S", help="slide to predict, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")
     parser.add_argument("--library", metavar="NAME", help=f"which section to read, if P holds several; {OF_HD}")
     parser.add_argument("--pool", metavar="UM", help=options.TO_POOL)
-    parser.add_argument("--out", type=Path, metavar="P.h5ad|DIR", help="output folder; for one slide, also a file")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing prediction (one slide only)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="P.h5ad|DIR",
+        help="folder to write to; for one slide, also a file (default: S_predicted.h5ad; for a sheet: predictions)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing prediction (with --slide only)")
     parser.add_argument(
         "--k",
         type=positive_int,
@@ -96,10 +99,10 @@ def _add_predict(commands: "options.Commands") -> None:
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to store (default: the checkpoint's)")
     parser.add_argument("--patient", metavar="ID", help="patient ID (default: from the spots file)")
     parser.add_argument(
-        "--mpp", type=positive_float, metavar="MPP", help="µm per pixel of the slide (default: from the files)"
+        "--mpp", type=positive_float, metavar="MPP", help="pixel size of the slide in µm (default: from the files)"
     )
     parser.add_argument(
-        "--pitch", type=positive_float, metavar="UM", help="distance between grid spots in µm (default: 100)"
+        "--pitch", type=positive_float, metavar="UM", help="distance between the spots of the grid in µm (default: 100)"
     )
     parser.add_argument("--lattice", choices=["hex", "square"], help="shape of the grid (default: hex)")
     options.add_min_umi(parser)
@@ -117,23 +120,23 @@ def _add_evaluate(commands: "options.Commands") -> None:
         type=Path,
         nargs="+",
         metavar="PREDICTION",
-        help="files that predict wrote; or a table of another tool (h5ad, zarr, CSV, parquet), spots × genes",
+        help="files that predict wrote; or one table of another tool, spots × genes (h5ad, zarr, CSV or parquet)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for scores and figures")
     parser.add_argument(
         "--spots",
         type=Path,
         metavar="P",
-        help="the measured spots, for the table of another tool (default: the counts in the same file)",
+        help="measured spots for the table of another tool (default: the counts in the same file)",
     )
     parser.add_argument(
-        "--layer", metavar="NAME", help="of another tool's h5ad, which matrix: X, or a name in layers or obsm"
+        "--layer", metavar="NAME", help="matrix to read from another tool's h5ad: X, or a name in layers or obsm"
     )
     parser.add_argument(
         "--scale",
         choices=SCALES,
-        help="what another tool's values are. log: log-normalised; normalised: without the logarithm; counts: neither "
-        "(default: log, where they can be that)",
+        help="what the values of another tool are. log: log-normalised; normalised: normalised, without the logarithm; "
+        "counts: not normalised (default: log, if the values allow it)",
     )
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the prediction's)")
     options.add_moved_checkpoint(parser)
@@ -151,31 +154,40 @@ def _add_demo(commands: "options.Commands") -> None:
 
 def add_models(commands: "options.Commands") -> None:
     """Add ``models`` and what can be done with them."""
-    parser = options.add_command(commands, "models", "list the models that can be had; build, pack or add one")
+    parser = options.add_command(commands, "models", "list your models and those you can get; build, pack or add one")
     options.add_json(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (without one: the list)")
 
-    build = _action(actions, "build", "build a model from public data; the same command goes on after a stop")
-    build.add_argument("name", metavar="NAME", help="of the list")
+    build = _action(actions, "build", "build a model from public data; run it again to continue after a stop")
+    build.add_argument("name", metavar="NAME", help="name of the model, as the list shows it")
     build.add_argument(
-        "--out", type=Path, metavar="M.cmrcnet", help="checkpoint to write (NAME in the folder of your models)"
+        "--out",
+        type=Path,
+        metavar="M.cmrcnet",
+        help="checkpoint to write (default: NAME.cmrcnet in the folder of your models)",
     )
     options.add_device(build)
 
-    pack = _action(actions, "pack", "write a model as one file with a checksum, to pass on")
-    pack.add_argument("checkpoint", type=Path, metavar="M.cmrcnet|NAME", help="a checkpoint, or the name of your model")
-    pack.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet.zip", help="file to write")
-    pack.add_argument("--no-thumbnails", action="store_true", help="leave out the pictures of the patients' tissue")
-    pack.add_argument("--index", type=Path, metavar="I.json", help="an index beside the file, which is to list it, too")
-    pack.add_argument("--licence", default="", metavar="TEXT", help="for the index")
-    pack.add_argument("--about", default="", metavar="TEXT", help="for the index: what the model is of")
-
-    add = _action(actions, "add", "add a model of a file, an address or an index to yours")
-    add.add_argument("place", metavar="FILE|URL", help="a packed model, or an index (.json) of some; on disk or a site")
-    add.add_argument("--name", default="", help="of an index: which model; of a file: what to call it (its own name)")
-    add.add_argument(
-        "--sha256", default="", metavar="HEX", help="checksum that the file must have, where one was given"
+    pack = _action(actions, "pack", "pack a model into one file to share, and print its checksum")
+    pack.add_argument(
+        "checkpoint", type=Path, metavar="M.cmrcnet|NAME", help="checkpoint, or the name of one of your models"
     )
+    pack.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet.zip", help="file to write")
+    pack.add_argument("--no-thumbnails", action="store_true", help="leave out the small images of the patients' tissue")
+    pack.add_argument(
+        "--index", type=Path, metavar="I.json", help="index of models to add it to, in the folder of the file"
+    )
+    pack.add_argument("--licence", default="", metavar="TEXT", help="licence of the model, for the index")
+    pack.add_argument("--about", default="", metavar="TEXT", help="what the model is of, for the index")
+
+    add = _action(actions, "add", "add a packed model to yours, from a file, a web address or an index")
+    add.add_argument(
+        "place", metavar="FILE|URL", help="packed model, or index of models (.json): a file or a web address"
+    )
+    add.add_argument(
+        "--name", default="", help="which model of an index; or what to call a packed model (default: its own name)"
+    )
+    add.add_argument("--sha256", default="", metavar="HEX", help="SHA-256 checksum that the file must have")
 
 
 def _action(actions: "options.Commands", name: str, summary: str) -> argparse.ArgumentParser:
@@ -184,11 +196,9 @@ def _action(actions: "options.Commands", name: str, summary: str) -> argparse.Ar
 
 def add_report(commands: "options.Commands") -> None:
     """Add the options of ``report``."""
-    parser = options.add_command(
-        commands, "report", "write the report of one or several predictions, to read and print"
-    )
+    parser = options.add_command(commands, "report", "write a report of one or several predictions, to read or print")
     parser.add_argument("predictions", type=Path, nargs="+", metavar="P.h5ad", help="files that predict wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="the report: .html or .pdf")
+    parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="report to write: .html or .pdf")
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
     options.add_moved_checkpoint(parser)
     options.add_json(parser)
@@ -196,14 +206,16 @@ def add_report(commands: "options.Commands") -> None:
 
 def add_export(commands: "options.Commands") -> None:
     """Add the options of ``export``."""
-    parser = options.add_command(commands, "export", "write a prediction for other programs, or all of it as one ZIP")
-    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
+    parser = options.add_command(
+        commands, "export", "write a prediction for other programs, or everything as one ZIP file"
+    )
+    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="file that predict wrote")
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="FILE",
-        help="what to write: .csv, .h5ad (scanpy), .geojson (QuPath); or all as .zip, with figure and report",
+        help="file to write: .csv, .h5ad (scanpy), .geojson (QuPath), or .zip (everything, with figure and report)",
     )
     options.add_moved_checkpoint(parser)
     options.add_json(parser)
@@ -212,15 +224,18 @@ def add_export(commands: "options.Commands") -> None:
 def add_figure(commands: "options.Commands") -> None:
     """Add the options of ``figure``."""
     parser = options.add_command(commands, "figure", "draw maps of a gene panel for print, measured over predicted")
-    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="a file that predict wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="F.pdf", help="the picture: .pdf, .svg or .png")
+    parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="file that predict wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="F.pdf", help="picture to write: .pdf, .svg or .png")
     genes = parser.add_mutually_exclusive_group()
-    genes.add_argument("--blend", metavar="G1,G2[,G3]", help="draw two or three genes as colours on one map instead")
+    genes.add_argument("--blend", metavar="G1,G2[,G3]", help="two or three genes to draw as colours on one map")
     genes.add_argument(
-        "--panel", metavar="NAME|FILE", help="genes to draw, the first 12 of them (default: the prediction's panel)"
+        "--panel", metavar="NAME|FILE", help="gene panel to draw, up to 12 genes (default: the prediction's)"
     )
     parser.add_argument(
-        "--width-mm", type=positive_float, metavar="MM", help="width of the picture (default: 180; 90 for two genes)"
+        "--width-mm",
+        type=positive_float,
+        metavar="MM",
+        help="width of the picture in mm (default: 180; 90 for two genes)",
     )
     options.add_moved_checkpoint(parser)
     options.add_json(parser)

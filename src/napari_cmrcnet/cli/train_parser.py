@@ -10,14 +10,12 @@ from napari_cmrcnet.cli.options import positive_float, positive_int
 def add_train(commands: "options.Commands") -> None:
     """Add ``train``."""
     parser = options.add_command(commands, "train", "train CMRCNet on the sections of a sheet")
-    parser.add_argument(
-        "sheet", type=Path, metavar="SHEET", help="CSV file with the columns section,slide,spots,patient"
-    )
+    parser.add_argument("sheet", type=Path, metavar="SHEET", help=options.SHEET)
     parser.add_argument("--out", type=Path, required=True, metavar="M.cmrcnet", help="checkpoint to write")
     parser.add_argument(
         "--without", nargs="+", default=[], metavar="SECTION", help="sections of the sheet to leave out"
     )
-    parser.add_argument("--resume", action="store_true", help="continue a training that was stopped")
+    parser.add_argument("--resume", action="store_true", help="continue training after a stop")
     _add_model(parser)
     _add_data(parser)
     _add_query(parser)
@@ -29,34 +27,34 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--preset",
         choices=["paper", "small", "tiny"],
-        help="train a network from scratch, of this size. paper: ViT-B/32, for a GPU; small: for a laptop; tiny: for "
+        help="train a network of this size from scratch. paper: ViT-B/32, for a GPU; small: for a laptop; tiny: for "
         "tests",
     )
     model.add_argument(
         "--variant",
         choices=["frozen", "tuned", "paper", "released"],
-        help="frozen: linear heads on an encoder that was trained on photographs, solved in seconds. The others are "
-        "trained from scratch. tuned: chosen on four sections of one patient; paper: as the paper describes it; "
-        "released: as its published code runs it (default: frozen; with --preset paper: paper; with another preset: "
+        help="frozen: linear heads on an encoder that was trained on photographs; takes seconds. The others train a "
+        "network from scratch. tuned: with settings chosen on four sections of one patient; paper: as in the paper; "
+        "released: as in the paper's published code (default: frozen; with --preset paper: paper; with another preset: "
         "tuned)",
     )
     model.add_argument(
         "--encoder",
         default="efficientnet-lite2",
         metavar="NAME",
-        help="image encoder of the frozen variant. Its weights are installed (efficientnet-lite2, or with its package "
-        "efficientnet-lite0) or, of those trained on histology, read from --weights or fetched from the model hub with "
-        "your own login: uni, uni2-h, virchow2, h-optimus-0, h-optimus-1, h0-mini, prov-gigapath, phikon-v2, conch, "
-        "hibou-b, hibou-l, midnight, kaiko-s16, kaiko-s8, kaiko-b16, kaiko-b8, kaiko-l14, ctranspath (default: "
-        "efficientnet-lite2)",
+        help="image encoder of the frozen variant. efficientnet-lite2 is installed, efficientnet-lite0 comes with its "
+        "own package. The others were trained on histology: their weights are read from --weights, or downloaded from "
+        "the model hub with your own login: uni, uni2-h, virchow2, h-optimus-0, h-optimus-1, h0-mini, prov-gigapath, "
+        "phikon-v2, conch, hibou-b, hibou-l, midnight, kaiko-s16, kaiko-s8, kaiko-b16, kaiko-b8, kaiko-l14, ctranspath "
+        "(default: efficientnet-lite2)",
     )
     model.add_argument(
         "--image-encoder",
         metavar="NAME",
-        help="a timm model, or 'conv' for a small convolutional network (default: set by --variant)",
+        help="name of a timm model, or conv for a small convolutional network (default: set by --variant)",
     )
     model.add_argument(
-        "--weights", type=Path, metavar="FILE", help="file with weights of the image encoder (.safetensors, .pth)"
+        "--weights", type=Path, metavar="FILE", help="weights file of the image encoder (.safetensors or .pth)"
     )
     model.add_argument(
         "--set",
@@ -77,13 +75,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=1000,
         metavar="N",
-        help="highly variable genes per section (default: 1000)",
+        help="number of highly variable genes per section (default: 1000)",
     )
     data.add_argument(
         "--target-sum",
         metavar="N|median",
         help="total counts per spot after normalisation, as the model reads them: a number, or the median of each "
-        "section (default: set by --variant; median for paper and released, otherwise 10000)",
+        "section (default: median for the variants paper and released, otherwise 10000)",
     )
     options.add_patches(data)
     data.add_argument(
@@ -91,23 +89,23 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="normalise the colours of each section, against effects of stain and scanner (default: set by --variant)",
     )
-    data.add_argument("--pool", metavar="UM", help=f"where the sheet does not say it: {options.TO_POOL}")
+    data.add_argument("--pool", metavar="UM", help=f"for rows of the sheet that do not say it: {options.TO_POOL}")
     options.add_min_umi(data)
     data.add_argument(
         "--validation",
         metavar="SECTION|SHARE",
-        help="what to hold out for validation: a section, or a share of all spots such as 0.2",
+        help="section to hold out for validation, or a share of all spots, such as 0.2 (default: none)",
     )
     data.add_argument(
         "--panel",
         metavar="NAME|FILE",
-        help="gene panel: a name, or a file of marker genes; predictions show these genes first",
+        help="gene panel to show first in predictions: a name, or a file of marker genes",
     )
     data.add_argument(
         "--no-thumbnails",
         dest="thumbnails",
         action="store_false",
-        help="do not store small images of the training patches. They show the patients' tissue to everyone who gets "
+        help="do not store small images of the training patches. They show the patients' tissue to everyone who has "
         "the checkpoint",
     )
 
@@ -132,7 +130,7 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     query.add_argument(
         "--weighted",
         action=argparse.BooleanOptionalAction,
-        help="give more similar training spots more weight, by the probabilities of CLIP's loss (default: set by "
+        help="give more weight to more similar training spots, by the probabilities of CLIP's loss (default: set by "
         "--variant)",
     )
 

@@ -153,7 +153,6 @@ def question_job(title: str) -> "Job[str]":
     """
     from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download_size
     from napari_cmrcnet.common.text import size_text
-    from napari_cmrcnet.common.progress import Progress
 
     section = PUBLIC_SECTIONS[title]
     yield Progress(f"Asking for the size of {title}", 0, 0)
