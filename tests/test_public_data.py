@@ -250,6 +250,21 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(
     assert left(cache) == []
 
 
+def test_an_archive_that_was_not_unpacked_before_a_kill_is_not_received_again(site: Site, cache: Path) -> None:
+    section = section_of(site)
+    job = download(section)
+    while next(job).step != "Unpacking spatial.tar.gz":
+        pass
+    job.close()
+    assert left(cache) == ["tumour/image.tif", "tumour/spatial.tar.gz"]
+    assert section.missing  # the section is not complete
+    site.asked.clear()
+    assert download_size(section) == 0
+    finish(download(section))
+    assert site.asked == []
+    assert left(cache) == ["tumour/image.tif", "tumour/spatial/outside.csv", "tumour/spatial/tissue_positions_list.csv"]
+
+
 def test_an_archive_that_a_kill_left_after_unpacking_is_removed(site: Site, cache: Path) -> None:
     section = section_of(site)
     finish(download(section))

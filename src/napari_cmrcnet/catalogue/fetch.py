@@ -7,7 +7,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 from napari_cmrcnet.catalogue.hest import download_hest
-from napari_cmrcnet.catalogue.public_data import missing, receive, visium_files
+from napari_cmrcnet.catalogue.public_data import receive, to_receive, visium_files
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.downloads import ask
 from napari_cmrcnet.common.errors import UserError
@@ -68,7 +68,7 @@ def download_size(recipe: ModelRecipe, folder: Path) -> Job[int | None]:
     if recipe.layout == "hest":
         return None
     wanted, _ = yield from _wanted(recipe, folder)
-    files, asking = missing(wanted, folder), Progress(f"Asking for {recipe.title}", 0, 0)
+    files, asking = to_receive(wanted, folder), Progress(f"Asking for {recipe.title}", 0, 0)
     return sum((yield from in_thread(lambda: sizes_of(recipe.title, files), asking)).values())
 
 

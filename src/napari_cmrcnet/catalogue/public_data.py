@@ -64,7 +64,7 @@ class PublicSection:
 
     @property
     def missing(self) -> tuple[PublicFile, ...]:
-        """The files that are still to be downloaded; empty once the section is complete."""
+        """The files that are still to be downloaded or unpacked; empty once the section is complete."""
         return tuple(missing(self.files, self.folder))
 
     @property
@@ -74,8 +74,13 @@ class PublicSection:
 
 
 def missing(files: Iterable[PublicFile], folder: Path) -> list[PublicFile]:
-    """Return the files that are to be received: one stands under its name only when it was checked, or is unpacked."""
+    """Return the files that are not complete: one stands under its name only when it was checked, or is unpacked."""
     return [file for file in files if not _is_there(_place(folder, file), file)]
+
+
+def to_receive(files: Iterable[PublicFile], folder: Path) -> list[PublicFile]:
+    """Return the files that a site has to send: an archive that came whole only has to be unpacked."""
+    return [file for file in missing(files, folder) if not _is_there(folder / file.name, file)]
 
 
 def _is_there(path: Path, file: PublicFile) -> bool:
@@ -128,7 +133,7 @@ def download_size(section: PublicSection) -> int:
     UserError
         If the network or the site cannot be reached.
     """
-    return sum(sizes_of(section.title, section.missing).values())
+    return sum(sizes_of(section.title, to_receive(section.files, section.folder)).values())
 
 
 def download(section: PublicSection) -> Job[PublicPaths]:
@@ -174,7 +179,7 @@ def receive(title: str, files: Iterable[PublicFile], folder: Path, *otherwise: s
     """
     files = tuple(files)
     asking = Progress(f"Asking for {title}", 0, 0)
-    sizes = yield from in_thread(lambda: sizes_of(title, missing(files, folder)), asking)
+    sizes = yield from in_thread(lambda: sizes_of(title, to_receive(files, folder)), asking)
     total, done = sum(sizes.values()), 0
     check_room(title, total, folder, *otherwise)
     for file, size in sizes.items():
