@@ -197,6 +197,21 @@ def test_a_laboratory_offers_its_models(
     assert left(own_models) == ["by_address.cmrcnet", "gut.cmrcnet"]
 
 
+def test_a_model_that_was_not_unpacked_before_a_stop_is_not_received_again(
+    packed: Path, own_models: Path, site: Site
+) -> None:
+    url, checksum = site.publish("a.cmrcnet.zip", packed.read_bytes())
+    offered = OfferedModel("a", url, checksum, packed.stat().st_size, "", "")
+    job = add_offered(offered)
+    while next(job).step != "Unpacking":
+        pass
+    job.close()
+    site.asked.clear()
+    model = finish(add_offered(offered))
+    assert site.asked == []
+    assert list(own_models.iterdir()) == [model]
+
+
 def test_a_received_model_must_be_the_one_of_the_index(packed: Path, own_models: Path, site: Site) -> None:
     url, _ = site.publish("a.cmrcnet.zip", packed.read_bytes())
     with pytest.raises(UserError, match="not the file that was published"):

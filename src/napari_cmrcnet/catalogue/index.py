@@ -211,10 +211,14 @@ def add_address(address: str, name: str = "", checksum: str = "", size: int | No
     asking = Progress(f"Asking for {title}", 0, 0)
     total = (yield from in_thread(lambda: sizes_of(title, [file]), asking))[file]
     check_room(title, 2 * total, models_folder())
-    received = models_folder() / f".{out.name}.received"
-    for done in go_on_with_file(title, file, received, total):
-        yield downloading(title, done, total)
+    received = models_folder() / f".{out.name}{file.sha256[:8]}.received"  # stays until it is unpacked
+    if not (received.is_file() and received.stat().st_size == total):
+        for done in go_on_with_file(title, file, received, total):
+            yield downloading(title, done, total)
     try:
-        return (yield from unpack_model(received, out))
-    finally:
-        received.unlink(missing_ok=True)
+        model = yield from unpack_model(received, out)
+    except UserError:
+        received.unlink()
+        raise
+    received.unlink()
+    return model
