@@ -2,12 +2,9 @@
 
 import csv
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +17,7 @@ import pytest
 import scanpy
 import torch
 
+from forked import TRAINING, forked
 from napari_cmrcnet.benchmark.best_genes import gene_columns
 from napari_cmrcnet.benchmark.bootstrap import estimate
 from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetPredictor
@@ -214,30 +212,31 @@ def test_other_sections_are_refused(done: Outcome, tmp_path: Path, write_section
         finish(benchmark(dataset_in(tmp_path), plan(), done.out))
 
 
-SCRIPT = """
+BENCHMARK = (
+    TRAINING
+    + """
 import sys
 from pathlib import Path
-import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
 from test_benchmark import dataset_in, plan
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.benchmark.run import benchmark
-print("imported", flush=True)
-finish(benchmark(dataset_in(Path(sys.argv[1])), plan(), Path(sys.argv[2])), lambda step: print(step.step, flush=True))
+def job(_):
+    job = benchmark(dataset_in(Path(sys.argv[1])), plan(), Path(sys.argv[2]))
+    finish(job, lambda step: print(step.step, flush=True))
 """
+)
 
 
 def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path), str(Path(__file__).parent)]
     moments = random.Random(0)
-    for stop in (moments.randrange(6, 26), moments.randrange(4, 14)):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            for step, _ in enumerate(child.stdout):
+    with forked(BENCHMARK, folder, tmp_path, Path(__file__).parent) as jobs:
+        for stop in (moments.randrange(5, 25), moments.randrange(3, 13)):
+            for step, _ in enumerate(jobs.run()):
                 if step == stop:
-                    os.kill(child.pid, signal.SIGKILL)
-        assert child.returncode == -signal.SIGKILL
+                    jobs.kill()
+            assert jobs.code == -signal.SIGKILL
     finish(benchmark(dataset_in(folder), plan(), tmp_path))
     assert content(tmp_path) == content(done.out)
 

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import anndata
 import pytest
 
+from forked import TRAINING, forked
 from napari_cmrcnet.catalogue import build as building
 from napari_cmrcnet.catalogue.build import Built, build, building_folder
 from napari_cmrcnet.catalogue.fetch import fetch
@@ -23,15 +22,16 @@ from published import git_sum, publish_her2st, publish_visium
 from web_site import Site
 
 SECTIONS = {"A1": "A", "A2": "A", "B1": "B"}
-KILLED = """
+BUILD = f"""{TRAINING}
 import json, os, signal, sys
 from pathlib import Path
 from napari_cmrcnet.catalogue.build import build
 from napari_cmrcnet.catalogue.recipe import recipe_from
 recipe = recipe_from("her2st", json.loads(Path(sys.argv[1]).read_text()))
-for progress in build(recipe, Path(sys.argv[2]), "cpu"):
-    if progress.step.startswith(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
+def job(last):
+    for progress in build(recipe, Path(sys.argv[2]), "cpu"):
+        if progress.step.startswith(last):
+            os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -83,17 +83,17 @@ def test_killed_in_each_stage_it_goes_on(site: Site, tmp_path: Path) -> None:
     (tmp_path / "entry.json").write_text(json.dumps(entry))
     out = tmp_path / "her2st.cmrcnet"
     asked: list[int] = []
-    for stage in (
-        "Downloading",
-        "Opening",
-        "Without patient B",  # that without A is done
-        "Training on all: projecting expression",
-    ):
-        command = [sys.executable, "-c", KILLED, str(tmp_path / "entry.json"), str(out), stage]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == -9, (stage, done.stderr)
-        assert not out.exists()
-        asked.append(sum(command == "GET" for command, _, _ in site.asked))
+    with forked(BUILD, tmp_path / "entry.json", out) as jobs:
+        for stage in (
+            "Downloading",
+            "Opening",
+            "Without patient B",  # that without A is done
+            "Training on all: projecting expression",
+        ):
+            list(jobs.run(stage))
+            assert jobs.code == -9, stage
+            assert not out.exists()
+            asked.append(sum(command == "GET" for command, _, _ in site.asked))
     assert asked[1] == asked[-1]  # once received nothing is asked again
     steps: list[str] = []
     built = finish(build(recipe_from("her2st", entry), out, "cpu"), lambda progress: steps.append(progress.step))

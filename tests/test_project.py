@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from shapely.geometry import box
 
+from forked import forked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -147,22 +146,24 @@ import sys
 from pathlib import Path
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
-for number in range(10**6):
-    write_project(Project(tuple(ProjectCase(str(n), notes=str(number) * 200) for n in range(50)), Path(sys.argv[1])))
-    print(number, flush=True)
+def job(_):
+    for number in range(10**6):
+        cases = (ProjectCase(str(n), notes=str(number) * 200) for n in range(50))
+        write_project(Project(tuple(cases), Path(sys.argv[1])))
+        print(number, flush=True)
 """
 
 
 def test_killed_while_it_writes_it_leaves_the_last_whole_project(tmp_path: Path) -> None:
-    path, last = tmp_path / "p.cmrproj", -1
-    for delay in (0.0, 0.013, 0.031):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            for _ in range(5):
-                last = int(child.stdout.readline())
-            time.sleep(delay)
-            child.send_signal(signal.SIGKILL)
-            last = int([str(last), *child.stdout.read().split()][-1])
-        cases = read_project(path).cases
-        assert len(cases) == 50
-        assert cases[0].notes in (str(last) * 200, str(last + 1) * 200)
+    path = tmp_path / "p.cmrproj"
+    with forked(WRITER, path) as jobs:
+        for delay in (0.0, 0.013, 0.031):
+            for line in jobs.run():
+                last = int(line)
+                if last == 4:
+                    time.sleep(delay)
+                    jobs.kill()
+            assert jobs.code == -signal.SIGKILL
+            cases = read_project(path).cases
+            assert len(cases) == 50
+            assert cases[0].notes in (str(last) * 200, str(last + 1) * 200)

@@ -1,10 +1,7 @@
 """A training stopped at any moment comes to the weights of one that was not."""
 
-import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from forked import TRAINING, forked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.sections.section import Section
@@ -161,7 +159,9 @@ def test_stopped_after_the_last_epoch_and_gone_on_without_thumbnails(
         assert not list(folder.rglob("thumbnails*"))
 
 
-SCRIPT = """
+TRAIN = (
+    TRAINING
+    + """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
@@ -174,24 +174,24 @@ folder = Path(sys.argv[1])
 sections = [open_section(folder / f"S{i}.tif", folder / f"S{i}.h5ad", mpp=0.5) for i in range(2)]
 def say(progress):
     print(progress.step, progress.done, flush=True)
-finish(fit(sections, settings(), Path(sys.argv[2]), resume=True), say)
+def job(_):
+    finish(fit(sections, settings(), Path(sys.argv[2]), resume=True), say)
 """
+)
 
 
 def test_killed_and_killed_again(
     sections: Sequence[Section], uninterrupted: dict[str, bytes], folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "model.cmrcnet"
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(out), str(Path(__file__).parent)]
-    for stop, delay in (("Training 3", 0.03), ("Training 11", 0.01)):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                if line.strip() == stop:
+    with forked(TRAIN, folder, out, Path(__file__).parent) as jobs:
+        for stop, delay in (("Training 3", 0.03), ("Training 11", 0.01)):
+            for line in jobs.run():
+                if line == stop:
                     time.sleep(delay)
-                    os.kill(child.pid, signal.SIGKILL)
-        assert child.returncode == -signal.SIGKILL
-        assert not out.exists()
+                    jobs.kill()
+            assert jobs.code == -signal.SIGKILL
+            assert not out.exists()
     finish(fit(sections, settings(), out, resume=True))
     assert content(out) == uninterrupted
 
