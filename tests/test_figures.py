@@ -12,6 +12,12 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.colour_limits import colour_limits
 from napari_cmrcnet.evaluation.figures import Ground, gene_map, method_maps
 from napari_cmrcnet.evaluation.picture_file import draw_picture
+from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
+from napari_cmrcnet.evaluation.shown import Shown
+
+
+def shown(measured: np.ndarray | None, predicted: np.ndarray, gene: str, pcc: float = np.nan) -> Shown:
+    return Shown(gene, "gene", SHORT_UNIT, predicted, measured, pcc, "")
 
 
 @pytest.fixture
@@ -23,7 +29,7 @@ def ground() -> Ground:
 
 def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> None:
     values = np.linspace(0, 4, len(ground.xy))
-    figure = gene_map(ground, values, values * 0.5, "HLA-DRA", "PCC 0.87", subtitle="S1")
+    figure = gene_map(ground, shown(values, values * 0.5, "HLA-DRA", 0.87), subtitle="S1")
     panels = [axis for axis in figure.axes if axis.get_title()]
     assert [axis.get_title() for axis in panels] == ["H&E", "measured", "predicted"]
     assert panels[1].collections[0].get_clim() == panels[2].collections[0].get_clim()
@@ -43,7 +49,7 @@ def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> 
 
 
 def test_spots_have_their_true_size(ground: Ground) -> None:
-    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "EPCAM", "PCC undefined")
+    figure = gene_map(ground, shown(np.ones(len(ground.xy)), np.ones(len(ground.xy)), "EPCAM"))
     FigureCanvasAgg(figure).draw()
     panel = next(axis for axis in figure.axes if axis.get_title() == "measured")
     circles = panel.collections[0]
@@ -54,7 +60,7 @@ def test_spots_have_their_true_size(ground: Ground) -> None:
 
 
 def test_scale_bar_is_round_and_says_micrometres(ground: Ground) -> None:
-    figure = gene_map(ground, np.ones(len(ground.xy)), np.ones(len(ground.xy)), "A", "PCC 0.10")
+    figure = gene_map(ground, shown(np.ones(len(ground.xy)), np.ones(len(ground.xy)), "A", 0.1))
     assert any(text.get_text() == "100 µm" for text in figure.axes[0].texts)
     (bar,) = figure.axes[0].lines
     assert np.ptp(bar.get_xdata()) == pytest.approx(100 / 0.5)
@@ -65,7 +71,7 @@ def test_map_without_slide_and_with_strange_names_and_nan(ground: Ground, tmp_pa
     values = np.linspace(0, 1, len(ground.xy))
     values[3] = np.nan
     for gene in ("-", "a$b_c^", "=1+1", "-x-"):
-        figure = gene_map(bare, values, np.zeros_like(values), gene, "PCC 0.00")
+        figure = gene_map(bare, shown(values, np.zeros_like(values), gene, 0.0))
         figure.savefig(tmp_path / "map.png")
     assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["measured", "predicted"]
 
@@ -91,7 +97,7 @@ def test_cancel_does_not_wait_for_a_picture_and_nothing_is_written(ground: Groun
 
     def draw() -> Figure:
         goes_on.wait(30)
-        return gene_map(ground, None, np.ones(len(ground.xy)), "EPCAM", "")
+        return gene_map(ground, shown(None, np.ones(len(ground.xy)), "EPCAM"))
 
     before, step = set(threading.enumerate()), Progress("Drawing", 0, 1)
     job = draw_picture(draw, tmp_path / "map.png", step)

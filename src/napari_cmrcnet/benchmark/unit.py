@@ -1,5 +1,7 @@
 """One fold, method and seed: the unit of a benchmark that is done, kept and gone on from."""
 
+import os
+import platform
 import shutil
 import time
 from contextlib import ExitStack
@@ -11,7 +13,6 @@ import numpy as np
 
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold
-from napari_cmrcnet.benchmark.machine import machine
 from napari_cmrcnet.benchmark.method_list import EXTERNAL, Choice
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.plan import Plan
@@ -97,7 +98,7 @@ class Unit:
             "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu,
             "resumed": resumed,
-            "machine": machine(device),
+            "machine": _machine(device),
             "packages": package_versions(),
             "notes": list(predictor.notes),
             "kept": plan.keep,
@@ -156,3 +157,28 @@ class Unit:
 def _plain(settings: Any) -> dict[str, Any]:
     return {name: value if isinstance(value, str | int | float | bool | list | dict) else str(value)
             for name, value in settings.items()}  # fmt: skip
+
+
+def _machine(device: str) -> str:
+    """Return processor, cores and, where it computes, the GPU, in a few words."""
+    from napari_cmrcnet.common.device import choose_device
+
+    chosen = choose_device(device)
+    cores = os.cpu_count() or 1
+    said = f"{_processor()}, {cores} core{'s' if cores > 1 else ''}, {platform.system()}"
+    if chosen.type == "cuda":
+        import torch
+
+        return f"{torch.cuda.get_device_name(chosen)}; {said}"
+    return f"{chosen.type.upper()}; {said}" if chosen.type != "cpu" else said
+
+
+def _processor() -> str:
+    """Return the processor's name; Linux has it in a file that Python does not read."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown processor"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from napari_cmrcnet.evaluation.shown import Shown
+
 Array = NDArray[np.float64]
 
 COLOURS = "viridis"
@@ -59,50 +61,28 @@ class Ground:
         return np.repeat((0.45 * 255 + 0.55 * grey).astype(np.uint8), 3, axis=2)
 
 
-def gene_map(
-    ground: Ground,
-    measured: Array | None,
-    predicted: Array | None,
-    gene: str,
-    score: str,
-    *,
-    subtitle: str = "",
-    unit: str = UNIT,
-    limits: Limits | None = None,
-    colours: str = COLOURS,
-    caption: str = "",
-) -> "Figure":
+def gene_map(ground: Ground, shown: "Shown", *, subtitle: str = "", caption: str = "") -> "Figure":
     """Draw the slide, measured and predicted expression of a gene side by side, both on one colour scale.
 
-    What was not measured, or is not predicted, is left out.
+    What was not measured, or is not predicted, is left out. Symbols are in italics where the unit is that of a gene.
 
     Parameters
     ----------
     ground : Ground
         Spots and slide.
-    measured, predicted : float64 (n,) or None
-        Log-normalised expression; one of them is there.
-    gene : str
-        Its name.
-    score : str
-        For the title, as `score_line` gives it.
+    shown : Shown
+        What to draw, and in which colours.
     subtitle : str
         A second line, such as the section's name.
-    unit : str
-        Of the values; symbols are in italics where it is that of a gene.
-    limits : (float, float), optional
-        Of the colour scale; those of `colour_limits` if not given.
-    colours : str
-        Name of the colour map.
     caption : str
         Text below the pictures.
     """
     from matplotlib.figure import Figure
 
-    maps = {"measured": measured, "predicted": predicted}
-    known = {name: values for name, values in maps.items() if values is not None}
+    unit, gene = shown.full_unit, shown.name
+    maps = {"measured": shown.measured, "predicted": shown.predicted}
+    known = {name: np.asarray(values, np.float64) for name, values in maps.items() if values is not None}
     both = np.concatenate([*known.values()])
-    limits = limits or colour_limits(both, unit=unit)
     left, right, top, bottom = frame(ground)
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels += known.items()
@@ -111,14 +91,14 @@ def gene_map(
     axes = list(np.atleast_1d(figure.subplots(1, len(panels))))
     drawn: list[Any] = []
     for axis, (name, values) in zip(axes, panels, strict=True):
-        spots = draw_map(axis, ground, name, values, limits, colours)
+        spots = draw_map(axis, ground, name, values, shown.scale, shown.colours)
         drawn += [spots] if spots is not None else []
     if ground.mpp is not None:
         draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
     _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{figure_text(gene)}, {unit}", both)
     second_line = f"\n{figure_text(subtitle)}" if subtitle else ""
     name = figure_gene(gene) if unit == UNIT else figure_text(gene)
-    figure.suptitle(headline(name, score) + second_line, fontsize=12)
+    figure.suptitle(headline(name, shown.score) + second_line, fontsize=12)
     if caption:
         text = fill(printable(caption), int(17 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.25", linespacing=1.4, parse_math=False)

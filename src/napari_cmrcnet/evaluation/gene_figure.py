@@ -59,18 +59,8 @@ def write_gene_figure(
 
 def draw_gene(case: "Case", ground: Ground, shown: Shown, *, caption: str = "") -> "Figure":
     """Return the figure of a gene; see `gene_map`."""
-    return gene_map(
-        ground,
-        None if shown.measured is None else np.asarray(shown.measured, np.float64),
-        None if shown.predicted is None else np.asarray(shown.predicted, np.float64),
-        shown.name,
-        shown.score,
-        subtitle=section_of(case) + (f", {shown.n}" if shown.measured is not None else ""),
-        unit=shown.full_unit,
-        limits=shown.scale,
-        colours=shown.colours,
-        caption=caption,
-    )
+    subtitle = section_of(case) + (f", {shown.n}" if shown.measured is not None else "")
+    return gene_map(ground, shown, subtitle=subtitle, caption=caption)
 
 
 def caption(case: "Case", shown: Shown) -> str:

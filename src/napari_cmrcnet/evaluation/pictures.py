@@ -14,6 +14,7 @@ from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
+from napari_cmrcnet.evaluation.report_parts import by_pcc
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
@@ -45,8 +46,7 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
     progress : Progress
         Yielded while they are drawn.
     """
-    table = scored.table[scored.table.pcc.notna()].sort_values("pcc", ascending=False, kind="stable")
-    best = list(table.index[:_BEST])
+    best = list(by_pcc(scored).index[:_BEST])
     markers = list(scored.markers[:_MARKERS])
     genes = list(dict.fromkeys(best + markers))
     yield progress

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.files import write_content, write_json
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.common.spreadsheet import write_frame
-from napari_cmrcnet.evaluation.cohort import cohort_table
+from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import markdown
 from napari_cmrcnet.evaluation.picture_file import file_names
 from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
@@ -138,12 +138,7 @@ def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) 
                 f"{prediction.provenance.spots} holds normalised values, and scoring {prediction.name} needs counts; "
                 "store the counts in layers['counts'], and predict again."
             )
-    names = [prediction.name for prediction in predictions]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(
-            f"Several predictions are of a section named {', '.join(repeated)}; score them one at a time, "
-            "each with an --out of its own."
-        )
+    check_names([prediction.name for prediction in predictions])
 
 
 def _write_table(path: Path, scores: Sequence[Scores]) -> Path:
