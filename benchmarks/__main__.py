@@ -31,6 +31,7 @@ BENCHMARKS = (
     "gene_view",
     "gene_list",
     "live_window",
+    "felt",
     "startup",
 )  # in the order of the table of docs/performance.md
 ROOT = Path(__file__).parent.parent

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 VALUES, CORRELATION = "Box plot of the values", "Box plot of the PCC"
 _KINDS = "Table (*.csv);;PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+_WIDEST = 140  # pixels of a column: names may be longer, and numbers are to be seen beside them
 _TITLES = {
     "row": ("Section", "Click a row to open its case. A patient's row is the mean over the patient's sections.", ""),
     "class": ("Class", "The class of spots, or of regions.", ""),
@@ -202,13 +203,13 @@ class CohortPanel(DockPanel):
         self.canvas.draw()
 
     def _fit_columns(self) -> None:
-        """Fit columns to their texts: Qt would leave room for the arrow of sorting in each."""
-        self.view.resizeColumnsToContents()
+        """Fit columns to their texts: Qt would leave room for the arrow of sorting in each, and for any name."""
         advance = self.view.fontMetrics().horizontalAdvance
-        for column in range(1, self.model.columnCount()):
+        for column in range(self.model.columnCount()):
             title = str(self.model.headerData(column, Qt.Orientation.Horizontal))
             cells = [str(self.model.index(row, column).data()) for row in range(self.model.rowCount())]
-            self.view.setColumnWidth(column, max(map(advance, [*title.split("\n"), *cells])) + 14)
+            wide = max(map(advance, [*title.split("\n"), *cells])) + 14
+            self.view.setColumnWidth(column, min(wide, _WIDEST))
 
     def _rows(self) -> "pd.DataFrame | None":
         """Return the rows of the classes that are chosen, without columns that nothing is known in."""
