@@ -71,7 +71,7 @@ def export_as(qtbot: Any, panel: ExportPanel, kind: str, path: Path, genes: str 
     panel.choose(kind, genes)
     panel.export_to(path)
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
-    assert panel.jobs.text == f"Written: {path.name}"
+    assert panel.jobs.text == f"Saved {path.name}"
     return path
 
 

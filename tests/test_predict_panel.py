@@ -253,7 +253,7 @@ def test_of_a_file_with_several_sections_one_is_chosen(
     chosen.form.spots.set_path(two_sections)
     settled(qtbot, chosen)
     assert not chosen.form.library.isHidden()
-    assert [chosen.form.library.box.itemText(i) for i in range(3)] == ["Choose the section …", "left", "right"]
+    assert [chosen.form.library.box.itemText(i) for i in range(3)] == ["Choose the section…", "left", "right"]
     assert chosen.form.library.name == ""
     assert "holds several sections (sample left, right)" in chosen.form.spots.line
     assert chosen.form.spots.line.endswith("or choose one (Section, under the file).")

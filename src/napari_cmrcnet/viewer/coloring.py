@@ -68,7 +68,7 @@ def _local_pcc(measured: Float32, predicted: Float32, case: "Case", radius_um: f
     from napari_cmrcnet.evaluation.scores import counted_spots
 
     if not case.provenance.mpp:
-        raise UserError("The size of a pixel is not known; give it in the Predict panel.")
+        raise UserError("The pixel size is not known; give it in the Predict panel.")
     return local_pcc(measured, predicted, case.windows(radius_um), counted_spots(case))
 
 

@@ -127,7 +127,7 @@ def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
                 if not told:
                     continue
                 if bar is None:
-                    show_info(f"{path} has no lower resolutions. They are made now, once. See “activity” below.")
+                    show_info(f"{path} has no lower resolutions. They are computed now, once. See “activity” below.")
                     bar = cancelable_progress(total=100, desc=f"{told[0].step} of {Path(path).name}")
                 bar.update(100 * told[0].done // max(told[0].total, 1) - bar.n)  # napari handles events meanwhile
                 if bar.is_canceled:

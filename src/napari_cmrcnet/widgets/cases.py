@@ -79,27 +79,27 @@ class CasesPanel(DockPanel):
         self.load = button("Open…", "Opens a list of cases, a sheet of sections, or a folder of predictions.")
         kinds = (f"Cases and sheets (*{PROJECTS[0]} *.csv);;All files (*)", dialogs.FOLDER)
         dialogs.offer_kinds(self.load, kinds, self._on_open)
-        self.add = button("Add this case", "Puts the section that is shown into the list.", self.cases.add_shown)
-        self.remove = button(
-            "Remove", "Takes the case of the current row off the list. Its files stay.", self._on_remove
-        )
+        self.add = button("Add this case", "Adds the section that is shown to the list.", self.cases.add_shown)
+        self.remove = button("Remove", "Removes the selected case from the list. Its files stay.", self._on_remove)
         self.save = button(
-            "Save list as…", "Keeps the list in a file. From then on it is saved by itself.", self._on_save
+            "Save list as…", "Saves the list to a file. From then on, changes are saved automatically.", self._on_save
         )
         before, after = partial(step_case, self.viewer, -1), partial(step_case, self.viewer, 1)
-        self.previous = button("Previous", "Opens the case before this one (Page Up).", lambda: before())
-        self.next = button("Next", "Opens the case after this one (Page Down).", lambda: after())
+        self.previous = button("Previous", "Opens the previous case (Page Up).", lambda: before())
+        self.next = button("Next", "Opens the next case (Page Down).", lambda: after())
         self.report = button(
             "Report of all predictions…",
-            "Writes one report (HTML or PDF): scores of each section, markers by section and patient, maps. It takes "
-            "what is saved, and needs two predictions.",
+            "Writes one report (HTML or PDF) with the scores of each section, markers by section and patient, and "
+            "maps. It needs at least two saved predictions.",
             self._on_report,
         )
-        self.beside = button("", "A second case to the right, on its own slide: same gene, scale and colours.")
+        self.beside = button(
+            "", "Shows a second case to the right, on its own slide, with the same gene, scale and colours."
+        )
         self.beside.clicked.connect(self._on_beside)
         self.cohort = button(
             "Compare cases…",
-            "A table and box plots of the shown gene or panel over all cases.",
+            "Opens a table and box plots of the shown gene or gene panel over all cases.",
             lambda: open_panel(self.viewer, "Cohort"),
         )
         buttons = QGridLayout()
@@ -112,7 +112,9 @@ class CasesPanel(DockPanel):
         shortcut("PgDown", self, after)
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels(COLUMNS)
-        self.table.horizontalHeaderItem(2).setToolTip("Mean PCC of the markers, predicted and measured.")
+        self.table.horizontalHeaderItem(2).setToolTip(
+            "Mean PCC of predicted with measured expression over the markers."
+        )
         self.table.verticalHeader().hide()
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -190,8 +192,8 @@ class CasesPanel(DockPanel):
         if not project.cases:
             return ""
         if project.path is None:
-            return "This list is in no file yet. Press Save list as… to keep it with regions, ticked genes and notes."
-        return f"Kept in {project.path.name}, saved by itself every few seconds."
+            return "This list is not saved yet. Press Save list as… to keep it with regions, ticked genes and notes."
+        return f"Changes are saved to {project.path.name} automatically, every few seconds."
 
     def _look_at_next(self) -> None:
         """Read the next thumbnail and PCC that are not known yet, one case at a time, beside the window."""
@@ -234,7 +236,7 @@ class CasesPanel(DockPanel):
             return
         rows = [row for row, case in enumerate(self.cases.project.cases) if row != self.cases.row]
         lines = {f"{row + 1}. {self.cases.project.cases[row].name}": row for row in rows}
-        line = dialogs.choose_one(self, "Open beside", "Which case is to be shown to the right?", list(lines))
+        line = dialogs.choose_one(self, "Open beside", "Which case should be shown on the right?", list(lines))
         if line is not None:
             show_beside(self.viewer, lines[line])
 
@@ -255,7 +257,7 @@ class CasesPanel(DockPanel):
         out = dialogs.ask_where_to_save(self, "Report of all predictions", "cases.html", _KINDS, _FOLDER)
         if out is not None:
             job = html_or_pdf(partial(_report, paths), out, print_pdf)
-            self.jobs.start(job, lambda made: self.jobs.message(f"Written: {made}"), "Report", lasting=True)
+            self.jobs.start(job, lambda made: self.jobs.message(f"Saved {made}"), "Report", lasting=True)
 
     def show_now(self) -> None:
         """Read thumbnails once the panel is seen."""

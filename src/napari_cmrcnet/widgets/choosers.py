@@ -47,7 +47,7 @@ class PathRow(QWidget):
         super().__init__()
         self._what = what
         self.edit = QLineEdit()
-        self.edit.setPlaceholderText(f"Choose the {what} …")
+        self.edit.setPlaceholderText(f"Choose the {what}…")
         self.edit.setToolTip(tip)
         self.edit.setClearButtonEnabled(True)
         self.edit.editingFinished.connect(self._on_edited)
@@ -141,7 +141,7 @@ def offer_libraries(box: NamedChoice, names: Sequence[str]) -> None:
     """Offer the sections of a file that holds several, or the bins and cells of Visium HD, of which one is default."""
     texts = {name: _in_words(name) for name in names if name != DEFAULT_BIN or len(names) == 1}
     default = DEFAULT_BIN in names and len(names) > 1
-    box.offer(f"{_in_words(DEFAULT_BIN)} (default)" if default else "Choose the section …", texts)
+    box.offer(f"{_in_words(DEFAULT_BIN)} (default)" if default else "Choose the section…", texts)
     box.setVisible(len(names) > 1)
 
 

@@ -113,7 +113,7 @@ class CohortPanel(DockPanel):
         self._show_table()
 
     def _build(self) -> None:
-        tip = "Reads all cases of the list, and compares the gene or panel that is shown now."
+        tip = "Reads all cases of the list, and compares the shown gene or gene panel."
         self.compute = button("Compute", tip, self._on_compute)
         self.save = button("Save…", "Writes the table as CSV, or the box plots as PNG, SVG or PDF.", self._on_save)
         self.of = choice("Which spots: all, or those of each class or region.")
@@ -137,7 +137,7 @@ class CohortPanel(DockPanel):
             self.about.setText(
                 f"Press Compute to compare {shown.name} over {readable} cases."
                 if shown is not None and readable
-                else "Put cases into the list of the Cases panel, open one, and choose a gene or a panel."
+                else "Add cases in the Cases panel, open one, and choose a gene or gene panel."
             )
 
     def _on_compute(self) -> None:

@@ -60,9 +60,9 @@ class ComparePanel(DockPanel):
     def _build(self) -> None:
         self.what = choice("The table to compute.", [SIMILAR, BETWEEN])
         self.kind = choice("The values that are compared.")
-        self.first = choice("Regions, classes of the spots' file, or the spots that are selected.")
+        self.first = choice("Regions, classes from the spots file, or the selected spots.")
         self.second = choice("What the first group is compared with.")
-        tip = "Compares all genes; of a large section this takes some seconds to a minute."
+        tip = "Compares all genes. On a large section this takes up to a minute."
         self.compute = button("Compute", tip, self._on_compute)
         self.save = button("Save table…", "Writes the table as CSV.", self._on_save)
         self.view = table_of(self.model)

@@ -17,10 +17,10 @@ SLIDE = (dialog_filter("Slides", SLIDES), FOLDER)
 """What a slide may be: a file, or the folder of a DICOM or OME-Zarr slide."""
 
 QUESTIONS: dict[Setting, str] = {
-    "library": "Which section is to be opened?",
+    "library": "Which section do you want to open?",
     "layer": "Which matrix is the prediction?",
     "scale": "What are the values?",
-    "kind": "What is it?",
+    "kind": "What does the file hold?",
 }
 SCALES = {
     "log": "log-normalised: shown as they are",

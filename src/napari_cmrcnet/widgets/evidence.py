@@ -50,7 +50,7 @@ def show_neighbours(model: FrameModel, evidence: "Evidence", gene: str) -> None:
 
 
 OWN_SIDE = 96  # of the picture of the spot itself
-CLICK = "Click a spot in the canvas to see the training spots behind its value."
+CLICK = "Click a spot on the canvas to see the training spots behind its value."
 NO_PICTURES = "The checkpoint has no pictures of its training spots. Only the table is shown."
 NOT_OPENED = "The pictures of the training spots were not opened. Only the table is shown."
 

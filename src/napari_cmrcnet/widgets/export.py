@@ -69,7 +69,7 @@ class ExportPanel(DockPanel):
         for box in (self.format, self.genes):
             box.setMinimumContentsLength(12)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        tip = "Of the printed figure. Many journals have columns of 85 to 90 mm and pages of 180 mm."
+        tip = "Width of the figure in print. Many journals have columns of 85 to 90 mm and pages of 180 mm."
         self.width_mm = number(tip, 60, 400, suffix=" mm")
         self.width_mm.setValue(180)
         self.purpose, self.size = label(selectable=True), label(selectable=True)
@@ -140,7 +140,7 @@ class ExportPanel(DockPanel):
 
     def ask_large(self, text: str) -> bool:
         """Ask whether to write a file that is large."""
-        return QMessageBox.question(self, "A large file", text) == QMessageBox.StandardButton.Yes
+        return QMessageBox.question(self, "Large file", text) == QMessageBox.StandardButton.Yes
 
     def _on_export(self) -> None:
         expected = self._expected()
@@ -155,7 +155,7 @@ class ExportPanel(DockPanel):
 
     def _on_written(self, path: Path, note: str) -> None:
         self._written = path
-        self.jobs.message(f"Written: {path.name}" + (f". {note}" if note else ""))
+        self.jobs.message(f"Saved {path.name}" + (f". {note}" if note else ""))
         self.folder.show()
 
     def _on_open_folder(self) -> None:

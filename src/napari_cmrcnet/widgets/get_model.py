@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("Model", "Tissue", "Data", "Licence")
 WIDTHS = (180, 120, 190)
-BUILD, GO_ON, USE = "Build", "Go on building", "Use"
+BUILD, GO_ON, USE = "Build", "Continue building", "Use"
 _KEY, _OWN = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 
 
@@ -60,9 +60,9 @@ class GetModelDialog(QDialog):
         self.list.currentItemChanged.connect(self._on_current)
         self.about = label(selectable=True)
         self.run = button(BUILD, "", self._on_run)
-        tip = "Adds a model that somebody packed: a file NAME.cmrcnet.zip."
+        tip = "Adds a packed model: a file NAME.cmrcnet.zip."
         self.from_file = button("Add from a file…", tip, self._on_file)
-        tip = "Downloads a packed model, or asks a laboratory's index which it offers."
+        tip = "Downloads a packed model, or lists the models of an index."
         self.from_address = button("Add from an address…", tip, self._on_address)
         self.jobs = JobBar(self)
         self.jobs.busy_changed.connect(self._on_current)
@@ -113,7 +113,7 @@ class GetModelDialog(QDialog):
     def _on_ended(self) -> None:
         """After Cancel say what is true here: what was done is kept."""
         if isalive(self) and self.jobs.text.startswith("Cancelled"):
-            self.jobs.message("Cancelled; what was received and done is kept, and the button goes on from there.")
+            self.jobs.message("Cancelled. What was downloaded and computed is kept; press the button to continue.")
 
     def _group(self, title: str) -> QTreeWidgetItem:
         group = QTreeWidgetItem(self.list, [title])
@@ -161,7 +161,7 @@ class GetModelDialog(QDialog):
                 f"Access: {recipe.access}. Checksums: {recipe.checksums}.",
                 *recipe.notes,
                 f"It is kept with its data in {models_folder()}. You are asked before anything is downloaded. "
-                "Encoding takes about 0.1 s a spot on a laptop's processor.",
+                "Encoding takes about 0.1 s per spot on a laptop.",
             )
         )
 
@@ -184,7 +184,7 @@ class GetModelDialog(QDialog):
         self.refresh()
         self.select(name)
         self.chosen.emit(path)
-        self.jobs.message(f"{name} was added, and is chosen in the panel.")
+        self.jobs.message(f"{name} was added, and is chosen in the Predict panel.")
 
     def _on_file(self) -> None:
         path = dialogs.choose_path(self, "A packed model", "Packed models (*.zip)")

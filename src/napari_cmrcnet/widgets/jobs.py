@@ -43,7 +43,7 @@ class JobBar(QWidget):
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._text, self._line = label(), label(selectable=True)
-        self._cancel = button("Cancel", "Stops after the current step. Nothing is left half done.", self.cancel)
+        self._cancel = button("Cancel", "Stops after the current step. No incomplete file is left.", self.cancel)
         self._row = QWidget()
         bare(fill(QHBoxLayout(self._row), (self._bar, 1), self._cancel))
         stack(self, self._row, self._text, self._line)
@@ -98,7 +98,7 @@ class JobBar(QWidget):
             return False
         self._title, self._since, self._step = title, time.monotonic(), ("", 0.0, 0)
         self._show_share(0, 0)
-        self._text.setText(f"{title} …" if title else "")
+        self._text.setText(f"{title}…" if title else "")
         self._cancel.setEnabled(True)
         self.message("")
         self._row.show()
@@ -112,7 +112,7 @@ class JobBar(QWidget):
         """Ask the job to stop; it does after the batch under way."""
         if self._run is not None:
             self._cancel.setEnabled(False)
-            self._text.setText("Cancelling …")
+            self._text.setText("Cancelling…")
             self._run.cancel()
 
     def message(self, text: str, kind: Literal["info", "error"] = "info") -> None:

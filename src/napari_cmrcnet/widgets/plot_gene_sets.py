@@ -59,7 +59,7 @@ class CorrelationView(PlotView):
             self._results, self._of = {}, current
         if key not in self._results:
             self._compute(key)
-        result = self._results.get(key, f"Correlating the genes of {key[0]} …")
+        result = self._results.get(key, f"Correlating the genes of {key[0]}…")
         return result if isinstance(result, str) else ""
 
     def make(self, figure: "Figure") -> Any:
@@ -105,7 +105,7 @@ class CorrelationView(PlotView):
             except UserError as error:
                 results[key] = in_panel_words(error)
             return
-        results[key] = f"Correlating the genes of {name} …"
+        results[key] = f"Correlating the genes of {name}…"
 
         def ended() -> None:
             if isinstance(results[key], str):

@@ -54,7 +54,7 @@ class PlotsPanel(DockPanel):
         self.which.setCurrentIndex(max(0, self.which.findText(recall("plots/which", self.views[0].title))))
         self.which.currentIndexChanged.connect(self._on_which)
         tip = "Saves the plot on a white background as PNG, SVG or PDF."
-        self.save_button = button("Save picture …", tip, self.save_picture)
+        self.save_button = button("Save picture…", tip, self.save_picture)
         row = QHBoxLayout()
         row.addWidget(self.which, 1)
         row.addWidget(self.save_button)

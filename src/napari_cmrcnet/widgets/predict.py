@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.inspection import Inspection, Request
     from napari_cmrcnet.retrieval.prediction import Prediction
 
-CHANGED = "The slide was changed since it was looked at. If it is whole now, press Predict again."
+CHANGED = "The slide has changed since it was checked. If it is complete now, press Predict again."
 SETTLE_MS = 250  # after the last change, before a look at the choices
 
 
@@ -126,7 +126,9 @@ class PredictPanel(DockPanel):
             if say and isalive(self):
                 self.jobs.message(say)
 
-        self.jobs.start(_inspection(self.form.request(), self.inspection), self._on_inspected, "Looking", ended=ended)
+        self.jobs.start(
+            _inspection(self.form.request(), self.inspection), self._on_inspected, "Checking your choices", ended=ended
+        )
 
     def _slide_has_changed(self) -> bool:
         """Whether the slide is not as it was when it was looked at."""
@@ -183,7 +185,7 @@ class PredictPanel(DockPanel):
             self.hint.setText(f"Choose {' and '.join(missing)} to predict.{need}")
         else:
             looking = not known and (self.jobs.busy or self._settle.isActive())
-            self.hint.setText("Checking your choices …" if looking else "")
+            self.hint.setText("Checking your choices…" if looking else "")
         self.hint.setVisible(bool(self.hint.text()))
         warnings = sum(not check.ok for check in self.inspection.checks) if known and self.inspection is not None else 0
         self.run.setText(f"Predict ({counted(warnings)})" if warnings else "Predict")

@@ -45,7 +45,9 @@ class ReviewPanel(DockPanel):
         self.window_of_maps: ReviewWindow | None = None
         self.genes = GeneSetChoice(self.session, "The genes to show. A map takes a reader about 20 seconds.")
         self.start = button("Start…", "Asks where to write the answers, and shows the first map.", self._on_start)
-        self.resume = button("Go on with…", "Asks for the file of a review that was stopped.", self._on_resume)
+        self.resume = button(
+            "Resume…", "Asks for the answers of a review that was stopped, and shows the next map.", self._on_resume
+        )
         self.message = label(selectable=True)
         form = QFormLayout()
         form.addRow("Genes", self.genes)
@@ -98,7 +100,7 @@ class ReviewPanel(DockPanel):
             return
         ground = ground_on(review.prediction, self.session.slide)
         dialog = self.window_of_maps = ReviewWindow(review, ground, self)
-        dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nWritten: {review.path}"))
+        dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nSaved {review.path}"))
         dialog.setGeometry(self.window().geometry())  # nothing of the section is seen beside it
         dialog.open()
 
@@ -130,14 +132,14 @@ class ReviewWindow(QDialog):
         self.kind = self._group([f"{kind} ({kind[0].upper()})" for kind in KINDS], [kind[0] for kind in KINDS])
         self.plausible = self._group([str(n) for n in PLAUSIBLE], [str(n) for n in PLAUSIBLE])
         self.note = QLineEdit()
-        self.note.setPlaceholderText("Anything that struck you (optional)")
+        self.note.setPlaceholderText("Anything you noticed (optional)")
         self.next = button("Next (Enter)", "Writes the answer and shows the next map.", self._on_next)
         self.next.setDefault(True)
-        self.stop = button("Stop", "Closes this window. You can go on later.", self.reject)
+        self.stop = button("Stop", "Closes this window. You can resume later.", self.reject)
         self.stop.setAutoDefault(False)
         form = QFormLayout()
         form.addRow("This map is", in_row(*self.kind.buttons(), None))
-        form.addRow("Plausible, 1 not at all to 5 very", in_row(*self.plausible.buttons(), None))
+        form.addRow("Plausibility, from 1 (not at all) to 5 (very)", in_row(*self.plausible.buttons(), None))
         form.addRow("Note", self.note)
         below = in_row((self.progress, 1), self.stop, self.next)
         stack(self, (self.canvas, 1), form, self.message, below, margins=True)

@@ -46,7 +46,7 @@ VIEW_TIPS = {
     "measured": "What was measured at each spot.",
     "predicted": "What the model predicts from the image.",
     "difference": "Predicted minus measured: red where the prediction is too high, blue where it is too low.",
-    "local PCC": "How well predicted follows measured around each spot: green is well, purple is the opposite.",
+    "local PCC": "How well predicted follows measured around each spot. Green: they agree; purple: they are opposite.",
     "confidence": "How far each spot's value can be trusted.",
     "classes": "Clusters, annotations or cell types of the spots, where the file holds some.",
 }
@@ -74,8 +74,8 @@ class ViewPanel(DockPanel):
         self.title = QLabel()
         self.title.setWordWrap(True)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.find_slide = button("Find slide…", "Asks for the slide, which was not found.")
-        tip = "Asks for the checkpoint, which has moved. Without it, only stored genes can be shown."
+        self.find_slide = button("Find slide…", "Asks where the slide is: it was not found.")
+        tip = "Asks where the checkpoint is: it has moved. Without it, only the stored genes can be shown."
         self.find_checkpoint = button("Find checkpoint…", tip, lambda: find_checkpoint(self, self.viewer))
         self.warnings, self.pool, self.colours = WarningLine(), PoolBox(self.viewer), ColourBox(self.session)
         above = (self.title, self.warnings, self.find_slide, self.find_checkpoint, self.pool)
@@ -91,8 +91,8 @@ class ViewPanel(DockPanel):
         for front in self.fronts.values():
             self._front_group.addButton(front)
         self.window_um = number(
-            "Radius of the window around a spot in which the local PCC is computed. In small windows are few spots, "
-            "and their PCC is far from 0 by chance.",
+            "Radius of the window around a spot in which the local PCC is computed. Small windows hold few spots, and "
+            "their PCC can be far from 0 by chance.",
             *WINDOW_UM,
             step=100,
             suffix=" µm",
@@ -110,7 +110,7 @@ class ViewPanel(DockPanel):
         tip = "Switches between predicted and measured in the same place. On the canvas, press F."
         self.flip = button("Flip predicted and measured (F)", tip, self.session.flip)
         self.fit = button("Whole section", "Zooms out to the whole section.", self.layers.groups.fit)
-        tip = "They are folded away while a section is shown, which leaves it more room."
+        tip = "Shows them beside the section. Without them, the section has more room."
         self.layer_list = tipped(QCheckBox("napari's layer list and controls"), tip)
         self.layer_list.setChecked(layer_list_wanted())
         views = [each for view in VIEWS for each in (self.ticks[view], self.fronts[view])]

@@ -57,8 +57,8 @@ class ColourBox(QGroupBox):
         self.by_percentile = tipped(QRadioButton("automatic"), tip)
         tip = "The range stays the same for all genes, so that genes can be compared."
         self.by_hand = tipped(QRadioButton("fixed"), tip)
-        end = "this have the colour at the end of the scale."
-        self.low, self.high = (number(f"Values at or {side} {end}", 0, 1, decimals=1) for side in ("below", "above"))
+        self.low = number("Values at or below this get the lowest colour.", 0, 1, decimals=1)
+        self.high = number("Values at or above this get the highest colour.", 0, 1, decimals=1)
         for spin in (self.low, self.high):
             spin.setKeyboardTracking(False)
         form.addRow("Colour map", self.colormap)
@@ -124,13 +124,13 @@ class ClassBox(QWidget):
         super().__init__()
         self.session = session
         self._legend_of: Classes | None = None
-        tip = "Clusters, annotations or cell types of the spots, as a column of the file holds them."
+        tip = "The column of the spots file that holds clusters, annotations or cell types."
         self.column = choice(tip, long=True)
         self.column.currentTextChanged.connect(lambda text: session.set_display(classes=text))
         self.legend = label(rich=True)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Classes of", self.column)
+        form.addRow("Classes from", self.column)
         form.addRow(self.legend)
 
     def refresh(self) -> None:
@@ -158,7 +158,7 @@ class PoolBox(NamedChoice):
     """
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__("Pooled to", "Sums the counts of cells or small bins in spots, as they are for predicting.")
+        super().__init__("Pooled to", "Sums the counts of cells or small bins into spots, as for a prediction.")
         self.viewer = viewer
         self.changed.connect(self._pool)
 
