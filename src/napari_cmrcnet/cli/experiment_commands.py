@@ -57,7 +57,6 @@ def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
 
 
 def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
-    """Return the files by method, one each."""
     for place, (method, path) in enumerate(given):
         if method in (other for other, _ in given[:place]):
             raise UserError(

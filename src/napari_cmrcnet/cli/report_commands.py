@@ -101,7 +101,6 @@ def _loaded(paths: list[Path], options: argparse.Namespace) -> "list[Prediction]
 
 
 def _regions(prediction: "Prediction") -> "tuple[Region, ...]":
-    """Return the regions that were saved with a prediction."""
     from napari_cmrcnet.sections.geojson import regions_in
 
     try:

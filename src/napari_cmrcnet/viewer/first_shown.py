@@ -53,7 +53,6 @@ def first_gene(case: "Case", asked: Any = None) -> str | None:
 
 
 def _most_telling(case: "Case") -> int:
-    """Return the place of the gene that is shown first."""
     if case.prediction is None:
         return int(case.measured_means().argmax())
     expected = case.prediction.expected

@@ -188,7 +188,6 @@ class SectionLayers:
                 self.groups.fill_cells()
 
     def _on_removed(self, event: Any) -> None:
-        """Forget a layer that was deleted."""
         if not self._drawing:
             eyes, gone = self.session.eyes, [eye for eye, layer in self.groups.by_eye().items() if layer == event.value]
             self.session.eyes = {eye: eyes[eye] for eye in eyes if eye not in gone}

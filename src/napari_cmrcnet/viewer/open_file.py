@@ -126,7 +126,6 @@ def _kind(path: Path, case: "Case", now: Opened | None) -> str:
 
 
 def _beside(path: Path, measured: Opened, asked: Mapping[str, str]) -> Opened:
-    """Open a table at measured spots, over their slide."""
     from napari_cmrcnet.retrieval.external import Scale, open_external
 
     slide: Slide | None = measured.slide

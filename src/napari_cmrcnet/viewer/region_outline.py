@@ -184,7 +184,6 @@ def column(features: Any, name: str, n: int) -> list[str]:
 
 
 def _edited(row: Row, data: Outline, shape_type: str) -> Row:
-    """Return a region after its shape has been edited."""
     if shape_type == row.shape_type:
         geometry, data = edited(row.region.geometry, row.data, data, shape_type)
     else:

@@ -124,7 +124,6 @@ class SlideLevel:
 
 
 def _three(key: Index | tuple[Index, ...]) -> list[int | slice]:
-    """Return one index an axis."""
     given = list(key) if isinstance(key, tuple) else [key]
     if Ellipsis in given:
         at = given.index(Ellipsis)

@@ -169,7 +169,6 @@ class SpotImage(Image):
         return affine
 
     def _draw(self) -> None:
-        """Bring the picture up to date."""
         raster, rgba = self._raster, self._rgba
         if len(self._selected) > 1 or self._cut is not None:
             rgba = rgba.copy()

@@ -124,7 +124,6 @@ class ViewGroups:
         return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
 
     def _remove(self, layers: dict[View, Any], views: list[View]) -> None:
-        """Remove layers of these views."""
         for view in views:
             layer = layers.pop(view)
             if layer in self.viewer.layers:

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QPlainTextEdit,
     QTableWidget,
     QTableWidgetItem,
-    QWidget,
 )
 from superqt.utils import signals_blocked
 
@@ -59,12 +58,10 @@ class CasesPanel(DockPanel):
     ----------
     napari_viewer : napari.viewer.Viewer
         The window.
-    parent : QWidget, optional
-        The dock.
     """
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.cases = self.layers.cases
         self._pictures: dict[str, QIcon] = {}  # by slide
         self._looked_at: set[tuple[str, str]] = set()

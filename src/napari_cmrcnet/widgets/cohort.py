@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.case_pages import show_row
@@ -98,8 +97,8 @@ class CohortView(PlotView):
 class CohortPanel(DockPanel):
     """Reads all cases of the list when asked to; a click on a row opens its case."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.cases = self.layers.cases
         self.sections: tuple[SectionValues, ...] = ()
         self.table: pd.DataFrame | None = None

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QModelIndex
-from qtpy.QtWidgets import QFormLayout, QHeaderView, QWidget
+from qtpy.QtWidgets import QFormLayout, QHeaderView
 
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
@@ -45,8 +45,8 @@ _TITLES = {
 class ComparePanel(DockPanel):
     """Computes one of two tables of genes when asked for; a click on a row shows its gene."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.jobs = JobBar(self)
         self.model = FrameModel(_TITLES, self)
         self._build()

@@ -26,12 +26,10 @@ class DockPanel(QWidget):
     ----------
     napari_viewer : napari.viewer.Viewer
         The window whose session the panel follows.
-    parent : QWidget, optional
-        The dock.
     """
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__()
         self.viewer, self.layers = napari_viewer, layers_of(napari_viewer)
         self.session = self.layers.session
         self._behind: bool | None = None  # whether another tab is in front of it; None before it is in a window

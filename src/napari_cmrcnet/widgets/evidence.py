@@ -58,8 +58,8 @@ NOT_OPENED = "The pictures of the training spots were not opened. Only the table
 class EvidencePanel(DockPanel):
     """What the value of the selected spot was retrieved from."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self._opened: tuple[Prediction, Thumbnails | None, str] | None = None  # and why there are none
         self._build()
         session = self.session

@@ -26,7 +26,6 @@ from qtpy.QtWidgets import (
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QToolTip,
-    QWidget,
 )
 
 from napari_cmrcnet.common.errors import UserError
@@ -74,12 +73,10 @@ class Picture(QLabel):
         Of the picture.
     words : str
         What it is, for the tool tip.
-    parent : QWidget, optional
-        The panel.
     """
 
-    def __init__(self, side: int, words: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, side: int, words: str) -> None:
+        super().__init__()
         self.setFixedSize(side, side)
         self._words = words
         self._pixmap: QPixmap | None = None
@@ -235,12 +232,10 @@ class PictureView(QListView):
     ----------
     model : PictureModel
         What it shows.
-    parent : QWidget, optional
-        The panel.
     """
 
-    def __init__(self, model: PictureModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, model: PictureModel) -> None:
+        super().__init__()
         self.setModel(model)
         self.setItemDelegate(_PictureDelegate(self))
         self.setViewMode(QListView.ViewMode.IconMode)

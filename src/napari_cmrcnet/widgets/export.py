@@ -46,8 +46,8 @@ LARGE_OTHERWISE = 4e9
 class ExportPanel(DockPanel):
     """Exports the session's case."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self._written: Path | None = None
         self._possible = True  # some formats need a prediction
         self._listed: Case | None = None  # whose genes the list has
@@ -206,7 +206,6 @@ class ExportPanel(DockPanel):
             self._describe()
 
     def _describe(self, *_: Any) -> None:
-        """Say what the file is for, what it lacks, and how large it gets."""
         if self.session.shown is None:
             return
         predict_first = FORMATS[self.kind].predicted and self.session.prediction is None

@@ -23,15 +23,13 @@ class PanelRow(QWidget):
     ----------
     session : Session
         Whose panels they are.
-    parent : QWidget, optional
-        The Genes panel.
     """
 
     chosen = Signal()
     said = Signal(str)
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
         self.session = session
         self._genes: GeneList | None = None
         self.choice = choice("", long=True)

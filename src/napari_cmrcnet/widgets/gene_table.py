@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
-    QWidget,
 )
 
 from napari_cmrcnet.viewer.gene_list import SORTS
@@ -117,14 +116,12 @@ class GeneTable(QTableView):
     ----------
     model : GeneModel
         What it shows.
-    parent : QWidget, optional
-        The panel.
     """
 
     typed = Signal(str)
 
-    def __init__(self, model: GeneModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, model: GeneModel) -> None:
+        super().__init__()
         self.setModel(model)
         self.genes = model
         self.setItemDelegateForColumn(Column.TICK, _Tick(self))

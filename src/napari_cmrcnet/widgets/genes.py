@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout
 
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import OF_SCORES, GeneList
@@ -28,8 +28,8 @@ _PANEL = "panel "  # before the name of a panel, as the data of an entry of the 
 class GenesPanel(DockPanel):
     """Lists the genes of the session's case; the current row is what the views show."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.model = GeneModel(self)
         self._wanted = ""
         self._show_soon = timer(self, 0, self._show_wanted)

@@ -133,7 +133,6 @@ class GetModelDialog(QDialog):
 
     @property
     def _current(self) -> tuple[str, bool]:
-        """The model that is selected, and whether it is one of the user's."""
         row = self.list.currentItem()
         return ("", False) if row is None else (row.data(0, _KEY) or "", bool(row.data(0, _OWN)))
 

@@ -89,7 +89,6 @@ def get_slide_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
 
 
 def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
-    """Open a slide, and choose it in the Predict panel."""
     import napari
 
     layers, viewer = read(path), napari.current_viewer()
@@ -153,7 +152,6 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
 
 
 def _measured_in(viewer: Any) -> Opened | None:
-    """Return the measured section that a window shows; None where it shows none."""
     session = session_of(viewer)
     case = session.case
     return None if case is None or case.spots.X is None else Opened(case, session.slide)
@@ -240,7 +238,6 @@ def find_slide(parent: "QWidget", viewer: Any, kind: str) -> None:
 
 
 def _show_over(viewer: Any, path: Path) -> None:
-    """Show the case over its slide, with the same gene and colours."""
     session = session_of(viewer)
     case = session.case
     assert case is not None

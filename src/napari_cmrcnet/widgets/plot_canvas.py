@@ -40,8 +40,6 @@ class PlotCanvas(QWidget):
         Its colours.
     guarded : callable
         Runs an action of the user and says what went wrong with it.
-    parent : QWidget, optional
-        The panel.
     """
 
     def __init__(
@@ -49,9 +47,8 @@ class PlotCanvas(QWidget):
         view: PlotView,
         style: "Style",
         guarded: Callable[[Callable[[], None]], None],
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.parts import fill_choice
@@ -28,12 +28,10 @@ class GeneSetChoice(QComboBox):
         What is looked at.
     tip : str
         What the genes are for.
-    parent : QWidget, optional
-        The panel.
     """
 
-    def __init__(self, session: Session, tip: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, tip: str) -> None:
+        super().__init__()
         self.session = session
         self.setToolTip(tip)
         self.list_sets()

@@ -30,8 +30,8 @@ _KINDS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 class PlotsPanel(DockPanel):
     """Five plots, of which one is seen and kept up to date."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.jobs = JobBar(self)
         self.correlation = CorrelationView(self.session, self.jobs, self.refresh)
         self.views: list[PlotView] = [
@@ -130,7 +130,6 @@ class PlotsPanel(DockPanel):
         return file_name("_".join(part for part in (section, of, self.view.title.casefold()) if part)) + ".png"
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Run an action of the user, and say what is wrong if it cannot be done."""
         with told(self.jobs.warn):
             action()
 

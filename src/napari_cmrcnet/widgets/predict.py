@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
@@ -34,8 +33,8 @@ SETTLE_MS = 250  # after the last change, before a look at the choices
 class PredictPanel(DockPanel):
     """Chooses slide, spots and checkpoint, says what each is and whether they fit, and predicts."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.inspection: Inspection | None = None
         self._inspected_again = False
         self._predicting = False
@@ -131,7 +130,6 @@ class PredictPanel(DockPanel):
         )
 
     def _slide_has_changed(self) -> bool:
-        """Whether the slide is not as it was when it was looked at."""
         assert self.inspection is not None
         assert self.inspection.slide is not None
         try:
@@ -149,7 +147,6 @@ class PredictPanel(DockPanel):
 
     @property
     def _known(self) -> bool:
-        """Whether what is chosen now has been looked at."""
         return self.inspection is not None and self.inspection.request == self.form.request()
 
     def _preview(self) -> None:

@@ -255,7 +255,6 @@ class PredictForm(QWidget):
         self.pitch.setEnabled(not by_file)
 
     def _get_model(self) -> None:
-        """Show the dialog that lists, builds and adds models."""
         if self._models is None:
             self._models = GetModelDialog(self)
             self._models.chosen.connect(self._on_model)

@@ -106,6 +106,5 @@ class RegionFiles:
         self._jobs.write(ask_where_to_save(self._panel, title, name, kinds, _FOLDER), write, note)
 
     def _what(self) -> tuple[str, str]:
-        """Return the section and gene that the table is of."""
         case, shown = self._session.case, self._session.shown
         return case.name if case is not None else "", shown.name if shown is not None else ""

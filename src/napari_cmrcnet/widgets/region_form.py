@@ -18,11 +18,6 @@ _MOST = 100  # characters
 class RegionForm(QWidget):
     """A line for the class, with those seen so far to choose from, and one for the name.
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        The panel.
-
     Notes
     -----
     Signals: ``classified(str)`` and ``renamed(str)`` when the user has chosen or typed another class or name.
@@ -31,8 +26,8 @@ class RegionForm(QWidget):
     classified = Signal(str)
     renamed = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._shown: tuple[object, ...] = ()
         self.kind = QComboBox()
         self.kind.setEditable(True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QItemSelection, QItemSelectionModel
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QGridLayout, QWidget
+from qtpy.QtWidgets import QGridLayout
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
 from napari_cmrcnet.sections.regions import Region
@@ -42,8 +42,8 @@ class RegionsPanel(DockPanel):
     Selecting a row selects its regions on the canvas, and its spots in all views and plots.
     """
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.region_layer = self.layers.regions
         self.jobs = JobBar(self)
         self.files = RegionFiles(self, self.layers, self.jobs, lambda: self._scores)
@@ -129,12 +129,10 @@ class RegionsPanel(DockPanel):
         self._count()
 
     def _on_display(self) -> None:
-        """Take other classes of the spots."""
         if self._of is not self.session.classes:
             self._count()
 
     def _count(self) -> None:
-        """Find out which spots are in which region."""
         case = self.session.case
         classes = self.session.classes
         self._of = classes
@@ -143,7 +141,6 @@ class RegionsPanel(DockPanel):
         self._refresh()
 
     def _refresh(self) -> None:
-        """Show the numbers of the gene that is shown."""
         shown, regions = self.session.shown, self.session.regions
         here = bool(self._groups) and shown is not None
         self._scores = self._table_of(shown) if here and shown else ()
@@ -252,7 +249,6 @@ class RegionsPanel(DockPanel):
             self.region_layer.set_next(classification)
 
     def _change(self, change: Callable[[Region], Region]) -> None:
-        """Change the chosen regions."""
         before = self.session.regions
         after = tuple(change(region) if index in self._chosen else region for index, region in enumerate(before))
         if after != before:

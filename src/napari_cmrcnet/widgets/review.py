@@ -40,8 +40,8 @@ NOT_SCORED = "A review needs a section that is measured and predicted."
 class ReviewPanel(DockPanel):
     """Starts a blinded review of the session's prediction, goes on with one, and says what came out."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self.window_of_maps: ReviewWindow | None = None
         self.genes = GeneSetChoice(self.session, "The genes to show. A map takes a reader about 20 seconds.")
         self.start = button("Start…", "Asks where to write the answers, and shows the first map.", self._on_start)
@@ -183,7 +183,6 @@ class ReviewWindow(QDialog):
             choice.click()
 
     def _check(self) -> None:
-        """Let the answer be given when both questions are answered."""
         self.next.setEnabled(self.kind.checkedId() >= 0 and self.plausible.checkedId() >= 0)
 
     def _on_next(self) -> None:

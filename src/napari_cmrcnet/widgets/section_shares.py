@@ -25,16 +25,10 @@ def section_colours(sections: Sequence[str]) -> dict[str, str]:
 
 
 class SharesWidget(QWidget):
-    """A bar of how much of a value comes from each section, with the numbers under it.
+    """A bar of how much of a value comes from each section, with the numbers under it."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        The panel.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.title, self.bar, self.legend = label(), _Bar(), label(rich=True)
         stack(self, self.title, self.bar, self.legend).setSpacing(3)
 

@@ -37,8 +37,8 @@ _CLASSES_PX = 110
 class ThresholdPanel(DockPanel):
     """Sets a threshold on the shown gene or panel score: by Otsu's method, by number, or in the histogram."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self._of: tuple[Any, Kind] | None = None  # the values that the threshold is of
         self._dragged: str | None = None
         self._build()

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QLabel,
     QRadioButton,
-    QWidget,
 )
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
@@ -55,8 +54,8 @@ VIEW_TIPS = {
 class ViewPanel(DockPanel):
     """Changes how the session is drawn, and follows it."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
+        super().__init__(napari_viewer)
         self._build()
         self.setMinimumWidth(PANEL_WIDTH)
         self._connect()
@@ -156,7 +155,6 @@ class ViewPanel(DockPanel):
             self.ticks[view].setChecked(True)
 
     def _show_display(self, display: DisplaySettings, _old: DisplaySettings) -> None:
-        """Bring every control in line with the settings."""
         self.layouts[display.layout].setChecked(True)
         self._show_views()
         self.colours.show_display(display)
