@@ -246,7 +246,7 @@ def test_a_folder_is_a_list_that_is_saved_on_request(
 ) -> None:
     _saved(known["C"], tmp_path)
     opened(panel, qtbot, tmp_path)
-    assert "in no file yet" in panel.status.text()
+    assert "not saved yet" in panel.status.text()
     panel.session.set_regions([DRAWN])
     assert panel.cases.unsaved == "regions"
     save_dialog.answer = tmp_path / "mine"

@@ -111,7 +111,7 @@ def test_cancelled_it_can_be_gone_on_with(
     qtbot.waitUntil(lambda: "Downloading" in dialog.jobs._text.text(), timeout=60_000)
     dialog.jobs.cancel()
     ended(qtbot, dialog)
-    assert dialog.jobs.text.startswith("Cancelled; what was received and done is kept")
+    assert dialog.jobs.text.startswith("Cancelled. What was downloaded and computed is kept")
     assert user_models() == {}
     dialog.refresh()
     assert dialog.run.text() == GO_ON

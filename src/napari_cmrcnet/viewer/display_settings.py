@@ -1,7 +1,9 @@
 """How expression is drawn, apart from what is drawn. Kept in a saved prediction and restored from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from math import inf
 from typing import Any, Literal, get_args
 
 View = Literal["measured", "predicted", "difference", "local PCC", "confidence", "classes"]
@@ -81,44 +83,34 @@ class DisplaySettings:
     def from_dict(cls, values: Mapping[str, Any]) -> "DisplaySettings":
         """Make settings from what `to_dict` gave; what does not fit (a file changed by hand) keeps its default."""
         given = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**{name: _tuple(value) for name, value in given.items() if _fits(name, value)})
+        fits = {name: _FITS.get(name, lambda value: isinstance(value, bool)) for name in given}
+        return cls(**{name: _tuple(value) for name, value in given.items() if fits[name](value)})
 
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
-def _fits(name: str, value: Any) -> bool:
-    match name:
-        case "layout":
-            return value in LAYOUTS
-        case "views":
-            return isinstance(value, list | tuple) and bool(value) and set(value) <= set(VIEWS)
-        case "front":
-            return value in VIEWS
-        case "colormap":
-            return value in COLORMAPS
-        case "percentiles":
-            return _is_range(value) and value[0] >= 0 and value[1] <= 100
-        case "limits":
-            return value is None or _is_range(value)
-        case "opacity":
-            return _is_number(value) and 0 <= value <= 1
-        case "spot_size":
-            return _is_number(value) and 0.1 <= value <= 5
-        case "window_um":
-            return _is_number(value) and WINDOW_UM[0] <= value <= WINDOW_UM[1]
-        case "confidence":
-            return value in CONFIDENCES
-        case "classes":
-            return isinstance(value, str)
-        case _:
-            return isinstance(value, bool)
+def _is_between(low: float, high: float, value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_range(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
+def _is_range(value: Any, low: float = -inf, high: float = inf) -> bool:
+    in_order = isinstance(value, list | tuple) and len(value) == 2
+    return in_order and all(_is_between(low, high, end) for end in value) and value[0] < value[1]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "layout": lambda value: value in LAYOUTS,
+    "views": lambda value: isinstance(value, list | tuple) and bool(value) and all(view in VIEWS for view in value),
+    "front": lambda value: value in VIEWS,
+    "colormap": lambda value: value in COLORMAPS,
+    "percentiles": lambda value: _is_range(value, 0, 100),
+    "limits": lambda value: value is None or _is_range(value),
+    "opacity": partial(_is_between, 0, 1),
+    "spot_size": partial(_is_between, 0.1, 5),
+    "window_um": partial(_is_between, *WINDOW_UM),
+    "confidence": lambda value: value in CONFIDENCES,
+    "classes": lambda value: isinstance(value, str),
+}
+"""What the value of a field may be; of those that are not named, True or False."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import (
     QAbstractListModel,
     QBuffer,
-    QEvent,
     QIODevice,
     QModelIndex,
     QObject,
@@ -25,7 +24,6 @@ from qtpy.QtWidgets import (
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QToolTip,
 )
 
 from napari_cmrcnet.common.errors import UserError
@@ -79,22 +77,14 @@ class Picture(QLabel):
         super().__init__()
         self.setFixedSize(side, side)
         self._words = words
-        self._pixmap: QPixmap | None = None
 
     def show_pixels(self, pixels: "Pixels | None") -> None:
         """Show a picture, uint8 (height, width, 3); None hides the label."""
-        self._pixmap = None if pixels is None else pixmap_of(pixels)
-        self.setVisible(self._pixmap is not None)
-        if self._pixmap is not None:
-            self.setPixmap(in_square(self._pixmap, self.width()))
-
-    def event(self, event: QEvent) -> bool:
-        """Make the tool tip when it is asked for: it takes longer than the rest."""
-        if event.type() == QEvent.Type.ToolTip and self._pixmap is not None:
-            QToolTip.showText(event.globalPos(), f"{_enlarged(self._pixmap)}<br>{escape(self._words)}", self)
-            return True
-        handled: bool = super().event(event)
-        return handled
+        self.setVisible(pixels is not None)
+        if pixels is not None:
+            pixmap = pixmap_of(pixels)
+            self.setPixmap(in_square(pixmap, self.width()))
+            self.setToolTip(f"{_enlarged(pixmap)}<br>{escape(self._words)}")
 
 
 class PictureModel(QAbstractListModel):

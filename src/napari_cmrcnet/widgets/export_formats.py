@@ -177,8 +177,10 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
         return _figure(session, case, path)
     assert prediction is not None
     if kind in ("prediction", "bundle"):
+        from napari_cmrcnet.evaluation.bundle import write_bundle
+
         prediction.view = record_of(session)
-        return _save(prediction, path) if kind == "prediction" else _bundle(prediction, path)
+        return _save(prediction, path) if kind == "prediction" else write_bundle(prediction, path)
     return html_or_pdf(partial(_report, session, prediction), path, print_pdf)
 
 
@@ -235,12 +237,6 @@ def _save(prediction: "Prediction", path: Path) -> Job[Path]:
     yield Progress(f"Writing {path.name}", 0, 0)
     prediction.save(path)
     return path
-
-
-def _bundle(prediction: "Prediction", path: Path) -> Job[Path]:
-    from napari_cmrcnet.evaluation.bundle import write_bundle
-
-    return write_bundle(prediction, path)
 
 
 def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:

@@ -2,6 +2,7 @@
 
 import atexit
 from collections.abc import Callable, Generator
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.compat import isalive
@@ -24,29 +25,25 @@ _RUNNING: set["Run"] = set()
 AT_EXIT = 30_000  # ms for the steps under way
 
 
+@dataclass(eq=False)
 class Run:
     """One job in a worker thread.
 
-    Its slots run in the main thread. It outlives the panel that started it where the job is to be kept.
+    Its slots run in the main thread. It outlives the panel that started it where the job is to be kept. What it is made
+    of is what `JobBar.start` takes.
     """
 
-    def __init__(
-        self,
-        bar: "JobBar",
-        job: Job[Any],
-        done: Callable[[Any], None],
-        ended: Callable[[], None],
-        title: str,
-        keep: bool,
-        lasting: bool,
-    ) -> None:
-        self.bar = bar
-        self.window = _main_window(bar)
-        self._done = done
-        self._ended = ended
-        self._title = title
-        self._keep = keep
-        self._lasting = lasting
+    bar: "JobBar"
+    job: InitVar[Job[Any]]
+    done: Callable[[Any], None]
+    ended: Callable[[], None]
+    title: str
+    keep: bool
+    lasting: bool
+
+    def __post_init__(self, job: Job[Any]) -> None:
+        """Make the worker."""
+        self.window = _main_window(self.bar)
         self._cancelled = False
         self._outcome: tuple[Any, Exception | None] | None = None
         self._steps = _steps(job)
@@ -78,36 +75,36 @@ class Run:
         garbage.collect()
         if isalive(self.bar):
             self.bar.show_progress(progress)
-        elif not self._keep or not isalive(self.window):
+        elif not self.keep or not isalive(self.window):
             self.cancel()
 
     def _on_finished(self) -> None:
         try:
             self.close()
-            if isalive(self.window) and (self._keep or isalive(self.bar)):
+            if isalive(self.window) and (self.keep or isalive(self.bar)):
                 self._tell()
         finally:
             _RUNNING.discard(self)
             garbage.release()
             if isalive(self.bar):
                 self.bar.forget(self)
-            self._ended()
+            self.ended()
 
     def _tell(self) -> None:
         """Hand the result over, or say why there is none where it is seen."""
-        if self._outcome is None or (self._cancelled and not self._lasting):
+        if self._outcome is None or (self._cancelled and not self.lasting):
             if isalive(self.bar):
                 self.bar.message("Cancelled; nothing was changed.")
             return
         result, error = self._outcome
         if error is None:
             try:
-                self._done(result)
+                self.done(result)
             except UserError as reason:  # what was made cannot be shown
                 error = reason
         if error is None:
             return
-        text = failure(self._title, error)
+        text = failure(self.title, error)
         if isalive(self.bar):
             self.bar.warn(text)
         if not isalive(self.bar) or not self.bar.isVisible():
