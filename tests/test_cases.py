@@ -34,9 +34,9 @@ from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import cohort as cohort_module
 from napari_cmrcnet.widgets import dialogs, keeper
 from napari_cmrcnet.widgets.case_pages import show_row
-from napari_cmrcnet.widgets.cases import CasesPanel, get_project_reader
+from napari_cmrcnet.widgets.cases import CasesPanel
 from napari_cmrcnet.widgets.dock_panel import find_panel
-from napari_cmrcnet.widgets.open_files import show_case
+from napari_cmrcnet.widgets.open_files import get_project_reader, show_case
 from one_prediction import Known
 
 pytestmark = pytest.mark.qt

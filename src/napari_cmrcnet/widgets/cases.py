@@ -1,9 +1,8 @@
 """The Cases panel: several sections and patients, paged through, with what was drawn and noted over each."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize
 from qtpy.QtGui import QIcon
@@ -18,10 +17,9 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.common.suffixes import PROJECTS, ends_in
+from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
-from napari_cmrcnet.viewer.reader import NOTHING
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.case_pages import bind_pages, show_beside, show_row, step_case
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
@@ -30,7 +28,6 @@ from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.open_files import one_path
 from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.report_pdf import print_pdf
@@ -134,7 +131,6 @@ class CasesPanel(DockPanel):
 
     def open(self, path: Path) -> None:
         """Open a list of cases, a sheet or a folder, and the first case of it that can be looked at."""
-        remember({_FOLDER: str(path.parent)})
         self.jobs.start(project_of(path), self._on_opened, f"Opening {path.name}")
 
     def show_cases(self) -> None:
@@ -217,7 +213,7 @@ class CasesPanel(DockPanel):
             self.show_cases()
 
     def _on_open(self, kind: str) -> None:
-        path = dialogs.choose_path(self, "Open cases", kind, recall(_FOLDER, ""))
+        path = dialogs.choose_path(self, "Open cases", kind, kept=_FOLDER)
         if path is not None:
             self.open(path)
 
@@ -279,18 +275,3 @@ def _report(paths: list[Path], out: Path) -> "Job[Path]":
         predictions.append(Prediction.load(path))
         predictions[-1].provenance.check_output(out)
     return (yield from write_cohort_report(predictions, out))
-
-
-def get_project_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
-    """Return `read_cases` for a ``.cmrproj`` file, None for any other."""
-    return read_cases if ends_in(one_path(path), PROJECTS) else None
-
-
-def read_cases(path: str | list[str]) -> list[tuple[None]]:
-    """Open a list of cases in the Cases panel of the current window."""
-    import napari
-
-    viewer = napari.current_viewer()
-    if viewer is not None:
-        open_panel(viewer, "Cases").open(Path(one_path(path)))
-    return NOTHING

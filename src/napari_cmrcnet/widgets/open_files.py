@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
-from napari_cmrcnet.common.suffixes import PREDICTIONS, REGIONS, SECTIONS, SPOTS, dialog_filter, ends_in
+from napari_cmrcnet.common.suffixes import PREDICTIONS, PROJECTS, REGIONS, SECTIONS, SPOTS, dialog_filter, ends_in
 from napari_cmrcnet.viewer import reader
 from napari_cmrcnet.viewer.open_file import is_table, open_file
 from napari_cmrcnet.viewer.registry import layers_of, session_of
@@ -72,16 +72,6 @@ def _is_table(path: str) -> bool:
     return (beside or ends_in(path, (".parquet",))) and is_table(Path(path), beside)
 
 
-def read_case(path: str | list[str]) -> list[tuple[None]]:
-    """Open a saved prediction or a measured section in the current window."""
-    import napari
-
-    viewer = napari.current_viewer()
-    if viewer is not None:
-        open_in(viewer, Path(one_path(path)))
-    return reader.NOTHING
-
-
 def get_slide_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
     """Return a reader for a slide, None for anything else. What one does with a slide is offered beside it."""
     read = reader.get_slide_reader(path)
@@ -102,19 +92,19 @@ def get_region_reader(path: str | list[str]) -> Read | None:
     return read_regions if ends_in(one_path(path), REGIONS) else None
 
 
-def read_regions(path: str | list[str]) -> list[tuple[None]]:
-    """Add the regions of a file to those of the section in the current window, and open the panel that has them."""
-    import napari
+def get_project_reader(path: str | list[str]) -> Read | None:
+    """Return `read_cases` for a ``.cmrproj`` file, None for any other."""
+    return read_cases if ends_in(one_path(path), PROJECTS) else None
+
+
+def _add_regions(viewer: Any, path: Path) -> None:
+    """Add the regions of a file to those of the section that is shown, and open the panel that has them."""
     from napari.utils.notifications import show_error
 
-    one, viewer = Path(one_path(path)), napari.current_viewer()
-    if viewer is None:
-        return reader.NOTHING
     if session_of(viewer).case is None and not any(map(slide_path, viewer.layers)):
-        show_error(f"{one} contains regions, but no section is open; open its slide or a prediction first.")
+        show_error(f"{path} contains regions, but no section is open; open its slide or a prediction first.")
     else:
-        open_panel(viewer, "Regions").files.import_geojson(one)
-    return reader.NOTHING
+        open_panel(viewer, "Regions").files.import_geojson(path)
 
 
 def one_path(path: str | list[str]) -> str:
@@ -149,6 +139,24 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
             open_panel(viewer, "Predict").form.choose_spots(path)
 
     run_in_window(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
+
+
+def _reading(act: Callable[[Any, Path], object]) -> Read:
+    """Return a reader that lets the current window do something with a path, and adds no layer itself."""
+
+    def read(path: str | list[str]) -> list[tuple[None]]:
+        import napari
+
+        viewer = napari.current_viewer()
+        if viewer is not None:
+            act(viewer, Path(one_path(path)))
+        return reader.NOTHING
+
+    return read
+
+
+read_case, read_regions = _reading(open_in), _reading(_add_regions)
+read_cases = _reading(lambda viewer, path: open_panel(viewer, "Cases").open(path))
 
 
 def _measured_in(viewer: Any) -> Opened | None:

@@ -14,12 +14,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import dialog_filter
 from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.messages import in_panel_words
+from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, in_row, label, stack
 from napari_cmrcnet.widgets.plot_views import GeneSetChoice
 
@@ -92,13 +91,12 @@ class ReviewPanel(DockPanel):
     def _open(self, make: Any) -> None:
         from napari_cmrcnet.evaluation.gene_figure import ground_on
 
-        try:
+        with told(self.message.setText):
             review = make()
             review.save()
-        except UserError as error:
-            self.message.setText(in_panel_words(error))
-            return
-        ground = ground_on(review.prediction, self.session.slide)
+            self._review(review, ground_on(review.prediction, self.session.slide))
+
+    def _review(self, review: Review, ground: "Ground") -> None:
         dialog = self.window_of_maps = ReviewWindow(review, ground, self)
         dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nSaved {review.path}"))
         dialog.setGeometry(self.window().geometry())  # nothing of the section is seen beside it
@@ -186,11 +184,8 @@ class ReviewWindow(QDialog):
         self.next.setEnabled(self.kind.checkedId() >= 0 and self.plausible.checkedId() >= 0)
 
     def _on_next(self) -> None:
-        try:
+        with told(self.message.setText):
             kind, plausible = KINDS[self.kind.checkedId()], PLAUSIBLE[self.plausible.checkedId()]
             self.review.answer(Answer(kind, plausible, " ".join(self.note.text().split())))
-        except UserError as error:
-            self.message.setText(in_panel_words(error))
-            return
-        self.message.setText("")
-        self._show()
+            self.message.setText("")
+            self._show()
