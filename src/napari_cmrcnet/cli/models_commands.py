@@ -48,14 +48,14 @@ def build(options: argparse.Namespace) -> None:
 
     recipe = find_model_recipe(options.name)
     out: Path = options.out or place_of(recipe.key)
-    say(show_progress(to_download(recipe, out)) or f"{recipe.title}: all data are there.")
+    say(show_progress(to_download(recipe, out)) or f"{recipe.title}: all data are already downloaded.")
     built = show_progress(build_model(recipe, out, options.device))
     rows = [(name, *map(_figure, pcc.values())) for name, pcc in built.left_out.sections.items()]
     if rows:
         show_table("Mean PCC of sections that the model had not seen", ("section", *built.left_out.mean), rows)
     say(built.left_out.words)
     say(f"{out}: {len(built.checkpoint.bank):,} bank spots, {len(built.checkpoint.bank.genes):,} genes")
-    say(f"{built.folder} holds the data and may be removed.")
+    say(f"{built.folder} holds the data. You can delete it.")
     show_json({"checkpoint": out, "left_out": asdict(built.left_out), "folder": built.folder})
 
 
@@ -93,7 +93,7 @@ def add(options: argparse.Namespace) -> None:
             ])  # fmt: skip
             if options.name:
                 raise UserError(f"{options.place} offers no {options.name}; give one of its names with --name.")
-            say("Give --name NAME to add one.")
+            say("Add one with --name NAME.")
             return
         path = show_progress(add_offered(offered[options.name]))
     elif is_address(options.place):
@@ -101,5 +101,5 @@ def add(options: argparse.Namespace) -> None:
     else:
         path = show_progress(add_file(Path(options.place), options.name, options.sha256))
     name = path.name.removesuffix(".cmrcnet")
-    say(f"{path}: predict --checkpoint {name} takes it, and the Predict panel offers it as {name}.")
+    say(f"{path}: use it with predict --checkpoint {name}, or choose {name} in the Predict panel.")
     show_json({"checkpoint": path})
