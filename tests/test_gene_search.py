@@ -140,6 +140,17 @@ def test_a_panel_says_what_is_taken_for_what_and_what_is_not_there() -> None:
     assert NAMES.check_panel(None, "The checkpoint") == []
 
 
+def test_a_panel_of_human_genes_says_so_of_mouse_genes() -> None:
+    mouse = GeneNames(("Erbb2", "Mki67", "Gapdh", "Pgr"), ("",) * 4)
+    assert (NAMES.species, mouse.species, GeneNames(("1", "2"), ("", "")).species) == ("human", "mouse", "")
+    assert GeneNames(("a", "b"), ("ENSMUSG00000000001", "ENSMUSG00000000002")).species == "mouse"
+    (said,) = mouse.taken_for(Panel("mine", ("ERBB2", "MKI67")))
+    assert said == (
+        "The panel mine has genes of human; these are mouse genes, taken in their place: "
+        "ERBB2 as Erbb2, MKI67 as Mki67."
+    )
+
+
 def test_a_panel_is_read_as_it_was_saved(tmp_path: Path) -> None:
     panel = Panel("breast", ("ERBB2", "HLA-DRA", "AC0012.3"))
     save_panel(panel, tmp_path / "new" / "breast.txt")

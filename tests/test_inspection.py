@@ -123,9 +123,10 @@ def test_without_a_k_it_is_the_checkpoints_own(
     assert "k is 50 of 72 bank spots" in amber(look(k=None))
     found = look(k=None, checkpoint=weighted_checkpoint.path)
     assert amber(found) == ""
-    card = replace(weighted_checkpoint.card, model=replace(weighted_checkpoint.card.model, temperature=1.0))
+    card = weighted_checkpoint.card
+    card = replace(card, model=replace(card.model, temperature=1.0), query=replace(card.query, k=30))
     Checkpoint(card, weighted_checkpoint.model, weighted_checkpoint.bank).save(tmp_path / "blunt.cmrcnet")
-    assert "k is 20 of 72 bank spots" in amber(look(k=None, checkpoint=tmp_path / "blunt.cmrcnet"))
+    assert "k is 30 of 72 bank spots" in amber(look(k=None, checkpoint=tmp_path / "blunt.cmrcnet"))
     assert "the weighted mean of 20 of the bank's 72 spots" in " ".join(one.text for one in found.checks)
 
 
@@ -144,7 +145,7 @@ def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
     [
         (0, 0, True, "100% of the 256 spots lie on tissue."),
         (2, 0, True, "88% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale."),
-        (0, 3, False, "100% would if all were moved about 50 µm to the right. Are the spots aligned"),
+        (0, 3, False, "100% would if all were moved about 50 µm to the right. Are the spots of this"),
         (5, 0, False, "69% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale. Are"),
     ],
 )

@@ -13,7 +13,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.retrieval.trust import TRUSTS, levels_of, trust_levels, trust_of, trusts_in_words
+from napari_cmrcnet.retrieval.trust import TRUSTS, levels_of, trust_in_genes, trust_levels, trust_of, trusts_in_words
 from napari_cmrcnet.viewer.session import Session
 
 NAN = float("nan")
@@ -72,6 +72,8 @@ def test_no_gene_is_good_on_a_slide_that_is_not_like_the_training_tissue(predict
     other, between = of(predicted, likeness=OTHER), of(predicted, likeness=BETWEEN)
     assert set(words(other)) == {"do not use"}
     assert trust_of(other, "GENE0").reasons[0] == OTHER.reason
+    assert trust_in_genes(other) == f"no gene of this model can be used on this slide. {OTHER.reason}"
+    assert trust_in_genes(between).startswith("4 weak, ")
     assert words(other, pcc=0.9) == ["weak"] * 6  # not even where it was measured
     assert words(between) == ["weak", "weak", "weak", "do not use", "do not use", "weak"]
     assert words(between, pcc=0.9) == ["good"] * 6

@@ -76,7 +76,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.path2space import predict_path2space
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
-    from napari_cmrcnet.retrieval.trust import trust_levels, trusts_in_words
+    from napari_cmrcnet.retrieval.trust import trust_in_genes
     from napari_cmrcnet.sections.section import open_section
 
     config = config_from(options, PredictConfig, panel=panel_named(options.panel))
@@ -110,7 +110,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     if likeness := prediction.provenance.likeness:
         say(likeness.reason)
     if prediction.expected is not None:
-        say(f"Trust in the genes: {trusts_in_words(trust_levels(prediction))}")
+        say(f"Trust in the genes: {trust_in_genes(prediction)}")
         say(f"Expected PCC: the mean over {prediction.provenance.over}")
     show_json({"predictions": [{"file": out, "provenance": asdict(prediction.provenance)}]})
 

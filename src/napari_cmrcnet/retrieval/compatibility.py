@@ -78,7 +78,16 @@ def check_genes(section: "Section", bank: GeneNames) -> None:
     if common and (fewer < MANY_GENES or common >= FOREIGN * fewer):
         return
     found = f"only {common} of {fewer:,} genes" if common else "no gene"
+    why = two_species(measured, bank) or "Check that both are of one species and use the same kind of gene names."
     raise UserError(
         f"{section.origin.path} and the checkpoint have {found} in common ({', '.join(measured.symbols[:3])} … and "
-        f"{', '.join(bank.symbols[:3])} …); check that both are of one species and use the same kind of gene names."
+        f"{', '.join(bank.symbols[:3])} …). {why}"
     )
+
+
+def two_species(measured: GeneNames, bank: GeneNames) -> str:
+    """Say that measured genes are named as those of another species than a bank's; "" where that is not so."""
+    here, there = measured.species, bank.species
+    if not here or not there or here == there:
+        return ""
+    return f"Its genes are named as those of {here}, the checkpoint's as {there}: choose one of the section's species."

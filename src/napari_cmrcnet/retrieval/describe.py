@@ -244,7 +244,7 @@ def _thumbnails(checkpoint: "Checkpoint") -> str:
 def _prediction(path: Path) -> Description:
     from napari_cmrcnet.retrieval.leaks import warnings_of
     from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.retrieval.trust import trust_levels, trusts_in_words
+    from napari_cmrcnet.retrieval.trust import trust_in_genes
 
     prediction = Prediction.load(path)
     made = prediction.provenance
@@ -266,7 +266,7 @@ def _prediction(path: Path) -> Description:
         "date": made.date,
     }
     if prediction.expected is not None:
-        facts["trust in the genes"] = trusts_in_words(trust_levels(prediction))
+        facts["trust in the genes"] = trust_in_genes(prediction)
     values = {
         "spots": len(prediction),
         "genes": len(prediction.genes),

@@ -81,6 +81,16 @@ class GeneNames:
         return cls(tuple(ids), tuple(ids.values()))
 
     @cached_property
+    def species(self) -> str:
+        """Whose genes these are, ``"human"`` or ``"mouse"``, by Ensembl ids or else by case; "" where neither says."""
+        humans, mice = (sum(name.startswith(prefix) for name in self.ids) for prefix in ("ENSG0", "ENSMUSG0"))
+        if not any(self.ids):  # as their nomenclatures write them: ERBB2 and Erbb2
+            words = [name for name in self.symbols if sum(map(str.isalpha, name)) > 1]
+            humans, mice = sum(map(str.isupper, words)), sum(name == name.capitalize() for name in words)
+        most = max(humans, mice)
+        return "" if most <= len(self.symbols) / 2 else "human" if most == humans else "mouse"
+
+    @cached_property
     def _columns(self) -> dict[str, int]:
         by_id = {unversioned(name): column for column, name in enumerate(self.ids) if name}
         return by_id | {name: column for column, name in enumerate(self.symbols)}
@@ -139,7 +149,10 @@ class GeneNames:
         """Say which genes of a panel are taken under another name; nothing if none is."""
         columns = {gene: self.column(gene) for gene in panel.genes if self.exact_column(gene) is None}
         renamed = [f"{gene} as {self.symbols[column]}" for gene, column in columns.items() if column is not None]
+        whose = GeneNames(panel.genes, ()).species
         of = f"Genes of the panel {panel.name} are taken by other names"
+        if whose and self.species and whose != self.species:
+            of = f"The panel {panel.name} has genes of {whose}; these are {self.species} genes, taken in their place"
         return [f"{of}: {some_of(renamed, 20)}."] if renamed else []
 
     def check_panel(self, panel: "Panel | None", where: str) -> list[str]:

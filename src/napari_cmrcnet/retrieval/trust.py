@@ -111,6 +111,17 @@ def levels_of(pcc: NDArray[np.floating[Any]]) -> Levels:
     return np.where(pcc >= GOOD, AT_BEST_GOOD, np.where(pcc >= WEAK, AT_BEST_WEAK, AVOID)).astype(np.int8)
 
 
+def trust_in_genes(prediction: "Prediction") -> str:
+    """Say how many genes can be trusted how far on a slide; where none can be used, why."""
+    levels, likeness = trust_levels(prediction), prediction.provenance.likeness
+    if (levels < AVOID).any():
+        return trusts_in_words(levels)
+    why = f"Each has an expected PCC below {WEAK:g}, or is too rare to have one."
+    if likeness is not None and likeness.verdict == NOT:
+        why = likeness.reason
+    return f"no gene of this model can be used on this slide. {why}"
+
+
 def trusts_in_words(levels: Levels) -> str:
     """Say how many genes can be trusted how far, of `trust_levels`."""
     counts = [(int(np.sum(levels == level)), word) for level, word in enumerate(TRUSTS)]

@@ -238,10 +238,11 @@ def _likely_reason(spots: AnnData, slide: Slide) -> str:
     xy, (height, width) = np.asarray(spots.obsm["spatial"]), slide.shape
     if image := _scaled_image(spots, slide):
         return f"the slide looks like the image of {image}; give the full-resolution image"
+    another = "the spots may be of another section; give the slide that they were aligned to"
     ratio = float(max(xy[:, 0].max() / width, xy[:, 1].max() / height))
     if xy.min() >= 0 and ratio > 1:
-        return f"the slide may be a copy at least {ratio:.1f} times smaller; give the full-resolution image"
-    return "they are in another image's pixels; give the slide that the spots were aligned to"
+        return f"{another}. Or it is a copy at least {ratio:.1f} times smaller; give the full-resolution one"
+    return another
 
 
 def _check_not_downscaled(spots: AnnData, slide: Slide) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.retrieval.genes import Match
-from napari_cmrcnet.retrieval.trust import Trust, trust_levels, trusts_in_words
+from napari_cmrcnet.retrieval.trust import Trust, trust_in_genes
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
@@ -282,7 +282,7 @@ class GeneList:
             if self._known_accuracy is None:
                 return said
             assert self._prediction is not None
-            trusted = trusts_in_words(trust_levels(self._prediction))
+            trusted = trust_in_genes(self._prediction).removesuffix(".")
             return f"{said} Trust in the genes: {trusted}. Expected PCC: the mean over {self.expected_over}."
         if not self.scores_due:
             return self._of_scores
