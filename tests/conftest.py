@@ -318,10 +318,18 @@ def known(
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a report have none: drawing takes most of the time, and is not what such a test is about."""
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
 
     def none(*_: object) -> Generator[None, None, list[Path]]:
         yield from ()
         return []
 
+    def without_pixels(figure: Figure, content: Any, *, format: str, **settings: Any) -> None:
+        if format not in ("png", "jpeg"):
+            save(figure, content, format=format, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", without_pixels)
     monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", none)
     monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_sets", none)
