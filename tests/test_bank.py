@@ -286,6 +286,24 @@ def test_a_large_bank_gives_the_same_gene_by_gene_from_its_file(
     np.testing.assert_array_equal(again.expression.toarray(), bank.expression.toarray())
 
 
+def test_new_totals_of_a_large_bank_read_only_the_genes_that_they_are_over(left_in_file: Bank) -> None:
+    read = []
+
+    class Recorded:
+        def __init__(self, stored: h5py.Dataset) -> None:
+            self.stored = stored
+
+        def __getitem__(self, entries: slice) -> np.ndarray:
+            read.append(entries)
+            values: np.ndarray = self.stored[entries]
+            return values
+
+    own = left_in_file.expression
+    own.data.stored = Recorded(own.data.stored)
+    left_in_file.with_totals_over([1, 4])
+    assert read == [slice(own.indptr[column], own.indptr[column + 1]) for column in (1, 4)]
+
+
 def test_a_large_bank_whose_file_changes_while_it_is_open_is_not_believed(left_in_file: Bank) -> None:
     stored = left_in_file.expression.indices
     stored.stored = np.full(len(stored), len(left_in_file), np.int32)  # what such a file may give next

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.averages import GENES_A_PASS, Columns, Neighbourhoods, columns_of, weighted_means
+from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
 from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.compatibility import check_k
 from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
@@ -113,12 +114,16 @@ class Bank:
     def with_totals_over(self, columns: Sequence[int]) -> "Bank":
         """Return the bank with the totals of its spots taken over some of its genes, given by their places."""
         own, sums = self.expression, np.zeros(len(self))
-        for start in range(0, len(columns), GENES_A_PASS):
-            some = own[:, columns[start : start + GENES_A_PASS]]
+        step = max(1, int(COLUMN_BYTES / 8 / len(self)))
+        for start in range(0, len(columns), step):
+            some = own[:, columns[start : start + step]]
             sums += np.bincount(some.indices, np.expm1(some.data.astype(np.float64)), minlength=len(self))
         factors = np.divide(TARGET_SUM, sums, out=np.ones_like(sums), where=sums > 0)
         if isinstance(own, StoredColumns):
-            return replace(self, expression=own.rescaled(factors))
+            bank = copy(self)  # not checked again: all of the file would be read, for a quarter of a minute
+            bank.__dict__["expression"] = own.rescaled(factors)
+            bank.__dict__.pop("shares")
+            return bank
         parts = rescaled(own.data, factors[own.indices]), own.indices, own.indptr
         return replace(self, expression=sparse.csc_matrix(parts, shape=own.shape, copy=False))
 
