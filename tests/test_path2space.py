@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import timm
 import torch
+from PIL import Image
 from sklearn.linear_model import Lasso
 
 from napari_cmrcnet.cli import main
@@ -18,16 +20,16 @@ from napari_cmrcnet.model import frozen_encoders as listed
 from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.retrieval import path2space
-from napari_cmrcnet.retrieval.path2space import PATCH, predict_path2space
-from napari_cmrcnet.retrieval.path2space_folder import is_path2space
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.ready import predict_ready
+from napari_cmrcnet.retrieval.ready_folder import PATH2SPACE, ready_in
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.slides.stain_normalisation import SPARSITY, TARGET, TARGET_MOST, normalise_stain, stain_amounts
 from napari_cmrcnet.viewer.registry import session_of
 
 FEATURES, FOLDS = 192, (2, 3)
+MPP, GLASS = 4.0, (7, 18)
 GENES = ("GENE3", "GENE1", "OTHER", "GENE7")
 
 
@@ -75,18 +77,28 @@ def section(
     open_small: Callable[..., Section],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Section:
+    """A section of 5 × 5 spots with pixels of 4 µm; a patch has 25 of them. Spots 7 and 18 lie on glass."""
     monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
-    return open_small(*write_section(tmp_path, "A", 1, 3), name="A")
+    slide, spots = write_section(tmp_path, "A", 1, 5)
+    image = tifffile.imread(slide)
+    for row, column in (divmod(spot, 5) for spot in GLASS):
+        image[32 * row : 32 * row + 32, 32 * column : 32 * column + 20] = 240  # 20 of the 32 pixels around it
+    tifffile.imwrite(slide, image, tile=(64, 64), photometric="rgb")
+    return open_small(slide, spots, name="A", mpp=MPP)
 
 
 def expected(section: Section, weights: Path) -> np.ndarray:
-    """Predict by the published order: features, each network, the mean of the inner folds, then of the outer."""
-    patches = np.array([normalise_stain(np.array(one)) for one in finish(patch_cache(section, PATCH))])
+    """Predict as published: features, each network, the mean of the inner folds, then of the outer, smoothed."""
+    image = tifffile.imread(section.slide.path)
+    patches = []
+    for x, y in np.delete(section.xy, GLASS, axis=0).astype(int):
+        normalised = normalise_stain(image[y - 12 : y + 13, x - 12 : x + 13])
+        patches.append(np.asarray(Image.fromarray(normalised).resize((224, 224), Image.Resampling.BILINEAR)))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     network = swin()
     network.load_state_dict(torch.load(weights / "ctranspath.pth", weights_only=True)["model"])
     with torch.inference_mode():
-        x = network(((torch.from_numpy(patches) / 255 - mean) / std).permute(0, 3, 1, 2))
+        x = network(((torch.from_numpy(np.array(patches)) / 255 - mean) / std).permute(0, 3, 1, 2))
     outer_means = []
     for outer in range(FOLDS[0]):
         inner = []
@@ -96,20 +108,29 @@ def expected(section: Section, weights: Path) -> np.ndarray:
             hidden = torch.relu(x @ own["layer0.0.weight"].T + own["layer0.0.bias"])
             inner.append(torch.relu(hidden @ own["layer1.0.weight"].T + own["layer1.0.bias"]))
         outer_means.append(torch.stack(inner).mean(dim=0))
-    return torch.stack(outer_means).mean(dim=0).numpy()
+    predicted = torch.stack(outer_means).mean(dim=0).numpy()
+    cells = np.delete(section.xy, GLASS, axis=0)
+    cells = ((cells - cells.min(axis=0)) / 25 + 1).astype(int)
+    near = ((cells[:, None] - cells[None]) ** 2).sum(axis=2) <= 4
+    assert near.sum(axis=1).min() > 1
+    assert near.sum(axis=1).max() < len(cells)
+    return np.array([predicted[rows].mean(axis=0) for rows in near])
 
 
 def test_it_predicts_what_its_networks_say(section: Section, weights: Path, tmp_path: Path) -> None:
-    assert is_path2space(weights)
-    assert not is_path2space(tmp_path)
+    assert ready_in(weights) is PATH2SPACE
+    assert ready_in(tmp_path) is None
     values = expected(section, weights)
     assert values.std(axis=0).min() > 0.01
-    found = finish(predict_path2space(section, weights, PredictConfig(device="cpu")))
+    found = finish(predict_ready(section, weights, PATH2SPACE, PredictConfig(device="cpu")))
     for column, gene in enumerate(GENES):
         np.testing.assert_allclose(found.gene(gene), values[:, column], rtol=1e-4, atol=1e-4)
-    assert found.neighbours.shape == (len(section.spots), 0)
+    assert found.neighbours.shape == (23, 0)
     assert (found.name, found.provenance.mpp) == ("A", section.mpp)
     assert found.provenance.external == str(weights.resolve())
+    notes = " ".join(found.provenance.notes)
+    assert "2 of 25 measured spots have no value and are left out" in notes
+    assert "Predicted by Path2Space; no value has training spots behind it." in notes
 
 
 def test_predict_takes_the_folder_and_its_result_opens(
@@ -117,10 +138,10 @@ def test_predict_takes_the_folder_and_its_result_opens(
 ) -> None:
     out, spots = tmp_path / "A_predicted.h5ad", section.spots.uns["cmrcnet"]["path"]
     command = ["predict", "--checkpoint", str(weights), "--device", "cpu"]
-    asked = [*command, "--slide", str(section.slide.path), "--mpp", "0.5", "--out", str(out)]
+    asked = [*command, "--slide", str(section.slide.path), "--mpp", str(MPP), "--out", str(out)]
     assert main([*asked, "--spots", str(spots)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{len(GENES)} genes at {len(section.spots)} spots" in said
+    assert f"{len(GENES)} genes at 23 spots" in said
     again = Prediction.load(out)
     np.testing.assert_allclose(again.gene("GENE7"), expected(section, weights)[:, 3], rtol=1e-4, atol=1e-4)
     assert again.neighbours.size == 0
@@ -138,7 +159,7 @@ def test_the_predict_panel_takes_the_folder(napari_window: Any, qtbot: Any, sect
     session = session_of(napari_window)
     panel.form.choose(Path(section.slide.path), Path(section.spots.uns["cmrcnet"]["path"]))
     panel.form.checkpoint.set_path(weights)
-    panel.form.mpp.setValue(0.5)
+    panel.form.mpp.setValue(MPP)
     qtbot.waitUntil(panel.run.isEnabled, timeout=60_000)
     assert "values have no neighbours" in panel.inspection.lines["checkpoint"]
     panel.run.click()
@@ -148,7 +169,7 @@ def test_the_predict_panel_takes_the_folder(napari_window: Any, qtbot: Any, sect
 
 def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> None:
     def predict() -> Prediction:
-        return finish(predict_path2space(section, weights, PredictConfig(device="cpu")))
+        return finish(predict_ready(section, weights, PATH2SPACE, PredictConfig(device="cpu")))
 
     one = weights / "mlp_ensemble" / "result_1_2_0" / "model_trained.pth"
     (weights / "genes.txt").write_text("\n".join(GENES[:3]))
@@ -162,6 +183,16 @@ def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> 
     one.unlink()
     with pytest.raises(UserError, match=r"result_1_2_0.model_trained\.pth: 1 of Path2Space's 6 networks is missing"):
         predict()
+
+
+def test_a_patch_without_edges_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    assert path2space._has_edges(noise)  # these two as in the authors' own test
+    assert not path2space._has_edges(np.full((224, 224, 3), 240, np.uint8))
+    ramp = np.repeat(np.arange(0, 224, 1, np.uint8)[None], 224, axis=0)
+    for steepness, kept in ((3, False), (4, True)):  # by Sobel 8 a step, of which half counts: 12 and 16
+        assert path2space._has_edges(np.stack([(ramp % 60) * steepness] * 3, axis=2)) is kept
 
 
 def test_stains_of_a_patch_become_those_of_the_target() -> None:

@@ -76,8 +76,8 @@ def _add_predict(commands: "options.Commands") -> None:
         "--checkpoint",
         type=Path,
         metavar="M.cmrcnet|NAME",
-        help="trained model: a checkpoint, the name of one of your models, or the folder of Path2Space's weights "
-        "(required)",
+        help="trained model: a checkpoint, the name of one of your models, or the folder of the weights of Path2Space, "
+        "STPath or DeepSpot-M (required)",
     )
     parser.add_argument("--slide", type=Path, metavar="S", help="slide to predict, instead of a sheet")
     parser.add_argument("--spots", type=Path, metavar="P", help="spots of the slide (default: a grid over the tissue)")

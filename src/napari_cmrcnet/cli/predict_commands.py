@@ -49,12 +49,14 @@ def predict(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None and options.slide is not None and options.spots is None:
             raise WrongUseError(f"--{name} is for --spots; give both")
     from napari_cmrcnet.catalogue.user_models import find_model
-    from napari_cmrcnet.retrieval.path2space_folder import NAME, is_path2space
+    from napari_cmrcnet.retrieval.ready_folder import ready_in
 
     options.checkpoint = find_model(options.checkpoint)
-    options.ready = is_path2space(options.checkpoint)
+    options.ready = ready_in(options.checkpoint)
     if options.ready and options.sheet is not None:
-        raise WrongUseError(f"{options.checkpoint} is {NAME}, which predicts one slide at a time; give --slide")
+        raise WrongUseError(
+            f"{options.checkpoint} is {options.ready.name}, which predicts one slide at a time; give --slide"
+        )
     if options.sheet is None:
         _predict_slide(options)
     else:
@@ -74,8 +76,8 @@ def _predict_slide(options: argparse.Namespace) -> None:
 
 def _predict_into(out: Path, options: argparse.Namespace) -> None:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.path2space import predict_path2space
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
+    from napari_cmrcnet.retrieval.ready import predict_ready
     from napari_cmrcnet.retrieval.trust import trust_in_genes
     from napari_cmrcnet.sections.section import open_section
 
@@ -98,7 +100,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
     with section.slide:
         introduce(section)
         if checkpoint is None:
-            prediction = show_progress(predict_path2space(section, options.checkpoint, config))
+            prediction = show_progress(predict_ready(section, options.checkpoint, options.ready, config))
         else:
             prediction = _retrieve(section, checkpoint, config)
     for note in prediction.provenance.notes:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
-from napari_cmrcnet.slides.patches import PatchBatch
+from napari_cmrcnet.slides.patches import PatchBatch, unreadable_error
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
 
 GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read them
 
@@ -162,6 +165,32 @@ def encode_patches(
     if not unreadable and not np.isfinite(embeddings).all():
         raise UserError("The model gives embeddings that are not finite; its weights are damaged or were not trained.")
     return Encoded(embeddings, np.array(sorted(unreadable), np.int64))
+
+
+def encode_spots(
+    model: ImageEmbedder,
+    section: "Section",
+    batches: Generator[PatchBatch],
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+    precision: str = "auto",
+) -> Job[NDArray[np.float32]]:
+    """Encode the patches of all spots of a section, as `encode_patches` does; return (n, d).
+
+    Raises
+    ------
+    UserError
+        As `encode_patches`, and if patches cannot be read.
+    """
+    encoded = yield from encode_patches(
+        model, batches, len(section.spots), mean=mean, std=std, device=device, precision=precision
+    )
+    if len(encoded.unreadable):
+        names = section.spots.obs_names[encoded.unreadable].tolist()
+        raise unreadable_error(section.slide, names, len(section.spots))
+    return encoded.embeddings
 
 
 class _Encoder:

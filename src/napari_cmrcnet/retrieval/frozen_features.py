@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.cache import kept_array
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.pretrained import Pretrained
-from napari_cmrcnet.retrieval.encode import encode_patches, readers
+from napari_cmrcnet.retrieval.encode import encode_spots, readers
 from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import cache_key
-from napari_cmrcnet.slides.patches import PatchSpec, read_patches, unreadable_error
+from napari_cmrcnet.slides.patches import PatchSpec, read_patches
 
 Float16 = NDArray[np.float16]
 Float32 = NDArray[np.float32]
@@ -92,18 +92,15 @@ def field_features(
 
 
 def _encode(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
-    encoded = yield from encode_patches(
+    embeddings = yield from encode_spots(
         encoder.network(),
+        section,
         read_patches(section.slide, section.xy, spec, section.mpp, threads=readers(device)),
-        len(section.spots),
         mean=encoder.encoder.mean,
         std=encoder.encoder.std,
         device=device,
     )
-    if len(encoded.unreadable):
-        names = section.spots.obs_names[encoded.unreadable].tolist()
-        raise unreadable_error(section.slide, names, len(section.spots))
-    return encoded.embeddings.clip(-LARGEST, LARGEST).astype(np.float16)
+    return embeddings.clip(-LARGEST, LARGEST).astype(np.float16)
 
 
 def _standardised(features: NDArray[np.floating]) -> Float32:

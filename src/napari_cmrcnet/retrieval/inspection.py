@@ -16,8 +16,8 @@ from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
-from napari_cmrcnet.retrieval.path2space_folder import NAME, is_path2space
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
+from napari_cmrcnet.retrieval.ready_folder import ReadyPredictor, ready_in
 from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
 from napari_cmrcnet.sections.pooling import pooled_from
 from napari_cmrcnet.sections.spots import libraries_of
@@ -40,7 +40,7 @@ class Request:
     spots : Path or None
         Where the spots are from; None for a grid over the tissue.
     checkpoint : Path or None
-        The checkpoint folder, or that of Path2Space.
+        The checkpoint folder, or that of a ready predictor.
     k : int or None
         Neighbours behind a value; None for the checkpoint's own.
     mpp : float or None
@@ -80,8 +80,8 @@ class Inspection:
         Slide and spots together.
     card : Card or None
         The checkpoint's.
-    path2space : bool
-        Whether Path2Space takes the place of a checkpoint.
+    predictor : ReadyPredictor or None
+        What takes the place of a checkpoint.
     lines : mapping of part to str
         One line of what each part is.
     problems : mapping of part to UserError
@@ -98,7 +98,7 @@ class Inspection:
     slide: "Slide | None" = None
     section: "Section | None" = None
     card: Card | None = None
-    path2space: bool = False
+    predictor: ReadyPredictor | None = None
     lines: Mapping[Part, str] = field(default_factory=dict)
     problems: Mapping[Part, UserError] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
@@ -108,7 +108,7 @@ class Inspection:
     @property
     def ready(self) -> bool:
         """Whether the prediction can be run."""
-        has_model = self.card is not None or self.path2space
+        has_model = self.card is not None or self.predictor is not None
         return self.section is not None and has_model and not self.problems
 
 
@@ -149,9 +149,13 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         except UserError as reason:
             problems["spots"] = reason
             libraries = reason.choices or libraries
-    path2space = request.checkpoint is not None and is_path2space(request.checkpoint)
-    if path2space:
-        lines["checkpoint"] = f"{NAME}, a ready predictor of breast tumours: its values have no neighbours"
+    predictor = None if request.checkpoint is None else ready_in(request.checkpoint)
+    if predictor is not None:
+        lines["checkpoint"] = f"{predictor.name}, a ready predictor of {predictor.about}: its values have no neighbours"
+        try:
+            predictor.check_installed()
+        except UserError as reason:
+            problems["checkpoint"] = reason
     elif request.checkpoint is not None:
         yield Progress("Reading the checkpoint's card", 0, 0)
         try:
@@ -169,7 +173,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             except UserError as reason:  # a part of the slide that only now was read
                 problems["slide"] = reason
     card = checkpoint.card if checkpoint is not None else None
-    return Inspection(request, slide, section, card, path2space, lines, problems, checks, libraries, unit)
+    return Inspection(request, slide, section, card, predictor, lines, problems, checks, libraries, unit)
 
 
 def _slide(path: Path, before: Inspection | None) -> "Slide":

@@ -1,7 +1,7 @@
 """Path2Space (Shulman et al., Cell 2026), a ready predictor of breast tumours: run with its published weights.
 
-It is cTransPath's features of stain-normalised patches, and the mean of 22 × 7 small networks on them. Source: the
-authors' repository path2space-companion (Apache-2.0); the user brings their weights.
+It is cTransPath's features of stain-normalised patches, the mean of 22 × 7 small networks on them, and the mean over
+neighbouring spots. Source: the authors' repository path2space-companion (Apache-2.0); the user brings their weights.
 """
 
 from collections.abc import Generator
@@ -14,28 +14,37 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import sobel
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.device import choose_device, choose_precision
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.model.weights import mismatches, read_weights
-from napari_cmrcnet.retrieval.encode import encode_patches, readers
-from napari_cmrcnet.retrieval.external import of_table
+from napari_cmrcnet.retrieval.encode import encode_spots, readers
 from napari_cmrcnet.retrieval.external_files import ExternalTable
-from napari_cmrcnet.retrieval.path2space_folder import ENCODER, GENES, NAME, NETWORKS
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
-from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.ready_folder import PATH2SPACE
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.slides.patches import PatchBatch, PatchSpec, read_patches, unreadable_error
+from napari_cmrcnet.slides.patches import PatchBatch, PatchSpec, read_patches
 from napari_cmrcnet.slides.stain_normalisation import normalise_stain
 
+Bools = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
 
+NAME = PATH2SPACE.name
+GENES, NETWORKS = PATH2SPACE.files
+ENCODER = "ctranspath.pth"
 FOLDS = (22, 7)  # outer and inner, of which each has a network
-PATCH = PatchSpec(224, 100 / 224)  # 100 µm, as for whole slides in its paper
+SIDE_UM, INPUT_PX = 100, 224  # of a patch: on the slide, as in its paper, and as cTransPath reads it
+WEAKEST_EDGE = 15  # of brightness over three pixels, by Sobel
+MOST_WITHOUT_EDGE = 0.5  # of a patch's pixels
+REACH = 2.0  # patches, within which spots are averaged
 
 
 class _Network(nn.Module):
@@ -52,34 +61,33 @@ class _Network(nn.Module):
         return predicted
 
 
-def predict_path2space(section: Section, folder: Path, config: PredictConfig | None = None) -> Job[Prediction]:
+def path2space(section: Section, folder: Path, config: PredictConfig, device: torch.device) -> Job[ExternalTable]:
     """Predict a section by Path2Space.
-
-    Not done here: its filter of tiles with few edges, and its smoothing over neighbouring spots. Patches have their
-    224 pixels before their stain is normalised, not after.
 
     Parameters
     ----------
     section : Section
-        Slide and spots; a spot whose patch shows too little tissue or one colour is left out.
+        Slide and spots; a spot whose patch has few edges, too little tissue or one colour is left out.
     folder : Path
         With ``ctranspath.pth``, ``genes.txt`` and ``mlp_ensemble/result_I_J_0/model_trained.pth``.
-    config : PredictConfig, optional
-        How to predict; it has no ``k``.
+    config, device
+        As `predict_ready` has them.
+
+    Yields
+    ------
+    Progress
+        Once a batch of patches, and once a network.
 
     Returns
     -------
-    Prediction
-        Its values are as they come, not below 0; it has no neighbours.
+    ExternalTable
+        Its values are not below 0.
 
     Raises
     ------
     UserError
         Before any work: if weights are missing or no gene is named. Later: if they or patches cannot be read.
     """
-    config = config or PredictConfig()
-    if config.k is not None:
-        raise UserError(f"{NAME} averages no training spots; leave k out.", setting="k")
     files = [folder / NETWORKS / f"result_{i}_{j}_0" / "model_trained.pth" for i, j in product(*map(range, FOLDS))]
     if missing := [file for file in files if not file.is_file()]:
         lacking = f"{len(missing)} of {NAME}'s {len(files)} networks {'is' if len(missing) == 1 else 'are'} missing"
@@ -88,50 +96,64 @@ def predict_path2space(section: Section, folder: Path, config: PredictConfig | N
         genes = read_text(folder / GENES).split()
     if not genes:
         raise UserError(f"{folder / GENES} names no gene; unpack {NAME}'s archive again.")
-    device = choose_device(config.device)
     features, described = yield from _features(section, folder / ENCODER, config, device)
     if not described.any():
         raise UserError(f"No patch of {section.name} shows enough tissue for {NAME}; check the spots.")
     values = yield from _mean_of_networks(files, features[described], len(genes), device)
+    values = _smoothed(values, section.xy[described], SIDE_UM / section.mpp)
     known = pd.DataFrame(index=pd.Index(genes, dtype=object))
-    table = ExternalTable(values, section.spots.obs_names[described].astype(object), known)
-    found = of_table(table, folder, section.spots, scale="log", panel=config.panel, slide=section.slide)
-    size = section.pixel_size
-    found.provenance = replace(
-        found.provenance, section=section.name, patient=section.patient, mpp=size.um, mpp_source=size.source
-    )
-    return found
+    return ExternalTable(values, section.spots.obs_names[described].astype(object), known)
 
 
 def _features(
     section: Section, weights: Path, config: PredictConfig, device: torch.device
-) -> Job[tuple[Float32, NDArray[np.bool_]]]:
+) -> Job[tuple[Float32, Bools]]:
     """Return cTransPath's features of all spots, and of which they are known."""
-    encoder, n = with_weights("ctranspath", weights), len(section.spots)
-    described = np.ones(n, np.bool_)
+    encoder = with_weights("ctranspath", weights)
+    patch = PatchSpec(max(1, round(SIDE_UM / section.mpp)), section.mpp)  # in the slide's own pixels
+    described = np.ones(len(section.spots), np.bool_)
 
     def normalised() -> Generator[PatchBatch]:
-        read = read_patches(section.slide, section.xy, PATCH, section.mpp, config.batch_size, readers(device))
+        read = read_patches(section.slide, section.xy, patch, section.mpp, config.batch_size, readers(device))
         with closing(read) as batches:
             for batch in batches:
-                for row, pixels in zip(batch.rows, batch.pixels, strict=True):
-                    changed = normalise_stain(pixels)
+                pixels = np.zeros((len(batch.rows), INPUT_PX, INPUT_PX, 3), np.uint8)
+                for place, (row, one) in enumerate(zip(batch.rows, batch.pixels, strict=True)):
+                    changed = normalise_stain(one) if _has_edges(one) else None
                     described[row] = changed is not None
-                    pixels[:] = pixels if changed is None else changed
-                yield batch
+                    if changed is not None:
+                        pixels[place] = _resized(changed)
+                yield replace(batch, pixels=pixels)
 
-    encoded = yield from encode_patches(
+    features = yield from encode_spots(
         encoder.network(),
+        section,
         normalised(),
-        n,
         mean=encoder.encoder.mean,
         std=encoder.encoder.std,
         device=device,
-        precision=choose_precision(device, config.precision),
+        precision=config.precision,
     )
-    if len(encoded.unreadable):
-        raise unreadable_error(section.slide, section.spots.obs_names[encoded.unreadable].tolist(), n)
-    return encoded.embeddings, described
+    return features, described
+
+
+def _has_edges(pixels: Pixels) -> bool:
+    """Say whether enough of a patch has edges, as its authors tell tissue from glass and blur."""
+    grey = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)
+    across, down = (np.minimum(np.abs(sobel(grey, axis, mode="mirror")), 255) for axis in (1, 0))
+    without = np.rint((across + down) / 2) < WEAKEST_EDGE
+    return float(without.mean()) <= MOST_WITHOUT_EDGE
+
+
+def _resized(pixels: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR))
+
+
+def _smoothed(values: Float32, xy: Float64, side: float) -> Float32:
+    """Average each spot's values with those of the spots around it, in a grid of patches of ``side`` pixels."""
+    cells = np.floor((xy - xy.min(axis=0)) / side)
+    near = cKDTree(cells).query_ball_point(cells, REACH)
+    return np.stack([values[rows].mean(axis=0) for rows in near])
 
 
 def _mean_of_networks(files: list[Path], features: Float32, genes: int, device: torch.device) -> Job[Float32]:

@@ -202,16 +202,16 @@ def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":
     yield Progress("Loading the checkpoint", 0, 0)
     import_torch()
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.path2space import predict_path2space
     from napari_cmrcnet.retrieval.predict import predict
     from napari_cmrcnet.retrieval.predict_config import PredictConfig
+    from napari_cmrcnet.retrieval.ready import predict_ready
 
     path = inspection.request.checkpoint
     assert isinstance(path, Path)
     assert inspection.section is not None
     section, config = inspection.section, PredictConfig(k=inspection.request.k, device=device)
-    if inspection.path2space:
-        prediction = yield from predict_path2space(section, path, config)
+    if inspection.predictor is not None:
+        prediction = yield from predict_ready(section, path, inspection.predictor, config)
     else:
         prediction = yield from predict(section, Checkpoint.load(path), config, checks=inspection.checks)
     make_ready(prediction)

@@ -134,7 +134,8 @@ class PredictForm(QWidget):
         self.checkpoint = PathRow(
             "checkpoint",
             (dialogs.FOLDER,),
-            "The trained model: a folder whose name ends in .cmrcnet, or that of Path2Space's weights.",
+            "The trained model: a folder whose name ends in .cmrcnet, or that of the weights of Path2Space, STPath or "
+            "DeepSpot-M.",
         )
         tip = "Lists your models, and builds others from public data."
         self.get_model = button("Get a model…", tip, self._get_model)
