@@ -24,11 +24,13 @@ import shapely
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QDialog, QDockWidget
 
+from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
 from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.synthetic.simulate import simulate
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from napari_cmrcnet.widgets import review
+from napari_cmrcnet.widgets import dialogs, review
 
 IMAGES = Path(__file__).resolve().parent / "images"
 PLUGIN = "napari-cmrcnet"
@@ -199,6 +201,57 @@ class Guide:
         self.panel("Cases")
         self.show()
         self.window("cases")
+
+    def two_cases(self) -> Any:
+        """Open a list of the sample and of a smaller section of another patient, and return the Cases panel."""
+        from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+        from napari_cmrcnet.retrieval.predict import predict
+        from napari_cmrcnet.sections.section import open_section
+
+        first, folder = self.session.prediction, Path(tempfile.mkdtemp())
+        assert first is not None
+        finish(simulate(folder, n_sections=1, seed=11, spots=150))
+        section = open_section(folder / "S1.tif", folder / "S1.h5ad", name="S5", patient="synthetic 5")
+        with section.slide:
+            second = finish(predict(section, Checkpoint.load(sample_folder() / "sample.cmrcnet")))
+        for prediction in (first, second):
+            prediction.save(folder / f"{prediction.name}_predicted.h5ad")
+        write_project(Project(tuple(map(ProjectCase.of, (first, second))), folder / "study.cmrproj"))
+        panel = self.panel("Cases")
+        panel.open(folder / "study.cmrproj")
+        self.wait(lambda: panel.cases.row == 0 and self.session.scores is not None and not self.session.scoring)
+        self.wait(lambda: not panel.jobs.busy)
+        return self.panel("Cases")
+
+    def take_beside(self) -> None:
+        """Take two cases beside each other."""
+        panel = self.two_cases()
+        dialogs.choose_one = lambda *words: words[-1][0]
+        panel.beside.click()
+        self.wait(lambda: self.layers.beside.case is not None)
+        self.show()
+        self.window("beside")
+
+    def take_cohort(self) -> None:
+        """Take a gene over two cases."""
+        self.two_cases()
+        panel = self.panel("Cohort")
+        panel.compute.click()
+        self.wait(lambda: not panel.jobs.busy and panel.table is not None)
+        self.alone("cohort", panel)
+
+    def take_blend(self) -> None:
+        """Take two genes as colours."""
+        self.session.tick(("KRT8", "COL1A1"))
+        self.panel("Genes").filter.setCurrentText("Ticked genes")
+        self.show(blend=True)
+        self.window("blend")
+
+    def take_swipe(self) -> None:
+        """Take measured left of the line and predicted right of it."""
+        self.panel("View")
+        self.show(layout="swipe")
+        self.window("swipe")
 
     def take_review(self) -> None:
         """Take the window of a blinded review with its first map."""

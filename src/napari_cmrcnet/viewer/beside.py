@@ -168,7 +168,7 @@ class Beside:
             return
         colour(layer, view, known, self.case, display, between=like.face_contrast_limits)
         layer.name = f"{self.case.name}: {layer.name}"
-        like.name += ", one scale for both"
+        like.name += "\none scale for both"
 
     def _showing(self, shown: Shown) -> Shown | str:
         assert self.case is not None
@@ -198,7 +198,8 @@ class Beside:
 
 
 def _name(case: "Case") -> str:
-    return section_words(case.name, case.provenance.patient, case.provenance.synthetic)
+    """Return what stands over a section: no more than fits; the title says the rest."""
+    return section_words(case.name, case.provenance.patient)
 
 
 def _box(case: "Case", slide: "Slide | None") -> Box:
