@@ -19,9 +19,11 @@ import pytest
 
 if TYPE_CHECKING:
     from dialogs import SaveDialog
+    from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.sections.section import Section
     from one_prediction import Known
+    from web_site import Site
 
 # What several tests import lies beside them, where pytest's mode of importing does not look.
 sys.path.append(str(Path(__file__).parent))
@@ -333,3 +335,57 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Figure, "savefig", without_pixels)
     monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", none)
     monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_sets", none)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be in the cache."""
+    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the user have no model yet: the folder for them."""
+    monkeypatch.setenv("CMRCNET_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def site() -> "Iterator[Site]":
+    """A server on this machine."""
+    from web_site import Site
+
+    server = Site()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What napari was asked to tell the user."""
+    from napari.utils.notifications import notification_manager
+
+    messages: list[str] = []
+    monkeypatch.setattr(notification_manager, "dispatch", lambda said: messages.append(said.message))
+    return messages
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep threads from waiting for each other over small models."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def ground() -> "Ground":
+    """Spots, and a grey picture of the slide below them."""
+    from napari_cmrcnet.evaluation.figures import Ground
+
+    x, y = np.meshgrid(np.arange(200.0, 1800, 200), np.arange(300.0, 1300, 200))
+    image = np.full((150, 200, 3), 230, np.uint8)
+    return Ground(np.stack([x.ravel(), y.ravel()], axis=1), 110.0, 0.5, image, 10.0)

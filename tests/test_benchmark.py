@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy
-import torch
 
 from forked import TRAINING, forked
 from napari_cmrcnet.benchmark.best_genes import gene_columns
@@ -47,6 +46,7 @@ from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.sheet import SheetRow
 from napari_cmrcnet.slides.patches import PatchSpec
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 Write = Callable[..., tuple[Path, Path]]
 MODEL = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, "embedding_dim": 32}
 
@@ -71,14 +71,6 @@ def plan(**changes: Any) -> Plan:
         "patch": PatchSpec(32, 0.5), "device": "cpu", "figures": False,
     }  # fmt: skip
     return Plan(**(given | changes))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the processes of the tests have
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

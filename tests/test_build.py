@@ -21,6 +21,7 @@ from napari_cmrcnet.sections.sheet import read_sheet
 from published import git_sum, publish_her2st, publish_visium
 from web_site import Site
 
+pytestmark = pytest.mark.usefixtures("own_models")
 SECTIONS = {"A1": "A", "A2": "A", "B1": "B"}
 BUILD = f"""{TRAINING}
 import json, os, signal, sys
@@ -33,19 +34,6 @@ def job(last):
         if progress.step.startswith(last):
             os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
-
-
-@pytest.fixture(autouse=True)
-def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CMRCNET_MODELS", str(tmp_path / "models"))
-    return tmp_path / "models"
 
 
 def test_from_nothing_to_a_prediction(

@@ -52,16 +52,6 @@ def viewer(napari_window: Any, qtbot: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What napari was asked to tell the user."""
-    from napari.utils.notifications import notification_manager
-
-    messages: list[str] = []
-    monkeypatch.setattr(notification_manager, "dispatch", lambda said: messages.append(said.message))
-    return messages
-
-
-@pytest.fixture
 def drop(viewer: Any) -> Callable[[Path], None]:
     """Open a file as napari does when it is dropped and our reader was chosen."""
     return lambda path: viewer.open(str(path), plugin="napari-cmrcnet")

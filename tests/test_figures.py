@@ -20,13 +20,6 @@ def shown(measured: np.ndarray | None, predicted: np.ndarray, gene: str, pcc: fl
     return Shown(gene, "gene", SHORT_UNIT, predicted, measured, pcc, "")
 
 
-@pytest.fixture
-def ground() -> Ground:
-    x, y = np.meshgrid(np.arange(200.0, 1800, 200), np.arange(300.0, 1300, 200))
-    image = np.full((150, 200, 3), 230, np.uint8)
-    return Ground(np.stack([x.ravel(), y.ravel()], axis=1), 110.0, 0.5, image, 10.0)
-
-
 def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> None:
     values = np.linspace(0, 4, len(ground.xy))
     figure = gene_map(ground, shown(values, values * 0.5, "HLA-DRA", 0.87), subtitle="S1")

@@ -1,7 +1,6 @@
 """Get a model…: from nothing to a prediction in the window, and models that others packed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ from web_site import Site
 
 pytestmark = pytest.mark.qt
 SECTIONS = {"A1": "A", "B1": "B"}
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
 
 
 @pytest.fixture

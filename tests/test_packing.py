@@ -3,7 +3,7 @@
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from napari_cmrcnet.retrieval.card import CARD, MODEL
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from web_site import Site
 
+pytestmark = pytest.mark.usefixtures("own_models")
 SAMPLE = sample_folder() / "sample.cmrcnet"
 
 
@@ -28,19 +29,6 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("packed") / "tumour.cmrcnet.zip"
     finish(pack(SAMPLE, path))
     return path
-
-
-@pytest.fixture(autouse=True)
-def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CMRCNET_MODELS", str(tmp_path / "models"))
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
 
 
 def left(folder: Path) -> list[str]:

@@ -36,13 +36,6 @@ def prediction(
     return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
-@pytest.fixture
-def ground() -> Ground:
-    x, y = np.meshgrid(np.arange(200.0, 1800, 200), np.arange(300.0, 1300, 200))
-    image = np.full((150, 200, 3), 230, np.uint8)
-    return Ground(np.stack([x.ravel(), y.ravel()], axis=1), 110.0, 0.5, image, 10.0)
-
-
 def drawn(genes: list[GeneMaps], ground: Ground, width: int) -> PanelPlot:
     """Return a plot on a canvas of a width in pixels, drawn."""
     plot = PanelPlot(Figure())

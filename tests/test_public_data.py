@@ -6,7 +6,6 @@ import socket
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ from published import git_sum
 from web_site import Site
 
 PICTURE = bytes(range(256)) * 4000  # 1 MB
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    yield server
-    server.close()
 
 
 @pytest.fixture(autouse=True)

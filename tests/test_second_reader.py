@@ -11,8 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_cmrcnet.slides.slide import Slide, open_slide
+from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.slides.tiff_source import TiffSource
+from pictures import whole
 
 APERIO = "Aperio Image Library v1 \r\n{w}x{h} (240x240) JPEG/RGB Q=90|AppMag = 20|MPP = 0.499"
 JPEG = {"compression": "jpeg", "compressionargs": {"level": 90}}
@@ -31,9 +32,7 @@ TIFF_KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def picture(height: int = 700, width: int = 930) -> np.ndarray:
@@ -42,11 +41,6 @@ def picture(height: int = 700, width: int = 930) -> np.ndarray:
     waves = [128 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
     noise = np.random.default_rng(0).normal(0, 3, (height, width, 3))
     return np.clip(np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
-
-
-def whole(slide: Slide, level: int) -> np.ndarray:
-    size = slide.levels[level]
-    return slide.read_region(0, 0, size.width, size.height, level)
 
 
 def compare(path: Path) -> None:

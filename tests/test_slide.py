@@ -19,13 +19,11 @@ from PIL import Image
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides import flat_source
 from napari_cmrcnet.slides.resample import axis_weights
-from napari_cmrcnet.slides.slide import Level, Slide, open_slide
+from napari_cmrcnet.slides.slide import Level, open_slide
 from napari_cmrcnet.slides.source import judge_mpp, level_downsample
+from pictures import whole
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def picture(height: int = 700, width: int = 900, seed: int = 0) -> np.ndarray:
@@ -34,11 +32,6 @@ def picture(height: int = 700, width: int = 900, seed: int = 0) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     waves = [128 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
     return np.clip(np.stack(waves, -1) + rng.normal(0, 3, (height, width, 3)), 0, 255).astype(np.uint8)
-
-
-def whole(slide: Slide, level: int = 0) -> np.ndarray:
-    size = slide.levels[level]
-    return slide.read_region(0, 0, size.width, size.height, level)
 
 
 def write_pyramid(path: Path, full: np.ndarray, subifds: bool = False, **options: Any) -> list[np.ndarray]:

@@ -23,9 +23,7 @@ from napari_cmrcnet.slides.tile_reader import TileCache
 TILE = 128
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def noise(height: int = 640, width: int = 640) -> np.ndarray:

@@ -10,23 +10,15 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides import fastslide_source
 from napari_cmrcnet.slides.fastslide_source import FastSlideSource
 from napari_cmrcnet.slides.slide import open_slide
+from pictures import picture
 from scanner_slides import write_czi
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 @pytest.fixture
 def fastslide() -> None:
     pytest.importorskip("fastslide")
-
-
-def picture(height: int = 700, width: int = 1100) -> np.ndarray:
-    y, x = np.mgrid[:height, :width]
-    waves = [150 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
-    return np.stack(waves, -1).astype(np.uint8)
 
 
 @pytest.mark.usefixtures("fastslide")

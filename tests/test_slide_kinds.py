@@ -12,24 +12,11 @@ import tifffile
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.slides import codecs
-from napari_cmrcnet.slides.slide import Slide, open_slide
+from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.slides.source import TileError
+from pictures import picture, whole
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
-
-
-def picture(height: int = 300, width: int = 500) -> np.ndarray:
-    y, x = np.mgrid[:height, :width]
-    waves = [150 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
-    return np.stack(waves, -1).astype(np.uint8)
-
-
-def whole(slide: Slide, level: int = 0) -> np.ndarray:
-    size = slide.levels[level]
-    return slide.read_region(0, 0, size.width, size.height, level)
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 LOSSLESS: dict[str, Any] = {
@@ -48,20 +35,22 @@ def test_tiles_that_are_pictures(tmp_path: Path, compression: str, layout: dict[
     path = tmp_path / "slide.tif"
     settings = {"compression": compression, "compressionargs": LOSSLESS[compression], "photometric": "rgb"}
     with tifffile.TiffWriter(path) as tiff:
-        for level, pixels in enumerate((picture(), picture()[::2, ::2])):
+        for level, pixels in enumerate((picture(300, 500), picture(300, 500)[::2, ::2])):
             tiff.write(pixels, subfiletype=level, metadata=None, **settings, **layout)
     with open_slide(path) as slide:
         assert len(slide.levels) == 2
-        for level, pixels in enumerate((picture(), picture()[::2, ::2])):
+        for level, pixels in enumerate((picture(300, 500), picture(300, 500)[::2, ::2])):
             np.testing.assert_array_equal(whole(slide, level), pixels)
 
 
 @pytest.mark.parametrize("inner", ["deflate", "zstd"])
 def test_lerc_compressed_once_more(tmp_path: Path, inner: str) -> None:
     settings = {"compression": "lerc", "compressionargs": {"compression": inner}}
-    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", tile=(128, 128), metadata=None, **settings)
+    tifffile.imwrite(
+        tmp_path / "a.tif", picture(300, 500), photometric="rgb", tile=(128, 128), metadata=None, **settings
+    )
     with open_slide(tmp_path / "a.tif") as slide:
-        np.testing.assert_array_equal(whole(slide), picture())
+        np.testing.assert_array_equal(whole(slide), picture(300, 500))
 
 
 @pytest.mark.parametrize("codec", ["webp", "jpegxl", "png"])
@@ -94,12 +83,12 @@ def test_a_damaged_jpeg_xr_prints_nothing(capfd: pytest.CaptureFixture[str]) -> 
 def test_what_cannot_be_read_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where OpenSlide, which is asked next, would call it damaged."""
     path = tmp_path / "slide.tif"
-    tifffile.imwrite(path, picture(), photometric="rgb", tile=(128, 128), compression="webp", metadata=None)
+    tifffile.imwrite(path, picture(300, 500), photometric="rgb", tile=(128, 128), compression="webp", metadata=None)
     monkeypatch.setattr(codecs, "CODECS", {})
     with pytest.raises(UserError, match=r"its compression \(WEBP\) is not read here; save it as"):
         open_slide(path)
     for kind in (np.float32, np.int16, np.uint32):
-        tifffile.imwrite(path, picture().astype(kind), photometric="rgb", tile=(128, 128), metadata=None)
+        tifffile.imwrite(path, picture(300, 500).astype(kind), photometric="rgb", tile=(128, 128), metadata=None)
         with pytest.raises(UserError, match=r"its pixels are .*-bit .*, not 8- or 16-bit whole numbers"):
             open_slide(path)
 
@@ -107,16 +96,16 @@ def test_what_cannot_be_read_is_called_by_its_name(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(("bits", "stated"), [(12, True), (10, True), (16, False)])
 def test_the_significant_bits_of_16(tmp_path: Path, bits: int, stated: bool) -> None:
     path = tmp_path / "slide.ome.tif"
-    deep = picture().astype(np.uint16) << (bits - 8)
+    deep = picture(300, 500).astype(np.uint16) << (bits - 8)
     metadata = {"axes": "YXS"} | ({"SignificantBits": bits} if stated else {})
     tifffile.imwrite(path, deep, photometric="rgb", tile=(128, 128), metadata=metadata)
     with open_slide(path) as slide:
-        np.testing.assert_array_equal(whole(slide), picture())
+        np.testing.assert_array_equal(whole(slide), picture(300, 500))
 
 
 def test_a_stack_of_focal_planes_is_read_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "slide.ome.tif"
-    planes = np.stack([picture() // 3 * z for z in range(1, 4)] * 2)[:5]
+    planes = np.stack([picture(300, 500) // 3 * z for z in range(1, 4)] * 2)[:5]
     metadata = {"axes": "ZYXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
     with tifffile.TiffWriter(path, ome=True) as tiff:
         tiff.write(planes, subifds=1, photometric="rgb", tile=(128, 128), metadata=metadata)
@@ -130,7 +119,7 @@ def test_a_stack_of_focal_planes_is_read_in_the_middle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tiles", [{"tile": (128, 128)}, {}])
 def test_channels_are_never_colours(tmp_path: Path, tiles: dict[str, Any]) -> None:
-    grey = np.ascontiguousarray(picture().transpose(2, 0, 1))
+    grey = np.ascontiguousarray(picture(300, 500).transpose(2, 0, 1))
     path = tmp_path / "slide.ome.tif"
     metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": ["DAPI", "CD3", "panCK"]}}
     tifffile.imwrite(path, grey, photometric="minisblack", metadata=metadata, **tiles)
@@ -142,23 +131,23 @@ def test_channels_are_never_colours(tmp_path: Path, tiles: dict[str, Any]) -> No
     with pytest.raises(UserError, match="3 channels that are dark"):
         open_slide(path)
     for count in (2, 4, 7):
-        many = np.ascontiguousarray(picture()[..., np.arange(count) % 3].transpose(2, 0, 1))
+        many = np.ascontiguousarray(picture(300, 500)[..., np.arange(count) % 3].transpose(2, 0, 1))
         tifffile.imwrite(path, many, photometric="minisblack", metadata={"axes": "CYX"}, **tiles)
         with pytest.raises(UserError, match=f"it has {count} channels"):
             open_slide(path)
     settings = {"photometric": "minisblack", "planarconfig": "contig", "metadata": None} | tiles
-    tifffile.imwrite(tmp_path / "a.tif", picture()[..., [0, 1, 2, 0]], **settings)
+    tifffile.imwrite(tmp_path / "a.tif", picture(300, 500)[..., [0, 1, 2, 0]], **settings)
     with pytest.raises(UserError, match="it has 4 channels"):
         open_slide(tmp_path / "a.tif")
     metadata = {"axes": "CYX", "Channel": {"Name": ["Red", "Green", "Blue"]}}
     tifffile.imwrite(path, grey, photometric="minisblack", metadata=metadata, **tiles)
     with open_slide(path) as slide:
-        np.testing.assert_array_equal(whole(slide), picture())
+        np.testing.assert_array_equal(whole(slide), picture(300, 500))
 
 
 def test_a_grey_slide_says_so(tmp_path: Path) -> None:
     path = tmp_path / "slide.tif"
-    tissue = picture()[..., 0]
+    tissue = picture(300, 500)[..., 0]
     tifffile.imwrite(path, tissue, photometric="minisblack", tile=(128, 128), metadata=None)
     with open_slide(path) as slide:
         assert "grey" in slide.notes[0]

@@ -17,9 +17,7 @@ INSTANCE = "1.2.826.0.1.3680043.8.498.58740178995208579534253317996600852419.dcm
 CHANGED = {2644: 0o322, 3043: 0o20, 3044: 0, 3867: 0o377, 3868: 0o377, 5266: 0o220}
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 @pytest.fixture

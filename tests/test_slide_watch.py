@@ -18,19 +18,7 @@ from scanner_slides import write_czi, write_scn
 SIDE = 1024
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMRCNET_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the user was told."""
-    from napari.utils.notifications import notification_manager
-
-    messages: list[str] = []
-    monkeypatch.setattr(notification_manager, "dispatch", lambda said: messages.append(said.message))
-    return messages
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def pixels(side: int = SIDE) -> np.ndarray:

@@ -13,12 +13,7 @@ import zarr
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.slide import open_slide
 from napari_cmrcnet.viewer import reader
-
-
-def picture(height: int = 700, width: int = 1100) -> np.ndarray:
-    y, x = np.mgrid[:height, :width]
-    waves = [150 + 90 * np.sin(x / (37 + 9 * c) + c) * np.cos(y / (53 - 7 * c)) for c in range(3)]
-    return np.stack(waves, -1).astype(np.uint8)
+from pictures import picture
 
 
 def write(folder: Path, pixels: np.ndarray, axes: str = "tczyx", version: int = 3, **omero: Any) -> Path:

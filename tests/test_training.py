@@ -28,6 +28,7 @@ from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.step import learning_rate
 from napari_cmrcnet.training.validation import Validation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 Write = Callable[..., tuple[Path, Path]]
 Open = Callable[..., Section]
 SMALL: dict[str, Any] = {"patch_size": 16, "width": 32, "depth": 1, "heads": 2, "embedding_dim": 32}
@@ -50,15 +51,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    """Keep threads from waiting for each other over models this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def read_log(out: Path) -> list[dict[str, str]]:
