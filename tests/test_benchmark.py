@@ -742,7 +742,7 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
 
 def test_markers_that_the_sections_lack_are_named(folder: Path, tmp_path: Path) -> None:
     unknown = dataset_in(folder, panel=Panel("ids", ("ENSG00000141736", "ENSG00000148773")))
-    with pytest.raises(UserError, match="lacks 2 of the 2 genes of the panel ids: ENSG00000141736, ENSG00000148773"):
+    with pytest.raises(UserError, match="lacks 2 of the 2 genes of the panel “ids”: ENSG00000141736, ENSG00000148773"):
         finish(benchmark(unknown, plan(methods=("ridge",)), tmp_path / "unknown"))
     dataset, said = dataset_in(folder, panel=Panel("some", ("gene3", "ELSEWHERE"))), "1 of the 2 markers: ELSEWHERE."
     outcome = finish(benchmark(dataset, plan(methods=("ridge",)), tmp_path / "some"))

@@ -195,15 +195,15 @@ def test_genes_of_a_list_that_nothing_has_are_said_on_the_console(
         assert run(*arguments) == 0
         return " ".join(capsys.readouterr().out.split())
 
-    lacks = "The checkpoint lacks 2 of the 3 genes of the panel mine: NOWHERE, C1orf999; "
+    lacks = "The checkpoint lacks 2 of the 3 genes of the panel “mine”: NOWHERE, C1orf999; "
     command = ("predict", "--checkpoint", CHECKPOINT, "--panel", genes, "--out", tmp_path)
     assert said(*command, SAMPLE / "sections.csv").count(f"S4: {lacks}") == 1
     assert lacks in said(*command, "--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     predicted, out = tmp_path / "S4.h5ad", ("--out", tmp_path / "scores")
     html = ("--panel", genes, "--out", tmp_path / "S4.html")
-    taken = "Genes of the panel mine are taken by other names: her-2 as ERBB2."
+    taken = "Genes of the panel “mine” are taken by other names: her-2 as ERBB2."
     assert taken in said("report", predicted, *html)
-    of_all = "of the 3 genes of mine were not measured, or not predicted: NOWHERE, C1orf999."
+    of_all = "of the 3 genes of the panel “mine” were not measured, or not predicted: NOWHERE, C1orf999."
     assert f"S4: 2 {of_all}" in said("evaluate", predicted, *out)
     assert taken in said("evaluate", predicted, *out, "--panel", genes)
     assert "NOWHERE" not in said("evaluate", predicted, *out, "--panel", "idc")
@@ -231,7 +231,7 @@ def test_a_panel_of_which_nothing_is_known_is_refused_before_any_work(
     }
     out = out.with_suffix({"report": ".html", "train": ".cmrcnet", "predict": ".h5ad"}.get(command, ".pdf"))
     assert run(command, *inputs[command], "--panel", genes, "--out", out) == 1
-    assert "lacks 2 of the 2 genes of the panel mine: NOWHERE, ERBB22; " in " ".join(capsys.readouterr().err.split())
+    assert "lacks 2 of the 2 genes of the panel “mine”: NOWHERE, ERBB22; " in " ".join(capsys.readouterr().err.split())
     assert not out.is_file()
 
 
@@ -274,6 +274,14 @@ def test_what_is_given_in_place_of_a_prediction_is_named(
     assert re.search(said, " ".join(capsys.readouterr().err.split()))
 
 
+@pytest.mark.parametrize(("command", "said"), [("figure", "end in .png, .svg or .pdf"), ("export", "or .zip.")])
+def test_a_wrong_ending_is_refused_before_anything_is_read(
+    command: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, tmp_path / "no such.h5ad", "--out", tmp_path / "f.docx") == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet, out, prediction = tmp_path / "sheet.csv", tmp_path / "m.cmrcnet", tmp_path / "p.h5ad"
     sheet.write_text(f"section,slide,spots,patient\nS4,{SAMPLE / 'S4.tif'},{SAMPLE / 'S4.h5ad'},P\n")
@@ -282,7 +290,7 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, caps
     settings = ("--set", "mask_rate=0.3", "target=expression", "--panel", tmp_path / "mine.txt")
     asked = (*patches, "--k", "30", "--no-weighted", *settings)
     assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *asked, "--device", "cpu") == 0
-    assert "lacks 1 of the 2 genes of the panel mine: NOWHERE; " in " ".join(capsys.readouterr().out.split())
+    assert "lacks 1 of the 2 genes of the panel “mine”: NOWHERE; " in " ".join(capsys.readouterr().out.split())
     card = Checkpoint.load(out).card
     assert card.preprocessing.patch == PatchSpec(56, 2.0)
     assert (card.query.k, card.query.weighted, card.query.test_time_augmentation) == (30, False, True)

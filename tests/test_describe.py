@@ -82,6 +82,16 @@ def test_prediction_whose_checkpoint_is_gone(tmp_path: Path) -> None:
     assert any("moved.cmrcnet" in problem for problem in description.problems)
 
 
+def test_a_sheet_is_no_counts(tmp_path: Path) -> None:
+    (tmp_path / "C2.tif").touch()
+    (tmp_path / "sheet.csv").write_text("section,slide,spots,patient\nC2,C2.tif,,P1\n")
+    about = describe(tmp_path / "sheet.csv")
+    assert (about.kind, about.facts["sections"], about.facts["patients"]) == ("sheet", "1: C2", "1: P1")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="is neither a sheet of sections nor a file of spots"):
+        describe(tmp_path / "other.csv")
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):
         describe(tmp_path / "nowhere")

@@ -522,11 +522,12 @@ def test_of_a_large_section_spots_evenly_over_it_are_predicted(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ({"patch": PatchSpec(56, 2.0)}, "--patch-px and --model-mpp"),
+        ({"patch": PatchSpec(56, 2.0)}, "--patch-px, --model-mpp:"),
+        ({"patch": PatchSpec(model_mpp=1.0)}, "--model-mpp:"),
         ({"validation": 0.2}, "--validation"),
-        ({"query": {"k": 7}}, "--k, --weighted"),
-        ({"model": {"width": 96}}, "--image-encoder and --set"),
-        ({"learning_rate": 1e-3}, "--learning-rate"),
+        ({"query": {"k": 7, "weighted": None}}, "--k:"),
+        ({"model": {"width": 96}}, "--set:"),
+        ({"learning_rate": 1e-3}, "--learning-rate:"),
         ({"preset": "small"}, "--preset"),
         ({"epochs": 20}, "--epochs"),
     ],

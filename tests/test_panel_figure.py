@@ -138,7 +138,7 @@ def test_a_picture_says_of_what_it_is(prediction: Prediction, ground: Ground) ->
     assert box.x1 <= figure.bbox.width
     assert box.y1 < min(axis.get_window_extent().y0 for axis in figure.axes)
     assert "mine" in figure.texts[0].get_text()
-    with pytest.raises(UserError, match="none of the genes of the panel odd"):
+    with pytest.raises(UserError, match="none of the genes of the panel “odd”"):
         finish(write_maps_figure(prediction, "odd.png", Panel("odd", ("no such gene",))))
 
 

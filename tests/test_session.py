@@ -170,7 +170,7 @@ def test_a_panel_s_score_is_the_mean_of_z_scores(session: Session, prediction: P
         one = prediction.gene(gene).astype(float)
         expected.append((one - one.mean()) / one.std())
     np.testing.assert_allclose(shown.predicted, np.mean(expected, axis=0), atol=1e-5)
-    with pytest.raises(UserError, match="none of the genes of the panel other"):
+    with pytest.raises(UserError, match="none of the genes of the panel “other”"):
         session.show_panel(Panel("other", ("nothing",)))
 
 

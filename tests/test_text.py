@@ -1,12 +1,15 @@
 """Names from files are shown as they are, and do nothing: in a terminal, in Markdown and in a figure."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from napari_cmrcnet.cli import console
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.text import figure_gene, figure_text, markdown_text, printable
+from napari_cmrcnet.sections.panels import load_panel
 
 HOSTILE = ("$x$", "a|b<script>alert(1)</script>", "\x1b]0;x\x07", "a\u202eb", "[/red]x", "$\\frac$", "x\ry", "\ud800")
 
@@ -71,3 +74,11 @@ def test_no_name_reaches_the_terminal_as_a_control_code_or_as_markup(
     shown = written.getvalue()
     assert not [each for each in shown if not each.isprintable() and each != "\n"]
     assert shown.count(printable(name)) == 9
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"\x1f\x8b\x08ABC"])
+def test_what_is_no_text_is_no_list_of_genes(tmp_path: Path, content: bytes) -> None:
+    """A small binary file without a zero byte once gave its bytes as the names of genes."""
+    (tmp_path / "genes").write_bytes(content)
+    with pytest.raises(UserError, match="genes is not a readable text file of genes"):
+        load_panel(tmp_path / "genes")

@@ -62,8 +62,10 @@ def _print_pdf(html: Path, path: Path) -> None:
 def figure(options: argparse.Namespace) -> None:
     """Draw the maps of a panel."""
     from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
+    from napari_cmrcnet.evaluation.picture_file import kind_of
     from napari_cmrcnet.sections.panels import Panel
 
+    kind_of(options.out)
     (prediction,) = _loaded([options.prediction], options)
     if options.blend:
         panel: Panel | None = Panel("--blend", tuple(options.blend.split(",")))
@@ -80,8 +82,9 @@ def figure(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Write a prediction for other programs, or all of it."""
-    from napari_cmrcnet.evaluation.bundle import write_bundle, write_table
+    from napari_cmrcnet.evaluation.bundle import check_export, write_bundle, write_table
 
+    check_export(options.out)
     (prediction,) = _loaded([options.prediction], options)
     write = write_bundle if options.out.suffix.lower() == ".zip" else write_table
     path = show_progress(write(prediction, options.out))

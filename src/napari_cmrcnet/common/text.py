@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_IN_NO_TEXT = bytes({*range(32), 127} - {*b"\t\n\v\f\r"})  # control characters
+
 
 def read_text(path: Path) -> str:
     """Return the text of a file that people or their spreadsheets wrote: UTF-8, UTF-16, or Windows' own (cp1252).
@@ -32,6 +34,8 @@ def read_text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
+        if any(byte in content for byte in _IN_NO_TEXT):  # any bytes are a text in cp1252, a small picture's, too
+            raise UnicodeError("it holds bytes that no text has") from None
         return content.decode("cp1252")
 
 

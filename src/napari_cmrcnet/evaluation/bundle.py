@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 TABLES = (".csv", ".h5ad", ".geojson")
+EXPORTS = (*TABLES, ".zip")
 COMMANDS = "commands.txt"
 
 
@@ -45,6 +46,7 @@ def write_table(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[P
     from napari_cmrcnet.slides.slide import open_slide
 
     path = Path(path)
+    check_export(path, TABLES)
     yield Progress("Choosing genes", 0, 0)
     genes, source = genes_to_store(prediction), prediction.provenance.slide
     with ExitStack() as opened:
@@ -54,10 +56,14 @@ def write_table(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[P
                 return (yield from to_csv(prediction, path, genes))
             case ".h5ad":
                 return (yield from to_h5ad(prediction, path, genes, slide=slide))
-            case ".geojson":
-                corner = qupath_corner(None if slide is None else slide.bounds)
-                return (yield from to_geojson(prediction, path, genes, corner))
-    raise UserError(f"{path} is not the name of an export; end it in {', '.join(TABLES)} or .zip.")
+        corner = qupath_corner(None if slide is None else slide.bounds)
+        return (yield from to_geojson(prediction, path, genes, corner))
+
+
+def check_export(path: Path, endings: Sequence[str] = EXPORTS) -> None:
+    """Refuse the name of an export that ends in none of some endings."""
+    if path.suffix.lower() not in endings:
+        raise UserError(f"{path} is not the name of an export; end it in {', '.join(TABLES)} or .zip.")
 
 
 def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[Path]:

@@ -15,7 +15,7 @@ from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, 
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import caption_of, draw_panel, gene_maps
-from napari_cmrcnet.evaluation.picture_file import draw_picture
+from napari_cmrcnet.evaluation.picture_file import draw_picture, kind_of
 from napari_cmrcnet.evaluation.plots_panel import GeneMaps
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def write_maps_figure(
     if width_mm is not None and not WIDTHS_MM[0] <= width_mm <= WIDTHS_MM[1]:
         least, most = WIDTHS_MM
         raise UserError(f"The figure cannot be {width_mm:g} mm wide; give {least:g} to {most:g} mm (--width-mm).")
+    kind_of(Path(path))  # before the slide is read
     yield Progress("Reading the slide", 0, 2)
     draw = (_draw_blend if blend else draw_panel)(case, ground_of(case, slide), panel, width_mm)
     return (yield from draw_picture(draw, path, Progress("Drawing", 1, 2)))

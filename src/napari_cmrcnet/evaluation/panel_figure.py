@@ -143,7 +143,7 @@ def draw_panel(case: "Case", ground: Ground, panel: "Panel", width_mm: float | N
     """
     genes = gene_maps(case, panel.genes, intervals=True)
     if not genes:
-        raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
+        raise UserError(f"{case.name} has none of the genes of the panel “{panel.name}”; choose another panel.")
     return partial(
         panel_figure,
         genes,

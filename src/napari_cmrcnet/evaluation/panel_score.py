@@ -68,7 +68,7 @@ def panel_genes(case: "Case", panel: "Panel") -> list[str]:
     names = case.names
     columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
     if not columns:
-        raise UserError(f"{case.name} has none of the genes of the panel {panel.name}; choose another panel.")
+        raise UserError(f"{case.name} has none of the genes of the panel “{panel.name}”; choose another panel.")
     return [names.symbols[column] for column in dict.fromkeys(columns)]
 
 

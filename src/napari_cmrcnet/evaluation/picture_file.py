@@ -35,7 +35,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> Path:
         If the ending is another, or the file cannot be written.
     """
     path = Path(path)
-    return write_content(path, _content(figure, _kind(path), None))
+    return write_content(path, _content(figure, kind_of(path), None))
 
 
 def draw_picture(
@@ -57,11 +57,18 @@ def draw_picture(
         Pixels per inch, of a PNG and of what is pixels in the others; the figure's own if not given.
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = kind_of(path)
     return write_content(path, (yield from in_thread(lambda: _content(draw(), kind, dpi), progress)))
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """Return which of `KINDS` a path's ending says.
+
+    Raises
+    ------
+    UserError
+        If it says none of them.
+    """
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
         raise UserError(

@@ -35,8 +35,8 @@ def missing_in_words(scores: Sequence[Scores]) -> list[str]:
             lacking.setdefault(one.missing_markers, []).append(one)
     return [
         f"{some_of([one.section for one in those])}: {len(missing):,} of the "
-        f"{len(missing) + int(those[0].table.markers.sum()):,} genes of {those[0].panel} were not measured, or not "
-        f"predicted: {some_of(missing, 20)}."
+        f"{len(missing) + int(those[0].table.markers.sum()):,} genes of the panel “{those[0].panel}” were not "
+        f"measured, or not predicted: {some_of(missing, 20)}."
         for missing, those in lacking.items()
     ]
 

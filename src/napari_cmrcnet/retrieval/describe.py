@@ -1,4 +1,4 @@
-"""What a file or folder is: a slide, spots, a checkpoint or a prediction, and what is wrong with it."""
+"""What a file or folder is: a slide, spots, a sheet, a checkpoint or a prediction, and what is wrong with it."""
 
 import os
 import platform
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.slides.slide import open_slide
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Description:
     Parameters
     ----------
     kind : str
-        "slide", "spots", "checkpoint", "prediction" or "installation".
+        "slide", "spots", "sheet", "checkpoint", "prediction" or "installation".
     facts : dict of str to str
         What there is to say of it, with units.
     problems : tuple of str
@@ -62,6 +63,7 @@ def _not_by_ending(path: Path, library: str) -> Description:
     from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.card import CARD
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
+    from napari_cmrcnet.sections.sheet import is_sheet
     from napari_cmrcnet.sections.spots import is_spots
 
     if path.suffix == ".cmrcnet" or (path / CARD).is_file():
@@ -72,6 +74,8 @@ def _not_by_ending(path: Path, library: str) -> Description:
         check_hdf5(path)
         if is_prediction(path) and not library:
             return _prediction(path)
+    if path.suffix.lower() == ".csv" and is_sheet(path):
+        return _sheet(path)
     if library or is_spots(path):
         return _spots(path, library)
     return _slide(path)
@@ -142,6 +146,20 @@ def _spots(path: Path, library: str) -> Description:
         facts["synthetic"] = "yes: simulated, not measured"
     values = {"spots": spots.n_obs, "genes": spots.n_vars, **spots.uns[KEY]}
     return Description("spots", facts, about.notes, values)
+
+
+def _sheet(path: Path) -> Description:
+    from napari_cmrcnet.sections.sheet import read_sheet
+
+    rows = read_sheet(path)
+    patients = sorted({row.patient for row in rows} - {""})
+    sections = [row.section for row in rows]
+    facts = {
+        "sections": f"{len(rows):,}: {some_of(sections)}",
+        "with spots": f"{sum(row.spots is not None for row in rows):,}",
+        "patients": f"{len(patients):,}: {some_of(patients)}" if patients else "not named",
+    }
+    return Description("sheet", facts, (), {"sections": sections, "patients": patients})
 
 
 def _unit(about: "Origin") -> str:

@@ -239,7 +239,12 @@ def _chosen(path: Path, shapes: Mapping[str, tuple[int, int]], layer: str) -> st
     for among in (list(shapes), _telling(list(shapes))):
         if len(among) == 1:
             return among[0]
-    raise UserError(f"{path} holds several matrices: {listed}; say which is the prediction.", "layer", list(shapes))
+    raise UserError(
+        f"{path} was not written by predict. If another tool's prediction is in it, say in which of its matrices: "
+        f"{listed}.",
+        "layer",
+        list(shapes),
+    )
 
 
 def _telling(names: list[str]) -> list[str]:

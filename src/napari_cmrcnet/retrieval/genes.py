@@ -141,7 +141,7 @@ class GeneNames:
             return []
         said = self.taken_for(panel)
         if unknown:
-            of_all = f"{len(unknown):,} of the {len(columns):,} genes of the panel {panel.name}"
+            of_all = f"{len(unknown):,} of the {len(columns):,} genes of the panel “{panel.name}”"
             said.append(f"{where} lacks {of_all}: {some_of(unknown, 20)}; {self._suggestion(unknown[0])}.")
         return said
 
@@ -150,9 +150,9 @@ class GeneNames:
         columns = {gene: self.column(gene) for gene in panel.genes if self.exact_column(gene) is None}
         renamed = [f"{gene} as {self.symbols[column]}" for gene, column in columns.items() if column is not None]
         whose = GeneNames(panel.genes, ()).species
-        of = f"Genes of the panel {panel.name} are taken by other names"
+        of = f"Genes of the panel “{panel.name}” are taken by other names"
         if whose and self.species and whose != self.species:
-            of = f"The panel {panel.name} has genes of {whose}; these are {self.species} genes, taken in their place"
+            of = f"The panel “{panel.name}” has genes of {whose}; these are {self.species} genes, taken in their place"
         return [f"{of}: {some_of(renamed, 20)}."] if renamed else []
 
     def check_panel(self, panel: "Panel | None", where: str) -> list[str]:
@@ -246,7 +246,7 @@ class GeneNames:
         close = difflib.get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.7)
         if close:
             return f"names similar to {name} are {', '.join(folded[symbol] for symbol in close)}"
-        return f"it has {len(self.symbols):,} genes, such as {', '.join(self.symbols[:3])}"
+        return f"its {len(self.symbols):,} genes have other names, such as {', '.join(self.symbols[:3])}"
 
 
 class _Text:

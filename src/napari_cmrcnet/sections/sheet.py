@@ -71,6 +71,15 @@ class SheetRow:
         )
 
 
+def is_sheet(path: Path) -> bool:
+    """Say whether a CSV file begins as a sheet does: with a column of sections and one of slides."""
+    try:
+        filled = _lines(path)
+    except UserError:
+        return False
+    return bool(filled) and {"section", "slide"} <= {name.casefold() for name in filled[0][1]}
+
+
 def read_sheet(path: str | os.PathLike[str]) -> list[SheetRow]:
     """Read a sheet of sections.
 

@@ -24,19 +24,8 @@ USUAL_EPOCHS = 60  # of the others: the paper's
 RELEASED_VALIDATION = 0.2
 # May change when a training is resumed: where it runs, and what is kept beside its result.
 MAY_CHANGE = ("device", "thumbnails")
-# Settings that the frozen variant does not have, and the options that set them
-NOT_FROZEN = {
-    "preset": "--preset",
-    "epochs": "--epochs",
-    "patch": "--patch-px and --model-mpp",
-    "validation": "--validation",
-    "colour_normalisation": "--colour-normalisation",
-    "query": "--k, --weighted, --test-time-augmentation and --neighbourhood-smoothing",
-    "model": "--image-encoder and --set",
-    "batch_size": "--batch-size",
-    "learning_rate": "--learning-rate",
-    "precision": "--precision",
-}
+# Settings that the frozen variant does not have, as their options are called; nor those of patch, query and model
+NOT_FROZEN = ("preset", "epochs", "validation", "colour_normalisation", "batch_size", "learning_rate", "precision")
 APART = ("genes",)  # a run's description has the genes by themselves
 
 
@@ -178,9 +167,13 @@ class FitConfig:
         makes = {each.name: each.default_factory for each in fields(self)}
         own = {each.name: each.default for each in fields(self)}
         own |= {name: make() for name, make in makes.items() if callable(make)}
-        if changed := [said for name, said in NOT_FROZEN.items() if getattr(self, name) != own[name]]:
+        options = [name for name in NOT_FROZEN if getattr(self, name) != own[name]]
+        options += [name for name, value in asdict(self.patch).items() if value != asdict(PatchSpec())[name]]
+        options += [*self.query, *("set" if name != "image_encoder" else name for name in self.model)]
+        if options:
+            said = ", ".join(f"--{name.replace('_', '-')}" for name in dict.fromkeys(options))
             raise UserError(
-                f"The frozen variant does not take {', '.join(changed)}: its encoder is fixed, and the rest is chosen "
+                f"The frozen variant does not take {said}: its encoder is fixed, and the rest is chosen "
                 "inside the training sections. Leave them out, or train from scratch (--preset small)."
             )
 

@@ -44,7 +44,10 @@ def find_pair(path: Path) -> tuple[Path, Path] | None:
         for folder in _SELECTION_FOLDERS:
             if (path.parent / folder / name).is_file():
                 return path, path.parent / folder / name
-        raise UserError(f"{path} needs the spot positions beside it, in {name}.")
+        raise UserError(
+            f"{path} is neither a sheet of sections nor a file of spots; counts of first-generation Spatial "
+            f"Transcriptomics need the spot positions beside them, in {name}."
+        )
     return None
 
 
