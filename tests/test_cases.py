@@ -65,8 +65,6 @@ def panel(napari_window: Any, qtbot: Any) -> Iterator[CasesPanel]:
     _, panel = napari_window.window.add_plugin_dock_widget("napari-cmrcnet", "Cases")
     yield panel
     wait(qtbot, lambda: not panel.session.scoring and not panel.jobs.busy)  # a job holds the window
-    predict = find_panel(napari_window, "Predict")  # a measured case brings it
-    wait(qtbot, lambda: predict is None or not (predict.jobs.busy or predict._settle.isActive()))
     panel.session.look_at(None)
 
 

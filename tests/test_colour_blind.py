@@ -80,7 +80,7 @@ def test_a_diverging_map_is_lightest_in_its_middle_and_its_sides_are_told_apart(
 
 @eyes
 def test_classes_are_told_apart(eye: str) -> None:
-    of_spots = Classes("a", tuple("1234567"), np.zeros(1, np.int64)).colours
+    of_spots = Classes("a", tuple("ABCDEFGHIJKL"), np.zeros(1, np.int64)).colours
     of_regions = (*CLASSES.values(), class_colour(""))
     for colours in ((*of_spots, NO_CLASS), of_regions):
         assert least_difference(np.array(colours) / 255, eye) > LEAST

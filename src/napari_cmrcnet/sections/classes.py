@@ -14,9 +14,10 @@ MOST = 60
 NOT_CLASSES = frozenset({"in_tissue", "array_row", "array_col", "section", "patient"})
 WHOLE_NUMBERS = ("cluster", "leiden", "louvain", "class", "label", "domain", "annotation", "group", "type")
 """A column of whole numbers holds classes if its name has one of these."""
-# Okabe and Ito's colours for the colour-blind (jfly.uni-koeln.de/color), without black.
+# Okabe and Ito's colours for the colour-blind (jfly.uni-koeln.de/color), without black, and those least like them.
 _FEW: tuple[RGB, ...] = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+    (102, 25, 0), (204, 229, 204), (25, 51, 102), (76, 51, 51), (0, 255, 255)
 )  # fmt: skip
 NO_NAMES = ("", "NA", "nan", "NaN", "None")
 """What files write for a spot without a class."""
@@ -43,7 +44,7 @@ class Classes:
 
     @property
     def colours(self) -> tuple[RGB, ...]:
-        """A colour a class: seven that are told apart by all, else hues in two depths that take turns."""
+        """A colour a class: twelve that are told apart by all, else hues in two depths that take turns."""
         n = len(self.names)
         if n <= len(_FEW):
             return _FEW[:n]

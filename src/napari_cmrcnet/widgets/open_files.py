@@ -134,6 +134,8 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
             if chosen is not None:
                 open_in(viewer, path, **{**asked, opened.setting: chosen})
         elif opened.case.genes:
+            if opened.case.prediction is None and find_panel(viewer, "Predict") is None:
+                open_panel(viewer, "Predict")  # what is done next with a measured section: a tab behind the others
             show_opened(viewer, opened)
         else:
             open_panel(viewer, "Predict").form.choose_spots(path)
@@ -170,8 +172,6 @@ def show_opened(viewer: Any, opened: Opened) -> None:
     from napari.utils.notifications import show_info
 
     case = opened.case
-    if case.prediction is None and find_panel(viewer, "Predict") is None:
-        open_panel(viewer, "Predict")  # what is done next with a measured section: a tab behind the others
     try:
         show_case(viewer, case, opened.slide)
     except UserError:
