@@ -16,6 +16,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.blend import RGB
 from napari_cmrcnet.evaluation.colour_limits import colour_limits
 from napari_cmrcnet.evaluation.headline import in_lines
+from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -377,6 +378,31 @@ def test_regions_are_seen_in_every_cell_and_follow_what_is_drawn(viewer: ViewerM
     assert REGIONS in cells(viewer)[0]
     viewer.layers.remove(regions)
     assert not any(layer.name.startswith(REGIONS) for layer in viewer.layers)
+
+
+def test_another_case_takes_layers_away_at_once_and_keeps_measured_spots_that_are_the_same(
+    viewer: ViewerModel, session: Session
+) -> None:
+    """Each that goes alone stops the window for a fifth of a second, and each new one until it is drawn."""
+    told: list[str] = []
+    events = viewer.layers.events
+    for name in ("begin_batch", "removed", "end_batch"):
+        getattr(events, name).connect(lambda _event, name=name: told.append(name))
+    points, case = layers_of(viewer).points, session.prediction
+    assert case is not None
+    measured, slide = points["measured"], session.slide
+    session.look_at(Case(case.spots, case.provenance), slide)  # as it was measured
+    assert points == {"measured": measured}
+    assert told[:3] == ["begin_batch", "removed", "end_batch"]
+    session.look_at(case, slide)
+    assert points["measured"] is measured
+    assert measured.name == "GENE3 measured, log-norm."
+    elsewhere = case.spots.copy()
+    elsewhere.obsm["spatial"] = elsewhere.obsm["spatial"] + 1
+    told.clear()
+    session.look_at(Case.of(elsewhere, "another"))
+    assert points["measured"] is not measured
+    assert told[:6] == ["begin_batch", *["removed"] * 4, "end_batch"]
 
 
 def test_a_layer_of_the_user_s_own_does_not_disturb_the_cells(viewer: ViewerModel) -> None:

@@ -7,6 +7,7 @@ nothing. The layers are locked: a group that lacks one would shift all cells.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,15 @@ from napari_cmrcnet.viewer.display_settings import VIEWS, View
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
 from napari_cmrcnet.viewer.selection_rings import SelectionRings
 from napari_cmrcnet.viewer.slide_layer import add_histology
-from napari_cmrcnet.viewer.spot_layer import add_spots, colour, colour_classes, pinned_genes, show_legends
+from napari_cmrcnet.viewer.spot_layer import (
+    MOST_POINTS,
+    add_spots,
+    colour,
+    colour_classes,
+    pinned_genes,
+    show_legends,
+    symbols,
+)
 from napari_cmrcnet.viewer.swipe import Swipe
 
 if TYPE_CHECKING:
@@ -59,6 +68,7 @@ class ViewGroups:
         self.rings = SelectionRings(viewer, session)
         self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
+        self._spots: tuple[Any, float] | None = None  # places and diameter; None of a picture of very many
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._pinned: tuple[Any, Any, tuple[Shown, ...]] = (None, (), ())  # of which case, and which genes are ticked
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
@@ -78,14 +88,26 @@ class ViewGroups:
         return blended(self._pinned[2], self.session.display)
 
     def clear(self) -> None:
-        """Remove the layers of another case. The histology stays where it is the same: to read it takes longest."""
-        case = self.session.case
+        """Remove the layers of another case: at once, as napari goes through all of Python's objects after each.
+
+        Histology and measured spots stay where they are the same: it takes long until new ones are drawn.
+        """
+        case, before = self.session.case, self._spots
         slide = (self.session.slide, None if case is None else case.provenance.mpp)
-        self.beside.close()
-        self._remove(self.points, list(self.points))
-        self._remove(self.slides, list(self.slides) if slide != self._slide else [])
-        for kept in (self._drawn, self.mirrors, self.rings):
-            kept.clear()
+        self._spots = None if case is None or len(case) > MOST_POINTS else (case.xy, case.spot_diameter)
+        same = before is not None and self._spots is not None and all(map(np.array_equal, before, self._spots))
+        slides = list(self.slides) if slide != self._slide else []
+        points = [view for view in self.points if view != "measured" or slide != self._slide or not same]
+        with self.viewer.layers.batched_update() if slides or points else nullcontext():
+            self.beside.close()
+            self._remove(self.points, points)
+            self._remove(self.slides, slides)
+            for kept in (self.mirrors, self.rings):
+                kept.clear()
+        for layer in self.points.values():
+            assert case is not None
+            layer.symbol = symbols(case, self.session.display)
+        self._drawn.clear()
         self._slide, self._pinned, self.arranged, self._fitted = slide, (None, (), ()), (), None
 
     def bring(self, views: tuple[View, ...], opened: set[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from qtpy.QtCore import QTimer
 
@@ -17,7 +18,7 @@ from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.dock_panel import find_panel, open_panel
+from napari_cmrcnet.widgets.dock_panel import find_panel, main_window, open_panel
 from napari_cmrcnet.widgets.jobs import run_for_case, run_in_window
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
 from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
@@ -191,20 +192,21 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
     session = session_of(viewer)
     session.look_at(case, slide)
     keep_watch(viewer)
-    open_panels(viewer)
     show_overview(viewer)
     show_swipe_line(viewer)
     start_scoring(viewer)
-    QTimer.singleShot(0, layers_of(viewer).groups.fit)  # the panels have taken room from the canvas
+    layers = ref(layers_of(viewer))  # the window may be closed by then
+    QTimer.singleShot(0, lambda: open_panels(known.viewer) if (known := layers()) else None)  # it answers in between
 
 
 def open_panels(viewer: Any) -> None:
-    """Open the panels that one needs to look at a prediction, where they are not open."""
-    if getattr(viewer, "window", None) is None:
+    """Open the panels that one needs to look at a prediction, where they are not open, and fit the picture beside."""
+    if main_window(viewer) is None:  # none, or closed meanwhile
         return
     for name in PANELS_TO_LOOK:
         if find_panel(viewer, name) is None:
             show_layer_list(open_panel(viewer, name), layer_list_wanted())
+    QTimer.singleShot(0, layers_of(viewer).groups.fit)
 
 
 def start_scoring(viewer: Any) -> None:
