@@ -51,8 +51,8 @@ def check(viewer: Any, previewed: int | None = None) -> None:
         assert not layers.points
         return
     assert shown is not None
-    assert text.text == layers.title
-    assert text.text.startswith(in_lines(shown.title))
+    assert [line.strip() for line in text.text.splitlines()] == layers.title.splitlines()
+    assert layers.title.startswith(in_lines(shown.title))
     assert shown.title.startswith(f"{case.name}, patient P3" if case.name == "C" else f"{case.name}  ")
     assert len(shown) == len(case)
     assert (shown.predicted is None) == (case.prediction is None)
@@ -65,7 +65,7 @@ def check(viewer: Any, previewed: int | None = None) -> None:
         if layer in viewer.layers:
             np.testing.assert_array_equal(layer.data, to_napari(case.xy))
             if layer.visible and view in ("measured", "predicted"):
-                np.testing.assert_array_equal(np.asarray(layer.features["value"]), getattr(shown, view))
+                np.testing.assert_array_equal(np.asarray(layer.features[view]), getattr(shown, view))
                 assert shown.name in layer.name
     for layer in viewer.layers:
         ours = any(layer == one for one in (*layers.points.values(), *layers.slides.values()))

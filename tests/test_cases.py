@@ -24,6 +24,7 @@ from napari_cmrcnet.evaluation.case_summary import summary_job
 from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.evaluation.shown import gene_shown
+from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
@@ -399,11 +400,15 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     assert first.face_contrast_limits == (min(one[0], two[0]), max(one[1], two[1]))
     assert first.name.endswith("one scale for both")
     wanted = known["D"].prediction.gene("GENE8")
-    np.testing.assert_allclose(spots.features["value"], wanted, rtol=1e-6)
+    np.testing.assert_allclose(spots.features["predicted"], wanted, rtol=1e-6)
     assert spots.name.startswith("D: GENE8 predicted")
     assert [str(text).partition(",")[0] for text in names.text.values] == ["C", "D"]
     assert {line[:1] for line in layers.title.splitlines()} >= {"C", "D"}
+    second = layers.beside.case
+    second.provenance = replace(second.provenance, warnings=("The stain is far.",))
     session.show("GENE4")
+    assert "D: The stain is far." in layers.warnings
+    assert layers.title.splitlines()[-1] == f"{counted(len(layers.warnings))}: see View"
     assert spots.name.startswith("D: GENE4")
     session.set_display(spot_size=1.5)
     (*_, spots, _) = layers.beside.of("predicted")

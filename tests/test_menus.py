@@ -107,6 +107,12 @@ def test_panels_are_tabs_of_one_dock_however_they_are_opened(viewer: Any, qtbot:
         qtbot.waitUntil(lambda title=title: in_front(viewer, title))
         qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == len(everything))
         assert tabs(viewer) == everything
+    for title in ("Evidence", "Regions", "Plots"):
+        open_panel(viewer, title)
+    (bar,) = [bar for bar in docks(viewer)["View"].parent().findChildren(QTabBar) if bar.count() == 8]
+    bar.window().resize(1280, 800)
+    qtbot.waitUntil(lambda: bar.tabRect(7).right() < bar.width())  # each is reached by one click, without arrows
+    everything |= {"Evidence", "Regions", "Plots"}
     panel = open_panel(viewer, "Predict")
     assert panel is docks(viewer)["Predict"].widget()
     qtbot.waitUntil(lambda: in_front(viewer, "Predict"))

@@ -125,9 +125,11 @@ def test_the_choices_follow_the_case_that_is_open_until_a_slide_is_chosen(
     for name in (first, second):
         session.look_at(known[name].case)
         assert panel.form.slide.path == slides[name]
+        assert "another" not in panel.run.text()
     panel.form.choose(*section)
     session.look_at(known[first].case)
     assert panel.form.slide.path == section[0]
+    assert panel.run.text().startswith("Predict another slide")  # another patient's, it may be
 
 
 def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chosen: PredictPanel) -> None:

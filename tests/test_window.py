@@ -50,6 +50,19 @@ def test_a_colour_bar_on_the_canvas_has_a_number_at_each_end(napari_window: Any)
         assert _numbers(viewer, layer) == numbers
 
 
+def test_the_dark_name_of_a_region_has_a_pale_halo_on_dark_tissue(napari_window: Any) -> None:
+    from shapely.geometry import box
+
+    from napari_cmrcnet.sections.regions import Region
+    from napari_cmrcnet.viewer.region_layer import RegionLayer
+
+    viewer = napari_window
+    viewer.add_image(np.full((200, 300, 3), (60, 20, 80), np.uint8), rgb=True)
+    RegionLayer(viewer).draw([Region("Tumour edge", "Tumor", box(50, 80, 250, 160))], None, 1.0)
+    drawn = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+    assert (drawn.min(axis=2) > 200).sum() > 100
+
+
 def _numbers(viewer: Any, layer: Any) -> list[str]:
     canvas = viewer.__wrapped__.window._qt_viewer.canvas
     drawn = canvas._layer_overlay_to_visual[layer.__wrapped__]

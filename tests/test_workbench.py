@@ -91,7 +91,7 @@ def walk(window: Window) -> None:
         seen.append(shown.name)
         assert window.viewer.canvas.overlays.text.text.startswith(in_lines(shown.title))
         drawn = window.layers.points["predicted"]
-        np.testing.assert_array_equal(np.asarray(drawn.features["value"]), shown.predicted)
+        np.testing.assert_array_equal(np.asarray(drawn.features["predicted"]), shown.predicted)
     assert len(set(seen)) == 4
 
 

@@ -14,6 +14,7 @@ from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.slide_layer import add_histology
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
+from napari_cmrcnet.viewer.text_halo import give_halos
 
 if TYPE_CHECKING:
     import napari
@@ -119,6 +120,7 @@ class Beside:
         self._layers[view] = layers
 
     def _names(self, first: "Case", case: "Case", mpp: float | None, one: Box, two: Box) -> Any:
+        give_halos()
         places = [(part[1] - GAP * (one[2] - one[0]), part[0]) for part in (one, two)]
         return self.viewer.add_points(
             np.array(places) / (mpp or 1.0),

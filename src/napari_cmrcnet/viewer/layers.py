@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.evaluation.headline import in_lines
-from napari_cmrcnet.retrieval.leaks import counted
+from napari_cmrcnet.retrieval.leaks import counted, warnings_of
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.clicks import hear_clicks
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
@@ -76,17 +76,24 @@ class SectionLayers:
             if arranged and views != arranged:  # what was opened beside other views is closed
                 self.session.eyes = {eye: False for eye, is_open in self.session.eyes.items() if not is_open}
             self.groups.bring(views, {view for (view, _), is_open in self.session.eyes.items() if is_open})
-            self.viewer.canvas.overlays.text.text = self.title
+            # napari's box for a title is a little narrower than its letters: the spaces make it wider
+            self.viewer.canvas.overlays.text.text = "\n".join(f"  {line}  " for line in self.title.splitlines())
 
     @property
     def title(self) -> str:
         """What stands over the picture: what is shown, and how many warnings the View panel lists."""
-        shown, warnings = self.session.shown, len(self.session.warnings)
+        shown, warnings = self.session.shown, len(self.warnings)
         titles = [title for title in (shown.title if shown is not None else "", self.beside.title) if title]
         lines = [in_lines(title, 60 + 30 * len(titles[1:])) for title in titles]  # of two cases, wider
         if shown is not None and (genes := self.groups.blended):
             lines = [f"{shown.section}   {', '.join(gene.name for gene in genes)} as colours"]
         return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must be known of the prediction, or of both where two are beside each other."""
+        both = (None if case is None else case.prediction for case in (self.session.case, self.beside.case))
+        return warnings_of([prediction for prediction in both if prediction is not None])
 
     def show_beside(self, case: "Case | None", slide: "Slide | None" = None) -> None:
         """Show a second case beside the first one, or none, as `Beside` says."""

@@ -15,6 +15,7 @@ from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
 from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.region_outline import Outline, Row, column, outline, read_rows
+from napari_cmrcnet.viewer.text_halo import give_halos
 
 if TYPE_CHECKING:
     import napari
@@ -167,6 +168,7 @@ class RegionLayer:
         return {row.region.classification: row.region.colour for row in self._rows}
 
     def _add(self, mpp: float | None) -> "Shapes":
+        give_halos()
         return self.viewer.add_shapes(
             name=REGIONS,
             ndim=2,
@@ -283,10 +285,6 @@ class RegionLayer:
 
 
 def labels_in(colours: Outline) -> dict[str, Any]:
-    """Return what napari takes for the names of regions, each dark in its colour, (regions, 4).
-
-    napari gives text no outline: dark letters are read best over tissue and most spots, at the corner of the region
-    rather than over the spots in its middle.
-    """
+    """Return what napari takes for the names of regions, each dark in its colour, (regions, 4), at their corners."""
     dark = colours * (0.3, 0.3, 0.3, 1)
     return {"string": "{name}", "size": 13, "anchor": "upper_left", "color": {"array": dark, "default": dark[-1]}}

@@ -98,8 +98,9 @@ def colour(
     """Give a view's spots the colours of what is shown, and the layer its colour bar, features and name.
 
     Measured and predicted show the pinned genes together where that is asked for. The mouse over a spot says its
-    values, and those of the pinned genes. A view without values is emptied and says why: no value must look like a 0.
-    The colours are between limits of their own if none are given.
+    values, and those of the pinned genes: each by the name of its view, as napari asks the active layer whatever view
+    the mouse is over. A view without values is emptied and says why: no value must look like a 0. The colours are
+    between limits of their own if none are given.
     """
     try:
         coloured = values(view, shown, case, display)
@@ -111,7 +112,7 @@ def colour(
         layer.face_colormap = colormap(view, display)
     if layer.face_contrast_limits != between:
         layer.face_contrast_limits = between
-    layer.features = {"value": coloured, **_features(shown, case), **_pinned_features(view, shown, pinned)}
+    layer.features = {view: coloured, **_features(shown, case), **_pinned_features(view, shown, pinned)}
     together = blended(pinned, display) if view in ("measured", "predicted") else ()
     if together:
         rgba, name = blend_colours(view, together, display)
@@ -160,8 +161,9 @@ def pinned_genes(case: "Case", genes: "Sequence[str]") -> "tuple[Shown, ...]":
 
 def _pinned_features(view: View, shown: "Shown", pinned: "Sequence[Shown]") -> dict[str, Any]:
     """Return the values of pinned genes other than the shown one: measured in the view of these, else predicted."""
-    first = {gene.name: (gene.measured if view == "measured" else gene.predicted) for gene in pinned}
-    return {name: values for name, values in first.items() if values is not None and name != shown.name}
+    kind = "measured" if view == "measured" else "predicted"
+    known = {gene.name: getattr(gene, kind) for gene in pinned if gene.name != shown.name}
+    return {f"{name} {kind}": values for name, values in known.items() if values is not None}
 
 
 def _set_colours(layer: "Points", rgba: Any) -> None:

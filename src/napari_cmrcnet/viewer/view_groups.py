@@ -68,7 +68,7 @@ class ViewGroups:
         self.rings = SelectionRings(viewer, session)
         self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
-        self._spots: tuple[Any, float] | None = None  # places and diameter; None of a picture of very many
+        self._spots: np.typing.NDArray[np.float64] | None = None  # places and diameter; None of a picture of very many
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._pinned: tuple[Any, Any, tuple[Shown, ...]] = (None, (), ())  # of which case, and which genes are ticked
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
@@ -94,8 +94,8 @@ class ViewGroups:
         """
         case, before = self.session.case, self._spots
         slide = (self.session.slide, None if case is None else case.provenance.mpp)
-        self._spots = None if case is None or len(case) > MOST_POINTS else (case.xy, case.spot_diameter)
-        same = before is not None and self._spots is not None and all(map(np.array_equal, before, self._spots))
+        self._spots = None if case is None or len(case) > MOST_POINTS else np.append(case.xy, case.spot_diameter)
+        same = before is not None and self._spots is not None and np.array_equal(before, self._spots)
         slides = list(self.slides) if slide != self._slide else []
         points = [view for view in self.points if view != "measured" or slide != self._slide or not same]
         with self.viewer.layers.batched_update() if slides or points else nullcontext():
@@ -216,6 +216,9 @@ class ViewGroups:
         first = views[:1] if self.session.display.layout == "swipe" else views  # one slide below both views' spots
         for (view, kind), layer in self.by_eye().items():
             layer.visible = self.session.eyes.get((view, kind), view in (views if kind == "spots" else first))
+        if "measured" in self.points:  # in one cell, the names of both views would lie over each other
+            corner = "bottom_center" if self.session.display.layout == "swipe" else "bottom_right"
+            self.points["measured"].name_overlay.position = corner
         self.mirrors.show_in(first)
         for group in (self.beside, self.rings):
             group.show_in(views[-1:] if first != views else views)

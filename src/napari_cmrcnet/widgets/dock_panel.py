@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import napari
 
 PLUGIN = "napari-cmrcnet"
+CLOSE_TABS = "QTabBar::tab { padding: 3px 3px; }"
 
 
 class DockPanel(QWidget):
@@ -131,10 +132,11 @@ class DockPanel(QWidget):
             self._give_keys_back()
 
     def _name_tabs(self) -> None:
-        """Let the names of the tabs be whole: many tabs are scrolled through, and cut names say nothing."""
+        """Let the names of the tabs be whole, as cut names say nothing, and close: eight fit beside a small canvas."""
         for bar in self.window().findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
-            if isalive(bar):
+            if isalive(bar) and bar.styleSheet() != CLOSE_TABS:
                 bar.setElideMode(Qt.TextElideMode.ElideNone)
+                bar.setStyleSheet(CLOSE_TABS)
 
 
 def main_window(viewer: Any) -> Any:

@@ -91,11 +91,24 @@ class PredictPanel(DockPanel):
         stack(self, (choices, 1), self.run, self.jobs, margins=True)
 
     def _on_case(self) -> None:
-        """Choose what a case was made of, to predict it or to predict it again; a slide that was chosen here stays."""
+        """Choose what a case was made of, to predict it or to predict it again.
+
+        A slide that was chosen here stays while predictions are opened; that it is another one is said.
+        """
         case = self.session.case
         if case is not None and (case.prediction is None or self.form.slide.path in (None, self._taken)):
             self.form.take_case(case)
             self._taken = self.form.slide.path
+        self._show_state()
+
+    @property
+    def _of_another(self) -> str:
+        """The name of the slide that is chosen, where it is not that of the case that is shown; else ``""``."""
+        case, slide, shown = self.session.case, self.form.slide.path, self.session.slide
+        if case is None or slide is None or not case.provenance.slide:
+            return ""
+        its = (Path(case.provenance.slide), shown.path.resolve() if shown is not None else None)
+        return "" if slide.resolve() in its else slide.name
 
     def _changed(self) -> None:
         if not self.form.from_grid.isChecked() or not self._known:
@@ -183,9 +196,15 @@ class PredictPanel(DockPanel):
         else:
             looking = not known and (self.jobs.busy or self._settle.isActive())
             self.hint.setText("Checking your choices…" if looking else "")
+        another = self._of_another
+        if another and not missing and self.session.case is not None:
+            self.hint.setText(
+                f"⚠ {another} is not the slide of {self.session.case.name}, which the window shows. {self.hint.text()}"
+            )
         self.hint.setVisible(bool(self.hint.text()))
         warnings = sum(not check.ok for check in self.inspection.checks) if known and self.inspection is not None else 0
-        self.run.setText(f"Predict ({counted(warnings)})" if warnings else "Predict")
+        what = "Predict another slide" if another else "Predict"
+        self.run.setText(f"{what} ({counted(warnings)})" if warnings else what)
         self.run.setEnabled(ready and not missing and not self.jobs.busy)
 
 

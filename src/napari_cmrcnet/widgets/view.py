@@ -65,7 +65,8 @@ class ViewPanel(DockPanel):
             checked = DisplaySettings.from_dict(display.to_dict() | kept)
             self.session.set_display(**{key: getattr(checked, key) for key in REMEMBERED})
         self.follow(self._show_display, self.session.display_changed)
-        self.follow(self._show_shown, self.session.case_changed, self.session.shown_changed)
+        changes = (self.session.case_changed, self.session.shown_changed, self.layers.beside.changed)
+        self.follow(self._show_shown, *changes)
         self._show_display(self.session.display, self.session.display)
         self._show_shown()
 
@@ -175,7 +176,7 @@ class ViewPanel(DockPanel):
         self.find_slide.setVisible(case is not None and (slide is None or slide.scale != 1))
         saved = prediction is not None and prediction.path is not None and not prediction.provenance.external
         self.find_checkpoint.setVisible(saved and prediction is not None and prediction.bank is None)
-        self.warnings.show_warnings(self.session.warnings)
+        self.warnings.show_warnings(self.layers.warnings)
         self.pool.refresh()
         if shown is None or case is None:
             self.title.setText(f"There is nothing to look at yet. {HOW_TO_BEGIN}")
