@@ -201,7 +201,7 @@ def test_a_slide_without_a_pixel_size_is_shown_in_pixels_and_says_so(
     assert settings["metadata"]["cmrcnet"]["mpp"] is None
     ((severity, sentence),) = told
     assert severity == "warning"
-    assert "plain.tif does not say the size of its pixels" in sentence
+    assert "plain.tif does not give its pixel size" in sentence
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.view_record import record_of
-from napari_cmrcnet.widgets.napari_docks import layer_list_wanted
+from napari_cmrcnet.widgets.dock_panel import layer_list_wanted
 from napari_cmrcnet.widgets.open_files import open_panels
 
 pytestmark = pytest.mark.qt

@@ -74,7 +74,7 @@ class Beside:
         assert first is not None
         if bool(first.provenance.mpp) != bool(case.provenance.mpp):
             unknown = case if first.provenance.mpp else first
-            raise UserError(f"The size of a pixel of {unknown.name} is not known; the two cannot have one scale.")
+            raise UserError(f"The pixel size of {unknown.name} is not known, so the two cannot be shown at one scale.")
         self.close()
         self.case, self._slide = case, slide
         self.changed.emit()

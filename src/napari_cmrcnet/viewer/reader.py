@@ -100,7 +100,7 @@ def read_slide(path: str, **_: Any) -> list[Any]:
         show_warning(f"{Path(path).name}: {note}")
     if slide.mpp is None:
         note = f" ({slide.mpp_note})" if slide.mpp_note else ""
-        show_warning(f"{path} does not say the size of its pixels in µm{note}. The layer is in pixels.")
+        show_warning(f"{path} does not give its pixel size in µm{note}. The layer is in pixels.")
     return [layer]
 
 

@@ -12,9 +12,11 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     import napari
+
 
 PLUGIN = "napari-cmrcnet"
 CLOSE_TABS = "QTabBar::tab { padding: 3px 3px; }"
@@ -179,3 +181,19 @@ def while_there(act: Callable[..., object]) -> Callable[..., None]:
 
     call.__signature__ = inspect.signature(act)  # type: ignore[attr-defined]  # how many arguments it is called with
     return call
+
+
+_KEY = "layer_list"  # whether napari's own list of layers is wanted: a section needs its room
+
+
+def layer_list_wanted() -> bool:
+    """Whether the user has asked to see them beside a section; not, before it was asked for."""
+    return recall(_KEY, False)
+
+
+def show_layer_list(panel: QWidget, wanted: bool) -> None:
+    """Show them in the window of a panel, or fold them away, and remember which."""
+    remember({_KEY: wanted})
+    for dock in panel.window().findChildren(QDockWidget):
+        if dock.objectName() in ("layer list", "layer controls"):
+            dock.setVisible(wanted)

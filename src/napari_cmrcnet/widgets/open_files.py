@@ -18,10 +18,15 @@ from napari_cmrcnet.viewer.reopen import Opened, open_prediction, slide_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.dock_panel import find_panel, main_window, open_panel
+from napari_cmrcnet.widgets.dock_panel import (
+    find_panel,
+    layer_list_wanted,
+    main_window,
+    open_panel,
+    show_layer_list,
+)
 from napari_cmrcnet.widgets.jobs import run_for_case, run_in_window
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
-from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.overview import show_overview
 from napari_cmrcnet.widgets.swipe import show_swipe_line
 

@@ -32,7 +32,7 @@ class SwipeLine(QWidget):
         self.canvas, self.swipe = canvas, layers_of(viewer).swipe
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setToolTip("Drag it: measured is on the left, predicted on the right. W ends it.")
+        self.setToolTip("Drag to compare: measured on the left, predicted on the right. Press W to end.")
         camera = viewer.scene.camera
         for signal in (self.swipe.changed, camera.events.center, camera.events.zoom, viewer.canvas.events.size):
             signal.connect(while_there(self.follow))

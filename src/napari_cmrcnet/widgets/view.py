@@ -20,9 +20,8 @@ from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.viewer.display_settings import CONFIDENCES, VIEWS, WINDOW_UM, DisplaySettings, Layout
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
-from napari_cmrcnet.widgets.dock_panel import DockPanel
+from napari_cmrcnet.widgets.dock_panel import DockPanel, layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
-from napari_cmrcnet.widgets.napari_docks import layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
 from napari_cmrcnet.widgets.parts import boxed, button, choice, in_row, number, scrolled_parts, stack, tipped
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -38,7 +37,7 @@ LAYOUT_TEXTS: dict[Layout, tuple[str, str]] = {
     "overlaid": ("One at a time", "Shows one view on the whole canvas. Press F to flip predicted and measured."),
     "swipe": (
         "Swipe",
-        "Shows measured left of a line, predicted right of it. Drag the line. On the canvas, press W.",
+        "Shows measured left of a line and predicted right of it. Drag the line. On the canvas, press W.",
     ),
 }
 VIEW_TIPS = {
