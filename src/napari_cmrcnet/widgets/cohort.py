@@ -13,7 +13,7 @@ from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, label, stack, table_of
-from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
+from napari_cmrcnet.widgets.plot_canvas import PlotCanvas
 from napari_cmrcnet.widgets.plot_views import PlotView
 
 if TYPE_CHECKING:
@@ -108,7 +108,6 @@ class CohortPanel(DockPanel):
         self.canvas: PlotCanvas | None = None
         self._build()
         self.follow(self.refresh, self.session.shown_changed, self.session.case_changed, self.cases.changed)
-        self.follow(self._on_theme, napari_viewer.events.theme)
         self._show_table()
 
     def _build(self) -> None:
@@ -197,7 +196,7 @@ class CohortPanel(DockPanel):
             return
         if self.canvas is None:
             view = CohortView(self.session, self)
-            self.canvas = PlotCanvas(view, style_of(self.viewer), lambda act: act())
+            self.canvas = PlotCanvas(self.viewer, view, lambda act: act())
             self._layout.insertWidget(3, self.canvas, 1)
         self.canvas.draw()
 
@@ -239,25 +238,14 @@ class CohortPanel(DockPanel):
         self.jobs.write(path, self._write)
 
     def _write(self, path: Path) -> None:
-        from matplotlib.figure import Figure
-
         from napari_cmrcnet.common.spreadsheet import write_frame
-        from napari_cmrcnet.evaluation.picture_file import save_figure
 
         assert self.table is not None
         assert self.canvas is not None
         if path.suffix.casefold() == ".csv":
             write_frame(path, self.table)
             return
-        view = CohortView(self.session, self)
-        plot = view.make(Figure(dpi=300))
-        view.draw(plot)
-        plot.for_print()
-        save_figure(plot.figure, path)
-
-    def _on_theme(self) -> None:
-        if self.canvas is not None:
-            self.canvas.paint(style_of(self.viewer))
+        CohortView(self.session, self).save(path)
 
 
 def _row_name(section: str, patient: str, sections: int) -> str:

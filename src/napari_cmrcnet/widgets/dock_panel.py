@@ -187,12 +187,12 @@ _KEY = "layer_list"  # whether napari's own list of layers is wanted: a section 
 
 
 def layer_list_wanted() -> bool:
-    """Whether the user has asked to see them beside a section; not, before it was asked for."""
+    """Whether the user has asked to see napari's list of layers and their controls; not, before it was asked for."""
     return recall(_KEY, False)
 
 
 def show_layer_list(panel: QWidget, wanted: bool) -> None:
-    """Show them in the window of a panel, or fold them away, and remember which."""
+    """Show both in the window of a panel, or fold them away, and remember which."""
     remember({_KEY: wanted})
     for dock in panel.window().findChildren(QDockWidget):
         if dock.objectName() in ("layer list", "layer controls"):

@@ -7,6 +7,7 @@ from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
+from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.parts import timer
 from napari_cmrcnet.widgets.plot_views import PlotView
 
@@ -34,32 +35,33 @@ class PlotCanvas(QWidget):
 
     Parameters
     ----------
+    viewer : napari.viewer.Viewer
+        Whose theme it follows.
     view : PlotView
         What is drawn, and what the mouse does in it.
-    style : Style
-        Its colours.
     guarded : callable
         Runs an action of the user and says what went wrong with it.
     """
 
     def __init__(
         self,
+        viewer: "napari.viewer.Viewer",
         view: PlotView,
-        style: "Style",
         guarded: Callable[[Callable[[], None]], None],
     ) -> None:
         super().__init__()
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
 
-        self._view, self._guarded = view, guarded
+        self._viewer, self._view, self._guarded = viewer, view, guarded
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.canvas.installEventFilter(self)
         self.plot = view.make(self.canvas.figure)
         self._lasso = self._add_lasso() if view.selects else None
         self._adding = False
-        self.paint(style)
+        self.paint()
+        viewer.events.theme.connect(while_there(self.paint))
         self.canvas.mpl_connect("button_press_event", self._on_press)
         self.canvas.mpl_connect("motion_notify_event", self._on_move)
         # Labels are laid out when something was arranged again: on a gene switch it would take most of the time.
@@ -79,8 +81,9 @@ class PlotCanvas(QWidget):
             self._arrange()
         self._rest.start()
 
-    def paint(self, style: "Style") -> None:
-        """Take the colours of a theme."""
+    def paint(self, _event: Any = None) -> None:
+        """Take the colours of the theme."""
+        style = style_of(self._viewer)
         self.plot.paint(style)
         if self._lasso is not None:
             self._lasso.set_props(color=style.accent)

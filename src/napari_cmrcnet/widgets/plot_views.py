@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QComboBox
@@ -56,6 +57,7 @@ class GeneSetChoice(QComboBox):
         return (name, panel.genes) if panel is not None else (name, ())
 
 
+_DPI = 300  # of saved pictures
 NO_PREDICTION = "There is no prediction yet. Press Predict in the Predict panel, or open a saved prediction."
 NOTHING_MEASURED = (
     "This section has no measured expression to compare with. To see this plot, predict a section whose spots "
@@ -113,6 +115,17 @@ class PlotView(ABC):
     @abstractmethod
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session."""
+
+    def save(self, path: Path) -> None:
+        """Write the plot, drawn for print, as PNG, SVG or PDF."""
+        from matplotlib.figure import Figure
+
+        from napari_cmrcnet.evaluation.picture_file import save_figure
+
+        plot = self.make(Figure(dpi=_DPI))
+        self.draw(plot)
+        plot.for_print(self.section)
+        save_figure(plot.figure, path)
 
     def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:
         """Return what is at a place of the canvas, in pixels."""

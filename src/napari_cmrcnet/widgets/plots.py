@@ -1,7 +1,6 @@
 """The plots panel: how well the prediction does, of the shown gene and of all."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
@@ -15,7 +14,7 @@ from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
-from napari_cmrcnet.widgets.plot_canvas import PlotCanvas, style_of
+from napari_cmrcnet.widgets.plot_canvas import PlotCanvas
 from napari_cmrcnet.widgets.plot_gene_sets import CorrelationView, PanelMapsView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -23,7 +22,6 @@ from napari_cmrcnet.widgets.remember import recall, remember
 if TYPE_CHECKING:
     import napari
 
-_DPI = 300  # of saved pictures
 _KINDS = "PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
@@ -47,7 +45,6 @@ class PlotsPanel(DockPanel):
         self.follow(self._on_sets, session.case_changed, session.panels_changed)
         self.follow(self.refresh, session.scores_changed, session.scoring_changed, session.shown_changed)
         self.follow(self.refresh, session.selection_changed, session.display_changed)
-        self.follow(self._on_theme, napari_viewer.events.theme)
 
     def _build(self) -> None:
         self.which = choice("The plot to show.", [view.title for view in self.views])
@@ -100,24 +97,14 @@ class PlotsPanel(DockPanel):
 
     def _canvas(self, view: PlotView) -> PlotCanvas:
         if view not in self.canvases:
-            self.canvases[view] = PlotCanvas(view, style_of(self.viewer), self._guarded)
+            self.canvases[view] = PlotCanvas(self.viewer, view, self._guarded)
             self._page.insertWidget(1, self.canvases[view], 1)
         return self.canvases[view]
 
     def save_picture(self) -> None:
         """Ask for a file and save the plot in it, drawn for print."""
         path = ask_where_to_save(self, "Save picture", self._suggested_name(), _KINDS, "plots/folder")
-        self.jobs.write(path, self._save)
-
-    def _save(self, path: Path) -> None:
-        from matplotlib.figure import Figure
-
-        from napari_cmrcnet.evaluation.picture_file import save_figure
-
-        plot = self.view.make(Figure(dpi=_DPI))
-        self.view.draw(plot)
-        plot.for_print(self.view.section)
-        save_figure(plot.figure, path)
+        self.jobs.write(path, self.view.save)
 
     def _suggested_name(self) -> str:
         from napari_cmrcnet.evaluation.picture_file import file_name
@@ -143,7 +130,3 @@ class PlotsPanel(DockPanel):
             if view.choice is not None:
                 view.choice.list_sets()
         self.refresh()
-
-    def _on_theme(self) -> None:
-        for canvas in self.canvases.values():
-            canvas.paint(style_of(self.viewer))
