@@ -33,10 +33,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--variant",
         choices=["frozen", "tuned", "paper", "released"],
-        help="frozen: linear heads on an encoder that was trained on photographs; takes seconds. The others train a "
-        "network from scratch. tuned: with settings chosen on four sections of one patient; paper: as in the paper; "
-        "released: as in the paper's published code (default: frozen; with --preset paper: paper; with another preset: "
-        "tuned)",
+        help="frozen: linear heads on an encoder that was trained on photographs; solved in seconds once the patches "
+        "are encoded. The others train a network from scratch. tuned: with settings chosen on four sections of one "
+        "patient; paper: as in the paper; released: as in the paper's published code (default: frozen; with --preset "
+        "paper: paper; with another preset: tuned)",
     )
     model.add_argument(
         "--encoder",
