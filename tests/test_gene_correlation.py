@@ -20,8 +20,7 @@ def stand_in(measured: Any, predicted: Any, unmeasured: Sequence[str] = ()) -> A
     columns = lambda wanted: names.columns(wanted, "it")  # noqa: E731
     return SimpleNamespace(
         genes=genes,
-        totals=np.full(len(measured), 1000.0),
-        spots=SimpleNamespace(n_obs=len(measured), n_vars=len(genes), var=()),
+        counted_spots=lambda: np.ones(len(measured), bool),
         names=names,
         measured_set=frozenset(genes) - set(unmeasured),
         measured=lambda wanted: measured[:, columns(wanted)].astype(np.float32),
@@ -63,7 +62,7 @@ def test_genes_by_id_twice_unknown_or_unmeasured(two_groups: Any) -> None:
 
 
 def test_near_empty_spots_and_rare_genes_do_not_count(two_groups: Any) -> None:
-    two_groups.totals[:3] = 9
+    two_groups.counted_spots = lambda: np.arange(200) >= 3
     result = correlate(two_groups, two_groups.genes)
     np.testing.assert_allclose(result.measured, np.corrcoef(two_groups.measured(result.genes)[3:].T), atol=1e-5)
     measured, predicted = np.random.default_rng(0).random((2, 30, 4))

@@ -94,7 +94,7 @@ def write_bundle(prediction: "Prediction", path: str | os.PathLike[str]) -> Job[
     made: dict[str, tuple[str, Callable[[Path], Job[Path]]]] = {
         f"{name}{ending}": ("export", lambda out: write_table(prediction, out)) for ending in TABLES
     }
-    if panel is not None and any(prediction.names.column(gene) is not None for gene in panel.genes):
+    if panel is not None and prediction.names.known(panel.genes):
         made[f"{name}_markers.pdf"] = ("figure", lambda out: write_maps_figure(prediction, out, panel))
     made[f"{name}_report.html"] = ("report", lambda out: write_html_report(prediction, out, regions=regions))
     path = Path(path)

@@ -7,7 +7,6 @@ import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.sections.score_filter import one_pcc
 
 if TYPE_CHECKING:
@@ -54,6 +53,6 @@ def _marker_pcc(entry: "ProjectCase") -> float | None:
     except UserError:
         return None
     assert measured is not None
-    counted = counted_spots(prediction)
+    counted = prediction.counted_spots()
     found = [one_pcc(*pair, counted)[0] for pair in zip(measured.T, predicted.T, strict=True)]
     return float(np.nanmean(found)) if np.isfinite(found).any() else None

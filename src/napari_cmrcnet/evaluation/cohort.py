@@ -14,7 +14,6 @@ from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.gene_trust import listed_trust
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.evaluation.panel_score import panel_score
-from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.retrieval.project import ProjectCase, regions_of
 from napari_cmrcnet.sections.score_filter import one_pcc
 
@@ -65,7 +64,7 @@ class SectionValues:
         if panel is not None:
             values[panel.name] = _of_panel(case, panel)
         regions = regions_of(case.view if view is None else view)
-        classes, counted = annotations(case.spots.obs, case.xy, regions), counted_spots(case)
+        classes, counted = annotations(case.spots.obs, case.xy, regions), case.counted_spots()
         trust = {gene: _trust(case, gene, values[gene], counted) for gene in genes}
         return cls(case.name, case.provenance.patient, counted, classes, values, trust)
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _ORDERED = 200  # genes up to which the leaves of the tree are put in the best o
 
 @dataclass(frozen=True, eq=False)
 class GeneCorrelation:
-    """Pearson correlation of each gene with each, over the spots that count (`scores.counted_spots`).
+    """Pearson correlation of each gene with each, over the spots that count (`Case.counted_spots`).
 
     Parameters
     ----------
@@ -68,12 +67,11 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
     UserError
         If fewer than two of the genes vary, or there are too many.
     """
-    columns = [prediction.names.column(gene) for gene in genes]
-    known = dict.fromkeys(prediction.genes[column] for column in columns if column is not None)
+    known = [prediction.genes[column] for column in prediction.names.known(genes)]
     both = [gene for gene in known if gene in prediction.measured_set]
     if len(both) > MOST:
         raise UserError(f"{name} has {len(both):,} genes, too many to tell apart; choose {MOST} or fewer.")
-    counted = counted_spots(prediction)
+    counted = prediction.counted_spots()
     truth: list[Float32] = []
     guess: list[Float32] = []
     for start in range(0, len(both), _BLOCK):

@@ -33,7 +33,7 @@ from napari_cmrcnet.evaluation.report_parts import (
     section_parts,
 )
 from napari_cmrcnet.evaluation.score_notes import score_notes
-from napari_cmrcnet.evaluation.scores import Scores, counted_spots, interval_job, pcc_job
+from napari_cmrcnet.evaluation.scores import Scores, interval_job, pcc_job
 from napari_cmrcnet.evaluation.set_scores import SETS
 from napari_cmrcnet.evaluation.shown import Kind, Shown, gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
@@ -118,8 +118,8 @@ def write_html_report(
 
 def mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None") -> dict[str, list[str]]:
     """Return the genes that get a small map, by what they are: markers, and the best predicted or most expressed."""
-    columns = [prediction.names.column(gene) for gene in (panel.genes if panel is not None else ())]
-    markers = [prediction.genes[column] for column in columns if column is not None][:MOST]
+    columns = prediction.names.known(panel.genes if panel is not None else ())
+    markers = [prediction.genes[column] for column in columns][:MOST]
     best = [] if scores is None else [str(gene) for gene in by_pcc(scores).index[:BEST]]
     if not best and not markers:
         top = np.argsort(-prediction.predicted_means, kind="stable")[:BEST]
@@ -219,7 +219,7 @@ def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: 
         groups(prediction.xy, regions),
         shown.predicted,
         shown.measured,
-        counted_spots(prediction),
+        prediction.counted_spots(),
         gene=shown.kind == "gene",
     )
     yield Heading(f"{shown.name} in regions")

@@ -21,7 +21,7 @@ def local_pcc(
     window : sparse matrix (n, n)
         As `nearby_spots.windows` gives it.
     counted : bool (n,)
-        The spots that count, see `scores.counted_spots`.
+        The spots that count, see `Case.counted_spots`.
 
     Returns
     -------

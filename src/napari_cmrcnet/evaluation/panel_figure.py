@@ -16,7 +16,6 @@ from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
 from napari_cmrcnet.evaluation.headline import COVERS, score_line, section_of
 from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
 from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
-from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.trust import trust_of
 from napari_cmrcnet.sections.score_filter import one_pcc, spots_in_words
@@ -45,14 +44,13 @@ def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) ->
     intervals : bool
         Whether correlations have their 95 % interval, which takes 10 ms a gene and more for large sections.
     """
-    columns = [column for gene in genes if (column := case.names.column(gene)) is not None]
-    symbols = [case.genes[column] for column in dict.fromkeys(columns)][:MOST]
+    symbols = [case.genes[column] for column in case.names.known(genes)][:MOST]
     known = [gene for gene in symbols if gene in case.measured_set]
     values = {
         "measured": _by_gene(known, case.measured(known) if known else None),
         "predicted": _by_gene(symbols, case.prediction.expression(symbols) if case.prediction and symbols else None),
     }
-    counted = counted_spots(case)
+    counted = case.counted_spots()
     bounds = _bounds(case, known, values, counted) if intervals and case.prediction is not None else {}
     return tuple(_maps(case, gene, values, counted, bounds.get(gene, NO_INTERVAL)) for gene in symbols)
 
@@ -159,7 +157,7 @@ def caption_of(case: "Case") -> str:
     """Return what a reader who has only maps of several genes must know."""
     said = []
     if case.prediction is not None and case.spots.X is not None:
-        n = spots_in_words(int(counted_spots(case).sum()), len(case), case.unit)
+        n = spots_in_words(int(case.counted_spots().sum()), len(case), case.unit)
         said = [f"n = {n}.", f"An interval covers {COVERS}."]
     return " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
 

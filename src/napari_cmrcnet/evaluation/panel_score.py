@@ -66,10 +66,10 @@ def panel_genes(case: "Case", panel: "Panel") -> list[str]:
         If it has none.
     """
     names = case.names
-    columns = [column for gene in panel.genes if (column := names.column(gene)) is not None]
+    columns = names.known(panel.genes)
     if not columns:
         raise UserError(f"{case.name} has none of the genes of the panel “{panel.name}”; choose another panel.")
-    return [names.symbols[column] for column in dict.fromkeys(columns)]
+    return [names.symbols[column] for column in columns]
 
 
 def panel_signs(names: "GeneNames", panel: "Panel", genes: Sequence[str]) -> list[float]:

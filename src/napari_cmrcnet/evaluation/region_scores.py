@@ -54,7 +54,7 @@ class RegionScore:
     n : int
         Spots.
     scored : int
-        Those of them that count in the correlation: they have enough counts, see `scores.counted_spots`.
+        Those of them that count in the correlation: they have enough counts, see `Case.counted_spots`.
     predicted, measured : float
         Means; NaN without spots, and where there are no values.
     pcc : float
@@ -139,7 +139,7 @@ def region_table(
     predicted, measured : (n,) or None
         A value a spot; None where it is not predicted, or was not measured.
     counted : bool (n,), optional
-        The spots that count in correlations, see `scores.counted_spots`; all if not given. Means are over all spots.
+        The spots that count in correlations, see `Case.counted_spots`; all if not given. Means are over all spots.
     gene : bool
         Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
     """

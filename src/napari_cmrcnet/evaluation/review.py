@@ -20,7 +20,6 @@ from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
-from napari_cmrcnet.evaluation.scores import counted_spots
 from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
@@ -90,9 +89,9 @@ class Review:
     def __init__(
         self, prediction: "Prediction", genes: Sequence[str], path: str | os.PathLike[str], seed: int = 0
     ) -> None:
-        columns = [column for gene in genes if (column := prediction.names.column(gene)) is not None]
-        both = [gene for column in columns if (gene := prediction.genes[column]) in prediction.measured_set]
-        counted, measured = counted_spots(prediction), prediction.measured(both)
+        known = [prediction.genes[column] for column in prediction.names.known(genes)]
+        both = [gene for gene in known if gene in prediction.measured_set]
+        counted, measured = prediction.counted_spots(), prediction.measured(both)
         pairs = (measured[counted], prediction.expression(both)[counted]) if both and measured is not None else ()
         scored = [gene for gene, why in zip(both, unscored(*pairs), strict=True) if not why] if pairs else []
         if not scored:
@@ -142,7 +141,7 @@ class Review:
         truth = self.prediction.measured([gene])
         assert truth is not None
         values = self.prediction.gene(gene) if kind == "predicted" else truth[:, 0]
-        return np.where(counted_spots(self.prediction), values, np.nan).astype(np.float32)
+        return np.where(self.prediction.counted_spots(), values, np.nan).astype(np.float32)
 
     def answer(self, answer: Answer) -> None:
         """Take the answer to the map that is shown, and write the file.

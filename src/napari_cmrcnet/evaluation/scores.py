@@ -18,11 +18,10 @@ from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.sections.depth import Depth, depth_r2, partial_pcc
 from napari_cmrcnet.sections.nearby_spots import REACH, around
 from napari_cmrcnet.sections.pixel_size import spots_lattice
-from napari_cmrcnet.sections.score_filter import detected_spots, scored_spots, unscored
+from napari_cmrcnet.sections.score_filter import detected_spots, unscored
 from napari_cmrcnet.sections.totals import least_counts, total_genes
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
 
@@ -58,7 +57,7 @@ class Scores:
     definition : {"paper", "all"}
         Among which genes HEG and HVG were ranked.
     scored : bool (n,)
-        The spots that count, see `counted_spots`.
+        The spots that count, see `Case.counted_spots`.
     min_umi : int
         Counts that a spot must have to count.
     depth : Depth
@@ -144,7 +143,7 @@ def pcc_job(
     genes = scored_genes(prediction)
     panel = panel or prediction.panel
     markers = _by_symbol(prediction, panel.genes) if panel else ()
-    scored = counted_spots(prediction, min_umi)
+    scored = prediction.counted_spots(min_umi)
     least = least_counts(total_genes(prediction.spots), min_umi)
     if not scored.any():
         raise UserError(
@@ -166,6 +165,8 @@ def pcc_job(
     if prediction.expected is not None:
         table = with_expected(table, prediction.expected[prediction.names.columns(genes, "The prediction")])
     table["trust"] = ""
+    deep = table[table.pcc.notna() & table.depth_r2.notna()]
+    share = float(np.average(deep.depth_r2, weights=deep.measured_variance)) if len(deep) else np.nan
     return Scores(
         section=prediction.name,
         table=table,
@@ -177,19 +178,9 @@ def pcc_job(
         definition=definition,
         scored=scored,
         min_umi=least,
-        depth=_depth(table, totals, total_genes(prediction.spots)),
+        depth=Depth(float(np.median(totals)), share, total_genes(prediction.spots)),
         provenance=prediction.provenance.to_dict(),
     )
-
-
-def counted_spots(case: "Case", min_umi: int | None = None) -> NDArray[np.bool_]:
-    """Return which spots of a case count in its scores, bool (n,): all views and reports take these.
-
-    Without counts, all do.
-    """
-    if case.totals is None:
-        return np.ones(len(case), bool)
-    return scored_spots(case.totals, total_genes(case.spots), min_umi)
 
 
 def _totals(prediction: "Prediction") -> NDArray[np.float64]:
@@ -305,9 +296,3 @@ def _rows(
         "undefined": reasons,
     }
     return pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
-
-
-def _depth(table: pd.DataFrame, totals: NDArray[np.float64], n_genes: int) -> Depth:
-    known = table[table.pcc.notna() & table.depth_r2.notna()]
-    share = np.average(known.depth_r2, weights=known.measured_variance) if len(known) else np.nan
-    return Depth(float(np.median(totals)) if len(totals) else 0.0, float(share), n_genes)

@@ -48,7 +48,7 @@ class Shown:
     spearman, partial_pcc : float
         Spearman's correlation, and the partial one given depth; NaN while they are not known, and of a panel.
     counted : bool (n,), optional
-        The spots that count in the correlations, see `counted_spots`; all if not given.
+        The spots that count in the correlations, see `Case.counted_spots`; all if not given.
     section : str
         Whose values they are, see `section_of`.
     trust : Trust
@@ -229,10 +229,9 @@ def _scored(
     flat: bool,
 ) -> Shown:
     """Return what is shown with its correlation."""
-    from napari_cmrcnet.evaluation.scores import counted_spots  # these two take a second to import
-    from napari_cmrcnet.sections.score_filter import one_pcc
+    from napari_cmrcnet.sections.score_filter import one_pcc  # takes a second to import
 
-    counted = counted_spots(case)
+    counted = case.counted_spots()
     correlation, reason = one_pcc(measured, predicted, counted, gene=kind == "gene")
     shown = Shown(name, kind, unit, predicted, measured, correlation, reason, flat=flat)
     return replace(shown, counted=counted, section=section_of(case), each=case.unit)

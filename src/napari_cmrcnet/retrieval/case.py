@@ -21,6 +21,7 @@ from napari_cmrcnet.sections.nearby_spots import windows
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
 from napari_cmrcnet.sections.pooling import NONE, pooled_from
+from napari_cmrcnet.sections.score_filter import scored_spots
 from napari_cmrcnet.sections.section import patient_of, pooled
 from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totals_of
 
@@ -227,6 +228,12 @@ class Case:
     def totals(self) -> npt.NDArray[np.float64] | None:
         """Counts of each spot, as `totals_of` takes them, float64 (n,); None without counts."""
         return totals_of(self.spots) if self.counted else None
+
+    def counted_spots(self, min_umi: int | None = None) -> npt.NDArray[np.bool_]:
+        """Return which spots count in scores, bool (n,), see `scored_spots`; without counts, all do."""
+        if self.totals is None:
+            return np.ones(len(self), bool)
+        return scored_spots(self.totals, total_genes(self.spots), min_umi)
 
     @property
     def counted(self) -> bool:

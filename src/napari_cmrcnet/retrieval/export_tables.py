@@ -198,13 +198,13 @@ def _table(case: Case, wanted: Wanted, path: Path, slide: "Slide | None") -> Ann
     """Return all of the table but its values."""
     names = case.all_names
     known = set(wanted.measured)
-    panel = {names.column(gene) for gene in case.panel.genes} if case.panel is not None else set()
+    panel = names.known(case.panel.genes if case.panel is not None else ())
     columns = names.columns(wanted.genes, case.name)
     var = pd.DataFrame(
         {
             "gene_ids": [names.ids[column] for column in columns],
             "measured": [gene in known for gene in wanted.genes],
-            "panel": [column in panel for column in columns],
+            "panel": np.isin(columns, panel),
         },
         index=list(wanted.genes),
     )

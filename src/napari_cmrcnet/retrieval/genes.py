@@ -112,6 +112,11 @@ class GeneNames:
         column = self._columns.get(name)
         return self._columns.get(unversioned(name)) if column is None else column
 
+    def known(self, names: Iterable[str]) -> list[int]:
+        """Return the places of those genes that are here, each once, in the order of the names."""
+        columns = dict.fromkeys(map(self.column, names))
+        return [column for column in columns if column is not None]
+
     def columns(self, names: Sequence[str], where: str) -> list[int]:
         """Return the places of genes.
 
@@ -135,13 +140,11 @@ class GeneNames:
         where : str
             What has these genes, to begin a sentence: "The checkpoint".
         """
-        columns = {gene: self.column(gene) for gene in panel.genes} if panel else {}
-        unknown = [gene for gene, column in columns.items() if column is None]
         if panel is None:
             return []
         said = self.taken_for(panel)
-        if unknown:
-            of_all = f"{len(unknown):,} of the {len(columns):,} genes of the panel “{panel.name}”"
+        if unknown := [gene for gene in panel.genes if self.column(gene) is None]:
+            of_all = f"{len(unknown):,} of the {len(panel.genes):,} genes of the panel “{panel.name}”"
             said.append(f"{where} lacks {of_all}: {some_of(unknown, 20)}; {self._suggestion(unknown[0])}.")
         return said
 

@@ -103,8 +103,7 @@ def genes_to_store(case: "Case") -> list[str]:
     if case.prediction is not None and bank is None:
         return list(case.genes)
     names = case.names
-    panel = case.panel.genes if case.panel is not None else ()
-    chosen = [column for gene in panel if (column := names.column(gene)) is not None]
+    chosen = names.known(case.panel.genes if case.panel is not None else ())
     genes = case.measured_genes
     if genes:
         of_measured = names.columns(genes, case.name)
@@ -130,8 +129,8 @@ def _var(prediction: "Prediction", genes: list[str]) -> pd.DataFrame:
     names = prediction.names
     columns = names.columns(genes, "The prediction")
     ids = [names.ids[column] for column in columns]
-    panel = {names.column(gene) for gene in prediction.panel.genes} if prediction.panel is not None else set()
-    var = pd.DataFrame({"gene_ids": ids, "panel": [names.column(gene) in panel for gene in genes]}, index=genes)
+    panel = names.known(prediction.panel.genes if prediction.panel is not None else ())
+    var = pd.DataFrame({"gene_ids": ids, "panel": np.isin(columns, panel)}, index=genes)
     if prediction.found is not None:
         var[FOUND] = prediction.found[columns]
     if prediction.interval is not None:

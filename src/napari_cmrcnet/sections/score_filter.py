@@ -62,7 +62,7 @@ def one_pcc(
     measured, predicted : (n,)
         A value a spot; None where it was not measured, or not predicted.
     counted : bool (n,)
-        The spots that count, see `scores.counted_spots`.
+        The spots that count, see `Case.counted_spots`.
     gene : bool
         Whether it is log-normalised expression of a gene, which must be found at enough spots.
     """

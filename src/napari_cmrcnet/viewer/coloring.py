@@ -65,11 +65,10 @@ def _confidence(shown: "Shown", case: "Case", what: Confidence) -> Float32:
 
 def _local_pcc(measured: Float32, predicted: Float32, case: "Case", radius_um: float) -> Float32:
     from napari_cmrcnet.evaluation.local_pcc import local_pcc
-    from napari_cmrcnet.evaluation.scores import counted_spots
 
     if not case.provenance.mpp:
         raise UserError("The pixel size is not known; give it in the Predict panel.")
-    return local_pcc(measured, predicted, case.windows(radius_um), counted_spots(case))
+    return local_pcc(measured, predicted, case.windows(radius_um), case.counted_spots())
 
 
 def limits(view: View, shown_values: Float32, shown: "Shown", display: DisplaySettings) -> Limits:

@@ -178,7 +178,7 @@ class GeneList:
     def members(self, panel: "Panel") -> Bools:
         """Return which genes are of a panel."""
         inside = np.zeros(len(self), bool)
-        inside[[column for gene in panel.genes if (column := self.names.column(gene)) is not None]] = True
+        inside[self.names.known(panel.genes)] = True
         return inside
 
     def reason(self, column: int) -> str:
