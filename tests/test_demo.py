@@ -19,7 +19,7 @@ from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.retrieval.frozen_features import field_features
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
-from napari_cmrcnet.sections.section import open_section
+from napari_cmrcnet.sections.section import Section, open_section
 
 SAMPLE = sample_folder()
 
@@ -58,8 +58,8 @@ def test_sample_says_that_it_is_synthetic_and_stays_small() -> None:
 def test_the_sample_s_spots_were_encoded_and_others_are_not_taken_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = []
 
-    def no_encoding(_network: object, _patches: object, count: int, **_: object) -> Job[None]:
-        encoded.append(count)
+    def no_encoding(_network: object, _patches: object, section: Section, **_: object) -> Job[None]:
+        encoded.append(len(section.xy))
         raise UserError("encoded again")
         yield
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -274,6 +275,7 @@ def little_memory(device: torch.device, most: int) -> Iterator[None]:
 def test_memory_that_runs_out_halves_the_batch(device: torch.device) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, size=(24, 16, 16, 3), dtype=np.uint8)
     model: Any = Hungry()
+    spots: Any = SimpleNamespace(xy=np.zeros((24, 2)))
 
     def batches() -> Iterator[PatchBatch]:
         for start in range(0, 24, 8):
@@ -281,7 +283,7 @@ def test_memory_that_runs_out_halves_the_batch(device: torch.device) -> None:
             yield PatchBatch(rows, pixels[rows], rows[:0])
 
     with little_memory(device, 150 * MIB):
-        found = finish(encode_patches(model, batches(), 24, device=device, precision="fp32")).embeddings
+        found = finish(encode_patches(model, batches(), spots, device=device, precision="fp32"))
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(found, (pixels.mean(axis=(1, 2)) / 255 - mean) / std, atol=1e-4)
     assert model.sizes[0] == 8

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import imagecodecs
@@ -136,7 +138,8 @@ def test_a_damaged_tile_is_told_by_regions_and_patches(tmp_path: Path, compressi
         centres = np.arange(5) * TILE + TILE / 2
         xy = np.stack(np.meshgrid(centres, centres), -1).reshape(-1, 2)
         batches = list(read_patches(slide, xy, PatchSpec(64, 0.5), 0.5, batch_size=7))
-        message = str(unreadable_error(slide, ["s12"], len(xy)))
+        section: Any = SimpleNamespace(slide=slide, xy=xy, spots=SimpleNamespace(obs_names=np.arange(25).astype(str)))
+        message = str(unreadable_error(section, [12]))
     assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(25))
     assert np.concatenate([batch.unreadable for batch in batches]).tolist() == [12]
     for batch in batches:

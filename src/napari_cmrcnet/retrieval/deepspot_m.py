@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import readable
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.retrieval.encode import encode_spots, readers
+from napari_cmrcnet.retrieval.encode import encode_patches, readers
 from napari_cmrcnet.retrieval.external_files import ExternalTable
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.ready_folder import DEEPSPOT_M
@@ -64,8 +64,8 @@ def deepspot_m(section: Section, folder: Path, config: PredictConfig, device: to
 
         network, _ = DeepSpotM.from_pretrained(str(folder), source=EMBEDDINGS, device=device)
     patches = read_patches(section.slide, section.xy, PATCH, section.mpp, config.batch_size, readers(device))
-    values = yield from encode_spots(
-        _Whole(network), section, patches, mean=MIDDLE, std=MIDDLE, device=device, precision=config.precision
+    values = yield from encode_patches(
+        _Whole(network), patches, section, mean=MIDDLE, std=MIDDLE, device=device, precision=config.precision
     )
     genes = pd.DataFrame(index=pd.Index(list(network.gene_names), dtype=object))
     return ExternalTable(values, section.spots.obs_names.astype(object), genes)

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,22 +45,6 @@ class ImageEmbedder(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Image embeddings of a section's patches.
-
-    Parameters
-    ----------
-    embeddings : float32 array, (n, d)
-        One row a patch, not of unit length. Incomplete where a patch was unreadable.
-    unreadable : int64 array
-        Sorted rows of the patches that could not be read.
-    """
-
-    embeddings: NDArray[np.float32]
-    unreadable: NDArray[np.int64]
-
-
 def to_input(
     pixels: NDArray[np.uint8] | torch.Tensor,
     mean: Sequence[float] | torch.Tensor = IMAGENET_MEAN,
@@ -94,15 +77,15 @@ def to_input(
 def encode_patches(
     model: ImageEmbedder,
     batches: Generator[PatchBatch],
-    n: int,
+    section: "Section",
     *,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     device: torch.device | str = "cpu",
     precision: str = "auto",
     test_time_augmentation: bool = False,
-) -> Job[Encoded]:
-    """Encode n patches in whichever order they come.
+) -> Job[NDArray[np.float32]]:
+    """Encode the patches of a section in whichever order they come.
 
     Once a patch is unreadable the rest is read to find all that are, but no longer encoded. A batch takes seconds on a
     CPU; it is encoded in a thread, so that Cancel does not wait for it.
@@ -113,8 +96,8 @@ def encode_patches(
         Moved to the device and left in evaluation mode.
     batches : generator of PatchBatch
         As `read_patches`, which reads the next while this one is encoded. Closed when this job ends, however it does.
-    n : int
-        Number of patches.
+    section : Section
+        Whose spots the patches are of.
     mean, std : sequence of 3 float
         As for `to_input`.
     device : torch.device or str
@@ -124,19 +107,16 @@ def encode_patches(
     test_time_augmentation : bool
         Average the embeddings of the eight flips and turns of each patch.
 
-    Yields
-    ------
-    Progress
-        Ten times a second, and once a batch, with patches per second.
-
     Returns
     -------
-    Encoded
+    float32 array, (n, d)
+        One row a patch, not of unit length.
 
     Raises
     ------
     UserError
-        If the device lacks the precision, not even one patch fits into its memory, or the embeddings are not finite.
+        If patches cannot be read (which, and how many), the device lacks the precision, not even one patch fits into
+        its memory, or the embeddings are not finite.
     """
     device = torch.device(device)
     precision = choose_precision(device, precision)
@@ -145,7 +125,7 @@ def encode_patches(
     encoder = _Encoder(model, mean, std, device, precision, test_time_augmentation)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
-    done, started = 0, time.perf_counter()
+    n, done, started = len(section.xy), 0, time.perf_counter()
     now = Progress("Encoding patches", 0, n, "patches")
     yield now
     with closing(batches):
@@ -160,37 +140,13 @@ def encode_patches(
             speed = done / (time.perf_counter() - started)
             now = Progress("Encoding patches", done, n, "patches", {"patches/s": speed})
             yield now
+    if unreadable:
+        raise unreadable_error(section, unreadable)
     if embeddings is None:
         embeddings = np.empty((n, 0), np.float32)
-    if not unreadable and not np.isfinite(embeddings).all():
+    if not np.isfinite(embeddings).all():
         raise UserError("The model gives embeddings that are not finite; its weights are damaged or were not trained.")
-    return Encoded(embeddings, np.array(sorted(unreadable), np.int64))
-
-
-def encode_spots(
-    model: ImageEmbedder,
-    section: "Section",
-    batches: Generator[PatchBatch],
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device,
-    precision: str = "auto",
-) -> Job[NDArray[np.float32]]:
-    """Encode the patches of all spots of a section, as `encode_patches` does; return (n, d).
-
-    Raises
-    ------
-    UserError
-        As `encode_patches`, and if patches cannot be read.
-    """
-    encoded = yield from encode_patches(
-        model, batches, len(section.spots), mean=mean, std=std, device=device, precision=precision
-    )
-    if len(encoded.unreadable):
-        names = section.spots.obs_names[encoded.unreadable].tolist()
-        raise unreadable_error(section.slide, names, len(section.spots))
-    return encoded.embeddings
+    return embeddings
 
 
 class _Encoder:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.cache import kept_array
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.pretrained import Pretrained
-from napari_cmrcnet.retrieval.encode import encode_spots, readers
+from napari_cmrcnet.retrieval.encode import encode_patches, readers
 from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
@@ -92,10 +92,10 @@ def field_features(
 
 
 def _encode(section: Section, spec: PatchSpec, encoder: Pretrained, device: torch.device) -> Job[Float16]:
-    embeddings = yield from encode_spots(
+    embeddings = yield from encode_patches(
         encoder.network(),
-        section,
         read_patches(section.slide, section.xy, spec, section.mpp, threads=readers(device)),
+        section,
         mean=encoder.encoder.mean,
         std=encoder.encoder.std,
         device=device,

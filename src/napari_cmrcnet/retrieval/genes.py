@@ -143,8 +143,9 @@ class GeneNames:
         if panel is None:
             return []
         said = self.taken_for(panel)
-        if unknown := [gene for gene in panel.genes if self.column(gene) is None]:
-            of_all = f"{len(unknown):,} of the {len(panel.genes):,} genes of the panel “{panel.name}”"
+        genes = dict.fromkeys(panel.genes)
+        if unknown := [gene for gene in genes if self.column(gene) is None]:
+            of_all = f"{len(unknown):,} of the {len(genes):,} genes of the panel “{panel.name}”"
             said.append(f"{where} lacks {of_all}: {some_of(unknown, 20)}; {self._suggestion(unknown[0])}.")
         return said
 

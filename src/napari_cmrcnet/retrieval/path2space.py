@@ -24,7 +24,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import read_text
 from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.model.weights import mismatches, read_weights
-from napari_cmrcnet.retrieval.encode import encode_spots, readers
+from napari_cmrcnet.retrieval.encode import encode_patches, readers
 from napari_cmrcnet.retrieval.external_files import ExternalTable
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.ready_folder import PATH2SPACE
@@ -125,10 +125,10 @@ def _features(
                         pixels[place] = _resized(changed)
                 yield replace(batch, pixels=pixels)
 
-    features = yield from encode_spots(
+    features = yield from encode_patches(
         encoder.network(),
-        section,
         normalised(),
+        section,
         mean=encoder.encoder.mean,
         std=encoder.encoder.std,
         device=device,

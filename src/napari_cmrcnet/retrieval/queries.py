@@ -11,14 +11,14 @@ from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.encode import Encoded, encode_patches, readers
+from napari_cmrcnet.retrieval.encode import encode_patches, readers
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
-from napari_cmrcnet.slides.patches import PatchBatch, read_patches, unreadable_error
+from napari_cmrcnet.slides.patches import PatchBatch, read_patches
 
 Float32 = NDArray[np.float32]
 
@@ -78,13 +78,12 @@ def queries_of(
     batch_size = max(1, batch_size // len(SYMMETRIES)) if card.query.test_time_augmentation else batch_size
     colours = yield from section_colours(section, card.preprocessing, threads)
     patches = read_patches(section.slide, section.xy, card.preprocessing.patch, section.mpp, batch_size, threads)
-    encoded = yield from encode_section(
-        checkpoint.model, section, patches, colours, card.query, device=device, precision=precision
+    query = card.query
+    return (
+        yield from encode_section(
+            checkpoint.model, section, patches, colours, query, device=device, precision=precision
+        )
     )
-    if len(encoded.unreadable):
-        names = [str(name) for name in section.spots.obs_names[encoded.unreadable]]
-        raise unreadable_error(section.slide, names, len(section.xy))
-    return encoded.embeddings
 
 
 def encode_section(
@@ -96,7 +95,7 @@ def encode_section(
     *,
     device: torch.device | str = "cpu",
     precision: str = "auto",
-) -> Job[Encoded]:
+) -> Job[Float32]:
     """Encode the patches of a section's spots into the queries of a bank.
 
     Parameters
@@ -114,23 +113,23 @@ def encode_section(
 
     Returns
     -------
-    Encoded
+    float32 array, (n, d)
         As `encode_patches` gives it; with neighbourhood smoothing, the sum of the spot's embedding of unit length and
         the weighted mean of those of the spots around it.
     """
     encoded = yield from encode_patches(
         model,
         patches,
-        len(section.xy),
+        section,
         mean=colours.mean,
         std=colours.std,
         device=device,
         precision=precision,
         test_time_augmentation=query.test_time_augmentation,
     )
-    if not query.neighbourhood_smoothing or len(encoded.unreadable):
+    if not query.neighbourhood_smoothing:
         return encoded
-    return Encoded(smoothed(encoded.embeddings, section, query.neighbourhood_smoothing), encoded.unreadable)
+    return smoothed(encoded, section, query.neighbourhood_smoothing)
 
 
 def smoothed(embeddings: Float32, section: Section, weight: float) -> Float32:

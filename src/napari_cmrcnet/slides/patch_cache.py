@@ -88,5 +88,4 @@ def _cut(section: "Section", spec: PatchSpec, shape: tuple[int, ...], stream: Bi
         done += len(batch.rows)
         yield Progress(step, done, shape[0], "patches")
     if unreadable:
-        names = section.spots.obs_names[sorted(unreadable)]
-        raise unreadable_error(section.slide, names.tolist(), shape[0])
+        raise unreadable_error(section, unreadable)

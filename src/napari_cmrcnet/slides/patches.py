@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,9 @@ from napari_cmrcnet.slides.resample import Resampler, axis_weights
 from napari_cmrcnet.slides.slide import Slide, TileError
 from napari_cmrcnet.slides.source import Pixels
 from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, WHITE
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.sections.section import Section
 
 Rows = NDArray[np.int64]
 
@@ -174,20 +178,11 @@ def _finished(rows: Rows, pixels: Pixels, futures: list[Future[list[int]]]) -> P
     return PatchBatch(rows, pixels, np.asarray(unreadable, dtype=np.int64))
 
 
-def unreadable_error(slide: Slide, names: Sequence[str], total: int) -> UserError:
-    """Say which patches of a slide could not be read.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    names : sequence of str
-        The spots concerned; the first five are named.
-    total : int
-        Spots in the section.
-    """
+def unreadable_error(section: "Section", rows: Sequence[int]) -> UserError:
+    """Say which patches of a section could not be read, by the rows of their spots; the first five are named."""
+    names = section.spots.obs_names[sorted(rows)].tolist()
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     return UserError(
-        f"{len(names)} of {total} patches of {slide.path} could not be read, because tiles of the slide are damaged: "
-        f"spots {listed}; copy or download the slide again."
+        f"{len(names)} of {len(section.xy)} patches of {section.slide.path} could not be read, because tiles of the "
+        f"slide are damaged: spots {listed}; copy or download the slide again."
     )

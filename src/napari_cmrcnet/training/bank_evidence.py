@@ -46,8 +46,7 @@ def training_floor(
         batches = (
             PatchBatch(rows, reader.pixels(first + rows), np.empty(0, np.int64)) for rows in _blocks(n)
         )  # consumed before the next part begins
-        encoded = yield from encode_section(model, part.section, batches, colours, query, device=device)
-        queries.append(encoded.embeddings)
+        queries.append((yield from encode_section(model, part.section, batches, colours, query, device=device)))
         first += n
     return (yield from similarity_floor(np.concatenate(queries), bank.embeddings, str(device)))
 
