@@ -173,6 +173,13 @@ def test_what_is_not_saved_is_asked_about(
     assert asked == [("C", "regions")] * 3 + [("C", "prediction")]
 
 
+def test_panels_of_a_case_open_after_its_picture(panel: CasesPanel, known: dict[str, Known], qtbot: Any) -> None:
+    """In a turn of the event loop of their own: the window answers in between."""
+    show_case(panel.viewer, known["C"].prediction, known["C"].section.slide)
+    assert find_panel(panel.viewer, "Genes") is None
+    wait(qtbot, lambda: find_panel(panel.viewer, "Genes") is not None)
+
+
 def test_the_window_is_not_closed_with_something_unsaved(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
 ) -> None:
@@ -349,7 +356,10 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     both[0].view = record_of(panel.session)
     wanted = cohort_table(both, ["GENE8"])
     table = cohort.table
-    assert list(cohort.model.table)[1:3] == ["pcc", "trust"]  # seen without scrolling
+    assert list(cohort.model.table)[1:3] == ["pcc", "trust"]
+    shares = list(cohort.model.table).index("measured_share_above")
+    right = cohort.view.columnViewportPosition(shares) + cohort.view.columnWidth(shares)
+    assert right <= cohort.view.viewport().width()  # seen without scrolling
     found = table[(table["section"] != "C as measured") & (table["level"] == "section")].reset_index(drop=True)
     same = ["section", "source", "class", "spots", "predicted_mean", "measured_mean", "pcc"]
     pd.testing.assert_frame_equal(found[same], wanted[wanted["level"] == "section"][same].reset_index(drop=True))
