@@ -73,11 +73,6 @@ def path2space(section: Section, folder: Path, config: PredictConfig, device: to
     config, device
         As `predict_ready` has them.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches, and once a network.
-
     Returns
     -------
     ExternalTable

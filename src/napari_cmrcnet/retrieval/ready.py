@@ -42,11 +42,6 @@ def predict_ready(
     config : PredictConfig, optional
         How to predict; it has no ``k``.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches, and of what the predictor does besides.
-
     Returns
     -------
     Prediction

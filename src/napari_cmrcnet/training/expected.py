@@ -38,11 +38,6 @@ def expected_accuracy(
         Rows of the bank, of one section or several, and the bank's spots retrieved for each of them by a model that
         was made without these sections.
 
-    Yields
-    ------
-    Progress
-        Once a hundred genes.
-
     Returns
     -------
     float32 (genes, 2)

@@ -58,11 +58,6 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     resume : bool
         Return a finished checkpoint as it is.
 
-    Yields
-    ------
-    Progress
-        Once a batch of patches encoded, once a section left out, and once a few hundred genes.
-
     Raises
     ------
     UserError

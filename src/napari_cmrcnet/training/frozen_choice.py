@@ -97,11 +97,6 @@ def choose(spots: Spots, section: Rows, parts: Sequence[Rows]) -> Job[Choice]:
         The number of each spot's section.
     parts : sequence of int64 arrays
         The rows that are left out in turn, see `left_out_parts`.
-
-    Yields
-    ------
-    Progress
-        Once a few thousand spots, and once a part.
     """
     step = "Choosing on left-out sections"
     fits = yield from spots.without_each(
