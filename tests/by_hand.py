@@ -133,8 +133,13 @@ class ByHand:
         self.wait(lambda: not view.isVisible())
 
     def tab(self, name: str) -> Any:
-        """Click the tab of a panel that is open, and return the panel."""
-        (bar,) = [bar for bar in self.window.findChildren(QTabBar) if bar.isVisible() and name in _tabs(bar)]
+        """Click the tab of a panel that is open or about to be, and return the panel."""
+
+        def bars() -> list[QTabBar]:
+            return [bar for bar in self.window.findChildren(QTabBar) if bar.isVisible() and name in _tabs(bar)]
+
+        self.wait(bars, f"the tab {name}")
+        (bar,) = bars()
         place = _tabs(bar).index(name)
         while not bar.rect().contains(bar.tabRect(place).center()):
             left, right = bar.findChildren(QToolButton)
