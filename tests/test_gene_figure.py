@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +64,25 @@ def test_a_caption_says_what_the_list_before_the_run_warned_of(prediction: Predi
         prediction.provenance = about
 
 
+def texts_of(svg: Path) -> list[str]:
+    """Return the texts of a figure, which are drawn as outlines, from its comments."""
+    return [unescape(text) for text in re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8"))]
+
+
 def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     bare = replace(drawn, measured=None, pcc=float("nan"))
     path = finish(write_gene_figure(prediction, tmp_path / "F.svg", bare))
-    comments = re.findall(r"<!-- (.*?) -->", path.read_text("utf-8"))  # the figure's texts, which are drawn as outlines
-    assert "predicted" in comments
-    assert "H&amp;E" in comments or "H&E" in comments
-    assert "measured" not in comments
+    texts = texts_of(path)
+    assert "predicted" in texts
+    assert "H&E" in texts
+    assert "measured" not in texts
     assert "PCC" not in caption(prediction, bare)
 
 
 def test_names_are_drawn_as_they_are(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     for name in ("$\\frac$", "A_B^2", "<b>&", "HLA-A", "50 %"):
-        finish(write_gene_figure(prediction, tmp_path / "F.png", replace(drawn, name=name)))
+        path = finish(write_gene_figure(prediction, tmp_path / "F.svg", replace(drawn, name=name)))
+        assert any(text.startswith(f"{name}, ") for text in texts_of(path)), name  # the title of the colour bar
 
 
 def test_another_ending_is_refused_and_nothing_written(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
