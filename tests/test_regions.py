@@ -231,15 +231,15 @@ def test_an_outline_of_many_corners_with_a_slip_of_the_hand_is_repaired(tmp_path
 
 
 @pytest.mark.parametrize("as_written", [{}, {"indent": 2}], ids=["in a line", "a number a line"])
-def test_a_million_corners_are_read_in_seconds(tmp_path: Path, as_written: dict[str, int]) -> None:
-    angle = np.linspace(0, 2 * np.pi, 1_000_000, endpoint=False)
+def test_a_quarter_of_a_million_corners_are_read_in_seconds(tmp_path: Path, as_written: dict[str, int]) -> None:
+    angle = np.linspace(0, 2 * np.pi, 250_000, endpoint=False)
     around = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (5000 + 50 * np.sin(300 * angle))[:, None] + 6000
     corners = around.round(2).tolist() if as_written else around.tolist()  # of up to 17 digits
     path = write(tmp_path / "a.geojson", json.dumps(feature(polygon([*corners, corners[0]])), **as_written))
     began = time.process_time()
     (region,) = read_geojson(path)
-    assert time.process_time() - began < 10
-    assert len(region.geometry.exterior.coords) == 1_000_001
+    assert time.process_time() - began < 5
+    assert len(region.geometry.exterior.coords) == 250_001
 
 
 def test_reading_can_be_stopped_between_outlines(tmp_path: Path) -> None:
