@@ -13,6 +13,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.localise import otsu
+from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -92,3 +93,20 @@ def test_a_section_without_measurements_has_predicted_values_alone(predictions: 
     assert table["predicted_share_above"].notna().all()
     assert set(table["trust"]) == {trust_of(bare, "GENE1", np.nan, np.nan).word}
     assert cohort_table([bare], ["no such gene"]).empty
+
+
+def test_means_are_over_the_same_spots_everywhere(predictions: list[Prediction]) -> None:
+    one = predictions[0]
+    spots = one.spots.copy()
+    counts = spots.X.toarray() if hasattr(spots.X, "toarray") else np.array(spots.X)
+    counts[:3] = 0
+    counts[:3, one.spots.var_names.get_loc("GENE1")] = 1  # the highest values of the section, once normalised
+    spots.X = counts
+    few = Prediction(spots, one.neighbours, one.similarity, one.confidence(), one.provenance, bank=one.bank)
+    scored, column = score(few).table.loc["GENE1"], few.genes.index("GENE1")
+    (row,) = cohort_table([few], ["GENE1"]).query("level == 'section' and source == ''").to_dict("records")
+    assert row["spots"] == len(few) - 3
+    for kind, means in (("measured", few.measured_means()), ("predicted", few.predicted_means)):
+        assert row[f"{kind}_mean"] == pytest.approx(scored[f"{kind}_mean"], rel=1e-5)
+        assert means[column] == pytest.approx(scored[f"{kind}_mean"], rel=1e-5)
+    assert scored.measured_mean != pytest.approx(float(np.mean(few.measured(["GENE1"]))), rel=1e-3)

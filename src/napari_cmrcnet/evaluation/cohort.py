@@ -27,7 +27,7 @@ Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 KINDS = ("predicted", "measured")
-ALL = "all spots"
+ALL = "all spots"  # that count
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +100,10 @@ def table_of(sections: Sequence[SectionValues], panel: str = "") -> "pd.DataFram
     DataFrame
         ``level`` is ``"section"`` or ``"patient"``; a patient's row is the mean over its sections, each counting
         alike, with the number of ``sections``. ``source`` and ``class`` are of `annotations`, or "" and "all spots".
-        ``spots``; ``trust``, a section's; then for predicted and measured ``KIND_mean``, ``KIND_sd``,
-        ``KIND_share_above``, the share above ``KIND_threshold``, which is Otsu's over the spots of all sections, of
-        measured values those with enough counts; ``pcc``, over the spots that count, and ``pcc_sd``, its standard
-        deviation over a patient's sections.
-        NaN where there is none.
+        ``spots``, those that count, over which all is; ``trust``, a section's; then for predicted and measured
+        ``KIND_mean``, ``KIND_sd``, ``KIND_share_above``, the share above ``KIND_threshold``, which is Otsu's over the
+        spots of all sections; ``pcc``, and ``pcc_sd``, its standard deviation over a patient's sections. NaN where
+        there is none.
     """
     import pandas as pd
 
@@ -211,12 +210,8 @@ def _by_kind(predicted: Float32 | None, measured: Float32 | None) -> dict[str, F
 
 
 def _threshold(sections: Sequence[SectionValues], name: str, kind: str) -> float:
-    """Return Otsu's threshold over all sections; of measured values, over the spots with enough counts."""
-    found = [
-        section.values[name][kind][section.counted] if kind == "measured" else section.values[name][kind]
-        for section in sections
-        if kind in section.values[name]
-    ]
+    """Return Otsu's threshold over the spots that count of all sections."""
+    found = [one.values[name][kind][one.counted] for one in sections if kind in one.values[name]]
     try:
         return otsu(np.concatenate(found)) if found else float("nan")
     except UserError:
@@ -227,7 +222,8 @@ def _rows(section: SectionValues, name: str, limits: Mapping[str, float], is_gen
     values = section.values[name]
     groups = [("", ALL, np.ones(len(section.counted), bool))]
     groups += [(source, of, spots) for source, classes in section.classes.items() for of, spots in classes.items()]
-    for source, of, spots in groups:
+    for source, of, members in groups:
+        spots = members & section.counted
         row: dict[str, object] = {
             "gene": name,
             "level": "section",
@@ -246,7 +242,7 @@ def _rows(section: SectionValues, name: str, limits: Mapping[str, float], is_gen
             known_share = here.size and np.isfinite(limits[kind])
             row[f"{kind}_share_above"] = (here > limits[kind]).mean() if known_share else np.nan
             row[f"{kind}_threshold"] = limits[kind]
-        row["pcc"], _ = one_pcc(values.get("measured"), values.get("predicted"), section.counted & spots, gene=is_gene)
+        row["pcc"], _ = one_pcc(values.get("measured"), values.get("predicted"), spots, gene=is_gene)
         row["pcc_sd"] = np.nan
         yield row
 

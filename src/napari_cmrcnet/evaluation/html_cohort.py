@@ -101,7 +101,7 @@ def _sections(predictions: "Sequence[Prediction]", scores: Sequence[Scores | Non
 
 
 def _markers(predictions: "Sequence[Prediction]", panel: "Panel") -> Iterator[Part]:
-    """Yield the markers and their score by section and patient, over all spots."""
+    """Yield the markers and their score by section and patient."""
     found = cohort_table(predictions, panel.genes, panel)
     if found.empty:
         return
@@ -116,8 +116,9 @@ def _markers(predictions: "Sequence[Prediction]", panel: "Panel") -> Iterator[Pa
     yield Heading(f"{panel.name} by section")
     yield Table(["gene", "section", "spots", "trust", "predicted", "SD", "share above", "measured", "PCC"], rows)
     yield Text(
-        f"Mean log-normalised expression over all spots, and its standard deviation (SD). {panel.name} is the mean of "
-        "its genes' z-scores within a section: its share tells sections apart, its mean does not. The share is of "
+        "Mean log-normalised expression over the spots that count in the PCC, and its standard deviation (SD). "
+        f"{panel.name} is the mean of its genes' z-scores within a section: its share tells sections apart, its mean "
+        "does not. The share is of "
         "predicted values above Otsu's threshold over the spots of all sections. "
         "A patient's row is the mean over its sections."
     )

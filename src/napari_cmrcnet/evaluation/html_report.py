@@ -178,7 +178,7 @@ def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
         return
     yield Heading("Genes")
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
-    yield Text(f"{which}, of {len(scores.table):,}.")
+    yield Text(f"{which}, of {len(scores.table):,}. Means are over the spots that count in the PCC.")
     yield gene_table(scores.table.loc[list(listed)])
 
 

@@ -110,7 +110,7 @@ class CohortPlot(Plot):
 
 
 def value_groups(sections: Sequence[SectionValues], name: str, source: str) -> Groups:
-    """Return what is drawn of values: those of all spots by section; or by class the mean of each section.
+    """Return what is drawn of values: those of all spots that count by section; or by class the mean of each section.
 
     Parameters
     ----------
@@ -122,12 +122,15 @@ def value_groups(sections: Sequence[SectionValues], name: str, source: str) -> G
         Which classes; ``""`` for all spots.
     """
     if not source:
-        return {_title(section): section.values[name] for section in sections}
+        return {
+            _title(one): {kind: values[one.counted] for kind, values in one.values[name].items()} for one in sections
+        }
     groups: dict[str, dict[str, list[float]]] = {}
     for section in sections:
-        for of, spots in section.classes.get(source, {}).items():
-            for kind, values in section.values[name].items():
-                groups.setdefault(of, {}).setdefault(kind, []).append(float(np.mean(values[spots])))
+        for of, members in section.classes.get(source, {}).items():
+            if (spots := members & section.counted).any():
+                for kind, values in section.values[name].items():
+                    groups.setdefault(of, {}).setdefault(kind, []).append(float(np.mean(values[spots])))
     return groups
 
 

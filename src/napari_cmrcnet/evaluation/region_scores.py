@@ -139,7 +139,7 @@ def region_table(
     predicted, measured : (n,) or None
         A value a spot; None where it is not predicted, or was not measured.
     counted : bool (n,), optional
-        The spots that count in correlations, see `Case.counted_spots`; all if not given. Means are over all spots.
+        The spots that count in correlations, see `Case.counted_spots`; all if not given. So are means.
     gene : bool
         Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
     """
@@ -156,7 +156,7 @@ def _score(
 ) -> RegionScore:
     here, scored = group.spots, group.spots if counted is None else group.spots & counted
     correlation, reason = one_pcc(truth, guess, scored, gene=gene)
-    predicted, truly = (float("nan") if values is None else _mean(values[here]) for values in (guess, truth))
+    predicted, truly = (float("nan") if values is None else _mean(values[scored]) for values in (guess, truth))
     sizes = int(here.sum()), int(scored.sum())
     return RegionScore(group.kind, group.name, group.classification, *sizes, predicted, truly, correlation, reason)
 

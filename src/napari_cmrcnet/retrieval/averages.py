@@ -53,7 +53,7 @@ class Neighbourhoods:
         n: int = self.sums.shape[0]
         return n
 
-    def __getitem__(self, spots: slice) -> "Neighbourhoods":
+    def __getitem__(self, spots: slice | npt.NDArray[np.bool_]) -> "Neighbourhoods":
         return Neighbourhoods(self.sums[spots], self.totals if isinstance(self.totals, int) else self.totals[spots])
 
     def mean(self, columns: Columns) -> Floats:

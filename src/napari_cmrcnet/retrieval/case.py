@@ -202,7 +202,8 @@ class Case:
     def _measured(self) -> Measured | None:
         if self.spots.X is None:
             return None
-        return Measured(self.spots, self.names, self.provenance.target_sum, self.provenance.spots)
+        about = self.provenance
+        return Measured(self.spots, self.names, about.target_sum, about.spots, self.counted_spots())
 
     @property
     def measured_genes(self) -> tuple[str, ...]:
@@ -241,7 +242,7 @@ class Case:
         return self.spots.X is not None and not is_normalised(self.spots)
 
     def measured_means(self) -> Float32:
-        """Return the mean of each gene of `genes` over all spots, measured; NaN where it was not, float32 (genes,)."""
+        """Return the mean of each gene of `genes` over `counted_spots`, NaN where not measured, float32 (genes,)."""
         return np.full(len(self.genes), np.nan, np.float32) if self._measured is None else self._measured.means
 
     @property

@@ -33,12 +33,15 @@ class Measured:
         Total of a spot's counts after normalisation.
     where : str
         What to call the counts in messages.
+    counted : bool (n,)
+        The spots that means are over.
     """
 
     spots: AnnData
     names: GeneNames
     target_sum: float
     where: str
+    counted: npt.NDArray[np.bool_]
 
     @cached_property
     def own_names(self) -> GeneNames:
@@ -71,7 +74,7 @@ class Measured:
 
     @cached_property
     def means(self) -> Float32:
-        """The mean over all spots of each gene of the names, NaN where it was not measured, float32 (genes,)."""
+        """The mean over the spots that count of each gene of the names, NaN where not measured, float32 (genes,)."""
         means = np.full(len(self.names.symbols), np.nan, np.float32)
         if self._in_common:
             here, there = np.array(self._in_common).T
@@ -89,7 +92,7 @@ class Measured:
 
     @property
     def means_of_rest(self) -> Float32:
-        """The mean over all spots of each gene of the rest, float32 (genes,)."""
+        """The mean over the spots that count of each gene of the rest, float32 (genes,)."""
         return self._own_means[self.rest]
 
     @cached_property
@@ -98,13 +101,17 @@ class Measured:
         squares = self._values.copy()
         squares.data **= 2
         means = self._own_means.astype(np.float64)
-        variances = weighted_means(squares, np.ones(self.spots.n_obs)) - means**2
+        variances = weighted_means(squares, self._weights) - means**2
         orders = {"HEG": np.argsort(-means, kind="stable"), "HVG": np.argsort(-variances, kind="stable")}
         return {name: tuple(self.own_names.symbols[at] for at in order[:TOP]) for name, order in orders.items()}
 
     @cached_property
     def _own_means(self) -> Float32:
-        return weighted_means(self._values, np.ones(self.spots.n_obs))
+        return weighted_means(self._values, self._weights)
+
+    @property
+    def _weights(self) -> npt.NDArray[np.float64]:
+        return np.asarray(self.counted if self.counted.any() else ~self.counted, np.float64)
 
     @cached_property
     def _place(self) -> dict[int, int]:

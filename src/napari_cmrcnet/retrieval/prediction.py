@@ -236,13 +236,15 @@ class Prediction(Case):
 
     @cached_property
     def predicted_means(self) -> Float32:
-        """The mean of each gene of `genes` over all spots, predicted, float32 (genes,).
+        """The mean of each gene of `genes` over `counted_spots`, predicted, float32 (genes,).
 
         One pass over the bank, its spots weighted by how much they were retrieved: no spot's value is computed.
         """
+        counted = self.counted_spots()
+        counted = counted if counted.any() else ~counted
         if self.bank is None:
-            return np.asarray(self._stored.values.mean(axis=0, dtype=np.float64), np.float32)
-        return weighted_means(self.bank.expression, self._neighbourhoods.retrieved())
+            return np.asarray(self._stored.values[counted].mean(axis=0, dtype=np.float64), np.float32)
+        return weighted_means(self.bank.expression, self._neighbourhoods[counted].retrieved())
 
     def confidence(self, gene: str | None = None) -> pd.DataFrame:
         """Return how far each spot's value can be trusted.

@@ -67,7 +67,7 @@ class GeneList:
     expected_over : str
         Over what it was measured, see `over_in_words`.
     measured, predicted : float32 (genes,)
-        Means over all spots, NaN where not measured or not predicted.
+        Means over the spots that count, NaN where not measured or not predicted.
     ticked : bool (genes,)
         Chosen for a panel.
     scored : bool

@@ -38,14 +38,18 @@ _TITLES = {
     "class": ("Class", "The class of spots, or of regions.", ""),
     "pcc": ("PCC", "Correlation of predicted and measured over the spots with enough counts.", ".2f"),
     "trust": ("Trust", "How far the prediction of the gene can be trusted on this slide, as its title says.", ""),
-    "predicted_mean": ("Pred.\nmean", "Mean of the predicted values over all spots.", "z.2f"),
-    "measured_mean": ("Meas.\nmean", "Mean of the measured values over all spots.", "z.2f"),
+    "predicted_mean": ("Pred.\nmean", "Mean predicted value over the spots with enough counts.", "z.2f"),
+    "measured_mean": ("Meas.\nmean", "Mean measured value over the spots with enough counts.", "z.2f"),
     "predicted_share_above": (
         "Pred.\nabove",
-        "Share of all spots whose predicted value is above the threshold.",
+        "Share of these spots whose predicted value is above the threshold.",
         ".0%",
     ),
-    "measured_share_above": ("Meas.\nabove", "Share of all spots whose measured value is above the threshold.", ".0%"),
+    "measured_share_above": (
+        "Meas.\nabove",
+        "Share of these spots whose measured value is above the threshold.",
+        ".0%",
+    ),
     "spots": ("Spots", "Number of spots.", ",d"),
     "predicted_sd": ("Pred.\nSD", "Standard deviation of the predicted values over the spots.", ".2f"),
     "measured_sd": ("Meas.\nSD", "Standard deviation of the measured values over the spots.", ".2f"),
@@ -176,7 +180,7 @@ class CohortPanel(DockPanel):
         limits = [f"{kind} {first[f'{kind}_threshold']:.2f}" for kind in ("predicted", "measured")
                   if self.table[f"{kind}_mean"].notna().any()]  # fmt: skip
         notes = [f"{self.name}: the thresholds are Otsu's over all sections ({', '.join(limits)})."]
-        notes.append("Means and shares are over all spots; the PCC is over those with enough counts.")
+        notes.append("Means, shares and PCC are over the spots with enough counts.")
         return (
             [*notes, "The mean of a panel's score is near 0 in each section: compare the shares."]
             if is_panel

@@ -61,8 +61,8 @@ _TIPS = (
     "follows sequencing depth.",
     "Spearman's rank correlation.",
     "Number of spots in which the gene was found, of those with enough counts. Below 10 it has no score.",
-    "Mean measured expression over all spots, log-normalised.",
-    "Mean predicted expression over all spots, log-normalised.",
+    "Mean measured expression over the spots that have enough counts, as for the PCC; log-normalised.",
+    "Mean predicted expression over the same spots; over all where nothing was measured; log-normalised.",
     "HEG (E): one of the 50 most expressed genes. HVG (V): one of the 50 most variable. Marker (M): in the "
     "checkpoint's gene panel. P: in the gene panel chosen below. A narrow column shows the letters only. Markers "
     "come first until you sort the list.",

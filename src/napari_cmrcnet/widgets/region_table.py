@@ -34,8 +34,8 @@ TITLES = {
         "Spots whose centre is inside. A spot in two regions of a class counts once in the class.",
         ",d",
     ),
-    "predicted": ("Pred.", "Mean predicted value of what is shown.", ".2f"),
-    "measured": ("Meas.", "Mean measured value of what is shown.", ".2f"),
+    "predicted": ("Pred.", "Mean predicted value of what is shown, over the spots with enough counts.", ".2f"),
+    "measured": ("Meas.", "Mean measured value of what is shown, over the same spots.", ".2f"),
     "pcc": (
         "PCC",
         "Pearson correlation of predicted and measured over the spots of this row that have enough counts.",
