@@ -27,8 +27,9 @@ test: $(VENV)/.installed-test
 ONE_FILE_A_PROCESS := --dist loadfile --no-loadscope-reorder
 
 test-core: WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
+# It gives way to what runs one after another beside it, and takes both cores when that is done.
 test-core:
-	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses $(WORKERS) $(ONE_FILE_A_PROCESS) --durations=10
+	OMP_NUM_THREADS=1 nice $(SCREEN) $(BIN)/pytest -m "not qt" --numprocesses $(WORKERS) $(ONE_FILE_A_PROCESS) --durations=10
 
 test-pyside6 test-pyqt6: test-%:
 	OMP_NUM_THREADS=1 QT_API=$* $(SCREEN) $(BIN)/pytest -m qt --durations=10 $$(grep -l 'mark\.qt' tests/*.py)
