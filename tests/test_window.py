@@ -6,6 +6,10 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
+
+from napari_cmrcnet.viewer.layers import SectionLayers
+from one_prediction import Known, look_at
 
 
 def test_manifest_is_valid_and_found() -> None:
@@ -61,6 +65,20 @@ def test_the_dark_name_of_a_region_has_a_pale_halo_on_dark_tissue(napari_window:
     RegionLayer(viewer).draw([Region("Tumour edge", "Tumor", box(50, 80, 250, 160))], None, 1.0)
     drawn = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
     assert (drawn.min(axis=2) > 200).sum() > 100
+
+
+def test_the_box_of_the_title_is_as_wide_as_its_letters(
+    napari_window: Any, known: dict[str, Known], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = napari_window
+    viewer.window.resize(1400, 700)
+    monkeypatch.setattr(SectionLayers, "title", ", ".join(["outs folder of Space Ranger"] * 4))
+    look_at(viewer, known["C"])
+    drawn = viewer.screenshot(canvas_only=True, flash=False)[:24, :, :3]
+    letters = np.flatnonzero((drawn.min(axis=2) > 200).any(axis=0))
+    visuals = viewer.__wrapped__.window._qt_viewer.canvas._viewer_overlay_to_visual
+    (title,) = visuals[viewer.__wrapped__.canvas.overlays.text]
+    assert 400 < letters.max() - letters.min() < title.box.width
 
 
 def _numbers(viewer: Any, layer: Any) -> list[str]:
