@@ -28,8 +28,10 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.clicks import _spot_at
 from napari_cmrcnet.viewer.coloring import expression_limits
+from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import cohort as cohort_module
@@ -145,6 +147,18 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
 
 
 @pytest.mark.qt("pyside6")
+def test_the_sample_is_unsaved_once_it_is_in_the_list(known: dict[str, Known], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made again it can be, but not by the list, which would open it as it was measured."""
+    prediction, session = known["C"].prediction, Session()
+    monkeypatch.setattr(prediction, "provenance", replace(prediction.provenance, synthetic=True))
+    monkeypatch.setattr(prediction, "path", None)
+    cases = CaseList(session)
+    session.look_at(prediction)
+    assert cases.unsaved == ""
+    cases.add_shown()
+    assert cases.unsaved == "prediction"
+
+
 def test_what_is_not_saved_is_asked_about(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_dialog: SaveDialog
 ) -> None:

@@ -68,7 +68,8 @@ class CaseList:
         if case is None:
             return ""
         about, kept = case.provenance, self.row is not None and self._stored is self.project
-        made_again = about.synthetic or bool(about.external)  # the sample, and what another tool's file holds
+        # The sample until it is one of the list, and what another tool's file holds.
+        made_again = (about.synthetic and self.row is None) or bool(about.external)
         parts = ["prediction"] if case.prediction is not None and case.path is None and not made_again else []
         parts += ["regions"] if not kept and self.session.regions != self._saved_regions else []
         parts += ["notes"] if not kept and (entry := self.shown) is not None and entry.notes else []
