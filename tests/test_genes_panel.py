@@ -99,6 +99,7 @@ def test_an_unmeasured_slide_has_its_genes_by_expected_accuracy_markers_first(
     assert set(panel.session.shown.tip.splitlines()[1:]) <= set(tip.splitlines())
     panel.session.show("GENE22")
     assert panel.session.shown.score.startswith("predicted only · do not use")
+    assert panel.trust.text() == f"{panel.session.shown.name}: do not use. {panel.session.shown.trust.reasons[0]}"
 
 
 def test_a_measured_section_keeps_its_order_and_the_expected_pcc_is_shown_when_asked_for(

@@ -53,7 +53,8 @@ def test_agreement_is_dice_and_the_share_of_pairs_in_the_right_order() -> None:
     assert found.dice == pytest.approx(2 * 3 / (4 + 3))
     pairs = [(a > b) + 0.5 * (a == b) for a in (0.9, 0.4, 0.8) for b in (0.1, 0.4, 0.2)]
     assert found.auc == pytest.approx(np.mean(pairs))
-    assert "Dice 0.86, AUC 0.94. Of 6 spots 3 are of the class, 4 above the threshold, 3 both." in found.in_words
+    said = "Dice 0.86, AUC 0.94. Of 6 spots 3 belong to the class, 4 are above the threshold, and 3 are both."
+    assert said in found.in_words
     assert np.isnan(agreement(values, 0.3, np.ones(8, bool)).auc)
     assert "AUC undefined" in agreement(values, 0.3, np.ones(8, bool)).in_words
 

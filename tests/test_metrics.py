@@ -28,6 +28,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.resampling import Bootstrap, interval, spatial_blocks
 from napari_cmrcnet.evaluation.scores import interval_job, pcc_job, score
 from napari_cmrcnet.evaluation.set_scores import combine
+from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.panels import Panel
@@ -158,6 +159,8 @@ def grid(side: int) -> np.ndarray:
 class FakePrediction:
     """A prediction from matrices; genes only measured or only predicted are at either end."""
 
+    counted_spots = Case.counted_spots
+
     def __init__(self, measured: np.ndarray, predicted: np.ndarray, genes: list[str], section: str = "T") -> None:
         self.name, self.panel = section, None
         self.provenance = Provenance("", "", (), (), (), section, "", "", "", 50, 0, 0.5, "test", 1e4, None)
@@ -175,6 +178,9 @@ class FakePrediction:
 
     def measured(self, genes: list[str]) -> Any:
         return sparse.csr_matrix(np.column_stack([self._measured[gene] for gene in genes]))
+
+    def __len__(self) -> int:
+        return len(self.totals)
 
     def expression(self, genes: list[str]) -> np.ndarray:
         return np.column_stack([self._predicted[gene] for gene in genes])

@@ -18,6 +18,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.trust import Trust
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of, session_of
@@ -87,8 +88,24 @@ def test_the_area_is_that_of_the_cells_of_the_lattice(panel: ThresholdPanel, pre
     panel.value.setValue(-1)
     steps = np.unique(np.round(predicted.xy[:, 0], 3))
     side = float(np.diff(steps).min()) * predicted.provenance.mpp / 1000
-    said = float(panel.count.text().split(": ")[1].removesuffix(" mm²."))
+    said = float(panel.count.text().split("\n")[0].split(": ")[1].removesuffix(" mm²."))
     assert said == pytest.approx(36 * side**2, rel=0.15, abs=0.01)
+
+
+def test_it_says_where_a_threshold_means_little(panel: ThresholdPanel) -> None:
+    shown = panel.session.shown
+    assert shown is not None
+    sure = replace(shown, flat=False, trust=Trust("good", ("Well.",)))
+    avoid, why = Trust("do not use", ("Expected PCC: 0.01.",)), "▲ Trust: do not use. Expected PCC: 0.01."
+    for changed, said in ((sure, ""), (replace(sure, flat=True), "hardly varies"), (replace(sure, trust=avoid), why)):
+        panel.session._set_shown(replace(changed, predicted=shown.predicted.copy()))
+        assert said in panel.count.text()
+        assert ("▲" in panel.count.text()) == bool(said)
+        panel.kind.setCurrentText("measured")
+        panel.kind.activated.emit(1)
+        assert "▲" not in panel.count.text()
+        panel.kind.setCurrentText("predicted")
+        panel.kind.activated.emit(0)
 
 
 def test_only_the_spots_above_are_shown_until_another_gene_is(panel: ThresholdPanel, predicted: Prediction) -> None:

@@ -14,6 +14,8 @@ from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.trust import TRUSTS, levels_of, trust_in_genes, trust_levels, trust_of, trusts_in_words
+from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.viewer.first_shown import first_gene
 from napari_cmrcnet.viewer.session import Session
 
 NAN = float("nan")
@@ -157,3 +159,10 @@ def test_window_figure_and_report_say_the_same(predicted: Prediction) -> None:
         assert session.shown.trust.word == word
         assert f" · {word}" in session.shown.title
         assert all(reason in session.shown.tip for reason in session.shown.trust.reasons)
+
+
+def test_the_marker_that_is_expected_to_be_best_is_shown_first(predicted: Prediction) -> None:
+    panel = Panel("mine", ("NONE", "GENE3", "GENE2", "GENE0"))
+    assert first_gene(of(predicted, panel=panel)) == "GENE0"
+    assert first_gene(of(predicted, panel=panel), "GENE3") == "GENE3"
+    assert first_gene(of(predicted, panel=panel, expects=False)) == "GENE3"

@@ -37,6 +37,7 @@ from napari_cmrcnet.evaluation.scores import Scores, interval_job, pcc_job
 from napari_cmrcnet.evaluation.set_scores import SETS
 from napari_cmrcnet.evaluation.shown import Kind, Shown, gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
+from napari_cmrcnet.retrieval.likeness import LIKE
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
@@ -152,10 +153,11 @@ def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[Part]:
     said = [
         f"{len(prediction):,} spots, {n:,} genes{measured}.",
         f"Predicted from the H&E image{checkpoint}: each value is the {about.average}.",
+        about.likeness.reason if about.likeness and about.likeness.verdict == LIKE else "",  # else it is a warning
         about.date,
     ]
     warnings = [*warnings_of([prediction]), *score_notes([scores] if scores is not None else []), *about.notes]
-    yield from opening_parts(f"Predicted expression of {prediction.name}", warnings, " ".join(said))
+    yield from opening_parts(f"Predicted expression of {prediction.name}", warnings, " ".join(filter(None, said)))
 
 
 def _scores(scores: Scores | None, section: str) -> Iterator[Part]:

@@ -118,8 +118,8 @@ class Agreement:
         """Both measures, with the numbers that they are of."""
         dice, auc = (f"{value:.2f}" if np.isfinite(value) else "undefined" for value in (self.dice, self.auc))
         return (
-            f"Dice {dice}, AUC {auc}. Of {self.n:,} spots {self.known:,} are of the class, {self.inside:,} above the "
-            f"threshold, {self.both:,} both."
+            f"Dice {dice}, AUC {auc}. Of {self.n:,} spots {self.known:,} belong to the class, {self.inside:,} are "
+            f"above the threshold, and {self.both:,} are both."
         )
 
 

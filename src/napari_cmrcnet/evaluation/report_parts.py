@@ -177,9 +177,9 @@ def origin_parts(prediction: "Prediction") -> Iterator[Part]:
             "checkpoint": Path(about.checkpoint).name,
             "SHA-256 of its card": about.checkpoint_digest,
             "trained on": about.trained_on,
-            "epoch chosen by": about.validated_on,
+            **({"epoch chosen by its score on": about.validated_on} if about.validated_on else {}),
             "a value": f"the {about.average}",
-            "counts a spot at least": about.min_umi,
+            "spots left out under": f"{about.min_umi:,} counts" if about.min_umi else "none left out",
             "counts of a spot scaled to": f"{about.target_sum:,.0f}",
             "predicted": f"{about.date}, on {about.device} in {about.precision}" if about.device else about.date,
         }

@@ -31,7 +31,7 @@ def views_of(shown: Shown, case: "Case | None", classes: bool) -> tuple[View, ..
 def first_shown(
     case: "Case", panels: "Mapping[str, Panel]", scores: "Scores | None", remembered: Mapping[str, Any]
 ) -> Shown | None:
-    """Return what a case remembers, else its first marker, else the gene that is expected to be predicted best.
+    """Return what a case remembers, else the marker, or if it has none the gene, that is expected to be predicted best.
 
     Where nothing is expected, it is the gene of the highest mean of a section that is only measured, and else the first
     gene; None where the case has no gene.
@@ -45,11 +45,21 @@ def first_shown(
 
 def first_gene(case: "Case", asked: Any = None) -> str | None:
     """Return the gene that is asked for if the case has it, else the one that it is opened with; None without genes."""
+    if isinstance(asked, str) and case.all_names.column(asked) is not None:
+        return asked
     markers = case.panel.genes if case.panel is not None else ()
-    for gene in (asked, *markers):
-        if isinstance(gene, str) and case.all_names.column(gene) is not None:
-            return gene
+    known = [gene for gene in markers if case.all_names.column(gene) is not None]
+    if known:
+        return max(known, key=lambda gene: _expected(case, gene))  # the first of equals
     return case.genes[_most_telling(case)] if case.genes else None
+
+
+def _expected(case: "Case", gene: str) -> float:
+    """Return the expected PCC of a gene, -1 where it is not known; never what was measured on the section itself."""
+    column = case.names.column(gene)
+    if case.prediction is None or case.prediction.expected is None or column is None:
+        return -1.0
+    return float(np.nan_to_num(case.prediction.expected[column, 0], nan=-1))
 
 
 def _most_telling(case: "Case") -> int:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.shown import Kind
+from napari_cmrcnet.retrieval.trust import TRUSTS
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.shown import Shown
@@ -59,9 +60,18 @@ class Above:
         said = f"{n:,} of {total:,} spots ({100 * n / max(total, 1):.0f} %) are above {self.threshold:.2f}"
         case = session.case
         if case is None or not case.provenance.mpp or total < 2:
-            return f"{said}."
+            return f"{said}.{self.caution}"
         area = area_mm2(n, case.xy, spots_lattice(case.spots).pitch, case.provenance.mpp)
-        return f"{said}: {area:.2f} mm²."
+        return f"{said}: {area:.2f} mm².{self.caution}"
+
+    @property
+    def caution(self) -> str:
+        """Why the spots above it say little, after a line end; "" where nothing is known against them."""
+        if self.kind == "measured":
+            return ""
+        if self.shown.trust.word == TRUSTS[-1]:
+            return f"\n▲ {self.shown.trust.said}"
+        return "\n▲ The prediction hardly varies: a threshold divides spots that are alike." if self.shown.flat else ""
 
     def make_regions(self, session: "Session") -> None:
         """Add the outline of the spots above it to the regions, in place of an earlier one of the same gene.

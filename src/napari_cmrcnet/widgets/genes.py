@@ -6,6 +6,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QLineEdit, QVBoxLayout
 
+from napari_cmrcnet.retrieval.trust import NOTHING
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import OF_SCORES, GeneList
 from napari_cmrcnet.widgets.dock_panel import DockPanel
@@ -49,7 +50,7 @@ class GenesPanel(DockPanel):
         self.filter = choice("The genes in the list.", long=True)
         self.table = GeneTable(self.model)
         self.empty = label(EMPTY, centred=True)
-        self.status, self.note, self.message = label(), label(), label()
+        self.status, self.trust, self.note, self.message = label(), label(), label(), label()
         tip = "Computes the PCC of every gene and its interval."
         self.compute = button("Compute scores", tip, lambda: start_scoring(self.viewer))
         self.panels = PanelRow(self.session)
@@ -59,7 +60,7 @@ class GenesPanel(DockPanel):
         column.addWidget(self.filter)
         column.addWidget(self.table, 1)
         column.addWidget(self.empty, 1)
-        for widget in (self.status, self.note, self.compute, self.panels, self.message):
+        for widget in (self.status, self.trust, self.note, self.compute, self.panels, self.message):
             column.addWidget(widget)
 
     def _connect(self) -> None:
@@ -200,6 +201,9 @@ class GenesPanel(DockPanel):
             self._show_soon.stop()
             self._show_wanted()
         shown = self.session.shown
+        trust = NOTHING if shown is None else shown.trust
+        self.trust.setText(f"{shown.name}: {trust.word}. {trust.reasons[0]}" if shown and trust.word else "")
+        self.trust.setVisible(bool(trust.word))
         row = self.model.row_of(shown.name) if shown is not None and shown.kind == "gene" else -1
         if row < 0:
             self._wanted = ""
