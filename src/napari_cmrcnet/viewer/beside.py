@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 GAP = 0.04  # between the two, of the width of the first
-ROOM = 0.5  # that the first has at least, of the width of the second: its name needs some
+ROOM = 0.5  # that each has at least, of the width of the other: its name needs some
 NAME = "#e08000"  # seen on black, on glass and on stain
 
 Box = tuple[float, float, float, float]
@@ -121,13 +121,14 @@ class Beside:
 
     def _names(self, first: "Case", case: "Case", mpp: float | None, one: Box, two: Box) -> Any:
         give_halos()
-        places = [(part[1] - GAP * (one[2] - one[0]), part[0]) for part in (one, two)]
+        end = two[0] + max(two[2] - two[0], ROOM * (one[2] - one[0]))  # to be seen, too: a name is wider than a biopsy
+        places = [(one[1] - GAP * (one[2] - one[0]), x) for x in (one[0], two[0], end)]
         return self.viewer.add_points(
             np.array(places) / (mpp or 1.0),
             size=0.01,
             face_color="transparent",
             border_color="transparent",
-            text={"string": list(map(_name, (first, case))), "color": NAME, "size": 11, "anchor": "upper_left"},
+            text={"string": [_name(first), _name(case), ""], "color": NAME, "size": 11, "anchor": "upper_left"},
             name="names of the cases",
             metadata={KEY: {}},
             **layer_placement(mpp),
