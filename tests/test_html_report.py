@@ -129,6 +129,8 @@ def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     ]  # fmt: skip
     assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
     assert "The patient" not in report.text
+    assert ["spots left out under", "none left out"] in report.rows
+    assert "epoch chosen by" not in report.text  # none was
     assert "Not measured, or not in the checkpoint: NOT_THERE" in report.text
     assert "untrained.cmrcnet" in report.text
     assert prediction.provenance.warnings

@@ -1,5 +1,6 @@
 """Trust in many genes, for lists and tables: values are looked at of those genes only of which they may change it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,23 @@ from napari_cmrcnet.retrieval.trust import TRUSTS, Trust, trust_levels, trust_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
 
 SPOTS_LOOKED_AT = 1024
 """Spots, evenly among all, by which a listed gene is told to vary; all count when it is shown."""
 _FEW = 64  # genes whose values are looked at together
+
+
+def most_trusted(case: "Case", genes: Sequence[str]) -> str:
+    """Return the gene of the highest expected PCC, the first of equals; what was measured on the slide says nothing."""
+    known = None if case.prediction is None else case.prediction.expected
+
+    def expected(gene: str) -> float:
+        column = case.names.column(gene)
+        return -1.0 if known is None or column is None else float(np.nan_to_num(known[column, 0], nan=-1))
+
+    return max(genes, key=expected)
 
 
 def listed_trust(prediction: "Prediction", gene: str, pcc: float, low: float) -> Trust:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -15,6 +16,7 @@ from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import draw_gene, ground_of
+from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.localise import agreement, high, otsu
@@ -44,8 +46,9 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.sections.regions import Region
 
-BEST = 6  # maps of the best predicted genes
-MAPS_MM, MAPS_DPI, COLUMNS = 320.0, 110, 4  # of small maps: about as wide as the page
+BEST = 4  # maps of the best predicted genes: a row, which finds room below those of the markers
+MAPS_MM, MAPS_DPI, COLUMNS = 240.0, 147, 4  # of small maps: on a page of 180 mm their text has 6 points
+PAGE_PX = 982  # that they fill
 LISTED = 50  # best predicted genes in the table, beside those of the sets
 
 
@@ -73,7 +76,7 @@ def write_html_report(
     path : path
         The .html file.
     shown : Shown, optional
-        What the large map shows, and what is scored in regions; the first marker if not given.
+        What the large map shows, and what is scored in regions; the `most_trusted` marker if not given.
     scores : Scores, optional
         Of the prediction, with intervals; computed if not given.
     panel : Panel, optional
@@ -96,7 +99,7 @@ def write_html_report(
     if scores is not None and not scores.replicates:
         scores = yield from interval_job(prediction, scores, genes=listed)
     if shown is None:
-        shown = gene_shown(prediction, next(iter(sets.values()))[0], scores)
+        shown = gene_shown(prediction, most_trusted(prediction, next(iter(sets.values()))), scores)
     parts = [*_head(prediction, scores), *_scores(scores, section_of(prediction)), Heading("Maps")]
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
@@ -142,7 +145,7 @@ def small_maps(prediction: "Prediction", ground: Ground, name: str, genes: Seque
     section = section_of(prediction)
     figure = panel_figure(maps, ground, section, heading=name, width_mm=MAPS_MM, columns=COLUMNS, dpi=MAPS_DPI)
     said = "; ".join(f"{gene.name}: {gene.score.replace('   ', ', ')}" for gene in maps)
-    return drawn(figure, f"Maps of {name}", said, kind="jpeg", dpi=MAPS_DPI)
+    return replace(drawn(figure, f"Maps of {name}", said, kind="jpeg", dpi=MAPS_DPI), width=PAGE_PX)
 
 
 def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[Part]:

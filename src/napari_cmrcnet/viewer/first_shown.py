@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
 
@@ -50,16 +51,8 @@ def first_gene(case: "Case", asked: Any = None) -> str | None:
     markers = case.panel.genes if case.panel is not None else ()
     known = [gene for gene in markers if case.all_names.column(gene) is not None]
     if known:
-        return max(known, key=lambda gene: _expected(case, gene))  # the first of equals
+        return most_trusted(case, known)
     return case.genes[_most_telling(case)] if case.genes else None
-
-
-def _expected(case: "Case", gene: str) -> float:
-    """Return the expected PCC of a gene, -1 where it is not known; never what was measured on the section itself."""
-    column = case.names.column(gene)
-    if case.prediction is None or case.prediction.expected is None or column is None:
-        return -1.0
-    return float(np.nan_to_num(case.prediction.expected[column, 0], nan=-1))
 
 
 def _most_telling(case: "Case") -> int:
