@@ -89,7 +89,8 @@ def walk(window: Window) -> None:
         shown = window.session.shown
         assert shown is not None
         seen.append(shown.name)
-        assert window.viewer.canvas.overlays.text.text.startswith(in_lines(shown.title))
+        lines = [line.strip() for line in window.viewer.canvas.overlays.text.text.splitlines()]
+        assert "\n".join(lines).startswith(in_lines(shown.title))
         drawn = window.layers.points["predicted"]
         np.testing.assert_array_equal(np.asarray(drawn.features["predicted"]), shown.predicted)
     assert len(set(seen)) == 4

@@ -8,7 +8,7 @@ from functools import cache
 
 _LETTERS = "gl_FragColor = vec4(v_color.rgb, v_color.a * alpha);"
 _WITH_HALO = """
-    gl_FragColor = vec4(mix(vec3(step(dot(v_color.rgb, vec3(0.3, 0.6, 0.1)), 0.5)), v_color.rgb, alpha),
+    gl_FragColor = vec4(mix(vec3(step(dot(v_color.rgb, vec3(0.3, 0.6, 0.1)), 0.7)), v_color.rgb, alpha),
                         v_color.a * max(alpha, halo));"""
 _NO_LETTER = "if (alpha <= 0) discard;"
 _NO_HALO = """
@@ -18,7 +18,7 @@ _NO_HALO = """
 
 @cache
 def give_halos() -> None:
-    """Let names in layers of shapes and points that are added from now on have a halo, white round dark letters."""
+    """Let names in layers of shapes and points added from now on have a halo: white, black round very pale letters."""
     import napari
 
     if not napari.__version__.startswith("0.9."):
