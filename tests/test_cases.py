@@ -425,7 +425,7 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     wanted = known["D"].prediction.gene("GENE8")
     np.testing.assert_allclose(spots.features["predicted"], wanted, rtol=1e-6)
     assert spots.name.startswith("D: GENE8 predicted")
-    assert [str(text).partition(",")[0] for text in names.text.values] == ["C", "D", ""]
+    assert [str(text).partition("\n")[0] for text in names.text.values] == ["C", "D", ""]
     right = slides[0].extent.world[1][1]
     assert names.extent.world[1][1] >= right - 1  # what is fitted to the canvas has room for the second name
     assert {line[:1] for line in layers.title.splitlines()} >= {"C", "D"}

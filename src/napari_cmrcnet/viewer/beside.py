@@ -201,8 +201,8 @@ class Beside:
 
 
 def _name(case: "Case") -> str:
-    """Return what stands over a section: no more than fits; the title says the rest."""
-    return section_words(case.name, case.provenance.patient)
+    """Return what stands over a section, in two lines as a section may be narrow; the title says the rest."""
+    return section_words(case.name, case.provenance.patient).replace(", ", "\n", 1)
 
 
 def _box(case: "Case", slide: "Slide | None") -> Box:
