@@ -107,7 +107,18 @@ class ByHand:
     def menu(self, *path: str) -> None:
         """Click through a menu of the window."""
         bar = self.window.menuBar()
-        self.click(bar, bar.actionGeometry(_named(bar, path[0])).center())
+        place = bar.actionGeometry(_named(bar, path[0])).center()
+        self.click(bar, place)
+
+        def stays_open() -> bool:
+            """Without a window manager the focus is lost late, which closes a menu: then click once more."""
+            QTest.qWait(100)
+            if QApplication.activePopupWidget() is None:
+                QTest.mouseClick(bar, LEFT, pos=place)
+                return False
+            return True
+
+        self.wait(stays_open, path[0])
         for name in path[1:]:
             self.wait(lambda: isinstance(QApplication.activePopupWidget(), QMenu))
             menu = QApplication.activePopupWidget()
