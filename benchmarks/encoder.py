@@ -5,6 +5,7 @@ usage: python -m benchmarks.encoder [--small]
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import timm
@@ -44,7 +45,8 @@ def _speed(size: str, batches: int, rounds: int) -> Row:
 
     def ours(_: int) -> np.ndarray:
         read = (PatchBatch(rows, pixels[rows], np.empty(0, np.int64)) for rows in chunks)
-        return finish(encode_patches(model, read, len(pixels), device=CPU, precision="fp32")).embeddings
+        spots = SimpleNamespace(xy=np.zeros((len(pixels), 2)))
+        return finish(encode_patches(model, read, spots, device=CPU, precision="fp32"))
 
     def of_timm(_: int) -> np.ndarray:
         with torch.inference_mode():
@@ -70,7 +72,7 @@ def _frozen(spots: int, rounds: int) -> Row:
 
         def ours(_: int) -> np.ndarray:
             read = read_patches(section.slide, xy, spec, section.mpp, FROZEN_BATCH, readers(CPU))
-            return finish(encode_patches(network, read, len(xy), mean=mean, std=std, device=CPU)).embeddings
+            return finish(encode_patches(network, read, SimpleNamespace(xy=xy), mean=mean, std=std, device=CPU))
 
         def bare(_: int) -> np.ndarray:
             features = np.empty((len(xy), encoder.encoder.width), np.float32)

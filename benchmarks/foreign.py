@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import finish
@@ -99,10 +99,9 @@ def described(section: Section, change: Change) -> dict[str, Described]:
             yield PatchBatch(batch.rows, pixels, batch.unreadable)
 
     about = encoder.encoder
-    job = encode_patches(
-        encoder.network(), batches(), len(xy), mean=about.mean, std=about.std, device=torch.device("cpu")
-    )
-    return {STAIN: Described(stain, xy), TISSUE: Described(finish(job).embeddings, xy)}
+    spots = SimpleNamespace(xy=xy)
+    job = encode_patches(encoder.network(), batches(), spots, mean=about.mean, std=about.std, device="cpu")
+    return {STAIN: Described(stain, xy), TISSUE: Described(finish(job), xy)}
 
 
 def compared(one: Mapping[str, Described], usual: Mapping[str, Usual]) -> Likeness:

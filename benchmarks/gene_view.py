@@ -70,7 +70,7 @@ class Plain:
             layer = self.viewer.add_points(
                 like.data,
                 features=self.values[gene][view],
-                face_color="value",
+                face_color=view,
                 face_colormap=like.face_colormap,
                 face_contrast_limits=like.face_contrast_limits,
                 size=like.size,
