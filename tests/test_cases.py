@@ -159,6 +159,15 @@ def test_the_sample_is_unsaved_once_it_is_in_the_list(known: dict[str, Known], m
     assert cases.unsaved == "prediction"
 
 
+def test_no_case_is_marked_while_another_section_is_shown(panel: CasesPanel, known: dict[str, Known]) -> None:
+    panel.session.look_at(known["C"].prediction)
+    panel.add.click()
+    assert panel.table.currentRow() == 0
+    panel.session.look_at(known["D"].prediction)
+    assert panel.table.currentRow() == -1
+    assert not panel.table.selectedItems()
+
+
 def test_what_is_not_saved_is_asked_about(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_dialog: SaveDialog
 ) -> None:

@@ -129,7 +129,7 @@ def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     ]  # fmt: skip
     assert ("div", "For research use only: a prediction is not a measurement and not a diagnosis.") in report.texts
     assert "The patient" not in report.text
-    assert ["spots left out under", "none left out"] in report.rows
+    assert ["spots not predicted", "none"] in report.rows
     assert "epoch chosen by" not in report.text  # none was
     assert "Not measured, or not in the checkpoint: NOT_THERE" in report.text
     assert "untrained.cmrcnet" in report.text
@@ -137,6 +137,7 @@ def test_all_is_in_it(report: Page, prediction: Prediction) -> None:
     for warning in prediction.provenance.warnings:
         assert report.texts.count(("div", warning)) == report.text.count(warning) == 1
     assert ["section", "C <b>"] in report.rows
+    assert "Patient P3. " in report.text  # at its head
     assert any(row[0] == "torch" for row in report.rows)
 
 

@@ -113,6 +113,9 @@ def test_panels_are_tabs_of_one_dock_however_they_are_opened(viewer: Any, qtbot:
     bar.window().resize(1280, 800)
     qtbot.waitUntil(lambda: bar.tabRect(7).right() < bar.width())  # each is reached by one click, without arrows
     everything |= {"Evidence", "Regions", "Plots"}
+    docks(viewer)["Plots"].setFloating(True)  # napari makes another bar for it
+    assert {dock.titleBarWidget().title.text() for dock in docks(viewer).values()} == everything
+    docks(viewer)["Plots"].setFloating(False)
     panel = open_panel(viewer, "Predict")
     assert panel is docks(viewer)["Predict"].widget()
     qtbot.waitUntil(lambda: in_front(viewer, "Predict"))

@@ -154,6 +154,7 @@ def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[Part]:
     measured = ", all measured" if known == n else f", {known:,} of them measured" if known else ", not measured"
     checkpoint = f" by {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [
+        f"Patient {about.patient}." if about.patient else "",
         f"{len(prediction):,} spots, {n:,} genes{measured}.",
         f"Predicted from the H&E image{checkpoint}: each value is the {about.average}.",
         about.likeness.reason if about.likeness and about.likeness.verdict == LIKE else "",  # else it is a warning

@@ -179,7 +179,7 @@ def origin_parts(prediction: "Prediction") -> Iterator[Part]:
             "trained on": about.trained_on,
             **({"epoch chosen by its score on": about.validated_on} if about.validated_on else {}),
             "a value": f"the {about.average}",
-            "spots left out under": f"{about.min_umi:,} counts" if about.min_umi else "none left out",
+            "spots not predicted": f"those under {about.min_umi:,} counts" if about.min_umi else "none",
             "counts of a spot scaled to": f"{about.target_sum:,.0f}",
             "predicted": f"{about.date}, on {about.device} in {about.precision}" if about.device else about.date,
         }

@@ -216,9 +216,9 @@ class ViewGroups:
         first = views[:1] if self.session.display.layout == "swipe" else views  # one slide below both views' spots
         for (view, kind), layer in self.by_eye().items():
             layer.visible = self.session.eyes.get((view, kind), view in (views if kind == "spots" else first))
-        if "measured" in self.points:  # in one cell, the names of both views would lie over each other
-            corner = "bottom_center" if self.session.display.layout == "swipe" else "bottom_right"
-            self.points["measured"].name_overlay.position = corner
+        if "measured" in self.points:  # in one cell, its name would lie over the other's; the line says which is where
+            swiped = self.session.display.layout == "swipe" and len(views) > 1
+            self.points["measured"].name_overlay.visible = not swiped
         self.mirrors.show_in(first)
         for group in (self.beside, self.rings):
             group.show_in(views[-1:] if first != views else views)

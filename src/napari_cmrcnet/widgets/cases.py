@@ -126,6 +126,7 @@ class CasesPanel(DockPanel):
         self.notes.setMaximumHeight(64)
         self.notes.textChanged.connect(lambda: self.cases.set_notes(self.notes.toPlainText()))
         self.jobs = JobBar(self)
+        self._row: int | None = None  # which was shown last
         below = ((self.empty, 1), (self.table, 1), self.notes, self.status, self.jobs)
         stack(self, scrolled_parts(buttons, *below))
 
@@ -144,6 +145,9 @@ class CasesPanel(DockPanel):
                 self._show_row(place, case, place == row)
             if row is not None:
                 self.table.selectRow(row)
+            elif self._row is not None:  # what is shown now is not in the list
+                self.table.selectionModel().clear()
+        self._row = row
         shown = self.cases.shown
         self.notes.setVisible(shown is not None)
         if shown is not None and shown.notes != self.notes.toPlainText():

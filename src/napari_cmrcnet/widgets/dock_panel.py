@@ -100,6 +100,8 @@ class DockPanel(QWidget):
             return self
         dock = self.parent()
         dock.setWindowTitle(dock.objectName().partition(" (")[0])
+        self._name_bar()
+        dock.topLevelChanged.connect(while_there(self._name_bar))  # napari makes a bar for a window of its own
         dock.visibilityChanged.connect(self._on_front)
         others = [panel for panel in dock.parent().findChildren(DockPanel) if panel._behind is not None]
         self._behind = False
@@ -112,6 +114,12 @@ class DockPanel(QWidget):
             dock.parent().tabifyDockWidget(docked[-1], dock)
         self.updateGeometry()
         return self
+
+    def _name_bar(self, _floats: bool = False) -> None:
+        """Let the bar over the panel say its name only: napari adds one or the other name of the plugin."""
+        dock = self.parent()
+        if isinstance(dock, QDockWidget):
+            dock.titleBarWidget().title.setText(dock.windowTitle())
 
     def _close(self) -> None:
         self.viewer.window.remove_dock_widget(self)
