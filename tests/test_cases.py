@@ -29,6 +29,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.case_list import CaseList
+from napari_cmrcnet.viewer.cells import LINE
 from napari_cmrcnet.viewer.clicks import _spot_at
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.session import Session
@@ -437,6 +438,11 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     assert [str(text).partition("\n")[0] for text in names.text.values] == ["C", "D", ""]
     right = slides[0].extent.world[1][1]
     assert names.extent.world[1][1] >= right - 1  # what is fitted to the canvas has room for the second name
+    canvas, camera = panel.viewer.canvas, panel.viewer.scene.camera
+    cell = canvas.size[0] / (canvas.grid.shape[0] if canvas.grid.enabled else 1)
+    top = cell / 2 + (names.extent.world[0][0] - camera.center[-2]) * camera.zoom - layers.beside.above
+    title = canvas.overlays.text
+    assert top >= LINE * title.font_size * len(layers.title.splitlines())  # the title does not lie over the names
     assert {line[:1] for line in layers.title.splitlines()} >= {"C", "D"}
     second = layers.beside.case
     second.provenance = replace(second.provenance, warnings=("The stain is far.",))

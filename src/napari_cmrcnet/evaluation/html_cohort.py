@@ -75,9 +75,11 @@ def write_cohort_report(
 
 
 def _head(predictions: "Sequence[Prediction]", scores: Sequence[Scores | None]) -> Iterator[Part]:
-    patients = {one.provenance.patient for one in predictions if one.provenance.patient}
-    of = f" of {len(patients)} {'patient' if len(patients) == 1 else 'patients'}" if patients else ""
-    said = f"{', '.join(one.name for one in predictions)}{of}; {sum(map(len, predictions)):,} spots."
+    known = [one.provenance.patient for one in predictions if one.provenance.patient]
+    of = f"; {len(set(known))} {'patient' if len(set(known)) == 1 else 'patients'}" if known else ""
+    unknown = [one.name for one in predictions if not one.provenance.patient]
+    not_known = f"; patient not known: {', '.join(unknown)}" if unknown else ""
+    said = f"{', '.join(one.name for one in predictions)}{of}; {sum(map(len, predictions)):,} spots{not_known}."
     notes = [f"{one.name}: {note}" for one in predictions for note in one.provenance.notes]
     warnings = [*warnings_of(predictions), *score_notes([one for one in scores if one is not None]), *notes]
     yield from opening_parts(f"Predicted expression of {len(predictions)} sections", warnings, said)

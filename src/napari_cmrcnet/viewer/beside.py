@@ -9,6 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.cells import LINE
 from napari_cmrcnet.viewer.coloring import limits, values
 from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 GAP = 0.04  # between the two, of the width of the first
 ROOM = 0.5  # that each has at least, of the width of the other: its name needs some
-NAME = "#e08000"  # seen on black, on glass and on stain
+NAME, NAME_SIZE = "#e08000", 9  # seen on black, on glass and on stain
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in the scene's unit."""
@@ -128,7 +129,7 @@ class Beside:
             size=0.01,
             face_color="transparent",
             border_color="transparent",
-            text={"string": [_name(first), _name(case), ""], "color": NAME, "size": 11, "anchor": "upper_left"},
+            text={"string": [_name(first), _name(case), ""], "color": NAME, "size": NAME_SIZE, "anchor": "upper_left"},
             name="names of the cases",
             metadata={KEY: {}},
             **layer_placement(mpp),
@@ -193,6 +194,12 @@ class Beside:
             return ""
         known = self._showing(self.session.shown)
         return known if isinstance(known, str) else known.title
+
+    @property
+    def above(self) -> float:
+        """Height of the names over the sections, in the canvas's pixels: the title is kept clear of them."""
+        cases = [case for case in (self.session.case, self.case) if case is not None and self.case is not None]
+        return LINE * NAME_SIZE * max((_name(case).count("\n") + 1 for case in cases), default=0)
 
     @property
     def seen(self) -> list[Any]:

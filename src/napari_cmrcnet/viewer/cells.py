@@ -48,7 +48,7 @@ def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0
     return (1 - 2 * MARGIN) * min(free[0] / section[0], free[1] / section[1])
 
 
-def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size) -> float:
+def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size, above: float = 0.0) -> float:
     """Divide the canvas into cells in which a section is seen largest; return by how much its zoom changes so.
 
     Parameters
@@ -61,13 +61,15 @@ def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: 
         How many; 1 is the whole canvas.
     section : (float, float)
         Height and width, in the scene's unit.
+    above : float
+        What stands over the section, in the canvas's pixels.
 
     Notes
     -----
     napari draws after each change of the grid. A shape that does not fit the layers of that moment ends in an
     exception, so the grid is off while it changes.
     """
-    grid, canvas, kept = viewer.canvas.grid, viewer.canvas.size, _kept(viewer)
+    grid, canvas, kept = viewer.canvas.grid, viewer.canvas.size, _kept(viewer, above)
     before = grid.shape if grid.enabled else (1, 1)
     shape = cell_shape(cells, canvas, section, kept)
     if (grid.stride, grid.shape, grid.enabled) != (stride, shape, cells > 1):
@@ -76,18 +78,18 @@ def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: 
     return zoom_in(shape, canvas, section, kept) / zoom_in(before, canvas, section, kept)
 
 
-def fit_section(viewer: "napari.viewer.Viewer", centre: tuple[float, float], section: Size) -> None:
+def fit_section(viewer: "napari.viewer.Viewer", centre: tuple[float, float], section: Size, above: float = 0.0) -> None:
     """Zoom to a whole section, clear of title and legends; ``centre`` is its (row, column), in the scene's unit."""
-    grid, (title, side, foot) = viewer.canvas.grid, _kept(viewer)
+    grid, (title, side, foot) = viewer.canvas.grid, _kept(viewer, above)
     zoom = zoom_in(grid.shape if grid.enabled else (1, 1), viewer.canvas.size, section, (title, side, foot))
     viewer.scene.camera.center = (centre[0] - (title - foot) / 2 / zoom, centre[1] + side / 2 / zoom)
     viewer.scene.camera.zoom = zoom
 
 
-def _kept(viewer: "napari.viewer.Viewer") -> Kept:
+def _kept(viewer: "napari.viewer.Viewer", above: float) -> Kept:
     text = viewer.canvas.overlays.text
     size, lines = float(text.font_size), max(LEAST_LINES, text.text.count("\n") + 1)
-    return (LINE * lines + AROUND) * size, SIDE * size, FOOT * size
+    return (LINE * lines + AROUND) * size + above, SIDE * size, FOOT * size
 
 
 SMALL_PX = (420, 260)  # height and width of a cell below which texts are small

@@ -130,7 +130,7 @@ class ViewGroups:
     def fit(self) -> None:
         """Zoom to the spots of the whole section."""
         if self.points:
-            fit_section(self.viewer, *self._section())
+            fit_section(self.viewer, *self._section(), self.beside.above)
             self._fitted = self._camera()
 
     def _camera(self) -> Any:
@@ -238,7 +238,7 @@ class ViewGroups:
         seen = [view for view in self.arranged if any(layer.visible for layer in self.ours(view))]
         several = self.session.display.layout == "side by side" and len(seen) > 1
         untouched = self._fitted is None or self._fitted == self._camera()
-        larger = set_cells(self.viewer, stride, len(seen) if several else 1, self._section()[1])
+        larger = set_cells(self.viewer, stride, len(seen) if several else 1, self._section()[1], self.beside.above)
         self.legends.fit()
         self.legends.share_bar({"measured", "predicted"} <= set(seen))
         if untouched:
