@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.viewer.beside import Beside
 from napari_cmrcnet.viewer.case_list import CaseList
-from napari_cmrcnet.viewer.cells import LINE
+from napari_cmrcnet.viewer.cells import LINE, fit_section
 from napari_cmrcnet.viewer.clicks import _spot_at
 from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.session import Session
@@ -438,11 +440,13 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     assert [str(text).partition("\n")[0] for text in names.text.values] == ["C", "D", ""]
     right = slides[0].extent.world[1][1]
     assert names.extent.world[1][1] >= right - 1  # what is fitted to the canvas has room for the second name
-    canvas, camera = panel.viewer.canvas, panel.viewer.scene.camera
-    cell = canvas.size[0] / (canvas.grid.shape[0] if canvas.grid.enabled else 1)
-    top = cell / 2 + (names.extent.world[0][0] - camera.center[-2]) * camera.zoom - layers.beside.above
-    title = canvas.overlays.text
-    assert top >= LINE * title.font_size * len(layers.title.splitlines())  # the title does not lie over the names
+    camera = panel.viewer.scene.camera
+    layers.groups.fit()
+    with_names = camera.center[-2]
+    with monkeypatch.context() as patch:
+        patch.setattr(Beside, "above", 0.0)
+        layers.groups.fit()
+        assert with_names < camera.center[-2]  # the sections lie lower, for the names over them
     assert {line[:1] for line in layers.title.splitlines()} >= {"C", "D"}
     second = layers.beside.case
     second.provenance = replace(second.provenance, warnings=("The stain is far.",))
@@ -465,3 +469,13 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     show_row(panel.viewer, 1)
     wait(qtbot, lambda: panel.cases.row == 1)
     assert layers.beside.case is None  # it was beside another
+
+
+def test_the_title_does_not_lie_over_the_names_of_two_cases() -> None:
+    """In a canvas of 1280 x 800 with two rows of cells, and a title of five lines."""
+    text, grid = SimpleNamespace(font_size=8.0, text="\n" * 4), SimpleNamespace(enabled=True, shape=(2, 1))
+    canvas = SimpleNamespace(size=(750.0, 873.0), grid=grid, overlays=SimpleNamespace(text=text))
+    camera = SimpleNamespace(center=(0.0, 0.0), zoom=1.0)
+    fit_section(SimpleNamespace(canvas=canvas, scene=SimpleNamespace(camera=camera)), (3.0, 5.0), (6.0, 10.0), 50.0)
+    top = 750 / 2 / 2 + (0 - camera.center[0]) * camera.zoom
+    assert top - 50 >= 5 * LINE * text.font_size
