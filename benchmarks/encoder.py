@@ -4,6 +4,7 @@ usage: python -m benchmarks.encoder [--small]
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,15 +71,19 @@ def _frozen(spots: int, rounds: int) -> Row:
         cut = list(read_patches(section.slide, xy, spec, section.mpp, FROZEN_BATCH))
         ready = [(one.rows, to_input(one.pixels, mean, std)) for one in cut]
 
+        def embedded(batch: torch.Tensor) -> torch.Tensor:
+            with torch.inference_mode():
+                return network.embed_image(batch)
+
         def ours(_: int) -> np.ndarray:
             read = read_patches(section.slide, xy, spec, section.mpp, FROZEN_BATCH, readers(CPU))
             return finish(encode_patches(network, read, SimpleNamespace(xy=xy), mean=mean, std=std, device=CPU))
 
         def bare(_: int) -> np.ndarray:
             features = np.empty((len(xy), encoder.encoder.width), np.float32)
-            with torch.inference_mode():
+            with ThreadPoolExecutor(1) as pool:  # as ours, so that Cancel need not wait for a batch
                 for places, batch in ready:
-                    features[places] = network.embed_image(batch)
+                    features[places] = pool.submit(embedded, batch).result()
             return features
 
         taken = interleave({"bare": bare, "ours": ours}, rounds, same=identical)

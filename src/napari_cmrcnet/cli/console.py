@@ -104,6 +104,6 @@ def show_json(facts: Mapping[str, Any]) -> None:
     It is ASCII, so that every console can carry it; numbers that are not finite are null.
     """
     if output.stderr:
-        from napari_cmrcnet.evaluation.summary import plain
+        from napari_cmrcnet.common.text import plain
 
         print(json.dumps(plain(facts), indent=2, allow_nan=False))

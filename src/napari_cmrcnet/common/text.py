@@ -9,7 +9,7 @@ import codecs
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +121,18 @@ def figure_gene(gene: str) -> str:
     if set(gene) & set("$_^\\{}#%&~ ") or not gene.isprintable():
         return figure_text(gene)
     return "-".join(rf"$\mathit{{{part}}}$" if part else "" for part in gene.split("-"))
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold: paths and NumPy scalars become text and numbers, NaN null."""
+    import numpy as np  # which --help does not need
+
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from napari_cmrcnet.common.text import plain
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Text
 from napari_cmrcnet.evaluation.headline import COVERS
 from napari_cmrcnet.evaluation.report_parts import (
@@ -65,19 +64,6 @@ def _of_section(scored: Scores) -> dict[str, Any]:
         "missing_markers": list(scored.missing_markers),
         "provenance": plain(scored.provenance),
     }
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON can hold: paths and NumPy scalars become text and numbers, NaN null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def summary_parts(
