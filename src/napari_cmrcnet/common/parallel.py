@@ -13,11 +13,11 @@ from multiprocessing.synchronize import Event
 from typing import Any, Protocol
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.device import cuda_devices
 from napari_cmrcnet.common.errors import NO_MEMORY, UserError, is_out_of_memory, system_error
 from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.threads import set_blas_threads
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _start_worker(threads: int, stop: Event, numbers: "SimpleQueue[int]") -> Non
     _stop, _number = stop, numbers.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    threadpool_limits(threads, user_api="blas")
+    set_blas_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from napari_cmrcnet.common.progress import REPORT, Job, Progress
 
@@ -18,7 +18,32 @@ MOST = 4  # each holds data of its own, up to 1 GB
 
 _lock = threading.Lock()
 _users = 0
-_limit: Any = None
+_limit: "_Limit | None" = None
+_torch_threads: list[int] = []  # what torch was to use when each of the jobs that go on began
+
+
+class _Limit:
+    """Each product of matrices is taken by the thread that asks for it, from now until `end`.
+
+    Held by a thread of its own: threadpoolctl lets only the thread that set a limit take it back.
+    """
+
+    def __init__(self, libraries: ThreadpoolController) -> None:
+        self._over = threading.Event()
+        begun = threading.Event()
+
+        def hold() -> None:
+            with libraries.limit(limits=1):
+                begun.set()
+                self._over.wait()
+
+        self._thread = threading.Thread(target=hold, name="limit of threads", daemon=True)
+        self._thread.start()
+        begun.wait()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 @contextmanager
@@ -38,16 +63,34 @@ def own_threads() -> Iterator[int]:
     libraries = ThreadpoolController().select(user_api="blas")
     with _lock:  # the limit is one for the whole process
         allowed = max((library.num_threads for library in libraries.lib_controllers), default=os.cpu_count() or 1)
-        _limit = _limit or libraries.limit(limits=1)
+        _limit = _limit or _Limit(libraries)
         _users += 1
     try:
         yield allowed
     finally:
         with _lock:
             _users -= 1
-            if not _users:
-                _limit.restore_original_limits()
+            if not _users and _limit:
+                _limit.end()
                 _limit = None
+
+
+def set_blas_threads(number: int) -> None:
+    """Have the matrix library use so many threads from now on, in this whole process."""
+    # In a thread that ends: threadpoolctl lets no other thread change the number while the one that set it lives.
+    setting = threading.Thread(target=threadpool_limits, args=(number, "blas"))
+    setting.start()
+    setting.join()
+
+
+@contextmanager
+def openmp_kept() -> Iterator[None]:
+    """Give OpenMP back the threads that it had: numba, beneath scanpy, gives it all cores despite OMP_NUM_THREADS.
+
+    The matrix library is left alone: what it has meanwhile may be the limit of `own_threads`, which ends by itself.
+    """
+    with ThreadpoolController().select(user_api="openmp").limit(limits=None):
+        yield
 
 
 def in_threads(function: Callable[[S], T], items: Iterable[S], progress: Callable[[int], Progress]) -> Job[list[T]]:
@@ -74,7 +117,9 @@ def in_threads(function: Callable[[S], T], items: Iterable[S], progress: Callabl
     """
     import torch
 
-    torchs, results = torch.get_num_threads(), []
+    results = []
+    with _lock:
+        _torch_threads.append(torch.get_num_threads())
     with own_threads() as threads:
         pool = ThreadPoolExecutor(min(threads, MOST), initializer=torch.set_num_threads, initargs=(1,))
         try:
@@ -86,5 +131,7 @@ def in_threads(function: Callable[[S], T], items: Iterable[S], progress: Callabl
                 results.append(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(torchs)  # what a thread sets holds for all that are started later
+            with _lock:  # what a thread sets holds for all that are started later, and for other jobs that go on
+                torch.set_num_threads(_torch_threads[0])
+                _torch_threads.pop()
     return results

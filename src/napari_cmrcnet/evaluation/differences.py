@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_thread, to_the_end
+from napari_cmrcnet.common.threads import openmp_kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,6 @@ def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.N
     import pandas as pd
     import scanpy
     from anndata import AnnData
-    from threadpoolctl import threadpool_limits
 
     known = np.isfinite(block).all(axis=0)
     found = np.full((block.shape[1], 5), np.nan)
@@ -102,7 +102,7 @@ def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.N
     )
     table = AnnData(block[:, known], obs=obs, var=pd.DataFrame(index=names))
     table.uns["log1p"] = {"base": None}
-    with warnings.catch_warnings(), threadpool_limits(limits=None):  # see `highly_variable`
+    with warnings.catch_warnings(), openmp_kept():
         warnings.simplefilter("ignore")  # genes that are the same at every spot
         scanpy.tl.rank_genes_groups(
             table,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.threads import openmp_kept
 from napari_cmrcnet.sections.formats.origin import Origin, is_normalised
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_of, totals_of
 
@@ -137,8 +137,7 @@ def _section_hvg(section: "Section", n_top: int) -> list[str]:
     table = AnnData(expression)
     table.uns["log1p"] = {"base": None}
     try:
-        # numba, beneath scanpy, gives OpenMP all cores for the rest of the process, whatever OMP_NUM_THREADS says.
-        with warnings.catch_warnings(), threadpool_limits(limits=None):
+        with warnings.catch_warnings(), openmp_kept():
             warnings.simplefilter("ignore")  # small sections: fewer ranked genes than asked for, empty bins
             ranked = scanpy.pp.highly_variable_genes(table, flavor="seurat", n_top_genes=n_top, inplace=False)
     except ValueError as error:
