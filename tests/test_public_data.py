@@ -1,7 +1,9 @@
 """Public sections: whole and checked or not at all. The network is a server on this machine."""
 
+import gzip
 import hashlib
 import io
+import shutil
 import socket
 import tarfile
 import threading
@@ -341,13 +343,37 @@ def test_a_file_without_a_published_checksum_is_taken_as_it_is(site: Site, tmp_p
     assert (tmp_path / "a.tif").read_bytes() == PICTURE
 
 
-def test_an_archive_that_is_damaged_or_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_is_damaged_or_too_large_is_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "spatial.tar.gz"
-    path.write_bytes(archive()[:-40])
-    with pytest.raises(UserError, match=r"spatial\.tar\.gz is damaged"):
-        public_data.unpack(path, tmp_path / "spatial")
+    for content in (archive()[:-40], b"no archive", gzip.compress(b"no folder")):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"spatial\.tar\.gz is not what it should be \(.+\), and was thrown away"):
+            public_data.unpack(path, tmp_path / "spatial")
+        assert list(tmp_path.iterdir()) == []
     path.write_bytes(archive())
-    monkeypatch.setattr(public_data, "MOST_UNPACKED", 5)
-    with pytest.raises(UserError, match="is not what it should be"):
+    monkeypatch.setattr(public_data, "MOST_UNPACKED", 5)  # six are in it
+    with pytest.raises(UserError, match=r"it holds more than 1 kB\), and was thrown away"):
         public_data.unpack(path, tmp_path / "spatial")
-    assert not (tmp_path / "spatial").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kept_archive_with_a_wrong_byte_is_unpacked_as_it_was_or_thrown_away(tmp_path: Path) -> None:
+    whole, thrown = archive(), 0
+    path, folder = tmp_path / "spatial.tar.gz", tmp_path / "spatial"
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            public_data.unpack(path, folder)
+        except UserError:
+            thrown += 1
+            assert not folder.exists()
+        else:  # a byte that says nothing of the content, such as the time of packing
+            assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+                "tissue_positions_list.csv": b"a,b",
+                "outside.csv": b"a,b",
+            }
+            shutil.rmtree(folder)
+        assert not path.exists()
+    assert thrown > len(whole) - 20

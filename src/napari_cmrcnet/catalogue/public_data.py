@@ -5,6 +5,7 @@ registry of data sets, that of the slide in histolab's. pooch, which also downlo
 within a file nor go on where a connection broke, and the pictures here have up to two gigabytes.
 """
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -203,13 +204,18 @@ def downloading(title: str, done: int, total: int) -> Progress:
 def unpack(archive: Path, folder: Path) -> None:
     """Write the files of an archive into a folder, whatever folders they are in, and remove the archive.
 
+    An archive that was kept from an earlier download may have been damaged since: its own checksum is compared first.
+
     Raises
     ------
     UserError
-        If it is damaged, or holds more than a section's ``spatial`` folder can.
+        If it is damaged, or holds more than a section's ``spatial`` folder can; it is thrown away then.
     """
     room = MOST_UNPACKED
     try:
+        with gzip.open(archive) as packed:
+            while packed.read(2**20):  # the checksum is at the end
+                pass
         with tarfile.open(archive) as tar, atomic_folder(folder) as temporary:
             for member in tar:
                 content = tar.extractfile(member) if member.isfile() else None
@@ -217,11 +223,11 @@ def unpack(archive: Path, folder: Path) -> None:
                     continue
                 room -= member.size
                 if room < 0:
-                    raise UserError(
-                        f"{archive} holds more than {size_text(MOST_UNPACKED)}; it is not what it should be."
-                    )
+                    raise tarfile.TarError(f"it holds more than {size_text(MOST_UNPACKED)}")
                 (temporary / PurePosixPath(member.name).name).write_bytes(content.read())
-    except (tarfile.TarError, zlib.error, EOFError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         archive.unlink()
-        raise UserError(f"{archive} is damaged ({first_line(error)}), and was thrown away; try again.") from error
+        raise UserError(
+            f"{archive} is not what it should be ({first_line(error)}), and was thrown away; try again."
+        ) from error
     archive.unlink()
