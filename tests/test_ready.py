@@ -220,6 +220,44 @@ def test_a_missing_package_is_told_before_any_work(
         assert str(seen.problems["checkpoint"]) == sentence  # in the window, before Predict is pressed
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(KeyError("ENSG00000000009"), "'ENSG00000000009'"), (RuntimeError("size mismatch\nat layer 3"), "size mismatch")],
+)
+def test_an_error_within_stpath_is_one_sentence_that_names_the_folder(
+    packages: None,
+    section: Section,
+    stpath_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+) -> None:
+    def predict(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(STPath, "predict", predict)
+    with pytest.raises(UserError) as raised:
+        finish(predict_ready(section, stpath_folder, STPATH, CPU))
+    advice = "check its files, or its packages (pip install lazyslide-models einops)."
+    assert str(raised.value) == f"{stpath_folder} could not be run as STPath ({reason}); {advice}"
+
+
+def test_a_gene_that_stpaths_list_lacks_is_told(
+    packages: None, section: Section, stpath_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(STPath, "predict", lambda *given: {"ENSG9": np.zeros(len(given[2]), np.float32)})
+    with pytest.raises(UserError, match=r"stpath could not be run as STPath \('ENSG9'\)"):
+        finish(predict_ready(section, stpath_folder, STPATH, CPU))
+
+
+def test_an_error_within_deepspot_m_is_one_sentence_that_names_the_folder(
+    packages: None, section: Section, deepspot_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DeepSpotM, "forward", lambda self, pixels: (self.head(pixels.flatten(1)), None, None))
+    with pytest.raises(UserError, match=r"deepspot could not be run as DeepSpot-M \(mat1 .+\); check its files"):
+        finish(predict_ready(section, deepspot_folder, DEEPSPOT_M, CPU))
+
+
 def test_what_does_not_fit_is_told_in_one_sentence(
     packages: None, section: Section, stpath_folder: Path, deepspot_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

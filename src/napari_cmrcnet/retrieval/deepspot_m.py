@@ -55,17 +55,17 @@ def deepspot_m(section: Section, folder: Path, config: PredictConfig, device: to
     Raises
     ------
     UserError
-        If a file is not what it should be, or patches cannot be read.
+        If a file is not what it should be, DeepSpot-M fails, or patches cannot be read.
     """
-    with readable(
-        folder, "could not be opened as DeepSpot-M", f"check its files, or its package ({DEEPSPOT_M.advice})"
-    ):
+    advice = f"check its files, or its package ({DEEPSPOT_M.advice})"
+    with readable(folder, "could not be opened as DeepSpot-M", advice):
         from deepspotm import DeepSpotM
 
         network, _ = DeepSpotM.from_pretrained(str(folder), source=EMBEDDINGS, device=device)
     patches = read_patches(section.slide, section.xy, PATCH, section.mpp, config.batch_size, readers(device))
-    values = yield from encode_patches(
-        _Whole(network), patches, section, mean=MIDDLE, std=MIDDLE, device=device, precision=config.precision
-    )
+    with readable(folder, "could not be run as DeepSpot-M", advice):
+        values = yield from encode_patches(
+            _Whole(network), patches, section, mean=MIDDLE, std=MIDDLE, device=device, precision=config.precision
+        )
     genes = pd.DataFrame(index=pd.Index(list(network.gene_names), dtype=object))
     return ExternalTable(values, section.spots.obs_names.astype(object), genes)

@@ -41,11 +41,12 @@ def stpath(section: Section, folder: Path, _: PredictConfig, device: torch.devic
     Raises
     ------
     UserError
-        If a file is missing or not what it should be, or there are more spots than it takes at once.
+        If a file is missing or not what it should be, STPath fails, or there are more spots than it takes at once.
     """
     encoder = with_weights("prov-gigapath", folder / ENCODER)
     weights, vocabulary = (str(folder / name) for name in STPATH.files)
-    with readable(folder, "could not be opened as STPath", f"check its files, or its packages ({STPATH.advice})"):
+    advice = f"check its files, or its packages ({STPATH.advice})"
+    with readable(folder, "could not be opened as STPath", advice):
         from lazyslide_models.feature_prediction import STPath
 
         model = STPath(model_path=weights, gene_voc_path=vocabulary).to(device)
@@ -57,10 +58,11 @@ def stpath(section: Section, folder: Path, _: PredictConfig, device: torch.devic
     patch = PatchSpec(encoder.encoder.px, encoder.encoder.mpp)
     features = yield from field_features(section, patch, encoder, device)
     step = Progress("Predicting with STPath", 0, 0)
-    found = yield from in_thread(lambda: model.predict(np.asarray(features, np.float32), section.xy), step)
-    known: dict[str, str] = model.vocab.symbol2ensembl
-    symbols = {gene: symbol for symbol, gene in reversed(known.items())}
-    symbols |= {known[symbol]: symbol for symbol in section.spots.var_names if symbol in known}
-    genes = pd.DataFrame({"symbol": [symbols[gene] for gene in found]}, index=pd.Index(list(found), dtype=object))
-    values = np.stack(list(found.values()), axis=1).astype(np.float32, copy=False)
+    with readable(folder, "could not be run as STPath", advice):
+        found = yield from in_thread(lambda: model.predict(np.asarray(features, np.float32), section.xy), step)
+        known: dict[str, str] = model.vocab.symbol2ensembl
+        symbols = {gene: symbol for symbol, gene in reversed(known.items())}
+        symbols |= {known[symbol]: symbol for symbol in section.spots.var_names if symbol in known}
+        genes = pd.DataFrame({"symbol": [symbols[gene] for gene in found]}, index=pd.Index(list(found), dtype=object))
+        values = np.stack(list(found.values()), axis=1).astype(np.float32, copy=False)
     return ExternalTable(values, section.spots.obs_names.astype(object), genes)
