@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from by_hand import ByHand
     from dialogs import SaveDialog
     from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -102,6 +104,35 @@ def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pyt
     # vispy takes the comments out of the same few shaders for every layer: a fifth of all time.
     monkeypatch.setattr("vispy.gloo.program.re", PARSED_ONCE)
     return make_napari_viewer_proxy(show=True)
+
+
+@pytest.fixture
+def hand(
+    napari_window: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, untrained_checkpoint: "Checkpoint"
+) -> "Iterator[ByHand]":
+    """The hands of someone at a window who has chosen a model before."""
+    from by_hand import ByHand
+    from napari_cmrcnet.viewer.registry import session_of
+    from napari_cmrcnet.widgets import dialogs
+    from napari_cmrcnet.widgets.choosers import KEPT
+    from napari_cmrcnet.widgets.remember import remember
+    from test_menus import with_menus
+
+    assert untrained_checkpoint.path is not None
+    model = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
+    remember({f"{KEPT}checkpoint": str(model)})
+    # It is only asked of a drawn section and a model of real ones, or the other way round.
+    monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
+    viewer = with_menus(napari_window)
+    viewer.window.resize(1280, 800)
+    hand = ByHand(viewer, monkeypatch)
+    yield hand
+    session = session_of(viewer)
+    hand.wait(lambda: not session.scoring)
+    slide = session.slide
+    session.look_at(None)
+    if slide is not None:
+        slide.close()
 
 
 @pytest.fixture(scope="session")

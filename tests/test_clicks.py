@@ -1,7 +1,6 @@
 """How many clicks it takes from a slide to the map of a marker, with a model that was chosen before."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +8,9 @@ import pytest
 import tifffile
 
 from by_hand import ByHand
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.choosers import KEPT
-from napari_cmrcnet.widgets.remember import remember
-from test_menus import with_menus
 
 pytestmark = pytest.mark.qt
-
-
-@pytest.fixture
-def hand(
-    napari_window: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, untrained_checkpoint: Checkpoint
-) -> Iterator[ByHand]:
-    """A window of someone who has chosen a model before."""
-    assert untrained_checkpoint.path is not None
-    model = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
-    remember({f"{KEPT}checkpoint": str(model)})
-    # It is only asked of a drawn section and a model of real ones, or the other way round.
-    monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
-    viewer = with_menus(napari_window)
-    viewer.window.resize(1280, 800)
-    hand = ByHand(viewer, monkeypatch)
-    yield hand
-    session = session_of(viewer)
-    hand.wait(lambda: not session.scoring)
-    slide = session.slide
-    session.look_at(None)
-    if slide is not None:
-        slide.close()
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """The whole way of a study by the user's controls: three sections, from the drop to a report of all."""
 
 import csv
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +18,11 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.choosers import KEPT
-from napari_cmrcnet.widgets.remember import remember
-from test_menus import with_menus
 
 pytestmark = pytest.mark.qt("pyside6")
 
 ASK_TO_SAVE = dialogs.ask_to_save  # the question itself: other tests have it answered
 KEYS = Qt.Key
-
-
-@pytest.fixture
-def hand(
-    napari_window: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, untrained_checkpoint: Checkpoint
-) -> Iterator[ByHand]:
-    """A window of someone who has chosen a model before."""
-    assert untrained_checkpoint.path is not None
-    model = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
-    remember({f"{KEPT}checkpoint": str(model)})
-    monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
-    monkeypatch.setattr(dialogs, "ask_to_save", ASK_TO_SAVE)
-    viewer = with_menus(napari_window)
-    viewer.window.resize(1280, 800)
-    hand = ByHand(viewer, monkeypatch)
-    yield hand
-    session = session_of(viewer)
-    hand.wait(lambda: not session.scoring)
-    session.look_at(None)
 
 
 @pytest.fixture
@@ -64,7 +41,10 @@ def sections(
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_three_sections_from_the_drop_to_a_report(hand: ByHand, sections: dict[str, Path], tmp_path: Path) -> None:
+def test_three_sections_from_the_drop_to_a_report(
+    hand: ByHand, sections: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogs, "ask_to_save", ASK_TO_SAVE)
     session = session_of(hand.viewer)
     predict_it(hand, sections["C"])
     list_cases(hand, sections, tmp_path)
