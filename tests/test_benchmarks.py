@@ -1,4 +1,7 @@
-"""Every benchmark runs in its small form and finds that all ways give the same result."""
+"""Every benchmark runs in its small form and finds that all ways give the same result.
+
+Those that are given a sheet have no small form; `test_frozen` runs them on sections whose features it has.
+"""
 
 import importlib
 import subprocess

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import timm
 import torch
 from scipy import sparse
@@ -554,22 +555,78 @@ def test_train_takes_it_by_default_and_a_network_from_scratch_by_its_size(
     assert Checkpoint.load(tmp_path / "c.cmrcnet").card.model.image_encoder == "conv"
 
 
-def test_the_benchmark_of_its_parts_fits_and_scores_without_each(
-    sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def sheet(sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sheet of the sections, for the benchmarks that need one."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))  # there are 32 spots to choose from
+    rows = [f"{one.name},{one.slide.path},{one.origin.path},P,0.5" for one in sections]
+    path = tmp_path / "sections.csv"
+    path.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
+    return path
+
+
+def table_rows(printed: str) -> list[list[str]]:
+    """Return the rows of the tables in Markdown, without their headers."""
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    return [row for row in rows if not {"HEG", "verdict", "left out"} & {*row}]
+
+
+def test_the_benchmark_of_expected_accuracy_asks_each_section_left_out(
+    sheet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import expected
+
+    monkeypatch.setattr(sys, "argv", ["expected", str(sheet)])
+    expected.main()
+    rows = table_rows(capsys.readouterr().out)
+    assert [row[0] for row in rows] == list("ABC") * 3  # PCC, partial PCC, intervals
+    assert {row[1] for row in rows} == {"24"}
+    for row in rows[:6]:
+        assert all(-1 <= float(value) <= 1 for value in row[2:5])
+        assert sum(int(grade.split(",")[0]) for grade in row[5:]) == 24  # each gene has one grade
+    assert rows[:3] != rows[3:6]
+    assert all(0 < float(row[2].rstrip("%")) <= 100 for row in rows[6:])
+
+
+def test_the_benchmark_of_foreign_slides_judges_each_section_each_slide_and_each_change(
+    sheet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import foreign
+
+    pixels = np.full((448, 448, 3), 240, np.uint8)
+    pixels[112:336, 112:336] = np.random.default_rng(0).integers((100, 30, 90), (200, 120, 190), (224, 224, 3))
+    tifffile.imwrite(tmp_path / "other.tif", pixels, tile=(64, 64), resolution=(20_000, 20_000), resolutionunit=3)
+    monkeypatch.setattr(foreign, "EVERY", 8)
+    monkeypatch.setattr(sys, "argv", ["foreign", str(sheet), str(tmp_path / "other.tif")])
+    foreign.main()
+    printed = capsys.readouterr().out
+    rows = {name: (float(stain), float(tissue), said) for name, stain, tissue, said in table_rows(printed)}
+    changed = [f"C, {name}" for name in foreign.CHANGES]
+    assert list(rows) == [*(f"{name}, left out" for name in "ABC"), "other.tif", *changed]
+    assert {rows[f"{name}, left out"][2] for name in "ABC"} == {"like the training tissue"}
+    assert rows["other.tif"][2] == "partly like the training tissue"
+    assert rows["C, darker"][0] > 2
+    assert rows["C, blur of 0.5 µm"][1] < rows["C, blur of 1 µm"][1] < rows["C, blur of 2 µm"][1]
+    assert len({rows[name][:2] for name in changed}) == len(changed)  # each does something of its own
+    assert [line.split(": ")[1] for line in printed.splitlines()[-3:]] == ["0 of 3", "0 of 6", "0 of 12"]
+
+
+def test_the_benchmark_of_its_parts_fits_and_scores_without_each(
+    sheet: Path,
+    sections: list[Section],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from benchmarks import frozen_parts
 
-    rows = [f"{one.name},{one.slide.path},{one.origin.path},P,0.5" for one in sections]
-    sheet = tmp_path / "sections.csv"
-    sheet.write_text("\n".join(["section,slide,spots,patient,mpp", *rows]))
-    monkeypatch.setattr(variant, "ASKED", ((5, 0.2),))  # there are 32 spots to choose from
     ways = ("the frozen variant", "the field of 112 µm alone", "components not over their deviation")
     monkeypatch.setattr(frozen_parts, "WAYS", {title: frozen_parts.WAYS[title] for title in ways})
     (tmp_path / "panel.txt").write_text("\n".join(sections[0].spots.var_names[:3]))
     monkeypatch.setattr(sys, "argv", ["frozen_parts", str(sheet), "--panel", str(tmp_path / "panel.txt")])
     frozen_parts.main()
-    table = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    table = table_rows(capsys.readouterr().out)
     assert [title for title, *_ in table] == [*ways, "the regression that it comes from"]
     assert all(-1 <= float(pcc) <= 1 for _, heg, hvg, *_ in table for pcc in (heg, hvg))
     assert len({tuple(scores) for _, *scores in table}) > 1  # a part that is left out changes something
