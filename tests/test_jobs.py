@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_cmrcnet.common.errors import UserError
@@ -97,6 +97,30 @@ def test_cancel_stops_within_a_step_and_gives_no_result(qtbot: Any, bar: JobBar)
     assert work.done < 900
     assert results == []
     assert bar.text.startswith("Cancelled")
+
+
+def test_the_window_answers_while_a_cancelled_job_ends(qtbot: Any, bar: JobBar) -> None:
+    """As that of a training does, which waits for the threads that it has begun."""
+    answers = []
+
+    def job() -> Job[None]:
+        try:
+            for step in range(1000):
+                yield Progress("Working", step, 1000)
+                time.sleep(0.02)
+        finally:
+            time.sleep(1)
+
+    timer = QTimer(bar)
+    timer.timeout.connect(lambda: answers.append(time.monotonic()))
+    timer.start(20)
+    bar.start(job(), lambda _: None)
+    qtbot.waitUntil(lambda: "Working" in bar._text.text())
+    bar.cancel()
+    begun = time.monotonic()
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert time.monotonic() - begun > 0.9
+    assert len([answer for answer in answers if answer > begun]) > 10
 
 
 @pytest.mark.parametrize(

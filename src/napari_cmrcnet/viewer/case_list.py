@@ -32,6 +32,8 @@ class CaseList:
     ----------
     project : Project
         The cases; none at first.
+    awaited : object
+        What stands for the opening that was asked for last.
     changed : Signal
         Emitted after another project, case, note or place in it.
     """
@@ -45,7 +47,8 @@ class CaseList:
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
         self._of = session.case
-        self._given_up: tuple[Case | None, tuple[Region, ...]] = (None, ())
+        self.awaited: object = None
+        self._given_up: tuple[Any, ...] = ()
         session.leaving.connect(self.keep)
         session.arrived.connect(self._on_arrived)
         session.scores_changed.connect(self.keep)
@@ -156,17 +159,30 @@ class CaseList:
 
         Until then it stays, as the other may not come: a prediction can fail or be cancelled.
         """
-        self._given_up = self.session.case, self.session.regions
+        self._given_up = self._made
+
+    @property
+    def given_up(self) -> bool:
+        """Whether all that was made over the case that is shown was given up."""
+        return self._given_up == self._made
+
+    @property
+    def _made(self) -> "tuple[Case | None, tuple[Region, ...], str]":
+        entry = self.shown
+        return self.session.case, self.session.regions, "" if entry is None else entry.notes
 
     def _take(self, project: Project) -> None:
         self.project = project
         self.changed.emit()
 
-    def _give_up(self, case: "Case | None", regions: "tuple[Region, ...]") -> None:
+    def _give_up(self) -> None:
         from napari_cmrcnet.sections.geojson import as_geojson  # shapely takes long to import
 
-        self._given_up = None, ()
-        if case is None or case is not self._of:
+        if not self._given_up:
+            return
+        case, regions, _ = self._given_up
+        self._given_up = ()
+        if self._of is None or case is not self._of:
             return
         row, given_up = (
             self.project.row_of(case),
@@ -180,7 +196,7 @@ class CaseList:
     def _on_arrived(self) -> None:
         case = self.session.case
         if case is None or not case.is_of_section(self._of):
-            self._give_up(*self._given_up)
+            self._give_up()
             self._saved_regions = self.session.regions
         self._of = case
         self.changed.emit()

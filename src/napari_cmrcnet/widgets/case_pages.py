@@ -12,7 +12,7 @@ from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
 from napari_cmrcnet.widgets.jobs import run_for_case
-from napari_cmrcnet.widgets.keeper import may_leave
+from napari_cmrcnet.widgets.keeper import may_leave, run_to_replace
 from napari_cmrcnet.widgets.open_files import show_opened
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.reopen import Opened
 
 
-def show_row(viewer: Any, row: int) -> None:
-    """Open a case of the list in place of the one that is shown, if that may be replaced."""
+def show_row(viewer: Any, row: int, again: bool = False) -> None:
+    """Open a case of the list in place of the one that is shown, if that may be replaced: see `may_leave`."""
     cases = layers_of(viewer).cases
-    if row != cases.row and 0 <= row < len(cases.project.cases) and may_leave(viewer):
+    if row != cases.row and 0 <= row < len(cases.project.cases) and may_leave(viewer, again):
         entry, session = cases.project.cases[row], layers_of(viewer).session
 
         def done(opened: "Opened | None") -> None:
@@ -32,7 +32,7 @@ def show_row(viewer: Any, row: int) -> None:
                 opened.case.view = {key: value for key, value in record_of(session).items() if key != "regions"}
             _show(viewer, entry, opened)
 
-        run_for_case(viewer, open_case(entry), done, f"Opening {entry.name}")
+        run_to_replace(viewer, open_case(entry), done, f"Opening {entry.name}")
 
 
 def show_beside(viewer: Any, row: int) -> None:

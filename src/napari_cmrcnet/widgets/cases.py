@@ -225,7 +225,7 @@ class CasesPanel(DockPanel):
         if may_leave(self.viewer):
             self.cases.open(project)
             if self.cases.row is None and project.cases:
-                show_row(self.viewer, 0)
+                show_row(self.viewer, 0, again=True)
 
     def _on_beside(self) -> None:
         if self.layers.beside.case is not None:

@@ -53,8 +53,14 @@ class Run:
         self.worker.finished.connect(self._on_finished)
 
     def _work(self) -> Generator[Progress, None, None]:
-        """Keep the outcome here: the worker hands none over after `quit`."""
-        self._outcome = yield from self._steps
+        """Keep the outcome here. A cancelled job ends here, too, and not in the main thread: that can take seconds."""
+        try:
+            while not self._cancelled:
+                yield next(self._steps)
+        except StopIteration as end:
+            self._outcome = end.value
+        finally:
+            self._steps.close()
 
     def start(self) -> None:
         """Begin."""
@@ -65,11 +71,6 @@ class Run:
     def cancel(self) -> None:
         """Ask it to stop after the step under way."""
         self._cancelled = True
-        self.worker.quit()
-
-    def close(self) -> None:
-        """Release what a cancelled job holds, now and not when Python finds the time."""
-        self._steps.close()
 
     def _on_progress(self, progress: Progress) -> None:
         garbage.collect()
@@ -80,7 +81,6 @@ class Run:
 
     def _on_finished(self) -> None:
         try:
-            self.close()
             if isalive(self.window) and (self.keep or isalive(self.bar)):
                 self._tell()
         finally:
@@ -118,9 +118,8 @@ def _end_runs() -> None:
     """Let no thread work on while Python ends, which would crash: after a script without an event loop."""
     for run in _RUNNING:
         run.cancel()
-    if _RUNNING and QThreadPool.globalInstance().waitForDone(AT_EXIT):
-        for run in _RUNNING:
-            run.close()
+    if _RUNNING:
+        QThreadPool.globalInstance().waitForDone(AT_EXIT)
 
 
 def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception | None]]:

@@ -1,18 +1,27 @@
 """Nothing that the user has made is lost: kept every few seconds, and asked about before it is replaced or closed."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import main_window
+from napari_cmrcnet.widgets.jobs import run_in_window
 from napari_cmrcnet.widgets.remember import recall
+
+if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.retrieval.prediction import Prediction
+
+T = TypeVar("T")
 
 KEEP_MS = 5000  # between looks at what has changed: with the writing, less than the 10 s that may be lost
 PROJECT_FILE = f"Cases (*{PROJECTS[0]})"
@@ -98,11 +107,20 @@ def unsaved(viewer: Any) -> str:
     return str(layers.cases.unsaved)
 
 
-def may_leave(viewer: Any) -> bool:
-    """Keep what has a place, and ask about the rest. Say whether the case that is shown may be replaced."""
+def may_leave(viewer: Any, again: bool = False) -> bool:
+    """Keep what has a place, and ask about the rest. Say whether the case that is shown may be replaced.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        The window.
+    again : bool
+        It was asked before, when the work began of which the result is here: what was given up then is not asked about
+        again, only what was made since.
+    """
     layers, what = layers_of(viewer), unsaved(viewer)
     case = layers.session.case
-    if not what or case is None:
+    if not what or case is None or (again and layers.cases.given_up):
         return True
     answer = dialogs.ask_to_save(main_window(viewer), case.name, what)
     if answer == "save":
@@ -112,33 +130,41 @@ def may_leave(viewer: Any) -> bool:
     return answer == "discard"
 
 
+def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
+    """Run a job, as `run_in_window`, whose result replaces the case that is shown.
+
+    Of several the one that was asked for last does. What was made while it ran is asked about first; where that is to
+    stay, and where the job was overtaken, the result is not handed over, and what was opened for it is closed.
+    """
+    cases, mine = layers_of(viewer).cases, object()
+    cases.awaited = mine
+
+    def done_here(result: T) -> None:
+        if cases.awaited is mine and may_leave(viewer, again=True):
+            done(result)
+        elif hasattr(result, "close"):
+            result.close()
+
+    run_in_window(viewer, job, done_here, title)
+
+
 def save_case(viewer: Any) -> bool:
     """Save the prediction that is shown with its regions, or what was drawn over a measured section as a list of cases.
 
     It is asked where, if it has no file yet. Return whether it was saved.
     """
-    from napari_cmrcnet.evaluation.picture_file import file_name
-
     layers = layers_of(viewer)
     cases, session = layers.cases, layers.session
-    case, prediction, place = session.case, session.prediction, cases.project.path
+    case, prediction = session.case, session.prediction
     assert case is not None
-    folder = place.parent if place is not None else Path(recall("export/folder", str(Path.home())))
-    stem = folder / file_name(case.name)
     try:
         if prediction is not None and "notes" not in cases.unsaved:
-            kinds = "Predictions (*.h5ad)"
-            path = prediction.path or dialogs.ask_where_to_save(
-                None, "Save the prediction", stem.with_name(f"{stem.name}_predicted.h5ad"), kinds
-            )
-            if path is None:
-                return False
-            prediction.provenance.check_output(path)
             prediction.view = record_of(session)
-            prediction.save(path)
+            if not save_prediction(viewer, prediction):
+                return False
             cases.note_saved()
         else:
-            place = place or ask_for_project(folder, stem.name)
+            place = cases.project.path or ask_for_project(*_place_for(viewer, case))
             if place is None:
                 return False
             cases.add_shown()
@@ -149,10 +175,35 @@ def save_case(viewer: Any) -> bool:
     return True
 
 
+def save_prediction(viewer: Any, prediction: "Prediction", title: str = "Save the prediction") -> bool:
+    """Save a prediction in its file; where it has none, ask for one. Return whether it was saved.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written there.
+    """
+    folder, name = _place_for(viewer, prediction)
+    proposed = folder / f"{name}_predicted.h5ad"
+    path = prediction.path or dialogs.ask_where_to_save(None, title, proposed, "Predictions (*.h5ad)")
+    if path is not None:
+        prediction.provenance.check_output(path)
+        prediction.save(path)
+    return path is not None
+
+
 def ask_for_project(folder: Path, name: str) -> Path | None:
     """Ask where a list of cases is to be kept."""
     proposed = folder / f"{name}{PROJECTS[0]}"
     return dialogs.ask_where_to_save(None, "Save the list of cases", proposed, PROJECT_FILE)
+
+
+def _place_for(viewer: Any, case: "Case") -> tuple[Path, str]:
+    """Return the folder and the name, without an ending, to propose for what is kept of a case."""
+    from napari_cmrcnet.evaluation.picture_file import file_name
+
+    place = layers_of(viewer).cases.project.path
+    return place.parent if place is not None else Path(recall("export/folder", str(Path.home()))), file_name(case.name)
 
 
 def _say(error: UserError) -> None:

@@ -25,8 +25,8 @@ from napari_cmrcnet.widgets.dock_panel import (
     open_panel,
     show_layer_list,
 )
-from napari_cmrcnet.widgets.jobs import run_for_case, run_in_window
-from napari_cmrcnet.widgets.keeper import keep_watch, may_leave
+from napari_cmrcnet.widgets.jobs import run_for_case
+from napari_cmrcnet.widgets.keeper import keep_watch, may_leave, run_to_replace
 from napari_cmrcnet.widgets.overview import show_overview
 from napari_cmrcnet.widgets.swipe import show_swipe_line
 
@@ -146,7 +146,7 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
         else:
             open_panel(viewer, "Predict").form.choose_spots(path)
 
-    run_in_window(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
+    run_to_replace(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
 
 
 def _reading(act: Callable[[Any, Path], object]) -> Read:

@@ -13,7 +13,7 @@ from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
 from napari_cmrcnet.widgets.jobs import run_for_case, run_in_window
-from napari_cmrcnet.widgets.keeper import may_leave
+from napari_cmrcnet.widgets.keeper import may_leave, run_to_replace
 from napari_cmrcnet.widgets.open_files import show_case, show_opened
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def open_synthetic_sample() -> list[Any]:
         show_case(viewer, opened.case, opened.slide)
         run_for_case(viewer, _sample(), partial(show_opened, viewer), "Predicting the sample")
 
-    run_in_window(viewer, _opening(paths), measured, "Opening the sample")
+    run_to_replace(viewer, _opening(paths), measured, "Opening the sample")
     return read_slide(str(paths.slide))
 
 

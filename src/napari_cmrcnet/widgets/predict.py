@@ -1,5 +1,6 @@
 """The Predict panel: slide, spots and checkpoint in, a prediction out."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
+from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList
 from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.keeper import may_leave
+from napari_cmrcnet.widgets.keeper import may_leave, save_prediction
 from napari_cmrcnet.widgets.open_files import show_case
 from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, stack, timer
 from napari_cmrcnet.widgets.predict_form import DEVICES, PredictForm
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.retrieval.inspection import Inspection, Request
     from napari_cmrcnet.retrieval.prediction import Prediction
+    from napari_cmrcnet.slides.slide import Slide
 
 CHANGED = "The slide has changed since it was checked. If it is complete now, press Predict again."
 SETTLE_MS = 250  # after the last change, before a look at the choices
@@ -64,15 +67,15 @@ class PredictPanel(DockPanel):
         doubts = [check.text for check in inspection.checks if check.asks]
         if doubts and not dialogs.ask_to_predict(self, " ".join(doubts)):
             return
-        if self.session.prediction is not None and not may_leave(self.viewer):
+        if (self.session.prediction is not None or self._of_another) and not may_leave(self.viewer):
             return
         self.setFocus()  # the button that was pressed cannot have the keyboard while it works
         device = DEVICES[self.form.device.currentText()]
-        viewer, slide = self.viewer, inspection.slide
+        show = partial(_show, self.viewer, inspection.slide)
         self._predicting = True
         started = self.jobs.start(
             _prediction(inspection, device),
-            lambda prediction: show_case(viewer, prediction, slide),
+            show,
             "Predicting",
             keep=True,
             ended=while_there(self._on_ended),
@@ -206,6 +209,17 @@ class PredictPanel(DockPanel):
         what = "Predict another slide" if another else "Predict"
         self.run.setText(f"{what} ({counted(warnings)})" if warnings else what)
         self.run.setEnabled(ready and not missing and not self.jobs.busy)
+
+
+def _show(viewer: Any, slide: "Slide | None", prediction: "Prediction") -> None:
+    """Show a prediction; where what was made meanwhile over another case is to stay, let it be saved instead."""
+    case = session_of(viewer).case
+    measured = case is not None and case.prediction is None and prediction.is_of_section(case)  # its regions go on
+    if case is None or measured or may_leave(viewer, again=True):
+        show_case(viewer, prediction, slide)
+        return
+    title = f"{case.name} stays open. Save the prediction of {prediction.name}, to open it later"
+    save_prediction(viewer, prediction, title)
 
 
 def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspection]":
