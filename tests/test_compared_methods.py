@@ -32,6 +32,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import gene_sets, mean_pcc, pcc
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.model.frozen_encoders import encoder_named
+from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.panels import load_panel
@@ -323,12 +324,14 @@ def test_predicted_depth_is_a_ridge_on_log_totals_chosen_within_training(section
 
 def test_stnet_averages_over_the_symmetries_of_a_patch(sections: tuple[Section, ...]) -> None:
     predictor: Any = fitted("stnet", sections[:1], LEARNED["stnet"] | {"epochs": 1})
-    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
-    turned = pixels.transpose(1, 2).flip(2)
+    patches = torch.from_numpy(np.array(finish(patch_cache(sections[1], predictor.inputs.patch))))
+    turned = [each.rot90(turns, (1, 2)) for each in (patches, patches.flip(1)) for turns in range(4)]
+    mean, deviation = (torch.tensor(part)[:, None, None] for part in predictor.inputs.colour)
     with torch.inference_mode():
-        torch.testing.assert_close(predictor._forward(pixels), predictor._forward(turned))
-        once = [predictor.network(each.permute(0, 3, 1, 2) / 255) for each in (pixels, turned)]
-        assert (once[0] - once[1]).abs().max() > 1e-4
+        each = torch.stack([predictor.network((one.permute(0, 3, 1, 2) / 255 - mean) / deviation) for one in turned])
+    predicted = finish(predictor.predict(sections[1]))
+    torch.testing.assert_close(torch.from_numpy(predicted), each.mean(dim=0), rtol=1e-4, atol=1e-5)
+    assert (each[0] - each[1]).abs().max() > 1e-4
 
 
 # --- BLEEP
@@ -367,7 +370,7 @@ def test_bleep_averages_the_nearest(sections: tuple[Section, ...]) -> None:
     embed = mean.network.eval()
     patches = finish(patch_cache(sections[1], SMALL))
     with torch.inference_mode():
-        image = mean._embed(torch.from_numpy(np.array(patches))).numpy()
+        image = embed.embed_image(to_input(torch.from_numpy(np.array(patches)))).numpy()
         gene = embed.embed_genes(torch.from_numpy(measured(sections[0], "median"))).numpy()
     cosine = image @ gene.T / np.linalg.norm(image, axis=1)[:, None] / np.linalg.norm(gene, axis=1)
     for spot in (0, 40):
@@ -406,9 +409,9 @@ def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[
     kept: Any = finish(job, note)
     assert len(losses) == 2
     held_out = np.sort(np.random.default_rng(0).permutation(64)[:13])
-    patches = finish(patch_cache(sections[0], SMALL))
+    patches, _ = kept.inputs.read(held_out)
     with torch.inference_mode():
-        image = kept._embed(torch.from_numpy(patches[held_out]))
+        image = kept.network.embed_image(patches)
         gene = kept.network.embed_genes(torch.from_numpy(measured(sections[0], "median")[held_out]))
     assert bleep_loss(image, gene).item() == pytest.approx(min(losses), rel=1e-4)
 

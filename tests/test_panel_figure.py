@@ -14,9 +14,10 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.blend import blend
 from napari_cmrcnet.evaluation.figures import Ground
+from napari_cmrcnet.evaluation.map_pixels import MapPixels
 from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
 from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure
-from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, MapPixels, PanelPlot
+from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict

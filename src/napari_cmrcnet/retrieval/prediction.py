@@ -87,9 +87,6 @@ class Prediction(Case):
         self._stored = stored or StoredGenes(np.empty((len(neighbours), 0), np.float32), GeneNames((), ()))
         self._reason = ""
 
-    def __len__(self) -> int:
-        return len(self.neighbours)
-
     @property
     def prediction(self) -> "Prediction":
         """The case itself."""

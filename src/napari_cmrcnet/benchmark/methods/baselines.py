@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from napari_cmrcnet.benchmark.methods.features import standardised_features
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
@@ -37,7 +36,7 @@ class TrainingMean:
     def fit(self, task: Task) -> Job["Constant"]:
         """Average the training spots."""
         yield Progress("Averaging training spots", 0, 1)
-        mean = training_expression(task).mean(axis=0)
+        mean = task.expression().toarray().mean(axis=0)
         yield Progress("Averaging training spots", 1, 1)
         return Constant(mean.astype(np.float32))
 
@@ -231,12 +230,6 @@ class NeighbourMean:
         return mean
 
 
-def training_expression(task: Task) -> Float32:
-    """Return the log-normalised expression of all training spots, section after section, float32 (n, genes)."""
-    dense: Float32 = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training]).toarray()
-    return dense
-
-
 def _training_features(task: Task) -> Job[NDArray[np.float64]]:
     features = yield from in_turn(standardised_features(section, task.patch) for section in task.training)
     return np.concatenate(features)
@@ -245,6 +238,6 @@ def _training_features(task: Task) -> Job[NDArray[np.float64]]:
 def _fit_on_features(regressor: Any, task: Task) -> Job[FeatureRegressor]:
     features = yield from _training_features(task)
     yield Progress("Fitting", 0, 1)
-    regressor.fit(features, training_expression(task))
+    regressor.fit(features, task.expression().toarray())
     yield Progress("Fitting", 1, 1)
     return FeatureRegressor(regressor, task)

@@ -8,32 +8,24 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod, apply_to_section, frozen_inputs
+from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Training,
-    apply_in_batches,
-    scratch_note,
-    training_spots,
 )
 from napari_cmrcnet.common.device import autocast, choose_device
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.encoders import ProjectionHead
 from napari_cmrcnet.model.losses import contrastive_loss
-from napari_cmrcnet.model.pretrained import Pretrained
 from napari_cmrcnet.model.symmetries import draw_symmetries
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.build_bank import gene_embeddings
-from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import unit_length
-from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import MEDIAN
-from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.training.data import epoch_batches
 
 Float32 = NDArray[np.float32]
@@ -100,20 +92,15 @@ class BLEEP(ImageMethod):
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
         network = BLEEPNetwork(self, task)
-        inputs: PatchInputs | FrozenInputs
-        if self.frozen_encoder:
-            inputs = yield from frozen_inputs(task, self.frozen_encoder, MEDIAN)
-        else:
-            inputs = PatchInputs((yield from training_spots(task, MEDIAN)), device)
+        inputs = yield from self.inputs(task, MEDIAN)
         network.to(device)
         yield from _Fit(self, task, network, inputs, device).run()
         bank = _bank(gene_embeddings(network, inputs.expression, device), task)
         spots = len(bank)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
-        notes += () if self.frozen_encoder else scratch_note(self.title, self.encoder, task.weights)
+        notes += self.scratch_notes(self.title, task)
         ks = (self.ks[0], *(k for k in self.ks[1:] if k <= spots))
-        frozen = inputs.encoder if isinstance(inputs, FrozenInputs) else None
-        return Retriever(network, bank, task, ks, device, tuple(notes), frozen)
+        return Retriever(network, bank, inputs, ks, device, tuple(notes))
 
 
 class BLEEPNetwork(nn.Module):
@@ -225,39 +212,26 @@ class Retriever:
         Training spots with gene embeddings of unit length and the task's genes.
     ks : tuple of int
         Spots averaged.
-    frozen : Pretrained, optional
-        The encoder whose features the image head reads in place of patches.
     """
 
     network: BLEEPNetwork
     bank: Bank
-    task: Task
+    inputs: PatchInputs | FrozenInputs
     ks: tuple[int, ...]
     device: torch.device
     notes: tuple[str, ...]
-    frozen: Pretrained | None = None
 
     def predict(self, section: Section) -> Job[dict[str, Float32]]:
         """Embed the patches, and average the training spots retrieved for each, with each k; by k as text."""
-        network, device, ks = self.network, self.device, self.ks
-        if self.frozen is not None:
-            embed = network.embed_image
-            queries = yield from apply_to_section("Embedding", network, embed, section, self.frozen, device)
-        else:
-            patches = yield from patch_cache(section, self.task.patch)
-            queries = yield from apply_in_batches("Encoding patches", network, self._embed, patches, device)
-        found, _ = self.bank.nearest(queries, min(max(ks), len(self.bank)), self.device)
-        genes = self.task.genes
-        return {str(k): self.bank.mean_expression(np.ascontiguousarray(found[:, :k]), genes) for k in ks}
-
-    def _embed(self, pixels: Tensor) -> Tensor:
-        return self.network.embed_image(to_input(pixels, device=self.device))
+        queries = yield from self.inputs.apply(self.network, self.network.embed_image, section)
+        found, _ = self.bank.nearest(queries, min(max(self.ks), len(self.bank)), self.device)
+        mean, genes = self.bank.mean_expression, self.bank.genes
+        return {str(k): mean(np.ascontiguousarray(found[:, :k]), genes) for k in self.ks}
 
 
 def _bank(embeddings: Float32, task: Task) -> Bank:
     obs = pd.concat([_obs(section) for section in task.training], ignore_index=True)
-    expression = sparse.vstack([expression_of(section.spots, task.genes) for section in task.training]).tocsc()
-    return Bank(unit_length(embeddings), expression, task.genes, ("",) * len(task.genes), obs)
+    return Bank(unit_length(embeddings), task.expression().tocsc(), task.genes, ("",) * len(task.genes), obs)
 
 
 def _obs(section: Section) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.baselines import training_expression
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
 from napari_cmrcnet.common.device import choose_device
@@ -74,7 +73,7 @@ class CTransPath:
             PCA(components, random_state=task.seed),
             Ridge(alpha=alpha, fit_intercept=False, solver="lsqr", random_state=task.seed),
         )
-        expression = training_expression(task)
+        expression = task.expression().toarray()
         mean = expression.mean(axis=0)
         regressor.fit(features, expression - mean)
         yield Progress("Fitting", 1, 1)

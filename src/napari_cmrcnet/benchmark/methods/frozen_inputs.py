@@ -1,23 +1,28 @@
 """Methods on a frozen encoder: kept features take the place of patches, and only the method's own heads are trained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.methods.regression import Rows, apply_in_batches, timm_encoder
+from napari_cmrcnet.benchmark.methods.regression import (
+    PatchInputs,
+    Rows,
+    apply_in_batches,
+    timm_encoder,
+    training_spots,
+)
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.model.frozen import BLOCKS
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
-from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 
@@ -46,10 +51,26 @@ class ImageMethod:
             return nn.Identity(), BLOCKS * encoder_named(self.frozen_encoder).width
         return timm_encoder(self.encoder, task.patch.patch_px, task.weights)
 
+    def inputs(self, task: Task, target_sum: TargetSum = TARGET_SUM) -> "Job[PatchInputs | FrozenInputs]":
+        """Cut the patches of the training spots, or describe them by the frozen encoder."""
+        device = choose_device(task.device)
+        if not self.frozen_encoder:
+            return PatchInputs((yield from training_spots(task, target_sum)), task.patch, device)
+        encoder = with_weights(self.frozen_encoder, task.weights)
+        features = yield from in_turn(spot_features(section, encoder, device) for section in task.training)
+        stacked = torch.from_numpy(np.concatenate(features))
+        return FrozenInputs(stacked, task.expression(target_sum), encoder, device)
+
+    def scratch_notes(self, title: str, task: Task) -> tuple[str, ...]:
+        """Say that an encoder whose published start is ImageNet had none, if it had none."""
+        if self.frozen_encoder or task.weights is not None:
+            return ()
+        return (f"{title} was trained from scratch: its {self.encoder} starts from ImageNet where it was published.",)
+
 
 @dataclass(frozen=True, eq=False)
 class FrozenInputs:
-    """What a method's heads read of the training spots; in place of `PatchInputs`.
+    """What a method's heads read of spots; in place of `PatchInputs`.
 
     Parameters
     ----------
@@ -76,22 +97,17 @@ class FrozenInputs:
         expression = torch.from_numpy(self.expression[rows].toarray())
         return self.features[torch.from_numpy(rows)].to(self.device), expression.to(self.device)
 
-
-def frozen_inputs(task: Task, encoder: str, target_sum: TargetSum = TARGET_SUM) -> Job[FrozenInputs]:
-    """Describe the training spots, or find what another method's fold, seed or the window described before."""
-    pretrained, device = with_weights(encoder, task.weights), choose_device(task.device)
-    features = yield from in_turn(spot_features(section, pretrained, device) for section in task.training)
-    expression = [expression_of(section.spots, task.genes, target_sum) for section in task.training]
-    stacked = torch.from_numpy(np.concatenate(features))
-    return FrozenInputs(stacked, sparse.vstack(expression, format="csr"), pretrained, device)
-
-
-def apply_to_section(
-    title: str, network: nn.Module, forward: Any, section: Section, encoder: Pretrained, device: torch.device
-) -> Job[Float32]:
-    """Apply heads, in evaluation mode, to what a frozen encoder says of a section's spots; float32 (n, d)."""
-    features = yield from spot_features(section, encoder, device)
-    return (yield from apply_in_batches(title, network, forward, features, device, SPOTS_A_BATCH))
+    def apply(
+        self,
+        network: nn.Module,
+        forward: Callable[[Tensor], Tensor],
+        section: Section,
+        *,
+        turned: bool = False,  # noqa: ARG002 - kept features are of unturned patches
+    ) -> Job[Float32]:
+        """Apply heads to what the frozen encoder says of a section's spots, float32 (n, d)."""
+        features = yield from spot_features(section, self.encoder, self.device)
+        return (yield from apply_in_batches("Predicting", network, forward, features, self.device, SPOTS_A_BATCH))
 
 
 def weights_of(encoder: str) -> EncoderWeights:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_cmrcnet.benchmark.methods.baselines import training_expression
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.device import choose_device
@@ -63,7 +62,7 @@ class FrozenRidge:
         """Describe the training spots, choose rank and penalty, and fit."""
         device, encoder = choose_device(task.device), with_weights(self.frozen_encoder, task.weights)
         blocks = yield from in_turn(spot_features(section, encoder, device) for section in task.training)
-        spots = Spots(np.concatenate(blocks), training_expression(task))
+        spots = Spots(np.concatenate(blocks), task.expression().toarray())
         found = yield from spots.without_each(
             left_out_parts(task.training),
             lambda part, solver: self._scores(solver, spots, part, task),

@@ -6,10 +6,13 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 from napari_cmrcnet.slides.patches import PatchSpec
 
 
@@ -64,6 +67,11 @@ class Task:
                 raise UserError(f"The training section {section.name} lacks {len(missing)} genes ({some}).")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"epochs is {self.epochs}; give at least 1.")
+
+    def expression(self, target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
+        """Return the log-normalised expression of all training spots, section after section, CSR float32 (n, genes)."""
+        each = [expression_of(section.spots, self.genes, target_sum) for section in self.training]
+        return sparse.vstack(each, format="csr")
 
 
 class Predictor(Protocol):

@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import Task
@@ -19,12 +18,13 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.encoders import build_image_encoder
-from napari_cmrcnet.model.symmetries import apply_symmetries
+from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
-from napari_cmrcnet.sections.expression import expression_of
+from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 from napari_cmrcnet.slides.patch_cache import patch_cache
+from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.data import BatchReader, SpotSet
 
 Float32 = NDArray[np.float32]
@@ -47,20 +47,17 @@ def training_spots(task: Task, target_sum: TargetSum = TARGET_SUM) -> Job[BatchR
         patches = yield from patch_cache(section, task.patch)
         files.append(Path(patches.filename))  # type: ignore[attr-defined]
     sizes = [len(section.spots) for section in task.training]
-    expression = sparse.vstack(
-        [expression_of(section.spots, task.genes, target_sum) for section in task.training], format="csr"
-    )
     row = np.concatenate([np.arange(size) for size in sizes])
-    return BatchReader(
-        SpotSet(tuple(files), np.repeat(np.arange(len(sizes)), sizes), row, expression, (IMAGENET,) * len(files))
-    )
+    file, colours = np.repeat(np.arange(len(sizes)), sizes), (IMAGENET,) * len(files)
+    return BatchReader(SpotSet(tuple(files), file, row, task.expression(target_sum), colours))
 
 
 @dataclass(frozen=True, eq=False)
 class PatchInputs:
-    """What a network reads of the training spots: patches, flipped and turned in training, and expression."""
+    """What a network reads of spots: patches, flipped and turned in training, and expression."""
 
     reader: BatchReader
+    patch: PatchSpec
     device: torch.device
     colour: tuple[Sequence[float], Sequence[float]] = (IMAGENET.mean, IMAGENET.std)
 
@@ -79,6 +76,21 @@ class PatchInputs:
         if symmetries is not None:
             pixels = apply_symmetries(pixels, symmetries)
         return to_input(pixels, *self.colour, device=self.device), batch.expression.to(self.device)
+
+    def apply(
+        self, network: nn.Module, forward: Callable[[Tensor], Tensor], section: Section, *, turned: bool = False
+    ) -> Job[Float32]:
+        """Apply a network to a section's patches, float32 (n, d); where ``turned``, the mean over their symmetries."""
+        patches = yield from patch_cache(section, self.patch)
+
+        def of_all(pixels: Tensor) -> Tensor:
+            each = [
+                forward(to_input(apply_symmetries(pixels, np.tile(one, (len(pixels), 1))), *self.colour, self.device))
+                for one in (SYMMETRIES if turned else SYMMETRIES[:1])
+            ]
+            return torch.stack(each).float().mean(dim=0) if turned else each[0]
+
+        return (yield from apply_in_batches("Encoding patches", network, of_all, patches, self.device))
 
 
 @dataclass(frozen=True)
@@ -222,10 +234,3 @@ def timm_encoder(name: str, patch_px: int, weights: Path | None) -> tuple[nn.Mod
     encoder = build_image_encoder(config, weights)
     backbone: Any = encoder.backbone
     return backbone, int(backbone.head_hidden_size)
-
-
-def scratch_note(title: str, encoder: str, weights: Path | None) -> tuple[str, ...]:
-    """Say that an encoder whose published start is ImageNet had none, if it had none."""
-    if weights is not None:
-        return ()
-    return (f"{title} was trained from scratch: its {encoder} starts from ImageNet where it was published.",)

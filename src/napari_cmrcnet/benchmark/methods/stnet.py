@@ -1,31 +1,24 @@
 """ST-Net: expression by regression from a patch with a DenseNet-121 (He et al., Nat Biomed Eng 4:827, 2020)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod, apply_to_section, frozen_inputs
+from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Training,
-    apply_in_batches,
-    scratch_note,
-    training_spots,
 )
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.model.pretrained import Pretrained
-from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries, draw_symmetries
-from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.model.symmetries import draw_symmetries
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.slides.patch_cache import patch_cache
-from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training.data import BatchReader, epoch_batches
 
 Float32 = NDArray[np.float32]
@@ -81,17 +74,14 @@ class STNet(ImageMethod):
         """In tables; optimiser and encoder are named where they are not the published ones."""
         return self.named("ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)")
 
-    def fit(self, task: Task) -> Job["PatchRegressor | FeatureRegressor"]:
+    def fit(self, task: Task) -> Job["SpotRegressor"]:
         """Train the network."""
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
         network = STNetwork(self, task)
-        inputs: PatchInputs | FrozenInputs
-        if self.frozen_encoder:
-            inputs = yield from frozen_inputs(task, self.frozen_encoder)
-        else:
-            reader = yield from training_spots(task)
-            inputs = PatchInputs(reader, device, _colour(reader, self.batch_size, task.seed))
+        inputs = yield from self.inputs(task)
+        if isinstance(inputs, PatchInputs):
+            inputs = replace(inputs, colour=_colour(inputs.reader, self.batch_size, task.seed))
         mean_expression = np.asarray(inputs.expression.mean(axis=0)).ravel()
         network.start_at(torch.from_numpy(mean_expression).float())
         network.to(device)
@@ -113,10 +103,7 @@ class STNet(ImageMethod):
             seed=task.seed,
             device=device,
         ).run()
-        if isinstance(inputs, FrozenInputs):
-            return FeatureRegressor(network, inputs.encoder, device)
-        notes = scratch_note(self.title, self.encoder, task.weights)
-        return PatchRegressor(network, task.patch, inputs.colour, device, notes)
+        return SpotRegressor(network, inputs, self.scratch_notes(self.title, task))
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         if self.optimiser == "sgd":
@@ -150,44 +137,16 @@ def stnet_loss(predicted: Tensor, measured: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchRegressor:
-    """A trained network that reads one patch at a time."""
+class SpotRegressor:
+    """A trained network that reads one spot at a time."""
 
     network: nn.Module
-    patch: PatchSpec
-    colour: tuple[Colour, Colour]
-    device: torch.device
+    inputs: PatchInputs | FrozenInputs
     notes: tuple[str, ...]
 
     def predict(self, section: Section) -> Job[Float32]:
-        """Predict every spot, as the mean over the symmetries of its patch."""
-        patches = yield from patch_cache(section, self.patch)
-        result = yield from apply_in_batches("Predicting", self.network, self._forward, patches, self.device)
-        return result
-
-    def _forward(self, pixels: Tensor) -> Tensor:
-        """Predict patches, uint8 (b, side, side, 3)."""
-        predicted = [
-            self.network(to_input(apply_symmetries(pixels, np.tile(one, (len(pixels), 1))), *self.colour, self.device))
-            for one in SYMMETRIES
-        ]
-        return torch.stack(predicted).float().mean(dim=0)
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureRegressor:
-    """A trained layer on what a frozen encoder says of a spot."""
-
-    network: nn.Module
-    encoder: Pretrained
-    device: torch.device
-    notes: ClassVar[tuple[str, ...]] = ()
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Predict every spot."""
-        return (
-            yield from apply_to_section("Predicting", self.network, self.network, section, self.encoder, self.device)
-        )
+        """Predict every spot, from patches as the mean over their symmetries."""
+        return (yield from self.inputs.apply(self.network, self.network, section, turned=True))
 
 
 def _colour(reader: BatchReader, batch_size: int, seed: int) -> tuple[Colour, Colour]:
