@@ -5,8 +5,11 @@ import pytest
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.evaluation.differences import differences
-from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity
+from napari_cmrcnet.common.progress import to_the_end
+from napari_cmrcnet.evaluation.differences import difference_job
+from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
+
+differences, similarity = to_the_end(difference_job), to_the_end(similarity_job)
 
 GENES = [f"G{index}" for index in range(40)]
 

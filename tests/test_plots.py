@@ -216,7 +216,7 @@ def test_the_shown_gene_is_marked_in_each_of_its_sets() -> None:
     assert list(mark.get_ydata()) == [0.4, 0.4]
     assert list(np.round(mark.get_xdata())) == [0, 1]
     across, up = plot.axis.transData.transform(mark.get_xydata()[1])
-    assert plot.gene_at((across, up)) == "B"
+    assert plot.gene_at(plot.axis, (across, up)) == "B"
     plot.mark("OTHER", -0.1)
     assert len(mark.get_xdata()) == 0
     assert plot.axis.get_title("right") == f"{figure_gene('OTHER')} -0.10"

@@ -1,6 +1,7 @@
 """Table 3: the genes that each method predicts best."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from napari_cmrcnet.benchmark.collected import Collected, Label
 from napari_cmrcnet.benchmark.paper import paper_genes
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
-from napari_cmrcnet.common.text import markdown_text
+from napari_cmrcnet.common.text import markdown_table, markdown_text
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
@@ -59,20 +60,14 @@ def write_csv(path: Path, columns: GeneColumns) -> Path:
 def markdown(columns: GeneColumns, title: str) -> str:
     """Return the table as Markdown; genes that several columns share are bold."""
     names = [gene for genes in columns.values() for gene, _ in genes]
-    lines = [
-        f"### {markdown_text(title)}",
-        "",
-        f"| {' | '.join(map(markdown_text, columns))} |",
-        "|---" * len(columns) + "|",
-    ]
-    for row in range(max(len(genes) for genes in columns.values())):
-        cells = []
-        for genes in columns.values():
-            gene, value = genes[row] if row < len(genes) else ("", 0.0)
-            shown = f"**{markdown_text(gene)}**" if names.count(gene) > 1 else markdown_text(gene)
-            cells.append(f"{shown} {value:.3f}" if gene else "")
-        lines.append(f"| {' | '.join(cells)} |")
+
+    def cell(gene: str, value: float) -> str:
+        shown = f"**{markdown_text(gene)}**" if names.count(gene) > 1 else markdown_text(gene)
+        return f"{shown} {value:.3f}"
+
+    cells = [[cell(gene, value) for gene, value in genes] for genes in columns.values()]
+    table = markdown_table(list(map(markdown_text, columns)), zip_longest(*cells, fillvalue=""))
     said = "Genes in bold are in several columns."
     if PUBLISHED in columns:
         said += " The paper's Table 3 has STNet, HisToGene and BLEEP, too: these columns are not stored here."
-    return "\n".join([*lines, "", said, ""])
+    return "\n".join([f"### {markdown_text(title)}", "", table, said, ""])

@@ -19,7 +19,7 @@ from napari_cmrcnet.benchmark.tables import Table, compared, make_tables
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.text import markdown_text
+from napari_cmrcnet.common.text import markdown_table, markdown_text
 from napari_cmrcnet.evaluation.set_scores import AMONG
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
@@ -206,7 +206,7 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
 
 
 def _methods(found: Collected) -> str:
-    lines = ["| method | runs | wall time a run | CPU time a run | machine |", "|---|---|---|---|---|"]
+    rows: list[list[str]] = []
     notes: list[str] = []
     ablation = {row.name: f"CMRCNet: {row.title}" for row in ABLATION if row.name != CMRCNET}
     for method, runs in found.runs.items():
@@ -214,13 +214,13 @@ def _methods(found: Collected) -> str:
         whole = [run.about for run in runs if not run.about["resumed"]] or [run.about for run in runs]
         wall, cpu = (sum(about[name] for about in whole) / len(whole) for name in ("wall_s", "cpu_s"))
         machines = "; ".join(sorted({str(run.about["machine"]) for run in runs}))
-        cells = (markdown_text(title), len(runs), _duration(wall), _duration(cpu), markdown_text(machines))
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        rows.append([markdown_text(title), str(len(runs)), _duration(wall), _duration(cpu), markdown_text(machines)])
         if resumed := sum(run.about["resumed"] for run in runs):
             notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and resumed.")
         for note in dict.fromkeys(note for run in runs for note in run.about["notes"]):
             notes.append(note if note.startswith(title) else f"{title}: {note}")
-    return "\n".join([*lines, "", _bullets(notes)])
+    table = markdown_table(["method", "runs", "wall time a run", "CPU time a run", "machine"], rows)
+    return f"{table}\n{_bullets(notes)}"
 
 
 def _duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from napari_cmrcnet.benchmark.bootstrap import Estimate
 from napari_cmrcnet.benchmark.tables import Row, Table
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
-from napari_cmrcnet.common.text import markdown_text
+from napari_cmrcnet.common.text import markdown_table, markdown_text
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
 _GIVEN_DEPTH = ("mean", "low", "high", "difference", "difference_low", "difference_high")
@@ -43,21 +43,17 @@ def markdown(table: Table) -> str:
     the mean partial correlation given depth, Spearman's, and the paper's value.
     """
     best = {name: _best(table, name) for name in table.columns}
-    lines = [
-        f"### {markdown_text(table.title)}",
-        "",
-        f"| method | {' | '.join(table.columns)} |",
-        "|---" * (1 + len(table.columns)) + "|",
+    rows = [
+        [markdown_text(row.title), *(_markdown_cell(row, name, best[name]) for name in table.columns)]
+        for row in table.rows
     ]
-    for row in table.rows:
-        cells = [_markdown_cell(row, name, best[name]) for name in table.columns]
-        lines.append(f"| {markdown_text(row.title)} | {' | '.join(cells)} |")
+    lines = [f"### {markdown_text(table.title)}", "", markdown_table(["method", *table.columns], rows)]
     rare = [
         f"{name}: {number} of the sections' genes were found at fewer than {MIN_SPOTS} spots and have no score."
         for name, number in table.too_rare.items()
         if number
     ]
-    return "\n".join([*lines, "", *(f"{markdown_text(note)}\n" for note in (*table.notes, *rare))])
+    return "\n".join([*lines, *(f"{markdown_text(note)}\n" for note in (*table.notes, *rare))])
 
 
 def _markdown_cell(row: Row, name: str, best: float | None) -> str:

@@ -9,7 +9,8 @@ import codecs
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,12 @@ def markdown_text(text: str) -> str:
     for sign, entity in {"<": "&lt;", ">": "&gt;", "$": "&#36;", "~": "&#126;"}.items():
         text = text.replace(sign, entity)
     return re.sub(r"^(\s*)([#+=-]|\d+(?=[.)](?:\s|$)))", _first_escaped, text)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool] = ()) -> str:
+    """Return a table of cells that are Markdown already; columns that are numeric are aligned to the right."""
+    rule = [f"---{':' * right}" for right, _ in zip_longest(numeric, header, fillvalue=False)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
 
 
 def _first_escaped(start: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress, in_thread, to_the_end
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.threads import openmp_kept
 
 if TYPE_CHECKING:
@@ -81,9 +81,6 @@ def difference_job(
     found = pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
     leading = f"{next(iter(values))}_z"
     return found.iloc[np.argsort(-found[leading].abs().to_numpy(), kind="stable")]
-
-
-differences = to_the_end(difference_job)
 
 
 def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.text import markdown_text
+from napari_cmrcnet.common.text import markdown_table, markdown_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,9 +182,8 @@ def _markdown(part: Part) -> str:
             return "".join(f"- {markdown_text(name)}: {markdown_text(cell(value))}\n" for name, value in values.items())
         case Picture(source, text):
             return f"![{markdown_text(text)}]({quote(source)})\n"
-    lines = [[markdown_text(cell(value)) for value in row] for row in (part.header, *part.rows)]
-    lines.insert(1, ["---:" if numeric else "---" for numeric in _numeric(part)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    header, *rows = ([markdown_text(cell(value)) for value in row] for row in (part.header, *part.rows))
+    return markdown_table(header, rows, _numeric(part))
 
 
 def _numeric(table: Table) -> list[bool]:

@@ -1,12 +1,13 @@
 """The figure of one gene, or of a panel's score, that goes into a talk or a paper: maps and a caption that says all."""
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
@@ -81,31 +82,21 @@ def caption(case: "Case", shown: Shown) -> str:
 
 
 def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:
-    """Return where a case's spots lie, with its slide if that is still there, or where ``slide`` says."""
-    image, downsample = _thumbnail(str(slide) or case.provenance.slide, case.xy)
-    return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
+    """Return where a case's spots lie, with its slide if that can still be read, or where ``slide`` says."""
+    from napari_cmrcnet.slides.slide import open_slide
+
+    path = str(slide) or case.provenance.slide
+    if path and is_there(path):
+        with suppress(UserError), open_slide(path) as opened:
+            return ground_on(case, opened)
+    return ground_on(case, None)
 
 
 def ground_on(case: "Case", slide: "Slide | None") -> Ground:
-    """Return where a case's spots lie, with a slide that is open, or none."""
-    image, downsample = (None, 1.0) if slide is None else _reduced(slide, case.xy / slide.scale)
-    return Ground(case.xy, case.spot_diameter, case.provenance.mpp or None, image, downsample)
-
-
-def _thumbnail(path: str, xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8] | None, float]:
-    """Return the slide, reduced, and by how much; None where it has moved or cannot be read any more."""
-    from napari_cmrcnet.slides.slide import open_slide
-
-    if not path or not is_there(path):
-        return None, 1.0
-    try:
-        with open_slide(path) as slide:
-            return _reduced(slide, xy)
-    except UserError:
-        return None, 1.0
-
-
-def _reduced(slide: "Slide", xy: NDArray[np.float64]) -> tuple[NDArray[np.uint8], float]:
-    side = _FRAME_PX * max(slide.shape) / max(np.ptp(xy, axis=0).max(), 1.0)
-    image = slide.thumbnail(int(min(side, _MOST_PX)))
-    return image, slide.scale * slide.shape[1] / image.shape[1]
+    """Return where a case's spots lie, with a slide that is open, reduced, or none."""
+    ground = Ground(case.xy, case.spot_diameter, case.provenance.mpp or None)
+    if slide is None:
+        return ground
+    part = max(np.ptp(case.xy / slide.scale, axis=0).max(), 1.0)
+    image = slide.thumbnail(int(min(_FRAME_PX * max(slide.shape) / part, _MOST_PX)))
+    return replace(ground, image=image, downsample=slide.scale * slide.shape[1] / image.shape[1])

@@ -13,6 +13,7 @@ from napari_cmrcnet.evaluation.set_scores import SETS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PccTables = Mapping[str, "Mapping[str, pd.Series[float]]"]
@@ -102,9 +103,9 @@ class SetPlot(Plot):
         undefined = np.isnan(pcc)
         self._label.set_text(f"{figure_gene(name)} {'undefined' if undefined else f'{pcc:.2f}'}" if name else "")
 
-    def gene_at(self, at: tuple[float, float]) -> str | None:
+    def gene_at(self, axis: "Axes", at: tuple[float, float]) -> str | None:
         """Return the gene whose dot is at a place of the canvas, in pixels; None if there is none."""
-        index = nearest(self.axis, self.x, self.y, at)
+        index = nearest(axis, self.x, self.y, at)
         return None if index is None else str(self.genes[index])
 
     def paint(self, style: Style) -> None:

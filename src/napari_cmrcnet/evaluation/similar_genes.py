@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.progress import Job, Progress, to_the_end
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.gene_correlation import unit_columns
 
 _BLOCK = 1024  # genes at a time: 20 MB of 5,000 spots
@@ -39,16 +39,13 @@ def similarity_job(
     return found
 
 
-similarity = to_the_end(similarity_job)
-
-
 def most_alike(correlation: npt.ArrayLike, n: int, leave_out: int | None = None) -> npt.NDArray[np.intp]:
     """Return the genes of highest correlation, best first.
 
     Parameters
     ----------
     correlation : (genes,)
-        From `similarity`.
+        From `similarity_job`.
     n : int
         At most how many.
     leave_out : int, optional

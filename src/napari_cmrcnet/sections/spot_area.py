@@ -7,8 +7,6 @@ from shapely.geometry import MultiPolygon, Polygon, box
 
 from napari_cmrcnet.sections.regions import polygonal
 
-Float64 = npt.NDArray[np.float64]
-
 _NEAR = 2000  # spots among which a whole cell is looked for
 _REACH = 1.1  # pitches within which a cell ends that has neighbours all around
 _CLOSED = 0.06  # of the pitch: gaps between cells, as positions scatter

@@ -213,6 +213,11 @@ class ScoreView(PlotView):
         """Return why the plot cannot be drawn and what to do, ``""`` where it can."""
         return super().prepare() or ("" if self.session.scores is not None else no_scores(self.session))
 
+    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:
+        """Return the gene at a place of the canvas."""
+        gene: str | None = plot.gene_at(axis, at)
+        return gene
+
 
 class SetView(ScoreView):
     """Box plots of PCC by gene set."""
@@ -236,11 +241,6 @@ class SetView(ScoreView):
             plot.source = scores
         plot.mark("" if shown is None else shown.name, float("nan") if shown is None else shown.pcc)
 
-    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002 - one axis
-        """Return the gene at a place of the canvas."""
-        gene: str | None = plot.gene_at(at)
-        return gene
-
 
 class MomentView(ScoreView):
     """Mean and variance of every gene."""
@@ -261,8 +261,3 @@ class MomentView(ScoreView):
             plot.show(scores.table)
             plot.source = scores
         plot.mark("" if shown is None else shown.name)
-
-    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:
-        """Return the gene at a place of the canvas."""
-        gene: str | None = plot.gene_at(axis, at)
-        return gene
