@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QModelIndex
-from qtpy.QtWidgets import QFormLayout, QHeaderView
+from qtpy.QtWidgets import QHeaderView
 
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
@@ -11,7 +11,7 @@ from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, stack, table_of
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, form_of, label, stack, table_of
 from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
@@ -68,13 +68,10 @@ class ComparePanel(DockPanel):
         self.view = table_of(self.model)
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.about, self.warning, self.warnings = label(), label(), WarningLine()
-        form = self.form = QFormLayout()
-        form.addRow(self.what)
-        form.addRow("Values", self.kind)
-        form.addRow("First group", self.first)
-        form.addRow("Second group", self.second)
+        groups = ("First group", self.first), ("Second group", self.second)
+        self.form = form_of(self.what, ("Values", self.kind), *groups)
         below = (self.view, self.save, self.warning, self.warnings, self.jobs)
-        stack(self, form, self.compute, self.about, *below, margins=True)
+        stack(self, self.form, self.compute, self.about, *below, margins=True)
 
     def show_now(self) -> None:
         """Offer what can be compared now; a table that was computed stays."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QFormLayout,
     QMessageBox,
     QSizePolicy,
     QWidget,
@@ -30,7 +29,17 @@ from napari_cmrcnet.widgets.export_formats import (
 )
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, told
-from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, number, scrolled_parts, stack
+from napari_cmrcnet.widgets.parts import (
+    bare,
+    button,
+    choice,
+    fill_choice,
+    form_of,
+    label,
+    number,
+    scrolled_parts,
+    stack,
+)
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -79,12 +88,8 @@ class ExportPanel(DockPanel):
         self.folder.hide()
         self.jobs = JobBar(self)
         self.form = QWidget()
-        form = QFormLayout(self.form)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("File", self.format)
-        form.addRow("Genes", self.genes)
-        form.addRow("Width", self.width_mm)
-        self._form = form
+        rows = ("File", self.format), ("Genes", self.genes), ("Width", self.width_mm)
+        self._form = bare(form_of(*rows, inside=self.form))
         below = (self.purpose, self.size, self.button, self.jobs, self.folder)
         scroll = scrolled_parts(self.empty, self.form, *below, None)
         scroll.setMinimumWidth(320)  # a scroll area asks for no room of its own, and would cut the lists off

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QLineEdit, QVBoxLayout
+from qtpy.QtWidgets import QLineEdit
 
 from napari_cmrcnet.retrieval.trust import NOTHING
 from napari_cmrcnet.sections.panels import Panel
@@ -15,7 +15,7 @@ from napari_cmrcnet.widgets.gene_panels import PanelRow
 from napari_cmrcnet.widgets.gene_table import GeneTable
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, told
 from napari_cmrcnet.widgets.open_files import start_scoring
-from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, shortcut, timer
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, shortcut, stack, timer
 
 if TYPE_CHECKING:
     import napari
@@ -54,14 +54,8 @@ class GenesPanel(DockPanel):
         tip = "Computes the PCC of every gene and its interval."
         self.compute = button("Compute scores", tip, lambda: start_scoring(self.viewer))
         self.panels = PanelRow(self.session)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 6, 4, 6)
-        column.addWidget(self.search)
-        column.addWidget(self.filter)
-        column.addWidget(self.table, 1)
-        column.addWidget(self.empty, 1)
-        for widget in (self.status, self.trust, self.note, self.compute, self.panels, self.message):
-            column.addWidget(widget)
+        below = (self.status, self.trust, self.note, self.compute, self.panels, self.message)
+        stack(self, self.search, self.filter, (self.table, 1), (self.empty, 1), *below).setContentsMargins(4, 6, 4, 6)
 
     def _connect(self) -> None:
         self.search.textChanged.connect(self._search_soon.start)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QBoxLayout,
     QComboBox,
     QDoubleSpinBox,
+    QFormLayout,
     QFrame,
     QGroupBox,
     QHBoxLayout,
@@ -28,6 +29,7 @@ Part: TypeAlias = QWidget | QLayout | tuple[QWidget, int] | None
 """Of a row or column: a pair is a widget that grows so much, None is room that grows."""
 
 WidgetT = TypeVar("WidgetT", bound=QWidget)
+LayoutT = TypeVar("LayoutT", bound=QLayout)
 
 
 def label(text: str = "", *, selectable: bool = False, centred: bool = False, rich: bool = False) -> QLabel:
@@ -138,7 +140,15 @@ def in_row(*parts: Part) -> QBoxLayout:
     return fill(QHBoxLayout(), *parts)
 
 
-def bare(layout: QBoxLayout) -> QBoxLayout:
+def form_of(*rows: tuple[str, QWidget | QLayout] | QWidget, inside: QWidget | None = None) -> QFormLayout:
+    """Return a form, of an inside widget if one is given: a name and its control a row, or one control across."""
+    form = QFormLayout(inside)
+    for row in rows:
+        form.addRow(*row) if isinstance(row, tuple) else form.addRow(row)
+    return form
+
+
+def bare(layout: LayoutT) -> LayoutT:
     """Return a layout without margins."""
     layout.setContentsMargins(0, 0, 0, 0)
     return layout

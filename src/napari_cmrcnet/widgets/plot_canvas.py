@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_cmrcnet.widgets.dock_panel import while_there
-from napari_cmrcnet.widgets.parts import timer
+from napari_cmrcnet.widgets.parts import stack, timer
 from napari_cmrcnet.widgets.plot_views import PlotView
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ class PlotCanvas(QWidget):
         self.canvas.mpl_connect("draw_event", lambda _: self.canvas.figure.set_layout_engine("none"))
         self._rest = timer(self, _REST_MS, self.canvas.draw_idle)
         self._resized = timer(self, 0, self._arrange)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.canvas)
+        stack(self, self.canvas)
 
     def draw(self) -> None:
         """Bring the plot up to date; the picture follows when genes have stopped changing."""

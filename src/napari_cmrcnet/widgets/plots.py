@@ -3,17 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.parts import button, choice, label, scrolled
+from napari_cmrcnet.widgets.parts import button, choice, in_row, label, scrolled, stack
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas
 from napari_cmrcnet.widgets.plot_gene_sets import CorrelationView, PanelMapsView
 from napari_cmrcnet.widgets.plot_views import MomentView, PlotView, SetView, SpotView
@@ -52,25 +48,15 @@ class PlotsPanel(DockPanel):
         self.which.currentIndexChanged.connect(self._on_which)
         tip = "Saves the plot on a white background as PNG, SVG or PDF."
         self.save_button = button("Save picture…", tip, self.save_picture)
-        row = QHBoxLayout()
-        row.addWidget(self.which, 1)
-        row.addWidget(self.save_button)
         self.empty, self.hint = label(centred=True), label()
         inside = QWidget()
-        self._page = QVBoxLayout(inside)
-        self._page.setContentsMargins(0, 0, 0, 0)
-        self._page.addWidget(self.empty, 1)
+        self._page = stack(inside, (self.empty, 1))
         self._page.addStretch()  # below a plot that needs less
         scroll = scrolled(inside)
         scroll.setMinimumHeight(260)
-        layout = QVBoxLayout(self)
-        layout.addLayout(row)
-        for view in self.views:
-            if view.choice is not None:
-                layout.addWidget(view.choice)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.hint)
-        layout.addWidget(self.jobs)
+        choices = (view.choice for view in self.views if view.choice is not None)
+        first = in_row((self.which, 1), self.save_button)
+        stack(self, first, *choices, (scroll, 1), self.hint, self.jobs, margins=True)
 
     @property
     def view(self) -> PlotView:

@@ -13,7 +13,7 @@ from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import NamedChoice, PathRow, offer_libraries, offer_pools
 from napari_cmrcnet.widgets.get_model import GetModelDialog
-from napari_cmrcnet.widgets.parts import boxed, button, choice, in_row, number, stack, tipped
+from napari_cmrcnet.widgets.parts import boxed, button, choice, form_of, in_row, number, stack, tipped
 from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
@@ -195,16 +195,10 @@ class PredictForm(QWidget):
         self.patient = tipped(QLineEdit(), tip)
         self.patient.setPlaceholderText("name or number, optional")
         body = QWidget()
-        form = QFormLayout(body)
+        rows = ("Neighbours (k)", self.k), ("Device", self.device), ("Pixel size", self.mpp), ("Patient", self.patient)
+        form = form_of(*rows, inside=body)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        for name, widget in (
-            ("Neighbours (k)", self.k),
-            ("Device", self.device),
-            ("Pixel size", self.mpp),
-            ("Patient", self.patient),
-        ):
-            form.addRow(name, widget)
         self.more = more = QCollapsible("More settings")
         more.addWidget(body)
         body.setEnabled(False)  # what is folded away is passed over by the Tab key

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QWidget
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.sections.regions import CLASSES
+from napari_cmrcnet.widgets.parts import bare, form_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.regions import Region
@@ -39,10 +40,7 @@ class RegionForm(QWidget):
         self.name = QLineEdit()
         self.name.setToolTip("The name of the selected region.")
         self.name.setMaxLength(_MOST)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Class", self.kind)
-        form.addRow("Name", self.name)
+        bare(form_of(("Class", self.kind), ("Name", self.name), inside=self))
         self.suggest(())
         self.show_regions((), ())
         self.kind.activated.connect(lambda _index: self.classified.emit(self.classification))

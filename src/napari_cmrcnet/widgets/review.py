@@ -8,7 +8,6 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QDialog,
-    QFormLayout,
     QLineEdit,
     QRadioButton,
     QWidget,
@@ -19,7 +18,7 @@ from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.parts import button, in_row, label, stack
+from napari_cmrcnet.widgets.parts import button, form_of, in_row, label, stack
 from napari_cmrcnet.widgets.plot_views import GeneSetChoice
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ class ReviewPanel(DockPanel):
             "Resume…", "Asks for the answers of a review that was stopped, and shows the next map.", self._on_resume
         )
         self.message = label(selectable=True)
-        form = QFormLayout()
-        form.addRow("Genes", self.genes)
+        form = form_of(("Genes", self.genes))
         stack(self, label(ABOUT), form, in_row(self.start, self.resume), self.message, None, margins=True)
         session = self.session
         self.follow(self._on_case, session.case_changed, session.panels_changed)
@@ -135,10 +133,11 @@ class ReviewWindow(QDialog):
         self.next.setDefault(True)
         self.stop = button("Stop", "Closes this window. You can resume later.", self.reject)
         self.stop.setAutoDefault(False)
-        form = QFormLayout()
-        form.addRow("This map is", in_row(*self.kind.buttons(), None))
-        form.addRow("Plausibility, from 1 (not at all) to 5 (very)", in_row(*self.plausible.buttons(), None))
-        form.addRow("Note", self.note)
+        form = form_of(
+            ("This map is", in_row(*self.kind.buttons(), None)),
+            ("Plausibility, from 1 (not at all) to 5 (very)", in_row(*self.plausible.buttons(), None)),
+            ("Note", self.note),
+        )
         below = in_row((self.progress, 1), self.stop, self.next)
         stack(self, (self.canvas, 1), form, self.message, below, margins=True)
         self._show()

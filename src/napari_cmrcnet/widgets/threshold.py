@@ -7,7 +7,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QFormLayout,
     QLabel,
     QListWidget,
     QWidget,
@@ -18,7 +17,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.threshold import Above, sources, spots_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words, told
-from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, label, number, scrolled, stack
+from napari_cmrcnet.widgets.parts import button, choice, fill_choice, form_of, in_row, label, number, scrolled, stack
 from napari_cmrcnet.widgets.plot_canvas import style_of
 
 if TYPE_CHECKING:
@@ -79,8 +78,7 @@ class ThresholdPanel(DockPanel):
         tip = "Sets the threshold that tells the spots of these classes or regions from the others best."
         self.example = button("Threshold from these", tip, self._on_example)
         row = in_row((self.kind, 1), QLabel(">"), (self.value, 1), self.otsu)
-        buttons, form = in_row(self.regions, self.select), QFormLayout()
-        form.addRow("Compare with", self.source)
+        buttons, form = in_row(self.regions, self.select), form_of(("Compare with", self.source))
         self.inside = QWidget()
         above = (self.title, self.canvas, row, self.count, self.hide_others, buttons)
         stack(self.inside, *above, form, self.classes, self.example, self.agreement, None)

@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QFormLayout,
     QGroupBox,
     QLabel,
     QRadioButton,
@@ -23,7 +22,7 @@ from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
 from napari_cmrcnet.widgets.dock_panel import DockPanel, layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
-from napari_cmrcnet.widgets.parts import boxed, button, choice, in_row, number, scrolled_parts, stack, tipped
+from napari_cmrcnet.widgets.parts import boxed, button, choice, form_of, in_row, number, scrolled_parts, stack, tipped
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.view_boxes import ClassBox, ColourBox, PoolBox
 from napari_cmrcnet.widgets.warning_line import WarningLine
@@ -102,9 +101,7 @@ class ViewPanel(DockPanel):
             "gene among them (spread), or the number of sections they come from.",
             CONFIDENCES,
         )
-        form = QFormLayout()
-        form.addRow("Local PCC within", self.window_um)
-        form.addRow("Confidence as", self.confidence)
+        form = form_of(("Local PCC within", self.window_um), ("Confidence as", self.confidence))
         self.classes = ClassBox(self.session)
         tip = "Switches between predicted and measured in the same place. On the canvas, press F."
         self.flip = button("Flip predicted and measured (F)", tip, self.session.flip)
@@ -118,7 +115,6 @@ class ViewPanel(DockPanel):
 
     def _spots_box(self) -> QGroupBox:
         box = QGroupBox("Spots")
-        form = QFormLayout(box)
         self.opacity = _slider("Lower values show more of the tissue under the spots.", 0, 1)
         self.size = _slider("Drawn diameter relative to the true one: 1 is true to scale.", 0.2, 3)
         self.unlike = tipped(
@@ -126,9 +122,7 @@ class ViewPanel(DockPanel):
             "Draws a spot as a ring if even its best match is less similar than that of 99 % of the training "
             "spots. Its value is unreliable.",
         )
-        form.addRow("Opacity", self.opacity)
-        form.addRow("Size", self.size)
-        form.addRow(self.unlike)
+        form_of(("Opacity", self.opacity), ("Size", self.size), self.unlike, inside=box)
         return box
 
     def _connect(self) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFormLayout,
     QGroupBox,
     QLabel,
     QRadioButton,
@@ -24,7 +23,7 @@ from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.choosers import NamedChoice, offer_pools
 from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.jobs import run_for_case
-from napari_cmrcnet.widgets.parts import choice, fill_choice, in_row, label, number, tipped
+from napari_cmrcnet.widgets.parts import bare, choice, fill_choice, form_of, in_row, label, number, tipped
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
@@ -51,7 +50,6 @@ class ColourBox(QGroupBox):
         self.from_zero.toggled.connect(lambda on: session.set_display(from_zero=on))
 
     def _build(self) -> None:
-        form = QFormLayout(self)
         self.colormap = choice("All colour maps are perceptually uniform: equal steps look equal.", COLORMAPS)
         tip = "The range follows each gene: these percentiles of measured and predicted together, at least 0.5 apart."
         self.by_percentile = tipped(QRadioButton("automatic"), tip)
@@ -61,15 +59,18 @@ class ColourBox(QGroupBox):
         self.high = number("Values at or above this get the highest colour.", 0, 1, decimals=1)
         for spin in (self.low, self.high):
             spin.setKeyboardTracking(False)
-        form.addRow("Colour map", self.colormap)
-        form.addRow("Colour range", in_row(self.by_percentile, self.by_hand, None))
-        form.addRow("From", in_row(self.low, QLabel("to"), self.high))
         self.from_zero = tipped(
             QCheckBox("Start at 0"),
             "Starts the colour scale at 0, so that colours show how much a gene is expressed, not only where it is "
             "higher. Has no effect on the score of a gene panel.",
         )
-        form.addRow("", self.from_zero)
+        form_of(
+            ("Colour map", self.colormap),
+            ("Colour range", in_row(self.by_percentile, self.by_hand, None)),
+            ("From", in_row(self.low, QLabel("to"), self.high)),
+            ("", self.from_zero),
+            inside=self,
+        )
 
     def _on_kind(self, by_hand: bool) -> None:
         shown, display = self.session.shown, self.session.display
@@ -128,10 +129,7 @@ class ClassBox(QWidget):
         self.column = choice(tip, long=True)
         self.column.currentTextChanged.connect(lambda text: session.set_display(classes=text))
         self.legend = label(rich=True)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Classes from", self.column)
-        form.addRow(self.legend)
+        bare(form_of(("Classes from", self.column), self.legend, inside=self))
 
     def refresh(self) -> None:
         """Offer the columns of the case, and say what the colours of the chosen one mean."""
