@@ -1,5 +1,6 @@
 """A sheet of sections: every error names the sheet and the line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,10 @@ def test_what_is_given_in_place_of_a_sheet_is_named(tmp_path, name, kind):
         (tmp_path / name).write_bytes(b"\0")
     with pytest.raises(UserError, match=f"is a {kind}, not a sheet; give a CSV file with the columns section,slide"):
         read_sheet(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on Windows")
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "sections.csv")
+    with pytest.raises(UserError, match=r"sections\.csv is a pipe or device, not a sheet; give a CSV file"):
+        read_sheet(tmp_path / "sections.csv")

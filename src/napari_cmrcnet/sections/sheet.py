@@ -129,8 +129,10 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return number and cells of each line that is not empty, without the empty cells at its end that Excel leaves."""
     if path.suffix.casefold() in (".xlsx", ".xls", ".ods", ".numbers"):
         raise UserError(f"{path} is a workbook; save the sheet as CSV in your spreadsheet program, and give that.")
-    if path.is_dir() or ends_in(path.name, (*SLIDES, *PREDICTIONS)):
-        kind = "folder" if path.is_dir() else "slide" if ends_in(path.name, SLIDES) else "file of spots"
+    kind = "slide" if ends_in(path.name, SLIDES) else "file of spots" if ends_in(path.name, PREDICTIONS) else ""
+    if is_there(path) and not path.is_file():
+        kind = "folder" if path.is_dir() else "pipe or device"  # which may never end
+    if kind:
         raise UserError(f"{path} is a {kind}, not a sheet; give a CSV file with the columns {','.join(COLUMNS)}.")
     with readable(path, "is not a readable CSV file", errors=(OSError, UnicodeError, csv.Error)):
         text = read_text(path)
