@@ -77,6 +77,18 @@ def test_a_training_leaves_a_checkpoint_and_a_log(sections: Sequence[Section], t
     assert loaded.card.genes == checkpoint.card.genes
 
 
+def test_a_damaged_file_of_weights_is_told_before_any_work_and_leaves_nothing(
+    sections: Sequence[Section], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.pth").write_bytes(b"PK\3\4")
+    seen: list[Progress] = []
+    config = settings(weights=tmp_path / "cut.pth", model={"image_encoder": "test_vit"})
+    with pytest.raises(UserError, match=r"cut\.pth is not a readable weight file"):
+        finish(fit(sections, config, tmp_path / "model.cmrcnet"), seen.append)
+    assert seen == []
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.pth"]
+
+
 def test_a_checkpoint_can_show_and_judge_what_is_retrieved_from_it(sections: Sequence[Section], tmp_path: Path) -> None:
     out = tmp_path / "model.cmrcnet"
     checkpoint = finish(fit(sections, settings(validation=0.25), out))

@@ -132,6 +132,8 @@ def _prepare(
     chosen = highly_variable_genes(measured, config.n_top_genes) if other else variable
     genes = list(config.genes) if config.genes else _there(chosen, validation)
     settings = config.model_config(len(genes))  # before the patches are cut: it may refuse
+    if process.first and config.weights is not None and not (run.path / STATE).exists():
+        CMRCNet(settings, config.weights)  # and so may the file of weights
     keys = []
     for i, section in enumerate(sections):
         yield Progress("Checking slides", i, len(sections), "slides")
