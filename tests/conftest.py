@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dialogs import SaveDialog
     from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.section import Section
     from one_prediction import Known
     from web_site import Site
@@ -230,6 +231,22 @@ def untrained_checkpoint(
         variable_genes=genes[:10],
     )
     return Checkpoint(card, model, build_bank(model, sections, genes)).save(folder / "untrained.cmrcnet")
+
+
+@pytest.fixture(scope="module")
+def predicted(
+    untrained_checkpoint: "Checkpoint",
+    tmp_path_factory: pytest.TempPathFactory,
+    write_section: WriteSection,
+    open_small: "Callable[..., Section]",
+) -> "Prediction":
+    """What the untrained checkpoint predicts of a small section C of patient P3, k = 6."""
+    from napari_cmrcnet.common.progress import finish
+    from napari_cmrcnet.retrieval.predict import predict
+    from napari_cmrcnet.retrieval.predict_config import PredictConfig
+
+    section = open_small(*write_section(tmp_path_factory.mktemp("predicted"), "C", 3), name="C", patient="P3")
+    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture

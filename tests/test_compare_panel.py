@@ -1,6 +1,5 @@
 """The Compare panel, through its own controls: similar genes and differences, and a click shows the gene."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,6 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from scipy.stats import mannwhitneyu
 
-from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.compare import SELECTED
 from napari_cmrcnet.viewer.registry import session_of
@@ -22,17 +17,6 @@ from napari_cmrcnet.widgets.compare import BETWEEN, ComparePanel
 
 pytestmark = pytest.mark.qt
 WAIT = 60_000
-
-
-@pytest.fixture(scope="module")
-def predicted(
-    tmp_path_factory: pytest.TempPathFactory,
-    untrained_checkpoint: Checkpoint,
-    write_section: Callable[..., Any],
-    open_small: Callable[..., Any],
-) -> Prediction:
-    section = open_small(*write_section(tmp_path_factory.mktemp("compare"), "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture

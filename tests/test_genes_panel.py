@@ -32,28 +32,17 @@ MARKER = "GENE3"  # the first of the checkpoint's panel, and so what is shown fi
 
 
 @pytest.fixture(scope="module")
-def original(
-    untrained_checkpoint: Checkpoint,
-    tmp_path_factory: pytest.TempPathFactory,
-    write_section: Callable[..., Any],
-    open_small: Callable[..., Any],
-) -> Prediction:
-    section = open_small(*write_section(tmp_path_factory.mktemp("genes"), "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
-
-
-@pytest.fixture(scope="module")
-def prediction(original: Prediction) -> Prediction:
+def prediction(predicted: Prediction) -> Prediction:
     """A prediction of which ERBB2 is the gene 7, GENE8 was not measured and GENE9 was always the same."""
-    assert original.bank is not None
-    genes = tuple("ERBB2" if gene == "GENE7" else gene for gene in original.genes)
+    assert predicted.bank is not None
+    genes = tuple("ERBB2" if gene == "GENE7" else gene for gene in predicted.genes)
     ids = tuple(f"ENSG{i:011}" for i in range(24))
-    spots = original.spots.copy()
+    spots = predicted.spots.copy()
     spots.var_names = list(genes)
     counts = spots.X.toarray()
     counts[:, 9] = 0
     spots.X = type(spots.X)(counts)
-    return made(original, replace(original.bank, genes=genes, gene_ids=ids), spots[:, spots.var_names != "GENE8"])
+    return made(predicted, replace(predicted.bank, genes=genes, gene_ids=ids), spots[:, spots.var_names != "GENE8"])
 
 
 @pytest.fixture
@@ -510,10 +499,10 @@ def test_without_its_checkpoint_only_the_stored_genes_are_predicted(
     assert f"checkpoint of this prediction was not found. Only the {len(opened.genes)} genes" in panel.note.text()
 
 
-def test_ticks_stay_with_the_next_prediction(full: GenesPanel, original: Prediction) -> None:
+def test_ticks_stay_with_the_next_prediction(full: GenesPanel, predicted: Prediction) -> None:
     full.model.toggle(full.model.row_of("ERBB2"))
     full.model.toggle(full.model.row_of("GENE5"))
-    full.session.look_at(original)
+    full.session.look_at(predicted)
     assert full.model.genes.ticked_symbols == ("GENE5",)
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,8 @@ from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from dialogs import SaveDialog
-from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.scores import Scores, score
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.registry import session_of
@@ -32,17 +28,6 @@ pytestmark = pytest.mark.qt
 
 SPOTS, SETS, MOMENTS, CORRELATION, MAPS = range(5)
 WAIT = 60_000  # ms: the machine may be busy
-
-
-@pytest.fixture(scope="module")
-def predicted(
-    tmp_path_factory: pytest.TempPathFactory,
-    untrained_checkpoint: Checkpoint,
-    write_section: Callable[..., Any],
-    open_small: Callable[..., Any],
-) -> Prediction:
-    section = open_small(*write_section(tmp_path_factory.mktemp("plots"), "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 @pytest.fixture(scope="module")

@@ -9,25 +9,10 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.review import COLUMNS, Answer, Review, order_of
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 
 GENES = ("GENE3", "GENE1", "GENE5")
-
-
-@pytest.fixture(scope="module")
-def predicted(
-    tmp_path_factory: pytest.TempPathFactory,
-    untrained_checkpoint: Checkpoint,
-    write_section: Callable[..., Any],
-    open_small: Callable[..., Any],
-) -> Prediction:
-    section = open_small(*write_section(tmp_path_factory.mktemp("review"), "C", 3), name="C", patient="P3")
-    return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

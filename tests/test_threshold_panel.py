@@ -1,6 +1,5 @@
 """The Threshold panel, through its own controls: counts, areas, regions, what is hidden, and agreement."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +10,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, Qt
 from shapely.geometry import Point
 
-from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.annotations import REGIONS, annotations
 from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.predict import predict
-from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.trust import Trust
 from napari_cmrcnet.sections.panels import Panel
@@ -29,16 +24,9 @@ pytestmark = pytest.mark.qt
 
 
 @pytest.fixture(scope="module")
-def predicted(
-    tmp_path_factory: pytest.TempPathFactory,
-    untrained_checkpoint: Checkpoint,
-    write_section: Callable[..., Any],
-    open_small: Callable[..., Any],
-) -> Prediction:
-    section = open_small(*write_section(tmp_path_factory.mktemp("threshold"), "C", 3), name="C", patient="P3")
-    prediction = finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
-    prediction.spots.obs["annotation"] = ["tumour", "stroma", "fat", None] * 9
-    return prediction
+def predicted(predicted: Prediction) -> Prediction:
+    predicted.spots.obs["annotation"] = ["tumour", "stroma", "fat", None] * 9
+    return predicted
 
 
 @pytest.fixture
