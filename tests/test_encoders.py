@@ -138,6 +138,7 @@ def test_bad_weight_files_are_refused_in_one_sentence(tmp_path: Path, monkeypatc
     monkeypatch.setenv("HOSTILE_FOLDER", str(marker))
     (tmp_path / "text.safetensors").write_text("not weights")
     (tmp_path / "empty.pth").touch()
+    (tmp_path / "cut.pth").write_bytes(b"PK\3\4")
     (tmp_path / "weights.npz").touch()
     torch.save({"state_dict": Hostile()}, tmp_path / "pickle.pth")
     torch.save({"norm.weight": "text"}, tmp_path / "strings.pth")
@@ -146,6 +147,7 @@ def test_bad_weight_files_are_refused_in_one_sentence(tmp_path: Path, monkeypatc
         ("missing.pth", "does not exist"),
         ("text.safetensors", "not a readable weight file"),
         ("empty.pth", "not a readable weight file"),
+        ("cut.pth", "not a readable weight file"),
         ("weights.npz", "must end in"),
         ("pickle.pth", "not a readable weight file"),
         ("strings.pth", "more than named weights"),
@@ -155,6 +157,7 @@ def test_bad_weight_files_are_refused_in_one_sentence(tmp_path: Path, monkeypatc
             build_image_encoder(timm_config("test_vit"), tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
+        assert ". " not in str(caught.value)  # nor torch's advice to read it in a way that runs it
     assert not marker.exists()
 
 

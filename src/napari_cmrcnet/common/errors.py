@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -28,9 +29,12 @@ _REFUSED = {
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says in one line, or its kind where it says nothing."""
+    """Return the first sentence of what an error says, or its kind where it says nothing.
+
+    A library's further ones are for programmers: torch advises to read a file of weights by a way that runs it.
+    """
     lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    return re.split(r"\. (?=[A-Z]\w* )", lines[0].strip())[0] if lines else type(error).__name__
 
 
 def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: str) -> "UserError":
@@ -52,7 +56,8 @@ def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: s
     while cause is not None:
         if is_out_of_memory(cause):
             return UserError(f"{os.fspath(path)} does not fit into the memory; close other programs.")
-        if isinstance(cause, OSError) and cause.errno is not None:
+        # An invalid argument comes from content: a decoder goes to a place that a damaged file names.
+        if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
             other = f"could not be read ({cause.strerror or first_line(cause)}); check its disk or share"
             return UserError(f"{os.fspath(path)} {_REFUSED.get(cause.errno, other)}.")
         cause = cause.__cause__
