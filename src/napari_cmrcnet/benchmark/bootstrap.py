@@ -58,7 +58,6 @@ def estimate(
     genes: Names,
     reference: str,
     *,
-    seed: int = 0,
     resamples: int = RESAMPLES,
     nan_as_zero: bool = False,
 ) -> dict[str, Estimate]:
@@ -80,14 +79,12 @@ def estimate(
         What the genes are called.
     reference : str
         The method that the others are compared with; need not be there.
-    seed : int
-        Of the bootstrap.
     resamples : int
         How many.
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do, instead of leaving them out.
     """
-    drawn = _Drawn(genes, seed, resamples)
+    drawn = _Drawn(genes, resamples)
     filled = {
         name: [[np.nan_to_num(pcc) if nan_as_zero else pcc for pcc in fold] for fold in folds]
         for name, folds in values.items()
@@ -144,8 +141,8 @@ def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
 class _Drawn:
     """How often each fold and gene is drawn in each resample."""
 
-    def __init__(self, genes: Names, seed: int, resamples: int) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, genes: Names, resamples: int) -> None:
+        rng = np.random.default_rng(0)
         folds = rng.integers(0, len(genes), (len(genes), resamples))
         self.folds = np.array([(folds == fold).sum(axis=0) for fold in range(len(genes))], np.float64)
         places = {gene: place for place, gene in enumerate(dict.fromkeys(chain.from_iterable(chain(*genes))))}

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, strided
 
 from napari_cmrcnet.common.errors import UserError, first_line, readable
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.model.dinov2_names import CLASS_TOKEN, dinov2_names
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
-def mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor], shown: int = 3) -> str:
+def mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """Say how weights differ in name or shape from a model's own; an empty text if they do not."""
     differences = [f"{name} is missing" for name in own if name not in state]
     differences += [f"{name} is unknown" for name in state if name not in own]
@@ -22,8 +23,7 @@ def mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor], shown: in
         for name, value in own.items()
         if name in state and state[name].shape != value.shape
     ]
-    rest = len(differences) - shown
-    return ", ".join(differences[:shown]) + (f" and {rest} more differences" if rest > 0 else "")
+    return some_of(differences, 3)
 
 
 def load_weights(backbone: Any, path: Path, name: str) -> None:

@@ -34,14 +34,11 @@ class Raster:
         How many spots there are.
     place : float64 (3, 3)
         Takes (row, column, 1) of a pixel to those of full resolution.
-    across : float
-        Pixels across a spot.
     """
 
     spots: npt.NDArray[np.intp]
     n: int
     place: Floats
-    across: float
 
     def fill(self, rgba: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8]) -> None:
         """Give each pixel of a picture (height, width, 4) the colour of its spot, (n, 4); none where there is none."""
@@ -110,7 +107,7 @@ def _grid(at: Floats, obs: pd.DataFrame, unlike: Bools | None) -> Raster | None:
     place = np.eye(3)
     place[:2, :2] = steps[:2].T / times
     place[:2, 2] = steps[2] - place[:2, :2].sum(axis=1) * (times // 2)
-    return Raster(spots, len(at), place, times)
+    return Raster(spots, len(at), place)
 
 
 def _discs(at: Floats, diameter: float, unlike: Bools | None) -> Raster:
@@ -135,4 +132,4 @@ def _discs(at: Floats, diameter: float, unlike: Bools | None) -> Raster:
             spots[hole[spots[hole] == rows[unlike]]] = len(at)
     place = np.diag([pixel, pixel, 1.0])
     place[:2, 2] = low - margin * pixel
-    return Raster(spots.reshape(height, width), len(at), place, 2 * reach)
+    return Raster(spots.reshape(height, width), len(at), place)

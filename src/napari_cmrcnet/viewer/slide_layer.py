@@ -145,7 +145,7 @@ def _part(index: int | slice, length: int) -> tuple[range, int | slice]:
     return range(start, max(start, stop)), slice(None, None, step)
 
 
-def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
+def slide_layer(slide: "Slide", mpp: float | None) -> LayerData:
     """Return what napari needs to show a slide: levels that are read as they are looked at.
 
     napari reads the coarsest level whole and keeps it, so a slide whose own is large gets one more, in memory. Making
@@ -157,8 +157,6 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
         Open; it must stay so while the layer is shown.
     mpp : float or None
         µm per full-resolution pixel; None places the layer in pixels.
-    name : str
-        Of the layer; the slide's file name by default.
 
     Returns
     -------
@@ -173,7 +171,7 @@ def slide_layer(slide: "Slide", mpp: float | None, name: str = "") -> LayerData:
             _overviews[slide] = overview if reader is None or reader.through is None else reader.through(overview)
         levels.append(_overviews[slide])
     settings = {
-        "name": name or slide.path.stem,
+        "name": slide.path.stem,
         "rgb": True,
         "multiscale": True,
         "contrast_limits": (0, 255),

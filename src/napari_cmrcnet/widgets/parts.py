@@ -167,10 +167,10 @@ def boxed(title: str, *parts: Part) -> QGroupBox:
     return box
 
 
-def scrolled_parts(*parts: Part, margins: bool = True) -> QScrollArea:
+def scrolled_parts(*parts: Part) -> QScrollArea:
     """Put parts one below the other where they are scrolled, see `fill`."""
     inside = QWidget()
-    stack(inside, *parts, margins=margins)
+    stack(inside, *parts, margins=True)
     return scrolled(inside)
 
 

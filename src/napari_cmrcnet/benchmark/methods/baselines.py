@@ -12,7 +12,7 @@ from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.sections.expression import expression_of
-from napari_cmrcnet.sections.nearby_spots import REACH, spots_around
+from napari_cmrcnet.sections.nearby_spots import spots_around
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import totals_of
 from napari_cmrcnet.training.data import left_out_parts
@@ -178,15 +178,8 @@ class NeighbourCeiling:
     It shows how much of a gene's variation is smooth enough to be told from next door, above the noise of counting.
     Where few transcripts are counted that noise is in the neighbours too, and a method that has learned from
     many spots can be above it: it is a ceiling for smooth genes only.
-
-    Parameters
-    ----------
-    reach : float
-        Spots count as around up to this many times the distance of neighbours: within 1.5 lie six in a hexagonal and
-        eight in a square array. A spot with none takes the nearest.
+    Six spots lie around one in a hexagonal array and eight in a square one; a spot with none takes the nearest.
     """
-
-    reach: float = REACH
 
     name: ClassVar[str] = "ceiling"
     title: ClassVar[str] = "Measured neighbours"
@@ -195,7 +188,7 @@ class NeighbourCeiling:
     def fit(self, task: Task) -> Job["NeighbourMean"]:
         """Note the genes: there is nothing to learn."""
         yield Progress("Nothing to fit", 1, 1)
-        return NeighbourMean(task.genes, self.reach)
+        return NeighbourMean(task.genes)
 
 
 @dataclass(frozen=True)
@@ -203,7 +196,6 @@ class NeighbourMean:
     """Averages the measured expression around each spot."""
 
     genes: tuple[str, ...]
-    reach: float
     notes: ClassVar[tuple[str, ...]] = (
         "Measured neighbours reads the expression of the test section's other spots. It is not a prediction from "
         "images.",
@@ -221,7 +213,7 @@ class NeighbourMean:
         if n < 2:
             raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
         yield Progress("Averaging neighbours", 0, n, "spots")
-        around = spots_around(section, self.reach)
+        around = spots_around(section)
         measured = section.spots.var_names.get_indexer(list(self.genes)) >= 0
         expression = expression_of(section.spots, list(compress(self.genes, measured)))
         mean: Float32 = np.full((n, len(self.genes)), np.nan, np.float32)
