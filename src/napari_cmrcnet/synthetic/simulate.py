@@ -4,7 +4,6 @@ Nothing in them is real but the names of the genes, and every file says so. What
 is known: the spots' counts follow the cells that are drawn, except for genes with ``var["driven"]`` False.
 """
 
-import csv
 import os
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import atomic_file, write_content
 from napari_cmrcnet.common.hdf5 import write_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.spreadsheet import csv_text
 from napari_cmrcnet.synthetic.draw import MPP, render
 from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
 from napari_cmrcnet.synthetic.regions import REGIONS, at
@@ -74,13 +74,8 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
         write_slide(folder / f"{name}.tif", image)
         yield step
         write_h5ad(folder / f"{name}.h5ad", table)
-    sheet = folder / "sections.csv"
-    with atomic_file(sheet) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["section", "slide", "spots", "patient"])
-        writer.writerows(
-            [name, f"{name}.tif", f"{name}.h5ad", f"synthetic {number}"] for number, name in enumerate(names, 1)
-        )
+    rows = [(name, f"{name}.tif", f"{name}.h5ad", f"synthetic {number}") for number, name in enumerate(names, 1)]
+    sheet = write_content(folder / "sections.csv", csv_text([("section", "slide", "spots", "patient"), *rows]))
     yield Progress("Drawing synthetic sections", n_sections, n_sections, "sections")
     return sheet
 
