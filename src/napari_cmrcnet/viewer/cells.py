@@ -48,6 +48,12 @@ def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0
     return (1 - 2 * MARGIN) * min(free[0] / section[0], free[1] / section[1])
 
 
+def largest_zoom(viewer: "napari.viewer.Viewer", cells: int, section: Size, above: float = 0.0) -> float:
+    """Return the zoom at which a section is seen largest in so many cells, as `set_cells` takes them."""
+    canvas, kept = viewer.canvas.size, _kept(viewer, above)
+    return zoom_in(cell_shape(cells, canvas, section, kept), canvas, section, kept)
+
+
 def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size, above: float = 0.0) -> float:
     """Divide the canvas into cells in which a section is seen largest; return by how much its zoom changes so.
 
@@ -111,6 +117,7 @@ class Legends:
     def __init__(self, viewer: "napari.viewer.Viewer", points: "Mapping[Any, Any]") -> None:
         self.viewer, self.points = viewer, points
         self._shared = self._blended = False
+        self.two_cases = False  # of which the title says twice as much, in smaller letters
 
     def share_bar(self, shared: bool) -> None:
         """Let measured and predicted, which have one scale, have one colour bar; else each has its own."""
@@ -134,4 +141,4 @@ class Legends:
             layer.name_overlay.font_size = layer.face_colorbar.font_size = size
             layer.face_colorbar.size = (16, int(np.clip(height / 4, *BAR_PX)))
         canvas.overlays.scale_bar.font_size = size
-        canvas.overlays.text.font_size = size + 1
+        canvas.overlays.text.font_size = SMALL_TEXT + 1 if self.two_cases else size + 1

@@ -84,7 +84,7 @@ class SectionLayers:
         """What stands over the picture: what is shown, and how many warnings the View panel lists."""
         shown, warnings = self.session.shown, len(self.warnings)
         titles = [title for title in (shown.title if shown is not None else "", self.beside.title) if title]
-        lines = [in_lines(title, 60 + 30 * len(titles[1:])) for title in titles]  # of two cases, wider
+        lines = [in_lines(title, 60 + 40 * len(titles[1:])) for title in titles]  # of two cases, wider
         if shown is not None and (genes := self.groups.blended):
             lines = [f"{shown.section}   {', '.join(gene.name for gene in genes)} as colours"]
         return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])

@@ -238,7 +238,10 @@ class ViewGroups:
         seen = [view for view in self.arranged if any(layer.visible for layer in self.ours(view))]
         several = self.session.display.layout == "side by side" and len(seen) > 1
         untouched = self._fitted is None or self._fitted == self._camera()
-        larger = set_cells(self.viewer, stride, len(seen) if several else 1, self._section()[1], self.beside.above)
+        cells = len(seen) if several else 1
+        self.beside.place(cells)
+        larger = set_cells(self.viewer, stride, cells, self._section()[1], self.beside.above)
+        self.legends.two_cases = self.beside.case is not None
         self.legends.fit()
         self.legends.share_bar({"measured", "predicted"} <= set(seen))
         if untouched:
