@@ -8,12 +8,21 @@ import pytest
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.scores import score
-from napari_cmrcnet.evaluation.shown import gene_shown
+from napari_cmrcnet.evaluation.shown import gene_shown, panel_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.retrieval.trust import TRUSTS, levels_of, trust_in_genes, trust_levels, trust_of, trusts_in_words
+from napari_cmrcnet.retrieval.trust import (
+    TRUSTS,
+    Trust,
+    levels_of,
+    trust_in_genes,
+    trust_levels,
+    trust_of,
+    trust_of_panel,
+    trusts_in_words,
+)
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.first_shown import first_gene
 from napari_cmrcnet.viewer.session import Session
@@ -166,3 +175,23 @@ def test_the_marker_that_is_expected_to_be_best_is_shown_first(predicted: Predic
     assert first_gene(of(predicted, panel=panel)) == "GENE0"
     assert first_gene(of(predicted, panel=panel), "GENE3") == "GENE3"
     assert first_gene(of(predicted, panel=panel, expects=False)) == "GENE3"
+
+
+def test_a_panels_score_is_trusted_as_its_middle_gene_and_no_more_than_its_own_pcc() -> None:
+    good, weak, avoid = (Trust(word, ("Why.",)) for word in TRUSTS)
+    assert trust_of_panel([good, good, avoid]).word == "good"
+    half = trust_of_panel([good, good, avoid, avoid])
+    assert (half.word, half.reasons[0]) == ("do not use", "Of its 4 genes: 2 good, 2 do not use.")
+    assert trust_of_panel([good, weak, avoid]).word == "weak"
+    measured = trust_of_panel([good, good], 0.05)
+    assert (measured.word, measured.reasons[0]) == ("do not use", "PCC of the score with what was measured here: 0.05.")
+    assert trust_of_panel([avoid], 0.9).word == "do not use"
+    assert trust_of_panel([good], flat=True).word == "weak"
+    assert trust_of_panel([good, Trust()]).word == trust_of_panel([]).word == ""
+
+
+def test_the_title_of_a_panels_score_says_how_far_to_trust_it(predicted: Prediction) -> None:
+    shown = panel_shown(of(predicted, likeness=OTHER), Panel("mixed", ("GENE0", "GENE3")))
+    assert shown.trust.word in ("weak", "do not use")
+    assert shown.score.endswith(shown.trust.word) or shown.flat
+    assert any(reason.startswith("Of its 2 genes:") for reason in shown.trust.reasons)

@@ -10,7 +10,7 @@ from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardl
 from napari_cmrcnet.evaluation.figures import COLOURS
 from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, headline, score_line, score_tip, section_of
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, SHORT_UNIT, UNIT
-from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of
+from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of, trust_of_panel
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -52,7 +52,7 @@ class Shown:
     section : str
         Whose values they are, see `section_of`.
     trust : Trust
-        How far the prediction of a gene can be trusted; nothing is known of a panel.
+        How far its prediction can be trusted.
     hidden : bool (n,), optional
         Spots that are not drawn, as they are not above a threshold; all are drawn if not given.
     each : {"spot", "bin", "cell"}
@@ -213,10 +213,14 @@ def panel_shown(case: "Case", panel: "Panel") -> Shown:
     UserError
         If the case has none of its genes.
     """
-    from napari_cmrcnet.evaluation.panel_score import panel_score
+    from napari_cmrcnet.evaluation.panel_score import panel_genes, panel_score
 
     score = panel_score(case, panel)
-    return _scored(case, panel.name, "panel", PANEL_UNIT, score.predicted, score.measured, score.flat)
+    shown = _scored(case, panel.name, "panel", PANEL_UNIT, score.predicted, score.measured, score.flat)
+    if score.predicted is None:
+        return shown
+    genes = [gene_shown(case, gene, None).trust for gene in panel_genes(case, panel)]
+    return replace(shown, trust=trust_of_panel(genes, shown.pcc, flat=score.flat))
 
 
 def _scored(

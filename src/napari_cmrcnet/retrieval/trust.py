@@ -1,6 +1,6 @@
 """Trust: whether the prediction of a gene on a slide is good, weak or not to be used, and why. Decided here alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,33 @@ def trust_levels(prediction: "Prediction", pcc: Numbers | None = None, low: Numb
     unknown = np.full(len(prediction.genes), np.nan)
     pcc, low = (unknown if values is None else np.asarray(values, np.float64) for values in (pcc, low))
     return _combined(_rules(prediction, np.arange(len(unknown)), pcc, low, np.zeros(len(unknown), bool)))
+
+
+def trust_of_panel(genes: Sequence[Trust], pcc: float = np.nan, *, flat: bool = False) -> Trust:
+    """Say how far a panel's score can be trusted: as its middle gene, and by the PCC of the score where it was measured.
+
+    The worst reason decides. More than half of the genes are at least as good as the word; of an even number that is
+    divided in the middle, the worse half gives the word.
+
+    Parameters
+    ----------
+    genes : sequence of Trust
+        Of the genes that the score is of.
+    pcc : float
+        The score's correlation with what was measured here; NaN where it is not known.
+    flat : bool
+        Whether its prediction hardly varies over the slide.
+    """
+    if not genes or not all(gene.word for gene in genes):
+        return NOTHING
+    levels = np.array([TRUSTS.index(gene.word) for gene in genes], np.int8)
+    found = [(int(np.sort(levels)[len(levels) // 2]), f"Of its {len(levels)} genes: {trusts_in_words(levels)}.")]
+    if not np.isnan(pcc):
+        found.append((int(levels_of(np.array([pcc]))[0]), f"PCC of the score with what was measured here: {pcc:z.2f}."))
+    if flat:
+        found.append((AT_BEST_WEAK, "The prediction hardly varies over this slide."))
+    found.sort(key=lambda reason: -reason[0])
+    return Trust(TRUSTS[found[0][0]], tuple(said for _, said in found))
 
 
 def levels_of(pcc: NDArray[np.floating[Any]]) -> Levels:
