@@ -54,9 +54,9 @@ def test_agreement_is_dice_and_the_share_of_pairs_in_the_right_order() -> None:
     pairs = [(a > b) + 0.5 * (a == b) for a in (0.9, 0.4, 0.8) for b in (0.1, 0.4, 0.2)]
     assert found.auc == pytest.approx(np.mean(pairs))
     said = "Dice 0.86, AUC 0.94. Of 6 spots 3 belong to the class, 4 are above the threshold, and 3 are both."
-    assert said in found.in_words
+    assert said in found.in_words()
     assert np.isnan(agreement(values, 0.3, np.ones(8, bool)).auc)
-    assert "AUC undefined" in agreement(values, 0.3, np.ones(8, bool)).in_words
+    assert "AUC undefined" in agreement(values, 0.3, np.ones(8, bool)).in_words()
 
 
 @pytest.mark.parametrize(("kind", "cell"), [("square", 1.0), ("hexagonal", np.sqrt(3) / 2)])

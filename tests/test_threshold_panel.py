@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, Qt
 from shapely.geometry import Point
@@ -124,13 +125,20 @@ def test_regions_are_the_outline_and_are_replaced(panel: ThresholdPanel, predict
         above = predicted.gene("GENE1") > panel.value.value()
         np.testing.assert_array_equal(region.contains(predicted.xy), above)
         assert region.classification == "GENE1 high, predicted"
+        assert region.name == f"GENE1 > {panel.value.value():.3f}"  # as the box has it
+        pieces = len(shapely.get_parts(region.geometry))
+        assert panel.message.text() == (
+            f"The outline, {pieces} pieces of one spot or more, is in the Regions panel, and over the section."
+            if pieces > 1
+            else "The outline is in the Regions panel, and over the section."
+        )
         drawn = layers_of(panel.viewer).regions.read()  # without the Regions panel
         assert [one.name for one in drawn] == [region.name]
     panel.select.click()
     np.testing.assert_array_equal(panel.session.selected, np.flatnonzero(above))
     panel.value.setValue(999)
     panel.regions.click()
-    assert "No spot is above 999.00" in panel.message.text()
+    assert "No spot is above 999.000" in panel.message.text()
     panel.source.setCurrentText(REGIONS)
     panel.source.activated.emit(0)
     assert panel.classes.item(0).text() == "GENE1 high, predicted"
@@ -142,7 +150,7 @@ def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, pr
     counted = panel.session.shown.counted  # type: ignore[union-attr]
     values, threshold = predicted.gene("GENE1"), panel.value.value()
     wanted = agreement(values, threshold, truth > otsu(truth), counted)
-    assert panel.agreement.text() == wanted.in_words
+    assert panel.agreement.text() == wanted.in_words("are above Otsu's threshold of the measured values")
     panel.source.setCurrentText("annotation")
     panel.source.activated.emit(1)
     assert [panel.classes.item(row).text() for row in range(3)] == ["fat", "stroma", "tumour"]
@@ -150,7 +158,7 @@ def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, pr
     panel.classes.item(0).setSelected(True)
     panel.classes.item(2).setSelected(True)
     known = np.tile([True, False, True, False], 9)
-    assert panel.agreement.text() == agreement(values, threshold, known, counted).in_words
+    assert panel.agreement.text() == agreement(values, threshold, known, counted).in_words()
 
 
 def test_a_threshold_is_found_from_a_drawn_example(panel: ThresholdPanel, predicted: Prediction) -> None:

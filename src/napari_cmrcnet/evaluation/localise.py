@@ -113,12 +113,11 @@ class Agreement:
         together = self.inside + self.known
         return 2 * self.both / together if together else float("nan")
 
-    @property
-    def in_words(self) -> str:
-        """Both measures, with the numbers that they are of."""
+    def in_words(self, known: str = "belong to the class") -> str:
+        """Return both measures, with the numbers that they are of; ``known`` is what spots do that are of the class."""
         dice, auc = (f"{value:.2f}" if np.isfinite(value) else "undefined" for value in (self.dice, self.auc))
         return (
-            f"Dice {dice}, AUC {auc}. Of {self.n:,} spots {self.known:,} belong to the class, {self.inside:,} are "
+            f"Dice {dice}, AUC {auc}. Of {self.n:,} spots {self.known:,} {known}, {self.inside:,} are "
             f"above the threshold, and {self.both:,} are both."
         )
 

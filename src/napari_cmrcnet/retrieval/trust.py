@@ -107,7 +107,7 @@ def trust_levels(prediction: "Prediction", pcc: Numbers | None = None, low: Numb
 
 
 def trust_of_panel(genes: Sequence[Trust], pcc: float = np.nan, *, flat: bool = False) -> Trust:
-    """Say how far a panel's score can be trusted: as its middle gene, and by the PCC of the score where it was measured.
+    """Say how far a panel's score can be trusted: as its middle gene, and by its own PCC where it was measured.
 
     The worst reason decides. More than half of the genes are at least as good as the word; of an even number that is
     divided in the middle, the worse half gives the word.

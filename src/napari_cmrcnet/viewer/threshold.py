@@ -57,7 +57,7 @@ class Above:
         from napari_cmrcnet.sections.spot_area import area_mm2
 
         n, total = int(self.spots.sum()), len(self.values)
-        said = f"{n:,} of {total:,} spots ({100 * n / max(total, 1):.0f} %) are above {self.threshold:.2f}"
+        said = f"{n:,} of {total:,} spots ({100 * n / max(total, 1):.0f} %) are above {self.threshold:z.3f}"
         case = session.case
         if case is None or not case.provenance.mpp or total < 2:
             return f"{said}.{self.caution}"
@@ -73,8 +73,8 @@ class Above:
             return f"\n▲ {self.shown.trust.said}"
         return "\n▲ The prediction hardly varies: a threshold divides spots that are alike." if self.shown.flat else ""
 
-    def make_regions(self, session: "Session") -> None:
-        """Add the outline of the spots above it to the regions, in place of an earlier one of the same gene.
+    def make_regions(self, session: "Session") -> int:
+        """Add the outline of the spots above it to the regions, in place of an earlier one; return its pieces.
 
         Raises
         ------
@@ -88,11 +88,12 @@ class Above:
 
         case = session.case
         if case is None or not self.spots.any():
-            raise UserError(f"No spot is above {self.threshold:.2f}; choose a lower threshold.")
+            raise UserError(f"No spot is above {self.threshold:z.3f}; choose a lower threshold.")
         classification = high(self.shown.name, self.kind)
         outline = outline_of(case.xy, self.spots, spots_lattice(case.spots).pitch)
-        region = Region(f"{self.shown.name} > {self.threshold:.2f}", classification, outline)
+        region = Region(f"{self.shown.name} > {self.threshold:z.3f}", classification, outline)
         session.set_regions([*(one for one in session.regions if one.classification != classification), region])
+        return len(getattr(outline, "geoms", (outline,)))
 
     def compared(self, session: "Session", source: str, classes: Sequence[str]) -> str:
         """Return how the spots above it agree with some classes of a source, "" where none is chosen.
@@ -109,7 +110,14 @@ class Above:
         from napari_cmrcnet.evaluation.localise import agreement
 
         of = spots_of(session, self.kind, source, classes)
-        return "" if of is None else agreement(self.values, self.threshold, of, self.shown.counted).in_words
+        if of is None:
+            return ""
+        found = agreement(self.values, self.threshold, of, self.shown.counted)
+        return (
+            found.in_words("are above Otsu's threshold of the measured values")
+            if source == MEASURED
+            else found.in_words()
+        )
 
 
 def spots_of(session: "Session", kind: Kind, source: str, classes: Sequence[str]) -> Bools | None:

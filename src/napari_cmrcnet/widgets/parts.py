@@ -182,6 +182,7 @@ def table_of(model: QAbstractItemModel, *, several: bool = False) -> QTableView:
     mode = QAbstractItemView.SelectionMode
     made.setSelectionMode(mode.ExtendedSelection if several else mode.SingleSelection)
     made.setWordWrap(False)
+    made.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # long names differ at their ends
     made.verticalHeader().hide()
     made.verticalHeader().setDefaultSectionSize(made.fontMetrics().height() + 8)
     made.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)

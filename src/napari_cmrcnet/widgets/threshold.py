@@ -195,9 +195,10 @@ class ThresholdPanel(DockPanel):
         if above is None:
             return
         with told(self.message.setText):
-            above.make_regions(self.session)
+            pieces = above.make_regions(self.session)
             self.layers.draw_regions()  # the Regions panel, which draws them too, may not be open
-            self.message.setText("The outline is in the Regions panel, and over the section.")
+            of = f", {pieces} pieces of one spot or more," if pieces > 1 else ""
+            self.message.setText(f"The outline{of} is in the Regions panel, and over the section.")
 
     def _on_select(self) -> None:
         above = self.above
