@@ -126,6 +126,7 @@ def test_what_is_given_in_place_of_a_sheet_is_named(tmp_path, name, kind):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on Windows")
+@pytest.mark.timeout(60)
 def test_a_named_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "sections.csv")
     with pytest.raises(UserError, match=r"sections\.csv is a pipe or device, not a sheet; give a CSV file"):

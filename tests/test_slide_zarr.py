@@ -1,6 +1,7 @@
 """OME-Zarr pictures are read as slides, of both versions of zarr."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_damage_ends_in_a_sentence(tmp_path: Path) -> None:
     (folder / "zarr.json").write_text('{"attributes": {"ome": {"multiscales": 3}}}')
     with pytest.raises(UserError, match="is damaged or cut short"):
         open_slide(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on Windows")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["zarr.json", ".zattrs"])
+def test_a_named_pipe_within_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match="is neither a DICOM slide nor"):
+        open_slide(tmp_path)
 
 
 def test_a_level_with_many_more_channels_is_damage(tmp_path: Path) -> None:

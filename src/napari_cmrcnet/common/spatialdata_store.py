@@ -5,6 +5,7 @@ geometries, ``tables/NAME`` an AnnData. Each element says how its own coordinate
 """
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,6 +113,8 @@ def _picture(folder: Path) -> Picture | None:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    if not os.path.isfile(path):  # a named pipe would be waited for
+        return {}
     with suppress(OSError, ValueError, RecursionError), open(path, "rb") as stream:
         found = json.loads(stream.read(LARGEST_TEXT))
         return found if isinstance(found, dict) else {}
