@@ -16,7 +16,7 @@ from PIL import Image
 
 from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.document import Picture, Text, html_page
+from napari_cmrcnet.evaluation.document import Heading, Picture, Table, Text, html_page
 from napari_cmrcnet.retrieval import export
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -180,6 +180,26 @@ def test_pictures_as_wide_as_a_page_are_not_cut_off(
     while block.isValid():
         assert block.blockFormat().leftMargin() == made[0].documentMargin() == 0
         block = block.next()
+
+
+@pytest.mark.qt("pyside6")
+def test_no_heading_of_a_pdf_stands_alone_at_the_foot_of_a_page(qtbot: Any, tmp_path: Path) -> None:
+    from PySide6.QtPdf import QPdfDocument
+
+    table = Table(("gene", "PCC"), [(f"G{row}", 0.5) for row in range(4)])
+    heads = set()
+    for above in range(24, 40):  # at some of them only the heading would fit
+        parts = [*[Text("A line.")] * above, Heading("Genes"), table, Text("The end.")]
+        (tmp_path / "T.html").write_text(html_page("T", parts))
+        report_pdf.print_pdf(tmp_path / "T.html", tmp_path / "T.pdf")
+        document = QPdfDocument()
+        document.load(str(tmp_path / "T.pdf"))
+        pages = [document.getAllText(page).text() for page in range(document.pageCount())]
+        (heading,) = [page for page, text in enumerate(pages) if "Genes" in text]
+        assert "PCC" in pages[heading]
+        assert "The end." in pages[-1]
+        heads.add(heading)
+    assert heads == {0, 1}
 
 
 @pytest.mark.qt("pyside6")
