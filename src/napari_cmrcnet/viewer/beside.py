@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.slides.slide import Slide
     from napari_cmrcnet.viewer.session import Session
 
-GAP, GAP_BELOW = 0.04, 0.2  # between the two, of the wider one's width: below the first, a name stands between them
+GAP, GAP_BELOW = 0.04, 0.26  # between the two, of the wider one's width: below the first, a name stands between them
 ROOM = 0.5  # that each has at least, of the wider one's width: its name needs some
 NAME, NAME_SIZE = "white", 10  # with a black halo: read on black, on glass and on stain
 
