@@ -35,6 +35,7 @@ class Window:
         self.let_go = threading.Event()
         self.answer, self.asked = "cancel", []
         for name, each in known.items():
+            each.prediction.view = {}  # what other tests have drawn
             each.prediction.save(folder / f"{name}.h5ad")
             each.prediction.path = None  # as others of this session have it
 
