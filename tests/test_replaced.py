@@ -159,3 +159,55 @@ def test_the_prediction_of_a_measured_section_takes_its_regions_over_unasked(win
     assert window.session.prediction is known.prediction
     assert window.session.regions == (DRAWN,)
     assert window.asked == []
+
+
+def test_what_was_given_up_for_a_case_that_did_not_open_is_asked_about_again(
+    window: Window, save_dialog: SaveDialog
+) -> None:
+    window.answer = "discard"
+    window.open("D")
+    window.wait_for("D")
+    window.draw()
+    (window.folder / "damaged.h5ad").write_bytes(b"nothing")
+    window.open("damaged")
+    window.let_all_end()
+    window.answer = "cancel"
+    predict._show(window.viewer, window.known["C"].section.slide, window.known["C"].prediction)
+    assert window.asked == [("D", "regions"), ("D", "regions")]
+    assert window.shows("D")
+
+
+def test_an_answer_is_not_taken_for_a_prediction_that_ended_during_the_question(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = window.known["C"]
+    spots = Path(known.prediction.provenance.spots)
+    window.session.look_at(finish(open_measured(spots)).case, known.section.slide)
+    window.draw()
+
+    def ask(_: Any, *words: str) -> str:
+        window.asked.append(words)
+        if len(window.asked) > 1:
+            return "cancel"
+        predict._show(window.viewer, known.section.slide, known.prediction)  # as the question's own loop would
+        return "discard"
+
+    monkeypatch.setattr(dialogs, "ask_to_save", ask)
+    window.open("D")
+    window.let_all_end()
+    assert [what for _, what in window.asked] == ["regions", "prediction and regions"]
+    assert window.session.prediction is known.prediction
+
+
+def test_a_prediction_that_cannot_be_written_where_it_was_to_be_kept_is_not_lost(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.open("D")
+    window.wait_for("D")
+    window.draw()
+    (window.folder / "file").write_bytes(b"")
+    kept = window.folder / "made.h5ad"
+    places = [window.folder / "file" / "made.h5ad", kept]
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: places.pop(0))
+    predict._show(window.viewer, window.known["C"].section.slide, window.known["C"].prediction)
+    assert Prediction.load(kept).name == "C"

@@ -161,6 +161,10 @@ class CaseList:
         """
         self._given_up = self._made
 
+    def take_back(self) -> None:
+        """Give nothing up any more: what it was given up for has ended, and did not come."""
+        self._given_up = ()
+
     @property
     def given_up(self) -> bool:
         """Whether all that was made over the case that is shown was given up."""

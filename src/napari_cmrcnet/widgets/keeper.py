@@ -123,6 +123,8 @@ def may_leave(viewer: Any, again: bool = False) -> bool:
     if not what or case is None or (again and layers.cases.given_up):
         return True
     answer = dialogs.ask_to_save(main_window(viewer), case.name, what)
+    if layers.session.case is not case:  # a prediction ended while it was asked: the answer was not about that
+        return may_leave(viewer, again)
     if answer == "save":
         return save_case(viewer)
     if answer == "discard":
@@ -145,7 +147,11 @@ def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: s
         elif hasattr(result, "close"):
             result.close()
 
-    run_in_window(viewer, job, done_here, title)
+    def ended() -> None:
+        if cases.awaited is mine:
+            cases.take_back()
+
+    run_in_window(viewer, job, done_here, title, ended)
 
 
 def save_case(viewer: Any) -> bool:

@@ -73,13 +73,13 @@ class PredictPanel(DockPanel):
         device = DEVICES[self.form.device.currentText()]
         show = partial(_show, self.viewer, inspection.slide)
         self._predicting = True
-        started = self.jobs.start(
-            _prediction(inspection, device),
-            show,
-            "Predicting",
-            keep=True,
-            ended=while_there(self._on_ended),
-        )
+        on_ended, cases = while_there(self._on_ended), self.layers.cases
+
+        def ended() -> None:
+            cases.take_back()
+            on_ended()
+
+        started = self.jobs.start(_prediction(inspection, device), show, "Predicting", keep=True, ended=ended)
         self._predicting = started
         remove_preview(self.viewer)
 
@@ -213,13 +213,21 @@ class PredictPanel(DockPanel):
 
 def _show(viewer: Any, slide: "Slide | None", prediction: "Prediction") -> None:
     """Show a prediction; where what was made meanwhile over another case is to stay, let it be saved instead."""
+    from napari.utils.notifications import show_error
+
     case = session_of(viewer).case
     measured = case is not None and case.prediction is None and prediction.is_of_section(case)  # its regions go on
     if case is None or measured or may_leave(viewer, again=True):
         show_case(viewer, prediction, slide)
         return
     title = f"{case.name} stays open. Save the prediction of {prediction.name}, to open it later"
-    save_prediction(viewer, prediction, title)
+    while True:
+        try:
+            save_prediction(viewer, prediction, title)
+        except UserError as error:  # it may have taken hours: another place is asked for
+            show_error(str(error))
+        else:
+            return
 
 
 def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspection]":
