@@ -1,5 +1,7 @@
 """Long work beside the window: progress, cancel within a batch, one message on failure, and panels that are closed."""
 
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -292,3 +294,33 @@ def test_a_result_that_cannot_be_shown_leaves_the_bar_ready(qtbot: Any, bar: Job
         qtbot.waitUntil(lambda: not bar.busy)
     assert [str(one[1]) for one in raised] == ["a listener's defect"]
     assert ended == [True]
+
+
+CLOSED = """
+import time
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QMainWindow
+from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.common.threads import in_threads
+from napari_cmrcnet.widgets.jobs import JobBar
+
+app = QApplication([])
+window = QMainWindow()
+bar = JobBar(window)
+window.setCentralWidget(bar)
+window.show()
+job = in_threads(lambda _: time.sleep(0.2), range(100), lambda done: Progress("Working", done, 100))
+bar.start(job, print, keep=True)
+QTimer.singleShot(500, window.close)
+app.exec()
+print("closed", flush=True)
+"""
+
+
+@pytest.mark.qt("pyside6")
+def test_a_program_whose_window_is_closed_ends_soon() -> None:
+    """And does not first do all that a job has queued for its threads."""
+    with subprocess.Popen([sys.executable, "-c", CLOSED], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "closed\n"
+        assert program.wait(5) == 0  # all of it takes 20 s on one thread

@@ -11,11 +11,12 @@ from shapely.geometry import box
 from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.retrieval.project import Project, ProjectCase
+from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.reopen import open_measured
 from napari_cmrcnet.widgets import case_pages, dialogs, open_files, predict
+from napari_cmrcnet.widgets.dock_panel import open_panel
 from napari_cmrcnet.widgets.job_run import _RUNNING
 from one_prediction import Known
 
@@ -211,3 +212,27 @@ def test_a_prediction_that_cannot_be_written_where_it_was_to_be_kept_is_not_lost
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: places.pop(0))
     predict._show(window.viewer, window.known["C"].section.slide, window.known["C"].prediction)
     assert Prediction.load(kept).name == "C"
+
+
+def test_a_slow_opening_is_shown_where_the_one_that_was_asked_for_after_it_fails(window: Window) -> None:
+    (window.folder / "damaged.h5ad").write_bytes(b"nothing")
+    window.open("C")
+    window.open("damaged")
+    window.qtbot.waitUntil(lambda: len(_RUNNING) == 1, timeout=SLOW)
+    window.let_all_end()
+    assert window.shows("C")
+
+
+def test_another_list_of_cases_asks_once(window: Window) -> None:
+    window.answer = "discard"
+    window.open("D")
+    window.wait_for("D")
+    window.cases.add_shown()
+    window.cases.set_notes("look again")
+    window.draw()
+    path = window.folder / "other.cmrproj"
+    write_project(Project((ProjectCase.made(window.known["C"].prediction.provenance, window.folder / "C.h5ad"),), path))
+    window.let_go.set()
+    open_panel(window.viewer, "Cases").open(path)
+    window.wait_for("C")
+    assert window.asked == [("D", "regions and notes")]

@@ -32,8 +32,9 @@ class CaseList:
     ----------
     project : Project
         The cases; none at first.
-    awaited : object
-        What stands for the opening that was asked for last.
+    awaited : list of object
+        What stands for each opening that may still replace the case that is shown, the one that was asked for last
+        at the end.
     changed : Signal
         Emitted after another project, case, note or place in it.
     """
@@ -47,7 +48,7 @@ class CaseList:
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
         self._of = session.case
-        self.awaited: object = None
+        self.awaited: list[object] = []
         self._given_up: tuple[Any, ...] = ()
         session.leaving.connect(self.keep)
         session.arrived.connect(self._on_arrived)
@@ -80,9 +81,12 @@ class CaseList:
 
     def open(self, project: Project) -> None:
         """Take another list of cases."""
+        given_up = self.given_up
         self.project = project
         self._stored = project if project.path is not None else Project()
         self._noted = ()
+        if given_up:  # its notes were in the list before
+            self.discard()
         self.changed.emit()
 
     def add_shown(self) -> None:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize
 from qtpy.QtGui import QIcon
@@ -20,13 +20,14 @@ from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, project_of
+from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.case_pages import bind_pages, show_beside, show_row, step_case
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH
 from napari_cmrcnet.widgets.dock_panel import DockPanel, open_panel
 from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, may_leave
+from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, run_to_replace
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack
 from napari_cmrcnet.widgets.remember import recall, remember
@@ -132,7 +133,7 @@ class CasesPanel(DockPanel):
 
     def open(self, path: Path) -> None:
         """Open a list of cases, a sheet or a folder, and the first case of it that can be looked at."""
-        self.jobs.start(project_of(path), self._on_opened, f"Opening {path.name}")
+        run_to_replace(self.viewer, project_of(path), partial(_take, self.viewer), f"Opening {path.name}")
 
     def show_cases(self) -> None:
         """Show the list as it is now."""
@@ -221,12 +222,6 @@ class CasesPanel(DockPanel):
         if path is not None:
             self.open(path)
 
-    def _on_opened(self, project: Project) -> None:
-        if may_leave(self.viewer):
-            self.cases.open(project)
-            if self.cases.row is None and project.cases:
-                show_row(self.viewer, 0, again=True)
-
     def _on_beside(self) -> None:
         if self.layers.beside.case is not None:
             self.layers.show_beside(None)
@@ -259,6 +254,14 @@ class CasesPanel(DockPanel):
     def show_now(self) -> None:
         """Read thumbnails once the panel is seen."""
         self._look_at_next()
+
+
+def _take(viewer: Any, project: Project) -> None:
+    """Take another list of cases, and open its first case, unless one of it is shown."""
+    cases = layers_of(viewer).cases
+    cases.open(project)
+    if cases.row is None and project.cases:
+        show_row(viewer, 0, again=True)
 
 
 def _summary(case: ProjectCase) -> "Job[Summary]":

@@ -3,10 +3,11 @@
 import atexit
 from collections.abc import Callable, Generator
 from dataclasses import InitVar, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import QCoreApplication, QThreadPool
 from qtpy.QtWidgets import QWidget
 from superqt.utils import create_worker
 
@@ -65,6 +66,7 @@ class Run:
     def start(self) -> None:
         """Begin."""
         _RUNNING.add(self)
+        _cancel_with(QCoreApplication.instance())
         garbage.hold()
         self.worker.start()
 
@@ -113,11 +115,21 @@ class Run:
             show_error(text)
 
 
+@cache
+def _cancel_with(app: QCoreApplication) -> None:
+    """Cancel all that runs when the program ends: else Python does first all that a job has queued for its threads."""
+    app.aboutToQuit.connect(_cancel_all)
+
+
+def _cancel_all() -> None:
+    for run in _RUNNING:
+        run.cancel()
+
+
 @atexit.register
 def _end_runs() -> None:
     """Let no thread work on while Python ends, which would crash: after a script without an event loop."""
-    for run in _RUNNING:
-        run.cancel()
+    _cancel_all()
     if _RUNNING:
         QThreadPool.globalInstance().waitForDone(AT_EXIT)
 

@@ -135,20 +135,24 @@ def may_leave(viewer: Any, again: bool = False) -> bool:
 def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
     """Run a job, as `run_in_window`, whose result replaces the case that is shown.
 
-    Of several the one that was asked for last does. What was made while it ran is asked about first; where that is to
-    stay, and where the job was overtaken, the result is not handed over, and what was opened for it is closed.
+    Of several the one that was asked for last does, of those that succeed. What was made while it ran is asked about
+    first; where that is to stay, and where the job was overtaken, the result is not handed over, and what was opened
+    for it is closed.
     """
     cases, mine = layers_of(viewer).cases, object()
-    cases.awaited = mine
+    cases.awaited.append(mine)
 
     def done_here(result: T) -> None:
-        if cases.awaited is mine and may_leave(viewer, again=True):
+        if cases.awaited[-1:] == [mine] and may_leave(viewer, again=True):
+            cases.awaited.clear()
             done(result)
         elif hasattr(result, "close"):
             result.close()
 
     def ended() -> None:
-        if cases.awaited is mine:
+        if mine in cases.awaited:
+            cases.awaited.remove(mine)
+        if not cases.awaited:
             cases.take_back()
 
     run_in_window(viewer, job, done_here, title, ended)
