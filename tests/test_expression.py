@@ -85,6 +85,17 @@ def test_highly_variable_genes_are_scanpys_union_in_a_fixed_order():
     assert chosen == highly_variable_genes([sections[0], sections[2], sections[1]], n_top=10)
 
 
+def test_sections_of_two_species_are_told_to_be_of_one():
+    first, second = section(0), section(1, names=[f"g{number}" for number in range(60)])
+    dull = [
+        next(gene for gene in each.spots.var_names if gene not in highly_variable_genes([each], n_top=10))
+        for each in (first, second)
+    ]
+    second.spots.var_names = [dull[0] if gene == dull[1] else gene for gene in second.spots.var_names]
+    with pytest.raises(UserError, match=r"No highly variable gene .* check that all use gene symbols of one species"):
+        highly_variable_genes([first, second], n_top=10)
+
+
 @pytest.mark.parametrize(("spots", "genes"), [(1, 60), (2, 60), (4, 60), (80, 5)])
 def test_small_sections_choose_genes_without_a_warning(spots, genes):
     chosen = highly_variable_genes([section(0, spots, genes)], n_top=20)

@@ -120,7 +120,7 @@ def highly_variable_genes(sections: "Sequence[Section]", n_top: int = PAPER_GENE
         chosen.update(_section_hvg(section, n_top))
     genes = [gene for gene in shared_genes(sections) if gene in chosen]
     if not genes:
-        raise UserError("No highly variable gene is in all sections; raise the number of genes a section.")
+        raise UserError("No highly variable gene is in all sections; check that all use gene symbols of one species.")
     return genes
 
 
