@@ -128,6 +128,13 @@ def test_what_does_not_belong_in_a_model_is_refused(
     assert left(tmp_path) in (["odd.zip"], ["models", "odd.zip"])
 
 
+def test_a_model_that_was_not_packed_is_told_how(own_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.cmrcnet").mkdir()
+    with pytest.raises(UserError, match=r"m\.cmrcnet is a folder, not a packed model; pack it first \(models pack\)"):
+        finish(add_file(tmp_path / "m.cmrcnet"))
+    assert left(own_models) == []
+
+
 def test_a_file_that_is_cut_anywhere_is_refused(packed: Path, own_models: Path, tmp_path: Path) -> None:
     content, path = packed.read_bytes(), tmp_path / "cut.zip"
     for size in (0, 10, len(content) // 2, len(content) - 30, len(content) - 1):

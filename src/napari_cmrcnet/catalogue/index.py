@@ -156,6 +156,8 @@ def add_file(file: Path, name: str = "", checksum: str = "") -> Job[Path]:
         If the checksum differs or no file can have the name; or as `unpack_model`.
     """
     yield Progress(f"Checking {file.name}", 0, 0)
+    if file.is_dir():
+        raise UserError(f"{file} is a folder, not a packed model; pack it first (models pack).")
     if not file.is_file():
         raise UserError(f"{file} does not exist; give a packed model, or the address of one.")
     if checksum and sha256(file) != checksum.casefold():
