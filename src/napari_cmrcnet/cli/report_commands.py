@@ -72,7 +72,7 @@ def figure(options: argparse.Namespace) -> None:
     else:
         panel = panel_named(options.panel) or prediction.panel
     if panel is None:
-        raise UserError(f"{options.prediction} has no gene panel; name the genes to draw with --panel.")
+        raise UserError(f"{options.prediction} has no gene panel; give --panel a name, such as idc, or a file.")
     check_panel(prediction.names, panel, prediction.name)
     job = write_maps_figure(prediction, options.out, panel, blend=bool(options.blend), width_mm=options.width_mm)
     path = show_progress(job)
