@@ -15,9 +15,10 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.sample import sample_folder
+from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
-from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
+from napari_cmrcnet.retrieval.trust import trust_in_model
 from napari_cmrcnet.sections.tissue import TissueMask
 
 
@@ -54,10 +55,12 @@ def test_each_part_is_described_in_a_line(look: Callable[..., Inspection]) -> No
 def test_of_a_model_that_knows_its_accuracy_the_line_says_what_to_expect(
     look: Callable[..., Inspection], expecting_checkpoint: Checkpoint
 ) -> None:
-    expected = expecting_checkpoint.bank.expected
-    assert expected is not None
+    bank = expecting_checkpoint.bank
+    assert bank.expected is not None
+    assert expecting_checkpoint.path is not None
+    np.testing.assert_array_equal(BankSummary.read(expecting_checkpoint.path / "bank.h5ad").found, bank.found)
     said = look(checkpoint=expecting_checkpoint.path).lines["checkpoint"]
-    assert said.endswith(f"24 genes; trust in the genes: {trusts_in_words(levels_of(expected[:, 0]))}")
+    assert said.endswith(f"24 genes; trust in the genes: {trust_in_model(bank.expected, bank.found, 'patients')}")
 
 
 def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection]) -> None:

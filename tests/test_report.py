@@ -182,7 +182,11 @@ def test_sets_are_the_papers_or_of_all_genes_and_it_is_said_which(tmp_path: Path
         among = table.loc[GENES[::2] if asked == "paper" else GENES]
         assert set(table.index[table.HEG]) == set(among.measured_mean.nlargest(50).index)
         assert set(table.index[table.HVG]) == set(among.measured_variance.nlargest(50).index)
-        assert words in (tmp_path / asked / "summary.md").read_text("utf-8")
+        text = (tmp_path / asked / "summary.md").read_text("utf-8")
+        under_the_sets = text.split("| markers |")[1].split("\n\n")[1]
+        assert under_the_sets.startswith("HEG and HVG: the 50 genes")
+        assert words in under_the_sets
+        assert "Trust is by the PCC found here" in text
         summary = json.loads((tmp_path / asked / "summary.json").read_text("utf-8"))
         assert [section["sets"] for section in summary["sections"]] == [asked]
     prediction.variable_genes = frozenset()

@@ -18,6 +18,7 @@ from napari_cmrcnet.retrieval.trust import (
     Trust,
     levels_of,
     trust_in_genes,
+    trust_in_model,
     trust_levels,
     trust_of,
     trust_of_panel,
@@ -77,6 +78,20 @@ def test_a_gene_found_at_few_training_spots_is_weak_at_best(predicted: Predictio
     assert trust.word == "weak"
     assert trust.reasons[0] == "Found at 14% of the training spots."
     assert trust_of(of(predicted, found=15), RARE).word == "good"
+
+
+@pytest.mark.parametrize("over", ["sections", "patients"])
+def test_a_model_counts_its_genes_as_its_prediction_of_a_slide_like_its_tissue_does(
+    predicted: Prediction, over: Any
+) -> None:
+    prediction = of(predicted, found=10, expected_over=over, patient="P1")
+    assert prediction.expected is not None
+    assert prediction.found is not None
+    on_slide, of_model = trust_in_genes(prediction), trust_in_model(prediction.expected, prediction.found, over)
+    counts, by = of_model.split(" (by ")
+    assert counts == on_slide.split(" (by ")[0] == "2 good, 2 weak, 20 do not use"  # the rare gene is weak
+    assert on_slide.endswith(" (by expected PCC, on this slide)")
+    assert ("of a training patient" in by) == (over == "sections")  # on another one none is good
 
 
 def test_no_gene_is_good_on_a_slide_that_is_not_like_the_training_tissue(predicted: Prediction) -> None:

@@ -15,6 +15,7 @@ from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_report import mapped, small_maps
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.report_parts import (
+    TRUST_BY,
     closing_parts,
     opening_parts,
     origin_parts,
@@ -96,6 +97,7 @@ def _sections(predictions: "Sequence[Prediction]", scores: Sequence[Scores | Non
         like = about.likeness.verdict if about.likeness else "not known"
         rows.append([prediction.name, about.patient, len(prediction), like, *map(words.count, TRUSTS)])
     yield Table(["section", "patient", "spots", "tissue", *(f"genes: {word}" for word in TRUSTS)], rows)
+    yield Text(TRUST_BY)
     known = {section_of(one): scored for one, scored in zip(predictions, scores, strict=True) if scored is not None}
     if known:
         yield from score_parts(list(known.values()))

@@ -25,6 +25,7 @@ from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
 from napari_cmrcnet.evaluation.report_parts import (
+    TRUST_BY,
     by_pcc,
     closing_parts,
     confidence_parts,
@@ -184,7 +185,7 @@ def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
         return
     yield Heading("Genes")
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
-    yield Text(f"{which}, of {len(scores.table):,}. Means are over the spots that count in the PCC.")
+    yield Text(f"{which}, of {len(scores.table):,}. Means are over the spots that count in the PCC. {TRUST_BY}")
     yield gene_table(scores.table.loc[list(listed)])
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.retrieval.prediction import Prediction
 
-_TRUST = {
+TRUST_BY = "Trust is by the PCC found here, and by expected PCC where a gene has none."
+"""By what the words of trust are, beside scores."""
+
+_SIMILAR = {
     "mean_similarity": "mean similarity to its training spots (cosine)",
     "best_similarity": "similarity to the nearest of them (cosine)",
     "sections": "sections among them",
@@ -49,12 +52,13 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
     yield Heading("Scores by gene set")
     header = ["section", "spots", "genes", "set", "mean PCC", "95 % interval", "partial PCC", "Spearman"]
     yield Table([*header, "genes counted", "no score"], rows)
+    yield Text(sets_in_words(scores))
     undefined = "count as 0 in the means" if nan_as_zero else "are left out of the means"
     yield Text(
         "PCC: Pearson correlation of predicted and measured expression of a gene over the spots of a section, with "
         f"95 % intervals (bootstrap over blocks of neighbouring spots). An interval covers {COVERS}. "
         "The partial PCC is the correlation that is left when the effect of sequencing depth (the log of a spot's "
-        f"total counts, and its square) is removed from both. {sets_in_words(scores)} A gene that was found at fewer "
+        f"total counts, and its square) is removed from both. A gene that was found at fewer "
         f"than {MIN_SPOTS} of the spots, or is constant, has no score; such genes {undefined} and are counted under "
         "“no score”."
     )
@@ -117,8 +121,8 @@ def _expected(scored: Scores) -> Iterator[Part]:
     alike = both[COLUMNS[0]].corr(both.pcc)
     said = f"Expected accuracy: over {len(both):,} genes the expected PCC correlates {alike:.2f} with the PCC found."
     if len(good):
-        said += f" Of {len(good):,} genes expected above {GOOD:g}, {(good > GOOD - 0.1).mean():.0%} came out above "
-        said += f"{GOOD - 0.1:.1f}."
+        said += f" Of the {len(good):,} of them with an expected PCC from {GOOD:g}, rare genes too, "
+        said += f"{(good > GOOD - 0.1).mean():.0%} came out above {GOOD - 0.1:.1f}."
     yield Text(said)
 
 
@@ -151,7 +155,7 @@ def confidence_parts(prediction: "Prediction") -> Iterator[Part]:
         ["of a spot", "5th percentile", "median", "95th percentile"],
         [
             [said, *(float(value) for value in np.percentile(confidence[name], [5, 50, 95]))]
-            for name, said in _TRUST.items()
+            for name, said in _SIMILAR.items()
         ],
     )
     if (unlike := prediction.out_of_distribution()) is not None:

@@ -61,6 +61,6 @@ def sets_in_words(scores: Sequence[Scores]) -> str:
     """Return what HEG and HVG are in these scores."""
     among = [AMONG[definition] for definition in dict.fromkeys(one.definition for one in scores)]
     return (
-        "HEG and HVG: the 50 genes of highest mean and of highest variance of the section's measured log-normalised "
-        f"expression, {' or, where it is not known which these are, '.join(among)}."
+        "HEG and HVG: the 50 genes of highest measured mean and of highest variance (log-normalised), "
+        f"{' or, where it is not known which these are, '.join(among)}."
     )

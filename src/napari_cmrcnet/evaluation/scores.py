@@ -43,7 +43,8 @@ class Scores:
         0), ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``, ``depth_r2``,
         ``measured_morans_i``, ``predicted_morans_i``, ``undefined`` (why there is no score, or ""), whether it is
         in ``HEG``, ``HVG`` and ``markers``, where the checkpoint knows them ``expected_pcc`` and
-        ``expected_partial_pcc``, and ``trust`` (see `trust_of`; "" while the intervals are not known).
+        ``expected_partial_pcc``, and ``trust`` (by the PCC found here, and by
+        the expected PCC where a gene has none, see `trust_of`; "" while the intervals are not known).
     sets : mapping of str to SetScore
         ``HEG``, ``HVG``, ``markers``.
     replicates : mapping of str to float64 (resamples,)

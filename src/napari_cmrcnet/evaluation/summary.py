@@ -9,6 +9,7 @@ from napari_cmrcnet.common.text import plain
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Text
 from napari_cmrcnet.evaluation.headline import COVERS
 from napari_cmrcnet.evaluation.report_parts import (
+    TRUST_BY,
     by_pcc,
     gene_table,
     opening_parts,
@@ -85,6 +86,7 @@ def summary_parts(
             if len(rows):
                 yield Text(f"{heading}:")
                 yield gene_table(rows)
+        yield Text(TRUST_BY)
         yield from origin_parts(prediction)
     yield Heading("Pictures")
     yield from (Picture(path.name, path.stem) for path in files if path.suffix == ".png")

@@ -96,7 +96,7 @@ class Bank:
     @property
     def summary(self) -> BankSummary:
         """Its size and genes."""
-        return BankSummary(len(self), self.names, self.shares, self.expected)
+        return BankSummary(len(self), self.names, self.shares, self.found, self.expected)
 
     @cached_property
     def shares(self) -> Float32:

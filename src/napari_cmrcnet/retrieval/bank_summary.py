@@ -31,6 +31,8 @@ class BankSummary:
     shares : float32 (genes,)
         The share that each gene has of a spot's total, the mean over its spots; all together less than 1 where totals
         were taken over more genes than the bank has.
+    found : float32 (genes,)
+        The share of its spots at which each gene was found.
     expected : float32 (genes, 2), optional
         The expected PCC of each gene, and what is left of it given depth; None where it is not known.
     """
@@ -38,6 +40,7 @@ class BankSummary:
     spots: int
     names: GeneNames
     shares: npt.NDArray[np.float32]
+    found: npt.NDArray[np.float32]
     expected: npt.NDArray[np.float32] | None
 
     @classmethod
@@ -57,7 +60,10 @@ class BankSummary:
         with readable(path, "is not a bank", again), h5py.File(path, "r") as file:
             rows = int(file["X"].attrs["shape"][0])
             var = read_elem(file["var"])
-            return cls(rows, GeneNames.of(var), known_shares(var), expected_in(var, path, again))
+            found = np.diff(file["X/indptr"][:]).astype(np.float32) / np.float32(rows)  # the columns of X are genes
+            if len(found) != len(var):
+                raise UserError(f"{path} lists other genes than it has expression of; {again}.")
+            return cls(rows, GeneNames.of(var), known_shares(var), found, expected_in(var, path, again))
 
 
 def known_shares(var: "pd.DataFrame") -> npt.NDArray[np.float32]:

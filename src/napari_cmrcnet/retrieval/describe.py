@@ -174,7 +174,7 @@ def _checkpoint(path: Path) -> Description:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.expected import over_in_words
     from napari_cmrcnet.retrieval.protocol import average_in_words
-    from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
+    from napari_cmrcnet.retrieval.trust import trust_in_model
 
     checkpoint = Checkpoint.load(path)
     card, bank = checkpoint.card, checkpoint.bank
@@ -203,7 +203,7 @@ def _checkpoint(path: Path) -> Description:
     if card.similarity_floor is not None:
         facts["out of distribution"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
     if bank.expected is not None:
-        facts["trust in the genes"] = trusts_in_words(levels_of(bank.expected[:, 0]))
+        facts["trust in the genes"] = trust_in_model(bank.expected, bank.found, card.expected_over)
     problems = []
     try:
         facts["thumbnails"] = _thumbnails(checkpoint)

@@ -18,7 +18,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 from napari_cmrcnet.retrieval.ready_folder import ReadyPredictor, ready_in
-from napari_cmrcnet.retrieval.trust import levels_of, trusts_in_words
+from napari_cmrcnet.retrieval.trust import trust_in_model
 from napari_cmrcnet.sections.pooling import pooled_from
 from napari_cmrcnet.sections.spots import libraries_of
 
@@ -239,7 +239,7 @@ def _spots_line(section: "Section") -> str:
 def _checkpoint_line(card: Card, bank: BankSummary) -> str:
     trained = some_of(card.sections, 4)
     if bank.expected is not None:
-        accuracy = f"trust in the genes: {trusts_in_words(levels_of(bank.expected[:, 0]))}"
+        accuracy = f"trust in the genes: {trust_in_model(bank.expected, bank.found, card.expected_over)}"
     else:
         accuracy = "no validation PCC" if card.validation_pcc is None else f"validation PCC {card.validation_pcc:.2f}"
     synthetic = ", synthetic" if card.synthetic else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.retrieval.expected import GOOD, WEAK
+from napari_cmrcnet.retrieval.expected import GOOD, WEAK, Float32, Over
 from napari_cmrcnet.retrieval.leaks import leak
 from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY
 
@@ -139,14 +139,31 @@ def levels_of(pcc: NDArray[np.floating[Any]]) -> Levels:
 
 
 def trust_in_genes(prediction: "Prediction") -> str:
-    """Say how many genes can be trusted how far on a slide; where none can be used, why."""
+    """Say how many genes can be trusted how far on a slide, and by what; where none can be used, why."""
     levels, likeness = trust_levels(prediction), prediction.provenance.likeness
     if (levels < AVOID).any():
-        return trusts_in_words(levels)
+        return f"{trusts_in_words(levels)} (by expected PCC, on this slide)"
     why = f"Each has an expected PCC below {WEAK:g}, or is too rare to have one."
     if likeness is not None and likeness.verdict == NOT:
         why = likeness.reason
     return f"no gene of this model can be used on this slide. {why}"
+
+
+def trust_in_model(expected: Numbers | Float32, found: Numbers | Float32, over: Over) -> str:
+    """Say how many genes of a model can be trusted how far where the slide makes none worse, and by what.
+
+    Parameters
+    ----------
+    expected : float (genes, 2)
+        As `Bank` has it.
+    found : float (genes,)
+        The share of the training spots at which each gene was found.
+    over : {"", "sections", "patients"}
+        What was left out in turn.
+    """
+    levels = np.maximum(levels_of(expected[:, 0]), _levels_of_share(found))
+    patient = " and of a training patient" if over == "sections" else ""
+    return f"{trusts_in_words(levels)} (by expected PCC, on a slide like the training tissue{patient})"
 
 
 def trusts_in_words(levels: Levels) -> str:
@@ -154,6 +171,11 @@ def trusts_in_words(levels: Levels) -> str:
     counts = [(int(np.sum(levels == level)), word) for level, word in enumerate(TRUSTS)]
     counts.append((int(np.sum(levels == UNKNOWN)), "not known"))
     return ", ".join(f"{number:,} {word}" for number, word in counts if number)
+
+
+def _levels_of_share(found: NDArray[np.floating[Any]]) -> Levels:
+    """Return the level that the share of training spots at which a gene was found leaves for it."""
+    return np.where(found < LEAST_FOUND, AT_BEST_WEAK, AT_BEST_GOOD).astype(np.int8)
 
 
 def _combined(rules: list[_Rule]) -> Levels:
@@ -251,5 +273,5 @@ def _found(prediction: "Prediction", columns: NDArray[np.intp], measured: NDArra
     """Judge by the share of training spots at which a gene was found."""
     known = prediction.found
     shares = np.ones(len(columns)) if known is None else np.asarray(known[columns], np.float64)
-    levels = np.where((shares < LEAST_FOUND) & ~measured, AT_BEST_WEAK, AT_BEST_GOOD).astype(np.int8)
+    levels = np.where(measured, AT_BEST_GOOD, _levels_of_share(shares)).astype(np.int8)
     return _Rule(levels, lambda row: "" if known is None else f"Found at {shares[row]:.0%} of the training spots.")
