@@ -135,9 +135,9 @@ def may_leave(viewer: Any, again: bool = False) -> bool:
 def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
     """Run a job, as `run_in_window`, whose result replaces the case that is shown.
 
-    Of several the one that was asked for last does, of those that succeed. What was made while it ran is asked about
-    first; where that is to stay, and where the job was overtaken, the result is not handed over, and what was opened
-    for it is closed.
+    Of several the one that was asked for last does; one before it only where all after it have failed by then. What was
+    made while it ran is asked about first; where that is to stay, and where the job was overtaken, the result is not
+    handed over, and what was opened for it is closed.
     """
     cases, mine = layers_of(viewer).cases, object()
     cases.awaited.append(mine)
