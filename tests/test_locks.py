@@ -85,6 +85,14 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="/proc: this system has none")
+def test_a_folder_that_takes_no_files_is_not_called_busy() -> None:
+    sentence = r"^/proc/x\.h5ad could not be written: the folder /proc cannot be written to \("
+    with pytest.raises(UserError, match=sentence) as refused, only_one(Path("/proc/x.h5ad")):
+        pass
+    assert not isinstance(refused.value, BusyError)
+
+
 def test_commands_refuse_what_another_process_writes(
     tmp_path: Path,
     untrained_checkpoint: Checkpoint,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_cmrcnet.common.errors import UserError, cannot_write
+from napari_cmrcnet.common.errors import UserError, first_line
 from napari_cmrcnet.common.files import short_name
 from napari_cmrcnet.common.progress import Job, Progress
 
@@ -45,13 +45,17 @@ def only_one(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{short_name(path)}.lock"), timeout=0, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        Path(lock.lock_file).touch()  # filelock takes a folder where no file can be made for one in use
         lock.acquire()
     except Timeout as error:
         raise BusyError(
             f"{path} is being written by another process; wait until it has ended, or choose another place."
         ) from error
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise UserError(
+            f"{path} could not be written: the folder {path.parent} cannot be written to "
+            f"({error.strerror or first_line(error)}); choose another place."
+        ) from error
     try:
         yield
     finally:
