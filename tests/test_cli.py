@@ -235,6 +235,16 @@ def test_a_panel_of_which_nothing_is_known_is_refused_before_any_work(
     assert not out.is_file()
 
 
+def test_a_gene_of_a_blend_that_nothing_has_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], known: "dict[str, Any]"
+) -> None:
+    known["C"].prediction.save(tmp_path / "C.h5ad")
+    assert run("figure", tmp_path / "C.h5ad", "--blend", "GENE3,NOWHERE", "--out", tmp_path / "f.png") == 1
+    printed = capsys.readouterr()
+    assert " ".join((printed.out + printed.err).split()).startswith("error: C has no gene NOWHERE; ")
+    assert not (tmp_path / "f.png").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -264,7 +274,10 @@ def test_a_prediction_is_not_written_under_another_ending(
 @pytest.mark.parametrize("command", ["evaluate", "figure", "report", "export"])
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("S4.tif", "is a slide; give|is not an HDF5 file"), ("sample.cmrcnet", "is a folder; give an .h5ad")],
+    [
+        ("S4.tif", "is a slide; give|is not an HDF5 file"),
+        ("sample.cmrcnet", r"is a checkpoint \(a model\), not a prediction; give the \.h5ad"),
+    ],
 )
 def test_what_is_given_in_place_of_a_prediction_is_named(
     command: str, name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

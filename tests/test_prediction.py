@@ -261,6 +261,13 @@ def test_another_file_is_no_prediction(tmp_path: Path) -> None:
             read(tmp_path / "other.h5ad")
 
 
+def test_a_checkpoint_is_not_taken_for_a_prediction(untrained_checkpoint: Checkpoint) -> None:
+    assert untrained_checkpoint.path is not None
+    sentence = r" is a checkpoint \(a model\), not a prediction; give the \.h5ad file that predict wrote"
+    with pytest.raises(UserError, match=sentence):
+        Prediction.load(untrained_checkpoint.path)
+
+
 def change(saved: Path, edit: Callable[[anndata.AnnData], object]) -> None:
     table = anndata.read_h5ad(saved)
     edit(table)

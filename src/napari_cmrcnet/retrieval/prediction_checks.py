@@ -1,5 +1,6 @@
 """What must be in the file of a prediction, before anything in it is used."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,27 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 RETRIEVAL = ("neighbours", "similarity", "confidence")  # in obsm
 FOUND = "found_in_training"  # in var: the share of training spots at which a gene was found
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
+
+
+def no_checkpoint(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a prediction, unless it is a checkpoint: the two are easily taken for each other.
+
+    Raises
+    ------
+    UserError
+        If it is the folder of a checkpoint.
+    """
+    path = Path(path)
+    if (path / CARD).is_file():
+        raise UserError(f"{path} is a checkpoint (a model), not a prediction; give the .h5ad file that predict wrote.")
+    return path
 
 
 def check_parts(path: Path, table: AnnData, *, retrieved: bool, normalised: bool) -> None:

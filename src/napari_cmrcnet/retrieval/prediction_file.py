@@ -29,7 +29,7 @@ from napari_cmrcnet.retrieval.averages import Float32, weighted_means
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.prediction_checks import FOUND, RETRIEVAL, check_parts
+from napari_cmrcnet.retrieval.prediction_checks import FOUND, RETRIEVAL, check_parts, no_checkpoint
 from napari_cmrcnet.retrieval.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def load(
     checkpoint: "Checkpoint | str | os.PathLike[str] | None" = None,
 ) -> "Prediction":
     """Read a prediction; see `Prediction.load`, which gives its own class."""
-    path = Path(path)
+    path = no_checkpoint(path)
     table = read_h5ad(path)
     record = _parsed(path, table.uns.get("cmrcnet"))
     provenance = _provenance(path, record)
@@ -220,7 +220,7 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     """
     import h5py
 
-    path = Path(path)
+    path = no_checkpoint(path)
     check_hdf5(path)
     text = None
     if is_prediction(path):
