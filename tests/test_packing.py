@@ -132,6 +132,10 @@ def test_a_model_that_was_not_packed_is_told_how(own_models: Path, tmp_path: Pat
     (tmp_path / "m.cmrcnet").mkdir()
     with pytest.raises(UserError, match=r"m\.cmrcnet is a folder, not a packed model; pack it first \(models pack\)"):
         finish(add_file(tmp_path / "m.cmrcnet"))
+    (tmp_path / "C4.h5ad").write_bytes(b"no zip")
+    sentence = r"C4\.h5ad is not a packed model, or only part of one; give the \.cmrcnet\.zip that models pack wrote\.$"
+    with pytest.raises(UserError, match=sentence):
+        finish(add_file(tmp_path / "C4.h5ad"))
     assert left(own_models) == []
 
 

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from napari_cmrcnet.common.errors import UserError, first_line, readable
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import size_text
@@ -110,8 +110,11 @@ def unpack_model(file: Path, out: Path) -> Job[Path]:
 
 
 def _open(file: Path, stream: BinaryIO) -> zipfile.ZipFile:
-    with readable(file, "is not a packed model", errors=(zipfile.BadZipFile, OSError, ValueError)):
+    try:
         return zipfile.ZipFile(stream)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        otherwise = f"{file} is not a packed model, or only part of one; give the .cmrcnet.zip that models pack wrote."
+        raise cannot_read(file, error, otherwise) from error
 
 
 def _members(file: Path, archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
