@@ -194,6 +194,10 @@ def test_two_genes_as_colours_have_a_legend_with_their_limits(
         expected = blend([gene.maps[kind] for gene in maps], limits)
         np.testing.assert_allclose(spots.get_facecolors()[:, :3], expected, atol=1e-6)
     assert drawn[0].get_figwidth() == pytest.approx(120 / 25.4)
-    for genes in (["GENE3"], ["GENE3", "NOT_HERE"], ["GENE3", "GENE4", "GENE5", "GENE6"]):
-        with pytest.raises(UserError, match="not two or three genes of C"):
+    for genes, said in (
+        (["GENE3", "gene3"], r"two or three different genes, not 1 \(GENE3, gene3\)"),
+        (["GENE3", "NOT_HERE"], "^C has no gene NOT_HERE; "),
+        (["GENE3", "GENE4", "GENE5", "GENE6"], "two or three different genes, not 4"),
+    ):
+        with pytest.raises(UserError, match=said):
             finish(write_maps_figure(prediction, tmp_path / "B.pdf", Panel("", tuple(genes)), blend=True))

@@ -68,7 +68,9 @@ def figure(options: argparse.Namespace) -> None:
     kind_of(options.out)
     (prediction,) = _loaded([options.prediction], options)
     if options.blend:
-        panel: Panel | None = Panel("--blend", tuple(options.blend.split(",")))
+        genes = options.blend.split(",")
+        prediction.names.columns(genes, prediction.name)  # all are needed, while a panel may lack some
+        panel: Panel | None = Panel(options.blend, tuple(genes))
     else:
         panel = panel_named(options.panel) or prediction.panel
     if panel is None:

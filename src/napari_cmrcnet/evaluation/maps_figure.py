@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.text import figure_text
+from napari_cmrcnet.common.text import figure_text, some_of
 from napari_cmrcnet.evaluation.blend import INKS, RGB, blend, blend_legend
 from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
 from napari_cmrcnet.evaluation.gene_figure import ground_of
@@ -70,9 +70,10 @@ def write_maps_figure(
 
 
 def _draw_blend(case: "Case", ground: Ground, panel: "Panel", width_mm: float | None) -> "partial[Figure]":
+    different = len(set(case.names.columns(panel.genes, case.name)))
+    if different not in INKS:
+        raise UserError(f"A blend has two or three different genes, not {different} ({some_of(panel.genes)}).")
     maps = gene_maps(case, panel.genes, intervals=True)
-    if len(maps) < len(panel.genes) or len(maps) not in INKS:
-        raise UserError(f"{', '.join(panel.genes)} are not two or three genes of {case.name}; name others.")
     return partial(_draw, maps, ground, section_of(case), caption_of(case), (width_mm or _WIDTH_MM) / 25.4)
 
 
