@@ -346,3 +346,18 @@ def test_the_released_variant_keeps_out_a_fifth_of_the_spots_unless_told_otherwi
     assert FitConfig(variant="released").validation == 0.2
     assert FitConfig(variant="released", validation="section:A").validation == "section:A"
     assert FitConfig(variant="paper").validation is None
+
+
+@pytest.mark.parametrize("config", [FitConfig(), settings()], ids=lambda config: config.variant)
+def test_sections_of_two_species_are_refused_before_any_work(
+    sections: list[Section], tmp_path: Path, config: FitConfig
+) -> None:
+    mouse = sections[1].spots.copy()
+    mouse.var_names = [f"Gene{i}" for i in range(mouse.n_vars)]
+    sentence = (
+        r"The sections S0 and S1 have no gene in common \(GENE0, .* and Gene0, .*\)\. The genes of S0 are named as "
+        "those of human, those of S1 as of mouse: train on sections of one species"
+    )
+    with pytest.raises(UserError, match=sentence):
+        next(fit([sections[0], replace(sections[1], spots=mouse)], config, tmp_path / "M.cmrcnet"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """What must hold for a section to be predicted from a bank; checked before anything is computed."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ FOREIGN = 0.01
 Two choices of 200 of a genome's 18,000 genes that have nothing to do with each other share 1.1 % of them by chance,
 larger ones more. A mouse section and a bank of human sections share 10 symbols of 14,721, or 0.07 %.
 """
+ONE_SPECIES = "Check that both are of one species and use the same kind of gene names."
 
 
 def totals_in_common(section: "Section", bank: BankSummary) -> npt.NDArray[np.bool_] | None:
@@ -74,15 +76,41 @@ def check_genes(section: "Section", bank: GeneNames) -> None:
     if not section.measured:
         return
     measured = GeneNames.of(section.spots.var)
-    common, fewer = len(measured.in_common(bank)), min(len(measured.symbols), len(bank.symbols))
+    if found := _too_few_in_common(measured, bank):
+        why = two_species(measured, bank) or ONE_SPECIES
+        raise UserError(f"{section.origin.path} and the checkpoint have {found}. {why}")
+
+
+def check_sections_genes(sections: "Sequence[Section]") -> None:
+    """Refuse sections to train on of which one has none, or next to none, of the first one's genes.
+
+    Raises
+    ------
+    UserError
+        As `check_genes`.
+    """
+    first, *others = sections
+    here = GeneNames.of(first.spots.var)
+    for other in others:
+        there = GeneNames.of(other.spots.var)
+        if not (found := _too_few_in_common(here, there)):
+            continue
+        why = ONE_SPECIES
+        if here.species and there.species and here.species != there.species:
+            why = (
+                f"The genes of {first.name} are named as those of {here.species}, those of {other.name} as of "
+                f"{there.species}: train on sections of one species."
+            )
+        raise UserError(f"The sections {first.name} and {other.name} have {found}. {why}")
+
+
+def _too_few_in_common(one: GeneNames, other: GeneNames) -> str:
+    """Say how many genes are in common where they are none or of many less than the share `FOREIGN`; else ""."""
+    common, fewer = len(one.in_common(other)), min(len(one.symbols), len(other.symbols))
     if common and (fewer < MANY_GENES or common >= FOREIGN * fewer):
-        return
+        return ""
     found = f"only {common} of {fewer:,} genes" if common else "no gene"
-    why = two_species(measured, bank) or "Check that both are of one species and use the same kind of gene names."
-    raise UserError(
-        f"{section.origin.path} and the checkpoint have {found} in common ({', '.join(measured.symbols[:3])} … and "
-        f"{', '.join(bank.symbols[:3])} …). {why}"
-    )
+    return f"{found} in common ({', '.join(one.symbols[:3])} … and {', '.join(other.symbols[:3])} …)"
 
 
 def two_species(measured: GeneNames, bank: GeneNames) -> str:

@@ -14,6 +14,7 @@ from napari_cmrcnet.model.cmrcnet import CMRCNet
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.compatibility import check_sections_genes
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
 from napari_cmrcnet.sections.gene_joining import comparable
@@ -102,7 +103,7 @@ def check_sections(sections: Sequence[Section]) -> None:
     Raises
     ------
     UserError
-        If there is no section, one has no counts, or two have one name.
+        If there is no section, one has no counts, two have one name, or they are of two species.
     """
     if not sections:
         raise UserError("There is no section to train on; give at least one with counts.")
@@ -111,6 +112,7 @@ def check_sections(sections: Sequence[Section]) -> None:
         raise UserError(f"Several sections are called {', '.join(repeated)}; give each a name of its own.")
     if unmeasured := [section.name for section in sections if not section.measured]:
         raise UserError(f"The sections {', '.join(unmeasured)} have no counts to train on; leave them out.")
+    check_sections_genes(sections)
 
 
 @dataclass(frozen=True)
