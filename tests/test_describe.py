@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,21 @@ def test_spots_say_that_they_are_synthetic() -> None:
     description = describe(SAMPLE / "S4.h5ad")
     assert description.kind == "spots"
     assert description.facts["synthetic"].startswith("yes")
+
+
+def test_spots_say_the_pixel_size_that_follows_from_them(
+    write_section: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    description = describe(SAMPLE / "S4.h5ad")
+    section = open_section(SAMPLE / "S4.tif", SAMPLE / "S4.h5ad")
+    section.slide.close()
+    size = section.pixel_size
+    assert description.facts["pixel size"] == f"{size.um:.4g} µm/px ({size.source})"
+    assert (description.values["mpp"], description.values["mpp_source"]) == (size.um, size.source)
+    _, spots = write_section(tmp_path, "C")  # of no platform, so that only the slide can say it
+    description = describe(spots)
+    assert description.facts["pixel size"] == "not known without the slide"
+    assert description.values["mpp"] is None
 
 
 def test_checkpoint() -> None:

@@ -125,6 +125,7 @@ def _slide(path: Path) -> Description:
 
 def _spots(path: Path, library: str) -> Description:
     from napari_cmrcnet.sections.formats.origin import KEY, Origin
+    from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
     from napari_cmrcnet.sections.spots import open_spots
     from napari_cmrcnet.sections.totals import least_counts, totals_of
 
@@ -138,14 +139,19 @@ def _spots(path: Path, library: str) -> Description:
         "platform": about.platform or "unknown",
         "lattice pitch": f"{about.pitch_px:.1f} px" if about.pitch_px else "none found",
     }
+    try:
+        size = pixel_size(spots, None)
+    except UserError:  # the slide's tag may say it, or the user
+        size = PixelSize(0.0, "")
+    facts["pixel size"] = f"{size.um:.4g} µm/px ({size.source})" if size.um else "not known without the slide"
     if spots.X is not None and not about.normalised:
         totals, least = totals_of(spots), least_counts(spots.n_vars)
         facts[f"counts per {about.unit}"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
         facts["not scored"] = f"{(totals < least).sum()} {about.unit}s with fewer than {least} counts"
     if about.synthetic:
         facts["synthetic"] = "yes: simulated, not measured"
-    values = {"spots": spots.n_obs, "genes": spots.n_vars, **spots.uns[KEY]}
-    return Description("spots", facts, about.notes, values)
+    values = {"spots": spots.n_obs, "genes": spots.n_vars, "mpp": size.um or None, "mpp_source": size.source}
+    return Description("spots", facts, (*about.notes, *size.disagreements), {**values, **spots.uns[KEY]})
 
 
 def _sheet(path: Path) -> Description:
