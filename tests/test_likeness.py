@@ -202,7 +202,10 @@ def test_a_prediction_keeps_and_says_it(
         assert again.provenance.likeness == prediction.provenance.likeness
         assert section_of(again) == f"C, {verdict}"
         assert (again.provenance.likeness.reason in warnings_of([again])) == (verdict == NOT)
-        assert describe(tmp_path / "P.h5ad").facts["tissue"] == again.provenance.likeness.reason
+        told = describe(tmp_path / "P.h5ad")
+        assert told.facts["tissue"] == verdict
+        said = " ".join((*told.facts.values(), *told.problems))
+        assert said.count(again.provenance.likeness.reason) == (verdict == NOT)
     without = finish(predict(sections[2], untrained_checkpoint))
     assert without.provenance.likeness is None
 

@@ -98,7 +98,8 @@ def test_no_gene_is_good_on_a_slide_that_is_not_like_the_training_tissue(predict
     other, between = of(predicted, likeness=OTHER), of(predicted, likeness=BETWEEN)
     assert set(words(other)) == {"do not use"}
     assert trust_of(other, "GENE0").reasons[0] == OTHER.reason
-    assert trust_in_genes(other) == f"no gene of this model can be used on this slide. {OTHER.reason}"
+    no_gene = "no gene of this model can be used on this slide. It differs too much from the training tissue."
+    assert trust_in_genes(other) == no_gene
     assert trust_in_genes(between).startswith("4 weak, ")
     assert words(other, pcc=0.9) == ["weak"] * 6  # not even where it was measured
     assert words(between) == ["weak", "weak", "weak", "do not use", "do not use", "weak"]

@@ -284,7 +284,7 @@ def _prediction(path: Path) -> Description:
         "predicted": f"{len(prediction.genes):,} genes",
         "totals cover": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
         "panel": made.panel.name if made.panel else "none",
-        "tissue": made.likeness.reason if made.likeness else "not known whether it is like the training tissue",
+        "tissue": made.likeness.verdict if made.likeness else "not known whether it is like the training tissue",
         "expected PCC over": made.over,
         "computed": f"on {made.device} in {made.precision}" if made.device else "without a network",
         "date": made.date,

@@ -145,7 +145,7 @@ def trust_in_genes(prediction: "Prediction") -> str:
         return f"{trusts_in_words(levels)} (by expected PCC, on this slide)"
     why = f"Each has an expected PCC below {WEAK:g}, or is too rare to have one."
     if likeness is not None and likeness.verdict == NOT:
-        why = likeness.reason
+        why = "It differs too much from the training tissue."
     return f"no gene of this model can be used on this slide. {why}"
 
 
