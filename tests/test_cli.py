@@ -362,6 +362,13 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert f"napari-cmrcnet {command}" in capsys.readouterr().out.partition("example:")[2]
 
 
+@pytest.mark.parametrize("command", ["evaluate", "export", "figure", "report"])
+def test_help_says_what_is_replaced(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(command, "--help")
+    assert re.search(r"(is|are) replaced", " ".join(capsys.readouterr().out.split()))
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from napari_cmrcnet.cli import main\n"

@@ -122,7 +122,13 @@ def _add_evaluate(commands: "options.Commands") -> None:
         metavar="PREDICTION",
         help="files that predict wrote; or one table of another tool, spots × genes (h5ad, zarr, CSV or parquet)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for scores and figures")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for scores and figures (those of the same names are replaced)",
+    )
     parser.add_argument(
         "--spots",
         type=Path,
@@ -198,7 +204,13 @@ def add_report(commands: "options.Commands") -> None:
     """Add the options of ``report``."""
     parser = options.add_command(commands, "report", "write a report of one or several predictions, to read or print")
     parser.add_argument("predictions", type=Path, nargs="+", metavar="P.h5ad", help="files that predict wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="R.html", help="report to write: .html or .pdf")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="R.html",
+        help="report to write: .html or .pdf (an existing one is replaced)",
+    )
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
     options.add_moved_checkpoint(parser)
     options.add_json(parser)
@@ -215,7 +227,8 @@ def add_export(commands: "options.Commands") -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="file to write: .csv, .h5ad (scanpy), .geojson (QuPath), or .zip (everything, with figure and report)",
+        help="file to write: .csv, .h5ad (scanpy), .geojson (QuPath), or .zip (everything, with figure and report); an "
+        "existing one is replaced",
     )
     options.add_moved_checkpoint(parser)
     options.add_json(parser)
@@ -225,7 +238,13 @@ def add_figure(commands: "options.Commands") -> None:
     """Add the options of ``figure``."""
     parser = options.add_command(commands, "figure", "draw maps of a gene panel for print, measured over predicted")
     parser.add_argument("prediction", type=Path, metavar="P.h5ad", help="file that predict wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="F.pdf", help="picture to write: .pdf, .svg or .png")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="F.pdf",
+        help="picture to write: .pdf, .svg or .png (an existing one is replaced)",
+    )
     genes = parser.add_mutually_exclusive_group()
     genes.add_argument("--blend", metavar="G1,G2[,G3]", help="two or three genes to draw as colours on one map")
     genes.add_argument(
