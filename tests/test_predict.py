@@ -347,6 +347,32 @@ def test_the_public_call_returns_the_prediction_and_tells_its_progress(
     assert list(signature.parameters) == ["section", "checkpoint", "config", "checks", "progress"]
 
 
+def test_the_public_calls_say_what_they_take(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    import napari_cmrcnet
+
+    found = napari_cmrcnet.predict(section, untrained_checkpoint, PredictConfig(k=5, device="cpu"))
+    with pytest.raises(UserError, match=r"predict\(\) takes Section as its section; you gave it Checkpoint\."):
+        napari_cmrcnet.predict(untrained_checkpoint, section)
+    with pytest.raises(UserError, match=r"takes PredictConfig as its config; you gave it str\."):
+        napari_cmrcnet.predict(section, untrained_checkpoint, config="cpu")
+    for given, said in ((found, "Prediction"), ("C.h5ad", "str"), (["C.h5ad"], "a list of str")):
+        with pytest.raises(UserError, match=f"takes a list of Prediction as its predictions; you gave it {said}\\."):
+            napari_cmrcnet.evaluate(given, "report")
+    with pytest.raises(UserError, match=r"fit\(\) takes a list of Section as its sections; you gave it Section\."):
+        napari_cmrcnet.fit(section, napari_cmrcnet.FitConfig(), "model.cmrcnet")
+
+
+def test_sections_and_checkpoints_are_shown_in_a_line(section: Section, untrained_checkpoint: Checkpoint) -> None:
+    assert repr(section) == f"<Section {section.name}: 36 spots, 24 genes measured>"
+    whole = repr(untrained_checkpoint)
+    assert whole == "<Checkpoint untrained.cmrcnet: 72 spots, 24 genes, trained on A, B>"
+    assert untrained_checkpoint.path is not None
+    opened = Checkpoint.open(untrained_checkpoint.path)
+    assert repr(opened) == "<Checkpoint untrained.cmrcnet: trained on A, B>"
+    assert opened.bank is not None
+    assert repr(opened) == whole
+
+
 def test_k_larger_than_the_bank_is_refused_before_any_work(section: Section, untrained_checkpoint: Checkpoint) -> None:
     with pytest.raises(UserError, match="k is 73, but the checkpoint's bank has 72 spots"):
         next(predict(section, untrained_checkpoint, PredictConfig(k=73)))

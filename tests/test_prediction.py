@@ -64,6 +64,34 @@ def test_measured_expression_is_log_normalised(prediction: Prediction) -> None:
         prediction.measured(["ABC"])
 
 
+def test_one_name_is_as_good_as_a_list_of_one(prediction: Prediction, saved: Path, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(prediction.measured("GENE7"), prediction.measured(["GENE7"]))
+    np.testing.assert_array_equal(prediction.expression("GENE7"), prediction.expression(["GENE7"]))
+    shutil.move(tmp_path / "models", tmp_path / "elsewhere")
+    alone = Prediction.load(saved)
+    assert alone.bank is None
+    stored = alone.genes[0]
+    np.testing.assert_array_equal(alone.expression(stored), prediction.expression([stored]))
+    with pytest.raises(UserError, match="needs its checkpoint for ABC,"):
+        alone.expression("ABC")
+
+
+def test_is_shown_in_a_line_without_reading_its_checkpoint(prediction: Prediction, saved: Path) -> None:
+    assert repr(prediction) == "<Prediction of C: 36 spots, 24 genes at hand>"
+    loaded = Prediction.load(saved)
+    stored = anndata.read_h5ad(saved).n_vars
+    assert stored < 24
+    assert repr(loaded) == f"<Prediction of C: 36 spots, {stored} genes at hand>"
+    assert loaded.bank is not None
+    assert repr(loaded) == repr(prediction)
+
+
+def test_a_file_of_its_name_is_replaced(prediction: Prediction, tmp_path: Path) -> None:
+    (tmp_path / "C.h5ad").write_text("old")
+    prediction.save(tmp_path / "C.h5ad")
+    assert repr(Prediction.load(tmp_path / "C.h5ad")).startswith("<Prediction of C")
+
+
 def test_genes_called_otherwise_are_joined_by_ensembl_id(prediction: Prediction) -> None:
     spots = prediction.spots.copy()
     spots.var["gene_ids"] = [f"ENSG{i:011}.2" for i in range(24)]

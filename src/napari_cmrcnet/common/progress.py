@@ -7,10 +7,12 @@ cancels the job at its next yield, so a job yields at least once a batch and cle
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
+
+from napari_cmrcnet.common.errors import UserError
 
 T = TypeVar("T")
 REPORT = 0.1  # seconds between reports of what is waited for, and until Cancel is noticed
@@ -90,11 +92,15 @@ def to_the_end(job: Callable[..., Job[T]]) -> Callable[..., T]:
     -------
     callable
         It takes what the job takes, and ``progress``, a callable that is called with each `Progress`. If that raises,
-        the job is cancelled.
+        the job is cancelled. Where a class of this package is wanted and something else is given, such as a path, or
+        one for a list, it raises `UserError`.
     """
 
     @functools.wraps(job)
     def run(*args: Any, progress: Callable[[Progress], None] | None = None, **kwargs: Any) -> T:
+        for name, value in (*zip(own.parameters, args, strict=False), *kwargs.items()):
+            if name in own.parameters:
+                _check_class(job.__name__, own.parameters[name], value)
         return finish(job(*args, **kwargs), progress)
 
     own, keyword = inspect.signature(job), inspect.Parameter.KEYWORD_ONLY
@@ -103,6 +109,19 @@ def to_the_end(job: Callable[..., Job[T]]) -> Callable[..., T]:
     parameters = [*own.parameters.values(), progress]
     run.__signature__ = own.replace(parameters=parameters, return_annotation=returned)  # type: ignore[attr-defined]
     return run
+
+
+def _check_class(job: str, parameter: inspect.Parameter, value: object) -> None:
+    several = get_origin(parameter.annotation) is Sequence
+    classes = get_args(parameter.annotation) or (parameter.annotation,)
+    if not all(isinstance(one, type) for one in classes) or not classes[0].__module__.startswith("napari_cmrcnet."):
+        return  # numbers and paths come as too many types
+    is_list = isinstance(value, list | tuple)
+    wrong = [one for one in (value if is_list else [value]) if not isinstance(one, classes)]  # type: ignore[attr-defined]
+    if wrong or is_list != several:
+        wanted, given = ("a list of " if one else "" for one in (several, is_list))
+        given += type((wrong or [value])[0]).__name__
+        raise UserError(f"{job}() takes {wanted}{classes[0].__name__} as its {parameter.name}; you gave it {given}.")
 
 
 def within(what: str, job: Job[T]) -> Job[T]:

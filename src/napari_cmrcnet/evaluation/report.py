@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content, write_json
@@ -22,10 +22,8 @@ from napari_cmrcnet.evaluation.scores import Scores, score_job
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore
 from napari_cmrcnet.evaluation.summary import summary, summary_parts
 from napari_cmrcnet.retrieval.leaks import warnings_of
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.prediction import Prediction
-    from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.sections.panels import Panel
 
 SUMMARY = "summary.json"
 
@@ -59,10 +57,10 @@ class Report:
 
 
 def evaluate(
-    predictions: "Sequence[Prediction]",
+    predictions: Sequence[Prediction],
     out: str | os.PathLike[str],
     *,
-    panel: "Panel | None" = None,
+    panel: Panel | None = None,
     seed: int = 0,
     sets: Definition = "paper",
     min_umi: int | None = None,
@@ -125,7 +123,7 @@ def evaluate(
         return Report(out, of_all, tuple(scores), warnings, (*files, out / SUMMARY), found)
 
 
-def _check(predictions: "Sequence[Prediction]", seed: int, min_umi: int | None) -> None:
+def _check(predictions: Sequence[Prediction], seed: int, min_umi: int | None) -> None:
     if seed < 0:
         raise UserError(f"The seed is {seed}; give 0 or more.")
     if min_umi is not None and min_umi < 0:

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.genes import GeneNames, listed
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.classes import Classes, class_columns, classes_of
@@ -142,6 +142,9 @@ class Case:
             return ""
         return "" if whole.unit == "spot" else pooled_from(whole.spots)
 
+    def __repr__(self) -> str:
+        return f"<Measured section {self.name}: {len(self):,} {self.unit}s, {len(self.genes):,} genes>"
+
     def __len__(self) -> int:
         return int(self.spots.n_obs)
 
@@ -215,15 +218,17 @@ class Case:
         """The genes of `measured_genes`, to look one up in."""
         return frozenset(self.measured_genes)
 
-    def measured(self, genes: Sequence[str]) -> Float32 | None:
+    def measured(self, genes: str | Sequence[str]) -> Float32 | None:
         """Return the measured expression, log-normalised, float32 (n, len(genes)); None without measurements.
+
+        One name counts as a sequence of one, as in `Prediction.expression`.
 
         Raises
         ------
         UserError
             If a gene was not measured.
         """
-        return None if self._measured is None else self._measured.expression(genes)
+        return None if self._measured is None else self._measured.expression(listed(genes))
 
     @cached_property
     def totals(self) -> npt.NDArray[np.float64] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
+from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, Card, check_files, read_card
@@ -59,6 +60,12 @@ class Checkpoint:
             self.bank = bank
         if path is None:
             self.encoder = encoder
+
+    def __repr__(self) -> str:
+        name = self.path.name if self.path else "not saved"
+        bank = self.__dict__.get("bank")  # not read for this
+        size = "" if bank is None else f"{len(bank):,} spots, {len(bank.names.symbols):,} genes, "
+        return f"<Checkpoint {name}: {size}trained on {some_of(self.card.sections)}>"
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Checkpoint":

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from napari_cmrcnet.sections.panels import Panel
 
 
+def listed(names: str | Sequence[str]) -> Sequence[str]:
+    """Return names, of which there may be one alone: to Python, a word is a sequence of letters."""
+    return [names] if isinstance(names, str) else names
+
+
 class Match(IntEnum):
     """How a gene fits what was searched for, the best first."""
 

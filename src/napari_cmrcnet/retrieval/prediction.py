@@ -17,7 +17,7 @@ from napari_cmrcnet.retrieval.averages import Float32, Int32, Neighbourhoods, ne
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
-from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.genes import GeneNames, listed
 from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.prediction_file import StoredGenes
 from napari_cmrcnet.retrieval.provenance import Provenance
@@ -51,8 +51,7 @@ class Prediction(Case):
     stored : StoredGenes, optional
         The genes that the file holds: what is left to show without the bank.
     variable_genes : sequence of str
-        The highly variable genes of the training sections, see `Card`; of those the genes for the paper's scores are
-        taken.
+        The training sections' highly variable genes, see `Card`; the paper's scores take their genes of them.
     view : dict, optional
         What a saved prediction remembers of how it was looked at, as JSON can hold it; may be set.
 
@@ -86,6 +85,10 @@ class Prediction(Case):
         self._whereabouts = Whereabouts(tuple(places) or known, provenance.checkpoint_digest)
         self._stored = stored or StoredGenes(np.empty((len(neighbours), 0), np.float32), GeneNames((), ()))
         self._reason = ""
+
+    def __repr__(self) -> str:
+        known = self.__dict__.get("bank") or self._bank or self._stored  # a bank is not read for this
+        return f"<Prediction of {self.name}: {len(self):,} spots, {len(known.names.symbols):,} genes at hand>"
 
     @property
     def prediction(self) -> "Prediction":
@@ -132,12 +135,10 @@ class Prediction(Case):
         if self.provenance.external:
             name = Path(self.provenance.external).name
             return UserError(f"{name}, which another tool predicted, does not hold {purpose}.")
-        where = f"which was at {self.provenance.checkpoint}"
         reason = f" ({self._reason.rstrip('.')})" if self._reason else ""
-        return UserError(
-            f"The prediction of {self.name} needs its checkpoint for {purpose}, {where}{reason}; say where it is now.",
-            setting="checkpoint",
-        )
+        where = f"which was at {self.provenance.checkpoint}{reason}"
+        said = f"The prediction of {self.name} needs its checkpoint for {purpose}, {where}; say where it is now."
+        return UserError(said, setting="checkpoint")
 
     @cached_property
     def thumbnail_file(self) -> "Thumbnails | None":
@@ -183,13 +184,13 @@ class Prediction(Case):
         """Return the predicted expression of one gene, float32 (n,); see `expression`."""
         return self.expression([name])[:, 0]
 
-    def expression(self, genes: Sequence[str], spots: slice = slice(None)) -> Float32:
+    def expression(self, genes: str | Sequence[str], spots: slice = slice(None)) -> Float32:
         """Return predicted expression: the mean log-normalised expression of each spot's neighbours, by `weights`.
 
         Parameters
         ----------
         genes : sequence of str
-            Symbols or Ensembl ids.
+            Symbols or Ensembl ids; one name counts as a sequence of one.
         spots : slice
             Of which spots.
 
@@ -202,6 +203,7 @@ class Prediction(Case):
         UserError
             If a gene is not known, or the checkpoint that it takes is not where it was.
         """
+        genes = listed(genes)
         if self.bank is not None:
             every = spots == slice(None)
             return self.bank.mean_expression(self._neighbourhoods if every else self._neighbourhoods[spots], genes)
@@ -272,7 +274,7 @@ class Prediction(Case):
         return None if floor is None else self._confidence["best_similarity"].to_numpy() < floor
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the prediction as .h5ad, whole or not at all; see `prediction_file`."""
+        """Write the prediction as .h5ad, whole or not at all; an existing file is replaced. See `prediction_file`."""
         prediction_file.save(self, path)
         self.path = Path(path)
 

@@ -22,7 +22,7 @@ from napari_cmrcnet.slides.slide import Slide, open_slide
 FITS = 0.95  # share of the spots on the slide
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Section:
     """One slide with its spots.
 
@@ -48,6 +48,10 @@ class Section:
     patient: str
     pixel_size: PixelSize
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        genes = f"{self.spots.n_vars:,} genes measured" if self.measured else "nothing measured"
+        return f"<Section {self.name}: {self.spots.n_obs:,} spots, {genes}>"
 
     @property
     def origin(self) -> Origin:
