@@ -20,7 +20,7 @@ from napari_cmrcnet.widgets.dock_panel import open_panel
 from napari_cmrcnet.widgets.job_run import _RUNNING
 from one_prediction import Known
 
-pytestmark = pytest.mark.qt
+pytestmark = pytest.mark.qt("pyside6")  # what is asked does not depend on Qt
 
 DRAWN = Region("edge", "Tumour", box(0, 0, 90, 90))
 SLOW = 60_000  # ms: the machine may be busy
