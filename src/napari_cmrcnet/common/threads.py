@@ -33,9 +33,12 @@ class _Limit:
         begun = threading.Event()
 
         def hold() -> None:
-            with libraries.limit(limits=1):
+            try:
+                with libraries.limit(limits=1):
+                    begun.set()
+                    self._over.wait()
+            finally:  # nobody waits for a limit that could not be set
                 begun.set()
-                self._over.wait()
 
         self._thread = threading.Thread(target=hold, name="limit of threads", daemon=True)
         self._thread.start()
