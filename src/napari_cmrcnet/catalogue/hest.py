@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.catalogue.hest_folder import hest_rows
-from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
@@ -160,6 +160,6 @@ def _refused(title: str, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return UserError(f"{error.filename or 'A file'} could not be written ({error.strerror or error}).")
     return UserError(
-        f"{title} could not be downloaded from huggingface.co ({first_line(error).rstrip('.')}); check the "
+        f"{title} could not be downloaded from huggingface.co ({first_sentence(error).rstrip('.')}); check the "
         "connection to the network, then try again: what is complete is kept."
     )

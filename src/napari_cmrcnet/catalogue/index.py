@@ -14,7 +14,7 @@ from napari_cmrcnet.catalogue.fetch import read_small
 from napari_cmrcnet.catalogue.packing import ENDING, unpack_model
 from napari_cmrcnet.catalogue.public_data import downloading
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of
-from napari_cmrcnet.common.errors import UserError, first_line, readable
+from napari_cmrcnet.common.errors import UserError, first_sentence, readable
 from napari_cmrcnet.common.files import sha256, write_json
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
@@ -87,7 +87,7 @@ def read_index(place: str) -> dict[str, OfferedModel]:
     try:
         found = _entries(parse_json(content))
     except (ValueError, UserError) as error:
-        raise UserError(f"{place} is not an index of models: {first_line(error).removesuffix('.')}.") from error
+        raise UserError(f"{place} is not an index of models: {first_sentence(error).removesuffix('.')}.") from error
     return {one.name: replace(one, address=_whole(place, one.address)) for one in found}
 
 

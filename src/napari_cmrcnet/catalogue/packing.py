@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_sentence
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import size_text
@@ -105,7 +105,7 @@ def unpack_model(file: Path, out: Path) -> Job[Path]:
                             yield _packing("Unpacking", done, total)
                 yield from check_hashes(folder, str(file))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UserError(f"{file} is damaged ({first_line(error)}); copy or download it again.") from error
+        raise UserError(f"{file} is damaged ({first_sentence(error)}); copy or download it again.") from error
     return out
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_cmrcnet.catalogue.recipe import entries
 from napari_cmrcnet.common.cache import cache_folder
-from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
@@ -228,6 +228,6 @@ def unpack(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise UserError(
-            f"{archive} is not what it should be ({first_line(error)}), and was thrown away; try again."
+            f"{archive} is not what it should be ({first_sentence(error)}), and was thrown away; try again."
         ) from error
     archive.unlink()

@@ -28,7 +28,7 @@ _REFUSED = {
 }
 
 
-def first_line(error: BaseException) -> str:
+def first_sentence(error: BaseException) -> str:
     """Return the first sentence of what an error says, or its kind where it says nothing.
 
     A library's further ones are for programmers: torch advises to read a file of weights by a way that runs it.
@@ -58,7 +58,7 @@ def cannot_read(path: str | os.PathLike[str], error: BaseException, otherwise: s
             return UserError(f"{os.fspath(path)} does not fit into the memory; close other programs.")
         # An invalid argument comes from content: a decoder goes to a place that a damaged file names.
         if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
-            other = f"could not be read ({cause.strerror or first_line(cause)}); check its disk or share"
+            other = f"could not be read ({cause.strerror or first_sentence(cause)}); check its disk or share"
             return UserError(f"{os.fspath(path)} {_REFUSED.get(cause.errno, other)}.")
         cause = cause.__cause__
     return UserError(otherwise)
@@ -91,13 +91,13 @@ def readable(
     except UserError:
         raise
     except errors as error:
-        otherwise = f"{os.fspath(path)} {what} ({first_line(error)}){advice and f'; {advice}'}."
+        otherwise = f"{os.fspath(path)} {what} ({first_sentence(error)}){advice and f'; {advice}'}."
         raise cannot_read(path, error, otherwise) from error
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> "UserError":
     """Return why a file or folder could not be written, and what to do."""
-    reason = error.strerror or first_line(error)
+    reason = error.strerror or first_sentence(error)
     return UserError(f"{os.fspath(path)} could not be written ({reason}); free some space or choose another place.")
 
 

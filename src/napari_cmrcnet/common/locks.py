@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import short_name
 from napari_cmrcnet.common.progress import Job, Progress
 
@@ -54,7 +54,7 @@ def only_one(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{path} could not be written: the folder {path.parent} cannot be written to "
-            f"({error.strerror or first_line(error)}); choose another place."
+            f"({error.strerror or first_sentence(error)}); choose another place."
         ) from error
     try:
         yield

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError, first_line, is_out_of_memory
+from napari_cmrcnet.common.errors import UserError, first_sentence, is_out_of_memory
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.model.convnet import ConvNet
 from napari_cmrcnet.model.weights import load_weights
@@ -128,8 +128,8 @@ def _create(config: ModelConfig) -> Any:
         if is_out_of_memory(error):
             raise
         raise UserError(
-            f"The image encoder {config.image_encoder!r} cannot be built with these settings ({first_line(error)}); "
-            "leave out those that it does not have."
+            f"The image encoder {config.image_encoder!r} cannot be built with these settings "
+            f"({first_sentence(error)}); leave out those that it does not have."
         ) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_line
+from napari_cmrcnet.common.errors import UserError, cannot_read, first_sentence
 from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.slides.source import Level
 
@@ -65,7 +65,9 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
 
 def damaged(path: Path, error: Exception) -> UserError:
     """Say that a decoder could not make sense of a file, or that the system does not let it be read."""
-    return cannot_read(path, error, f"{path} is damaged or cut short ({first_line(error)}); copy or download it again.")
+    return cannot_read(
+        path, error, f"{path} is damaged or cut short ({first_sentence(error)}); copy or download it again."
+    )
 
 
 def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, first_line, readable
+from napari_cmrcnet.common.errors import UserError, first_sentence, readable
 from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.slides import orientation
@@ -159,7 +159,7 @@ class Slide:
                 return
         except OSError as error:
             raise UserError(
-                f"{self.path} cannot be read any more ({first_line(error)}); bring it back, then start again."
+                f"{self.path} cannot be read any more ({first_sentence(error)}); bring it back, then start again."
             ) from error
         raise UserError(f"{self.path} was changed while it was in use; wait until it is complete, then start again.")
 

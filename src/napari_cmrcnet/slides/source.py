@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, first_line
+from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.slides.orientation import STORED
 
 Pixels = NDArray[np.uint8]
@@ -24,7 +24,7 @@ class TileError(UserError):
     @classmethod
     def at(cls, path: Path, level: int, row: int, column: int, error: Exception) -> "TileError":
         """Return the error of a tile of a file, and why it cannot be decoded."""
-        where = f"level {level}, row {row}, column {column}: {first_line(error)}"
+        where = f"level {level}, row {row}, column {column}: {first_sentence(error)}"
         return cls(f"{path} has a damaged tile ({where}); copy or download it again.")
 
 
