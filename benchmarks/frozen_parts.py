@@ -128,9 +128,9 @@ def _fold(dataset: Dataset, fold: Fold, named: Mapping[str, Section], features: 
 
 
 def _regression(dataset: Dataset, fold: Fold, named: Mapping[str, Section]) -> list[float]:
-    predictor = finish(FrozenRidge().fit(Task(tuple(named[name] for name in fold.training), fold.genes)))
+    fitted = finish(FrozenRidge().fit(Task(tuple(named[name] for name in fold.training), fold.genes)))
     (test,) = fold.test
-    return _scores(dataset, fold, named[test], finish(predictor.predict(named[test])))
+    return _scores(dataset, fold, named[test], finish(fitted.predict(named[test])))
 
 
 def _scores(dataset: Dataset, fold: Fold, section: Section, predicted: NDArray[np.floating]) -> list[float]:

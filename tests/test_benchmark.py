@@ -19,7 +19,7 @@ import scanpy
 from forked import TRAINING, forked
 from napari_cmrcnet.benchmark.best_genes import gene_columns
 from napari_cmrcnet.benchmark.bootstrap import estimate
-from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetPredictor
+from napari_cmrcnet.benchmark.cmrcnet_method import predict_each
 from napari_cmrcnet.benchmark.collected import Collected
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes, with_leaks
@@ -306,7 +306,7 @@ def test_each_k_is_what_predict_gives(
 ) -> None:
     section = open_small(*write_section(tmp_path, "Q", 3), name="Q")
     genes = ("GENE5", "GENE2")
-    each = finish(CMRCNetPredictor(untrained_checkpoint, genes, (5, 20), "cpu").predict(section))
+    each = finish(predict_each(untrained_checkpoint, genes, (5, 20), "cpu", section))
     for k, values in each.items():
         expected = finish(predict(section, untrained_checkpoint, PredictConfig(k=int(k), device="cpu"))).expression(
             genes

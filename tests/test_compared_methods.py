@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from napari_cmrcnet.benchmark.methods import bleep as bleep_module
 from napari_cmrcnet.benchmark.methods import features as features_module
 from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
 from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, EncodedPatches
-from napari_cmrcnet.benchmark.methods.eggn import EGGN, eggn_loss
+from napari_cmrcnet.benchmark.methods.eggn import EGGN, ExemplarBank, eggn_loss
 from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
 from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
 from napari_cmrcnet.benchmark.methods.histogene import HisToGene
-from napari_cmrcnet.benchmark.methods.method import Method, Predictor, Task
+from napari_cmrcnet.benchmark.methods.method import Fitted, Method, Task
 from napari_cmrcnet.benchmark.methods.slide_regression import (
     SlideMethod,
     array_positions,
@@ -70,9 +71,7 @@ def task(sections: tuple[Section, ...], **settings: Any) -> Task:
     return Task(sections, GENES, **({"patch": SMALL, "device": "cpu"} | settings))
 
 
-def fitted(
-    name: str, sections: tuple[Section, ...], settings: dict[str, Any] | None = None, **of_task: Any
-) -> Predictor:
+def fitted(name: str, sections: tuple[Section, ...], settings: dict[str, Any] | None = None, **of_task: Any) -> Fitted:
     patch = PatchSpec(88, 0.5) if name == "thitogene" else SMALL  # its convolutions need 88 px
     return finish(METHODS[name](**(settings or LEARNED.get(name, {}))).fit(task(sections, patch=patch, **of_task)))
 
@@ -82,7 +81,7 @@ def measured(section: Section, target_sum: TargetSum = TARGET_SUM) -> np.ndarray
     return dense
 
 
-def predicted_by(predictor: Predictor, section: Section) -> Any:
+def predicted_by(predictor: Fitted, section: Section) -> Any:
     """Return what a method predicts, with the first of several numbers of neighbours."""
     predicted = finish(predictor.predict(section))
     return next(iter(predicted.values())) if isinstance(predicted, dict) else predicted
@@ -176,7 +175,7 @@ def test_a_method_says_when_its_encoder_was_not_pretrained(sections: tuple[Secti
     torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")
     for name in ("stnet", "bleep"):
         settings = LEARNED[name] | {"epochs": 1, "encoder": "test_resnet"}
-        assert fitted(name, sections[:1], settings, weights=tmp_path / "weights.pth").notes == ()
+        assert fitted(name, sections[:1], settings, weights=tmp_path / "weights.pth").notes == []
 
 
 # --- baselines
@@ -302,7 +301,7 @@ def test_predicted_depth_is_a_ridge_on_log_totals_chosen_within_training(section
     depth = [np.log1p(section.spots.X.toarray().sum(axis=1)) for section in changed]
     features = [finish(standardised_features(section, SMALL)) for section in changed]
     penalties = (1e-3, 30.0, 1e6)
-    predictor: Any = finish(METHODS["depth"](penalties=penalties).fit(task(tuple(changed))))
+    predictor = finish(METHODS["depth"](penalties=penalties).fit(task(tuple(changed))))
     errors = {}
     for penalty in penalties:  # each training section is left out in turn
         rest = [
@@ -322,13 +321,32 @@ def test_predicted_depth_is_a_ridge_on_log_totals_chosen_within_training(section
     assert finish(alone.predict(changed[1])).shape == (64, 24)
 
 
-def test_stnet_averages_over_the_symmetries_of_a_patch(sections: tuple[Section, ...]) -> None:
-    predictor: Any = fitted("stnet", sections[:1], LEARNED["stnet"] | {"epochs": 1})
-    patches = torch.from_numpy(np.array(finish(patch_cache(sections[1], predictor.inputs.patch))))
+def kept_networks(monkeypatch: pytest.MonkeyPatch, where: str) -> list[Any]:
+    """Return a list that gets every network of a class that is made from now on."""
+    module, _, name = where.rpartition(".")
+    made: list[Any] = []
+    network: Any = getattr(import_module(f"napari_cmrcnet.benchmark.methods.{module}"), name)
+
+    def make(*given: Any) -> Any:
+        made.append(network(*given))
+        return made[-1]
+
+    monkeypatch.setattr(f"napari_cmrcnet.benchmark.methods.{where}", make)
+    return made
+
+
+def test_stnet_averages_over_the_symmetries_of_a_patch(
+    sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = kept_networks(monkeypatch, "stnet.STNetwork")
+    colours = [(0.6, 0.5, 0.4), (0.2, 0.3, 0.4)]
+    monkeypatch.setattr("napari_cmrcnet.benchmark.methods.stnet._colour", lambda *_: colours)
+    predictor = fitted("stnet", sections[:1], LEARNED["stnet"] | {"epochs": 1})
+    patches = torch.from_numpy(np.array(finish(patch_cache(sections[1], SMALL))))
     turned = [each.rot90(turns, (1, 2)) for each in (patches, patches.flip(1)) for turns in range(4)]
-    mean, deviation = (torch.tensor(part)[:, None, None] for part in predictor.inputs.colour)
+    mean, deviation = (torch.tensor(part)[:, None, None] for part in colours)
     with torch.inference_mode():
-        each = torch.stack([predictor.network((one.permute(0, 3, 1, 2) / 255 - mean) / deviation) for one in turned])
+        each = torch.stack([made[0]((one.permute(0, 3, 1, 2) / 255 - mean) / deviation) for one in turned])
     predicted = finish(predictor.predict(sections[1]))
     torch.testing.assert_close(torch.from_numpy(predicted), each.mean(dim=0), rtol=1e-4, atol=1e-5)
     assert (each[0] - each[1]).abs().max() > 1e-4
@@ -362,12 +380,13 @@ def test_bleep_loss_equals_a_slow_reference(temperature: float) -> None:
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_bleep_averages_the_nearest(sections: tuple[Section, ...]) -> None:
-    mean: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": 3, "ks": (5, 9)})
+def test_bleep_averages_the_nearest(sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = kept_networks(monkeypatch, "bleep.BLEEPNetwork")
+    settings = LEARNED["bleep"] | {"epochs": 3}
+    each = finish(fitted("bleep", sections[:1], settings | {"ks": (5, 9)}).predict(sections[1]))  # one search for all k
     truth = measured(sections[0])
-    each = finish(mean.predict(sections[1]))  # one search for all k
     assert list(each) == ["5", "9"]
-    embed = mean.network.eval()
+    embed = made[0].eval()
     patches = finish(patch_cache(sections[1], SMALL))
     with torch.inference_mode():
         image = embed.embed_image(to_input(torch.from_numpy(np.array(patches)))).numpy()
@@ -376,29 +395,33 @@ def test_bleep_averages_the_nearest(sections: tuple[Section, ...]) -> None:
     for spot in (0, 40):
         five = np.argsort(-cosine[spot])[:5]
         np.testing.assert_allclose(each["5"][spot], truth[five].mean(axis=0), rtol=1e-4)
-    np.testing.assert_array_equal(each["9"], finish(replace(mean, ks=(9,)).predict(sections[1]))["9"])
+    alone = finish(fitted("bleep", sections[:1], settings | {"ks": (9,)}).predict(sections[1]))
+    np.testing.assert_array_equal(each["9"], alone["9"])
 
 
 def test_bleep_keeps_the_epoch_of_least_validation_loss(
     sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def embedded(*losses: float) -> np.ndarray:
+    def predicted(*losses: float) -> np.ndarray:
         left = list(losses)
 
-        def scripted(*_: object) -> Any:
-            yield Progress("Validating", 0, 1)
-            return left.pop(0)
+        def scripted(image: torch.Tensor, *rest: Any) -> torch.Tensor:
+            if torch.is_grad_enabled():
+                return bleep_loss(image, *rest)
+            return torch.tensor(left.pop(0))  # of all 13 spots that are held out, one batch
 
-        monkeypatch.setattr(bleep_module._Fit, "_validation_loss", scripted)
-        kept: Any = fitted("bleep", sections[:1], LEARNED["bleep"] | {"epochs": len(losses)})
-        embeddings: np.ndarray = kept.bank.embeddings
-        return embeddings
+        monkeypatch.setattr(bleep_module, "bleep_loss", scripted)
+        settings = LEARNED["bleep"] | {"epochs": len(losses)}
+        return np.asarray(predicted_by(fitted("bleep", sections[:1], settings), sections[1]))
 
-    np.testing.assert_array_equal(embedded(3, 1, 2), embedded(2, 1))
-    assert np.abs(embedded(3, 1, 2) - embedded(3, 2, 1)).max() > 1e-3
+    np.testing.assert_array_equal(predicted(3, 1, 2), predicted(2, 1))
+    assert np.abs(predicted(3, 1, 2) - predicted(3, 2, 1)).max() > 1e-3
 
 
-def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[Section, ...]) -> None:
+def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(
+    sections: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = kept_networks(monkeypatch, "bleep.BLEEPNetwork")
     losses: list[float] = []
     job = METHODS["bleep"](**LEARNED["bleep"] | {"epochs": 2}).fit(task(sections[:1]))
 
@@ -406,13 +429,13 @@ def test_bleeps_validation_loss_is_that_of_a_fifth_of_the_spots(sections: tuple[
         if "validation loss" in progress.values:
             losses.append(progress.values["validation loss"])
 
-    kept: Any = finish(job, note)
+    finish(job, note)
     assert len(losses) == 2
     held_out = np.sort(np.random.default_rng(0).permutation(64)[:13])
-    patches, _ = kept.inputs.read(held_out)
+    patches = finish(patch_cache(sections[0], SMALL))[held_out]
     with torch.inference_mode():
-        image = kept.network.embed_image(patches)
-        gene = kept.network.embed_genes(torch.from_numpy(measured(sections[0], "median")[held_out]))
+        image = made[0].embed_image(to_input(torch.from_numpy(np.array(patches))))
+        gene = made[0].embed_genes(torch.from_numpy(measured(sections[0], "median")[held_out]))
     assert bleep_loss(image, gene).item() == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -457,7 +480,7 @@ def test_a_window_that_covers_the_slide_is_full_attention(sections: tuple[Sectio
     predicted = [finish(predictor.predict(sections[1])) for predictor in (full, covering, divided)]
     np.testing.assert_array_equal(predicted[0], predicted[1])
     assert np.abs(predicted[0] - predicted[2]).max() > 1e-3
-    assert full.notes == ()
+    assert full.notes == []
     assert [note.split(":")[0] for note in divided.notes] == [
         "HisToGene read A in windows of at most 16 neighbouring spots",
         "HisToGene read B in windows of at most 16 neighbouring spots",
@@ -563,16 +586,16 @@ def test_messages_are_averaged_by_node() -> None:
 @pytest.mark.parametrize("alone", [False, True])
 def test_exemplars_never_hold_the_spot_that_is_learned(sections: tuple[Section, ...], alone: bool) -> None:
     training = sections[:1] if alone else sections
-    predictor: Any = fitted("eggn", training, LEARNED["eggn"] | {"epochs": 1, "exemplars": 3})
-    features = finish(standardised_features(sections[0], SMALL)).astype(np.float32)
-    graph = finish(predictor.bank.graph(sections[0], features, 3, training=0))
+    features = [finish(standardised_features(section, SMALL)).astype(np.float32) for section in training]
+    bank = ExemplarBank(features, list(map(measured, training)), 3, torch.device("cpu"))
+    graph = finish(bank.graph(sections[0], features[0], training=0))
     exemplar, spot = graph.refer
     assert torch.bincount(spot).tolist() == [3] * 64
     same = (graph.exemplars[exemplar] == graph.spots[spot]).all(dim=1)
     assert not same.any()
     if not alone:  # of the other section
-        other = finish(standardised_features(sections[1], SMALL)).astype(np.float32)
-        nearest = np.argsort(np.abs(other - features[5]).sum(axis=1))[:3]
+        other = features[1]
+        nearest = np.argsort(np.abs(other - features[0][5]).sum(axis=1))[:3]
         np.testing.assert_array_equal(
             np.sort(graph.exemplars[exemplar[spot == 5]].numpy()[:, 0]), np.sort(other[nearest, 0])
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.method_names import CMRCNET, KS
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
@@ -65,7 +66,7 @@ class CMRCNetMethod:
         """Whether a file of weights may or must be given."""
         return weights_of(self.frozen_encoder) if self.variant == "frozen" else "optional"
 
-    def fit(self, task: Task) -> Job["CMRCNetPredictor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Train on the task's sections and genes; a training that stands is loaded."""
         spots = sum(section.spots.n_obs for section in task.training)
         ks = tuple(k for k in self.ks if k <= spots)
@@ -91,30 +92,22 @@ class CMRCNetMethod:
         )
         checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
-        return CMRCNetPredictor(checkpoint, task.genes, ks, task.device, tuple(notes))
+        return Fitted(partial(predict_each, checkpoint, task.genes, ks, task.device), notes)
 
 
-@dataclass(frozen=True, eq=False)
-class CMRCNetPredictor:
-    """A trained CMRCNet and the genes asked for."""
+def predict_each(
+    checkpoint: Checkpoint, genes: Sequence[str], ks: Sequence[int], device: str, section: Section
+) -> Job[dict[str, Float32]]:
+    """Predict with each k from one search, the nearest of many being the nearest of few; or as the checkpoint does.
 
-    checkpoint: Checkpoint
-    genes: Sequence[str]
-    ks: tuple[int, ...]
-    device: str
-    notes: tuple[str, ...] = ()
-
-    def predict(self, section: Section) -> Job[dict[str, Float32]]:
-        """Predict with each k from one search, the nearest of many being the nearest of few; or as the checkpoint does.
-
-        Returns
-        -------
-        dict of str to float32 (n, len(genes))
-            By k, or ``""`` without any.
-        """
-        config = PredictConfig(k=max(self.ks, default=None), device=self.device)
-        found = yield from predict(section, self.checkpoint, config, checks=())
-        if not self.ks:
-            return {"": found.expression(self.genes)}
-        nearest, bank = found.neighbours, self.checkpoint.bank
-        return {str(k): bank.mean_expression(np.ascontiguousarray(nearest[:, :k]), self.genes) for k in self.ks}
+    Returns
+    -------
+    dict of str to float32 (n, len(genes))
+        By k, or ``""`` without any.
+    """
+    config = PredictConfig(k=max(ks, default=None), device=device)
+    found = yield from predict(section, checkpoint, config, checks=())
+    if not ks:
+        return {"": found.expression(genes)}
+    nearest, bank = found.neighbours, checkpoint.bank
+    return {str(k): bank.mean_expression(np.ascontiguousarray(nearest[:, :k]), genes) for k in ks}

@@ -14,7 +14,7 @@ import numpy as np
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_list import EXTERNAL, Choice
-from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.methods.method import Fitted, Task
 from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.results import (
     SectionResult,
@@ -29,7 +29,6 @@ from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.common.versions import package_versions
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.benchmark.methods.method import Predictor
     from napari_cmrcnet.sections.section import Section
 
 
@@ -84,10 +83,10 @@ class Unit:
             training = tuple(self._open(name, slides) for name in self.fold.training)
             task = Task(training, self.fold.genes, plan.patch, self.seed, plan.epochs, device, self.choice.weights)
             method = self.choice.make(self.work)
-            predictor = yield from method.fit(task)
+            fitted = yield from method.fit(task)
             sections = []
             for name in self.fold.test:
-                sections.append((yield from self._score(predictor, self._open(name, slides))))
+                sections.append((yield from self._score(fitted, self._open(name, slides))))
         about = {
             "settings": {
                 "epochs": plan.epochs,
@@ -100,7 +99,7 @@ class Unit:
             "resumed": resumed,
             "machine": _machine(device),
             "packages": package_versions(),
-            "notes": list(predictor.notes),
+            "notes": fitted.notes,
             "kept": plan.keep,
         }
         result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
@@ -138,8 +137,8 @@ class Unit:
         slides.enter_context(section.slide)
         return section
 
-    def _score(self, predictor: "Predictor", section: "Section") -> Job[SectionResult]:
-        predicted = yield from predictor.predict(section)
+    def _score(self, fitted: Fitted, section: "Section") -> Job[SectionResult]:
+        predicted = yield from fitted.predict(section)
         columns = [column for column, gene in enumerate(self.fold.genes) if gene in section.spots.var_names]
         genes = [self.fold.genes[column] for column in columns]
         outputs = predicted if isinstance(predicted, dict) else {"": predicted}

@@ -1,6 +1,8 @@
 """Floors: what any method must beat, and what the measured spots themselves would give."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from typing import Any, ClassVar
 
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.methods.features import standardised_features
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.sections.expression import expression_of
@@ -33,26 +35,18 @@ class TrainingMean:
     title: ClassVar[str] = "Training mean"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
-    def fit(self, task: Task) -> Job["Constant"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Average the training spots."""
         yield Progress("Averaging training spots", 0, 1)
-        mean = task.expression().toarray().mean(axis=0)
+        mean = task.expression().toarray().mean(axis=0).astype(np.float32)
         yield Progress("Averaging training spots", 1, 1)
-        return Constant(mean.astype(np.float32))
 
+        def predict(section: Section) -> Job[Float32]:
+            n = len(section.spots)
+            yield Progress("Predicting", n, n, "spots")
+            return np.tile(mean, (n, 1))
 
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """Predicts the same values, float32 (genes,), at every spot."""
-
-    values: Float32
-    notes: ClassVar[tuple[str, ...]] = ("The training mean is the same at every spot, so its PCC is undefined.",)
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Repeat the values for every spot."""
-        n = len(section.spots)
-        yield Progress("Predicting", n, n, "spots")
-        return np.tile(self.values, (n, 1))
+        return Fitted(predict, ["The training mean is the same at every spot, so its PCC is undefined."])
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class ColourRidge:
     title: ClassVar[str] = "Ridge on colour and texture"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
-    def fit(self, task: Task) -> Job["FeatureRegressor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Solve the regression."""
         from sklearn.linear_model import Ridge
 
@@ -96,28 +90,12 @@ class ColourNearest:
     title: ClassVar[str] = "Nearest in colour and texture"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
-    def fit(self, task: Task) -> Job["FeatureRegressor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Keep the training spots."""
         from sklearn.neighbors import KNeighborsRegressor
 
         spots = sum(len(section.spots) for section in task.training)
         return (yield from _fit_on_features(KNeighborsRegressor(min(self.k, spots)), task))
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureRegressor:
-    """A fitted scikit-learn regressor on `standardised_features`; where it predicts one number, all genes get that."""
-
-    regressor: Any
-    task: Task
-    notes: tuple[str, ...] = ()
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Describe the patches and predict from that."""
-        features = yield from standardised_features(section, self.task.patch)
-        blocks = [features[start : start + SPOTS_A_BLOCK] for start in range(0, len(features), SPOTS_A_BLOCK)]
-        values = np.concatenate([np.asarray(self.regressor.predict(block), np.float32) for block in blocks])
-        return values if values.ndim == 2 else np.repeat(values[:, None], len(self.task.genes), axis=1)
 
 
 @dataclass(frozen=True)
@@ -143,7 +121,7 @@ class PredictedDepth:
     title: ClassVar[str] = "Predicted depth"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
-    def fit(self, task: Task) -> Job[FeatureRegressor]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Choose the penalty on the training sections alone, and fit."""
         from sklearn.linear_model import Ridge
 
@@ -160,8 +138,8 @@ class PredictedDepth:
         best = min(errors, key=errors.__getitem__)
         yield Progress("Choosing the penalty", len(parts), len(parts))
         note = "Predicted depth gives every gene one value, the log of the total that it predicts for the spot."
-        return FeatureRegressor(
-            Ridge(alpha=best).fit(features, depth), task, (f"{note} Read its correlations, not its RMSE.",)
+        return _on_features(
+            Ridge(alpha=best).fit(features, depth), task, f"{note} Read its correlations, not its RMSE."
         )
 
 
@@ -185,41 +163,32 @@ class NeighbourCeiling:
     title: ClassVar[str] = "Measured neighbours"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
-    def fit(self, task: Task) -> Job["NeighbourMean"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Note the genes: there is nothing to learn."""
         yield Progress("Nothing to fit", 1, 1)
-        return NeighbourMean(task.genes)
+        note = "Measured neighbours reads the expression of the test section's other spots."
+        return Fitted(partial(_mean_around, task.genes), [f"{note} It is not a prediction from images."])
 
 
-@dataclass(frozen=True)
-class NeighbourMean:
-    """Averages the measured expression around each spot."""
+def _mean_around(genes: Sequence[str], section: Section) -> Job[Float32]:
+    """Average the measured spots around each spot; NaN for genes that the section does not have.
 
-    genes: tuple[str, ...]
-    notes: ClassVar[tuple[str, ...]] = (
-        "Measured neighbours reads the expression of the test section's other spots. It is not a prediction from "
-        "images.",
-    )
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Average the measured spots around each spot; NaN for genes that the section does not have.
-
-        Raises
-        ------
-        UserError
-            If the section has no counts, or a single spot.
-        """
-        n = len(section.spots)
-        if n < 2:
-            raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
-        yield Progress("Averaging neighbours", 0, n, "spots")
-        around = spots_around(section)
-        measured = section.spots.var_names.get_indexer(list(self.genes)) >= 0
-        expression = expression_of(section.spots, list(compress(self.genes, measured)))
-        mean: Float32 = np.full((n, len(self.genes)), np.nan, np.float32)
-        mean[:, measured] = (around @ expression).toarray() / np.asarray(around.sum(axis=1), np.float32)
-        yield Progress("Averaging neighbours", n, n, "spots")
-        return mean
+    Raises
+    ------
+    UserError
+        If the section has no counts, or a single spot.
+    """
+    n = len(section.spots)
+    if n < 2:
+        raise UserError(f"{section.name} has a single spot, so none has a measured neighbour.")
+    yield Progress("Averaging neighbours", 0, n, "spots")
+    around = spots_around(section)
+    measured = section.spots.var_names.get_indexer(list(genes)) >= 0
+    expression = expression_of(section.spots, list(compress(genes, measured)))
+    mean: Float32 = np.full((n, len(genes)), np.nan, np.float32)
+    mean[:, measured] = (around @ expression).toarray() / np.asarray(around.sum(axis=1), np.float32)
+    yield Progress("Averaging neighbours", n, n, "spots")
+    return mean
 
 
 def _training_features(task: Task) -> Job[NDArray[np.float64]]:
@@ -227,9 +196,21 @@ def _training_features(task: Task) -> Job[NDArray[np.float64]]:
     return np.concatenate(features)
 
 
-def _fit_on_features(regressor: Any, task: Task) -> Job[FeatureRegressor]:
+def _fit_on_features(regressor: Any, task: Task) -> Job[Fitted]:
     features = yield from _training_features(task)
     yield Progress("Fitting", 0, 1)
     regressor.fit(features, task.expression().toarray())
     yield Progress("Fitting", 1, 1)
-    return FeatureRegressor(regressor, task)
+    return _on_features(regressor, task)
+
+
+def _on_features(regressor: Any, task: Task, *notes: str) -> Fitted:
+    """Return a fitted scikit-learn regressor as a method; where it predicts one number, all genes get that."""
+
+    def predict(section: Section) -> Job[Float32]:
+        features = yield from standardised_features(section, task.patch)
+        blocks = [features[start : start + SPOTS_A_BLOCK] for start in range(0, len(features), SPOTS_A_BLOCK)]
+        values = np.concatenate([np.asarray(regressor.predict(block), np.float32) for block in blocks])
+        return values if values.ndim == 2 else np.repeat(values[:, None], len(task.genes), axis=1)
+
+    return Fitted(predict, list(notes))

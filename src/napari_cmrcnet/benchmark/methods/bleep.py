@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod
-from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.methods.method import Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Training,
@@ -87,20 +87,73 @@ class BLEEP(ImageMethod):
         """In tables; the encoder is named where it is not the published one."""
         return self.named("BLEEP")
 
-    def fit(self, task: Task) -> Job["Retriever"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Train the two encoders and embed the training spots."""
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
         network = BLEEPNetwork(self, task)
         inputs = yield from self.inputs(task, MEDIAN)
         network.to(device)
-        yield from _Fit(self, task, network, inputs, device).run()
+        yield from self._train(network, inputs, task, device)
         bank = _bank(gene_embeddings(network, inputs.expression, device), task)
         spots = len(bank)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
         notes += self.scratch_notes(self.title, task)
         ks = (self.ks[0], *(k for k in self.ks[1:] if k <= spots))
-        return Retriever(network, bank, inputs, ks, device, tuple(notes))
+
+        def predict(section: Section) -> Job[dict[str, Float32]]:
+            queries = yield from inputs.apply(network, network.embed_image, section)
+            found, _ = bank.nearest(queries, min(max(ks), spots), device)
+            return {str(k): bank.mean_expression(np.ascontiguousarray(found[:, :k]), bank.genes) for k in ks}
+
+        return Fitted(predict, notes)
+
+    def _train(
+        self, network: "BLEEPNetwork", inputs: PatchInputs | FrozenInputs, task: Task, device: torch.device
+    ) -> Job[None]:
+        """Train; the network ends with the weights of the best epoch."""
+        n = len(inputs)
+        order = np.random.default_rng(task.seed).permutation(n)
+        n_held_out = round(self.validation * n)
+        held_out, trained = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        best: dict[str, Tensor] = {}
+        least = float("inf")
+
+        def batches(rng: np.random.Generator) -> list[Rows]:
+            return [trained[rows[0]] for rows in epoch_batches(len(trained), self.batch_size, 1, rng)]
+
+        def loss(rows: Rows, rng: np.random.Generator | None) -> Tensor:
+            patches, expression = inputs.read(rows, None if rng is None else draw_symmetries(rng, len(rows)))
+            image, gene = network.embed_image(patches), network.embed_genes(expression)
+            return bleep_loss(image.float(), gene.float(), self.temperature)
+
+        def validate() -> Job[Mapping[str, float]]:
+            nonlocal least
+            parts = np.array_split(held_out, -(-n_held_out // self.batch_size))
+            total = 0.0
+            for done, rows in enumerate(parts):
+                yield Progress("Validating", done, len(parts), "batches")
+                with torch.inference_mode(), autocast(device):
+                    total += float(loss(rows, None)) * len(rows)
+            if (found := total / n_held_out) < least:
+                least = found
+                best.update({name: value.detach().clone() for name, value in network.state_dict().items()})
+            return {"validation loss": found}
+
+        yield from Training(
+            title=self.title,
+            network=network,
+            optimiser=torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay),
+            batches=batches,
+            loss=loss,
+            epochs=task.epochs or self.epochs,
+            seed=task.seed,
+            device=device,
+            accumulate=self.accumulate,
+            after_epoch=validate if n_held_out else None,
+        ).run()
+        if best:
+            network.load_state_dict(best)
 
 
 class BLEEPNetwork(nn.Module):
@@ -135,98 +188,6 @@ def bleep_loss(image: Tensor, gene: Tensor, temperature: float = 1.0) -> Tensor:
     target of these is sharpened by τ², to come out as that of the embeddings themselves times τ.
     """
     return contrastive_loss(gene / temperature**0.5, image / temperature**0.5, temperature**2) / 2
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """One training, and the best of its weights."""
-
-    settings: BLEEP
-    task: Task
-    network: BLEEPNetwork
-    inputs: PatchInputs | FrozenInputs
-    device: torch.device
-
-    def run(self) -> Job[None]:
-        """Train; the network ends with the weights of the best epoch."""
-        settings, n = self.settings, len(self.inputs)
-        order = np.random.default_rng(self.task.seed).permutation(n)
-        n_held_out = round(settings.validation * n)
-        held_out, trained = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-        best: dict[str, Tensor] = {}
-        least = float("inf")
-
-        def batches(rng: np.random.Generator) -> list[Rows]:
-            return [trained[rows[0]] for rows in epoch_batches(len(trained), settings.batch_size, 1, rng)]
-
-        def loss(rows: Rows, rng: np.random.Generator) -> Tensor:
-            return self._loss(rows, draw_symmetries(rng, len(rows)))
-
-        def validate() -> Job[Mapping[str, float]]:
-            nonlocal least
-            found = yield from self._validation_loss(held_out)
-            if found < least:
-                least = found
-                best.update({name: value.detach().clone() for name, value in self.network.state_dict().items()})
-            return {"validation loss": found}
-
-        yield from Training(
-            title=settings.title,
-            network=self.network,
-            optimiser=torch.optim.AdamW(
-                self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-            ),
-            batches=batches,
-            loss=loss,
-            epochs=self.task.epochs or settings.epochs,
-            seed=self.task.seed,
-            device=self.device,
-            accumulate=settings.accumulate,
-            after_epoch=validate if n_held_out else None,
-        ).run()
-        if best:
-            self.network.load_state_dict(best)
-
-    def _loss(self, rows: Rows, symmetries: NDArray[np.bool_] | None = None) -> Tensor:
-        patches, expression = self.inputs.read(rows, symmetries)
-        image, gene = self.network.embed_image(patches), self.network.embed_genes(expression)
-        return bleep_loss(image.float(), gene.float(), self.settings.temperature)
-
-    def _validation_loss(self, held_out: Rows) -> Job[float]:
-        parts = np.array_split(held_out, -(-len(held_out) // self.settings.batch_size))
-        total = 0.0
-        for done, rows in enumerate(parts):
-            yield Progress("Validating", done, len(parts), "batches")
-            with torch.inference_mode(), autocast(self.device):
-                total += float(self._loss(rows)) * len(rows)
-        return total / len(held_out)
-
-
-@dataclass(frozen=True, eq=False)
-class Retriever:
-    """The trained image encoder, and the training spots to retrieve from.
-
-    Parameters
-    ----------
-    bank : Bank
-        Training spots with gene embeddings of unit length and the task's genes.
-    ks : tuple of int
-        Spots averaged.
-    """
-
-    network: BLEEPNetwork
-    bank: Bank
-    inputs: PatchInputs | FrozenInputs
-    ks: tuple[int, ...]
-    device: torch.device
-    notes: tuple[str, ...]
-
-    def predict(self, section: Section) -> Job[dict[str, Float32]]:
-        """Embed the patches, and average the training spots retrieved for each, with each k; by k as text."""
-        queries = yield from self.inputs.apply(self.network, self.network.embed_image, section)
-        found, _ = self.bank.nearest(queries, min(max(self.ks), len(self.bank)), self.device)
-        mean, genes = self.bank.mean_expression, self.bank.genes
-        return {str(k): mean(np.ascontiguousarray(found[:, :k]), genes) for k in self.ks}
 
 
 def _bank(embeddings: Float32, task: Task) -> Bank:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
@@ -50,7 +50,7 @@ class CTransPath:
         """In tables: the encoder's name."""
         return encoder_named(self.encoder).title
 
-    def fit(self, task: Task) -> Job["EncodedRidge"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Encode the training patches and solve the regression.
 
         Raises
@@ -77,22 +77,12 @@ class CTransPath:
         mean = expression.mean(axis=0)
         regressor.fit(features, expression - mean)
         yield Progress("Fitting", 1, 1)
-        return EncodedRidge(encoder, regressor, mean)
 
+        def predict(section: Section) -> Job[Float32]:
+            features = yield from encoder.encode(section)
+            return np.asarray(regressor.predict(features) + mean, np.float32)
 
-@dataclass(frozen=True, eq=False)
-class EncodedRidge:
-    """A frozen encoder and a fitted pipeline."""
-
-    encoder: "EncodedPatches"
-    regressor: Any
-    mean: Float32
-    notes: ClassVar[tuple[str, ...]] = ()
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Encode the patches and predict from that."""
-        features = yield from self.encoder.encode(section)
-        return np.asarray(self.regressor.predict(features) + self.mean, np.float32)
+        return Fitted(predict)
 
 
 class EncodedPatches:

@@ -1,7 +1,7 @@
 """EGGN: a graph of a slide's patches and the training patches most like them (Yang et al., Pattern Recognit 2024)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.benchmark.methods.features import standardised_features
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import Training
 from napari_cmrcnet.benchmark.methods.slide_regression import nearest_neighbours, without_self
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import encoder_named
-from napari_cmrcnet.model.pretrained import Pretrained, with_weights
+from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.pixel_size import spots_lattice
@@ -81,22 +81,28 @@ class EGGN:
         """Whether a file of weights must be given."""
         return weights_of(self.frozen_encoder) if self.frozen_encoder else "none"
 
-    def fit(self, task: Task) -> Job["EGGNPredictor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Describe the training patches, find their exemplars and train the network."""
         device = choose_device(task.device)
-        describe = _Describer(self, task, device)
-        features = yield from in_turn(map(describe.features, task.training))
+        encoder = with_weights(self.frozen_encoder, task.weights) if self.frozen_encoder else None
+
+        def describe(section: Section) -> Job[Float32]:
+            if encoder is not None:
+                return (yield from spot_features(section, encoder, device))
+            return (yield from standardised_features(section, task.patch)).astype(np.float32)
+
+        features = yield from in_turn(map(describe, task.training))
         expression = [expression_of(section.spots, task.genes).toarray() for section in task.training]
-        sections = list(map(_Described, features, expression))
-        scale = _Scale.of(sections)
-        bank = _ExemplarBank(tuple(replace(one, expression=scale.down(one.expression)) for one in sections), device)
-        graphs = []
-        for i, section in enumerate(task.training):
-            graphs.append((yield from bank.graph(section, sections[i].features, self.exemplars, training=i)))
-        targets = [torch.from_numpy(one.expression) for one in bank.sections]
+        least = np.min([one.min(axis=0) for one in expression], axis=0)
+        largest = np.max([one.max(axis=0) for one in expression], axis=0)
+        span = np.where(largest > least, largest - least, np.float32(1))
+        bank = ExemplarBank(features, [(one - least) / span for one in expression], self.exemplars, device)
+        graphs = yield from in_turn(
+            bank.graph(section, features[i], training=i) for i, section in enumerate(task.training)
+        )
+        targets = list(map(torch.from_numpy, bank.expression))
         torch.manual_seed(task.seed)
-        n_features, n_genes = sections[0].features.shape[1], len(task.genes)
-        network = EGGNetwork(n_features, n_genes, self.dim, self.depth).to(device)
+        network = EGGNetwork(features[0].shape[1], len(task.genes), self.dim, self.depth).to(device)
 
         def loss(slide: int, _: np.random.Generator) -> Tensor:
             return eggn_loss(network(graphs[slide].to(device)).float(), targets[slide].to(device))
@@ -111,7 +117,19 @@ class EGGN:
             seed=task.seed,
             device=device,
         ).run()
-        return EGGNPredictor(network, describe, bank, scale, self.exemplars, device, describe.notes)
+
+        def predict(section: Section) -> Job[Float32]:
+            graph = yield from bank.graph(section, (yield from describe(section)))
+            yield Progress("Predicting", 0, 1)
+            network.eval()
+            with enough_memory(device, "a slide"), torch.inference_mode(), autocast(device):
+                scaled = network(graph.to(device)).float().cpu().numpy()
+            yield Progress("Predicting", 1, 1)
+            predicted: Float32 = scaled * span + least
+            return predicted
+
+        note = "EGGN got 23 colour and texture features in place of those of a pretrained ResNet-18."
+        return Fitted(predict, [] if self.frozen_encoder else [note])
 
 
 def eggn_loss(predicted: Tensor, measured: Tensor) -> Tensor:
@@ -126,86 +144,27 @@ def eggn_loss(predicted: Tensor, measured: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class EGGNPredictor:
-    """The trained network, and the training spots that exemplars are drawn from."""
+class ExemplarBank:
+    """The training sections, from which the exemplars are drawn.
 
-    network: EGGNetwork
-    describe: "_Describer"
-    bank: "_ExemplarBank"
-    scale: "_Scale"
+    Parameters
+    ----------
+    features : sequence of float32 (n, f)
+        Of the spots of each section.
+    expression : sequence of float32 (n, genes)
+        Of these, scaled to 0–1 gene by gene.
+    exemplars : int
+        Of each spot.
+    device : torch.device
+        Where they are found.
+    """
+
+    features: Sequence[Float32]
+    expression: Sequence[Float32]
     exemplars: int
     device: torch.device
-    notes: tuple[str, ...]
 
-    def predict(self, section: Section) -> Job[Float32]:
-        """Build the section's graph and predict every spot at once."""
-        features = yield from self.describe.features(section)
-        graph = yield from self.bank.graph(section, features, self.exemplars)
-        yield Progress("Predicting", 0, 1)
-        self.network.eval()
-        with enough_memory(self.device, "a slide"), torch.inference_mode(), autocast(self.device):
-            predicted = self.network(graph.to(self.device)).float().cpu().numpy()
-        yield Progress("Predicting", 1, 1)
-        return self.scale.up(predicted)
-
-
-class _Describer:
-    """Features of patches: of the frozen encoder, or of colour and texture."""
-
-    def __init__(self, settings: EGGN, task: Task, device: torch.device) -> None:
-        self.patch, self.device = task.patch, device
-        self.notes: tuple[str, ...] = ()
-        self.encoder: Pretrained | None = None
-        if settings.frozen_encoder:
-            self.encoder = with_weights(settings.frozen_encoder, task.weights)
-        else:
-            self.notes = ("EGGN got 23 colour and texture features in place of those of a pretrained ResNet-18.",)
-
-    def features(self, section: Section) -> Job[Float32]:
-        """Describe a section's spots, float32 (n, features)."""
-        if self.encoder is not None:
-            return (yield from spot_features(section, self.encoder, self.device))
-        return (yield from standardised_features(section, self.patch)).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Described:
-    """Features (n, f) and expression (n, genes) of a section's spots."""
-
-    features: Float32
-    expression: Float32
-
-
-@dataclass(frozen=True, eq=False)
-class _Scale:
-    """Least and largest training value of each gene, between which expression is scaled to 0–1."""
-
-    least: Float32
-    span: Float32
-
-    @classmethod
-    def of(cls, sections: Sequence[_Described]) -> "_Scale":
-        least = np.min([one.expression.min(axis=0) for one in sections], axis=0)
-        largest = np.max([one.expression.max(axis=0) for one in sections], axis=0)
-        return cls(least, np.where(largest > least, largest - least, np.float32(1)))
-
-    def down(self, expression: Float32) -> Float32:
-        scaled: Float32 = (expression - self.least) / self.span
-        return scaled
-
-    def up(self, scaled: Float32) -> Float32:
-        expression: Float32 = scaled * self.span + self.least
-        return expression
-
-
-@dataclass(frozen=True, eq=False)
-class _ExemplarBank:
-    """The described training sections, expression scaled."""
-
-    sections: tuple[_Described, ...]
-    device: torch.device
-
-    def graph(self, section: Section, features: Float32, k: int, training: int | None = None) -> Job[SlideGraph]:
+    def graph(self, section: Section, features: Float32, training: int | None = None) -> Job[SlideGraph]:
         """Join a section's spots to each other and to their exemplars.
 
         Parameters
@@ -214,11 +173,11 @@ class _ExemplarBank:
             Which of the training sections it is: it takes no exemplars from itself or, if it is the only one, no spot
             takes itself.
         """
-        alone = training is not None and len(self.sections) == 1
-        used = [one for i, one in enumerate(self.sections) if alone or i != training]
-        bank_features = np.concatenate([one.features for one in used])
-        bank_expression = np.concatenate([one.expression for one in used])
-        found = yield from self._nearest(features, bank_features, k, 1, itself=alone)
+        alone = training is not None and len(self.features) == 1
+        used = [i for i in range(len(self.features)) if alone or i != training]
+        bank_features = np.concatenate([self.features[i] for i in used])
+        bank_expression = np.concatenate([self.expression[i] for i in used])
+        found = yield from self._nearest(features, bank_features, self.exemplars, 1, itself=alone)
         exemplars, column = np.unique(found, return_inverse=True)
         refer = np.stack([column.ravel(), np.repeat(np.arange(len(features)), found.shape[1])])
         of_exemplars = np.concatenate([bank_features[exemplars], bank_expression[exemplars]], axis=1)

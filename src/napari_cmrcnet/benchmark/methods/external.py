@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.external import open_external
@@ -40,46 +40,32 @@ class External:
         """In tables."""
         return self.name
 
-    def fit(self, task: Task) -> Job["ExternalPredictor"]:
-        """Take the genes that are scored."""
+    def fit(self, task: Task) -> Job[Fitted]:
+        """Take the genes that are scored. A gene that a table lacks is the same at every spot, and so has no score."""
         yield Progress("Reading tables", 0, 1)
-        return ExternalPredictor(Path(self.folder), self.name, tuple(task.genes), [])
+        notes = [f"{self.name} is of another tool: which sections it has seen is not known here."]
 
+        def predict(section: Section) -> Job[Float32]:
+            yield Progress("Reading tables", 0, 1)
+            path = table_of(Path(self.folder), section.name)
+            found = open_external(path, section.spots)
+            if lacking := len(section.spots) - len(found):
+                raise UserError(
+                    f"{path} lacks {lacking:,} of the {len(section.spots):,} spots of {section.name}; all methods are "
+                    "scored on the same spots."
+                )
+            own = GeneNames.of(section.spots.var)
+            theirs = {own.symbols[there]: found.genes[here] for here, there in found.names.in_common(own)}
+            both = [(column, theirs[gene]) for column, gene in enumerate(task.genes) if gene in theirs]
+            if not both:
+                raise UserError(f"{path} has none of the {len(task.genes):,} genes that are scored.")
+            values = np.zeros((len(section.spots), len(task.genes)), np.float32)
+            values[:, [column for column, _ in both]] = found.expression([gene for _, gene in both])
+            if missing := len(task.genes) - len(both):
+                notes.append(f"{self.name} lacks {missing:,} of {len(task.genes):,} genes on {section.name}: no score.")
+            return values
 
-@dataclass(frozen=True)
-class ExternalPredictor:
-    """Reads the table of a section. A gene that it lacks is the same at every spot, and so has no score."""
-
-    folder: Path
-    name: str
-    genes: tuple[str, ...]
-    said: list[str]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the tool has seen is not known; genes that it lacks."""
-        return (f"{self.name} is of another tool: which sections it has seen is not known here.", *self.said)
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Return the table's values at the section's spots."""
-        yield Progress("Reading tables", 0, 1)
-        path = table_of(self.folder, section.name)
-        found = open_external(path, section.spots)
-        if lacking := len(section.spots) - len(found):
-            raise UserError(
-                f"{path} lacks {lacking:,} of the {len(section.spots):,} spots of {section.name}; all methods are "
-                "scored on the same spots."
-            )
-        own = GeneNames.of(section.spots.var)
-        theirs = {own.symbols[there]: found.genes[here] for here, there in found.names.in_common(own)}
-        both = [(column, theirs[gene]) for column, gene in enumerate(self.genes) if gene in theirs]
-        if not both:
-            raise UserError(f"{path} has none of the {len(self.genes):,} genes that are scored.")
-        values = np.zeros((len(section.spots), len(self.genes)), np.float32)
-        values[:, [column for column, _ in both]] = found.expression([gene for _, gene in both])
-        if missing := len(self.genes) - len(both):
-            self.said.append(f"{self.name} lacks {missing:,} of {len(self.genes):,} genes on {section.name}: no score.")
-        return values
+        return Fitted(predict, notes)
 
 
 def tables_in(folder: Path) -> list[Path]:

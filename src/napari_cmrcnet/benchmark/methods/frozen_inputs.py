@@ -61,11 +61,11 @@ class ImageMethod:
         stacked = torch.from_numpy(np.concatenate(features))
         return FrozenInputs(stacked, task.expression(target_sum), encoder, device)
 
-    def scratch_notes(self, title: str, task: Task) -> tuple[str, ...]:
+    def scratch_notes(self, title: str, task: Task) -> list[str]:
         """Say that an encoder whose published start is ImageNet had none, if it had none."""
         if self.frozen_encoder or task.weights is not None:
-            return ()
-        return (f"{title} was trained from scratch: its {self.encoder} starts from ImageNet where it was published.",)
+            return []
+        return [f"{title} was trained from scratch: its {self.encoder} starts from ImageNet where it was published."]
 
 
 @dataclass(frozen=True, eq=False)

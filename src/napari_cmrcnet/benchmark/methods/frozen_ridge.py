@@ -4,20 +4,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.metrics import TOP, heg, hvg, pcc
 from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
-from napari_cmrcnet.model.pretrained import Pretrained, with_weights
+from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.data import left_out_parts
-from napari_cmrcnet.training.reduced_rank import ReducedRank, Solver, Spots
+from napari_cmrcnet.training.reduced_rank import Solver, Spots
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -58,7 +57,7 @@ class FrozenRidge:
         """Whether a file of weights must be given."""
         return weights_of(self.frozen_encoder)
 
-    def fit(self, task: Task) -> Job["FrozenPredictor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Describe the training spots, choose rank and penalty, and fit."""
         device, encoder = choose_device(task.device), with_weights(self.frozen_encoder, task.weights)
         blocks = yield from in_turn(spot_features(section, encoder, device) for section in task.training)
@@ -72,7 +71,12 @@ class FrozenRidge:
         penalty, rank = np.unravel_index(int(np.argmax(scores)), scores.shape)
         fitted = yield from spots.fitted(self.penalties[penalty], self.ranks[rank])
         note = f"Frozen features: rank {self.ranks[rank]}, penalty {self.penalties[penalty]:g} a feature."
-        return FrozenPredictor(fitted, encoder, device, (note,))
+
+        def predict(section: Section) -> Job[Float32]:
+            features = yield from spot_features(section, encoder, device)
+            return fitted.predict(features).astype(np.float32)
+
+        return Fitted(predict, [note])
 
     def _scores(self, solver: Solver, spots: Spots, part: NDArray[np.int64], task: Task) -> Array:
         """Score each penalty and rank on a part of the spots, trained on the others."""
@@ -88,18 +92,3 @@ class FrozenRidge:
                 found = np.nan_to_num(pcc(truth, fitted.of_rank(components).predict(spots.features[part])))
                 scores[row, column] = np.mean([found[chosen].mean() for chosen in sets])
         return scores
-
-
-@dataclass(frozen=True, eq=False)
-class FrozenPredictor:
-    """A fitted map from features of the frozen encoder."""
-
-    fitted: ReducedRank
-    encoder: Pretrained
-    device: torch.device
-    notes: tuple[str, ...]
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Describe the spots and predict from that."""
-        features = yield from spot_features(section, self.encoder, self.device)
-        return self.fitted.predict(features).astype(np.float32)

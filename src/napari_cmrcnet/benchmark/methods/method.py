@@ -1,11 +1,10 @@
 """What a compared method is: it is fitted to a task and then predicts sections."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
@@ -74,41 +73,25 @@ class Task:
         return sparse.vstack(each, format="csr")
 
 
-class Predictor(Protocol):
-    """A fitted method."""
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted method.
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the scores must know, a sentence each: trained from scratch, windows in place of slides.
+    Parameters
+    ----------
+    predict : callable
+        Returns the job that predicts a section, which yields at least once a batch, from its slide and spots; its
+        counts are read by the measured-neighbour ceiling alone. The job returns log-normalised expression as
+        `expression_of` gives the measured one, float32 (n, len(task.genes)), the spots and genes in the order of the
+        section and the task. Of a method that averages neighbours such an array for each number of them, by that
+        number as text. It raises `UserError` if patches cannot be read or there is not enough memory on the device.
+    notes : list of str
+        What a reader of the scores must know, a sentence each: trained from scratch, windows in place of slides.
+        Complete after the last prediction, which may add to it.
+    """
 
-        Complete after the last `predict`, which may add to it.
-        """
-
-    def predict(self, section: Section) -> Job[NDArray[np.float32] | dict[str, NDArray[np.float32]]]:
-        """Predict the expression at a section's spots.
-
-        Parameters
-        ----------
-        section : Section
-            Slide and spots. Its counts are read by the measured-neighbour ceiling alone.
-
-        Yields
-        ------
-        Progress
-            At least once a batch.
-
-        Returns
-        -------
-        float32 array, (n, len(task.genes))
-            Log-normalised expression, as `expression_of` gives the measured one; the spots and genes in the order of
-            the section and the task. Of a method that averages neighbours such an array for each number of them, by
-            that number as text.
-
-        Raises
-        ------
-        UserError
-            If patches cannot be read or there is not enough memory on the device.
-        """
+    predict: Callable[[Section], Job[Any]]
+    notes: list[str] = field(default_factory=list)
 
 
 EncoderWeights = Literal["none", "optional", "needed"]
@@ -134,7 +117,7 @@ class Method(Protocol):
     @property
     def encoder_weights(self) -> EncoderWeights: ...  # noqa: D102
 
-    def fit(self, task: Task) -> Job[Predictor]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Fit the method to the training sections.
 
         Nothing is kept on the disk but patches and features that any method may use again: a fit that is stopped

@@ -1,7 +1,7 @@
 """Networks that read all spots of a slide at once: HisToGene and THItoGene, and their window form."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
+from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import Training
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress
@@ -66,7 +66,7 @@ class SlideMethod(ABC):
         n = len(section.xy)
         return compact_blocks(section.xy, n if n <= self.full_attention else self.window)
 
-    def fit(self, task: Task) -> Job["SlidePredictor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Train the network with the mean squared error of log10 expression; a batch is a slide, or a window of one.
 
         The target is log10(1 + x), x being counts of 10,000 a spot (over all its genes, where the authors normalise the
@@ -97,10 +97,41 @@ class SlideMethod(ABC):
             seed=task.seed,
             device=device,
         ).run()
-        predictor = SlidePredictor(network, self, task.patch, positions, device)
-        for section in task.training:
-            predictor.note_windows(section)
-        return predictor
+        return self._fitted(network, positions, task, device)
+
+    def _fitted(self, network: nn.Module, positions: int, task: Task, device: torch.device) -> Fitted:
+        """Return the trained network as a method; it has learned so many array positions."""
+        notes = [note for section in task.training for note in self._windows(section)]
+
+        def predict(section: Section) -> Job[Float32]:
+            notes.extend(self._windows(section))
+            slide = yield from _slide_spots(section, task.patch)
+            if beyond := int((slide.positions >= positions).any(axis=1).sum()):
+                notes.append(
+                    f"{beyond} spots of {section.name} lie beyond the array positions of the training sections; "
+                    f"{self.title} took the last ones for them."
+                )
+            parts = self.parts_of(section)
+            predicted = np.empty((len(section.spots), len(task.genes)), np.float32)
+            network.eval()
+            for done, rows in enumerate(parts):
+                yield Progress("Predicting", done, len(parts), "windows")
+                with enough_memory(device, "a slide"), torch.inference_mode(), autocast(device):
+                    log10 = network(*slide.tensors(rows, positions - 1, device)).float().cpu().numpy()
+                predicted[rows] = log10 * np.float32(LOG10)
+            yield Progress("Predicting", len(parts), len(parts), "windows")
+            return predicted
+
+        return Fitted(predict, notes)
+
+    def _windows(self, section: Section) -> list[str]:
+        """Say it if a section is too large to be read at once."""
+        if (n := len(section.spots)) <= self.full_attention:
+            return []
+        return [
+            f"{self.title} read {section.name} in windows of at most {self.window} neighbouring spots: full attention "
+            f"over {n} spots is not practical."
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,56 +154,6 @@ class SlideSpots:
         positions = torch.from_numpy(self.positions[rows].clip(0, most_position)).to(device)
         neighbours = torch.from_numpy(nearest_neighbours(self.xy[rows], NEIGHBOURS)).to(device)
         return pixels.permute(0, 3, 1, 2).float(), positions, neighbours
-
-
-@dataclass(eq=False)
-class SlidePredictor:
-    """A trained slide network."""
-
-    network: nn.Module
-    method: SlideMethod
-    patch: PatchSpec
-    positions: int
-    device: torch.device
-    _notes: list[str] = field(default_factory=list)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Which sections were read in windows, and which reach beyond the positions that were learned."""
-        return tuple(dict.fromkeys(self._notes))
-
-    def note_windows(self, section: Section) -> None:
-        """Note it if a section is too large to be read at once."""
-        n = len(section.spots)
-        if n > self.method.full_attention:
-            self._notes.append(
-                f"{self.method.title} read {section.name} in windows of at most {self.method.window} neighbouring "
-                f"spots: full attention over {n} spots is not practical."
-            )
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Predict every spot, the slide at once or window by window."""
-        self.note_windows(section)
-        slide = yield from _slide_spots(section, self.patch)
-        beyond = int((slide.positions >= self.positions).any(axis=1).sum())
-        if beyond:
-            self._notes.append(
-                f"{beyond} spots of {section.name} lie beyond the array positions of the training sections; "
-                f"{self.method.title} took the last ones for them."
-            )
-        parts = self.method.parts_of(section)
-        predicted: Float32 | None = None
-        self.network.eval()
-        for done, rows in enumerate(parts):
-            yield Progress("Predicting", done, len(parts), "windows")
-            with enough_memory(self.device, "a slide"), torch.inference_mode(), autocast(self.device):
-                log10 = self.network(*slide.tensors(rows, self.positions - 1, self.device)).float().cpu().numpy()
-            if predicted is None:
-                predicted = np.empty((len(section.spots), log10.shape[1]), np.float32)
-            predicted[rows] = log10 * np.float32(LOG10)
-        yield Progress("Predicting", len(parts), len(parts), "windows")
-        assert predicted is not None  # a section has a spot, so there is a window
-        return predicted
 
 
 def _slide_spots(section: Section, patch: PatchSpec) -> Job[SlideSpots]:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod
-from napari_cmrcnet.benchmark.methods.method import Task
+from napari_cmrcnet.benchmark.methods.frozen_inputs import ImageMethod
+from napari_cmrcnet.benchmark.methods.method import Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Training,
@@ -74,7 +74,7 @@ class STNet(ImageMethod):
         """In tables; optimiser and encoder are named where they are not the published ones."""
         return self.named("ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)")
 
-    def fit(self, task: Task) -> Job["SpotRegressor"]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Train the network."""
         device = choose_device(task.device)
         torch.manual_seed(task.seed)
@@ -103,7 +103,11 @@ class STNet(ImageMethod):
             seed=task.seed,
             device=device,
         ).run()
-        return SpotRegressor(network, inputs, self.scratch_notes(self.title, task))
+
+        def predict(section: Section) -> Job[Float32]:
+            return (yield from inputs.apply(network, network, section, turned=True))  # the mean over the symmetries
+
+        return Fitted(predict, self.scratch_notes(self.title, task))
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         if self.optimiser == "sgd":
@@ -134,19 +138,6 @@ class STNetwork(nn.Module):
 def stnet_loss(predicted: Tensor, measured: Tensor) -> Tensor:
     """Return Σ_batch Σ_g (ŷ - y)² / G: a sum over the b spots, a mean over the G genes; both (b, G)."""
     return (predicted - measured).square().sum() / measured.shape[1]
-
-
-@dataclass(frozen=True, eq=False)
-class SpotRegressor:
-    """A trained network that reads one spot at a time."""
-
-    network: nn.Module
-    inputs: PatchInputs | FrozenInputs
-    notes: tuple[str, ...]
-
-    def predict(self, section: Section) -> Job[Float32]:
-        """Predict every spot, from patches as the mean over their symmetries."""
-        return (yield from self.inputs.apply(self.network, self.network, section, turned=True))
 
 
 def _colour(reader: BatchReader, batch_size: int, seed: int) -> tuple[Colour, Colour]:

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import Task
-from napari_cmrcnet.benchmark.methods.slide_regression import SlideMethod, SlidePredictor
+from napari_cmrcnet.benchmark.methods.method import Fitted, Task
+from napari_cmrcnet.benchmark.methods.slide_regression import SlideMethod
 from napari_cmrcnet.benchmark.methods.transformer import PositionEmbedding, Transformer
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
@@ -56,7 +56,7 @@ class THItoGene(SlideMethod):
     name: ClassVar[str] = "thitogene"
     title: ClassVar[str] = "THItoGene"
 
-    def fit(self, task: Task) -> Job[SlidePredictor]:
+    def fit(self, task: Task) -> Job[Fitted]:
         """Train the network.
 
         Raises
