@@ -28,7 +28,7 @@ from napari_cmrcnet.benchmark.results import score_section
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.metrics import mean_pcc
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.model.frozen import BLOCKS
+from napari_cmrcnet.model.cmrcnet import BLOCKS
 from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features

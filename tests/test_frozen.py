@@ -25,7 +25,7 @@ from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.evaluation.scores import score
-from napari_cmrcnet.model.frozen import BLOCKS
+from napari_cmrcnet.model.cmrcnet import BLOCKS
 from napari_cmrcnet.model.pretrained import FrozenNetwork, Pretrained, packaged
 from napari_cmrcnet.retrieval import frozen_features as features
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from napari_cmrcnet.common.device import to_device
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.cmrcnet import CMRCNet, inference_state
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.convnet import shrink
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -166,10 +166,10 @@ def check_trained_alike(found: Checkpoint, expected: Checkpoint) -> None:
     """
     start = initial_weights(expected)
     differences, moved = [], []
-    for part, weight in expected.model.inference_state().items():
+    for part, weight in inference_state(expected.model).items():
         if not weight.is_floating_point():  # how many batches a normalisation saw
             continue
-        differences.append((found.model.inference_state()[part] - weight).abs().flatten())
+        differences.append((inference_state(found.model)[part] - weight).abs().flatten())
         moved.append((weight - start[part]).abs().flatten())
     assert float(torch.cat(moved).mean()) > 1e-4
     assert float(torch.cat(differences).mean()) < MOST_APART * float(torch.cat(moved).mean())
@@ -177,7 +177,7 @@ def check_trained_alike(found: Checkpoint, expected: Checkpoint) -> None:
 
 def initial_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     torch.manual_seed(checkpoint.card.seed)
-    return CMRCNet(checkpoint.card.model).inference_state()
+    return inference_state(CMRCNet(checkpoint.card.model))
 
 
 @pytest.mark.parametrize(("asked", "apart", "shared"), [("fp32", 5e-4, 0.99), ("auto", 3e-3, 0.95)])

@@ -1,21 +1,22 @@
 """CMRCNet: an image encoder and a gene encoder that meet in one space, and the network that trains them.
 
 Read `CMRCNet.forward` first. The parts are in `encoders` and `reconstruction`, what training minimises is in
-`losses`.
+`losses`. Of `FrozenCMRCNet` only two linear heads are trained.
 """
 
 import os
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.model.config import ModelConfig
+from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.model.encoders import ProjectionHead, build_image_encoder
+from napari_cmrcnet.model.frozen_encoders import FIELDS, encoder_named
 from napari_cmrcnet.model.reconstruction import ReconstructionNetwork
-from napari_cmrcnet.model.weights import mismatches
+
+BLOCKS = len(FIELDS) + 1
+"""What a frozen encoder says of a spot, see `spot_features`: of each field of view, and of the spots around it."""
 
 
 class Outputs(NamedTuple):
@@ -96,26 +97,50 @@ class CMRCNet(nn.Module):
         embedding: Tensor = self.gene_head(expression)
         return embedding
 
-    def inference_state(self) -> dict[str, Tensor]:
-        """Return copies, on the CPU, of the weights that prediction needs.
 
-        These are the image encoder and both projection heads; the reconstruction network only trains them.
-        """
-        return {
-            name: value.detach().to("cpu", copy=True).contiguous()
-            for name, value in self.state_dict().items()
-            if not name.startswith("reconstruction.")
-        }
+class FrozenCMRCNet(nn.Module):
+    """An image head on the features of a frozen encoder, and a gene head.
 
-    def load_inference_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the weights that `inference_state` gave.
+    Both are linear. They are not trained step by step but solved, see `fit_frozen`.
 
-        Raises
-        ------
-        UserError
-            If a weight is missing, unknown or of another shape. The model is then as it was.
-        """
-        own = {name: value for name, value in self.state_dict().items() if not name.startswith("reconstruction.")}
-        if differences := mismatches(state, own):
-            raise UserError(f"These weights are not this model's: {differences}.")
-        self.load_state_dict(dict(state), strict=False)
+    Parameters
+    ----------
+    config : ModelConfig
+        Its frozen encoder, and its numbers of genes and of components, ``embedding_dim``.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        features = BLOCKS * encoder_named(config.image_encoder.removeprefix(FROZEN)).width
+        self.image_head = nn.Linear(features, config.embedding_dim)
+        self.gene_head = nn.Linear(config.n_genes, config.embedding_dim)
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Embed what the encoder saw (B, 4 times its width); return (B, D), not unit length."""
+        embedding: Tensor = self.image_head(features)
+        return embedding
+
+    def embed_genes(self, expression: Tensor) -> Tensor:
+        """Embed log-normalised expression (B, G); return (B, D), not unit length."""
+        embedding: Tensor = self.gene_head(expression)
+        return embedding
+
+    @torch.no_grad()
+    def set_heads(self, image: tuple[Tensor, Tensor], gene: tuple[Tensor, Tensor]) -> None:
+        """Set the heads; of each, what is taken off its input (f,) and the weights (D, f)."""
+        for head, (centre, weight) in ((self.image_head, image), (self.gene_head, gene)):
+            head.weight.copy_(weight)
+            head.bias.copy_(-weight @ centre)
+
+
+def inference_state(model: CMRCNet | FrozenCMRCNet) -> dict[str, Tensor]:
+    """Return copies, on the CPU, of the weights that prediction needs.
+
+    These are the image encoder, where it is trained, and both heads; the reconstruction network only trains them.
+    """
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in model.state_dict().items()
+        if not name.startswith("reconstruction.")
+    }

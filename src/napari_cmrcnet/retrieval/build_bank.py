@@ -16,8 +16,7 @@ from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 if TYPE_CHECKING:
     import torch
 
-    from napari_cmrcnet.model.cmrcnet import CMRCNet
-    from napari_cmrcnet.model.frozen import FrozenCMRCNet
+    from napari_cmrcnet.model.cmrcnet import CMRCNet, FrozenCMRCNet
     from napari_cmrcnet.sections.section import Section
 
 Float32 = npt.NDArray[np.float32]

@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.model.frozen import FrozenCMRCNet
+from napari_cmrcnet.model.cmrcnet import CMRCNet, FrozenCMRCNet
 from napari_cmrcnet.model.symmetries import SYMMETRIES
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import encode_patches, readers

@@ -8,9 +8,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.cmrcnet import CMRCNet, FrozenCMRCNet, inference_state
 from napari_cmrcnet.model.config import ModelConfig
-from napari_cmrcnet.model.frozen import FrozenCMRCNet
 from napari_cmrcnet.model.pretrained import Pretrained, packaged
 from napari_cmrcnet.retrieval.card import CARD, ENCODER, Card
 
@@ -19,7 +18,7 @@ Model = CMRCNet | FrozenCMRCNet
 
 def write_model(path: Path, model: Model) -> None:
     """Write the weights that prediction needs."""
-    path.write_bytes(save(model.inference_state()))  # not save_file(): its file can be read by its owner alone
+    path.write_bytes(save(inference_state(model)))  # not save_file(): its file can be read by its owner alone
 
 
 def read_model(path: Path, config: ModelConfig) -> Model:
@@ -45,7 +44,7 @@ def read_model(path: Path, config: ModelConfig) -> Model:
         )
     with torch.random.fork_rng(devices=[]):  # the initial weights are replaced: leave the caller's numbers alone
         model = network(config)
-    model.load_inference_state(weights)
+    model.load_state_dict(weights)
     return model.eval()
 
 

@@ -1,7 +1,9 @@
 """fit(): sections in, a checkpoint out."""
 
 import os
+import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import numpy as np
 import torch
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.progress import Job, Progress, finish
-from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.cmrcnet import CMRCNet, inference_state
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -29,7 +32,7 @@ from napari_cmrcnet.training.distributed import Process, check_devices, join
 from napari_cmrcnet.training.fit_frozen import fit_frozen
 from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
-from napari_cmrcnet.training.state import Tensors, load_result, load_tensors
+from napari_cmrcnet.training.state import State, Tensors, load_tensors
 from napari_cmrcnet.training.usual_tissue import training_tissue
 
 
@@ -74,9 +77,9 @@ def fit(
     check_devices(config)
     sections = comparable(sections)
     if config.variant == "frozen":
-        with run.alone(True):
+        with only_one(run.path):
             return (yield from fit_frozen(sections, config, run, resume))
-    with join(config) as process, run.alone(process.first):
+    with join(config) as process, only_one(run.path) if process.first else nullcontext():
         if process.first:
             run.refuse_to_overwrite(resume)
             work = yield from _prepare(sections, config, run, resume, process)
@@ -86,11 +89,10 @@ def fit(
             work = finish(_prepare(sections, config, run, resume, process))
         if not run.out.exists():
             if process.first:
-                yield from train(work.plan, process)
+                state = yield from train(work.plan, process)
+                yield from _save(work, run, state, process.device)
             else:
                 finish(train(work.plan, process))
-            if process.first:
-                yield from _save(work, run, process.device)
             process.wait()
         if process.first:
             run.tidy()
@@ -184,11 +186,10 @@ def _colours(patches: Path, config: FitConfig) -> PatchColours:
     return patch_colours(cached[spots_to_measure(len(cached))])
 
 
-def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
+def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Job[None]:
     """Write the checkpoint, and the last one beside it where another epoch was better."""
-    result = load_result(run.path / STATE)
-    last = len(result.history)
-    best = result.best_epoch or last
+    weights, last = inference_state(state.model), state.epochs
+    best = state.best_epoch or last
     sections = [part.section for part in work.training]
     usual = yield from training_tissue(sections)
     thumbnails = run.path / THUMBNAILS if work.plan.config.thumbnails else None
@@ -197,21 +198,20 @@ def _save(work: _Work, run: RunFolder, device: torch.device) -> Job[None]:
 
     def checkpoint(weights: Tensors, epoch: int) -> Job[Checkpoint]:
         model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
-        model.load_inference_state(weights)
+        model.load_state_dict(weights)
         bank = build_bank(model, sections, work.genes, device, [part.target_sum for part in work.training])
         config = work.plan.config
         floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
-        pcc = result.history[epoch - 1].validation_pcc
+        pcc = state.history[epoch - 1].validation_pcc
         of_training = replace(_card(work, epoch), validation_pcc=pcc, usual_tissue=usual)
         card = replace(of_training, similarity_floor=floor)
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails)
 
-    weights = result.weights
     if best < last:
         (yield from checkpoint(weights, last)).save(run.path / LAST)
         weights, _ = load_tensors(run.path / best_file(best))
     else:
-        run.remove_last()
+        shutil.rmtree(run.path / LAST, ignore_errors=True)  # of an earlier training
     trained = yield from checkpoint(weights, best)
     yield Progress("Saving the checkpoint", 0, 1)
     trained.save(run.out)

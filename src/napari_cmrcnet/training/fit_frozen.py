@@ -11,7 +11,7 @@ from scipy import sparse
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
-from napari_cmrcnet.model.frozen import FrozenCMRCNet
+from napari_cmrcnet.model.cmrcnet import FrozenCMRCNet
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, fetched, with_weights
 from napari_cmrcnet.retrieval.build_bank import build_bank

@@ -13,7 +13,7 @@ from torch import nn
 from napari_cmrcnet.common.device import autocast, enough_memory, to_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.cmrcnet import CMRCNet
+from napari_cmrcnet.model.cmrcnet import CMRCNet, inference_state
 from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
@@ -47,8 +47,8 @@ class Plan:
     folder: Path
 
 
-def train(plan: Plan, process: Process) -> Job[None]:
-    """Train until the last epoch, from the saved state where there is one.
+def train(plan: Plan, process: Process) -> Job[State]:
+    """Train until the last epoch, from the saved state where there is one; return the state after it.
 
     After each epoch ``plan.folder`` holds the state, the weights of the best epoch so far (with validation),
     the log and the plot. A training that is stopped loses the epoch it was in, and comes to the same weights.
@@ -60,7 +60,7 @@ def train(plan: Plan, process: Process) -> Job[None]:
     """
     what = f"batches of {plan.config.batch_size} spots"
     with enough_memory(process.device, what, "train again with a smaller --batch-size, more processes, or on another"):
-        yield from _Loop(plan, process).run()
+        return (yield from _Loop(plan, process).run())
 
 
 @dataclass
@@ -77,7 +77,7 @@ class _Loop:
         self.held_out = [BatchReader(spots, pin) for spots in self.plan.validation]
         self.n_batches = len(self._order(np.random.default_rng(0)))
 
-    def run(self) -> Job[None]:
+    def run(self) -> Job[State]:
         self._start()
         while self.state.epochs < self.plan.config.epochs:
             epoch = self._validated((yield from self._epoch()))
@@ -85,6 +85,7 @@ class _Loop:
             if self.process.first:
                 self._keep()
             yield self._progress(0, epoch.values())
+        return self.state
 
     def _start(self) -> None:
         config, device = self.plan.config, self.process.device
@@ -175,7 +176,7 @@ class _Loop:
         write_log(folder / LOG, state.history)
         best = folder / best_file(state.best_epoch)
         if state.best_epoch == state.epochs:
-            save_tensors(best, state.model.inference_state())
+            save_tensors(best, inference_state(state.model))
         state.save(folder / STATE)
         for older in folder.glob(best_file("*")):
             if older != best:  # the one that the state before named

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_json
-from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.card import THUMBNAILS
 from napari_cmrcnet.sections.section import Section
@@ -63,16 +60,6 @@ class RunFolder:
         """The folder."""
         return self.out.with_name(self.out.name.removesuffix(".cmrcnet") + ".training")
 
-    def alone(self, process_is_first: bool) -> AbstractContextManager[None]:
-        """Keep the training to these processes, of which the first has the lock.
-
-        Raises
-        ------
-        BusyError
-            On entering, if others train the same.
-        """
-        return only_one(self.path) if process_is_first else nullcontext()
-
     def refuse_to_overwrite(self, resume: bool) -> None:
         """Protect a finished checkpoint and an unfinished training, each hours of work.
 
@@ -117,10 +104,6 @@ class RunFolder:
         for best in self.path.glob(best_file("*")):
             best.unlink()
         (self.path / THUMBNAILS).unlink(missing_ok=True)
-
-    def remove_last(self) -> None:
-        """Remove the last weights of an earlier training."""
-        shutil.rmtree(self.path / LAST, ignore_errors=True)
 
 
 def _begun(path: Path) -> dict[str, Any]:

@@ -123,31 +123,8 @@ def save_tensors(path: str | os.PathLike[str], tensors: Tensors, header: dict[st
     write_content(path, content)  # not save_file(), which makes a temporary of its own that a kill leaves
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a training came to: the last weights that prediction needs, the best epoch (0: none), the log."""
-
-    weights: Tensors
-    best_epoch: int
-    history: tuple[Epoch, ...]
-
-
-def load_result(path: str | os.PathLike[str]) -> Result:
-    """Read the result from the state after the last epoch.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged.
-    """
-    tensors, header = load_tensors(path, "model/")
-    rest = json.loads(header["training"])
-    weights = {name: value for name, value in tensors.items() if not name.startswith("reconstruction.")}
-    return Result(weights, rest["best_epoch"], tuple(Epoch(**epoch) for epoch in rest["history"]))
-
-
-def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensors, dict[str, str]]:
-    """Read a safetensors file onto the CPU: tensors whose name has a prefix, under the rest of it; and the header.
+def load_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]:
+    """Read a safetensors file onto the CPU: its tensors and its header.
 
     Raises
     ------
@@ -156,9 +133,8 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> tuple[Tensor
     """
     again = "remove its folder to train again"
     with readable(path, "is damaged", again), safe_open(Path(path), framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  not a dict
         # Copies, as tensors that stay mapped would keep the file from being replaced on Windows.
-        tensors = {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a dict
         return tensors, file.metadata() or {}
 
 

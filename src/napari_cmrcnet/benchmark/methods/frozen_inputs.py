@@ -19,7 +19,7 @@ from napari_cmrcnet.benchmark.methods.regression import (
 )
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job, in_turn
-from napari_cmrcnet.model.frozen import BLOCKS
+from napari_cmrcnet.model.cmrcnet import BLOCKS
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
