@@ -45,10 +45,10 @@ def check(queries: Array, bank: Array, k: int, device: str = "cpu") -> None:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that a small input crosses many of them."""
-    monkeypatch.setattr(search, "QUERY_BLOCK", 5)
-    monkeypatch.setattr(search, "BANK_BLOCK", 16)
+    monkeypatch.setattr(search, "QUERIES_AT_A_TIME", 5)
+    monkeypatch.setattr(search, "PART", 40)
+    monkeypatch.setattr(search, "BLOCK", 16)
     monkeypatch.setattr(search, "PAIRS", 7)
-    monkeypatch.setattr(search, "HELD_PER_QUERY", 20)
 
 
 @pytest.mark.parametrize("k", [1, 2, 50, 299, 300])
@@ -102,7 +102,7 @@ def test_vectors_of_length_zero_are_similar_to_nothing() -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_torch_retrieves_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks that run on a GPU, here run by torch on the CPU."""
-    monkeypatch.setattr(search, "_numpy_product", search._torch_product("cpu"))
+    monkeypatch.setattr(search, "_likely", search._likely_on("cpu"))
     rng = np.random.default_rng(5)
     bank = vectors(rng, 300)[rng.integers(300, size=300)]
     check(vectors(rng, 23), bank, 12)
@@ -115,10 +115,10 @@ def test_a_gpu_that_rounds_to_tf32_retrieves_the_same_neighbours(d: int, monkeyp
     def tf32(values: Array) -> Array:
         return (np.ascontiguousarray(values).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
 
-    def rounded(unit: Array, block: Array, *rest: Any) -> tuple[npt.NDArray[np.intp], Array]:
-        return search._numpy_product(tf32(unit), tf32(block), *rest)
+    def rounded(unit: Array, part: Array, *rest: Any) -> Any:
+        return search._likely(tf32(unit), tf32(part), *rest)
 
-    monkeypatch.setattr(search, "_torch_product", lambda _: rounded)
+    monkeypatch.setattr(search, "_likely_on", lambda _: rounded)
     rng = np.random.default_rng(7)
     near = vectors(rng, 1, d)
     bank = near + 0.02 * vectors(rng, 3000, d)  # near-ties at every rank
@@ -147,16 +147,14 @@ def test_the_rounding_of_the_product_changes_nothing(monkeypatch: pytest.MonkeyP
     queries = vectors(rng, 20, 256) * 1e-3 + 1
     here = nearest(queries, bank, 25)
 
-    def perturbed(
-        unit: Array, block: Array, kth: Array | None, k: int, within: np.float32
-    ) -> tuple[npt.NDArray[np.intp], Array]:
-        error = rng.uniform(-1, 1, size=(len(unit), len(block))) * 256 * 2.0**-24
-        scores = ((unit.astype(np.float64) @ block.T) + error).astype(np.float32)
-        best = search.kth_best(scores, k) if kth is None else kth
-        places = np.flatnonzero(scores >= (best - within)[:, None])
-        return places, scores.ravel()[places]
+    class Perturbed(np.ndarray):
+        def __matmul__(self, part: Array) -> Array:
+            error = rng.uniform(-1, 1, size=(len(self), part.shape[1])) * 256 * 2.0**-24
+            product: Array = (np.asarray(self, np.float64) @ part + error).astype(np.float32)
+            return product
 
-    monkeypatch.setattr(search, "_numpy_product", perturbed)
+    likely = search._likely
+    monkeypatch.setattr(search, "_likely", lambda unit, *rest: likely(unit.view(Perturbed), *rest))
     there = nearest(queries, bank, 25)
     np.testing.assert_array_equal(here[0], there[0])
     np.testing.assert_array_equal(here[1], there[1])
@@ -217,7 +215,8 @@ def test_similarities_are_those_of_the_plain_way(seed: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "QUERY_BLOCK", 7)
+    monkeypatch.setattr(search, "QUERIES_AT_A_TIME", 7)
+    monkeypatch.setattr(search, "PART", 500)
     rng = np.random.default_rng(10)
     with threadpool_limits(threads, user_api="blas"):
         check(vectors(rng, 40), vectors(rng, 500), 30)
