@@ -17,7 +17,7 @@ from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.card import Card, read_card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
+from napari_cmrcnet.retrieval.find_checkpoint import find_checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
@@ -123,14 +123,14 @@ def test_thumbnails_are_kept_wherever_the_checkpoint_goes(pictured: Checkpoint, 
     assert thumbnails.read([70, 2]).mean(axis=(1, 2, 3)) == pytest.approx([210, 6], abs=2)
 
 
-def test_parts_of_another_checkpoint_or_none_are_not_taken(
-    pictured: Checkpoint, untrained_checkpoint: Checkpoint
-) -> None:
+def test_another_checkpoint_or_none_is_not_taken(pictured: Checkpoint, untrained_checkpoint: Checkpoint) -> None:
     assert pictured.path is not None
-    another = Whereabouts([pictured.path], "another")
-    assert another.bank() == (None, f"{pictured.path} is not the checkpoint that made this prediction.")
-    assert another.thumbnails() is None
-    assert Whereabouts([pictured.path], pictured.digest).thumbnails() is not None
+    said = f"{pictured.path} is not the checkpoint that made this prediction."
+    assert find_checkpoint([pictured.path], "another") == (None, said)
+    assert find_checkpoint([pictured.path.parent / "gone"], pictured.digest) == (None, "")
+    found, _ = find_checkpoint([pictured.path.parent, pictured.path], pictured.digest)
+    assert found is not None
+    assert found.thumbnails is not None
     assert untrained_checkpoint.path is not None
     assert Checkpoint.open(untrained_checkpoint.path).thumbnails is None
 

@@ -16,7 +16,7 @@ from napari_cmrcnet.retrieval import prediction_file
 from napari_cmrcnet.retrieval.averages import Float32, Int32, Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
-from napari_cmrcnet.retrieval.find_checkpoint import Whereabouts
+from napari_cmrcnet.retrieval.find_checkpoint import find_checkpoint
 from napari_cmrcnet.retrieval.genes import GeneNames, listed
 from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.prediction_file import StoredGenes
@@ -34,16 +34,14 @@ class Prediction(Case):
 
     Parameters
     ----------
-    spots : AnnData
-        Spots in the convention of `open_spots`; ``X`` the measured counts, or None.
+    spots, provenance, view
+        As of `Case`.
     neighbours : int32 array, (n, k)
         Bank rows, the most similar first.
     similarity : float32 array, (n, k)
         Their cosine similarities.
     confidence : DataFrame, n rows
         As `confidence_table` gives it.
-    provenance : Provenance
-        What it was made from.
     bank : Bank, optional
         The checkpoint's bank. Without it, it is looked for in ``places`` when first needed.
     places : sequence of Path
@@ -52,13 +50,6 @@ class Prediction(Case):
         The genes that the file holds: what is left to show without the bank.
     variable_genes : sequence of str
         The training sections' highly variable genes, see `Card`; the paper's scores take their genes of them.
-    view : dict, optional
-        What a saved prediction remembers of how it was looked at, as JSON can hold it; may be set.
-
-    Attributes
-    ----------
-    path : Path or None
-        Where it was loaded from or last saved to.
     """
 
     def __init__(
@@ -82,7 +73,7 @@ class Prediction(Case):
         self._confidence = confidence
         self._bank = bank
         known = (Path(provenance.checkpoint),) if provenance.checkpoint else ()
-        self._whereabouts = Whereabouts(tuple(places) or known, provenance.checkpoint_digest)
+        self._places = tuple(places) or known
         self._stored = stored or StoredGenes(np.empty((len(neighbours), 0), np.float32), GeneNames((), ()))
         self._reason = ""
 
@@ -107,8 +98,11 @@ class Prediction(Case):
             If the prediction names spots that the bank does not have.
         """
         bank = self._bank
-        if bank is None:
-            bank, self._reason = self._whereabouts.bank()
+        if bank is None and self._checkpoint is not None:
+            try:
+                bank = self._checkpoint.bank
+            except UserError as error:  # it was changed
+                self._reason = str(error)
         n = self.neighbours
         if bank is not None and n.size and not 0 <= n.min() <= n.max() < len(bank):
             raise UserError(
@@ -118,6 +112,12 @@ class Prediction(Case):
             return bank
         in_total = GeneNames.of(self.spots.var[self.spots.var[IN_TOTAL]])
         return bank.with_totals_over([column for column, _ in bank.names.in_common(in_total)])
+
+    @cached_property
+    def _checkpoint(self) -> "Checkpoint | None":
+        """The checkpoint, of which parts are read when they are asked for; None where it is not where it was."""
+        found, self._reason = find_checkpoint(self._places, self.provenance.checkpoint_digest)
+        return found
 
     def bank_for(self, purpose: str) -> Bank:
         """Return the bank, which is needed for a purpose.
@@ -149,12 +149,12 @@ class Prediction(Case):
         UserError
             If they were changed or are damaged.
         """
-        return self._whereabouts.thumbnails()
+        return None if self._checkpoint is None else self._checkpoint.thumbnails
 
     @cached_property
     def patch(self) -> PatchSpec | None:
         """The patch that the encoder saw at each spot; None where the checkpoint has moved."""
-        return self._whereabouts.patch()
+        return None if self._checkpoint is None else self._checkpoint.card.preprocessing.patch
 
     @property
     def _known(self) -> "Bank | StoredGenes":
