@@ -14,9 +14,11 @@ from napari_cmrcnet.evaluation.colour_limits import (
     difference_limits,
     hardly_varies,
 )
-from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line, section_of, section_words
-from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT
+from napari_cmrcnet.evaluation.headline import headline, in_lines, section_of, section_words
+from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, SHORT_UNIT
+from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.retrieval.likeness import STAIN, Likeness
+from napari_cmrcnet.retrieval.trust import Trust
 
 
 def test_the_least_span_is_the_largest_counting_noise_of_a_spot_of_10_000_counts() -> None:
@@ -86,13 +88,19 @@ def test_both_ends_of_a_colour_bar_have_a_number(limits: tuple[float, float]) ->
     assert len(set(numbers)) == len(numbers)
 
 
+def score(**of: Any) -> str:
+    values = np.ones(3, np.float32)
+    given = {"predicted": values, "measured": values, "pcc": np.nan, "undefined": ""}
+    return Shown("ERBB2", "gene", SHORT_UNIT, **(given | of)).score
+
+
 def test_a_long_title_is_broken_between_its_parts() -> None:
     title = "ESR1   PCC undefined (found at 1 of 179 spots)   prediction hardly varies   n = 179 of 181 spots"
     assert in_lines(title).splitlines() == [
         "ESR1   PCC undefined (found at 1 of 179 spots)",
         "prediction hardly varies   n = 179 of 181 spots",
     ]
-    gene = headline("ERBB2", score_line(True, 0.25, 0.11, 0.39))
+    gene = headline("ERBB2", score(pcc=0.25, low=0.11, high=0.39))
     assert in_lines(f"{'a long name of a section':>40}   {gene}").splitlines()[1] == gene
 
 
@@ -118,10 +126,10 @@ def test_a_title_says_what_makes_scores_too_good() -> None:
 
 
 def test_the_words_over_a_map() -> None:
-    nan = float("nan")
-    assert headline("MKI67", score_line(False, nan)) == "MKI67, predicted only"
-    assert headline("MKI67", score_line(False, nan, trust="weak")) == "MKI67, predicted only · weak"
-    assert score_line(True, 0.5, trust="weak", flat=True) == "PCC 0.50 · weak   prediction hardly varies"
-    assert headline("MKI67", score_line(False, nan, flat=True)) == "MKI67, predicted only   prediction hardly varies"
-    assert headline("ERBB2", score_line(True, 0.25, 0.11, 0.39)) == "ERBB2  PCC 0.25 (95 % 0.11 to 0.39)"
-    assert score_line(True, nan, undefined="constant measured") == "PCC undefined (constant measured)"
+    assert headline("MKI67", score(measured=None)) == "MKI67, predicted only"
+    assert headline("MKI67", score(predicted=None)) == "MKI67, measured only"
+    assert headline("MKI67", score(measured=None, trust=Trust("weak"))) == "MKI67, predicted only · weak"
+    assert score(pcc=0.5, trust=Trust("weak"), flat=True) == "PCC 0.50 · weak   prediction hardly varies"
+    assert headline("MKI67", score(measured=None, flat=True)) == "MKI67, predicted only   prediction hardly varies"
+    assert headline("ERBB2", score(pcc=0.25, low=0.11, high=0.39)) == "ERBB2  PCC 0.25 (95 % 0.11 to 0.39)"
+    assert score(undefined="constant measured") == "PCC undefined (constant measured)"

@@ -17,8 +17,10 @@ from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
 from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
 from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure
-from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
+from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
+from napari_cmrcnet.evaluation.plots_panel import MOST, PanelPlot
 from napari_cmrcnet.evaluation.scores import score
+from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -37,7 +39,7 @@ def prediction(
     return finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
 
 
-def drawn(genes: list[GeneMaps], ground: Ground, width: int) -> PanelPlot:
+def drawn(genes: list[Shown], ground: Ground, width: int) -> PanelPlot:
     """Return a plot on a canvas of a width in pixels, drawn."""
     plot = PanelPlot(Figure())
     FigureCanvasAgg(plot.figure)
@@ -72,10 +74,13 @@ def test_pixels_are_those_of_the_spot_above_them_or_of_the_slide(ground: Ground)
 def test_measured_stands_over_predicted_on_one_scale(ground: Ground) -> None:
     n = len(ground.xy)
     low, high = np.zeros(n, np.float32), np.full(n, 4.0, np.float32)
-    genes = [GeneMaps("A", {"measured": low, "predicted": high}, "PCC 0.41"), GeneMaps("B", {"predicted": high})]
+    genes = [
+        Shown("B", "gene", SHORT_UNIT, high, None, np.nan, ""),
+        Shown("A", "gene", SHORT_UNIT, high, low, 0.41, ""),
+    ]
     plot = drawn(genes, ground, 500)
     maps = {plot.map_at(axis): axis for axis in plot.figure.axes if plot.map_at(axis)}
-    assert list(maps) == [("A", "measured"), ("A", "predicted"), ("B", "measured"), ("B", "predicted")]
+    assert list(maps) == [("B", "measured"), ("B", "predicted"), ("A", "measured"), ("A", "predicted")]
     assert maps["A", "measured"].get_position().y0 > maps["A", "predicted"].get_position().y1
     assert maps["A", "predicted"].get_position().y0 == maps["B", "predicted"].get_position().y0
     colours = (255 * colormaps["viridis"]([0.0, 1.0])[:, :3]).round()
@@ -83,15 +88,15 @@ def test_measured_stands_over_predicted_on_one_scale(ground: Ground) -> None:
         picture = maps["A", kind].images[0].get_array()
         seen = {tuple(pixel) for pixel in picture.reshape(-1, 3) if len(set(pixel)) > 1}
         assert seen == {tuple(colour)}  # the same limits: 0 is the lowest colour above, 4 the highest below
-    assert [text.get_text() for text in maps["B", "measured"].texts] == ["not measured"]
+    assert maps["B", "measured"].texts[0].get_text() == "not measured"
     assert "PCC 0.41" in maps["A", "measured"].get_title()
 
 
 @pytest.mark.parametrize(("width", "n"), [(380, 12), (380, 4), (710, 12), (1500, 12), (300, 1)])
 def test_no_text_leaves_the_picture_or_meets_another(ground: Ground, width: int, n: int) -> None:
     values = np.linspace(0, 4, len(ground.xy)).astype(np.float32)
-    score = "PCC undefined (found at 9 of 179 spots)   prediction hardly varies"
-    genes = [GeneMaps(f"GENE{i}", {"measured": values, "predicted": values}, score) for i in range(n)]
+    why = "found at 9 of 179 spots"
+    genes = [Shown(f"GENE{i}", "gene", SHORT_UNIT, values, values, np.nan, why, flat=True) for i in range(n)]
     plot = drawn(genes, ground, width)
     renderer = plot.figure.canvas.get_renderer()
     titles = [axis.title.get_window_extent(renderer) for axis in plot.figure.axes if axis.get_title()]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.metrics import pcc_in_words
 from napari_cmrcnet.common.text import figure_gene, figure_text, printable
 from napari_cmrcnet.evaluation.colour_limits import Limits, bar_ticks, colour_limits, hardly_varies
-from napari_cmrcnet.evaluation.headline import headline, in_lines, score_line
+from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, headline, in_lines
 from napari_cmrcnet.evaluation.plot_style import UNIT
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def gene_map(ground: Ground, shown: "Shown", *, subtitle: str = "", caption: str
     from matplotlib.figure import Figure
 
     unit, gene = shown.full_unit, shown.name
-    maps = {"measured": shown.measured, "predicted": shown.predicted}
-    known = {name: np.asarray(values, np.float64) for name, values in maps.items() if values is not None}
+    known = {name: np.asarray(values, np.float64) for name, values in shown.maps.items()}
     both = np.concatenate([*known.values()])
     left, right, top, bottom = frame(ground)
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
@@ -139,7 +139,7 @@ def method_maps(
     panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
     panels.append(("measured", measured))
     for method, (values, pcc) in predicted.items():
-        score = score_line(True, pcc, flat=hardly_varies(values))
+        score = pcc_in_words(pcc) + (f"   {HARDLY_VARIES}" if hardly_varies(values) else "")
         panels.append((f"{figure_text(method)}\n{in_lines(score, 30)}", values))
     left, right, top, bottom = frame(ground)
     rows = -(-len(panels) // 5)

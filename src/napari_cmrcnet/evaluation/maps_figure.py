@@ -16,7 +16,8 @@ from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import caption_of, draw_panel, gene_maps
 from napari_cmrcnet.evaluation.picture_file import draw_picture, kind_of
-from napari_cmrcnet.evaluation.plots_panel import GeneMaps
+from napari_cmrcnet.evaluation.plots_panel import kinds_of
+from napari_cmrcnet.evaluation.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,12 +78,12 @@ def _draw_blend(case: "Case", ground: Ground, panel: "Panel", width_mm: float | 
     return partial(_draw, maps, ground, section_of(case), caption_of(case), (width_mm or _WIDTH_MM) / 25.4)
 
 
-def _draw(genes: Sequence[GeneMaps], ground: Ground, section: str, caption: str, width: float) -> "Figure":
+def _draw(genes: Sequence[Shown], ground: Ground, section: str, caption: str, width: float) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     limits = [gene.scale for gene in genes]
-    kinds = [kind for kind in ("measured", "predicted") if any(kind in gene.maps for gene in genes)]
+    kinds = kinds_of(genes)
     panels = ["H&E", *kinds] if ground.image is not None else kinds
     left, right, top, bottom = frame(ground)
     height = width / len(panels) * (bottom - top) / (right - left)
@@ -97,7 +98,7 @@ def _draw(genes: Sequence[GeneMaps], ground: Ground, section: str, caption: str,
         draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp, 7)
     inks, lines = INKS[len(genes)], blend_legend([gene.name for gene in genes], limits)
     handles = [
-        Patch(color=RGB[ink], label=figure_text("   ".join(filter(None, [line, gene.score]))))
+        Patch(color=RGB[ink], label=figure_text(line if gene.predicted is None else f"{line}   {gene.score}"))
         for ink, line, gene in zip(inks, lines, genes, strict=True)
     ]
     title = {"title": figure_text(section), "title_fontsize": 8, "alignment": "left"}

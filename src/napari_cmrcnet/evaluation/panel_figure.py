@@ -1,39 +1,37 @@
 """The figure of a panel: maps of its genes on a section, measured over predicted, on the screen and as a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.text import printable
-from napari_cmrcnet.evaluation.colour_limits import hardly_varies
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
-from napari_cmrcnet.evaluation.headline import COVERS, score_line, section_of
-from napari_cmrcnet.evaluation.plots_panel import MOST, GeneMaps, PanelPlot
+from napari_cmrcnet.evaluation.headline import COVERS, section_of
+from napari_cmrcnet.evaluation.plots_panel import MOST, PanelPlot
 from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.trust import trust_of
-from napari_cmrcnet.sections.score_filter import one_pcc, spots_in_words
+from napari_cmrcnet.sections.score_filter import spots_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
-
-Float32 = NDArray[np.float32]
-Interval = tuple[float, float]
 
 NO_INTERVAL = (float("nan"), float("nan"))
 
 
-def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) -> tuple[GeneMaps, ...]:
-    """Return the maps of the first `MOST` of some genes: measured, predicted or both, with their correlation.
+def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) -> tuple[Shown, ...]:
+    """Return the first `MOST` of some genes, measured, predicted or both, with their correlation.
 
     Parameters
     ----------
@@ -44,53 +42,26 @@ def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) ->
     intervals : bool
         Whether correlations have their 95 % interval, which takes 10 ms a gene and more for large sections.
     """
-    symbols = [case.genes[column] for column in case.names.known(genes)][:MOST]
-    known = [gene for gene in symbols if gene in case.measured_set]
-    values = {
-        "measured": _by_gene(known, case.measured(known) if known else None),
-        "predicted": _by_gene(symbols, case.prediction.expression(symbols) if case.prediction and symbols else None),
-    }
-    counted = case.counted_spots()
-    bounds = _bounds(case, known, values, counted) if intervals and case.prediction is not None else {}
-    return tuple(_maps(case, gene, values, counted, bounds.get(gene, NO_INTERVAL)) for gene in symbols)
+    maps = tuple(gene_shown(case, case.genes[column], None) for column in case.names.known(genes)[:MOST])
+    both, counted = [one for one in maps if one.scored], case.counted_spots()
+    if case.prediction is None or not (intervals and both and counted.any()):
+        return maps
+    measured = np.stack([one.values("measured")[counted] for one in both], axis=1)
+    predicted = np.stack([one.values("predicted")[counted] for one in both], axis=1)
+    low, high = interval(section_bootstrap(case.name, case.xy[counted]).pcc(measured, predicted))
+    bounds = {one.name: pair for one, *pair in zip(both, low.tolist(), high.tolist(), strict=True)}
+    return tuple(_with_interval(case.prediction, one, *bounds.get(one.name, NO_INTERVAL)) for one in maps)
 
 
-def _bounds(
-    case: "Case", genes: Sequence[str], values: Mapping[str, Mapping[str, Float32]], counted: NDArray[np.bool_]
-) -> dict[str, Interval]:
-    """Return the interval of each gene's correlation: those of all genes' scores, for a few of them."""
-    if not genes or not counted.any():
-        return {}
-    both = (np.stack([values[kind][gene][counted] for gene in genes], axis=1) for kind in ("measured", "predicted"))
-    low, high = interval(section_bootstrap(case.name, case.xy[counted]).pcc(*both))
-    return dict(zip(genes, zip(low.tolist(), high.tolist(), strict=True), strict=True))
-
-
-def _by_gene(genes: Sequence[str], values: Float32 | None) -> dict[str, Float32]:
-    return {} if values is None else dict(zip(genes, np.asarray(values).T, strict=True))
-
-
-def _maps(
-    case: "Case",
-    gene: str,
-    values: Mapping[str, Mapping[str, Float32]],
-    counted: NDArray[np.bool_],
-    bounds: Interval,
-) -> GeneMaps:
-    maps = {kind: of[gene] for kind, of in values.items() if gene in of}
-    measured, guess = maps.get("measured"), maps.get("predicted")
-    if case.prediction is None or guess is None:
-        return GeneMaps(gene, maps)
-    pcc, reason = one_pcc(measured, guess, counted)
-    flat = hardly_varies(guess)
-    low, high = NO_INTERVAL if np.isnan(pcc) else bounds
-    trust = trust_of(case.prediction, gene, pcc, low, flat=flat).word
-    score = score_line(measured is not None, pcc, low, high, undefined=reason, flat=flat, trust=trust)
-    return GeneMaps(gene, maps, score)
+def _with_interval(prediction: "Prediction", shown: Shown, low: float, high: float) -> Shown:
+    if np.isnan(shown.pcc):
+        return shown
+    trust = trust_of(prediction, shown.name, shown.pcc, low, flat=shown.flat)
+    return replace(shown, low=low, high=high, trust=trust)
 
 
 def panel_figure(
-    genes: Sequence[GeneMaps],
+    genes: Sequence[Shown],
     ground: Ground,
     section: str,
     *,
@@ -104,7 +75,7 @@ def panel_figure(
 
     Parameters
     ----------
-    genes : sequence of GeneMaps
+    genes : sequence of Shown
         What to draw.
     ground : Ground
         Where the spots lie, and the slide.

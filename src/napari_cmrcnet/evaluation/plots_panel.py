@@ -1,7 +1,6 @@
 """Maps of several genes in one figure, measured over predicted: what a panel looks like on a section."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from string import ascii_lowercase
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.text import figure_gene, figure_text, printable
-from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits
+from napari_cmrcnet.evaluation.colour_limits import Limits
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar, frame
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style
@@ -18,6 +17,8 @@ from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from napari_cmrcnet.evaluation.shown import Shown
 
 Float32 = NDArray[np.float32]
 
@@ -35,31 +36,9 @@ _FINER = 2.0  # pixels that are coloured for one that is seen, so that spots are
 _LEAST_SIDE, _MOST_SIDE = 240, 900  # pixels of a map's longer side
 
 
-@dataclass(frozen=True, eq=False)
-class GeneMaps:
-    """A gene, or the score of a panel, and its maps, which share one colour scale.
-
-    Parameters
-    ----------
-    name : str
-        The gene's symbol, or the panel's name.
-    maps : mapping of str to float32 (n,)
-        A value a spot by what it is, ``"measured"`` and ``"predicted"``, the upper one first; NaN is left out.
-    score : str
-        Below its name, as `score_line` gives it.
-    unit : str
-        Of the values.
-    """
-
-    name: str
-    maps: Mapping[str, Float32]
-    score: str = ""
-    unit: str = UNIT
-
-    @property
-    def scale(self) -> Limits:
-        """The limits of the colours."""
-        return colour_limits(*self.maps.values(), unit=self.unit)
+def kinds_of(genes: "Sequence[Shown]") -> list[str]:
+    """Return what some genes have maps of, measured first."""
+    return [kind for kind in ("measured", "predicted") if any(kind in gene.maps for gene in genes)]
 
 
 class PanelPlot(Plot):
@@ -73,14 +52,15 @@ class PanelPlot(Plot):
 
     def __init__(self, figure: "Figure") -> None:
         super().__init__(figure, [])
-        self.genes: tuple[GeneMaps, ...] = ()
+        self.genes: tuple[Shown, ...] = ()
+        self._kinds: list[str] = []
         self._ground: Ground | None = None
         self._pixels: MapPixels | None = None
         self._of: dict[Axes, tuple[str, str]] = {}
         self._finer = _FINER
         self._titles: dict[str, Any] = {}
         self._marked = ""
-        self._said = ("", "")  # heading and unit
+        self._said = ""
         self.caption: tuple[str, ...] = ()  # lines below the section's name, in print
         self.width_mm: float | None = None  # in print; half of two columns for up to two genes if not given
         self.most_columns = MOST
@@ -88,12 +68,12 @@ class PanelPlot(Plot):
         self._heading = figure.text(0.01, 0.99, "", ha="left", va="top", fontsize=8)
         self.paint(PRINT)
 
-    def show(self, genes: Sequence[GeneMaps], ground: Ground, heading: str = "", colours: str = COLOURS) -> None:
+    def show(self, genes: "Sequence[Shown]", ground: Ground, heading: str = "", colours: str = COLOURS) -> None:
         """Show genes; they are drawn by `arrange`, when there is a width to draw them in.
 
         Parameters
         ----------
-        genes : sequence of GeneMaps
+        genes : sequence of Shown
             Up to `MOST`, each with the same kinds of maps or fewer.
         ground : Ground
             Where the spots lie, and the slide.
@@ -107,8 +87,8 @@ class PanelPlot(Plot):
         if ground is not self._ground:
             self._pixels = None
         self.genes, self._ground = tuple(genes), ground
-        self._map = colormaps[colours]
-        self._said = heading, ", ".join(dict.fromkeys(gene.unit for gene in self.genes))
+        self._kinds, self._map = kinds_of(genes), colormaps[colours]
+        self._said = heading
 
     def mark(self, name: str) -> None:
         """Mark the title of the shown gene."""
@@ -164,11 +144,9 @@ class PanelPlot(Plot):
                 above = 4 + 0.72 * _LINE * (len(self._title(gene, across)) - 1)  # in points: beside the gene's name
                 letter = axis.annotate(ascii_lowercase[place], (0, 1), (0, above), "axes fraction", "offset points")
                 letter.set(fontsize=9, weight="bold")
-        heading, unit = self._said
-        of_colours = "; the maps of a gene share its colours"
-        if (len(unit) + len(of_colours)) * _LETTER < width:
-            unit += of_colours
-        self._heading.set_text(figure_text("\n".join(filter(None, [heading, unit]))))
+        of_colours = f"{UNIT}; the maps of a gene share its colours"
+        unit = of_colours if len(of_colours) * _LETTER < width else UNIT
+        self._heading.set_text(figure_text("\n".join(filter(None, [self._said, unit]))))
         self._heading.set_position((0.01, 1 - 4 / height))
         self.paint(self.style)
 
@@ -181,7 +159,7 @@ class PanelPlot(Plot):
 
     def _draw_gene(
         self,
-        gene: GeneMaps,
+        gene: "Shown",
         box: tuple[float, float, float, float],
         canvas: tuple[int, int],
         *,
@@ -228,20 +206,15 @@ class PanelPlot(Plot):
         axis.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
 
-    def _title(self, gene: GeneMaps, across: float) -> list[str]:
+    def _title(self, gene: "Shown", across: float) -> list[str]:
         """Return a gene's name and its score in lines that fit over its maps."""
-        name = figure_gene(gene.name) if gene.unit == UNIT else figure_text(gene.name)
         letters = max(12, int((across + _GAP / 2) / _LETTER))
-        parts = gene.score.split("   ")
+        parts = gene.score.split("   ") if gene.predicted is not None else []
         lines = [piece for part in parts for piece in ([part] if len(part) <= letters else part.split(" · "))]
-        return [name, *(figure_text(line) for part in lines for line in wrap(part, letters))]
+        return [figure_gene(gene.name), *(figure_text(line) for part in lines for line in wrap(part, letters))]
 
     def _title_lines(self, across: float) -> int:
         return max((len(self._title(gene, across)) for gene in self.genes), default=1)
-
-    @property
-    def _kinds(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(kind for gene in self.genes for kind in gene.maps))
 
     def _axes(self, box: tuple[float, float, float, float], canvas: tuple[int, int]) -> "Axes":
         """Return new axes at left, top, width and height in pixels of a canvas."""

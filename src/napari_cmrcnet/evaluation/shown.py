@@ -8,7 +8,14 @@ import numpy.typing as npt
 
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.figures import COLOURS
-from napari_cmrcnet.evaluation.headline import HARDLY_VARIES, headline, score_line, score_tip, section_of
+from napari_cmrcnet.evaluation.headline import (
+    COVERS,
+    HARDLY_VARIES,
+    MEASURED_ONLY,
+    PREDICTED_ONLY,
+    headline,
+    section_of,
+)
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, SHORT_UNIT, UNIT
 from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of, trust_of_panel
 
@@ -108,18 +115,25 @@ class Shown:
         return self.measured is not None and self.predicted is not None
 
     @property
+    def maps(self) -> dict[str, Float32]:
+        """The values that are there, by what they are, the measured ones first."""
+        both = {"measured": self.measured, "predicted": self.predicted}
+        return {kind: values for kind, values in both.items() if values is not None}
+
+    @property
     def score(self) -> str:
-        """PCC with its interval, or why there is none."""
-        return score_line(
-            self.measured is not None,
-            self.pcc,
-            self.low,
-            self.high,
-            undefined=self.undefined,
-            flat=self.flat,
-            trust=self.trust.word,
-            predicted=self.predicted is not None,
-        )
+        """PCC with its interval, or why there is none; how far it can be trusted; whether the prediction varies."""
+        if self.predicted is None:
+            return MEASURED_ONLY
+        if self.measured is None:
+            said = PREDICTED_ONLY
+        elif np.isnan(self.pcc):
+            said = f"PCC undefined ({self.undefined})" if self.undefined else "PCC undefined"
+        else:
+            interval = "" if np.isnan(self.low) else f" (95 % {self.low:z.2f} to {self.high:z.2f})"
+            said = f"PCC {self.pcc:z.2f}{interval}"
+        said = " · ".join(filter(None, [said, self.trust.word]))
+        return f"{said}   {HARDLY_VARIES}" if self.flat else said
 
     @property
     def title(self) -> str:
@@ -142,8 +156,7 @@ class Shown:
     @property
     def scale(self) -> Limits:
         """The limits of the colours of a figure."""
-        values = [part for part in (self.measured, self.predicted) if part is not None]
-        return self.limits or colour_limits(*values, unit=self.unit)
+        return self.limits or colour_limits(*self.maps.values(), unit=self.unit)
 
     @property
     def full_unit(self) -> str:
@@ -171,9 +184,19 @@ class Shown:
         reasons = "\n".join(filter(None, [self.trust.word.capitalize(), *(f"• {text}" for text in self.trust.reasons)]))
         if not self.scored or self.undefined:
             return reasons
-        interval = not np.isnan(self.low)
-        tip = score_tip(self.pcc, self.spearman, self.partial_pcc, self.spots, len(self), interval)
-        return "\n".join(filter(None, [reasons, tip]))
+        lines = [reasons, f"Pearson correlation (PCC) of predicted and measured: {self.pcc:z.2f}."]
+        if not np.isnan(self.spearman):
+            lines.append(f"Spearman's: {self.spearman:z.2f}.")
+        if not np.isnan(self.partial_pcc):
+            lines.append(f"Partial PCC, with the effect of sequencing depth removed: {self.partial_pcc:z.2f}.")
+        if left_out := len(self) - self.spots:
+            lines.append(
+                f"{left_out:,} of {len(self):,} spots {'has' if left_out == 1 else 'have'} too few counts and "
+                f"{'is' if left_out == 1 else 'are'} left out of scores, not of maps."
+            )
+        if not np.isnan(self.low):
+            lines.append(f"The interval covers {COVERS}.")
+        return "\n".join(filter(None, lines))
 
 
 def gene_shown(case: "Case", gene: str, scores: "Scores | None") -> Shown:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation
-    from napari_cmrcnet.evaluation.plots_panel import GeneMaps
+    from napari_cmrcnet.evaluation.shown import Shown
 
 
 _AT_ONCE = 60  # genes whose correlations take less than a second
@@ -142,7 +142,7 @@ class PanelMapsView(PlotView):
         self.choice = GeneSetChoice(session, "The genes to show maps of.")
         self.choice.activated.connect(lambda _: changed())
         self._of: tuple[object, object, GeneSet, str] | None = None
-        self._genes: tuple[GeneMaps, ...] = ()
+        self._genes: tuple[Shown, ...] = ()
         self._ground: Ground | None = None
 
     def prepare(self) -> str:
