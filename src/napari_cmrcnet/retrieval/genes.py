@@ -1,8 +1,8 @@
 """Genes by the names that users and files have for them."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,25 +36,7 @@ class Match(IntEnum):
     ALIAS_START = 3
     PART = 4
     IDENTIFIER = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What a search for genes found, the best first.
-
-    Parameters
-    ----------
-    columns : intp (hits,)
-        Places of the genes.
-    matches : uint8 (hits,)
-        How each fits, as `Match`.
-    aliases : mapping of int to str
-        By place, the alias by which a gene was found whose symbol does not tell why.
-    """
-
-    columns: npt.NDArray[np.intp]
-    matches: npt.NDArray[np.uint8]
-    aliases: Mapping[int, str]
+    NONE = 6
 
 
 class GeneNames:
@@ -191,36 +173,37 @@ class GeneNames:
         here = np.flatnonzero(places >= 0)
         return list(zip(here.tolist(), places[here].tolist(), strict=True))
 
-    def search(self, text: str) -> Found:
+    def search(self, text: str) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
         """Find genes by symbol, part of a symbol, alias or Ensembl id (with or without version), all in any case.
 
-        Hyphens, dots and spaces are ignored, and Greek letters may be spelled out. Shorter symbols come first among
-        those that fit equally well.
+        Hyphens, dots and spaces are ignored, and Greek letters may be spelled out.
 
         Parameters
         ----------
         text : str
-            As it is typed; nothing finds every gene.
+            As it is typed.
+
+        Returns
+        -------
+        matches : uint8 (genes,)
+            How each gene fits, as `Match`.
+        aliases : dict of int to str
+            By place, the alias by which a gene was found whose symbol does not tell why.
         """
-        wanted, missed = fold(text), len(Match)
-        if not text.strip():
-            return Found(np.arange(len(self.symbols)), np.zeros(len(self.symbols), np.uint8), {})
-        matches = np.full(len(self.symbols), missed, np.uint8)
-        identifier = fold(unversioned(text.strip().upper()))
+        wanted, identifier = fold(text), fold(unversioned(text.strip().upper()))
+        matches = np.full(len(self.symbols), Match.NONE, np.uint8)
         if len(identifier) > 3:
-            matches[self._id_text.find(identifier)[0]] = Match.IDENTIFIER
-        columns, at_start, whole = self._symbol_text.find(wanted)
-        matches[columns] = np.where(at_start, Match.START, Match.PART)
-        aliases = self._by_alias(wanted, matches)
-        matches[columns[whole]] = Match.SYMBOL
-        found = np.flatnonzero(matches < missed)
-        length = np.minimum(self._symbol_text.lengths[found], 0x1FFF).astype(np.uint16)
-        found = found[np.argsort(matches[found].astype(np.uint16) << 13 | length, kind="stable")]
-        return Found(found, matches[found], aliases)
+            matches[[place for place, name in enumerate(self._folded_ids) if identifier in name]] = Match.IDENTIFIER
+        names = self._folded_symbols
+        parts = [place for place, name in enumerate(names) if wanted in name] if wanted else []
+        matches[parts] = Match.PART
+        matches[[place for place in parts if names[place].startswith(wanted)]] = Match.START
+        matches[[place for place in parts if names[place] == wanted]] = Match.SYMBOL
+        return matches, self._by_alias(wanted, matches)
 
     def prepare_search(self) -> None:
         """Make the texts that are searched, which the first search would wait for: some 50 ms for 36,000 genes."""
-        _ = self._symbol_text, self._id_text, self._folded
+        _ = self._folded_ids, self._folded
 
     def _by_alias(self, wanted: str, matches: npt.NDArray[np.uint8]) -> dict[int, str]:
         """Better the matches of genes of which an alias begins so; return those aliases by gene."""
@@ -237,16 +220,16 @@ class GeneNames:
         return aliases
 
     @cached_property
-    def _symbol_text(self) -> "_Text":
-        return _Text(self.symbols)
+    def _folded_symbols(self) -> list[str]:
+        return _folded(self.symbols)
 
     @cached_property
-    def _id_text(self) -> "_Text":
-        return _Text([unversioned(identifier) for identifier in self.ids])
+    def _folded_ids(self) -> list[str]:
+        return _folded(map(unversioned, self.ids))
 
     @cached_property
     def _folded(self) -> dict[str, int]:
-        return {symbol: column for column, symbol in reversed(list(enumerate(self._symbol_text.lines)))}
+        return {symbol: column for column, symbol in reversed(list(enumerate(self._folded_symbols)))}
 
     def _suggestion(self, name: str) -> str:
         if known := [symbol for symbol in symbols_of(name) if symbol in self._columns]:
@@ -258,41 +241,5 @@ class GeneNames:
         return f"its {len(self.symbols):,} genes have other names, such as {', '.join(self.symbols[:3])}"
 
 
-class _Text:
-    """Names in one text, searched all at once.
-
-    Parameters
-    ----------
-    names : sequence of str
-        They are folded.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        lines = "\n".join(names)
-        if lines.count("\n") >= max(1, len(names)):  # a name with a line break
-            lines = "\n".join(name.replace("\n", " ") for name in names)
-        self._bytes = np.frombuffer(f"\n{fold(lines)}\n".encode("ascii"), np.uint8)
-        breaks = np.flatnonzero(self._bytes == ord("\n"))[: len(names) + 1]
-        self._starts = breaks[:-1] + 1
-        self.lengths = np.diff(breaks) - 1
-
-    @property
-    def lines(self) -> list[str]:
-        """The names, folded."""
-        return self._bytes.tobytes().decode("ascii").split("\n")[1:-1]
-
-    def find(self, part: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return the places of the names that hold a part, whether each begins with it, and whether it is all."""
-        wanted = part.encode("ascii", "ignore")
-        room = len(self._bytes) - len(wanted)
-        if not wanted or room <= 0:
-            return np.empty(0, np.intp), np.empty(0, bool), np.empty(0, bool)
-        here = self._bytes[:room] == wanted[0]
-        for offset, letter in enumerate(wanted[1:], start=1):
-            here &= self._bytes[offset : offset + room] == letter
-        positions = np.flatnonzero(here)
-        columns = np.searchsorted(self._starts, positions, "right") - 1
-        first = np.diff(columns, prepend=-1) > 0  # of several in a name
-        columns, positions = columns[first], positions[first]
-        at_start = self._starts[columns] == positions
-        return columns, at_start, at_start & (self.lengths[columns] == len(wanted))
+def _folded(names: Iterable[str]) -> list[str]:
+    return fold("".join(name.replace("\n", " ") + "\n" for name in names)).split("\n")[:-1]

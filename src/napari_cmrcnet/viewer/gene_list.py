@@ -218,12 +218,9 @@ class GeneList:
         if only is not None:
             rows = rows[only[rows]]
         if text.strip():
-            found = self.names.search(text)
-            matches = np.full(len(self), len(Match), np.uint8)
-            matches[found.columns] = found.matches
-            rows = rows[matches[rows] < len(Match)]
+            matches, self.aliases = self.names.search(text)
+            rows = rows[matches[rows] < Match.NONE]
             rows = rows[np.argsort(matches[rows], kind="stable")]
-            self.aliases = found.aliases
         self.rows = rows
 
     def sort_by(self, key: str, descending: bool) -> None:
