@@ -299,14 +299,15 @@ def test_new_totals_of_a_large_bank_read_only_the_genes_that_they_are_over(left_
             return values
 
     own = left_in_file.expression
-    own.data.stored = Recorded(own.data.stored)
+    own.group = {name: Recorded(own.group[name]) for name in ("data", "indices")}
     left_in_file.with_totals_over([1, 4])
-    assert read == [slice(own.indptr[column], own.indptr[column + 1]) for column in (1, 4)]
+    assert read == 2 * [slice(own.indptr[column], own.indptr[column + 1]) for column in (1, 4)]
 
 
 def test_a_large_bank_whose_file_changes_while_it_is_open_is_not_believed(left_in_file: Bank) -> None:
-    stored = left_in_file.expression.indices
-    stored.stored = np.full(len(stored), len(left_in_file), np.int32)  # what such a file may give next
+    own = left_in_file.expression
+    rows = np.full(len(own.group["indices"]), len(left_in_file), np.int32)  # what such a file may give next
+    own.group = {"data": own.group["data"], "indices": rows}
     with pytest.raises(UserError, match="was changed while it was open"):
         left_in_file.mean_expression(neighbours_of(left_in_file, 3, 2), ["G0"])
 

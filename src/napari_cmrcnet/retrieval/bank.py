@@ -16,7 +16,7 @@ from scipy import sparse
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.retrieval.averages import Columns, Neighbourhoods, columns_of, weighted_means
+from napari_cmrcnet.retrieval.averages import GENES_A_PASS, Columns, Neighbourhoods, columns_of, weighted_means
 from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.compatibility import check_k
 from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
@@ -38,7 +38,6 @@ EMBEDDING = "gene_embedding"  # its name in obsm
 QUICKLY = {"compression": "lzf", "shuffle": True}
 """How a bank is packed: half the time of gzip's fastest level, for a twelfth more room; Python alone unpacks it."""
 UNIT_TOLERANCE = 1e-4
-VALUES_AT_ONCE = 2**23
 COLUMN_BYTES = 64e6  # columns of expression, or of their means, held at a time
 
 
@@ -193,7 +192,7 @@ class Bank:
         if self.interval is not None:
             var[INTERVAL] = self.interval
         table = AnnData(
-            X=self.expression if sparse.issparse(self.expression) else self.expression[:, range(len(self.genes))],
+            X=self.expression if sparse.issparse(self.expression) else self.expression[:, :],
             obs=self.obs.set_axis([str(row) for row in range(len(self))], axis=0),
             var=with_expected(var, self.expected),
             obsm={EMBEDDING: self.embeddings},
@@ -258,15 +257,14 @@ def _shape_problem(bank: Bank) -> str | None:
 def _value_problem(bank: Bank) -> str | None:
     if bank.embeddings.dtype != np.float32 or bank.expression.dtype != np.float32:
         return "holds numbers that are not float32"
-    values = bank.expression.data
-    blocks = (values[start : start + VALUES_AT_ONCE] for start in range(0, len(values), VALUES_AT_ONCE))
-    if not np.isfinite(bank.embeddings).all() or not all(np.isfinite(block).all() for block in blocks):
-        return "holds missing or infinite numbers"
     try:
         if sparse.issparse(bank.expression):  # what stays in a file is checked there, and whenever it is read
             bank.expression.check_format()  # scipy's products trust the indices of a file
     except ValueError as error:
         return f"holds a damaged sparse matrix ({error})"
+    blocks = (bank.expression[:, start : start + GENES_A_PASS] for start in range(0, len(bank.genes), GENES_A_PASS))
+    if not np.isfinite(bank.embeddings).all() or not all(np.isfinite(block.data).all() for block in blocks):
+        return "holds missing or infinite numbers"
     length = np.sqrt(np.einsum("ij,ij->i", bank.embeddings, bank.embeddings))
     if (np.abs(length - 1) > UNIT_TOLERANCE)[length > 0].any():
         return "has embeddings that are not of unit length"

@@ -11,7 +11,6 @@ import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.averages import dense_columns
 from napari_cmrcnet.slides.patches import read_patches
 
 if TYPE_CHECKING:
@@ -132,10 +131,8 @@ def _weights(prediction: "Prediction", spot: int) -> npt.NDArray[np.float64]:
 
 def _mean_of_genes(bank: "Bank", rows: npt.NDArray[np.int32], columns: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return the mean over genes of bank rows, float64 (k,)."""
-    total = np.zeros(len(rows))
-    for column in columns:
-        total += dense_columns(bank.expression, [column])[rows, 0]
-    return total / len(columns)
+    values: npt.NDArray[np.float64] = bank.expression[:, columns].tocsr()[rows].mean(axis=1, dtype=np.float64)
+    return np.asarray(values).ravel()
 
 
 def _by_section(table: pd.DataFrame) -> pd.DataFrame:

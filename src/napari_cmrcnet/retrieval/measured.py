@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from napari_cmrcnet.retrieval.averages import dense_columns, weighted_means
+from napari_cmrcnet.retrieval.averages import weighted_means
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.expression import log_normalise
 
@@ -70,7 +70,8 @@ class Measured:
             If a gene was not measured.
         """
         columns = self.own_names.columns([self._own_name(gene) for gene in genes], self.where)
-        return dense_columns(self._values, columns, np.float32)
+        values: Float32 = self._values[:, columns].toarray()
+        return values
 
     @cached_property
     def means(self) -> Float32:

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -21,10 +19,10 @@ AGAIN = "open the checkpoint again"
 
 
 class StoredColumns:
-    """A CSC matrix in an HDF5 file: of ``scipy.sparse.csc_matrix`` what averages over columns read.
+    """A CSC matrix in an HDF5 file: of ``scipy.sparse.csc_matrix`` what averages over columns need.
 
-    Its values and rows are read by slices, and the rows are compared with the number of spots each time: compiled code
-    believes them, and a file may be changed while it is open.
+    Rows are compared with the number of spots each time they are read: compiled code believes them, and a file may be
+    changed while it is open.
 
     Parameters
     ----------
@@ -35,60 +33,32 @@ class StoredColumns:
     format = "csc"
 
     def __init__(self, path: Path) -> None:
-        group = h5py.File(path, "r", rdcc_nbytes=READ_AHEAD)["X"]
-        rows, columns = map(int, group.attrs["shape"])
+        self.path, self.group = path, h5py.File(path, "r", rdcc_nbytes=READ_AHEAD)["X"]
+        rows, columns = map(int, self.group.attrs["shape"])
         self.shape = rows, columns
-        self.indptr: NDArray[np.int64] = group["indptr"][:].astype(np.int64)
-        self.data: _Slices | _Rescaled = _Slices(path, group["data"])
-        self.indices = _Slices(path, group["indices"], rows)
-        self.dtype = group["data"].dtype
+        self.indptr: NDArray[np.int64] = self.group["indptr"][:].astype(np.int64)
+        self.dtype = self.group["data"].dtype
+        self.factors: NDArray[np.float64] | None = None
 
-    def __getitem__(self, key: tuple[slice, Sequence[int]]) -> sparse.csc_matrix:
+    def __getitem__(self, key: tuple[slice, slice | Sequence[int]]) -> sparse.csc_matrix:
         """Return some columns of all rows, in memory."""
-        entries = [slice(self.indptr[column], self.indptr[column + 1]) for column in key[1]]
-        parts = (np.concatenate([part[entry] for entry in entries]) for part in (self.data, self.indices))
-        ends = np.cumsum([0, *(entry.stop - entry.start for entry in entries)])
-        return sparse.csc_matrix((*parts, ends), shape=(self.shape[0], len(entries)))
+        columns = np.arange(self.shape[1])[key[1]]
+        runs = np.split(columns, np.flatnonzero(np.diff(columns) != 1) + 1)  # each is read at once
+        entries = [slice(self.indptr[run[0]], self.indptr[run[-1] + 1]) for run in runs]
+        with readable(self.path, "cannot be read any more", AGAIN):
+            data, rows = (np.concatenate([self.group[name][part] for part in entries]) for name in ("data", "indices"))
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.shape[0]:
+            raise UserError(f"{self.path} was changed while it was open; {AGAIN}.")
+        if self.factors is not None:
+            data = rescaled(data, self.factors[rows])
+        ends = np.cumsum([0, *(self.indptr[columns + 1] - self.indptr[columns])])
+        return sparse.csc_matrix((data, rows, ends), shape=(self.shape[0], len(columns)))
 
     def rescaled(self, factors: NDArray[np.float64]) -> "StoredColumns":
         """Return the matrix with the totals of its spots divided by factors, (rows,), when they are read."""
         new = copy(self)
-        new.data = _Rescaled(self.data, self.indices, factors)
+        new.factors = factors if self.factors is None else self.factors * factors
         return new
-
-
-class _Slices:
-    """A list of numbers in a file; those that are rows are below a limit."""
-
-    def __init__(self, path: Path, stored: h5py.Dataset, limit: int | None = None) -> None:
-        self.path, self.stored, self.limit = path, stored, limit
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    def __getitem__(self, entries: slice) -> NDArray[Any]:
-        with readable(self.path, "cannot be read any more", AGAIN):
-            values: NDArray[Any] = self.stored[entries]
-        if self.limit is None or not len(values):
-            return values
-        if not 0 <= int(values.min()) <= int(values.max()) < self.limit:
-            raise UserError(f"{self.path} was changed while it was open; {AGAIN}.")
-        return values.astype(np.int32, copy=False)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rescaled:
-    """Values whose spots have other totals, see `rescaled`."""
-
-    data: "_Slices | _Rescaled"
-    rows: _Slices
-    factors: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, entries: slice) -> NDArray[Any]:
-        return rescaled(self.data[entries], self.factors[self.rows[entries]])
 
 
 def left_in_file(path: Path) -> StoredColumns | None:

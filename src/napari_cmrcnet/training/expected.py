@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.threads import in_threads
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, dense_columns
+from napari_cmrcnet.retrieval.averages import Neighbourhoods
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.sections.depth import partial_pcc
 from napari_cmrcnet.sections.score_filter import scored_spots, unscored
@@ -53,7 +53,7 @@ def expected_accuracy(
 
     def measure(start: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         block = range(start, min(start + GENES_A_STEP, genes))
-        known = dense_columns(bank.expression, block, np.float32)
+        known = bank.expression[:, block].toarray()
         scores, residuals = [], []
         for rows, neighbourhoods in parts:
             measured, predicted = known[rows], neighbourhoods.mean(known)
