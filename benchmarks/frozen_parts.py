@@ -140,10 +140,10 @@ def _scores(dataset: Dataset, fold: Fold, section: Section, predicted: NDArray[n
     genes = [fold.genes[row] for row in both]
     guess = {"": np.asarray(predicted[:, both], np.float32)}
     result = score_section(section, genes, guess, variable=fold.variable, shown=())
-    tops = [result.ranked(by, TOP, "paper") for by in ("mean", "variance")]
-    sets = [[genes.index(gene) for gene in top] for top in (*tops, [one for one in dataset.markers if one in genes])]
+    sets = [list(result.ranked(by, TOP, "paper")) for by in ("mean", "variance")]
+    sets.append([one for one in dataset.markers if one in genes])
     table = result.outputs[""].table
-    return [mean_pcc(table[score][rows]) for score in ("pcc", "partial_pcc") for rows in sets]
+    return [mean_pcc(table[score][names]) for score in ("pcc", "partial_pcc") for names in sets]
 
 
 if __name__ == "__main__":

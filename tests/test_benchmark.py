@@ -110,7 +110,7 @@ def test_table_1_is_the_mean_pcc_of_the_test_sections_top_genes(done: Outcome, f
         counts = anndata.read_h5ad(folder / f"{name}.h5ad").to_df()
         truth = np.log1p(counts.div(counts.sum(axis=1), axis=0) * 1e4)
         one = load_result(done.out / "results" / name / "ridge_seed0.h5").sections[0]
-        guess = pd.DataFrame(one.outputs[""].drawn, truth.index, list(one.drawn))
+        guess = one.outputs[""].drawn.set_axis(truth.index)
         means.append(np.mean([np.corrcoef(truth[gene], guess[gene])[0, 1] for gene in ("GENE3", "GENE4")]))
     ridge = rows["Ridge on colour and texture", "markers"]
     assert float(ridge["mean"]) == pytest.approx(np.mean(means), abs=1e-5)
@@ -404,12 +404,12 @@ def test_the_papers_sets_are_ranked_among_the_training_sections_variable_genes(
         assert len(expressed - variable) > 2
         assert (set(fold["variable"]), set(fold["genes"])) == (variable, variable | expressed)
         one = load_result(tmp_path / "results" / test / "ridge_seed0.h5").sections[0]
-        of_test = dict(zip(one.genes, one.mean.tolist(), strict=True))
+        of_test = one.measured["mean"].to_dict()
         for sets, among in (("paper", variable), ("all", of_test)):
             best = sorted(among, key=lambda gene: of_test[gene], reverse=True)
             assert one.ranked("mean", 6, sets) == tuple(best[:6])
         assert one.ranked("mean", 6, "all") != one.ranked("mean", 6, "paper")
-        pcc = dict(zip(one.genes, one.outputs[""].table["pcc"].tolist(), strict=True))
+        pcc = one.outputs[""].table["pcc"].to_dict()
         every_pcc += pcc.values()
         of_paper += len(variable)
         means.append(np.mean([pcc[gene] for gene in variable]))
@@ -454,15 +454,14 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     counts = anndata.read_h5ad(tmp_path / "S0.h5ad").to_df().iloc[2:]
     totals = counts.sum(axis=1).to_numpy()
     truth = np.log1p(counts.div(totals, axis=0) * 1e4)
-    guess = pd.DataFrame(one.outputs[""].drawn[2:].astype(float), truth.index, list(one.drawn))
+    guess = one.outputs[""].drawn[2:].astype(float).set_axis(truth.index)
     log = np.log1p(totals)
     known = np.column_stack([np.ones(34), log, log**2])
-    for row, gene in enumerate(one.genes):
-        table = {name: values[row] for name, values in one.outputs[""].table.items()}
-        assert one.mean[row] == pytest.approx(truth[gene].mean(), rel=1e-5)
-        assert one.found[row] == (counts[gene] > 0).sum()
+    for gene, table in one.outputs[""].table.iterrows():
+        assert one.measured.at[gene, "mean"] == pytest.approx(truth[gene].mean(), rel=1e-5)
+        assert one.measured.at[gene, "found"] == (counts[gene] > 0).sum()
         if gene == "GENE3":
-            assert one.found[row] == 7
+            assert one.measured.at[gene, "found"] == 7
             assert np.isnan([table["pcc"], table["partial_pcc"], table["spearman"]]).all()
             continue
         assert table["pcc"] == pytest.approx(np.corrcoef(truth[gene], guess[gene])[0, 1], abs=1e-5)
@@ -472,7 +471,11 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     rows = rows_of(tmp_path / "out" / "tables" / "table1.csv")
     markers = rows["Measured neighbours", "markers"]  # GENE3 and GENE4; the former is no 0
     both = [
-        load_result(tmp_path / "out" / "results" / name / "ceiling_seed0.h5").sections[0].outputs[""].table["pcc"][4]
+        load_result(tmp_path / "out" / "results" / name / "ceiling_seed0.h5")
+        .sections[0]
+        .outputs[""]
+        .table["pcc"]
+        .iloc[4]
         for name in ("S0", "S1")
     ]
     assert float(markers["mean"]) == pytest.approx(np.mean(both), abs=1e-5)
@@ -624,21 +627,16 @@ def test_a_method_gains_nothing_by_leaving_out_hard_genes() -> None:
 def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: int = 300) -> Collected:
     """Return results of one fold in which every gene of a method has one PCC."""
     fold = Fold("A", ("B",), ("A",))
-    genes = tuple(f"G{i}" for i in range(n_genes))
+    genes = [f"G{i}" for i in range(n_genes)]
+    level = np.arange(n_genes, dtype=float)
+    measured = pd.DataFrame({"mean": level, "variance": level, "found": 30, "variable": True}, index=genes)
     made = []
     for choice in choices:
         ks = [str(k) for k in choice.settings.get("ks", ())] or [""]
-        outputs = {
-            k: Output(
-                dict.fromkeys(("pcc", "partial_pcc", "spearman"), np.full(n_genes, pcc(choice.name, k))),
-                np.zeros((30, 1), np.float32),
-            )
-            for k in ks
-        }
-        level = np.arange(n_genes, dtype=float)
-        found, variable, counted = np.full(n_genes, 30), np.ones(n_genes, bool), np.ones(30, bool)
+        drawn, measures = pd.DataFrame(np.zeros((30, 1)), columns=["G0"]), ["pcc", "partial_pcc", "spearman"]
+        outputs = {k: Output(pd.DataFrame(pcc(choice.name, k), genes, measures), drawn) for k in ks}
         title = choice.make(Path()).title
-        one = SectionResult("A", genes, level, level, found, variable, counted, ("G0",), outputs)
+        one = SectionResult("A", measured, np.ones(30, bool), outputs)
         made.append(UnitResult("A", choice.name, title, 0, (one,), {}))
     return Collected(choices, [fold], made)
 

@@ -37,9 +37,8 @@ def gene_columns(dataset: "Dataset", found: Collected, labels: Sequence[Label]) 
 
 def mean_pcc_by_gene(found: Collected, label: Label) -> dict[str, float]:
     """Return the mean PCC over test sections and seeds of the genes that have one in all of them."""
-    runs = [found.section(label, fold, seed, name) for fold, name in found.sections for seed in found.seeds]
-    scores = [pd.Series(one.outputs[label.output].table["pcc"], one.genes) for one in runs]
-    means = pd.concat(scores, axis=1).mean(axis=1, skipna=False).dropna()
+    runs = [found.output(label, fold, seed, name) for fold, name in found.sections for seed in found.seeds]
+    means = pd.concat([one.table["pcc"] for one in runs], axis=1).mean(axis=1, skipna=False).dropna()
     return {str(gene): float(mean) for gene, mean in means.items()}
 
 

@@ -72,12 +72,11 @@ class Collected:
             outputs = set.intersection(*(set(one.outputs) for run in complete for one in run.sections))
             for output in sorted(outputs, key=_order):
                 self.labels.append(Label(complete[0].label(output), choice.name, output))
-        self._by_key = by_key
+        self._sections = {(*key, one.section): one for key, run in by_key.items() for one in run.sections}
 
     def section(self, label: Label, fold: Fold, seed: int, name: str) -> SectionResult:
         """Return a test section's result."""
-        run = self._by_key[label.method, fold.name, seed]
-        return next(one for one in run.sections if one.section == name)
+        return self._sections[label.method, fold.name, seed, name]
 
     def output(self, label: Label, fold: Fold, seed: int, name: str) -> Output:
         """Return the prediction of a test section."""
@@ -113,9 +112,7 @@ class Collected:
         rows = []
         for seed in self.seeds:
             one = self.section(label, fold, seed, name)
-            places = {gene: place for place, gene in enumerate(one.genes)}
-            chosen = [places[gene] for gene in one.found_enough(genes(one))]
-            rows.append(one.outputs[label.output].table[measure][chosen])
+            rows.append(one.outputs[label.output].table.loc[one.found_enough(genes(one)), measure])
         return np.array(rows)
 
 

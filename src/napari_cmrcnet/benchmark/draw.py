@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.benchmark.dataset import Dataset
-    from napari_cmrcnet.benchmark.results import SectionResult
     from napari_cmrcnet.sections.section import Section
 
 Array = NDArray[np.float64]
@@ -75,25 +74,28 @@ def _draw_section(
     out: Path,
 ) -> Job[list[Path]]:
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
+    if not labels:
+        return []
     names = [name for _, name in found.sections]
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
-    tables = {label.text: _moments(found.section(label, fold, seed, section.name), label) for label in labels}
+    one = found.section(labels[0], fold, seed, section.name)  # what was measured is the same in all
+    outputs = {label: found.output(label, fold, seed, section.name) for label in labels}
     where = section_words(section.name, section.patient)
-    files = []
-    if tables:
-        files += yield from _save(partial(method_moments, tables, where), out / f"figure3_{safe}")
+    measured = one.measured.add_prefix("measured_")
+    tables = {label.text: measured.join(output.table) for label, output in outputs.items()}
+    files = yield from _save(partial(method_moments, tables, where), out / f"figure3_{safe}")
     if not varying:
         return files
-    one = found.section(varying[0], fold, seed, section.name)
+    drawn = {label.text: outputs[label] for label in varying}
     for name, choose in _SETS.items():
         genes = one.found_enough(choose(TOP, sets)(one))
-        predicted = {label.text: _drawn(found, label, fold, section.name, genes)[one.counted] for label in varying}
+        predicted = {text: of.drawn.loc[one.counted, genes].to_numpy(np.float64) for text, of in drawn.items()}
         title = f"{where}, {len(genes)} {name}"
         figure = partial(method_correlations, genes, _measured(section, genes)[one.counted], predicted, title)
         files += yield from _save(figure, out / f"figure4_{safe}_{name}")
     ground = _ground(section)
-    for gene in _map_genes(dataset, found, varying, one):
-        maps = {label.text: _map(found, label, fold, section.name, gene) for label in varying}
+    for gene in _map_genes(dataset, found, varying, outputs[varying[0]].drawn):
+        maps = {text: (of.drawn[gene].to_numpy(np.float64), of.table["pcc"][gene]) for text, of in drawn.items()}
         figure = partial(method_maps, ground, _measured(section, [gene])[:, 0], maps, gene, subtitle=where)
         files += yield from _save(figure, out / f"map_{file_name(gene)}_{safe}")
     return files
@@ -127,40 +129,17 @@ def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[st
     }
 
 
-def _moments(one: "SectionResult", label: Label) -> pd.DataFrame:
-    table = one.outputs[label.output].table
-    columns = {
-        "measured_mean": one.mean,
-        "measured_variance": one.variance,
-        "predicted_mean": table["predicted_mean"],
-        "predicted_variance": table["predicted_variance"],
-    }
-    return pd.DataFrame(columns, index=list(one.genes))
-
-
 def _measured(section: "Section", genes: Sequence[str]) -> Array:
     return dense(expression_of(section.spots, genes))
 
 
-def _drawn(found: Collected, label: Label, fold: Fold, name: str, genes: Sequence[str]) -> Array:
-    one = found.section(label, fold, found.seeds[0], name)
-    places = {gene: place for place, gene in enumerate(one.drawn)}
-    return one.outputs[label.output].drawn[:, [places[gene] for gene in genes]].astype(np.float64)
-
-
-def _map(found: Collected, label: Label, fold: Fold, name: str, gene: str) -> tuple[Array, float]:
-    one = found.section(label, fold, found.seeds[0], name)
-    pcc = one.outputs[label.output].table["pcc"][one.genes.index(gene)]
-    return _drawn(found, label, fold, name, [gene])[:, 0], float(pcc)
-
-
-def _map_genes(dataset: "Dataset", found: Collected, labels: Sequence[Label], one: "SectionResult") -> list[str]:
-    """Return the dataset's genes for maps, or what is predicted best of the genes that every section keeps."""
-    if named := [gene for gene in dataset.map_genes if gene in one.drawn]:
+def _map_genes(dataset: "Dataset", found: Collected, labels: Sequence[Label], here: pd.DataFrame) -> list[str]:
+    """Return the dataset's genes for maps that are kept here, or what is predicted best of those kept everywhere."""
+    if named := [gene for gene in dataset.map_genes if gene in here]:
         return named
-    kept = set(one.drawn)
-    for fold, name in found.sections:
-        kept &= set(found.section(labels[0], fold, found.seeds[0], name).drawn)
+    kept = set.intersection(
+        *(set(found.output(labels[0], fold, found.seeds[0], name).drawn) for fold, name in found.sections)
+    )
     ours = next((label for label in labels if label.method == "cmrcnet"), labels[0])
     means = {gene: value for gene, value in mean_pcc_by_gene(found, ours).items() if gene in kept}
     markers = [gene for gene in dataset.markers if gene in means]

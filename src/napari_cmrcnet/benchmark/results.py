@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.common.metrics import TOP, dense, heg, hvg, pcc, rmse, spearman
+from napari_cmrcnet.common.metrics import TOP, dense, heg, pcc, rmse, spearman
 from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.sections.depth import partial_pcc
 from napari_cmrcnet.sections.expression import expression_of
@@ -23,8 +24,8 @@ from napari_cmrcnet.sections.totals import total_genes, totals_of
 
 Array = NDArray[np.float64]
 FORMAT = 2
-_OF_A_GENE = ("pcc", "partial_pcc", "spearman", "rmse", "predicted_mean", "predicted_variance")
-_OF_A_SECTION = ("mean", "variance", "found", "variable", "counted")
+_OF_A_GENE = ["pcc", "partial_pcc", "spearman", "rmse", "predicted_mean", "predicted_variance"]
+_MEASURED = ("mean", "variance", "found", "variable")
 _DEFINITIONS: tuple[Definition, ...] = ("paper", "all")
 _RANKED_BY: tuple[Literal["mean", "variance"], ...] = ("mean", "variance")
 _BLOCK = 256  # genes scored at a time: memory does not grow with their number
@@ -36,16 +37,16 @@ class Output:
 
     Parameters
     ----------
-    table : mapping of str to float64 (g,)
-        ``pcc``, ``partial_pcc`` (given the log total and its square), ``spearman``, ``rmse``, ``predicted_mean`` and
-        ``predicted_variance`` of each gene over the spots that count. The correlations are NaN where a gene has no
-        score.
-    drawn : float32 (n, d)
-        Predicted expression of the genes that figures show, at all spots.
+    table : DataFrame
+        A row a gene, over the spots that count: ``pcc``, ``partial_pcc`` (given the log total and its square),
+        ``spearman``, ``rmse``, ``predicted_mean`` and ``predicted_variance``. The correlations are NaN where a gene has
+        no score.
+    drawn : DataFrame, float32
+        A row a spot, all of them: predicted expression of the genes that figures show.
     """
 
-    table: Mapping[str, Array]
-    drawn: NDArray[np.float32]
+    table: pd.DataFrame
+    drawn: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,41 +57,34 @@ class SectionResult:
     ----------
     section : str
         Its name.
-    genes : tuple of str
-        Those that are predicted and measured.
-    mean, variance : float64 (g,)
-        Of the measured expression over the spots that count.
-    found : int64 (g,)
-        At how many of these spots a gene was found; at fewer than `MIN_SPOTS` it has no score.
-    variable : bool (g,)
-        Whether it is one of the training sections' highly variable genes, among which the paper ranks.
+    measured : DataFrame
+        A row a gene that is predicted and measured: ``mean`` and ``variance`` of the measured expression over the spots
+        that count; ``found``, at how many of these spots, at fewer than `MIN_SPOTS` it has no score; and whether it is
+        one of the training sections' highly ``variable`` genes, among which the paper ranks.
     counted : bool (n,)
         Spots that count: those with enough transcripts.
-    drawn : tuple of str
-        Genes whose predicted expression is kept.
     outputs : mapping of str to Output
         By k, or ``""``.
     """
 
     section: str
-    genes: tuple[str, ...]
-    mean: Array
-    variance: Array
-    found: NDArray[np.int64]
-    variable: NDArray[np.bool_]
+    measured: pd.DataFrame
     counted: NDArray[np.bool_]
-    drawn: tuple[str, ...]
     outputs: Mapping[str, Output]
+
+    @property
+    def genes(self) -> list[str]:
+        """Those that are predicted and measured."""
+        return list(self.measured.index)
 
     def ranked(self, by: Literal["mean", "variance"], n: int, sets: Definition) -> tuple[str, ...]:
         """Return the n genes of the highest mean (HEG) or variance (HVG), with those that have no score."""
-        rows = np.flatnonzero(self.variable) if sets == "paper" else np.arange(len(self.genes))
-        names = [self.genes[row] for row in rows]
-        return heg(self.mean[rows], names, n) if by == "mean" else hvg(self.variance[rows], names, n)
+        among = self.measured[self.measured["variable"]] if sets == "paper" else self.measured
+        return heg(among[by], list(among.index), n)
 
     def found_enough(self, genes: Sequence[str]) -> list[str]:
         """Return those of some genes that were found at enough spots to have a score."""
-        enough = {gene for gene, found in zip(self.genes, self.found.tolist(), strict=True) if found >= MIN_SPOTS}
+        enough = set(self.measured.index[self.measured["found"] >= MIN_SPOTS])
         return [gene for gene in genes if gene in enough]
 
 
@@ -176,34 +170,33 @@ def score_section(
     """
     counted, totals = spots_that_count(section, min_umi)
     measured = dense(expression_of(section.spots, genes))[counted]
-    chosen = set(variable)
-    bare = SectionResult(
-        section.name, tuple(genes), measured.mean(axis=0), measured.var(axis=0), detected_spots(measured),
-        np.array([gene in chosen for gene in genes], bool), counted, (), {},
-    )  # fmt: skip
-    known = {gene: column for column, gene in enumerate(genes)}
-    tops = [gene for sets in _DEFINITIONS for by in _RANKED_BY for gene in bare.ranked(by, TOP, sets)]
-    kept = tuple(dict.fromkeys([*tops, *(gene for gene in shown if gene in known)]))
-    columns = [known[gene] for gene in kept]
-    outputs = {
-        name: Output(_scored(measured, values, counted, totals[counted]), np.asarray(values[:, columns], np.float32))
-        for name, values in predicted.items()
+    about = {
+        "mean": measured.mean(axis=0),
+        "variance": measured.var(axis=0),
+        "found": detected_spots(measured),
+        "variable": pd.Index(genes).isin(list(variable)),
     }
-    return replace(bare, drawn=kept, outputs=outputs)
+    bare = SectionResult(section.name, pd.DataFrame(about, index=list(genes)), counted, {})
+    tops = [gene for sets in _DEFINITIONS for by in _RANKED_BY for gene in bare.ranked(by, TOP, sets)]
+    kept = list(dict.fromkeys([*tops, *(gene for gene in shown if gene in bare.measured.index)]))
+    outputs = {}
+    for name, values in predicted.items():
+        scores = _scored(measured, values[counted], totals[counted])
+        drawn = pd.DataFrame(values, columns=bare.genes)[kept].astype(np.float32)
+        outputs[name] = Output(scores.set_index(bare.measured.index), drawn)
+    return replace(bare, outputs=outputs)
 
 
-def _scored(
-    measured: Array, predicted: NDArray[np.float32], counted: NDArray[np.bool_], totals: Array
-) -> dict[str, Array]:
+def _scored(measured: Array, predicted: NDArray[np.float32], totals: Array) -> pd.DataFrame:
     """Return the scores of each gene over the spots that count."""
     parts = []
     for start in range(0, measured.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)
-        truth, guess = measured[:, block], np.asarray(predicted[counted, block], np.float64)
+        truth, guess = measured[:, block], np.asarray(predicted[:, block], np.float64)
         correlations = np.array([pcc(truth, guess), partial_pcc(truth, guess, totals), spearman(truth, guess)])
         correlations[:, np.array(unscored(truth, guess)) != ""] = np.nan
         parts.append([*correlations, rmse(truth, guess), guess.mean(axis=0), guess.var(axis=0)])
-    return dict(zip(_OF_A_GENE, np.hstack(parts), strict=True))
+    return pd.DataFrame(np.hstack(parts).T, columns=_OF_A_GENE)
 
 
 def save_result(path: Path, result: UnitResult) -> None:
@@ -215,15 +208,16 @@ def save_result(path: Path, result: UnitResult) -> None:
         file.attrs["about"] = json.dumps(about)
         for one in result.sections:
             group = file.create_group(one.section)
-            group.create_dataset("genes", data=list(one.genes), dtype=text)
-            group.create_dataset("drawn", data=list(one.drawn), dtype=text)
-            for column in _OF_A_SECTION:
-                group[column] = getattr(one, column)
+            group.create_dataset("genes", data=one.genes, dtype=text)
+            group["counted"] = one.counted
+            for column in _MEASURED:
+                group[column] = one.measured[column]
             for name, output in one.outputs.items():
                 part = group.create_group(f"outputs/k{name}")
                 for column in _OF_A_GENE:
                     part[column] = output.table[column]
                 part.create_dataset("drawn", data=output.drawn, compression="gzip")
+            group.create_dataset("drawn", data=list(output.drawn), dtype=text)  # of all outputs the same
         check()
 
 
@@ -254,11 +248,11 @@ def load_result(path: Path, *, with_drawn: bool = True) -> UnitResult:
 
 
 def _section(name: str, group: Any, with_drawn: bool) -> SectionResult:
+    genes, shown = (group[of].asstr()[:].tolist() for of in ("genes", "drawn"))
     outputs = {}
     for key, part in group["outputs"].items():
-        table = {column: np.asarray(part[column], np.float64) for column in _OF_A_GENE}
-        drawn = part["drawn"][:] if with_drawn else np.empty((0, part["drawn"].shape[1]), np.float32)
-        outputs[key[1:]] = Output(table, drawn)
-    genes, shown = (tuple(group[of].asstr()[:].tolist()) for of in ("genes", "drawn"))
-    stored = {column: np.asarray(group[column]) for column in _OF_A_SECTION}
-    return SectionResult(name, genes, **stored, drawn=shown, outputs=outputs)
+        table = pd.DataFrame({column: part[column][:] for column in _OF_A_GENE}, index=genes)
+        drawn = part["drawn"][:] if with_drawn else None
+        outputs[key[1:]] = Output(table, pd.DataFrame(drawn, columns=shown))
+    measured = pd.DataFrame({column: group[column][:] for column in _MEASURED}, index=genes)
+    return SectionResult(name, measured, group["counted"][:], outputs)
