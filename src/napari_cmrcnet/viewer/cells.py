@@ -48,12 +48,6 @@ def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0
     return (1 - 2 * MARGIN) * min(free[0] / section[0], free[1] / section[1])
 
 
-def largest_zoom(viewer: "napari.viewer.Viewer", cells: int, section: Size, above: float = 0.0) -> float:
-    """Return the zoom at which a section is seen largest in so many cells, as `set_cells` takes them."""
-    canvas, kept = viewer.canvas.size, _kept(viewer, above)
-    return zoom_in(cell_shape(cells, canvas, section, kept), canvas, section, kept)
-
-
 def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size, above: float = 0.0) -> float:
     """Divide the canvas into cells in which a section is seen largest; return by how much its zoom changes so.
 

@@ -12,7 +12,6 @@ from napari_cmrcnet.retrieval.trust import Trust, trust_in_genes
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
-from napari_cmrcnet.viewer.listed_genes import Listed
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -125,9 +124,9 @@ class GeneList:
         return len(self.names.symbols)
 
     @property
-    def listed(self) -> Listed:
+    def listed(self) -> list[str]:
         """The symbols of the listed genes in their order."""
-        return Listed(self.names, self.rows)
+        return [self.names.symbols[column] for column in self.rows.tolist()]
 
     @property
     def n_correlated(self) -> int:

@@ -9,7 +9,6 @@ from napari_cmrcnet.retrieval.leaks import counted, warnings_of
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.clicks import hear_clicks
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
@@ -59,8 +58,10 @@ class SectionLayers:
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
         hear_clicks(self)
-        bind_keys(viewer, {"f": lambda _: session.flip(), "w": lambda _: session.swipe()})
-        bind_keys(viewer, {"Up": lambda _: session.step(-1), "Down": lambda _: session.step(1)})
+        viewer.bind_key("f", lambda _: session.flip(), overwrite=True)
+        viewer.bind_key("w", lambda _: session.swipe(), overwrite=True)
+        viewer.bind_key("Up", lambda _: session.step(-1), overwrite=True)
+        viewer.bind_key("Down", lambda _: session.step(1), overwrite=True)
 
     @property
     def shown_views(self) -> tuple[View, ...]:

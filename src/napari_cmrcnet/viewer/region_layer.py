@@ -13,7 +13,6 @@ from psygnal import Signal
 
 from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
-from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.region_outline import Outline, Row, column, outline, read_rows
 from napari_cmrcnet.viewer.text_halo import give_halos
 
@@ -258,8 +257,8 @@ class RegionLayer:
             layer.events.features.connect(self._on_data)
             layer.events.highlight.connect(self._on_highlight)
             layer.events.mode.connect(lambda _event: self.tool_changed.emit())
-            undo, redo = (lambda _, forth=forth: self.undo_asked.emit(forth) for forth in (False, True))
-            bind_keys(layer, {"Control-Z": undo, "Control-Shift-Z": redo})
+            layer.bind_key("Control-Z", lambda _: self.undo_asked.emit(False), overwrite=True)
+            layer.bind_key("Control-Shift-Z", lambda _: self.undo_asked.emit(True), overwrite=True)
             self._creating, self._labels = False, None
         self._attached = layer
         self._selection = self.selection

@@ -1,12 +1,10 @@
 """From one case of the list to another: all that was shown of the one before goes."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.viewer.case_list import open_case
-from napari_cmrcnet.viewer.keys import bind_keys
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of
@@ -56,7 +54,9 @@ def step_case(viewer: Any, by: int) -> None:
 
 def bind_pages(viewer: Any) -> None:
     """Let Page Down and Page Up open the next case and the one before, while the picture is looked at."""
-    bind_keys(viewer, {"PageDown": partial(step_case, by=1), "PageUp": partial(step_case, by=-1)})
+    # Functions, no `partial`: napari asks all that is bound for its ``__name__`` at every key.
+    viewer.bind_key("PageDown", lambda viewer: step_case(viewer, 1), overwrite=True)
+    viewer.bind_key("PageUp", lambda viewer: step_case(viewer, -1), overwrite=True)
 
 
 def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:

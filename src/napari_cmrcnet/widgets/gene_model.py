@@ -141,10 +141,11 @@ class GeneModel(QAbstractTableModel):
 
     def row_of(self, symbol: str) -> int:
         """Return the row of a gene, -1 if it is not listed."""
-        try:
-            return -1 if self.genes is None else self.genes.listed.index(symbol)
-        except ValueError:
+        column = None if self.genes is None else self.genes.names.column(symbol)
+        if self.genes is None or column is None:
             return -1
+        places = np.flatnonzero(self.genes.rows == column)
+        return int(places[0]) if places.size else -1
 
     def toggle(self, row: int) -> None:
         """Tick a gene, or take its tick away."""
