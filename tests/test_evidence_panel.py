@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QPixmap
+from qtpy.QtGui import QColor, QIcon
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -149,8 +149,8 @@ def test_the_pictures_are_of_the_neighbours(
     assert not panel.tabs.currentWidget().isHidden()
     assert "16 µm wide" in panel.caption.text()
     for place in (0, K - 1):
-        pixmap: QPixmap = model.data(model.index(place, 0), Qt.ItemDataRole.DecorationRole)
-        grey = pixmap.toImage().pixelColor(SIDE // 2, SIDE // 2).red()
+        icon: QIcon = model.data(model.index(place, 0), Qt.ItemDataRole.DecorationRole)
+        grey = icon.pixmap(SIDE, SIDE).toImage().pixelColor(SIDE // 2, SIDE // 2).red()
         assert abs(grey - (60 + prediction.neighbours[7, place])) <= 2
     found = evidence(prediction, 7, "GENE5").table.iloc[K - 1]
     tip = model.data(model.index(K - 1, 0), Qt.ItemDataRole.ToolTipRole)

@@ -8,7 +8,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from napari_cmrcnet.widgets.overview import Overview, show_overview
+from napari_cmrcnet.widgets.dock_panel import show_on_canvas
+from napari_cmrcnet.widgets.overview import Overview
 from one_prediction import Known, look_at
 
 pytestmark = pytest.mark.qt
@@ -20,8 +21,8 @@ def test_the_frame_is_what_the_canvas_shows_and_a_click_moves_it(
     viewer = napari_window
     viewer.window.resize(1280, 800)
     look_at(viewer, known["C"])
-    show_overview(viewer)
-    show_overview(viewer)
+    show_on_canvas(viewer, Overview)
+    show_on_canvas(viewer, Overview)
     (overview,) = [widget for widget in QApplication.allWidgets() if isinstance(widget, Overview)]
     layers, camera = layers_of(viewer), viewer.scene.camera
     layers.groups.fit()

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_cmrcnet.viewer import spot_layer
 from napari_cmrcnet.viewer.registry import layers_of, session_of
-from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window
-from napari_cmrcnet.widgets.swipe import SwipeLine, show_swipe_line
+from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window, show_on_canvas
+from napari_cmrcnet.widgets.swipe import SwipeLine
 from one_prediction import Known, look_at
 
 pytestmark = pytest.mark.qt
@@ -34,8 +34,8 @@ def test_measured_is_left_of_the_line_and_predicted_right_of_it(
     viewer = napari_window
     viewer.window.resize(1000, 700)
     look_at(viewer, known["C"])
-    show_swipe_line(viewer)
-    show_swipe_line(viewer)
+    show_on_canvas(viewer, SwipeLine)
+    show_on_canvas(viewer, SwipeLine)
     canvas = canvas_of(main_window(viewer))
     (line,) = canvas.findChildren(SwipeLine)
     session, layers = session_of(viewer), layers_of(viewer)

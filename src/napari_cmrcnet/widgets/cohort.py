@@ -200,7 +200,7 @@ class CohortPanel(DockPanel):
             return
         if self.canvas is None:
             view = CohortView(self.session, self)
-            self.canvas = PlotCanvas(self.viewer, view, lambda act: act())
+            self.canvas = PlotCanvas(self.viewer, view, self.jobs.warn)
             self._layout.insertWidget(3, self.canvas, 1)
         self.canvas.draw()
 

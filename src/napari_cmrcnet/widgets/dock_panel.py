@@ -159,6 +159,14 @@ def canvas_of(window: QMainWindow) -> QWidget | None:
     return window.centralWidget().findChild(QOpenGLWidget)
 
 
+def show_on_canvas(viewer: Any, kind: Callable[[Any, QWidget], QWidget]) -> None:
+    """Let the canvas of a window have a widget of a kind, which is made of the viewer and the canvas, once."""
+    window = main_window(viewer)
+    canvas = canvas_of(window) if window is not None else None
+    if canvas is not None and canvas.findChild(kind) is None:
+        kind(viewer, canvas)
+
+
 def find_panel(viewer: "napari.viewer.Viewer", name: str) -> Any:
     """Return an open panel by its name in the menu, None where it is not open; its title says who opened it."""
     docks = viewer.window.dock_widgets.items()

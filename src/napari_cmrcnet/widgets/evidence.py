@@ -181,8 +181,8 @@ class EvidencePanel(DockPanel):
             _, thumbnails, note = self._opened
         wide = width_words(prediction.patch)
         self.caption.setText(
-            f"The most similar first{wide}. Rest the mouse on one to enlarge it. Below each: {gene} (bold), "
-            "similarity, and the colour of its section."
+            f"The most similar first{wide}. Rest the mouse on one to enlarge it. Below each: the colour of its "
+            f"section, {gene}, and similarity."
         )
         self.note.setText(note)
         self.note.setVisible(bool(note))

@@ -5,26 +5,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import (
-    QAbstractListModel,
-    QBuffer,
-    QIODevice,
-    QModelIndex,
-    QObject,
-    QRect,
-    QSize,
-    Qt,
-    Signal,
-)
-from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPalette, QPixmap
-from qtpy.QtWidgets import (
-    QFrame,
-    QLabel,
-    QListView,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-)
+from qtpy.QtCore import QAbstractListModel, QBuffer, QIODevice, QModelIndex, QObject, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtWidgets import QFrame, QLabel, QListView
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.section_shares import OTHER
@@ -37,9 +20,6 @@ SIDE = 72  # of a picture
 STRIP = 4  # height of the stripe in the section's colour
 ENLARGED = 224  # side of the picture in a tool tip
 AHEAD = 16  # pictures decoded at a time
-
-COLOUR_ROLE = int(Qt.ItemDataRole.UserRole)
-CAPTION_ROLE = COLOUR_ROLE + 1
 
 
 def pixmap_of(pixels: "Pixels") -> QPixmap:
@@ -60,6 +40,17 @@ def _enlarged(pixmap: QPixmap) -> str:
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     large.save(buffer, "PNG")
     return f'<img src="data:image/png;base64,{base64.b64encode(bytes(buffer.data())).decode()}">'
+
+
+def _striped(pixmap: QPixmap, colour: str) -> QPixmap:
+    """Return a picture over a stripe in the colour of its section, twice as large for sharp screens."""
+    pixmap = in_square(pixmap, 2 * SIDE)
+    whole = QPixmap(pixmap.width(), pixmap.height() + 2 * STRIP)
+    whole.fill(QColor(colour))
+    painter = QPainter(whole)
+    painter.drawPixmap(0, 0, pixmap)
+    painter.end()
+    return whole
 
 
 class Picture(QLabel):
@@ -133,16 +124,15 @@ class PictureModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self._neighbours)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return picture, caption, colour or tool tip of a neighbour."""
+        """Return picture, caption or tool tip of a neighbour."""
         if not index.isValid():
             return None
         spot = self._neighbours[index.row()]
         if role == Qt.ItemDataRole.DecorationRole:
-            return self._pixmap(index.row())
-        if role == CAPTION_ROLE:
-            return f"{spot['expression']:.2f}", f"{spot['similarity']:.2f}"
-        if role == COLOUR_ROLE:
-            return self._colours.get(spot["section"], OTHER)
+            pixmap = self._pixmap(index.row())
+            return None if pixmap is None else QIcon(_striped(pixmap, self._colours.get(spot["section"], OTHER)))
+        if role == Qt.ItemDataRole.DisplayRole:
+            return f"{spot['expression']:.2f} · {spot['similarity']:.2f}"
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tip(index.row())
         if role == Qt.ItemDataRole.AccessibleTextRole:
@@ -178,43 +168,6 @@ class PictureModel(QAbstractListModel):
         return self._pixmaps.get(place)
 
 
-class _PictureDelegate(QStyledItemDelegate):
-    """Draws a picture, a stripe in the colour of its section, and under it expression and similarity."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:  # noqa: N802, ARG002 - Qt's name
-        """Return the size of every item: no picture is asked for, so none is decoded."""
-        return QSize(SIDE + 4, SIDE + STRIP + option.fontMetrics.height() + 6)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
-        """Draw one neighbour."""
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        box = option.rect
-        if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(box, option.palette.color(QPalette.ColorRole.Highlight))
-        picture = QRect(box.left() + (box.width() - SIDE) // 2, box.top() + 2, SIDE, SIDE)
-        pixmap = index.data(Qt.ItemDataRole.DecorationRole)
-        if pixmap is not None:
-            painter.drawPixmap(picture, pixmap)
-        else:
-            painter.fillRect(picture, option.palette.color(QPalette.ColorRole.AlternateBase))
-        strip = QRect(picture.left(), picture.bottom() + 1, SIDE, STRIP)
-        painter.fillRect(strip, QColor(index.data(COLOUR_ROLE)))
-        expression, similarity = index.data(CAPTION_ROLE)
-        line = QRect(picture.left(), strip.bottom() + 1, SIDE, option.fontMetrics.height())
-        text = option.palette.color(QPalette.ColorRole.Text)
-        bold = QFont(option.font)
-        bold.setBold(True)
-        painter.setFont(bold)
-        painter.setPen(text)
-        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, expression)
-        text.setAlphaF(0.75)
-        painter.setFont(option.font)
-        painter.setPen(text)
-        painter.drawText(line, Qt.AlignmentFlag.AlignRight, similarity)
-        painter.restore()
-
-
 class PictureView(QListView):
     """A scrolling wrap of pictures.
 
@@ -227,11 +180,12 @@ class PictureView(QListView):
     def __init__(self, model: PictureModel) -> None:
         super().__init__()
         self.setModel(model)
-        self.setItemDelegate(_PictureDelegate(self))
+        self.setSelectionMode(QListView.SelectionMode.NoSelection)  # else the stain of a selected one is tinted
+        self.setIconSize(QSize(SIDE, SIDE + STRIP))
+        self.setGridSize(QSize(SIDE + 8, SIDE + STRIP + self.fontMetrics().height() + 10))
         self.setViewMode(QListView.ViewMode.IconMode)
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setMovement(QListView.Movement.Static)
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setUniformItemSizes(True)
-        self.setSpacing(3)
         self.setFrameShape(QFrame.Shape.NoFrame)

@@ -28,8 +28,6 @@ class Column(IntEnum):
 
 
 # Made once: Qt asks for them at every cell that it draws.
-_CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemNeverHasChildren
-_TICKED_CELL = _CELL | Qt.ItemFlag.ItemIsUserCheckable
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _NUMBERS = tuple(column for column in Column if Column.EXPECTED <= column <= Column.PREDICTED)
@@ -162,17 +160,6 @@ class GeneModel(QAbstractTableModel):
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
         """Return the number of columns."""
         return 0 if parent.isValid() else len(_TITLES)
-
-    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """Return what can be done with a cell."""
-        return _TICKED_CELL if index.column() == Column.TICK else _CELL
-
-    def setData(self, index: QModelIndex, _value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:  # noqa: N802
-        """Tick a gene by a click on its box."""
-        if role == Qt.ItemDataRole.CheckStateRole and index.column() == Column.TICK:
-            self.toggle(index.row())
-            return True
-        return False
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""

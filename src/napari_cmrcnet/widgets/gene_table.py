@@ -2,13 +2,12 @@
 
 from functools import partial
 
-from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPoint, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen, QPolygonF, QResizeEvent, QShowEvent
+from qtpy.QtCore import QModelIndex, QPoint, Qt, Signal
+from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QMenu,
-    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -32,7 +31,9 @@ _SAMPLES = (
     "EVM",
 )  # text of the usual width
 _PADDING = 8
-_BOX = 12.0  # pixels of a tick box
+# napari's own boxes cannot be seen in its dark theme; this grey is seen on both.
+_BOXES = "QTableView::indicator {border: 1px solid #888; border-radius: 2px; width: 10px; height: 10px}"
+_TICKED = "QTableView::indicator:checked {background: #4a6cd4}"
 
 
 _OF_BOTH = (Column.PCC, Column.INTERVAL, Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # need measured and predicted
@@ -41,38 +42,6 @@ _SELDOM = (Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # hidden until they a
 
 def _key(column: Column) -> str:
     return f"genes/{column.name.lower()}"
-
-
-class _Tick(QStyledItemDelegate):
-    """Draws tick boxes in the colour of the text: napari's own cannot be seen in its dark theme."""
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
-        """Draw the cell, the box, and the tick in it."""
-        cell = QStyleOptionViewItem(option)
-        self.initStyleOption(cell, index)
-        cell.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
-        cell.widget.style().drawControl(QStyle.ControlElement.CE_ItemViewItem, cell, painter, cell.widget)
-        box = QRectF(0, 0, _BOX, _BOX)
-        box.moveCenter(QRectF(cell.rect).center())
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colour, pale = cell.palette.color(QPalette.ColorRole.Text), cell.palette.color(QPalette.ColorRole.Text)
-        pale.setAlpha(110)
-        painter.setPen(QPen(pale, 1))
-        painter.drawRoundedRect(box, 2, 2)
-        if cell.checkState == Qt.CheckState.Checked:
-            painter.setPen(QPen(colour, 2))
-            corners = [box.topLeft() + QPointF(x, y) * _BOX for x, y in ((0.2, 0.5), (0.42, 0.75), (0.82, 0.25))]
-            painter.drawPolyline(QPolygonF(corners))
-        painter.restore()
-
-    def editorEvent(  # noqa: N802 - Qt's name
-        self, event: QEvent, model: QAbstractItemModel, _option: QStyleOptionViewItem, index: QModelIndex
-    ) -> bool:
-        """Tick by a click anywhere in the cell."""
-        if event.type() == QEvent.Type.MouseButtonRelease:
-            return bool(model.setData(index, None, Qt.ItemDataRole.CheckStateRole))
-        return event.type() == QEvent.Type.MouseButtonDblClick
 
 
 class _Reason(QStyledItemDelegate):
@@ -124,7 +93,8 @@ class GeneTable(QTableView):
         super().__init__()
         self.setModel(model)
         self.genes = model
-        self.setItemDelegateForColumn(Column.TICK, _Tick(self))
+        self.setStyleSheet(_BOXES + _TICKED)
+        self.clicked.connect(self._on_click)
         self.setItemDelegateForColumn(Column.INTERVAL, _Reason(self))
         self.setItemDelegateForColumn(Column.SETS, _Sets(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -232,6 +202,11 @@ class GeneTable(QTableView):
     def keyboardSearch(self, search: str) -> None:  # noqa: N802 - Qt's name
         """Begin a search; Qt's own would read every row."""
         self.typed.emit(search)
+
+    def _on_click(self, index: QModelIndex) -> None:
+        """Tick by a click anywhere in the cell."""
+        if index.column() == Column.TICK:
+            self.genes.toggle(index.row())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Tick the current gene with the space bar."""

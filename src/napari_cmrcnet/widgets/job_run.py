@@ -4,7 +4,7 @@ import atexit
 from collections.abc import Callable, Generator
 from dataclasses import InitVar, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QThreadPool
@@ -18,8 +18,6 @@ from napari_cmrcnet.widgets.messages import failure
 
 if TYPE_CHECKING:
     from napari_cmrcnet.widgets.jobs import JobBar
-
-T = TypeVar("T")
 
 # Runs under way: nothing else holds one whose panel was closed.
 _RUNNING: set["Run"] = set()
@@ -47,21 +45,26 @@ class Run:
         self.window = _main_window(self.bar)
         self._cancelled = False
         self._outcome: tuple[Any, Exception | None] | None = None
-        self._steps = _steps(job)
-        # The worker would take a RuntimeError, as torch raises, for the end of the work: _steps catches all.
-        self.worker: Any = create_worker(self._work, _ignore_errors=True)
+        # The worker would take a RuntimeError, as torch raises, for the end of the work: _work catches all.
+        self.worker: Any = create_worker(self._work, job, _ignore_errors=True)
         self.worker.yielded.connect(self._on_progress)
         self.worker.finished.connect(self._on_finished)
 
-    def _work(self) -> Generator[Progress, None, None]:
-        """Keep the outcome here. A cancelled job ends here, too, and not in the main thread: that can take seconds."""
+    def _work(self, job: Job[Any]) -> Generator[Progress, None, None]:
+        """Run the job and keep its result or its error: the one place where any error is caught.
+
+        A cancelled job ends here, too, and not in the main thread: that can take seconds.
+        """
         try:
+            guard_triton()
             while not self._cancelled:
-                yield next(self._steps)
+                yield next(job)
         except StopIteration as end:
-            self._outcome = end.value
+            self._outcome = end.value, None
+        except Exception as error:  # noqa: BLE001 - the boundary between work and window
+            self._outcome = None, error
         finally:
-            self._steps.close()
+            job.close()
 
     def start(self) -> None:
         """Begin."""
@@ -132,20 +135,6 @@ def _end_runs() -> None:
     _cancel_all()
     if _RUNNING:
         QThreadPool.globalInstance().waitForDone(AT_EXIT)
-
-
-def _steps(job: Job[T]) -> Generator[Progress, None, tuple[T | None, Exception | None]]:
-    """Run a job and return its result or its error: the one place where any error is caught."""
-    try:
-        guard_triton()
-        while True:
-            yield next(job)
-    except StopIteration as end:
-        return end.value, None
-    except Exception as error:  # noqa: BLE001 - the boundary between work and window
-        return None, error
-    finally:
-        job.close()
 
 
 def _main_window(widget: QWidget) -> QWidget:

@@ -24,11 +24,12 @@ from napari_cmrcnet.widgets.dock_panel import (
     main_window,
     open_panel,
     show_layer_list,
+    show_on_canvas,
 )
 from napari_cmrcnet.widgets.jobs import run_for_case
 from napari_cmrcnet.widgets.keeper import keep_watch, may_leave, run_to_replace
-from napari_cmrcnet.widgets.overview import show_overview
-from napari_cmrcnet.widgets.swipe import show_swipe_line
+from napari_cmrcnet.widgets.overview import Overview
+from napari_cmrcnet.widgets.swipe import SwipeLine
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -197,8 +198,8 @@ def show_case(viewer: Any, case: "Case", slide: "Slide | None") -> None:
     session = session_of(viewer)
     session.look_at(case, slide)
     keep_watch(viewer)
-    show_overview(viewer)
-    show_swipe_line(viewer)
+    for kind in (Overview, SwipeLine):
+        show_on_canvas(viewer, kind)
     start_scoring(viewer)
     layers = ref(layers_of(viewer))  # the window may be closed by then
     QTimer.singleShot(0, lambda: open_panels(known.viewer) if (known := layers()) else None)  # it answers in between

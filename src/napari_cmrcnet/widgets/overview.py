@@ -8,7 +8,7 @@ from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.viewer.registry import layers_of
-from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window, while_there
+from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 
 if TYPE_CHECKING:
@@ -110,14 +110,6 @@ class Overview(QWidget):
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Go along with a drag: Qt tells of moves while a button is down."""
         self.mousePressEvent(event)
-
-
-def show_overview(viewer: Any) -> None:
-    """Let a window have its overview, once."""
-    window = main_window(viewer)
-    canvas = canvas_of(window) if window is not None else None
-    if canvas is not None and canvas.findChild(Overview) is None:
-        Overview(viewer, canvas)
 
 
 UM_AT_10X = 1.0  # of a pixel, as scanners have it

@@ -8,6 +8,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_cmrcnet.widgets.dock_panel import while_there
+from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import stack, timer
 from napari_cmrcnet.widgets.plot_views import PlotView
 
@@ -39,21 +40,16 @@ class PlotCanvas(QWidget):
         Whose theme it follows.
     view : PlotView
         What is drawn, and what the mouse does in it.
-    guarded : callable
-        Runs an action of the user and says what went wrong with it.
+    say : callable
+        Says what went wrong with what the user did.
     """
 
-    def __init__(
-        self,
-        viewer: "napari.viewer.Viewer",
-        view: PlotView,
-        guarded: Callable[[Callable[[], None]], None],
-    ) -> None:
+    def __init__(self, viewer: "napari.viewer.Viewer", view: PlotView, say: Callable[[str], object]) -> None:
         super().__init__()
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
 
-        self._viewer, self._view, self._guarded = viewer, view, guarded
+        self._viewer, self._view, self._say = viewer, view, say
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.canvas.installEventFilter(self)
@@ -104,15 +100,16 @@ class PlotCanvas(QWidget):
     def _on_press(self, event: Any) -> None:
         self._adding = "shift" in event.modifiers
         if self._lasso is None and event.button == 1 and event.inaxes is not None:
-            self._guarded(lambda: self._view.click(self.plot, event.inaxes, (event.x, event.y)))
+            with told(self._say):
+                self._view.click(self.plot, event.inaxes, (event.x, event.y))
 
     def _on_lasso(self, corners: Sequence[tuple[float, float]]) -> None:
         places = self.plot.axes[0].transData.transform(corners)
-        add = self._adding
-        if (places.max(axis=0) - places.min(axis=0)).max() <= _CLICK_PX:
-            self._guarded(lambda: self._view.pick(self.plot, (float(places[0][0]), float(places[0][1])), add))
-        else:
-            self._guarded(lambda: self._view.select(self.plot, corners, add))
+        with told(self._say):
+            if (places.max(axis=0) - places.min(axis=0)).max() <= _CLICK_PX:
+                self._view.pick(self.plot, (float(places[0][0]), float(places[0][1])), self._adding)
+            else:
+                self._view.select(self.plot, corners, self._adding)
 
     def _on_move(self, event: Any) -> None:
         text = ""

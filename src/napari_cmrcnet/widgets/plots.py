@@ -1,6 +1,5 @@
 """The plots panel: how well the prediction does, of the shown gene and of all."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
@@ -8,7 +7,6 @@ from qtpy.QtWidgets import QWidget
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, choice, in_row, label, scrolled, stack
 from napari_cmrcnet.widgets.plot_canvas import PlotCanvas
 from napari_cmrcnet.widgets.plot_gene_sets import CorrelationView, PanelMapsView
@@ -83,7 +81,7 @@ class PlotsPanel(DockPanel):
 
     def _canvas(self, view: PlotView) -> PlotCanvas:
         if view not in self.canvases:
-            self.canvases[view] = PlotCanvas(self.viewer, view, self._guarded)
+            self.canvases[view] = PlotCanvas(self.viewer, view, self.jobs.warn)
             self._page.insertWidget(1, self.canvases[view], 1)
         return self.canvases[view]
 
@@ -101,10 +99,6 @@ class PlotsPanel(DockPanel):
         if isinstance(self.view, SpotView) and shown is not None:
             of = shown.name
         return file_name("_".join(part for part in (section, of, self.view.title.casefold()) if part)) + ".png"
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        with told(self.jobs.warn):
-            action()
 
     def _on_which(self) -> None:
         remember({"plots/which": self.view.title})

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QRectF, QSize
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.widgets.parts import label, stack
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
 # Told apart by colour-blind eyes, and seen on light ground and dark (M. Okabe and K. Ito, 2008, without its yellow).
 HUES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 OTHER = "#6e6e6e"
-BAR_HEIGHT = 16
 
 
 def section_colours(sections: Sequence[str]) -> dict[str, str]:
@@ -29,7 +26,7 @@ class SharesWidget(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.title, self.bar, self.legend = label(), _Bar(), label(rich=True)
+        self.title, self.bar, self.legend = label(), label(rich=True), label(rich=True)
         stack(self, self.title, self.bar, self.legend).setSpacing(3)
 
     def show_sections(self, by_section: "pd.DataFrame", colours: Mapping[str, str]) -> None:
@@ -51,7 +48,11 @@ class SharesWidget(QWidget):
         self.legend.setText("<br>".join(lines))
         for widget in (self.legend, self.bar):
             widget.setToolTip(every)
-        self.bar.show_parts([(share, colours.get(name, OTHER)) for name, share in zip(names, shares, strict=True)])
+        parts = dict.fromkeys((colours.get(name, OTHER) for name in names), 0.0)
+        for name, share in zip(names, shares, strict=True):
+            parts[colours.get(name, OTHER)] += 100 * share
+        cells = (f'<td width="{part:.1f}%" bgcolor="{colour}">&nbsp;</td>' for colour, part in parts.items())
+        self.bar.setText(f'<table width="100%" cellspacing="1" cellpadding="0"><tr>{"".join(cells)}</tr></table>')
 
 
 def _line(name: str, patient: str, count: int, share: float | None, colour: str) -> str:
@@ -59,34 +60,3 @@ def _line(name: str, patient: str, count: int, share: float | None, colour: str)
     spots = f"{count} spot{'s' if count != 1 else ''}"
     numbers = spots if share is None else f"<b>{100 * share:.0f} %</b>, {spots}"
     return f'<span style="color:{colour}">■</span> {escape(name)}{who}: {numbers}'
-
-
-class _Bar(QWidget):
-    """Parts of a whole, side by side."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._parts: list[tuple[float, str]] = []
-        self.setFixedHeight(BAR_HEIGHT)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def show_parts(self, parts: list[tuple[float, str]]) -> None:
-        self._parts = parts
-        self.update()
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        return QSize(120, BAR_HEIGHT)
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name
-        """Draw the parts with a gap of a pixel between them, in a frame of the text's colour."""
-        painter = QPainter(self)
-        left = 0.0
-        for share, colour in self._parts:
-            width = share * self.width()
-            painter.fillRect(QRectF(left, 0, max(0.0, width - 1), self.height()), QColor(colour))
-            left += width
-        frame = self.palette().color(QPalette.ColorRole.WindowText)
-        frame.setAlphaF(0.4)
-        painter.setPen(frame)
-        painter.drawRect(0, 0, self.width() - 1, self.height() - 1)
-        painter.end()

@@ -7,7 +7,7 @@ from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QR
 from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.viewer.registry import layers_of
-from napari_cmrcnet.widgets.dock_panel import canvas_of, main_window, while_there
+from napari_cmrcnet.widgets.dock_panel import while_there
 
 if TYPE_CHECKING:
     import napari
@@ -78,11 +78,3 @@ class SwipeLine(QWidget):
             super().keyPressEvent(event)
         else:
             self.swipe.move(self.swipe.at + step)
-
-
-def show_swipe_line(viewer: Any) -> None:
-    """Let a window have its line, once."""
-    window = main_window(viewer)
-    canvas = canvas_of(window) if window is not None else None
-    if canvas is not None and canvas.findChild(SwipeLine) is None:
-        SwipeLine(viewer, canvas)
