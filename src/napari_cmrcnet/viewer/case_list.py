@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
+from napari_cmrcnet.sections.geojson import as_geojson
 from napari_cmrcnet.viewer.view_record import record_of
 
 if TYPE_CHECKING:
@@ -184,8 +185,6 @@ class CaseList:
         self.changed.emit()
 
     def _give_up(self) -> None:
-        from napari_cmrcnet.sections.geojson import as_geojson  # shapely takes long to import
-
         if not self._given_up:
             return
         case, regions, _ = self._given_up

@@ -8,7 +8,11 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.evaluation.annotations import annotations
+from napari_cmrcnet.evaluation.colour_limits import vary
+from napari_cmrcnet.evaluation.differences import difference_job
 from napari_cmrcnet.evaluation.shown import Kind
+from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +28,6 @@ SELECTED = "selected spots"
 
 def spot_groups(session: "Session") -> "dict[str, Bools]":
     """Return the groups that spots can be compared in: regions, classes of the spots' file, and selected spots."""
-    from napari_cmrcnet.evaluation.annotations import annotations
-
     case = session.case
     if case is None:
         return {}
@@ -58,8 +60,6 @@ def similar_job(session: "Session", kind: Kind) -> Job["pd.DataFrame"]:
         If nothing is shown.
     """
     import pandas as pd
-
-    from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
 
     case, shown = session.case, session.shown
     if case is None or shown is None:
@@ -94,8 +94,6 @@ def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job[
     UserError
         If a group is not there, too small, or not apart from the other.
     """
-    from napari_cmrcnet.evaluation.differences import difference_job
-
     case, groups = session.case, spot_groups(session)
     if case is None or first not in groups:
         raise UserError("There are no groups of spots yet. Draw regions, select spots, or use spots with classes.")
@@ -130,8 +128,6 @@ def _values(case: "Case", kind: Kind) -> tuple[tuple[str, ...], Callable[[slice]
         genes = prediction.genes
 
         def that_vary(part: slice) -> npt.ArrayLike:
-            from napari_cmrcnet.evaluation.colour_limits import vary
-
             predicted = prediction.expression(genes[part])
             predicted[:, ~vary(predicted)] = np.nan
             return predicted

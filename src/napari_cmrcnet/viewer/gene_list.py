@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.evaluation.gene_trust import listed_trust
+from napari_cmrcnet.evaluation.score_notes import score_notes
+from napari_cmrcnet.evaluation.set_scores import AMONG
 from napari_cmrcnet.retrieval.genes import Match
 from napari_cmrcnet.retrieval.trust import Trust, trust_in_genes
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
+from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED, spots_in_words
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -147,10 +150,6 @@ class GeneList:
         """Take correlations, intervals and sets."""
         import pandas as pd
 
-        from napari_cmrcnet.evaluation.score_notes import score_notes
-        from napari_cmrcnet.evaluation.set_scores import AMONG
-        from napari_cmrcnet.sections.score_filter import spots_in_words
-
         rows = scores.table.index.get_indexer(pd.Index(self.names.symbols))
         columns = np.flatnonzero(rows >= 0)
         table = scores.table.iloc[rows[columns]]
@@ -191,8 +190,6 @@ class GeneList:
         if self._prediction is None or column >= self._n_predicted:
             return Trust()
         if column not in self._trusts:
-            from napari_cmrcnet.evaluation.gene_trust import listed_trust
-
             correlation = float(self.pcc[column]), float(self.low[column])
             self._trusts[column] = listed_trust(self._prediction, self.names.symbols[column], *correlation)
         return self._trusts[column]

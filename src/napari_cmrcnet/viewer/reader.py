@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
 from napari_cmrcnet.viewer.runtime import garbage
 
@@ -80,8 +81,6 @@ def read_slide(path: str, **_: Any) -> list[Any]:
         One layer, as `slide_layer` gives it; napari's mark for "no layer" where the slide cannot be opened.
     """
     from napari.utils.notifications import show_error, show_info, show_warning
-
-    from napari_cmrcnet.common.errors import UserError
 
     if path.rstrip("/\\").endswith(".cmrcnet"):
         show_error(

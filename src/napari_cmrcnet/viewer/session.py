@@ -13,6 +13,7 @@ from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown, with
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.project import regions_of
 from napari_cmrcnet.sections.panels import PANELS, Panel
+from napari_cmrcnet.sections.regions import with_names
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.first_shown import first_shown, views_of
 from napari_cmrcnet.viewer.region_memory import RegionMemory
@@ -275,8 +276,6 @@ class Session:
 
     def set_regions(self, regions: "Iterable[Region]") -> None:
         """Take the outlines that were drawn or imported; those without a name get one."""
-        from napari_cmrcnet.sections.regions import with_names
-
         named = with_names(regions)
         if named != self.regions:
             self.region_memory.note(self.regions)

@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.evaluation.shown import Kind
+from napari_cmrcnet.evaluation.annotations import annotations
+from napari_cmrcnet.evaluation.localise import agreement, high, otsu
+from napari_cmrcnet.evaluation.shown import Kind, Shown
 from napari_cmrcnet.retrieval.trust import TRUSTS
+from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.sections.spot_area import area_mm2, outline_of
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.viewer.session import Session
 
 MEASURED = "measured, above its threshold"
@@ -53,9 +57,6 @@ class Above:
 
     def in_words(self, session: "Session") -> str:
         """Return how many spots are above it, and their area."""
-        from napari_cmrcnet.sections.pixel_size import spots_lattice
-        from napari_cmrcnet.sections.spot_area import area_mm2
-
         n, total = int(self.spots.sum()), len(self.values)
         said = f"{n:,} of {total:,} spots ({100 * n / max(total, 1):.0f} %) are above {self.threshold:z.3f}"
         case = session.case
@@ -81,11 +82,6 @@ class Above:
         UserError
             If no spot is above it.
         """
-        from napari_cmrcnet.evaluation.localise import high
-        from napari_cmrcnet.sections.pixel_size import spots_lattice
-        from napari_cmrcnet.sections.regions import Region
-        from napari_cmrcnet.sections.spot_area import outline_of
-
         case = session.case
         if case is None or not self.spots.any():
             raise UserError(f"No spot is above {self.threshold:z.3f}; choose a lower threshold.")
@@ -107,8 +103,6 @@ class Above:
         classes : sequence of str
             Of its classes, taken together.
         """
-        from napari_cmrcnet.evaluation.localise import agreement
-
         of = spots_of(session, self.kind, source, classes)
         if of is None:
             return ""
@@ -132,9 +126,6 @@ def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
 
     Predicted values are first compared with the measured ones of the same gene.
     """
-    from napari_cmrcnet.evaluation.annotations import annotations
-    from napari_cmrcnet.evaluation.localise import otsu
-
     case, shown, found = session.case, session.shown, {}
     if case is None or shown is None:
         return {}

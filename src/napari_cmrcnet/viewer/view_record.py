@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import read_entry
+from napari_cmrcnet.sections.geojson import as_geojson
 from napari_cmrcnet.viewer.first_shown import first_gene
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 def record_of(session: "Session") -> dict[str, Any]:
     """Return how the case is drawn, what of it is shown, its regions as GeoJSON, and the ticked genes."""
-    from napari_cmrcnet.sections.geojson import as_geojson
-
     shown = {} if session.shown is None else {"shown": session.shown.name, "kind": session.shown.kind}
     kept = {"ticked": list(session.ticked), "regions": as_geojson(session.regions)}
     return session.display.to_dict() | shown | kept

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QModelIndex, Qt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.evaluation import cohort
+from napari_cmrcnet.evaluation.picture_file import file_name
+from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, UNIT
+from napari_cmrcnet.evaluation.plots_cohort import CohortPlot, pcc_groups, value_groups
 from napari_cmrcnet.widgets.case_pages import show_row
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
@@ -19,16 +24,10 @@ from napari_cmrcnet.widgets.plot_views import PlotView
 if TYPE_CHECKING:
     import napari
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from napari_cmrcnet.common.progress import Job
-    from napari_cmrcnet.evaluation.cohort import SectionValues
-    from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.retrieval.project import ProjectCase
-    from napari_cmrcnet.sections.panels import Panel
     from napari_cmrcnet.viewer.session import Session
 
-    Read = tuple[tuple[SectionValues, ...], tuple[str, ...]]
+    Read = tuple[tuple[cohort.SectionValues, ...], tuple[str, ...]]
 
 VALUES, CORRELATION = "Box plot of the values", "Box plot of the PCC"
 _KINDS = "Table (*.csv);;PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
@@ -68,6 +67,8 @@ class CohortView(PlotView):
         What is drawn.
     """
 
+    drawing = CohortPlot
+
     def __init__(self, session: "Session", panel: "CohortPanel") -> None:
         super().__init__(session)
         self.panel = panel
@@ -77,16 +78,8 @@ class CohortView(PlotView):
         """No single section."""
         return ""
 
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
-        from napari_cmrcnet.evaluation.plots_cohort import CohortPlot
-
-        return CohortPlot(figure)
-
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the panel."""
-        from napari_cmrcnet.evaluation.plots_cohort import pcc_groups, value_groups
-
         panel, table = self.panel, self.panel.table
         assert table is not None
         source = panel.of.currentData()
@@ -104,7 +97,7 @@ class CohortPanel(DockPanel):
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
         super().__init__(napari_viewer)
         self.cases = self.layers.cases
-        self.sections: tuple[SectionValues, ...] = ()
+        self.sections: tuple[cohort.SectionValues, ...] = ()
         self.table: pd.DataFrame | None = None
         self.name = self.unit = ""
         self.jobs = JobBar(self)
@@ -151,21 +144,18 @@ class CohortPanel(DockPanel):
         panel = session.panels[shown.name] if shown.kind == "panel" else None
         row = self.cases.row
         known = {row: session.case} if row is not None and session.case is not None else {}
-        job = _read(self.cases.project.cases, shown.name, panel, known)
+        job = cohort.cohort_job(self.cases.project.cases, shown.name, panel, known)
         done = partial(self._on_read, shown.name, shown.kind == "panel")
         self.jobs.start(job, done, "Reading cases", ended=self.refresh)
         self.refresh()
 
     def _on_read(self, name: str, is_panel: bool, read: "Read") -> None:
-        from napari_cmrcnet.evaluation.cohort import table_of
-        from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, UNIT
-
         known, left_out = read
         without = [f"{section.name} has no {name}." for section in known if not section.values[name]]
         self.sections = tuple(section for section in known if section.values[name])
         if not self.sections:
             raise UserError(" ".join([*left_out, *without]))
-        self.table = table_of(self.sections, name if is_panel else "")
+        self.table = cohort.table_of(self.sections, name if is_panel else "")
         self.name, self.unit = name, f"{PANEL_UNIT} within a section" if is_panel else UNIT
         sources = dict.fromkeys(source for section in self.sections for source in section.classes)
         fill_choice(
@@ -238,15 +228,11 @@ class CohortPanel(DockPanel):
             show_row(self.viewer, names.index(section))
 
     def _on_save(self) -> None:
-        from napari_cmrcnet.evaluation.picture_file import file_name
-
         name = f"{file_name(f'{self.name}_by_section')}.csv"
         path = ask_where_to_save(self, "Save table or plot", name, _KINDS, "cohort/folder")
         self.jobs.write(path, self._write)
 
     def _write(self, path: Path) -> None:
-        from napari_cmrcnet.common.spreadsheet import write_frame
-
         assert self.table is not None
         assert self.canvas is not None
         if path.suffix.casefold() == ".csv":
@@ -259,10 +245,3 @@ def _row_name(section: str, patient: str, sections: int) -> str:
     if section:
         return f"{section} ({patient})" if patient else section
     return f"Patient {patient}, {sections} {'section' if sections == 1 else 'sections'}"
-
-
-def _read(cases: "tuple[ProjectCase, ...]", gene: str, panel: "Panel | None", known: "dict[int, Case]") -> "Job[Read]":
-    """Read the cases; what reads them is imported when the job runs."""
-    from napari_cmrcnet.evaluation.cohort import cohort_job
-
-    return (yield from cohort_job(cases, gene, panel, known))

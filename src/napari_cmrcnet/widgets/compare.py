@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QHeaderView
 
+from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT, PREDICTED_ALIKE
+from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
@@ -95,8 +98,6 @@ class ComparePanel(DockPanel):
         self.refresh()
 
     def _on_compute(self) -> None:
-        from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT, PREDICTED_ALIKE
-
         shown, kind, case = self.session.shown, self.kind.currentData(), self.session.case
         if shown is None or kind is None:
             return
@@ -119,9 +120,6 @@ class ComparePanel(DockPanel):
         self.jobs.start(job, done, "Comparing genes", ended=self.refresh)
 
     def _on_save(self) -> None:
-        from napari_cmrcnet.common.spreadsheet import write_frame
-        from napari_cmrcnet.evaluation.picture_file import file_name
-
         table = self.model.table
         if table is None:
             return

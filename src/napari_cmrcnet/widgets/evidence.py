@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QTabWidget, QWidget
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.panel_score import panel_genes
 from napari_cmrcnet.evaluation.shown import Shown
+from napari_cmrcnet.retrieval.evidence import Evidence, evidence, open_thumbnails, patch_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
@@ -23,7 +24,6 @@ from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_co
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.retrieval.evidence import Evidence
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
     from napari_cmrcnet.slides.patches import PatchSpec
@@ -137,8 +137,6 @@ class EvidencePanel(DockPanel):
         return ""
 
     def _find(self) -> "Evidence":
-        from napari_cmrcnet.retrieval.evidence import evidence
-
         prediction, shown = self.session.prediction, self.session.shown
         assert prediction is not None
         assert shown is not None
@@ -164,8 +162,6 @@ class EvidencePanel(DockPanel):
         self._show_pictures(prediction, found, gene, colours)
 
     def _own_patch(self, prediction: "Prediction", spot: int) -> "Pixels | None":
-        from napari_cmrcnet.retrieval.evidence import patch_of
-
         slide = self.session.slide
         try:
             return None if slide is None else patch_of(prediction, slide, spot)
@@ -192,8 +188,6 @@ class EvidencePanel(DockPanel):
 
     def _open_thumbnails(self) -> None:
         """Open the pictures of the checkpoint's training spots, once for a prediction."""
-        from napari_cmrcnet.retrieval.evidence import open_thumbnails
-
         prediction = self.session.prediction
         if self.jobs.busy or prediction is None:
             return

@@ -133,6 +133,8 @@ class PictureModel(QAbstractListModel):
             return None if pixmap is None else QIcon(_striped(pixmap, self._colours.get(spot["section"], OTHER)))
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{spot['expression']:.2f} · {spot['similarity']:.2f}"
+        if role == Qt.ItemDataRole.SizeHintRole:
+            return QSize(SIDE, SIDE)  # the view has a grid: without this, Qt would ask for every picture
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tip(index.row())
         if role == Qt.ItemDataRole.AccessibleTextRole:

@@ -13,6 +13,8 @@ from qtpy.QtWidgets import (
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.text import size_text
+from napari_cmrcnet.evaluation.picture_file import file_name
+from napari_cmrcnet.retrieval.export import expected_bytes
 from napari_cmrcnet.sections.region_origin import said_of
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
@@ -131,8 +133,6 @@ class ExportPanel(DockPanel):
 
     def default_name(self) -> str:
         """Return a name for the file that says what is in it."""
-        from napari_cmrcnet.evaluation.picture_file import file_name
-
         case, shown = self.session.case, self.session.shown
         if case is None or shown is None:
             return ""
@@ -224,8 +224,6 @@ class ExportPanel(DockPanel):
 
     def _expected(self) -> int:
         """Return about how many bytes are written; 0 where that is not known, as of pictures."""
-        from napari_cmrcnet.retrieval.export import expected_bytes
-
         case, kind = self.session.case, self.kind
         if case is None or kind == "maps" or not (FORMATS[kind].genes or kind == "prediction"):
             return 0

@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.evaluation.blend import INKS
+from napari_cmrcnet.evaluation.bundle import write_bundle
 from napari_cmrcnet.evaluation.document import html_or_pdf
+from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
+from napari_cmrcnet.evaluation.html_report import write_html_report
+from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
+from napari_cmrcnet.evaluation.panel_score import panel_genes
+from napari_cmrcnet.retrieval.export import to_csv, to_geojson
+from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
+from napari_cmrcnet.retrieval.prediction_file import genes_to_store
+from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.region_origin import qupath_corner
+from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets.report_pdf import print_pdf
 
@@ -177,8 +188,6 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
         return _figure(session, case, path)
     assert prediction is not None
     if kind in ("prediction", "bundle"):
-        from napari_cmrcnet.evaluation.bundle import write_bundle
-
         prediction.view = record_of(session)
         return _save(prediction, path) if kind == "prediction" else write_bundle(prediction, path)
     return html_or_pdf(partial(_report, session, prediction), path, print_pdf)
@@ -197,8 +206,6 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     UserError
         If the case has no gene of the panel.
     """
-    from napari_cmrcnet.evaluation.panel_score import panel_genes
-
     case, shown = session.case, session.shown
     assert case is not None
     assert shown is not None
@@ -210,9 +217,6 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
 
 
 def _writer(session: "Session", kind: str) -> WriteTable:
-    from napari_cmrcnet.retrieval.export import to_csv, to_geojson
-    from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
-
     slide = session.slide if session.slide is not None and session.slide.scale == 1 else None
     match kind:
         case "csv":
@@ -225,8 +229,6 @@ def _writer(session: "Session", kind: str) -> WriteTable:
 
 
 def _table_job(case: "Case", path: Path, genes: Sequence[str] | None, choice: str, write: WriteTable) -> Job[Path]:
-    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
-
     if choice == SETS:
         yield Progress("Choosing genes", 0, 0)
         genes = genes_to_store(case)
@@ -240,21 +242,12 @@ def _save(prediction: "Prediction", path: Path) -> Job[Path]:
 
 
 def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
-    from napari_cmrcnet.evaluation.blend import INKS
-    from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
-    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
-    from napari_cmrcnet.sections.panels import Panel
-
     if session.display.blend and len(session.ticked) in INKS:
         return write_maps_figure(case, path, Panel("", tuple(session.ticked)), blend=True, slide=_slide(session))
     return write_gene_figure(case, path, _shown(session), slide=_slide(session))
 
 
 def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: float | None) -> Job[Path]:
-    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
-    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
-    from napari_cmrcnet.sections.panels import Panel
-
     yield Progress("Choosing genes", 0, 0)
     genes = genes_to_store(case) if choice == SETS else chosen_genes(session, choice) or case.genes
     panel = Panel(choice if choice in session.panels else "", tuple(genes))
@@ -262,16 +255,12 @@ def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: f
 
 
 def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Path]:
-    from napari_cmrcnet.evaluation.html_report import write_html_report
-
     shown, slide = _shown(session), _slide(session)
     return write_html_report(prediction, path, shown=shown, scores=session.scores, regions=session.regions, slide=slide)
 
 
 def _shown(session: "Session") -> "Shown":
     """Return what is shown, in the colours in which it is shown."""
-    from napari_cmrcnet.viewer.coloring import expression_limits
-
     shown, display = session.shown, session.display
     assert shown is not None
     return replace(shown, limits=expression_limits(shown, display), colours=display.colormap)

@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.common.suffixes import PROJECTS
+from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
@@ -210,8 +211,6 @@ def ask_for_project(folder: Path, name: str) -> Path | None:
 
 def _place_for(viewer: Any, case: "Case") -> tuple[Path, str]:
     """Return the folder and the name, without an ending, to propose for what is kept of a case."""
-    from napari_cmrcnet.evaluation.picture_file import file_name
-
     place = layers_of(viewer).cases.project.path
     return place.parent if place is not None else Path(recall("export/folder", str(Path.home()))), file_name(case.name)
 

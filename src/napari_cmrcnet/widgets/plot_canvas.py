@@ -7,6 +7,7 @@ from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
+from napari_cmrcnet.evaluation.plot_style import style_on
 from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import stack, timer
@@ -24,8 +25,6 @@ _CLICK_PX = 4.0  # a drag that stays within so many pixels is a click
 def style_of(viewer: "napari.viewer.Viewer") -> "Style":
     """Return the style that goes with the viewer's theme."""
     from napari.utils.theme import get_theme
-
-    from napari_cmrcnet.evaluation.plot_style import style_on
 
     theme = get_theme(viewer.theme)
     return style_on(theme.background.as_hex(format="long"), theme.text.as_hex(format="long"))
@@ -53,7 +52,7 @@ class PlotCanvas(QWidget):
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.canvas.installEventFilter(self)
-        self.plot = view.make(self.canvas.figure)
+        self.plot = view.drawing(self.canvas.figure)
         self._lasso = self._add_lasso() if view.selects else None
         self._adding = False
         self.paint()

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation, correlate_job
+from napari_cmrcnet.evaluation.gene_figure import ground_on
+from napari_cmrcnet.evaluation.panel_figure import gene_maps, heading
+from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
+from napari_cmrcnet.evaluation.plots_panel import GeneMaps, PanelPlot
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
@@ -12,10 +17,8 @@ from napari_cmrcnet.widgets.plot_views import NO_PREDICTION, GeneSet, GeneSetCho
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from napari_cmrcnet.evaluation.figures import Ground
-    from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation
     from napari_cmrcnet.evaluation.shown import Shown
 
 
@@ -36,6 +39,7 @@ class CorrelationView(PlotView):
     """
 
     choice: GeneSetChoice
+    drawing = CorrelationPlot
     title = "Gene-gene correlation"
     hint = "Click a cell to show the gene of its row. Both heatmaps have the genes in the same order."
 
@@ -62,12 +66,6 @@ class CorrelationView(PlotView):
         result = self._results.get(key, f"Correlating the genes of {key[0]}…")
         return result if isinstance(result, str) else ""
 
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
-        from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
-
-        return CorrelationPlot(figure)
-
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session; heatmaps are drawn again only for other genes."""
         key = self.choice.genes()
@@ -92,8 +90,6 @@ class CorrelationView(PlotView):
         return None if pair is None else pair[0]
 
     def _compute(self, key: GeneSet) -> None:
-        from napari_cmrcnet.evaluation.gene_correlation import correlate_job
-
         if self.jobs.busy:
             return  # its end draws again, and so comes here again
         name, genes = key
@@ -134,6 +130,7 @@ class PanelMapsView(PlotView):
     """
 
     choice: GeneSetChoice
+    drawing = PanelPlot
     title = "Maps of a panel"
     hint = "Click a map to show its gene."
 
@@ -147,10 +144,6 @@ class PanelMapsView(PlotView):
 
     def prepare(self) -> str:
         """Compute the values if they are not there; return why the plot cannot be drawn, ``""`` where it can."""
-        from napari_cmrcnet.common.errors import UserError
-        from napari_cmrcnet.evaluation.gene_figure import ground_on
-        from napari_cmrcnet.evaluation.panel_figure import gene_maps
-
         case, slide = self.session.case, self.session.slide
         if case is None:
             return NO_PREDICTION
@@ -172,16 +165,8 @@ class PanelMapsView(PlotView):
     def _none(self, chosen: GeneSet) -> str:
         return "" if self._genes else f"This section has none of the genes of {chosen[0]}; choose other genes above."
 
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
-        from napari_cmrcnet.evaluation.plots_panel import PanelPlot
-
-        return PanelPlot(figure)
-
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session; maps are drawn again only for other genes."""
-        from napari_cmrcnet.evaluation.panel_figure import heading
-
         assert self._of is not None
         name, genes = self._of[2]
         if plot.source is not self._of:

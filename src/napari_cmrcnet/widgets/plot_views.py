@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QComboBox
 
+from napari_cmrcnet.evaluation.headline import section_of
+from napari_cmrcnet.evaluation.picture_file import save_figure
+from napari_cmrcnet.evaluation.plot_style import UNIT
+from napari_cmrcnet.evaluation.plots_moments import MomentPlot
+from napari_cmrcnet.evaluation.plots_sets import SetPlot, pcc_by_set
+from napari_cmrcnet.evaluation.plots_spots import SpotPlot
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.parts import fill_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 SCORED = ("HEG", "HVG")  # sets that come from the scores
@@ -77,6 +82,8 @@ class PlotView(ABC):
 
     Attributes
     ----------
+    drawing : type
+        The plot; it is made of an empty figure.
     title : str
         In the list of plots.
     hint : str
@@ -87,6 +94,7 @@ class PlotView(ABC):
         The genes that it is of, where they are chosen.
     """
 
+    drawing: type[Any]
     title = ""
     hint = ""
     selects = False
@@ -104,13 +112,7 @@ class PlotView(ABC):
     @property
     def section(self) -> str:
         """Which section it is of, as figures say it."""
-        from napari_cmrcnet.evaluation.headline import section_of
-
         return "" if self.session.case is None else section_of(self.session.case)
-
-    @abstractmethod
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
 
     @abstractmethod
     def draw(self, plot: Any) -> None:
@@ -120,9 +122,7 @@ class PlotView(ABC):
         """Write the plot, drawn for print, as PNG, SVG or PDF."""
         from matplotlib.figure import Figure
 
-        from napari_cmrcnet.evaluation.picture_file import save_figure
-
-        plot = self.make(Figure(dpi=_DPI))
+        plot = self.drawing(Figure(dpi=_DPI))
         self.draw(plot)
         plot.for_print(self.section)
         save_figure(plot.figure, path)
@@ -151,6 +151,7 @@ class PlotView(ABC):
 class SpotView(PlotView):
     """Predicted against measured expression of the shown gene."""
 
+    drawing = SpotPlot
     title = "Predicted against measured"
     hint = "Draw around dots to select their spots, or click one. Hold Shift to add to the selection."
     selects = True
@@ -168,16 +169,8 @@ class SpotView(PlotView):
             return f"{shown.name} was not measured in this section. Choose another gene to compare."
         return ""
 
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
-        from napari_cmrcnet.evaluation.plots_spots import SpotPlot
-
-        return SpotPlot(figure)
-
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session."""
-        from napari_cmrcnet.evaluation.plot_style import UNIT
-
         shown = self.session.shown
         assert shown is not None
         unit = UNIT if shown.kind == "gene" else shown.unit
@@ -222,18 +215,11 @@ class ScoreView(PlotView):
 class SetView(ScoreView):
     """Box plots of PCC by gene set."""
 
+    drawing = SetPlot
     title = "PCC by gene set"
-
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
-        from napari_cmrcnet.evaluation.plots_sets import SetPlot
-
-        return SetPlot(figure)
 
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session; boxes are drawn again only for new scores."""
-        from napari_cmrcnet.evaluation.plots_sets import pcc_by_set
-
         scores, shown = self.session.scores, self.session.shown
         assert scores is not None
         if plot.source is not scores:
@@ -245,13 +231,8 @@ class SetView(ScoreView):
 class MomentView(ScoreView):
     """Mean and variance of every gene."""
 
+    drawing = MomentPlot
     title = "Mean and variance of genes"
-
-    def make(self, figure: "Figure") -> Any:
-        """Return the plot, in an empty figure."""
-        from napari_cmrcnet.evaluation.plots_moments import MomentPlot
-
-        return MomentPlot(figure)
 
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session; dots are drawn again only for new scores."""

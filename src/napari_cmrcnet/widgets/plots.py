@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
+from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -91,8 +92,6 @@ class PlotsPanel(DockPanel):
         self.jobs.write(path, self.view.save)
 
     def _suggested_name(self) -> str:
-        from napari_cmrcnet.evaluation.picture_file import file_name
-
         case, shown = self.session.case, self.session.shown
         section = "" if case is None else case.name
         of = "" if self.view.choice is None else self.view.choice.currentText()

@@ -14,7 +14,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cmrcnet.common.suffixes import dialog_filter
-from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review
+from napari_cmrcnet.evaluation.gene_figure import ground_on
+from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review, draw_blinded
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import told
@@ -87,8 +88,6 @@ class ReviewPanel(DockPanel):
             self._open(lambda: Review.resume(prediction, path))
 
     def _open(self, make: Any) -> None:
-        from napari_cmrcnet.evaluation.gene_figure import ground_on
-
         with told(self.message.setText):
             review = make()
             review.save()
@@ -157,8 +156,6 @@ class ReviewWindow(QDialog):
         if current is None:
             self.accept()
             return
-        from napari_cmrcnet.evaluation.review import draw_blinded
-
         draw_blinded(self.canvas.figure, self._ground, self.review.values(), current[0])
         self.canvas.draw_idle()
         for group in (self.kind, self.plausible):

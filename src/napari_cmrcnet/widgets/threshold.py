@@ -14,6 +14,9 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.evaluation.localise import example_threshold, otsu
+from napari_cmrcnet.evaluation.plots_threshold import HistogramPlot
+from napari_cmrcnet.viewer.coloring import expression_limits
 from napari_cmrcnet.viewer.threshold import Above, sources, spots_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words, told
@@ -47,8 +50,6 @@ class ThresholdPanel(DockPanel):
     def _build(self) -> None:
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
-
-        from napari_cmrcnet.evaluation.plots_threshold import HistogramPlot
 
         self.title, self.count, self.agreement, self.message, self.empty = (label() for _ in range(5))
         self.canvas = FigureCanvasQTAgg(Figure())
@@ -135,16 +136,12 @@ class ThresholdPanel(DockPanel):
         self.plot.show(values, shown.unit)
 
     def _draw_limits(self, shown: "Shown") -> None:
-        from napari_cmrcnet.viewer.coloring import expression_limits
-
         if self._dragged is None:
             for name, value in zip(("low", "high"), expression_limits(shown, self.session.display), strict=True):
                 self.plot.move(name, value)
         self.canvas.draw_idle()
 
     def _on_otsu(self) -> None:
-        from napari_cmrcnet.evaluation.localise import otsu
-
         shown = self.session.shown
         assert self._of is not None
         assert shown is not None
@@ -156,8 +153,6 @@ class ThresholdPanel(DockPanel):
             self.message.setText(in_panel_words(error))
 
     def _on_example(self) -> None:
-        from napari_cmrcnet.evaluation.localise import example_threshold
-
         above, chosen = self.above, [item.text() for item in self.classes.selectedItems()]
         if above is None:
             return
