@@ -220,21 +220,6 @@ def test_progress_goes_forward_to_its_end(prediction: Prediction, tmp_path: Path
     assert seen[-1].done == seen[-1].total > 0
 
 
-def save(prediction: Prediction, path: Path) -> Job[Path]:
-    prediction.save(path)
-    return path
-    yield
-
-
-@pytest.mark.parametrize(
-    ("kind", "write"), [("csv", to_csv), ("geojson", to_geojson), ("h5ad", to_h5ad), ("prediction", save)]
-)
-def test_the_size_is_known_beforehand(prediction: Prediction, tmp_path: Path, kind: Any, write: Write) -> None:
-    finish(write(prediction, tmp_path / "P"))
-    expected = export.expected_bytes(kind, prediction, 24, 23)
-    assert 0.4 < expected / (tmp_path / "P").stat().st_size < 2.5
-
-
 def test_spatialdata_says_how_to_install_it(
     prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,6 @@ from PIL import Image
 from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.document import Heading, Picture, Table, Text, html_page
-from napari_cmrcnet.retrieval import export
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -71,7 +70,7 @@ def export_as(qtbot: Any, panel: ExportPanel, kind: str, path: Path, genes: str 
     panel.choose(kind, genes)
     panel.export_to(path)
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
-    assert panel.jobs.text == f"Saved {path.name}"
+    assert panel.jobs.text == f"Saved {path}."
     return path
 
 
@@ -98,7 +97,7 @@ def test_formats_say_what_they_are_for_and_nothing_is_cut_off(qtbot: Any, panel:
     assert panel.minimumSizeHint().width() <= 380
     panel.choose("csv")  # shows all controls
     panel.resize(panel.minimumSizeHint())
-    texts = (panel.format, panel.genes, panel.purpose, panel.size, panel.button)
+    texts = (panel.format, panel.genes, panel.purpose, panel.missing, panel.button)
     qtbot.waitUntil(lambda: all(w.mapTo(panel, w.rect().topRight()).x() < panel.width() for w in texts))
 
 
@@ -107,7 +106,6 @@ def test_a_table(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Pat
     assert session.shown is not None
     np.testing.assert_array_equal(table["GENE5 predicted"].astype(np.float32), session.shown.predicted)
     assert [name for name in table if name.endswith("predicted")] == ["GENE5 predicted"]
-    assert panel.folder.isVisible()
 
 
 def test_the_genes_of_a_choice(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
@@ -310,30 +308,6 @@ def test_names_say_what_is_in_the_file_and_the_folder_is_remembered(
     assert shown(qtbot, viewer).kind == "geojson"
 
 
-@pytest.mark.parametrize("yes", [False, True])
-def test_a_large_file_is_asked_about_first(
-    qtbot: Any,
-    panel: ExportPanel,
-    session: Session,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    save_dialog: SaveDialog,
-    yes: bool,
-) -> None:
-    monkeypatch.setattr(export, "expected_bytes", lambda *_: 12_300_000_000)
-    asked: list[str] = []
-    panel.ask_large = lambda text: bool(asked.append(text)) or yes  # type: ignore[method-assign]
-    save_dialog.answer = tmp_path / "T.geojson"
-    panel.choose("geojson", "all")
-    assert panel.size.text() == "About 12 GB."
-    panel.button.click()
-    qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
-    assert asked == [
-        "The file will be about 12 GB. QuPath needs a long time to open so many measurements. Write it anyway?"
-    ]
-    assert (tmp_path / "T.geojson").exists() == yes
-
-
 def test_cancel_leaves_nothing(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,7 +331,6 @@ def test_cancel_leaves_nothing(
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
     assert not list(tmp_path.glob("*T.csv*"))
     assert panel.button.isEnabled()
-    assert not panel.folder.isVisible()
 
 
 def test_what_cannot_be_written_is_said_once(qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path) -> None:
@@ -366,7 +339,6 @@ def test_what_cannot_be_written_is_said_once(qtbot: Any, panel: ExportPanel, ses
     panel.export_to(tmp_path / "file" / "T.csv")
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=60_000)
     assert "could not be written" in panel.jobs.text
-    assert not panel.folder.isVisible()
 
 
 def test_a_missing_package_is_said_before_the_export(
@@ -376,7 +348,7 @@ def test_a_missing_package_is_said_before_the_export(
 
     monkeypatch.setattr(export_formats, "find_spec", lambda _name: None)
     panel.choose("spatialdata")
-    assert 'pip install "napari-cmrcnet[spatialdata]"' in panel.size.text()
+    assert 'pip install "napari-cmrcnet[spatialdata]"' in panel.missing.text()
 
 
 def test_without_measurements(qtbot: Any, viewer: ViewerModel, session: Session, tmp_path: Path) -> None:

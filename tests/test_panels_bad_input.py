@@ -72,7 +72,6 @@ def messages(panel: PredictPanel) -> list[str]:
         panel.form.spots.line,
         panel.form.checkpoint.line,
         panel.jobs.text,
-        *panel.checks.texts,
     ]
     return [text for text in said if text.startswith("⚠") or "▲" in text]
 

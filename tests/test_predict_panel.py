@@ -87,7 +87,7 @@ def test_what_is_chosen_is_described_and_checked_and_predicted(
     assert chosen.form.slide.line.startswith("tiled TIFF, 512 × 512 pixels")
     assert "256 spots, 24 genes measured" in chosen.form.spots.line
     assert "bank of 72 spots and 24 genes" in chosen.form.checkpoint.line
-    assert any("lie on tissue" in text for text in chosen.checks.texts)
+    assert "lie on tissue" in chosen.checks.text()
     assert chosen.hint.isHidden()
     assert chosen.run.isEnabled()
     chosen.run.click()
@@ -137,7 +137,7 @@ def test_the_number_of_neighbours_may_be_left_to_the_checkpoint(qtbot: Any, chos
     assert chosen.form.k.text() == "set by the checkpoint"
     assert chosen.form.request().k is None
     settled(qtbot, chosen)
-    assert any("k is 50 of 72 bank spots" in text for text in chosen.checks.texts)
+    assert "k is 50 of 72 bank spots" in chosen.checks.text()
 
 
 def test_a_bad_choice_is_told_under_it_and_mended(

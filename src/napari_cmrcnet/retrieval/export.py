@@ -181,31 +181,6 @@ def position_columns(
     return pixels | dict(zip(("x_um", "y_um"), in_um, strict=False))
 
 
-def expected_bytes(kind: str, case: Case, genes: int, measured: int) -> int:
-    """Say roughly how large an export gets: within a factor of two or so, as values compress differently.
-
-    Parameters
-    ----------
-    kind : str
-        ``"csv"``, ``"geojson"``, ``"h5ad"``, ``"spatialdata"``, or ``"prediction"``, what `Prediction.save` writes.
-    case : Case
-        What is written.
-    genes, measured : int
-        How many genes, and how many of them were measured; a prediction stores its own.
-    """
-    spots = len(case)
-    match kind:
-        case "csv":
-            return spots * (130 + 8 * genes + 8 * measured)
-        case "geojson":
-            return spots * (900 + 32 * genes + 32 * measured)
-        case "prediction":
-            counts = 0 if case.spots.X is None else case.spots.X.nnz
-            return 60_000 + spots * (600 + 5 * case.provenance.k) + 2 * counts
-        case _:
-            return 30_000 + spots * (120 + 4 * genes + measured)
-
-
 def _write_rows(case: Case, wanted: Wanted, step: str, write: Callable[[int, list[str]], None]) -> Job[None]:
     """Call ``write`` with each spot's row and its values as text, in the order of ``wanted.columns``."""
     n = len(case)

@@ -249,7 +249,7 @@ class CasesPanel(DockPanel):
         out = dialogs.ask_where_to_save(self, "Report of all predictions", "cases.html", _KINDS, _FOLDER)
         if out is not None:
             job = html_or_pdf(partial(_report, paths), out, print_pdf)
-            self.jobs.start(job, lambda made: self.jobs.message(f"Saved {made}"), "Report", lasting=True)
+            self.jobs.start(job, self.jobs.saved, "Report", lasting=True)
 
     def show_now(self) -> None:
         """Read thumbnails once the panel is seen."""

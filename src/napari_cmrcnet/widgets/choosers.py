@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QWidget
 
 from napari_cmrcnet.common.errors import UserError
@@ -156,27 +157,11 @@ def _in_words(name: str) -> str:
     return f"bins of {int(size[1])} µm" if size else "segmented cells" if name == CELLS else name
 
 
-class CheckList(QLabel):
-    """Green and amber lines: what fits, and what to know before the run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.RichText)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.texts: tuple[str, ...] = ()
-        self.hide()
-
-    def show_checks(self, checks: "Iterable[Check]") -> None:
-        """Show a line for each check, amber ones first."""
-        from html import escape
-
-        ordered = sorted(checks, key=lambda check: check.ok)
-        self.texts = tuple(check.text for check in ordered)
-        rows = [
-            f'<tr><td style="color:{GREEN if check.ok else AMBER}; padding-right:6px">{"✔" if check.ok else "▲"}</td>'
-            f"<td>{escape(check.text)}</td></tr>"
-            for check in ordered
-        ]
-        self.setText(f"<table>{''.join(rows)}</table>")
-        self.setVisible(bool(rows))
+def check_lines(checks: "Iterable[Check]") -> str:
+    """Return a line for each check as HTML, amber ones first: what to know before the run, and green what fits."""
+    rows = [
+        f'<tr><td style="color:{GREEN if check.ok else AMBER}; padding-right:6px">{"✔" if check.ok else "▲"}</td>'
+        f"<td>{escape(check.text)}</td></tr>"
+        for check in sorted(checks, key=lambda check: check.ok)
+    ]
+    return f"<table>{''.join(rows)}</table>"

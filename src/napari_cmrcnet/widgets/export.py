@@ -3,18 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import (
-    QMessageBox,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.evaluation.picture_file import file_name
-from napari_cmrcnet.retrieval.export import expected_bytes
 from napari_cmrcnet.sections.region_origin import said_of
 from napari_cmrcnet.viewer.coloring import PREDICT_FIRST
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save
@@ -24,7 +15,6 @@ from napari_cmrcnet.widgets.export_formats import (
     FORMATS,
     SETS,
     SHOWN,
-    chosen_genes,
     corner_of,
     export_job,
     missing_package,
@@ -50,8 +40,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
 
 EMPTY = f"There is nothing to export yet. {HOW_TO_BEGIN}"
-LARGE = {"geojson": 200e6}  # bytes above which the size is asked about: QuPath keeps all measurements in memory
-LARGE_OTHERWISE = 4e9
 
 
 class ExportPanel(DockPanel):
@@ -59,7 +47,6 @@ class ExportPanel(DockPanel):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
         super().__init__(napari_viewer)
-        self._written: Path | None = None
         self._possible = True  # some formats need a prediction
         self._listed: Case | None = None  # whose genes the list has
         self._build()
@@ -83,16 +70,14 @@ class ExportPanel(DockPanel):
         tip = "Width of the figure in print. Many journals have columns of 85 to 90 mm and pages of 180 mm."
         self.width_mm = number(tip, 60, 400, suffix=" mm")
         self.width_mm.setValue(180)
-        self.purpose, self.size = label(selectable=True), label(selectable=True)
+        self.purpose, self.missing = label(selectable=True), label(selectable=True)
         tip = "Asks for a name and writes the file. If you cancel, no incomplete file is left."
         self.button = button("Export…", tip, self._on_export)
-        self.folder = button("Open folder", "Opens the folder of the exported file.", self._on_open_folder)
-        self.folder.hide()
         self.jobs = JobBar(self)
         self.form = QWidget()
         rows = ("File", self.format), ("Genes", self.genes), ("Width", self.width_mm)
         self._form = bare(form_of(*rows, inside=self.form))
-        below = (self.purpose, self.size, self.button, self.jobs, self.folder)
+        below = (self.purpose, self.missing, self.button, self.jobs)
         scroll = scrolled_parts(self.empty, self.form, *below, None)
         scroll.setMinimumWidth(320)  # a scroll area asks for no room of its own, and would cut the lists off
         stack(self, scroll)
@@ -123,13 +108,12 @@ class ExportPanel(DockPanel):
 
     def export_to(self, path: Path) -> None:
         """Write the chosen file in a worker thread."""
-        self.folder.hide()
         self.layers.read_regions()
         remember({"export/folder": str(path.parent), "export/format": self.kind})
         note = said_of(corner_of(self.session)) if self.kind == "geojson" else ""
         with told(self.jobs.warn):
             job = export_job(self.session, self.kind, path, self.choice, self.width_mm.value())
-            self.jobs.start(job, lambda path: self._on_written(path, note), f"Writing {path.name}", lasting=True)
+            self.jobs.start(job, lambda path: self.jobs.saved(path, note), f"Writing {path.name}", lasting=True)
 
     def default_name(self) -> str:
         """Return a name for the file that says what is in it."""
@@ -143,29 +127,11 @@ class ExportPanel(DockPanel):
             )
         return f"{file_name(f'{case.name}_{what}')}{FORMATS[self.kind].ending}"
 
-    def ask_large(self, text: str) -> bool:
-        """Ask whether to write a file that is large."""
-        return QMessageBox.question(self, "Large file", text) == QMessageBox.StandardButton.Yes
-
     def _on_export(self) -> None:
-        expected = self._expected()
-        if expected > LARGE.get(self.kind, LARGE_OTHERWISE):
-            slow = "QuPath needs a long time to open so many measurements. " if self.kind == "geojson" else ""
-            if not self.ask_large(f"The file will be about {size_text(expected)}. {slow}Write it anyway?"):
-                return
         each = FORMATS[self.kind]
         path = ask_where_to_save(self, f"Export: {each.name}", self.default_name(), each.kinds, "export/folder")
         if path is not None:
             self.export_to(path)
-
-    def _on_written(self, path: Path, note: str) -> None:
-        self._written = path
-        self.jobs.message(f"Saved {path.name}" + (f". {note}" if note else ""))
-        self.folder.show()
-
-    def _on_open_folder(self) -> None:
-        if self._written is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written.parent)))
 
     def _on_busy(self, busy: bool) -> None:
         self.button.setEnabled(self._possible and not busy)
@@ -179,7 +145,7 @@ class ExportPanel(DockPanel):
         """List the genes that can be chosen, those chosen before if they are still there."""
         here = self.session.shown is not None  # of a new case nothing is shown at first
         self.empty.setVisible(not here)
-        for widget in (self.form, self.purpose, self.size, self.button):
+        for widget in (self.form, self.purpose, self.missing, self.button):
             widget.setVisible(here)
         if not here:
             return
@@ -218,23 +184,5 @@ class ExportPanel(DockPanel):
         self._possible = not predict_first
         self._on_busy(self.jobs.busy)
         missing = missing_package(self.kind)
-        expected = self._expected()
-        self.size.setText(f"⚠ {missing}" if missing else f"About {size_text(expected)}." if expected else "")
-        self.size.setVisible(bool(self.size.text()))
-
-    def _expected(self) -> int:
-        """Return about how many bytes are written; 0 where that is not known, as of pictures."""
-        case, kind = self.session.case, self.kind
-        if case is None or kind == "maps" or not (FORMATS[kind].genes or kind == "prediction"):
-            return 0
-        if kind == "prediction" or self.choice == SETS:
-            markers = len(case.panel.genes) if case.panel is not None else 0
-            n = min(len(case.genes), 100 + markers)
-            return expected_bytes(kind, case, n, n if case.measured_genes else 0)
-        try:
-            genes = chosen_genes(self.session, self.choice)
-        except UserError:
-            return 0
-        if genes is None:
-            return expected_bytes(kind, case, len(case.genes), len(case.measured_genes))
-        return expected_bytes(kind, case, len(genes), sum(gene in case.measured_set for gene in genes))
+        self.missing.setText(f"⚠ {missing}")
+        self.missing.setVisible(bool(missing))

@@ -87,7 +87,7 @@ FORMATS: dict[str, Format] = {
         "Detections for QuPath (GeoJSON)",
         ".geojson",
         "Spots with their expression as measurements. Open the same slide in QuPath and drag the file onto it; "
-        "Measure > Show measurement maps colours the spots.",
+        "Measure > Show measurement maps colours the spots. QuPath keeps all measurements in memory: choose few genes.",
         genes=True,
     ),
     "spatialdata": Format(

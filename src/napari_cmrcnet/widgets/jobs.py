@@ -148,7 +148,11 @@ class JobBar(QWidget):
         if path is not None:
             with told(self.warn):
                 write(path)
-                self.message(f"Saved {path}. {note}".rstrip())
+                self.saved(path, note)
+
+    def saved(self, path: Path, note: str = "") -> None:
+        """Say where a file was written, and what to know of it."""
+        self.message(f"Saved {path}. {note}".rstrip())
 
     def forget(self, run: Run) -> None:
         """Be ready for the next job."""

@@ -14,7 +14,7 @@ from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
-from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, CheckList
+from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, check_lines
 from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import may_leave, save_prediction
@@ -84,7 +84,7 @@ class PredictPanel(DockPanel):
         remove_preview(self.viewer)
 
     def _build(self) -> None:
-        self.form, self.checks, self.hint = PredictForm(self.viewer), CheckList(), label()
+        self.form, self.checks, self.hint = PredictForm(self.viewer), label(rich=True, selectable=True), label()
         tip = "Predicts the expression of every gene of the checkpoint at every spot."
         self.run = button("Predict", tip, self.predict)
         self.jobs = JobBar(self)
@@ -157,7 +157,7 @@ class PredictPanel(DockPanel):
     def _on_inspected(self, inspection: "Inspection") -> None:
         self.inspection = inspection
         self.form.describe(inspection)
-        self.checks.show_checks(inspection.checks)
+        self.checks.setText(check_lines(inspection.checks))
         self._show_state()
         self._preview()
 

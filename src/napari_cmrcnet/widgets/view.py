@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QGroupBox,
-    QLabel,
     QRadioButton,
 )
 from superqt import QLabeledDoubleSlider
@@ -22,7 +21,18 @@ from napari_cmrcnet.widgets.dialogs import SLIDE, offer_kinds
 from napari_cmrcnet.widgets.dock_panel import DockPanel, layer_list_wanted, show_layer_list
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN
 from napari_cmrcnet.widgets.open_files import find_checkpoint, find_slide
-from napari_cmrcnet.widgets.parts import boxed, button, choice, form_of, in_row, number, scrolled_parts, stack, tipped
+from napari_cmrcnet.widgets.parts import (
+    boxed,
+    button,
+    choice,
+    form_of,
+    in_row,
+    label,
+    number,
+    scrolled_parts,
+    stack,
+    tipped,
+)
 from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.view_boxes import ClassBox, ColourBox, PoolBox
 from napari_cmrcnet.widgets.warning_line import WarningLine
@@ -69,9 +79,7 @@ class ViewPanel(DockPanel):
         self._show_shown()
 
     def _build(self) -> None:
-        self.title = QLabel()
-        self.title.setWordWrap(True)
-        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.title = label(rich=True, selectable=True)
         self.find_slide = button("Find slide…", "Asks where the slide is: it was not found.")
         tip = "Asks where the checkpoint is: it has moved. Without it, only the stored genes can be shown."
         self.find_checkpoint = button("Find checkpoint…", tip, lambda: find_checkpoint(self, self.viewer))
