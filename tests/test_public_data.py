@@ -18,6 +18,7 @@ from napari_cmrcnet.common import downloads, public_files
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of
+from napari_cmrcnet.evaluation.demo import sample_parts
 from published import git_sum
 from web_site import Site
 
@@ -268,28 +269,20 @@ def test_an_archive_that_a_kill_left_after_unpacking_is_removed(site: Site, cach
     assert left(cache) == whole
 
 
-def test_the_user_is_asked_with_source_size_and_place_before_a_download(
-    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_user_is_asked_with_source_size_and_place_before_a_download(site: Site, cache: Path) -> None:
     from napari_cmrcnet.widgets import open_samples
 
     section = section_of(site)
-    monkeypatch.setitem(PUBLIC_SECTIONS, section.title, section)
-    assert finish(open_samples.question_job("A tumour")) == (
+    assert finish(open_samples.question_job(section)) == (
         f"A tumour (nobody, CC0) is 1.0 MB to download. It is kept in {cache / 'tumour'}. Download it now?"
     )
-    assert not open_samples.is_kept("A tumour")
-    assert finish(open_samples.public_section_job("A tumour")) == section.paths
-    assert open_samples.is_kept("A tumour")
 
 
 def test_the_synthetic_sample_is_at_hand() -> None:
-    from napari_cmrcnet.widgets.open_samples import synthetic_paths
-
-    sample = synthetic_paths()
-    assert sample.slide.is_file()
-    assert sample.spots.is_file()
-    assert (sample.checkpoint / "card.json").is_file()
+    row, checkpoint = sample_parts()
+    assert row.slide.is_file()
+    assert row.spots.is_file()
+    assert (checkpoint / "card.json").is_file()
 
 
 def test_the_published_sections_have_checksums_and_lie_on_secure_sites() -> None:

@@ -210,8 +210,8 @@ time.sleep(0.2)
 def test_opening_the_sample_waits_for_nothing_heavy_in_the_window() -> None:
     """Its slide is shown at once; torch comes with the worker that predicts."""
     code = (
-        "import sys; from napari_cmrcnet.widgets.open_samples import synthetic_paths; synthetic_paths(); "
-        "import napari_cmrcnet.widgets.open_files; print(*{m.split('.')[0] for m in sys.modules})"
+        "import sys; from napari_cmrcnet.evaluation.demo import sample_parts; sample_parts(); "
+        "import napari_cmrcnet.widgets.open_samples; print(*{m.split('.')[0] for m in sys.modules})"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "timm", "scanpy", "anndata"} & set(loaded)

@@ -301,7 +301,7 @@ def test_the_same_on_a_real_section(window: Window, real_data: Path, tmp_path: P
     folder = real_data / "her2st"
     checkpoint = quick_checkpoint(folder, tmp_path)
     predict(window, folder / f"{section}.tif", folder / f"{section}.h5ad", checkpoint)
-    said = " ".join(window.panel("Predict").checks.texts)
+    said = window.panel("Predict").checks.text()
     assert f"% of the {len(window.session.prediction):,} spots lie on tissue" in said  # type: ignore[arg-type]
     walk(window)
     flip(window)

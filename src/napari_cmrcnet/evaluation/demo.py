@@ -5,12 +5,18 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.sample import sample_folder
-from napari_cmrcnet.sections.sheet import read_sheet
+from napari_cmrcnet.sections.sheet import SheetRow, read_sheet
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.section import Section
+
+
+def sample_parts() -> tuple[SheetRow, Path]:
+    """Return the section that comes with the software, which no prediction has seen, and the checkpoint for it."""
+    (row,) = read_sheet(sample_folder() / "sections.csv")
+    return row, sample_folder() / "sample.cmrcnet"
 
 
 def predict_sample() -> "Job[tuple[Section, Prediction]]":
@@ -28,9 +34,8 @@ def predict_sample() -> "Job[tuple[Section, Prediction]]":
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.predict import predict
 
-    sample = sample_folder()
-    (row,) = read_sheet(sample / "sections.csv")
-    checkpoint = Checkpoint.load(sample / "sample.cmrcnet")
+    row, path = sample_parts()
+    checkpoint = Checkpoint.load(path)
     section = row.open()
     try:
         return section, (yield from predict(section, checkpoint))

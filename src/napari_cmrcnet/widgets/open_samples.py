@@ -1,14 +1,15 @@
 """File > Open Sample: the synthetic section that comes with the software, and public sections."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.common.text import size_text
+from napari_cmrcnet.evaluation.demo import predict_sample, sample_parts
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import PLUGIN, open_panel
@@ -17,7 +18,7 @@ from napari_cmrcnet.widgets.keeper import may_leave, run_to_replace
 from napari_cmrcnet.widgets.open_files import show_case, show_opened
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.catalogue.public_data import PublicPaths
+    from napari_cmrcnet.catalogue.public_data import PublicPaths, PublicSection
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.viewer.reopen import Opened
 
@@ -36,17 +37,16 @@ def open_synthetic_sample() -> list[Any]:
         raise UserError("The sample needs a napari window; start napari and choose File > Open Sample.")
     if not may_leave(viewer):
         return _nothing_yet(viewer, "Sample")
-    paths = synthetic_paths()
 
     def measured(opened: "Opened") -> None:
         show_case(viewer, opened.case, opened.slide)
         run_for_case(viewer, _sample(), partial(show_opened, viewer), "Predicting the sample")
 
-    run_to_replace(viewer, _opening(paths), measured, "Opening the sample")
-    return read_slide(str(paths.slide))
+    run_to_replace(viewer, _opening(), measured, "Opening the sample")
+    return read_slide(str(sample_parts()[0].slide))
 
 
-def _opening(paths: "SyntheticPaths") -> "Job[Opened]":
+def _opening() -> "Job[Opened]":
     """Open the sample as it was measured, with the markers of its model, of which the first is shown.
 
     What reads it is imported when the job runs, beside the window.
@@ -55,8 +55,10 @@ def _opening(paths: "SyntheticPaths") -> "Job[Opened]":
     from napari_cmrcnet.retrieval.card import read_card
     from napari_cmrcnet.viewer.reopen import open_measured
 
-    opened = yield from open_measured(paths.spots)
-    card, _ = read_card(paths.checkpoint)
+    row, checkpoint = sample_parts()
+    assert row.spots is not None, "the sample was measured"
+    opened = yield from open_measured(row.spots)
+    card, _ = read_card(checkpoint)
     opened.case.provenance = replace(opened.case.provenance, panel=card.panel)
     return opened
 
@@ -65,7 +67,6 @@ def _sample() -> "Job[Opened]":
     """Predict the sample; torch is imported when the job runs, beside the window."""
     yield Progress("Loading the model", 0, 0)
     import_torch()
-    from napari_cmrcnet.evaluation.demo import predict_sample
     from napari_cmrcnet.viewer.reopen import Opened
 
     section, prediction = yield from predict_sample()
@@ -76,7 +77,9 @@ def _open_public(title: str) -> list[Any]:
     """Say how large a public section is, download it if the user agrees, and put it into the Predict panel."""
     import napari
 
-    viewer = napari.current_viewer()
+    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download
+
+    viewer, section = napari.current_viewer(), PUBLIC_SECTIONS[title]
     if viewer is None:
         raise UserError("Samples need a napari window; start napari and choose File > Open Sample.")
 
@@ -86,12 +89,12 @@ def _open_public(title: str) -> list[Any]:
 
     def asked(question: str) -> None:
         if dialogs.ask_to_download(None, question):
-            run_in_window(viewer, public_section_job(title), downloaded, f"Downloading {title}")
+            run_in_window(viewer, download(section), downloaded, f"Downloading {title}")
 
-    if is_kept(title):
-        run_in_window(viewer, public_section_job(title), downloaded, f"Opening {title}")
+    if section.missing:
+        run_in_window(viewer, question_job(section), asked, title)
     else:
-        run_in_window(viewer, question_job(title), asked, title)
+        run_in_window(viewer, download(section), downloaded, f"Opening {title}")
     return _nothing_yet(viewer, title)
 
 
@@ -116,34 +119,7 @@ open_lymph_node = partial(_open_public, "Visium human lymph node")
 open_cmu_small_region = partial(_open_public, "CMU-1 small region")
 
 
-@dataclass(frozen=True)
-class SyntheticPaths:
-    """The sample: a section that no prediction has seen, and the checkpoint that predicts it."""
-
-    slide: Path
-    spots: Path
-    checkpoint: Path
-
-
-def synthetic_paths() -> SyntheticPaths:
-    """Return where the synthetic sample is; it needs no network."""
-    from napari_cmrcnet.common.sample import sample_folder
-    from napari_cmrcnet.sections.sheet import read_sheet
-
-    folder = sample_folder()
-    (row,) = read_sheet(folder / "sections.csv")
-    assert row.spots is not None, "the sample was measured"
-    return SyntheticPaths(row.slide, row.spots, folder / "sample.cmrcnet")
-
-
-def is_kept(title: str) -> bool:
-    """Whether a public section was downloaded before."""
-    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS
-
-    return not PUBLIC_SECTIONS[title].missing
-
-
-def question_job(title: str) -> "Job[str]":
+def question_job(section: "PublicSection") -> "Job[str]":
     """Ask how large a public section is, and return the question to put to the user before it is downloaded.
 
     Raises
@@ -151,17 +127,8 @@ def question_job(title: str) -> "Job[str]":
     UserError
         If the network or the site cannot be reached.
     """
-    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download_size
-    from napari_cmrcnet.common.text import size_text
+    from napari_cmrcnet.catalogue.public_data import download_size
 
-    section = PUBLIC_SECTIONS[title]
-    yield Progress(f"Asking for the size of {title}", 0, 0)
+    yield Progress(f"Asking for the size of {section.title}", 0, 0)
     size = size_text(download_size(section))
-    return f"{title} ({section.source}) is {size} to download. It is kept in {section.folder}. Download it now?"
-
-
-def public_section_job(title: str) -> "Job[PublicPaths]":
-    """Download a public section, or what of it is missing; see `public_data.download`."""
-    from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, download
-
-    return download(PUBLIC_SECTIONS[title])
+    return f"{section.title} ({section.source}) is {size} to download. It is kept in {section.folder}. Download it now?"
