@@ -263,17 +263,17 @@ def test_a_panel_without_genes_here_says_so_and_a_new_one_is_offered(filled: Win
 def test_many_genes_are_correlated_beside_the_window_and_can_be_cancelled(
     filled: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import napari_cmrcnet.evaluation.gene_correlation as correlation
+    from napari_cmrcnet.widgets import plot_gene_sets
 
-    whole, waiting = correlation.correlate_job, [True]
+    whole, waiting = plot_gene_sets.correlate_job, [True]
 
     def slow(*arguments: Any) -> Job[Any]:
         while waiting:
             yield Progress("Correlating", 0, 1, "genes")
         return (yield from whole(*arguments))
 
-    monkeypatch.setattr("napari_cmrcnet.widgets.plot_gene_sets._AT_ONCE", 5)
-    monkeypatch.setattr(correlation, "correlate_job", slow)
+    monkeypatch.setattr(plot_gene_sets, "_AT_ONCE", 5)
+    monkeypatch.setattr(plot_gene_sets, "correlate_job", slow)
     filled.session.add_panel(Panel("many", tuple(f"GENE{index}" for index in range(12))))
     choice = filled.panel.correlation.choice
     choice.setCurrentText("many")

@@ -1,10 +1,12 @@
 """How expression is drawn, apart from what is drawn. Kept in a saved prediction and restored from it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
-from math import inf
-from typing import Any, Literal, get_args
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 View = Literal["measured", "predicted", "difference", "local PCC", "confidence", "classes"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -15,7 +17,17 @@ CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
 
 WINDOW_UM = (100, 5000)  # least and largest radius of a window of the local PCC
 
-COLORMAPS = ("viridis", "magma", "inferno", "plasma", "cividis")  # perceptually uniform, each
+Colormap = Literal["viridis", "magma", "inferno", "plasma", "cividis"]  # perceptually uniform, each
+COLORMAPS: tuple[Colormap, ...] = get_args(Colormap)
+
+
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] < ends[1]:
+        raise ValueError("the lower end comes first")
+    return ends
+
+
+Percentile = Annotated[float, Field(ge=0, le=100)]
 
 
 @dataclass(frozen=True)
@@ -56,15 +68,15 @@ class DisplaySettings:
     """
 
     layout: Layout = "side by side"
-    views: tuple[View, ...] = ("measured", "predicted")
+    views: Annotated[tuple[View, ...], Field(min_length=1)] = ("measured", "predicted")
     front: View = "predicted"
-    colormap: str = "viridis"
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    limits: tuple[float, float] | None = None
+    colormap: Colormap = "viridis"
+    percentiles: Annotated[tuple[Percentile, Percentile], AfterValidator(_in_order)] = (1.0, 99.0)
+    limits: Annotated[tuple[float, float], AfterValidator(_in_order)] | None = None
     from_zero: bool = False
-    opacity: float = 0.9
-    spot_size: float = 1.0
-    window_um: float = 500.0
+    opacity: Annotated[float, Field(ge=0, le=1)] = 0.9
+    spot_size: Annotated[float, Field(ge=0.1, le=5)] = 1.0
+    window_um: Annotated[float, Field(ge=WINDOW_UM[0], le=WINDOW_UM[1])] = 500.0
     confidence: Confidence = "mean similarity"
     classes: str = ""
     blend: bool = False
@@ -82,35 +94,8 @@ class DisplaySettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DisplaySettings":
         """Make settings from what `to_dict` gave; what does not fit (a file changed by hand) keeps its default."""
-        given = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        fits = {name: _FITS.get(name, lambda value: isinstance(value, bool)) for name in given}
-        return cls(**{name: _tuple(value) for name, value in given.items() if fits[name](value)})
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else value
-
-
-def _is_between(low: float, high: float, value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_range(value: Any, low: float = -inf, high: float = inf) -> bool:
-    in_order = isinstance(value, list | tuple) and len(value) == 2
-    return in_order and all(_is_between(low, high, end) for end in value) and value[0] < value[1]
-
-
-_FITS: Mapping[str, Callable[[Any], bool]] = {
-    "layout": lambda value: value in LAYOUTS,
-    "views": lambda value: isinstance(value, list | tuple) and bool(value) and all(view in VIEWS for view in value),
-    "front": lambda value: value in VIEWS,
-    "colormap": lambda value: value in COLORMAPS,
-    "percentiles": lambda value: _is_range(value, 0, 100),
-    "limits": lambda value: value is None or _is_range(value),
-    "opacity": partial(_is_between, 0, 1),
-    "spot_size": partial(_is_between, 0.1, 5),
-    "window_um": partial(_is_between, *WINDOW_UM),
-    "confidence": lambda value: value in CONFIDENCES,
-    "classes": lambda value: isinstance(value, str),
-}
-"""What the value of a field may be; of those that are not named, True or False."""
+        fits = {}
+        for name, kind in get_type_hints(cls, include_extras=True).items():
+            with suppress(KeyError, ValidationError):
+                fits[name] = TypeAdapter(kind).validate_json(json.dumps(values[name]), strict=True)
+        return cls(**fits)
