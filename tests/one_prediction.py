@@ -17,8 +17,8 @@ from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.viewer.slide_layer import slide_path
-from napari_cmrcnet.widgets.evidence import header_words
-from napari_cmrcnet.widgets.evidence_pictures import pixmap_of
+from napari_cmrcnet.widgets.evidence import OWN_SIDE, header_words
+from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 from napari_cmrcnet.widgets.plot_gene_sets import CorrelationView
 from napari_cmrcnet.widgets.plot_views import SpotView
 
@@ -150,7 +150,7 @@ def check_evidence(session: Session, panel: Any) -> None:
     assert panel.neighbours.table is not None
     assert panel.neighbours.table["expression"].tolist() == found.table["expression"].tolist()
     pixels = patch_of(prediction, session.slide, spot)  # type: ignore[arg-type]
-    assert panel.own._pixmap.toImage() == pixmap_of(pixels).toImage()
+    assert panel.own.pixmap().toImage() == in_square(pixmap_of(pixels), OWN_SIDE).toImage()
 
 
 def seen(viewer: Any) -> set[Any]:

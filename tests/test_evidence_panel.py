@@ -24,7 +24,8 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.evidence import CLICK, NO_PICTURES, NOT_OPENED, EvidencePanel
-from napari_cmrcnet.widgets.section_shares import HUES, OTHER, SharesWidget, section_colours
+from napari_cmrcnet.widgets.parts import label
+from napari_cmrcnet.widgets.section_shares import HUES, OTHER, section_colours, show_shares
 
 pytestmark = pytest.mark.qt
 
@@ -115,7 +116,7 @@ def test_a_selected_spot_shows_what_is_behind_its_value(
     assert texts(panel, 0) == [str(rank) for rank in range(1, K + 1)]
     assert texts(panel, 1) == [f"{value:.2f}" for value in found.table["expression"]]
     for name, row in found.by_section.iterrows():
-        assert f"{name} (patient {row['patient']}): <b>{100 * row['share']:.0f} %</b>" in panel.shares.legend.text()
+        assert f"{name} (patient {row['patient']}): <b>{100 * row['share']:.0f} %</b>" in panel.shares.text()
 
 
 def test_it_says_how_much_each_neighbour_weighs(
@@ -334,32 +335,31 @@ def test_sections_beyond_the_colours_are_counted(qtbot: Any) -> None:
     names = [f"S{place}" for place in range(10)]
     colours = section_colours(names)
     assert list(colours.values()) == [*HUES, *[OTHER] * 4]
-    shares = SharesWidget()
+    shares = label(rich=True)
     qtbot.addWidget(shares)
-    shares.show_sections(by_section(names, [0.1] * 10), colours)
-    assert "S5" in shares.legend.text()
-    assert "S6" not in shares.legend.text()
-    assert "and 4 more sections" in shares.legend.text()
-    assert "S9" in shares.legend.toolTip()
+    show_shares(shares, by_section(names, [0.1] * 10), colours)
+    assert "S5" in shares.text()
+    assert "S6" not in shares.text()
+    assert "and 4 more sections" in shares.text()
+    assert "S9" in shares.toolTip()
 
 
 def test_of_a_value_of_zero_spots_are_counted(qtbot: Any) -> None:
-    shares = SharesWidget()
+    shares = label(rich=True)
     qtbot.addWidget(shares)
-    shares.show_sections(by_section(["A<b>", "B"], [np.nan, np.nan]), section_colours(["A<b>", "B"]))
-    assert shares.title.text().startswith("The value is 0")
-    assert "A&lt;b&gt;: 2 spots" in shares.legend.text()
-    assert "%" not in shares.legend.text()
+    show_shares(shares, by_section(["A<b>", "B"], [np.nan, np.nan]), section_colours(["A<b>", "B"]))
+    assert shares.text().startswith("The value is 0")
+    assert "A&lt;b&gt;: 2 spots" in shares.text()
+    assert "<b>" not in shares.text()
 
 
 def test_the_bar_is_divided_as_the_value_is(qtbot: Any) -> None:
-    shares = SharesWidget()
+    shares = label(rich=True)
     qtbot.addWidget(shares)
     shares.resize(400, 100)
     shares.show()
-    shares.show_sections(by_section(["A", "B"], [0.75, 0.25]), section_colours(["A", "B"]))
-    image = shares.bar.grab().toImage()
-    ratio = image.devicePixelRatio()
-    row = int(shares.bar.height() / 2 * ratio)
-    for place, colour in ((0.7, HUES[0]), (0.8, HUES[1])):
-        assert image.pixelColor(int(place * shares.bar.width() * ratio), row) == QColor(colour)
+    show_shares(shares, by_section(["A", "B"], [0.75, 0.25]), section_colours(["A", "B"]))
+    image = shares.grab().toImage()
+    width, height = image.width(), image.height()
+    first, second = ([image.pixelColor(int(x * width), y) for y in range(height)] for x in (0.7, 0.8))
+    assert second[first.index(QColor(HUES[0])) + 2] == QColor(HUES[1])

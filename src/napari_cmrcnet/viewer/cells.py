@@ -1,6 +1,6 @@
 """The cells into which napari's grid divides the canvas, the zoom that shows a whole section, and the legends' size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,42 +97,17 @@ TEXT, SMALL_TEXT = 9, 7
 BAR_PX = (50, 140)  # least and most height of a colour bar: else a quarter of its cell
 
 
-class Legends:
-    """Gives legends the size that goes with the canvas.
+def fit_legends(viewer: "napari.viewer.Viewer", points: "Iterable[Any]", two_cases: bool) -> None:
+    """Give the legends of the layers of spots, and the title, the size that goes with the canvas.
 
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Whose canvas it is.
-    points : mapping of str to Points
-        The layers of the views.
+    Of two cases the title says twice as much, in smaller letters.
     """
-
-    def __init__(self, viewer: "napari.viewer.Viewer", points: "Mapping[Any, Any]") -> None:
-        self.viewer, self.points = viewer, points
-        self._shared = self._blended = False
-        self.two_cases = False  # of which the title says twice as much, in smaller letters
-
-    def share_bar(self, shared: bool) -> None:
-        """Let measured and predicted, which have one scale, have one colour bar; else each has its own."""
-        self._shared = shared
-        self.show_bars(self._blended)
-
-    def show_bars(self, blended: bool) -> None:
-        """Show the colour bars of measured and predicted; not where they show several genes, named with their inks."""
-        self._blended = blended
-        for view, hidden in (("measured", self._shared or blended), ("predicted", blended)):
-            if view in self.points:
-                self.points[view].face_colorbar.visible = not hidden
-
-    def fit(self) -> None:
-        """Fit them to the canvas as it is now."""
-        canvas = self.viewer.canvas
-        rows, columns = canvas.grid.shape if canvas.grid.enabled else (1, 1)
-        height, width = canvas.size[0] / rows, canvas.size[1] / columns
-        size = SMALL_TEXT if height < SMALL_PX[0] or width < SMALL_PX[1] else TEXT
-        for layer in self.points.values():
-            layer.name_overlay.font_size = layer.face_colorbar.font_size = size
-            layer.face_colorbar.size = (16, int(np.clip(height / 4, *BAR_PX)))
-        canvas.overlays.scale_bar.font_size = size
-        canvas.overlays.text.font_size = SMALL_TEXT + 1 if self.two_cases else size + 1
+    canvas = viewer.canvas
+    rows, columns = canvas.grid.shape if canvas.grid.enabled else (1, 1)
+    height, width = canvas.size[0] / rows, canvas.size[1] / columns
+    size = SMALL_TEXT if height < SMALL_PX[0] or width < SMALL_PX[1] else TEXT
+    for layer in points:
+        layer.name_overlay.font_size = layer.face_colorbar.font_size = size
+        layer.face_colorbar.size = (16, int(np.clip(height / 4, *BAR_PX)))
+    canvas.overlays.scale_bar.font_size = size
+    canvas.overlays.text.font_size = SMALL_TEXT + 1 if two_cases else size + 1

@@ -190,7 +190,7 @@ class SectionLayers:
 
     def _on_resized(self, _event: Any) -> None:
         """Arrange the cells as they fit the canvas now; a section that is seen whole stays so."""
-        self.groups.legends.fit()
+        self.groups.fit_legends()
         if not self._drawing and self.groups.arranged and self.points.keys() >= set(self.groups.arranged):
             with self._by_us():
                 self.groups.fill_cells()

@@ -74,7 +74,7 @@ def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[st
 
 
 def show_legends(layer: "Points") -> None:
-    """Show a layer's colour bar, and its name beside it; `legends` gives them their size."""
+    """Show a layer's colour bar, and its name beside it; `fit_legends` gives them their size."""
     number_the_ends()
     for overlay in (layer.name_overlay, layer.face_colorbar):  # the name in the corner, the bar over it
         overlay.visible, overlay.position, overlay.box = True, "bottom_right", True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.viewer.beside import Beside
-from napari_cmrcnet.viewer.cells import Legends, fit_section, set_cells
+from napari_cmrcnet.viewer.cells import fit_legends, fit_section, set_cells
 from napari_cmrcnet.viewer.coloring import blended
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
 from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
@@ -64,8 +64,7 @@ class ViewGroups:
         self.slides: dict[View, Image] = {}
         self.arranged: tuple[View, ...] = ()
         self._layout = session.display.layout  # in which they were
-        self.mirrors, self.legends = RegionMirrors(viewer), Legends(viewer, self.points)
-        self.rings = SelectionRings(viewer, session)
+        self.mirrors, self.rings = RegionMirrors(viewer), SelectionRings(viewer, session)
         self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
         self._spots: np.typing.NDArray[np.float64] | None = None  # places and diameter; None of a picture of very many
@@ -203,7 +202,7 @@ class ViewGroups:
                     colour(layer, view, shown, case, display, pinned, self.beside.common_limits(view, shown, display))
                 self.beside.colour(view, layer, shown, display, bool(self.blended))
                 self._drawn[view] = drawn
-        self.legends.show_bars(bool(self.blended))
+        self._show_bars()
 
     def arrange(self, views: tuple[View, ...]) -> None:
         """Put each view's layers together at the bottom of the list, and show those of the given views."""
@@ -235,18 +234,36 @@ class ViewGroups:
         A whole section is seen whole afterwards; where the user has zoomed, what was in a cell stays in it, about.
         """
         stride = len(self._group(next(view for view in VIEWS if view in self.points), self.arranged[0]))
-        seen = [view for view in self.arranged if any(layer.visible for layer in self.ours(view))]
+        seen = self._seen
         several = self.session.display.layout == "side by side" and len(seen) > 1
         untouched = self._fitted is None or self._fitted == self._camera()
         cells = len(seen) if several else 1
         larger = set_cells(self.viewer, stride, cells, self._section()[1], self.beside.above)
-        self.legends.two_cases = self.beside.case is not None
-        self.legends.fit()
-        self.legends.share_bar({"measured", "predicted"} <= set(seen))
+        self.fit_legends()
+        self._show_bars()
         if untouched:
             self.fit()
         else:
             self.viewer.scene.camera.zoom *= larger
+
+    @property
+    def _seen(self) -> list[View]:
+        here = [view for view in self.arranged if view in self.points]
+        return [view for view in here if any(layer.visible for layer in self.ours(view))]
+
+    def fit_legends(self) -> None:
+        """Give names, colour bars and the title the size that goes with the canvas as it is now."""
+        fit_legends(self.viewer, self.points.values(), self.beside.case is not None)
+
+    def _show_bars(self) -> None:
+        """Show the colour bars of measured and predicted.
+
+        Side by side they have one scale, and one bar. Several genes at once have none: their inks are named.
+        """
+        shared, blended = {"measured", "predicted"} <= set(self._seen), bool(self.blended)
+        for view, hidden in (("measured", shared or blended), ("predicted", blended)):
+            if view in self.points:
+                self.points[view].face_colorbar.visible = not hidden
 
     def _group(self, view: View, first: View) -> list[Any]:
         slide = [self.slides[view]] if view in self.slides else []

@@ -4,7 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QTabWidget, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.panel_score import panel_genes
@@ -12,21 +12,20 @@ from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.retrieval.evidence import Evidence, evidence, open_thumbnails, patch_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.evidence_pictures import Picture, PictureModel, PictureView
+from napari_cmrcnet.widgets.evidence_pictures import PictureModel, PictureView, enlarged, in_square, pixmap_of
 from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
 from napari_cmrcnet.widgets.parts import button, label, scrolled, stack, table_of
 from napari_cmrcnet.widgets.plot_views import NO_PREDICTION
-from napari_cmrcnet.widgets.section_shares import HUES, SharesWidget, section_colours
+from napari_cmrcnet.widgets.section_shares import HUES, section_colours, show_shares
 
 if TYPE_CHECKING:
     import napari
 
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.retrieval.thumbnails import Pixels, Thumbnails
-    from napari_cmrcnet.slides.patches import PatchSpec
 
 
 TITLES = {
@@ -81,13 +80,11 @@ class EvidencePanel(DockPanel):
         stack(self, (scrolled(inside), 1), self.jobs, margins=True)
 
     def _content(self) -> QWidget:
-        self.own = Picture(OWN_SIDE, "The patch that the model saw at this spot.")
-        self.header = label(rich=True, selectable=True)
+        self.own, self.header = QLabel(), label(rich=True, selectable=True)
         top = QHBoxLayout()
         top.addWidget(self.own, 0, Qt.AlignmentFlag.AlignTop)
         top.addWidget(self.header, 1)
-        self.shares = SharesWidget()
-        self.note = label()
+        self.shares, self.note = label(rich=True), label()
         self.pictures, self.neighbours = PictureModel(self), FrameModel(TITLES, self)
         self.pictures.failed.connect(self.jobs.warn)
         self.picture_view, self.table = PictureView(self.pictures), table_of(self.neighbours)
@@ -149,12 +146,17 @@ class EvidencePanel(DockPanel):
         assert shown is not None
         gene = shown.name if shown.kind == "gene" else f"mean of {len(found.genes)} genes"
         self.header.setText(header_words(prediction, shown, found))
-        self.own.show_pixels(self._own_patch(prediction, found.spot))
+        patch = self._own_patch(prediction, found.spot)
+        self.own.setVisible(patch is not None)
+        if patch is not None:
+            pixmap = pixmap_of(patch)
+            self.own.setPixmap(in_square(pixmap, OWN_SIDE))
+            self.own.setToolTip(f"{enlarged(pixmap)}<br>The patch that the model saw at this spot.")
         sections = list(found.by_section.index)
         trained_on = prediction.provenance.trained_on
         steady = len(trained_on) <= len(HUES) and set(sections) <= set(trained_on)
         colours = section_colours(trained_on if steady else sections)
-        self.shares.show_sections(found.by_section, colours)
+        show_shares(self.shares, found.by_section, colours)
         first = self.neighbours.table is None
         show_neighbours(self.neighbours, found, gene)
         if first:  # after that they are the user's to change
@@ -175,7 +177,8 @@ class EvidencePanel(DockPanel):
             self._open_thumbnails()
         else:
             _, thumbnails, note = self._opened
-        wide = width_words(prediction.patch)
+        patch = prediction.patch
+        wide = "" if patch is None else f", each {patch.patch_px * patch.model_mpp:.0f} µm wide"
         self.caption.setText(
             f"The most similar first{wide}. Rest the mouse on one to enlarge it. Below each: the colour of its "
             f"section, {gene}, and similarity."
@@ -242,13 +245,6 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
             "spots. Its value is unreliable."
         )
     return "<br>".join(lines)
-
-
-def width_words(patch: "PatchSpec | None") -> str:
-    """Return how wide a picture is on the tissue, where that is known."""
-    if patch is None:
-        return ""
-    return f", each {patch.patch_px * patch.model_mpp:.0f} µm wide"
 
 
 def several_words(shown: Shown, session: Session) -> str:

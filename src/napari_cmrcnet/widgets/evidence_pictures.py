@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractListModel, QBuffer, QIODevice, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
-from qtpy.QtWidgets import QFrame, QLabel, QListView
+from qtpy.QtWidgets import QFrame, QListView
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.widgets.section_shares import OTHER
@@ -33,7 +33,7 @@ def in_square(pixmap: QPixmap, side: int) -> QPixmap:
     return pixmap.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
 
 
-def _enlarged(pixmap: QPixmap) -> str:
+def enlarged(pixmap: QPixmap) -> str:
     """Return a picture for a tool tip, large enough to see nuclei."""
     large = in_square(pixmap, ENLARGED)
     buffer = QBuffer()
@@ -51,31 +51,6 @@ def _striped(pixmap: QPixmap, colour: str) -> QPixmap:
     painter.drawPixmap(0, 0, pixmap)
     painter.end()
     return whole
-
-
-class Picture(QLabel):
-    """One picture, with a larger one in its tool tip.
-
-    Parameters
-    ----------
-    side : int
-        Of the picture.
-    words : str
-        What it is, for the tool tip.
-    """
-
-    def __init__(self, side: int, words: str) -> None:
-        super().__init__()
-        self.setFixedSize(side, side)
-        self._words = words
-
-    def show_pixels(self, pixels: "Pixels | None") -> None:
-        """Show a picture, uint8 (height, width, 3); None hides the label."""
-        self.setVisible(pixels is not None)
-        if pixels is not None:
-            pixmap = pixmap_of(pixels)
-            self.setPixmap(in_square(pixmap, self.width()))
-            self.setToolTip(f"{_enlarged(pixmap)}<br>{escape(self._words)}")
 
 
 class PictureModel(QAbstractListModel):
@@ -152,7 +127,7 @@ class PictureModel(QAbstractListModel):
 
     def _tip(self, place: int) -> str:
         pixmap = self._pixmap(place)
-        picture = "" if pixmap is None else f"{_enlarged(pixmap)}<br>"
+        picture = "" if pixmap is None else f"{enlarged(pixmap)}<br>"
         return f"{picture}{escape(self._words(place))}"
 
     def _pixmap(self, place: int) -> QPixmap | None:

@@ -9,7 +9,7 @@ from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation, correlat
 from napari_cmrcnet.evaluation.gene_figure import ground_on
 from napari_cmrcnet.evaluation.panel_figure import gene_maps, heading
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
-from napari_cmrcnet.evaluation.plots_panel import GeneMaps, PanelPlot
+from napari_cmrcnet.evaluation.plots_panel import PanelPlot
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
