@@ -32,8 +32,8 @@ from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.beside import Beside
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.cells import LINE, fit_section
-from napari_cmrcnet.viewer.clicks import _spot_at
 from napari_cmrcnet.viewer.coloring import expression_limits
+from napari_cmrcnet.viewer.layers import _spot_at
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.viewer.view_record import record_of

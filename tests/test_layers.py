@@ -322,7 +322,7 @@ def test_a_click_on_a_spot_selects_it_and_a_click_beside_selects_none(viewer: Vi
 def press(viewer: ViewerModel, position: tuple[float, float], moved: int = 0) -> None:
     event = SimpleNamespace(type="mouse_press", pos=(100, 100), position=position)
     for callback in viewer.mouse_drag_callbacks:
-        if getattr(callback, "__name__", "") == "on_press":
+        if getattr(callback, "__name__", "") == "_on_press":
             steps = callback(viewer, event)
             next(steps)
             if moved:

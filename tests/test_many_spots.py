@@ -19,7 +19,7 @@ from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer import raster, spot_layer
-from napari_cmrcnet.viewer.clicks import _spot_at
+from napari_cmrcnet.viewer.layers import _spot_at
 from napari_cmrcnet.viewer.raster import Raster, raster_of
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.writer import write_csv, write_geojson

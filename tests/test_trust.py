@@ -25,8 +25,8 @@ from napari_cmrcnet.retrieval.trust import (
     trusts_in_words,
 )
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.viewer.first_shown import first_gene
 from napari_cmrcnet.viewer.session import Session
+from napari_cmrcnet.viewer.view_record import first_gene
 
 NAN = float("nan")
 EXPECTED = {"GENE0": 0.5, "GENE1": 0.3, "GENE2": 0.2, "GENE3": 0.05, "GENE4": NAN, "GENE5": 0.6}

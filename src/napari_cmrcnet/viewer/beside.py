@@ -8,14 +8,13 @@ from psygnal import Signal
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
-from napari_cmrcnet.viewer.boundary import layer_placement
+from napari_cmrcnet.viewer.boundary import KEY, layer_placement
 from napari_cmrcnet.viewer.cells import LINE
 from napari_cmrcnet.viewer.coloring import limits, values
-from napari_cmrcnet.viewer.colour_bar import KEY
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.napari_inside import change_drawing
 from napari_cmrcnet.viewer.slide_layer import add_histology
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
-from napari_cmrcnet.viewer.text_halo import give_halos
 
 if TYPE_CHECKING:
     import napari
@@ -123,7 +122,7 @@ class Beside:
         self._layers[view] = layers
 
     def _names(self, first: "Case", case: "Case", mpp: float | None, places: list[tuple[float, float]]) -> Any:
-        give_halos()
+        change_drawing()
         return self.viewer.add_points(
             np.array(places) / (mpp or 1.0),
             size=0.01,

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 Positions = npt.NDArray[np.float64]
 
+KEY = "cmrcnet"  # of our entry in a layer's metadata
+
 
 def to_napari(xy: npt.ArrayLike) -> Positions:
     """Return (x, y) in full-resolution pixels, (n, 2), as napari's (row, column)."""

@@ -58,8 +58,8 @@ class GeneList:
         Partial correlation given depth, Spearman's, and at how many spots a gene was found; NaN likewise.
     over, among : str
         In words, the spots that count and the genes that HEG and HVG are ranked among; "" while nothing is scored.
-    expected, expected_partial : float64 (genes,)
-        Expected PCC, and the partial one given depth, NaN where not known; see `Prediction.expected`.
+    expected : float64 (genes,)
+        Expected PCC, NaN where not known; see `Prediction.expected`.
     is_measured : bool (genes,)
         Which genes were measured.
     any_measured, any_predicted, expects : bool
@@ -93,13 +93,13 @@ class GeneList:
         self.measured, self.predicted = case.all_measured_means(), np.full(n, np.nan, np.float32)
         self.is_measured: Bools = ~np.isnan(self.measured)
         self.any_measured = bool(self.is_measured.any())
-        self.expected, self.expected_partial = np.full((2, n), np.nan)
+        self.expected = np.full(n, np.nan)
         self._known_accuracy = None if prediction is None else prediction.expected
         self.expects = self._known_accuracy is not None
         if prediction is not None:
             self.predicted[: self._n_predicted] = prediction.predicted_means
         if self._known_accuracy is not None:
-            self.expected[: self._n_predicted], self.expected_partial[: self._n_predicted] = self._known_accuracy.T
+            self.expected[: self._n_predicted] = self._known_accuracy[:, 0]
         self.expected_over = case.provenance.over
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""

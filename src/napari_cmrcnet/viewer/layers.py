@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted, warnings_of
+from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.case_list import CaseList
-from napari_cmrcnet.viewer.clicks import hear_clicks
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
 from napari_cmrcnet.viewer.preview import remove_preview
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 REGIONS_EYE = ("", "regions")  # of the drawn regions, among the session's eyes
+CLICK_PX = 5  # a press that moves further on the screen is a drag
+IDLE_MODES = ("", "pan_zoom", "Mode.PAN_ZOOM")
 
 
 class SectionLayers:
@@ -57,7 +61,7 @@ class SectionLayers:
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
-        hear_clicks(self)
+        viewer.mouse_drag_callbacks.append(self._on_press)  # by which the viewer keeps the layers alive
         viewer.bind_key("f", lambda _: session.flip(), overwrite=True)
         viewer.bind_key("w", lambda _: session.swipe(), overwrite=True)
         viewer.bind_key("Up", lambda _: session.step(-1), overwrite=True)
@@ -183,6 +187,20 @@ class SectionLayers:
         self.groups.rings.draw()
         self.draw()
 
+    def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Let a click on a spot select it; a drag pans as ever."""
+        start = np.asarray(event.pos, float)
+        yield
+        moved = False
+        while event.type == "mouse_move":
+            moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > CLICK_PX
+            yield
+        active = viewer.layers.selection.active
+        busy = active is not None and str(getattr(active, "mode", "")) not in IDLE_MODES
+        if not moved and self.session.case is not None and not busy:
+            spot = _spot_at(self.session, event.position)
+            self.session.select([] if spot is None else [spot])
+
     def _draw_selection(self) -> None:
         if self.groups.rings.lacking:
             self._rearrange()
@@ -228,3 +246,19 @@ class SectionLayers:
         with self._by_us():
             self.groups.arrange(views)
             self.groups.colour()
+
+
+def _spot_at(session: "Session", position: Any) -> int | None:
+    """Return the row of the spot at a position in the world, (row, column) in µm, or None beside all spots.
+
+    The gaps of an array count too: the nearest spot is taken within its diameter.
+    """
+    case = session.case
+    if case is None:
+        return None
+    mpp = case.provenance.mpp or 1.0
+    xy = from_napari(np.asarray([position[-2:]], float) / mpp)
+    distances = np.square(case.xy - xy).sum(axis=1)
+    nearest = int(np.argmin(distances))
+    reach = case.spot_diameter * max(1.0, session.display.spot_size)
+    return nearest if distances[nearest] <= reach**2 else None

@@ -13,8 +13,8 @@ from psygnal import Signal
 
 from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
+from napari_cmrcnet.viewer.napari_inside import change_drawing
 from napari_cmrcnet.viewer.region_outline import Outline, Row, column, outline, read_rows
-from napari_cmrcnet.viewer.text_halo import give_halos
 
 if TYPE_CHECKING:
     import napari
@@ -40,6 +40,11 @@ class RegionLayer:
     viewer : napari.viewer.Viewer
         Where the layer is, or will be.
 
+    Attributes
+    ----------
+    creating : bool
+        Whether the user is drawing a shape that is not closed yet.
+
     Notes
     -----
     Signals, without arguments: ``edited`` after the user has added, changed or removed shapes, or the layer;
@@ -56,7 +61,7 @@ class RegionLayer:
         self.viewer = viewer
         self._rows: list[Row] = []
         self._drawing = False  # by us
-        self._creating = False  # by the user, a shape that is not closed yet
+        self.creating = False
         self._labels: tuple[list[str], bytes] | None = None
         self._attached: Shapes | None = None
         viewer.layers.events.inserted.connect(self._on_layers)
@@ -84,11 +89,6 @@ class RegionLayer:
     def drawing(self) -> bool:
         """Whether the tool for polygons is in use."""
         return self.layer is not None and str(self.layer.mode) == "add_polygon"
-
-    @property
-    def creating(self) -> bool:
-        """Whether the user is drawing a shape that is not closed yet."""
-        return self._creating
 
     @property
     def known(self) -> bool:
@@ -167,7 +167,7 @@ class RegionLayer:
         return {row.region.classification: row.region.colour for row in self._rows}
 
     def _add(self, mpp: float | None) -> "Shapes":
-        give_halos()
+        change_drawing()
         return self.viewer.add_shapes(
             name=REGIONS,
             ndim=2,
@@ -212,7 +212,7 @@ class RegionLayer:
         here = [np.asarray(data, np.float64).tobytes() for data in layer.data]
         wanted = [row.data.tobytes() for row in rows]
         # napari counts a corner too many in what was drawn by hand, until it is added again (napari issue 9352)
-        creating = self._creating
+        creating = self.creating
         needed = {row.data.tobytes() for row in rows if creating or not row.fresh}
         kept = [data for data in here if data in needed]
         if kept != wanted[: len(kept)]:  # another order
@@ -259,7 +259,7 @@ class RegionLayer:
             layer.events.mode.connect(lambda _event: self.tool_changed.emit())
             layer.bind_key("Control-Z", lambda _: self.undo_asked.emit(False), overwrite=True)
             layer.bind_key("Control-Shift-Z", lambda _: self.undo_asked.emit(True), overwrite=True)
-            self._creating, self._labels = False, None
+            self.creating, self._labels = False, None
         self._attached = layer
         self._selection = self.selection
 
@@ -273,7 +273,7 @@ class RegionLayer:
     def _on_data(self, event: Any) -> None:
         action = str(getattr(event, "action", ""))
         if action in ("adding", "added"):  # drawn by hand, the first comes with the first corner
-            self._creating = action == "adding"
+            self.creating = action == "adding"
         if not self._drawing and not action.endswith("ing"):  # napari tells a change before and after it is made
             self.edited.emit()
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_cmrcnet.viewer.boundary import placement_of
-from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.boundary import KEY, placement_of
 from napari_cmrcnet.viewer.display_settings import View
 from napari_cmrcnet.viewer.region_layer import REGIONS, labels_in, regions_layer
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
-from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.boundary import KEY, layer_placement, to_napari
 from napari_cmrcnet.viewer.display_settings import View
 
 if TYPE_CHECKING:

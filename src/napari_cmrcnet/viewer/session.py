@@ -15,9 +15,8 @@ from napari_cmrcnet.retrieval.project import regions_of
 from napari_cmrcnet.sections.panels import PANELS, Panel
 from napari_cmrcnet.sections.regions import with_names
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.first_shown import first_shown, views_of
 from napari_cmrcnet.viewer.region_memory import RegionMemory
-from napari_cmrcnet.viewer.view_record import carried_on, ticked_of
+from napari_cmrcnet.viewer.view_record import carried_on, first_shown, ticked_of, views_of
 from napari_cmrcnet.viewer.whole_change import tell_of_case, wholly
 
 if TYPE_CHECKING:

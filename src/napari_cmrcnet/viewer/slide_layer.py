@@ -12,8 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.source import TileError
-from napari_cmrcnet.viewer.boundary import layer_placement
-from napari_cmrcnet.viewer.colour_bar import KEY
+from napari_cmrcnet.viewer.boundary import KEY, layer_placement
 from napari_cmrcnet.viewer.slide_colours import shown_reader
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.sections.classes import NO_CLASS
-from napari_cmrcnet.viewer.boundary import layer_placement, to_napari
+from napari_cmrcnet.viewer.boundary import KEY, layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import blend_colours, blended, colormap, colours, label, limits, values
-from napari_cmrcnet.viewer.colour_bar import KEY, number_the_ends
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.napari_inside import change_drawing
 
 if TYPE_CHECKING:
     import napari
@@ -75,7 +75,7 @@ def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[st
 
 def show_legends(layer: "Points") -> None:
     """Show a layer's colour bar, and its name beside it; `fit_legends` gives them their size."""
-    number_the_ends()
+    change_drawing()
     for overlay in (layer.name_overlay, layer.face_colorbar):  # the name in the corner, the bar over it
         overlay.visible, overlay.position, overlay.box = True, "bottom_right", True
 
