@@ -55,7 +55,7 @@ def test_genes_like_the_shown_one_come_first_and_a_click_shows_one(
     for gene in table.index[:5]:
         assert table.loc[gene, "correlation"] == pytest.approx(wanted[predicted.genes.index(gene)], abs=1e-4)
     assert "share training spots" in panel.warning.text()
-    assert panel.warnings.texts == panel.session.warnings
+    assert panel.warnings.texts == panel.layers.warnings
     assert panel.warnings.texts
     place = panel.view.visualRect(panel.model.index(2, 0)).center()
     qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=place)

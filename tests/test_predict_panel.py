@@ -17,7 +17,7 @@ from dialogs import SaveDialog, pick
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import PREVIEW
-from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer
 from napari_cmrcnet.widgets.predict import CHANGED, PredictPanel
 from test_visium_hd import make_hd
@@ -207,7 +207,7 @@ def test_two_runs_at_once_are_one(qtbot: Any, chosen: PredictPanel, viewer: View
     session_of(viewer).case_changed.connect(lambda: told.append(True))
     chosen.predict()
     chosen.predict()
-    assert "A prediction is still running" in chosen.jobs.text
+    assert "Predicting is still running" in chosen.jobs.text
     qtbot.waitUntil(lambda: not chosen.jobs.busy, timeout=60_000)
     assert len(told) == 1
 
@@ -420,7 +420,7 @@ def test_the_number_of_warnings_stands_at_the_button_and_stays_with_the_predicti
     chosen.run.click()
     session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
-    assert session.warnings == warnings
+    assert layers_of(viewer).warnings == warnings
 
 
 def test_a_synthetic_checkpoint_on_real_tissue_is_asked_about(
@@ -447,7 +447,7 @@ def test_a_synthetic_checkpoint_on_real_tissue_is_asked_about(
     session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
     assert len(save_dialog.questions) == 2
-    assert any("trained on synthetic sections" in text for text in session.warnings)
+    assert any("trained on synthetic sections" in text for text in layers_of(viewer).warnings)
 
 
 def test_of_cells_and_bins_the_panel_asks_how_to_pool_and_which(

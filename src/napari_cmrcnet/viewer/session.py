@@ -10,7 +10,6 @@ from psygnal import Signal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown, with_scores
-from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.project import regions_of
 from napari_cmrcnet.sections.panels import PANELS, Panel
 from napari_cmrcnet.sections.regions import with_names
@@ -172,11 +171,6 @@ class Session:
     def knows(self, gene: str) -> bool:
         """Whether the case has a gene, by symbol or Ensembl id."""
         return self.case is not None and self.case.all_names.column(gene) is not None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What must be known of the prediction, as reports and figures say it too."""
-        return () if self.prediction is None else warnings_of([self.prediction])
 
     def set_scoring(self, under_way: bool) -> None:
         """Note whether the scores are being computed, as they no longer are after Cancel."""

@@ -1,6 +1,5 @@
 """Points layers as files, for napari's File > Save: a table, and detections for QuPath."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file
+from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.retrieval.export import detections, position_columns
 from napari_cmrcnet.sections.region_origin import qupath_corner
@@ -41,14 +40,12 @@ def write_csv(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     UserError
         If the points are not in two dimensions, or the file cannot be written.
     """
-    xy = _positions(path, data, attributes)
-    columns = position_columns(xy, _pixel_size(attributes))
-    features = _features(attributes)
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*columns, *map(safe_text, features)])
-        cells = [*(values.tolist() for values in columns.values()), *features.values()]
-        writer.writerows([_cell(column[row]) for column in cells] for row in range(len(xy)))
+    import pandas as pd
+
+    positions = position_columns(_positions(path, data, attributes), _pixel_size(attributes))
+    table = pd.concat([pd.DataFrame(positions), pd.DataFrame(_features(attributes))], axis=1)
+    safe = table.map(lambda cell: safe_text(cell) if isinstance(cell, str) else cell).rename(columns=safe_text)
+    write_content(path, safe.to_csv(index=False, lineterminator="\n"))
     return [path]
 
 
@@ -120,11 +117,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(str(value)) if np.isfinite(value) else None
     return None if value is None else str(value)
-
-
-def _cell(value: Any) -> Any:
-    """Return what a table's cell holds; the csv module leaves None empty."""
-    return safe_text(value) if isinstance(value, str) else value
 
 
 def _properties(features: Mapping[str, list[Any]], row: int) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class ComparePanel(DockPanel):
 
     def show_now(self) -> None:
         """Offer what can be compared now; a table that was computed stays."""
-        self.warnings.show_warnings(self.session.warnings)
+        self.warnings.show_warnings(self.layers.warnings)
         between = self.what.currentText() == BETWEEN
         kinds, groups = kinds_of(self.session), list(spot_groups(self.session)) if between else []
         fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentData())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COLUMNS = ("Model", "Tissue", "Data", "Licence")
 WIDTHS = (180, 120, 190)
 BUILD, GO_ON, USE = "Build", "Continue building", "Use"
-_KEY, _OWN = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+OWN = "Your models"
 
 
 class GetModelDialog(QDialog):
@@ -73,25 +73,23 @@ class GetModelDialog(QDialog):
     def refresh(self) -> None:
         """List what there is now."""
         self.list.clear()
-        own = self._group("Your models")
+        own = self._group(OWN)
         for name in user_models():
-            self._row(own, name, (name, "", "on this computer", ""), own=True)
+            self._row(own, name, "", "on this computer", "")
         if not own.childCount():
             own.setHidden(True)
         public = self._group("Can be built from public data")
         for key, recipe in self.recipes.items():
-            self._row(public, key, (key, recipe.tissue, recipe.size, recipe.licence))
+            self._row(public, key, recipe.tissue, recipe.size, recipe.licence)
         self.list.expandAll()
         first = own if own.childCount() else public
         self.list.setCurrentItem(first.child(0))
 
     def select(self, name: str) -> None:
         """Select the row of a model; one of the user's where both have it."""
-        for group in map(self.list.topLevelItem, range(self.list.topLevelItemCount())):
-            for row in map(group.child, range(group.childCount())):
-                if row.data(0, _KEY) == name:
-                    self.list.setCurrentItem(row)
-                    return
+        found = self.list.findItems(name, Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive)
+        if found:
+            self.list.setCurrentItem(found[0])
 
     def build(self, key: str) -> None:
         """Build a model in the user's folder, or go on with it, after the user has agreed to the download."""
@@ -124,17 +122,15 @@ class GetModelDialog(QDialog):
         group.setFont(0, font)
         return group
 
-    def _row(self, group: QTreeWidgetItem, key: str, cells: tuple[str, ...], own: bool = False) -> None:
+    def _row(self, group: QTreeWidgetItem, *cells: str) -> None:
         row = QTreeWidgetItem(group, list(cells))
-        row.setData(0, _KEY, key)
-        row.setData(0, _OWN, own)
         for column, cell in enumerate(cells):
             row.setToolTip(column, cell)
 
     @property
     def _current(self) -> tuple[str, bool]:
         row = self.list.currentItem()
-        return ("", False) if row is None else (row.data(0, _KEY) or "", bool(row.data(0, _OWN)))
+        return ("", False) if row is None or row.parent() is None else (row.text(0), row.parent().text(0) == OWN)
 
     def _on_current(self, *_: Any) -> None:
         if not isalive(self):

@@ -14,7 +14,6 @@ from napari_cmrcnet.widgets.evidence_pictures import in_square, pixmap_of
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image
-    from numpy.typing import NDArray
 
     from napari_cmrcnet.slides.slide import Slide
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 SIDE = 150  # of the picture, in pixels
 MARGIN, TEXT = 6, 18  # around it, and the height of the line below
 SCALE_BAR = 56  # that it has at the foot of the canvas
+UM_AT_10X = 1.0  # of a pixel, as scanners have it
 WHOLE = 0.9  # of the slide: where as much is seen in both directions, the picture would say nothing
 
 
@@ -64,7 +64,8 @@ class Overview(QWidget):
         if layer is not None:
             self.part = seen_part(self.viewer, layer)
         self._take_picture(layer)
-        self.text = scale_text(self.viewer, bool(case.provenance.mpp))
+        um = 1 / self.viewer.scene.camera.zoom  # of a pixel of the canvas, where the scene is in µm
+        self.text = f"{um:.3g} µm/px · {10 * UM_AT_10X / um:.3g}×" if case.provenance.mpp else ""
         size = self._picture.size() if self.zoomed_in else QSize(0, 0)
         self.resize(max(size.width(), SIDE), size.height() + TEXT)
         alone = self.parentWidget().height() - SCALE_BAR - TEXT  # the title may be as wide as the canvas
@@ -81,7 +82,10 @@ class Overview(QWidget):
         slide = self.layers.session.slide
         if layer is None or slide is self._of:
             return
-        self._picture, self._of = in_square(pixmap_of(small_picture(layer, SIDE)), SIDE), slide
+        level: Any = layer.data[-1]  # the coarsest, which napari has read to show the layer
+        step = max(1, max(level.shape[:2]) // (2 * SIDE))
+        small = np.ascontiguousarray(np.asarray(level)[::step, ::step])
+        self._picture, self._of = in_square(pixmap_of(small), SIDE), slide
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
         """Draw the picture, the frame in black and white so that it is seen on any tissue, and the magnification."""
@@ -105,24 +109,13 @@ class Overview(QWidget):
         """Go to where it is clicked."""
         place, layer = event.position(), self.layer
         if layer is not None and place.y() < self._picture.height():
-            look_there(self.viewer, layer, place.x() / self._picture.width(), place.y() / self._picture.height())
+            low, high = layer.extent.world
+            share = np.array([place.y() / self._picture.height(), place.x() / self._picture.width()])
+            self.viewer.scene.camera.center = tuple((low + (high - low) * share).tolist())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Go along with a drag: Qt tells of moves while a button is down."""
         self.mousePressEvent(event)
-
-
-UM_AT_10X = 1.0  # of a pixel, as scanners have it
-
-
-def small_picture(layer: "Image", side: int) -> "NDArray[np.uint8]":
-    """Return a slide's layer as a picture, uint8 (h, w, 3), at least ``side`` pixels on its longer side if it has them.
-
-    It is made of the coarsest level, which napari has read to show the layer.
-    """
-    level: Any = layer.data[-1]
-    step = max(1, max(level.shape[:2]) // (2 * side))
-    return np.ascontiguousarray(np.asarray(level)[::step, ::step])
 
 
 def seen_part(viewer: "napari.viewer.Viewer", layer: "Image") -> tuple[float, float, float, float]:
@@ -132,15 +125,3 @@ def seen_part(viewer: "napari.viewer.Viewer", layer: "Image") -> tuple[float, fl
     low, high = layer.extent.world
     corner, shares = (np.asarray(camera.center[-2:]) - size / 2 - low) / (high - low), size / (high - low)
     return float(corner[1]), float(corner[0]), float(shares[1]), float(shares[0])
-
-
-def look_there(viewer: "napari.viewer.Viewer", layer: "Image", x: float, y: float) -> None:
-    """Move the canvas to a place on a layer's picture, in shares of its width and height; the zoom stays."""
-    low, high = layer.extent.world
-    viewer.scene.camera.center = tuple((low + (high - low) * (y, x)).tolist())
-
-
-def scale_text(viewer: "napari.viewer.Viewer", in_um: bool) -> str:
-    """Return the size of a pixel of the canvas and the magnification that goes with it; nothing where it is unknown."""
-    um = 1 / viewer.scene.camera.zoom
-    return f"{um:.3g} µm/px · {10 * UM_AT_10X / um:.3g}×" if in_um else ""

@@ -40,7 +40,6 @@ class PredictPanel(DockPanel):
         super().__init__(napari_viewer)
         self.inspection: Inspection | None = None
         self._inspected_again = False
-        self._predicting = False
         self._settle = timer(self, SETTLE_MS, self._inspect)
         self._build()
         self._taken = self.form.slide.path  # the slide that nobody chose here: remembered, or of a case
@@ -55,9 +54,6 @@ class PredictPanel(DockPanel):
     def predict(self) -> None:
         """Run the prediction in a worker."""
         inspection = self.inspection
-        if self._predicting:
-            self.jobs.message("A prediction is still running. Wait for it, or press Cancel.", "error")
-            return
         if inspection is None or not inspection.ready or inspection.request != self.form.request():
             self._show_state()
             return
@@ -72,15 +68,13 @@ class PredictPanel(DockPanel):
         self.setFocus()  # the button that was pressed cannot have the keyboard while it works
         device = DEVICES[self.form.device.currentText()]
         show = partial(_show, self.viewer, inspection.slide)
-        self._predicting = True
         on_ended, cases = while_there(self._on_ended), self.layers.cases
 
         def ended() -> None:
             cases.take_back()
             on_ended()
 
-        started = self.jobs.start(_prediction(inspection, device), show, "Predicting", keep=True, ended=ended)
-        self._predicting = started
+        self.jobs.start(_prediction(inspection, device), show, "Predicting", keep=True, ended=ended)
         remove_preview(self.viewer)
 
     def _build(self) -> None:
@@ -175,7 +169,6 @@ class PredictPanel(DockPanel):
             self.jobs.message(f"The grid is not drawn while the window shows {here.name}.")
 
     def _on_ended(self) -> None:
-        self._predicting = False
         again, self._inspected_again = self._inspected_again, False
         if again:
             said = self.jobs.text
