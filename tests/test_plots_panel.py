@@ -57,6 +57,12 @@ class Window:
         self.settle()
         return self.panel.canvases.get(self.panel.view)
 
+    def correlated(self) -> Any:
+        """Return the canvas of the correlations once they are computed; None where words stand in its place."""
+        self.qtbot.waitUntil(lambda: not self.panel.jobs.busy, timeout=WAIT)
+        self.settle()
+        return self.panel.canvases.get(self.panel.view)
+
     def place(self, canvas: Any, x: float, y: float, axis: int = 0) -> QPoint:
         """Return where data coordinates are on the canvas, in Qt's pixels."""
         across, up = canvas.plot.axes[axis].transData.transform((x, y)) / canvas.canvas.devicePixelRatioF()
@@ -230,7 +236,8 @@ def test_mean_and_variance_show_the_gene_under_the_mouse(filled: Window, scores:
 
 @pytest.mark.qt("pyside6")
 def test_heatmaps_of_the_predictions_own_panel_come_first(filled: Window) -> None:
-    canvas = filled.choose(CORRELATION)
+    filled.choose(CORRELATION)
+    canvas = filled.correlated()
     assert filled.panel.correlation.choice.currentText() == "two genes"
     assert canvas.plot.result.pairs == 1
     # Matplotlib has heard of the height that Qt gave it when the plot asked for less.
@@ -238,7 +245,7 @@ def test_heatmaps_of_the_predictions_own_panel_come_first(filled: Window) -> Non
     assert canvas.plot.figure.bbox.height == pytest.approx(canvas.height() * canvas.canvas.devicePixelRatioF())
     filled.panel.correlation.choice.setCurrentText("HEG")
     filled.panel.correlation.choice.activated.emit(1)
-    filled.settle()
+    filled.correlated()
     assert len(canvas.plot.result.genes) == 10  # the variable genes of the training sections
     filled.click(canvas, 3, 5)
     assert filled.session.shown is not None
@@ -250,12 +257,14 @@ def test_a_panel_without_genes_here_says_so_and_a_new_one_is_offered(filled: Win
     choice = filled.panel.correlation.choice
     choice.setCurrentText("PSC")
     choice.activated.emit(choice.currentIndex())
-    assert "choose other genes" in filled.panel.empty.text()
+    filled.correlated()
+    assert "choose other genes" in filled.panel.jobs.text
+    assert "were not computed" in filled.panel.empty.text()
     filled.session.add_panel(Panel("mine", ("GENE1", "GENE2", "GENE5")))
     assert choice.currentText() == "PSC"
     choice.setCurrentText("mine")
     choice.activated.emit(choice.currentIndex())
-    filled.settle()
+    filled.correlated()
     assert not filled.panel.empty.isVisible()
     assert sorted(filled.panel.canvases[filled.panel.view].plot.result.genes) == ["GENE1", "GENE2", "GENE5"]
 
@@ -272,7 +281,6 @@ def test_many_genes_are_correlated_beside_the_window_and_can_be_cancelled(
             yield Progress("Correlating", 0, 1, "genes")
         return (yield from whole(*arguments))
 
-    monkeypatch.setattr(plot_gene_sets, "_AT_ONCE", 5)
     monkeypatch.setattr(plot_gene_sets, "correlate_job", slow)
     filled.session.add_panel(Panel("many", tuple(f"GENE{index}" for index in range(12))))
     choice = filled.panel.correlation.choice

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation, correlate_job
 from napari_cmrcnet.evaluation.gene_figure import ground_on
 from napari_cmrcnet.evaluation.panel_figure import gene_maps, heading
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.shown import Shown
 
 
-_AT_ONCE = 60  # genes whose correlations take less than a second
-
-
 class CorrelationView(PlotView):
     """Heatmaps of how the genes of a set go together.
 
@@ -33,7 +29,7 @@ class CorrelationView(PlotView):
     session : Session
         What is looked at.
     jobs : JobBar
-        Where long computations run.
+        Where correlations are computed.
     changed : callable
         Called when the plot is to be drawn again.
     """
@@ -95,12 +91,6 @@ class CorrelationView(PlotView):
         name, genes = key
         assert self.session.prediction is not None
         job, results = correlate_job(self.session.prediction, genes, name), self._results
-        if len(genes) <= _AT_ONCE:
-            try:
-                results[key] = finish(job)
-            except UserError as error:
-                results[key] = in_panel_words(error)
-            return
         results[key] = f"Correlating the genes of {name}…"
 
         def ended() -> None:
