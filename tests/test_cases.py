@@ -95,12 +95,12 @@ def test_all_predictions_of_the_list_make_one_report(
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: out)
     panel.report.click()
     wait(qtbot, lambda: not panel.jobs.busy)
-    assert panel.jobs.text == f"Saved {out}"
+    assert panel.jobs.text == f"Saved {out}."
     assert "Predicted expression of 2 sections" in out.read_text("utf-8")
     out = tmp_path / "all.pdf"
     panel.report.click()
     wait(qtbot, lambda: not panel.jobs.busy)
-    assert panel.jobs.text == f"Saved {out}"
+    assert panel.jobs.text == f"Saved {out}."
     content = out.read_bytes()
     assert content.startswith(b"%PDF")
     assert content.count(b"/Type /Page\n") >= 3
