@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,19 @@ def test_one_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(probe, "TIMEOUT_S", 0.01)
     with pytest.raises(UserError, match=r"a\.scn cannot be read within"):
         probe.probe(tmp_path / "a.scn")
+
+
+def test_a_look_that_was_stopped_from_outside_says_nothing_of_the_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.scn").write_bytes(bytes(9))
+    codes = [-9, 0]  # memory ran out, then not
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=codes.pop(0)))
+    with pytest.raises(UserError, match=r"The system stopped a look at .*a\.scn"):
+        probe.probe(tmp_path / "a.scn")
+    for _ in range(2):
+        probe.probe(tmp_path / "a.scn")
+    assert codes == []
 
 
 def test_tiles_are_looked_at_all_over(tmp_path: Path) -> None:

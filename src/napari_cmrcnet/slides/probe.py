@@ -1,8 +1,8 @@
 """A first look at a slide in a process of its own: what ends OpenSlide or fastslide must not end napari.
 
 These decode in compiled code, which a damaged file can make crash; no exception is raised then. So before a slide
-is read through one of them for the first time, another process opens it and reads tiles all over each level. The
-answer is kept in the cache folder by the identity of the files, so that a slide is looked at once.
+is read through one of them for the first time, another process opens it and reads tiles all over each level. That it
+went well is kept in the cache folder by the identity of the files, so that a sound slide is looked at once.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ Reader = Literal["openslide", "fastslide"]
 BUDGET_S = 2.0  # of reading; a slide of a few hundred tiles is read whole
 MOST_TILES = 1000  # of a level
 TIMEOUT_S = 120
-SOUND, CRASHES, HANGS = "sound", "crashes", "hangs"
 FAILED = 1  # exit code where it cannot be opened: who opens it then gets the same error, with its words
+STOPPED = (-1, -2, -9, -15)  # exit codes of a process that was ended from outside: the slide may be sound
 
 
 def probe(path: Path, reader: Reader = "openslide") -> None:
@@ -45,30 +45,31 @@ def probe(path: Path, reader: Reader = "openslide") -> None:
         If another process that read it was ended by the system, or did not end within two minutes.
     """
     kept = cache_folder("probes") / _identity(path, reader)
-    try:
-        answer = kept.read_text("utf-8")
-        mark_used(kept)
-    except (OSError, ValueError):
-        answer = _look(path, reader)
-        write_content(kept, answer)
-    if answer == CRASHES:
-        raise UserError(f"{path} is damaged so badly that reading it ends the program; copy or download it again.")
-    if answer == HANGS:
-        raise UserError(f"{path} cannot be read within {TIMEOUT_S} s; it is damaged: copy or download it again.")
+    if not kept.exists():
+        _look(path, reader)
+        write_content(kept, "sound")
+    mark_used(kept)
 
 
-def _look(path: Path, reader: Reader) -> str:
+def _look(path: Path, reader: Reader) -> None:
     command = [sys.executable, "-m", __name__, reader, str(path)]
     try:
         code = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False).returncode
     except subprocess.TimeoutExpired:
-        return HANGS
-    return SOUND if code in (0, FAILED) else CRASHES
+        raise UserError(
+            f"{path} cannot be read within {TIMEOUT_S} s; it is damaged: copy or download it again."
+        ) from None
+    if code in STOPPED:
+        raise UserError(
+            f"The system stopped a look at {path}, often because memory ran out; close other programs and open it again."
+        )
+    if code not in (0, FAILED):
+        raise UserError(f"{path} is damaged so badly that reading it ends the program; copy or download it again.")
 
 
 def _identity(path: Path, reader: Reader) -> str:
     """Return a name that another content of the slide's files would not have."""
-    text = [f"probe 2 {reader} {path.resolve()}"]
+    text = [f"probe 3 {reader} {path.resolve()}"]
     for file in files_of(path):
         facts = file.stat()
         text.append(f"{file.name} {facts.st_size} {facts.st_mtime_ns}")
