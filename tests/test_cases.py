@@ -136,8 +136,12 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
     d = known["D"].section.slide.path
     assert {slide_path(layer) for layer in viewer.layers} - {None} == {d}  # nothing of another patient stays
     assert session.regions == ()
-    table.cellClicked.emit(3, 0)
+    panel.notes.setPlainText("no spots yet")
+    keys["PageDown"](viewer.__wrapped__)
     wait(qtbot, lambda: panel.cases.row == 3)
+    assert session.case is not None
+    assert not any(slide_path(layer) for layer in viewer.layers)
+    assert panel.cases.project.cases[2].notes == "no spots yet"
     assert session.regions == ()
     assert panel.notes.toPlainText() == ""
     show_row(viewer, 0)
@@ -147,6 +151,33 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
     again = read_project(project).cases[0]
     assert (again.notes, again.view["ticked"], again.view["limits"]) == ("look again", ["GENE4"], [0.5, 2.0])
     assert again.pcc == pytest.approx(pcc)
+
+
+@pytest.mark.qt("pyside6")
+def test_regions_over_a_slide_alone_do_not_lie_over_the_next_one(
+    panel: CasesPanel, known: dict[str, Known], qtbot: Any
+) -> None:
+    slides = [str(each.section.slide.path) for each in known.values()]
+    panel.cases.open(Project(tuple(ProjectCase(slide, slide=slide) for slide in slides)))
+    session, viewer = panel.session, panel.viewer
+
+    def shows(row: int) -> bool:
+        return [str(slide_path(layer)) for layer in viewer.layers if slide_path(layer)] == [slides[row]]
+
+    panel.next.click()
+    wait(qtbot, lambda: shows(0))
+    session.set_regions([DRAWN])
+    panel.next.click()
+    wait(qtbot, lambda: shows(1))
+    assert session.regions == ()
+    session.undo_regions()
+    assert session.regions == ()
+    panel.previous.click()
+    wait(qtbot, lambda: shows(0))
+    assert session.regions == (DRAWN,)
+    viewer.layers.clear()
+    show_row(viewer, 0)
+    wait(qtbot, lambda: shows(0))
 
 
 @pytest.mark.qt("pyside6")

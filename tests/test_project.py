@@ -130,15 +130,15 @@ def test_a_folder_of_predictions_and_a_sheet_are_lists_of_cases(known: dict[str,
 
 
 def test_cases_are_added_replaced_and_removed(known: dict[str, Known]) -> None:
-    prediction = known["C"].prediction
-    cases = Project().with_case(ProjectCase("other", slide="/x.tif"))
-    assert cases.row_of(prediction) is None
+    other, predicted = ProjectCase("other", slide="/x.tif"), ProjectCase.of(known["C"].prediction)
+    cases = Project().with_case(other)
+    assert cases.row_of(predicted) is None
     assert cases.row_of(None) is None
-    cases = cases.with_case(ProjectCase.of(prediction))
-    assert cases.row_of(prediction) == 1
+    cases = cases.with_case(predicted)
+    assert (cases.row_of(other), cases.row_of(predicted)) == (0, 1)
     cases = cases.with_case(replace(cases.cases[1], notes="n"), 1)
     assert [case.notes for case in cases.cases] == ["", "n"]
-    assert cases.without(0).row_of(prediction) == 0
+    assert cases.without(0).row_of(predicted) == 0
 
 
 WRITER = """

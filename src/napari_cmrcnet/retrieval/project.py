@@ -112,11 +112,10 @@ class Project:
     cases: tuple[ProjectCase, ...] = ()
     path: Path | None = None
 
-    def row_of(self, case: "Case | None") -> int | None:
+    def row_of(self, wanted: ProjectCase | None) -> int | None:
         """Return the row of a case, that of its very prediction first; None where it is not among them."""
-        if case is None:
+        if wanted is None:
             return None
-        wanted = ProjectCase.of(case)
         rows = [row for row, each in enumerate(self.cases) if each.is_of(wanted)]
         return max(rows, key=lambda row: self.cases[row].prediction == wanted.prediction, default=None)
 

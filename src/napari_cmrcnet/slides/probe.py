@@ -61,7 +61,8 @@ def _look(path: Path, reader: Reader) -> None:
         ) from None
     if code in STOPPED:
         raise UserError(
-            f"The system stopped a look at {path}, often because memory ran out; close other programs and open it again."
+            f"A look at {path} was stopped by the system, often because memory ran out; close other programs and open "
+            "it again."
         )
     if code not in (0, FAILED):
         raise UserError(f"{path} is damaged so badly that reading it ends the program; copy or download it again.")

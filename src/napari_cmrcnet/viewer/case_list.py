@@ -33,6 +33,8 @@ class CaseList:
     ----------
     project : Project
         The cases; none at first.
+    alone : ProjectCase or None
+        The entry of which only the slide was opened last, as it has no expression.
     awaited : list of object
         What stands for each opening that may still replace the case that is shown, the one that was asked for last
         at the end.
@@ -45,6 +47,7 @@ class CaseList:
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.project = Project()
+        self.alone: ProjectCase | None = None
         self._stored = self.project  # as its file has it
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
@@ -57,8 +60,9 @@ class CaseList:
 
     @property
     def row(self) -> int | None:
-        """The row of the case that is shown, None where it is none of the list."""
-        return self.project.row_of(self.session.case)
+        """The row of the case that is shown, or of the slide that is without one; None where it is none of the list."""
+        case = self.session.case
+        return self.project.row_of(self.alone if case is None else ProjectCase.of(case))
 
     @property
     def shown(self) -> ProjectCase | None:
@@ -192,7 +196,7 @@ class CaseList:
         if self._of is None or case is not self._of:
             return
         row, given_up = (
-            self.project.row_of(case),
+            self.project.row_of(ProjectCase.of(case)),
             self.session.region_memory.give_up(case, regions, self._saved_regions),
         )
         if given_up and row is not None and self.project.path is None:

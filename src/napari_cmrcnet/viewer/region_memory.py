@@ -24,7 +24,7 @@ class RegionMemory:
         regions: "Regions",
         before: "Case | None",
         after: "Case | None",
-        open_slide: str,
+        open_slides: tuple[str, str],
         remembered: "Regions" = (),
     ) -> "Regions":
         """Put the regions of one section away, and return those of another.
@@ -36,15 +36,16 @@ class RegionMemory:
         before, after : Case or None
             Of the section that they are of, and of the one that is to be shown; where there is none, the slide that is
             open is meant.
-        open_slide : str
-            Its path, ``""`` where none is open: regions that were drawn over none stay.
+        open_slides : (str, str)
+            Its path, before and after; ``""`` where none is open: regions that were drawn over none stay.
         remembered : tuple of Region
             What the file of the one to be shown has: they are returned where there are none from this session.
         """
-        old, new = _key(before) or open_slide, _key(after) or open_slide
-        if before is after or not old or old == new or (before is not None and before.is_of_section(after)):
+        old, new = _key(before) or open_slides[0], _key(after) or open_slides[1]
+        if not old or old == new or (before is not None and before.is_of_section(after)):
             return regions or remembered
         self._kept[old] = regions
+        self.forget_changes()
         return self._kept.get(new, remembered)
 
     def give_up(self, case: "Case", regions: "Regions", saved: "Regions") -> bool:

@@ -119,8 +119,10 @@ class Session:
         """The views of which there is something to see, in the order of `VIEWS`."""
         return () if self.shown is None else views_of(self.shown, self.case, self.classes is not None)
 
-    def look_at(self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None) -> None:
-        """Look at another case, wholly, with the gene, colours and limits that it remembers; or at none.
+    def look_at(
+        self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None, alone: str = ""
+    ) -> None:
+        """Look at another case, wholly, with the gene, colours and limits that it remembers; or at a slide ``alone``.
 
         One of the section that is shown already, as where that is now predicted, goes on with the gene that was chosen.
         A new one has measured and predicted side by side. The regions are those of its section, as they were left
@@ -133,10 +135,10 @@ class Session:
         """
         self.leaving.emit()
         before, old, display = self.case, self.display, self.display
-        another, remembered = case is not before, {} if case is None else case.view
+        slides = self.open_slide, alone or self.open_slide
+        another, remembered = case is not before or slides[0] != slides[1], {} if case is None else case.view
         goes_on = another and case is not None and case.is_of_section(before)
-        if slide is not None and slide.is_same(self.slide):
-            slide = self.slide
+        slide = self.slide if slide is not None and slide.is_same(self.slide) else slide
         panels = dict(self.panels)
         if another and case is not None and case.panel is not None:
             panels[case.panel.name] = case.panel
@@ -148,7 +150,7 @@ class Session:
         remembered = remembered or (carried_on(self, case) if goes_on else {})
         with wholly(self, "" if case is None else case.name):
             shown = first_shown(case, panels, scores, remembered) if case is not None else None
-            regions = self.region_memory.change(self.regions, before, case, self.open_slide, known)
+            regions = self.region_memory.change(self.regions, before, case, slides, known)
             self.__dict__.update(
                 case=case,
                 slide=slide,
@@ -162,10 +164,9 @@ class Session:
                 regions=regions,
                 ticked=ticked_of(remembered, self.ticked),
                 listed=() if case is None else case.all_names.symbols,
+                open_slide=slides[1],
             )
             tell_of_case(self, shown, old)
-        if another and not goes_on:
-            self.region_memory.forget_changes()
         self.arrived.emit()
 
     def knows(self, gene: str) -> bool:
@@ -214,13 +215,12 @@ class Session:
 
     def step(self, by: int) -> None:
         """Show the gene that is so many places further down the list, up to its ends."""
-        if self.shown is None or not self.listed:
-            return
-        try:
-            place = self.listed.index(self.shown.name) + by
-        except ValueError:  # the list is filtered, or a panel's score is shown
-            place = 0
-        self.show(self.listed[min(max(place, 0), len(self.listed) - 1)])
+        if self.shown is not None and self.listed:
+            try:
+                place = self.listed.index(self.shown.name) + by
+            except ValueError:  # the list is filtered, or a panel's score is shown
+                place = 0
+            self.show(self.listed[min(max(place, 0), len(self.listed) - 1)])
 
     def set_display(self, **changes: Any) -> None:
         """Change how expression is drawn; the arguments are fields of `DisplaySettings`."""

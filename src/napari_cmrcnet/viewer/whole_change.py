@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.session import Session
 
 STATE = ("case", "slide", "scores", "scoring", "shown", "display",
-         "eyes", "selected", "panels", "regions", "ticked", "listed")  # fmt: skip
+         "eyes", "selected", "panels", "regions", "ticked", "listed", "open_slide")  # fmt: skip
 """What belongs to one case, and is changed with it or not at all."""
 
 NOTHING: dict[str, Any] = {

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def show_row(viewer: Any, row: int, again: bool = False) -> None:
     """Open a case of the list in place of the one that is shown, if that may be replaced: see `may_leave`."""
     cases = layers_of(viewer).cases
-    if row != cases.row and 0 <= row < len(cases.project.cases) and may_leave(viewer, again):
+    shown = cases.row if cases.session.case is not None else None  # a slide alone may be gone from the layers
+    if row != shown and 0 <= row < len(cases.project.cases) and may_leave(viewer, again):
         entry, session = cases.project.cases[row], layers_of(viewer).session
 
         def done(opened: "Opened | None") -> None:
@@ -60,15 +61,24 @@ def bind_pages(viewer: Any) -> None:
 
 
 def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:
+    cases, session = layers_of(viewer).cases, layers_of(viewer).session
+    alone = session.case is None and cases.row is not None  # a slide of the list, which is left now
     if opened is not None and opened.case.genes:
         show_opened(viewer, opened)
+        if alone:
+            _remove_slides(viewer)
         return
     if opened is not None:
         opened.close()
-    layers_of(viewer).session.look_at(None)  # nothing of another patient stays
-    for layer in [layer for layer in viewer.layers if slide_path(layer) is not None]:
-        viewer.layers.remove(layer)
+    cases.alone = entry
+    session.look_at(None, alone=str(Path(entry.slide).resolve()))  # nothing of another patient stays
+    _remove_slides(viewer)
     viewer.open(entry.slide, plugin=PLUGIN)
     form = open_panel(viewer, "Predict").form
     form.choose(Path(entry.slide), Path(entry.spots) if entry.spots else None)
     form.patient.setText(entry.patient)
+
+
+def _remove_slides(viewer: Any) -> None:
+    for layer in [layer for layer in viewer.layers if slide_path(layer) is not None]:
+        viewer.layers.remove(layer)
