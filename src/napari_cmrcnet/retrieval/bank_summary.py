@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,17 +53,33 @@ class BankSummary:
             If the bank is missing or damaged.
         """
         import h5py
-        from anndata.io import read_elem
 
         check_hdf5(path)
         again = "get the checkpoint again"
         with readable(path, "is not a bank", again), h5py.File(path, "r") as file:
             rows = int(file["X"].attrs["shape"][0])
-            var = read_elem(file["var"])
+            var = _table(file["var"])
             found = np.diff(file["X/indptr"][:]).astype(np.float32) / np.float32(rows)  # the columns of X are genes
             if len(found) != len(var):
                 raise UserError(f"{path} lists other genes than it has expression of; {again}.")
             return cls(rows, GeneNames.of(var), known_shares(var), found, expected_in(var, path, again))
+
+
+def _table(group: Any) -> "pd.DataFrame":
+    """Read a table of an AnnData as its file format has it, as anndata does, which takes a second to import.
+
+    Source: the on-disk format of anndata 0.8, dataframes 0.2.0, with string, plain and categorical columns.
+    """
+    import h5py
+    import pandas as pd
+
+    def column(item: Any) -> Any:
+        if isinstance(item, h5py.Group):
+            return pd.Categorical.from_codes(item["codes"][:], column(item["categories"]))
+        return item.asstr()[:] if h5py.check_string_dtype(item.dtype) else item[:]
+
+    columns = {name: column(group[name]) for name in group.attrs["column-order"]}
+    return pd.DataFrame(columns, index=column(group[group.attrs["_index"]]))
 
 
 def known_shares(var: "pd.DataFrame") -> npt.NDArray[np.float32]:

@@ -60,22 +60,24 @@ def describe(path: str | os.PathLike[str], *, library: str = "") -> Description:
 
 
 def _not_by_ending(path: Path, library: str) -> Description:
-    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.card import CARD
-    from napari_cmrcnet.retrieval.prediction_file import is_prediction
     from napari_cmrcnet.sections.sheet import is_sheet
-    from napari_cmrcnet.sections.spots import is_spots
 
     if path.suffix == ".cmrcnet" or (path / CARD).is_file():
         if library:
             raise UserError(f"{path} is a checkpoint, which holds no sections to choose from.", "library")
         return _checkpoint(path)
+    if path.suffix.lower() == ".csv" and is_sheet(path):
+        return _sheet(path)
+
+    from napari_cmrcnet.common.hdf5_checks import check_hdf5
+    from napari_cmrcnet.retrieval.prediction_file import is_prediction
+    from napari_cmrcnet.sections.spots import is_spots
+
     if path.suffix.lower() == ".h5ad":
         check_hdf5(path)
         if is_prediction(path) and not library:
             return _prediction(path)
-    if path.suffix.lower() == ".csv" and is_sheet(path):
-        return _sheet(path)
     if library or is_spots(path):
         return _spots(path, library)
     return _slide(path)
@@ -182,8 +184,9 @@ def _checkpoint(path: Path) -> Description:
     from napari_cmrcnet.retrieval.protocol import average_in_words
     from napari_cmrcnet.retrieval.trust import trust_in_model
 
-    checkpoint = Checkpoint.load(path)
-    card, bank = checkpoint.card, checkpoint.bank
+    checkpoint = Checkpoint.open(path)
+    checkpoint.verify()  # to read both would take seconds, for torch and anndata
+    card, bank = checkpoint.card, checkpoint.summary
     patch = card.preprocessing.patch
     facts = {
         "model": _model(card),
@@ -192,20 +195,21 @@ def _checkpoint(path: Path) -> Description:
         "epochs": epochs_in_words(card) + (f" (seed {card.seed})" if card.epochs else ""),
         "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
         "validated on": ", ".join(card.validated_on) or "no section held out",
-        "bank": f"{len(bank.obs):,} spots, {len(bank.genes):,} genes",
+        "bank": f"{bank.spots:,} spots, {len(bank.names.symbols):,} genes",
         "genes the model reads": f"{len(card.genes):,}, log-normalised to {_target(card)}",
-        "totals cover": _totals(card),
+        "totals cover": ", ".join(f"{n:,} genes ({name})" for name, n in card.total_genes.items()) or "not known",
         "patches": f"{patch.patch_px} px at {patch.model_mpp:g} µm/px",
         "colours": _colours(card),
         "query": _query(card),
-        "each value is": f"the {average_in_words(card.query.k_of(len(bank)), card.query.weighted)}",
+        "each value is": f"the {average_in_words(checkpoint.neighbours(), card.query.weighted)}",
         "licences": " ".join(card.terms) or "none named",
         "panel": card.panel.name if card.panel else "none",
         "expected PCC over": over_in_words(card.expected_over, len(card.sections), len(card.patients)),
         "made with": ", ".join(f"{name} {version}" for name, version in card.packages.items()),
     }
-    if checkpoint.encoder is not None:
-        facts["weights of the encoder"] = f"{checkpoint.encoder.path} (SHA-256 {checkpoint.encoder.weights[:16]}…)"
+    if (entry := card.encoder) is not None:
+        place = entry.source or entry.encoder.package.get("name", "in the checkpoint")
+        facts["weights of the encoder"] = f"{place} (SHA-256 {entry.weights[:16]}…)"
     if card.similarity_floor is not None:
         facts["out of distribution"] = f"spots whose best similarity is below {card.similarity_floor:.3f}"
     if bank.expected is not None:
@@ -217,7 +221,7 @@ def _checkpoint(path: Path) -> Description:
         problems.append(str(error))
     if card.synthetic:
         facts["synthetic"] = "yes: trained on simulated sections"
-    values = {"bank_spots": len(bank.obs), "bank_genes": len(bank.genes), "card": card.to_dict()}
+    values = {"bank_spots": bank.spots, "bank_genes": len(bank.names.symbols), "card": card.to_dict()}
     return Description("checkpoint", facts, tuple(problems), values)
 
 
@@ -232,10 +236,6 @@ def _model(card: "Card") -> str:
 def _target(card: "Card") -> str:
     target_sum = card.preprocessing.target_sum
     return "each section's median total" if isinstance(target_sum, str) else f"{target_sum:,.10g} counts a spot"
-
-
-def _totals(card: "Card") -> str:
-    return ", ".join(f"{genes:,} genes ({name})" for name, genes in card.total_genes.items()) or "not known"
 
 
 def _query(card: "Card") -> str:

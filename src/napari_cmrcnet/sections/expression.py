@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
@@ -14,13 +13,15 @@ from napari_cmrcnet.sections.formats.origin import Origin, is_normalised
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_of, totals_of
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from napari_cmrcnet.sections.section import Section
 
 PAPER_GENES = 1000
 """Highly variable genes of each training section, as the paper takes them."""
 
 
-def log_normalise(spots: AnnData, target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
+def log_normalise(spots: "AnnData", target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
     """Return ``log(1 + counts / total of the spot · target_sum)``; a spot without counts stays zero.
 
     Parameters
@@ -40,7 +41,7 @@ def log_normalise(spots: AnnData, target_sum: TargetSum = TARGET_SUM) -> sparse.
     return _scaled_log(sparse.csr_matrix(spots.X), totals_of(spots), target_of(spots, target_sum))
 
 
-def expression_of(spots: AnnData, genes: Sequence[str], target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
+def expression_of(spots: "AnnData", genes: Sequence[str], target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
     """Return log-normalised expression of some genes, in their order.
 
     Totals are those of `totals_of`, so the values do not depend on which genes are asked for.
@@ -126,6 +127,7 @@ def highly_variable_genes(sections: "Sequence[Section]", n_top: int = PAPER_GENE
 
 def _section_hvg(section: "Section", n_top: int) -> list[str]:
     import scanpy
+    from anndata import AnnData
 
     genes = _genes(section.spots)
     if len(genes) <= n_top:
@@ -148,13 +150,13 @@ def _section_hvg(section: "Section", n_top: int) -> list[str]:
     return [genes[column] for column in np.flatnonzero(ranked["highly_variable"].to_numpy())]
 
 
-def _counts(spots: AnnData) -> sparse.csr_matrix:
+def _counts(spots: "AnnData") -> sparse.csr_matrix:
     if spots.X is None or spots.n_vars == 0:
         raise UserError(f"{Origin.of(spots).path} has no measured counts; give spots with counts.")
     return sparse.csr_matrix(spots.X)
 
 
-def _genes(spots: AnnData) -> list[str]:
+def _genes(spots: "AnnData") -> list[str]:
     _counts(spots)
     return list(spots.var_names)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from anndata import AnnData
 
 from napari_cmrcnet.sections.gene_aliases import symbol_of
 from napari_cmrcnet.sections.gene_table import unversioned
@@ -114,6 +113,8 @@ def with_common_names(sections: "Sequence[Section]") -> "list[Section]":
 
 def renamed(section: "Section", names: Sequence[str]) -> "Section":
     """Return a section whose genes have these names; the counts are shared."""
+    from anndata import AnnData
+
     spots = section.spots
     if list(names) == list(spots.var_names):
         return section

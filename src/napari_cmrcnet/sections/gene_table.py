@@ -4,14 +4,17 @@ Every source of spots goes through `clean_genes`, so that a gene has the same na
 """
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.sections.counts import Number, as_counts
 from napari_cmrcnet.sections.totals import IN_TOTAL
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
 # Columns of symbols as CELLxGENE, scanpy, 10x, BioMart, Seurat and others call them, letters alone and in lower case.
@@ -30,7 +33,7 @@ _CONTROL = re.compile(
 _MISSING = re.compile(r"(nan|NaN|None|<NA>|NA)?(-\d+)?")
 
 
-def clean_genes(spots: AnnData, normalised: bool = False) -> tuple[AnnData, list[str]]:
+def clean_genes(spots: "AnnData", normalised: bool = False) -> tuple["AnnData", list[str]]:
     """Return the spots with one column a gene, and notes of what was changed.
 
     - Controls, and features of another type than gene expression, are dropped.
@@ -58,6 +61,8 @@ def clean_genes(spots: AnnData, normalised: bool = False) -> tuple[AnnData, list
     list of str
         One sentence a kind of change.
     """
+    from anndata import AnnData
+
     raw_names = pd.Series(spots.var_names.astype(str), dtype=object)
     dropped = _is_control(raw_names) | _other_type(spots.var)
     symbols, ids = _symbols_and_ids(spots.var, raw_names, ~dropped)

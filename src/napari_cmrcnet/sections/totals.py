@@ -5,13 +5,15 @@ and another a panel of 500 genes: a gene of the panel has a far larger share of 
 clearly get the column ``var["in_total"]``: True for the genes in common, over which all totals are then taken.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 Float64 = npt.NDArray[np.float64]
 TargetSum = float | Literal["median"]
@@ -32,17 +34,17 @@ MIN_UMI, MIN_UMI_PANEL = 100, 10
 """Counts that a spot must have to count in a score: of a whole transcriptome, of a panel."""
 
 
-def totals_of(spots: AnnData) -> Float64:
+def totals_of(spots: "AnnData") -> Float64:
     """Return the total count of each spot, float64 (n,), over the genes of ``var["in_total"]``; without it over all."""
     return _sums(spots, spots.var[IN_TOTAL].to_numpy()) if IN_TOTAL in spots.var else _sums(spots)
 
 
-def total_genes(spots: AnnData) -> int:
+def total_genes(spots: "AnnData") -> int:
     """Return over how many genes `totals_of` takes them."""
     return int(spots.var[IN_TOTAL].sum()) if IN_TOTAL in spots.var else int(spots.n_vars)
 
 
-def target_of(spots: AnnData, target_sum: TargetSum) -> float:
+def target_of(spots: "AnnData", target_sum: TargetSum) -> float:
     """Return the total of a spot after normalisation as a number.
 
     The median is over the spots that have counts, as ``scanpy.pp.normalize_total`` documents it; 1 if none has.
@@ -72,7 +74,7 @@ def target_from(value: object) -> TargetSum:
     return number
 
 
-def share_in(spots: AnnData, genes: npt.NDArray[np.bool_]) -> float:
+def share_in(spots: "AnnData", genes: npt.NDArray[np.bool_]) -> float:
     """Return what share of a spot's total some genes have, bool (genes,): the median over the spots with counts."""
     totals = totals_of(spots)
     some = totals > 0
@@ -84,8 +86,10 @@ def alike(*shares: float) -> bool:
     return all(LEAST_SHARE <= share <= 1 / LEAST_SHARE for share in shares)
 
 
-def totalled_over(spots: AnnData, genes: npt.NDArray[np.bool_]) -> AnnData:
+def totalled_over(spots: "AnnData", genes: npt.NDArray[np.bool_]) -> "AnnData":
     """Return spots whose totals are over some of their genes, bool (genes,); the counts are shared."""
+    from anndata import AnnData
+
     var = spots.var.assign(**{IN_TOTAL: genes})
     return AnnData(spots.X, obs=spots.obs, var=var, obsm=dict(spots.obsm), uns=dict(spots.uns))
 
@@ -97,7 +101,7 @@ def least_counts(n_genes: int, min_umi: int | None = None) -> int:
     return MIN_UMI if n_genes >= WHOLE_TRANSCRIPTOME else MIN_UMI_PANEL
 
 
-def _sums(spots: AnnData, genes: npt.NDArray[np.bool_] | None = None) -> Float64:
+def _sums(spots: "AnnData", genes: npt.NDArray[np.bool_] | None = None) -> Float64:
     """Sum counts over genes as a product: a choice of columns would copy them."""
     weights = np.ones(spots.n_vars) if genes is None else genes.astype(np.float64)
     return np.asarray(spots.X @ weights, np.float64).ravel()

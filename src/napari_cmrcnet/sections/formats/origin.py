@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
-from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 KEY = "cmrcnet"  # of our entry in ``uns``
 Unit = Literal["spot", "bin", "cell"]
@@ -70,34 +72,34 @@ class Origin:
     normalised: bool = False
 
     @classmethod
-    def of(cls, spots: AnnData) -> "Origin":
+    def of(cls, spots: "AnnData") -> "Origin":
         """Return where spots come from that `open_spots` or `spot_grid` gave."""
         record = spots.uns[KEY]
         return cls(**{**record, "path": Path(record["path"]), "notes": tuple(record["notes"])})
 
-    def keep_in(self, spots: AnnData) -> None:
+    def keep_in(self, spots: "AnnData") -> None:
         """Write this into ``uns``, as h5ad can hold it."""
         spots.uns[KEY] = {**asdict(self), "path": str(self.path), "notes": list(self.notes)}
 
 
-def is_normalised(spots: AnnData) -> bool:
+def is_normalised(spots: "AnnData") -> bool:
     """Say whether spots have log-normalised values in place of counts."""
     return bool(mapping(spots.uns.get(KEY)).get("normalised", False))
 
 
-def unit_of(spots: AnnData) -> Unit:
+def unit_of(spots: "AnnData") -> Unit:
     """Return what the rows are; spots where a file does not say it, or says something else."""
     said = mapping(spots.uns.get(KEY)).get("unit")
     return next((unit for unit in get_args(Unit) if unit == said), "spot")
 
 
-def spot_diameter(spots: AnnData) -> float:
+def spot_diameter(spots: "AnnData") -> float:
     """Return the diameter of a spot in full-resolution pixels, of one library in ``uns["spatial"]``."""
     (library,) = spots.uns["spatial"].values()
     return float(library["scalefactors"]["spot_diameter_fullres"])
 
 
-Reader = Callable[[Path], tuple[AnnData, Origin]]
+Reader = Callable[[Path], tuple["AnnData", Origin]]
 """Reads one source: spots by genes with ``obsm["spatial"]`` and one library in ``uns["spatial"]``, unchecked."""
 
 
