@@ -3,8 +3,10 @@
 usage: xvfb-run -a python -m benchmarks.felt [--small]
 
 The sample is opened once in a new window, with a timer in it as `live_window` has it: how long until its measured genes
-are seen and until its prediction is, and the longest standstill meanwhile. The report is that of the sample as the
-Export panel writes it. `info` is asked in a process of its own, which imports all that it needs.
+are seen and until its prediction is, and the longest standstill meanwhile. Beside it stands what napari alone takes in
+a new process of its own to show that slide with two layers of as many spots. The report is that of the sample as the
+Export panel writes it. `info` is asked in a process of its own, which imports all that it needs; to import anndata,
+without which no spots are read, is a row beside it.
 """
 
 import json
@@ -14,11 +16,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Row, Times, at_most, interleave, main
+from benchmarks.harness import Goal, Row, Times, at_most, interleave, main
 from benchmarks.live_window import Gaps, wait
 from benchmarks.screen import no_window
 from benchmarks.startup import python
 
+NAPARI_ALONE = "import benchmarks.felt as b; b.print_napari_alone()"
 INFO = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 
 
@@ -31,9 +34,10 @@ def info(rounds: int) -> Iterator[Row]:
     asked = {kind: python(INFO, command, "info", str(sample_folder() / name), "--json") for kind, name in files.items()}
     # What is no JSON, as nothing, ends the run.
     ways = {kind: lambda turn, way=way: json.loads(way(turn)) for kind, way in asked.items()}  # type: ignore[misc]
-    taken = interleave(ways, rounds, same=None, warm_up=False)
+    taken = interleave({**ways, "anndata": python("import anndata")}, rounds, same=None, warm_up=False)
     for kind in ways:
         yield taken.milliseconds(f"info of {kind}", kind, goal=at_most(1000))
+    yield taken.milliseconds("importing anndata alone", "anndata")
 
 
 def sample() -> Iterator[Row]:
@@ -56,8 +60,35 @@ def sample() -> Iterator[Row]:
     viewer.close()
     yield Row("the sample, until what was measured is shown", "", measured, "s", goal=at_most(4))
     yield Row("the sample, until its prediction is shown", "", predicted, "s")
+    yield _standstill("the sample opens", longest, at_most(200))
+    yield _standstill("napari alone shows as much", tuple(json.loads(python(NAPARI_ALONE)(0))))
+
+
+def _standstill(what: str, longest: tuple[float, ...], goal: Goal | None = None) -> Row:
     times = {"five longest": Times(longest, ())}
-    yield Row("longest standstill while the sample opens", "", 1e3 * longest[0], "ms", goal=at_most(200), times=times)
+    return Row(f"longest standstill while {what}", "", 1e3 * longest[0], "ms", goal=goal, times=times)
+
+
+def print_napari_alone() -> None:
+    """Show the sample's slide and two layers of as many spots with napari alone; print the five longest standstills."""
+    import napari
+    import numpy as np
+    import tifffile
+
+    from napari_cmrcnet.common.sample import sample_folder
+
+    path, random = sample_folder() / "S4.tif", np.random.default_rng(0)
+    levels = [tifffile.imread(path, level=level) for level in range(4)]
+    places, values = random.uniform(0, levels[0].shape[:2], (350, 2)), random.random(350)
+    viewer = napari.Viewer()
+    wait(lambda: viewer.window._qt_window.isVisible())
+    gaps, start = Gaps(), time.perf_counter()
+    viewer.add_image(levels, rgb=True, multiscale=True)
+    for _ in range(2):
+        viewer.add_points(places, size=110, features={"value": values}, face_color="value", face_colormap="magma")
+    wait(lambda: time.perf_counter() > start + 3)
+    print(json.dumps(gaps.longest()))
+    viewer.close()
 
 
 def report() -> Iterator[Row]:

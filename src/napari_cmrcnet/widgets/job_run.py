@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QCoreApplication, QThreadPool
+from qtpy.QtCore import QCoreApplication, QThreadPool, QTimer
 from qtpy.QtWidgets import QWidget
 from superqt.utils import create_worker
 
@@ -67,11 +67,11 @@ class Run:
             job.close()
 
     def start(self) -> None:
-        """Begin."""
+        """Begin once the window has drawn what it was asked to: beside a worker that takes twice as long."""
         _RUNNING.add(self)
         _cancel_with(QCoreApplication.instance())
         garbage.hold()
-        self.worker.start()
+        QTimer.singleShot(0, self.worker.start)
 
     def cancel(self) -> None:
         """Ask it to stop after the step under way."""
