@@ -77,17 +77,6 @@ _INITIALS = {"HEG": "E", "HVG": "V", "marker": "M"}
 
 REASON = Qt.ItemDataRole.UserRole
 INITIALS = Qt.ItemDataRole.UserRole + 1
-_ROLES = frozenset(
-    int(role)
-    for role in (
-        Qt.ItemDataRole.DisplayRole,
-        Qt.ItemDataRole.TextAlignmentRole,
-        Qt.ItemDataRole.CheckStateRole,
-        Qt.ItemDataRole.ToolTipRole,
-        REASON,
-        INITIALS,
-    )
-)
 
 
 class GeneModel(QAbstractTableModel):
@@ -164,7 +153,7 @@ class GeneModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""
         genes = self.genes
-        if genes is None or role not in _ROLES:
+        if genes is None:
             return None
         gene, column = int(genes.rows[index.row()]), index.column()
         match role:

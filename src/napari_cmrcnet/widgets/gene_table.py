@@ -119,8 +119,7 @@ class GeneTable(QTableView):
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         columns.customContextMenuRequested.connect(self._choose_columns)
         self._usual: list[int] = []
-        self._measured, self._predicted, self._expects = True, True, False
-        self._hide_columns()
+        self.hide_columns()
 
     def reset(self) -> None:
         """Lay the new rows out at once: Qt would do it after it has drawn them, and draw them again."""
@@ -160,17 +159,14 @@ class GeneTable(QTableView):
             order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
             self.horizontalHeader().setSortIndicator(SORTS.index(key), order)
 
-    def show_known(self, measured: bool, predicted: bool, expects: bool) -> None:
-        """Show the columns that need measurements, those that need a prediction, and the expected PCC, or hide them."""
-        self._measured, self._predicted, self._expects = measured, predicted, expects
-        self._hide_columns()
-
     def _is_known(self, column: Column) -> bool:
-        if column == Column.EXPECTED:
-            return self._expects
+        genes = self.genes.genes
+        if genes is None:
+            return column != Column.EXPECTED
         if column in _OF_BOTH:
-            return self._measured and self._predicted
-        return {Column.MEASURED: self._measured, Column.PREDICTED: self._predicted}.get(column, True)
+            return genes.any_measured and genes.any_predicted
+        known = {Column.EXPECTED: genes.expects, Column.MEASURED: genes.any_measured}
+        return {**known, Column.PREDICTED: genes.any_predicted}.get(column, True)
 
     def column_menu(self) -> QMenu:
         """Return a menu of the columns, ticked where they are shown."""
@@ -186,16 +182,18 @@ class GeneTable(QTableView):
     def choose_column(self, column: Column, shown: bool) -> None:
         """Show a column or hide it, today and from now on."""
         remember({_key(column): shown})
-        self._hide_columns()
+        self.hide_columns()
 
     def _choose_columns(self, at: QPoint) -> None:
         menu = self.column_menu()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.horizontalHeader().mapToGlobal(at))
 
-    def _hide_columns(self) -> None:
+    def hide_columns(self) -> None:
+        """Hide the columns that the user does not want, and those that need what the case does not have."""
         for column in NAMES:
-            seldom = column in _SELDOM or (column == Column.EXPECTED and self._measured)  # the PCC itself is known
+            scored = self.genes.genes is None or self.genes.genes.any_measured  # the PCC itself is known
+            seldom = column in _SELDOM or (column == Column.EXPECTED and scored)
             self.setColumnHidden(column, not recall(_key(column), not seldom) or not self._is_known(column))
         self._share()
 

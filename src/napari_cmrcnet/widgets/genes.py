@@ -84,8 +84,7 @@ class GenesPanel(DockPanel):
             genes.ticked = genes.members(Panel("ticked", self.session.ticked))
         self.model.set_genes(genes)
         self.table.show_sort()
-        if genes is not None:
-            self.table.show_known(genes.any_measured, genes.any_predicted, genes.expects)
+        self.table.hide_columns()
         self.empty.setVisible(genes is None)
         for widget in (self.search, self.filter, self.table, self.status, self.panels):
             widget.setVisible(genes is not None)

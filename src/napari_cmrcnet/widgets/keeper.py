@@ -16,6 +16,7 @@ from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import main_window
 from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.remember import recall
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Keeper(QObject):
         except UserError as error:
             if str(error) != self._failed:
                 self._failed = str(error)
-                _say(error)
+                _say(str(error))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Ask before the window is closed, once. A script that closes it has taken its layers away first.
@@ -100,11 +101,9 @@ def unsaved(viewer: Any) -> str:
     layers, window = layers_of(viewer), main_window(viewer)
     if window is None or not window.isVisible() or layers.session.case is None:
         return ""
-    try:
+    with told(_say):
         layers.read_regions()
         layers.cases.save()
-    except UserError as error:
-        _say(error)
     return str(layers.cases.unsaved)
 
 
@@ -168,7 +167,7 @@ def save_case(viewer: Any) -> bool:
     cases, session = layers.cases, layers.session
     case, prediction = session.case, session.prediction
     assert case is not None
-    try:
+    with told(_say):
         if prediction is not None and "notes" not in cases.unsaved:
             prediction.view = record_of(session)
             if not save_prediction(viewer, prediction):
@@ -180,10 +179,8 @@ def save_case(viewer: Any) -> bool:
                 return False
             cases.add_shown()
             cases.save(place)
-    except UserError as error:
-        _say(error)
-        return False
-    return True
+        return True
+    return False
 
 
 def save_prediction(viewer: Any, prediction: "Prediction", title: str = "Save the prediction") -> bool:
@@ -215,7 +212,7 @@ def _place_for(viewer: Any, case: "Case") -> tuple[Path, str]:
     return place.parent if place is not None else Path(recall("export/folder", str(Path.home()))), file_name(case.name)
 
 
-def _say(error: UserError) -> None:
+def _say(text: str) -> None:
     from napari.utils.notifications import show_error
 
-    show_error(str(error))
+    show_error(text)

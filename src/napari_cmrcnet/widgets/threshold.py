@@ -17,6 +17,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.localise import example_threshold, otsu
 from napari_cmrcnet.evaluation.plots_threshold import HistogramPlot
 from napari_cmrcnet.viewer.coloring import expression_limits
+from napari_cmrcnet.viewer.compare import kinds_of
 from napari_cmrcnet.viewer.threshold import Above, sources, spots_of
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.messages import in_panel_words, told
@@ -116,24 +117,17 @@ class ThresholdPanel(DockPanel):
             return
         with signals_blocked(self.hide_others):
             self.hide_others.setChecked(shown.hidden is not None)
-        self._list_kinds(shown)
-        kind: Kind = "measured" if self.kind.currentText() == "measured" else "predicted"
+        kinds = kinds_of(self.session)
+        fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentText())
+        kind: Kind = self.kind.currentData()
         values = shown.values(kind)
         if self._of is None or self._of[0] is not values:
             self._of = (values, kind)
-            self._draw(shown)
+            self.title.setText(f"{shown.name}, {shown.unit}")
+            self.plot.show({each: shown.values(each) for each in kinds}, shown.unit)
             self._on_otsu()
             self._list_sources()
         self._draw_limits(shown)
-
-    def _list_kinds(self, shown: "Shown") -> None:
-        kinds = [kind for kind in ("predicted", "measured") if getattr(shown, kind) is not None]
-        fill_choice(self.kind, [(kind, kind) for kind in kinds], self.kind.currentText())
-
-    def _draw(self, shown: "Shown") -> None:
-        self.title.setText(f"{shown.name}, {shown.unit}")
-        values = {kind: shown.values(kind) for kind in ("predicted", "measured") if getattr(shown, kind) is not None}
-        self.plot.show(values, shown.unit)
 
     def _draw_limits(self, shown: "Shown") -> None:
         if self._dragged is None:
