@@ -14,7 +14,7 @@ import pytest
 
 from napari_cmrcnet.catalogue import public_data
 from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, PublicSection, download, download_size
-from napari_cmrcnet.common import downloads, public_files
+from napari_cmrcnet.common import public_files
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.common.public_files import PublicFile, go_on_with_file, sizes_of
@@ -140,7 +140,7 @@ def test_without_a_network_there_is_one_sentence(cache: Path) -> None:
 
 
 def test_a_site_that_says_nothing_is_given_up(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
+    monkeypatch.setattr(public_files, "TIMEOUT", 0.2)
     section = section_of(site)
     site.silence = 0.6
     with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
@@ -160,8 +160,8 @@ def test_a_site_that_does_not_say_a_size_is_refused(site: Site) -> None:
 
 
 def test_certificates_are_found_where_the_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads.ssl.SSLContext, "load_default_certs", lambda *_: None)
-    assert downloads.certificates().cert_store_stats()["x509_ca"] > 100
+    monkeypatch.setattr(public_files.ssl.SSLContext, "load_default_certs", lambda *_: None)
+    assert public_files.certificates().cert_store_stats()["x509_ca"] > 100
 
 
 def test_cancelled_within_a_file_the_next_download_goes_on_there(site: Site, cache: Path) -> None:
@@ -204,7 +204,7 @@ def test_what_is_sent_beyond_the_end_is_not_kept(site: Site) -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_a_silent_site_is_left_at_once(site: Site, cache: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, answer = downloads.ask, threading.Event()
+    asked, answer = public_files.ask, threading.Event()
 
     def slowly(url: str, start: int = 0, method: str = "GET") -> object:
         if method == wanted:
@@ -212,7 +212,6 @@ def test_a_silent_site_is_left_at_once(site: Site, cache: Path, method: str, mon
         return asked(url, start, method)
 
     wanted = method
-    monkeypatch.setattr(downloads, "ask", slowly)
     monkeypatch.setattr(public_files, "ask", slowly)
     job, slowest = download(section_of(site)), 0.0
     for _ in range(12):

@@ -9,10 +9,9 @@ from urllib.parse import quote
 from napari_cmrcnet.catalogue.hest import download_hest
 from napari_cmrcnet.catalogue.public_data import receive, to_receive, visium_files
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
-from napari_cmrcnet.common.downloads import ask
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, sizes_of, unreachable
+from napari_cmrcnet.common.public_files import PublicFile, ask, sizes_of, unreachable
 from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.sheet import SheetRow, write_sheet
 

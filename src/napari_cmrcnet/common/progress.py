@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from napari_cmrcnet.common.errors import UserError
 
+S = TypeVar("S")
 T = TypeVar("T")
 REPORT = 0.1  # seconds between reports of what is waited for, and until Cancel is noticed
 
@@ -145,7 +146,7 @@ def within(what: str, job: Job[T]) -> Job[T]:
         job.close()
 
 
-def in_thread(function: Callable[[], T], progress: Progress) -> Job[T]:
+def in_thread(function: Callable[[], T], progress: S) -> Generator[S, None, T]:
     """Do in a thread what may wait for long and reports nothing, such as asking a server.
 
     A job that is cancelled does not wait for the thread: it ends by itself, and must leave nothing behind.
@@ -155,7 +156,7 @@ def in_thread(function: Callable[[], T], progress: Progress) -> Job[T]:
     function : callable
         What is done.
     progress : Progress
-        Yielded while it is done.
+        Yielded while it is done; or anything else that the caller yields.
 
     Returns
     -------
@@ -170,7 +171,7 @@ def in_thread(function: Callable[[], T], progress: Progress) -> Job[T]:
         except BaseException as error:  # noqa: BLE001  raised again where the result is used
             future.set_exception(error)
 
-    threading.Thread(target=work, name=progress.step, daemon=True).start()
+    threading.Thread(target=work, daemon=True).start()
     while not future.done():
         wait([future], timeout=REPORT)
         yield progress

@@ -3,24 +3,26 @@
 import hashlib
 import os
 import shutil
-import time
+import ssl
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from functools import partial
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
+from threading import Event
+from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from napari_cmrcnet.common import downloads
-from napari_cmrcnet.common.downloads import BrokenError, ask, chunks, patiently
 from napari_cmrcnet.common.errors import UserError, cannot_write
-from napari_cmrcnet.common.files import flush, short_name
-from napari_cmrcnet.common.progress import REPORT
+from napari_cmrcnet.common.files import flush, sha256, short_name
+from napari_cmrcnet.common.progress import in_thread
 from napari_cmrcnet.common.text import size_text
 
+TIMEOUT = 20.0  # seconds without an answer
 FAILURES = 4  # after so many in a row without a single new byte, give up
-BLOCK = 2**20
+BLOCK = 2**20  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -104,19 +106,22 @@ def go_on_with_file(title: str, file: PublicFile, path: Path, size: int) -> Iter
     """
     mark = hashlib.sha256(f"{file.sha256}{file.git}{size}".encode()).hexdigest()[:8]
     part = path.with_name(f".{short_name(path)}.{mark}.part")
-    digests = _Digests(size)
+    stopped = Event()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "ab") as stream:
-            with open(part, "rb") as kept:
-                while block := kept.read(BLOCK):
-                    digests.update(block)
-            yield from _receive(title, file, size, stream, digests)
-        try:
-            digests.check(title, file)
-        except UserError:
+            try:
+                # In a thread, so that Cancel is noticed while the site is silent.
+                for _ in in_thread(partial(_receive, title, file, size, stream, stopped), None):
+                    yield stream.tell()
+            finally:
+                stopped.set()
+        if not (yield from in_thread(partial(_is_published, file, part), size)):
             part.unlink()
-            raise
+            raise UserError(
+                f"{file.name} of {title} is not the file that was published (its checksum differs), and was deleted; "
+                "try again. If that does not help, please report it."
+            )
         flush(part)
         os.replace(part, path)
     except OSError as error:
@@ -126,38 +131,25 @@ def go_on_with_file(title: str, file: PublicFile, path: Path, size: int) -> Iter
             part.unlink()
 
 
-class _Digests:
-    """The checksums of a file, block by block."""
-
-    def __init__(self, size: int) -> None:
-        self._sha256, self._git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-
-    def update(self, block: bytes) -> None:
-        self._sha256.update(block)
-        self._git.update(block)
-
-    def check(self, title: str, file: PublicFile) -> None:
-        if file.sha256 in ("", self._sha256.hexdigest()) and file.git in ("", self._git.hexdigest()):
-            return
-        raise UserError(
-            f"{file.name} of {title} is not the file that was published (its checksum differs), and was deleted; "
-            "try again. If that does not help, please report it."
-        )
+def _is_published(file: PublicFile, path: Path) -> bool:
+    """Whether what was received has the checksums that were published."""
+    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with open(path, "rb") as stream:
+        while file.git and (block := stream.read(BLOCK)):
+            git.update(block)
+    return file.git in ("", git.hexdigest()) and file.sha256 in ("", sha256(path))
 
 
-def _receive(title: str, file: PublicFile, size: int, stream: BinaryIO, digests: _Digests) -> Iterator[int]:
+def _receive(title: str, file: PublicFile, size: int, stream: BinaryIO, stopped: Event) -> None:
     """Receive a file into a stream; where the connection breaks, go on from there, from a copy if there is one."""
-    failures, said = 0, time.monotonic()
+    failures = 0
     while (start := stream.tell()) < size:
         try:
-            for chunk in patiently(chunks(file.urls[failures % len(file.urls)], start, size)):
-                if chunk:
-                    failures = 0
+            for chunk in chunks(file.urls[failures % len(file.urls)], start, size):
+                if stopped.is_set():
+                    return
+                failures = 0
                 stream.write(chunk)
-                digests.update(chunk)
-                if time.monotonic() - said > REPORT:
-                    said = time.monotonic()
-                    yield stream.tell()
         except BrokenError as broken:
             failures += 1
             if failures == FAILURES:
@@ -171,7 +163,67 @@ def unreachable(title: str, urls: Sequence[str], error: BaseException | None) ->
     if isinstance(error, HTTPError):
         reason = f"it answers {error.code} {error.reason}"
     elif isinstance(reason, TimeoutError):
-        reason = f"no answer within {downloads.TIMEOUT:g} s"
+        reason = f"no answer within {TIMEOUT:g} s"
     return UserError(
         f"{title} could not be downloaded from {hosts} ({reason}); check the connection to the network, then try again."
     )
+
+
+class BrokenError(Exception):
+    """The connection broke, or the site refused."""
+
+
+def chunks(url: str, start: int, size: int) -> Iterator[bytes]:
+    """Yield what a site sends of a file of a known size, from a byte on."""
+    try:
+        with ask(url, start=start) as answer:
+            skip = 0 if answer.status == 206 or not start else start  # it sends all again
+            left = size - start
+            while left > 0 and (chunk := answer.read1(BLOCK)):
+                skipped = min(skip, len(chunk))
+                skip -= skipped
+                part = chunk[skipped : skipped + left]
+                left -= len(part)
+                if part:
+                    yield part
+            if left:
+                raise ConnectionError("the connection was closed before the end of the file")
+    except HTTPError as error:
+        error.close()
+        raise BrokenError from error
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address
+        raise BrokenError from error
+
+
+def ask(url: str, start: int = 0, method: str = "GET") -> HTTPResponse:
+    """Ask a site for a file, from a byte on."""
+    headers = {"User-Agent": "napari-cmrcnet"}  # 10x Genomics refuses Python's own
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(url, headers=headers, method=method)
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=certificates()), _Redirects)
+    answer: HTTPResponse = opener.open(request, timeout=TIMEOUT)
+    return answer
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows as Python's own does, and closes the connection where it does not follow."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except BaseException:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def certificates() -> ssl.SSLContext:
+    """Return the system's certificates; Python from python.org has none on macOS."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
