@@ -155,6 +155,17 @@ def test_an_impossible_pixel_size_gives_no_areas(tmp_path: Path) -> None:
         ({"features": [{"properties": {"cell_id": 1}, "geometry": None}]}, "is not a list of cell outlines"),
         (
             {"features": [{"properties": {"cell_id": 1}, "geometry": {"type": "Polygon", "coordinates": [[[0, 0]]]}}]},
+            "is not a list of cell outlines",
+        ),
+        (
+            {
+                "features": [
+                    {
+                        "properties": {"cell_id": 1},
+                        "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [2, 2]]]},
+                    }
+                ]
+            },
             "has cells without an area",
         ),
         (

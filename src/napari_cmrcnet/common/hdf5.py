@@ -163,19 +163,16 @@ def hdf5_file(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callabl
     UserError
         If the file cannot be written. Nothing is left behind.
     """
-    with atomic_file(path) as temporary, open(temporary, "w+b", buffering=0) as raw:
-        stream = _Patient(raw)
+    with atomic_file(path) as temporary, _Patient(temporary, "w+") as stream:
         with h5py.File(stream, "w") as file:
             yield file, stream.check
         stream.check()
 
 
-class _Patient(io.RawIOBase):
+class _Patient(io.FileIO):
     """A file whose errors of writing are kept for later; after one, nothing more is written."""
 
-    def __init__(self, raw: io.FileIO) -> None:
-        self._raw = raw
-        self._error: OSError | None = None
+    _error: OSError | None = None
 
     def check(self) -> None:
         if self._error is not None:
@@ -186,26 +183,20 @@ class _Patient(io.RawIOBase):
         size = len(rest)
         try:
             while rest and self._error is None:
-                rest = rest[self._raw.write(rest) :]
+                rest = rest[super().write(rest) :]
         except OSError as error:
             self._error = error
         return size
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        read = self._raw.readinto(view)
+        read = super().readinto(view)
         view[read:] = bytes(len(view) - read)  # beyond the end is what an error kept from being written
         return len(view)
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._raw.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._raw.tell()
-
     def truncate(self, size: int | None = None) -> int:
         try:
-            return self._raw.truncate(size)
+            return super().truncate(size)
         except OSError as error:
             self._error = self._error or error
             return size or 0

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
@@ -18,35 +18,8 @@ MOST = 4  # each holds data of its own, up to 1 GB
 
 _lock = threading.Lock()
 _users = 0
-_limit: "_Limit | None" = None
+_limit: "tuple[ThreadPoolExecutor, Any] | None" = None
 _torch_threads: list[int] = []  # what torch was to use when each of the jobs that go on began
-
-
-class _Limit:
-    """Each product of matrices is taken by the thread that asks for it, from now until `end`.
-
-    Held by a thread of its own: threadpoolctl lets only the thread that set a limit take it back.
-    """
-
-    def __init__(self, libraries: ThreadpoolController) -> None:
-        self._over = threading.Event()
-        begun = threading.Event()
-
-        def hold() -> None:
-            try:
-                with libraries.limit(limits=1):
-                    begun.set()
-                    self._over.wait()
-            finally:  # nobody waits for a limit that could not be set
-                begun.set()
-
-        self._thread = threading.Thread(target=hold, name="limit of threads", daemon=True)
-        self._thread.start()
-        begun.wait()
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 @contextmanager
@@ -66,7 +39,10 @@ def own_threads() -> Iterator[int]:
     libraries = ThreadpoolController().select(user_api="blas")
     with _lock:  # the limit is one for the whole process
         allowed = max((library.num_threads for library in libraries.lib_controllers), default=os.cpu_count() or 1)
-        _limit = _limit or _Limit(libraries)
+        if _limit is None:
+            # In a thread of its own: threadpoolctl lets only the thread that set a limit take it back.
+            thread = ThreadPoolExecutor(1, thread_name_prefix="limit of threads")
+            _limit = thread, thread.submit(libraries.limit, limits=1).result()
         _users += 1
     try:
         yield allowed
@@ -74,7 +50,9 @@ def own_threads() -> Iterator[int]:
         with _lock:
             _users -= 1
             if not _users and _limit:
-                _limit.end()
+                thread, limit = _limit
+                thread.submit(limit.restore_original_limits).result()
+                thread.shutdown()
                 _limit = None
 
 

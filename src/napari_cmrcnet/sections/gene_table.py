@@ -188,14 +188,8 @@ def _joined(
     """Return the kept columns, those of one gene added up."""
     if len(kept) == counts.shape[1] == n_genes:
         return as_counts(counts, dtype)
-    if not n_genes:
-        return sparse.csr_matrix((counts.shape[0], 0), dtype=dtype)
-    target = np.full(counts.shape[1], -1)
-    target[kept] = place
-    columns = target[counts.indices]
-    values = np.where(columns >= 0, counts.data, 0)  # dropped columns become stored zeros, which `as_counts` removes
-    found = sparse.csr_matrix((values, np.maximum(columns, 0), counts.indptr), shape=(counts.shape[0], n_genes))
-    return as_counts(found, dtype)
+    gene_of = sparse.csr_matrix((np.ones(len(kept), dtype), (kept, place)), shape=(counts.shape[1], n_genes))
+    return as_counts(counts @ gene_of, dtype)
 
 
 def _notes(

@@ -5,7 +5,11 @@ beside a slide. A prediction, a region and a spot then mean the same place whate
 only the turned picture can be meant in no other way, and are turned back.
 """
 
+import io
+from contextlib import suppress
+
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 TAG = 274
@@ -19,7 +23,7 @@ IN_WORDS = {
     7: "mirrored along its other diagonal",
     8: "turned by 90° to the left",
 }
-ENTRY, HEADER = 12, 2**16 + 2**8  # bytes of an IFD's entry; of a JPEG's first segments
+HEADER = 2**16 + 2**8  # bytes of a JPEG's first segments
 
 
 def exif_orientation(data: bytes) -> int:
@@ -30,19 +34,8 @@ def exif_orientation(data: bytes) -> int:
     png = data[:4] == b"\x89PNG"
     at = data.find(b"eXIf", 0, HEADER) + 4 if png else data.find(b"Exif\0\0", 0, HEADER) + 6
     tiff = data[at : at + HEADER] if at >= 10 else b""
-    if tiff[:2] not in (b"II", b"MM"):
-        return STORED
-    order = "little" if tiff[:2] == b"II" else "big"
-
-    def number(place: int, size: int) -> int:
-        return int.from_bytes(tiff[place : place + size], order)  # type: ignore[arg-type]
-
-    first = number(4, 4)
-    for entry in range(first + 2, first + 2 + ENTRY * number(first, 2), ENTRY):
-        if entry + ENTRY > len(tiff):
-            break
-        if number(entry, 2) == TAG:
-            return known(number(entry + 8, 2))
+    with suppress(Exception), tifffile.TiffFile(io.BytesIO(tiff)) as directories:  # no more than a wish is lost
+        return known(directories.pages.first.tags.valueof(TAG))
     return STORED
 
 

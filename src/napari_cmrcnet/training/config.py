@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,10 +164,7 @@ class FitConfig:
 
     def _check_frozen(self) -> None:
         """Refuse settings that the frozen variant does not have: it chooses its own inside the training sections."""
-        makes = {each.name: each.default_factory for each in fields(self)}
-        own = {each.name: each.default for each in fields(self)}
-        own |= {name: make() for name, make in makes.items() if callable(make)}
-        options = [name for name in NOT_FROZEN if getattr(self, name) != own[name]]
+        options = [name for name in NOT_FROZEN if getattr(self, name) != getattr(FitConfig, name)]
         options += [name for name, value in asdict(self.patch).items() if value != asdict(PatchSpec())[name]]
         options += [*self.query, *("set" if name != "image_encoder" else name for name in self.model)]
         if options:

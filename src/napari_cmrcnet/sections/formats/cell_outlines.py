@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
@@ -72,21 +73,12 @@ def _exteriors(geometry: dict[str, Any]) -> Iterator[list[list[float]]]:
 
 
 def _measured(rings: list[NDArray[np.float64]], cells: NDArray[np.int64], names: list[str]) -> pd.DataFrame:
-    """Return area and centre of area (Gauss's formula) of each cell's rings."""
-    sizes = np.array([len(ring) for ring in rings], np.int64)
-    of_ring, starts = np.repeat(np.arange(len(rings)), sizes), np.cumsum(sizes) - sizes
-    points = np.concatenate([*rings, np.empty((0, 2))])
-    following = np.arange(1, len(points) + 1)
-    following[starts + sizes - 1] = starts  # of the last point the first, whether the ring repeats it or not
-    corner = points[starts]
-    here, there = points - corner[of_ring], points[following] - corner[of_ring]  # near zero no digits are lost
-    cross = here[:, 0] * there[:, 1] - there[:, 0] * here[:, 1]
-    twice = np.bincount(of_ring, cross, len(rings))  # the area of a ring, with the sign of its direction
-    areas = 0.5 * np.abs(twice)
-    total = np.bincount(cells, areas, len(names))
-    table = pd.DataFrame({"area": total}, index=pd.Index(names))
-    with np.errstate(invalid="ignore", divide="ignore"):  # of a line, which is refused
-        for axis, name in enumerate("xy"):
-            middle = np.bincount(of_ring, (here + there)[:, axis] * cross, len(rings)) / (3 * twice) + corner[:, axis]
-            table[name] = np.bincount(cells, areas * middle, len(names)) / total
+    """Return area and centre of area of each cell's rings."""
+    of_ring = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    parts = shapely.polygons(shapely.linearrings(np.concatenate([*rings, np.empty((0, 2))]), indices=of_ring))
+    areas = shapely.area(parts)
+    table = pd.DataFrame({"area": np.bincount(cells, areas, len(names))}, index=pd.Index(names))
+    with np.errstate(invalid="ignore"):  # of a line, which is refused
+        for name, middle in zip("xy", shapely.get_coordinates(shapely.centroid(parts)).T, strict=True):
+            table[name] = np.bincount(cells, areas * middle, len(names)) / table["area"]
     return table

@@ -15,8 +15,6 @@ from napari_cmrcnet.common.hdf5_checks import check_hdf5
 
 GZIP = b"\x1f\x8b"
 _MTX = "matrix.mtx"
-_SHORTEST_ENTRY = 4  # bytes: "1 1" and the end of its line
-_GZIP_EXPANSION = 1032  # deflate's limit
 
 
 def open_text(path: Path) -> IO[bytes]:
@@ -82,9 +80,7 @@ def _names(texts: h5py.Dataset) -> list[str]:
 def _read_mtx(path: Path) -> AnnData:
     barcodes = _table(_beside(path, "barcodes.tsv"))
     features = _table(_beside(path, "features.tsv", "genes.tsv"))
-    shape = (len(features), len(barcodes))
-    _check_size(path, shape)
-    counts = _entries(path, shape)
+    counts = _entries(path, (len(features), len(barcodes)))
     var = pd.DataFrame({"gene_ids": features[0].to_numpy()}, index=pd.Index(features[min(1, features.shape[1] - 1)]))
     if features.shape[1] > 2:
         var["feature_types"] = features[2].to_numpy()
@@ -98,11 +94,18 @@ def _entries(path: Path, shape: tuple[int, int]) -> sparse.csr_matrix:
     By pandas: the parser of ``scipy.io.mmread`` (1.16) ends the process on some damaged files.
     """
     with open_text(path) as stream:
+        if not stream.readline(1000).lower().startswith(b"%%matrixmarket matrix coordinate"):
+            raise UserError(f"{path} is not a sparse matrix of the Matrix Market format (.mtx); copy it again.")
         table = pd.read_csv(
             stream, sep=r"\s+", comment="%", header=None, names=["row", "column", "count"], dtype=np.float64
         )
     values = table.to_numpy()
-    (_, _, entries), (rows, columns, counts) = values[0], values[1:].T  # after the line of sizes
+    (n_rows, n_columns, entries), (rows, columns, counts) = values[0], values[1:].T  # after the line of sizes
+    if (n_rows, n_columns) != shape:
+        raise UserError(
+            f"{path} has {n_rows:,.0f} features and {n_columns:,.0f} barcodes, but the files beside it list "
+            f"{shape[0]:,} and {shape[1]:,}; take all three from one folder."
+        )
     if len(counts) != entries:
         raise UserError(f"{path} has {len(counts):,} of {entries:,.0f} entries; copy it again.")
     inside = (rows >= 1) & (rows <= shape[0]) & (columns >= 1) & (columns <= shape[1])
@@ -129,23 +132,3 @@ def _table(path: Path) -> pd.DataFrame:
         return pd.read_csv(
             stream, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3, encoding="utf-8-sig"
         )
-
-
-def _check_size(path: Path, shape: tuple[int, int]) -> None:
-    """Compare what the matrix claims with its features, barcodes and bytes, before memory is taken for it."""
-    with open_text(path) as stream:
-        line = stream.readline(1000)
-        if not line.lower().startswith(b"%%matrixmarket matrix coordinate"):
-            raise UserError(f"{path} is not a sparse matrix of the Matrix Market format (.mtx); copy it again.")
-        while line.startswith(b"%") or not line.strip():
-            line = stream.readline(100_000)
-            if not line:
-                raise UserError(f"{path} ends before its first entry; copy it again.")
-    rows, columns, entries = (int(number) for number in line.split())
-    if (rows, columns) != shape:
-        raise UserError(
-            f"{path} has {rows:,} features and {columns:,} barcodes, but the files beside it list {shape[0]:,} and "
-            f"{shape[1]:,}; take all three from one folder."
-        )
-    if not 0 <= entries * _SHORTEST_ENTRY <= path.stat().st_size * _GZIP_EXPANSION:
-        raise UserError(f"{path} claims {entries:,} entries, more than it can hold; copy it again.")
