@@ -422,6 +422,11 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     measured = table[(table["section"] == "C as measured") & (table["source"] == "")].iloc[0]
     assert np.isnan(measured["predicted_mean"])
     assert measured["measured_mean"] == pytest.approx(found["measured_mean"][0])
+    assert "Otsu's over all sections (predicted " in cohort.about.text()
+    monkeypatch.setattr("napari_cmrcnet.evaluation.cohort._threshold", lambda *_: np.nan)  # as where all are alike
+    cohort.compute.click()
+    wait(qtbot, lambda: not cohort.jobs.busy)
+    assert "nan" not in cohort.about.text()
     cohort.view.sortByColumn(0, Qt.SortOrder.DescendingOrder)
     names = [cohort.model.index(row, 0).data() for row in range(cohort.model.rowCount())]
     assert names == sorted(names, reverse=True)

@@ -13,7 +13,7 @@ from scipy.stats import mannwhitneyu
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.viewer.compare import SELECTED
 from napari_cmrcnet.viewer.registry import session_of
-from napari_cmrcnet.widgets.compare import BETWEEN, ComparePanel
+from napari_cmrcnet.widgets.compare import BETWEEN, SIMILAR, ComparePanel
 
 pytestmark = pytest.mark.qt
 WAIT = 60_000
@@ -85,6 +85,13 @@ def test_groups_are_compared_with_a_warning_and_saved(
     save_dialog.answer = tmp_path / "table.csv"
     panel.save.click()
     assert save_dialog.proposed[0].name == "selected_spots_against_all_other_spots_measured.csv"
+    panel.session.select(())  # no groups: the table stays, and is called what it is
+    assert "no groups yet" in panel.about.text()
+    panel.save.click()
+    assert save_dialog.proposed[1].name == save_dialog.proposed[0].name
+    panel.what.setCurrentText(SIMILAR)
+    panel.what.activated.emit(0)
+    assert "against all other spots" in panel.about.text()
     saved = pd.read_csv(tmp_path / "table.csv", index_col="gene")
     assert list(saved.index) == list(table.index)
     np.testing.assert_allclose(saved["p_adjusted"], table["p_adjusted"], rtol=1e-5)

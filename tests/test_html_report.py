@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import numpy as np
 import pytest
 from PIL import Image
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation import html_report
-from napari_cmrcnet.evaluation.document import Table, html_page
+from napari_cmrcnet.evaluation.document import Table, Text, html_page
 from napari_cmrcnet.evaluation.html_cohort import write_cohort_report
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.localise import agreement, otsu
+from napari_cmrcnet.evaluation.report_parts import section_parts
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -211,6 +213,15 @@ def test_scores_at_hand_are_not_computed_again(
     monkeypatch.setattr(html_report, "interval_job", None)
     finish(write_html_report(prediction, tmp_path / "R.html", scores=scores))
     assert "Scores by gene set" in Page(tmp_path / "R.html").headings
+
+
+def test_spatial_structure_is_left_out_where_a_side_has_none(prediction: Prediction) -> None:
+    """As that of two spots, or of a prediction that is the same everywhere."""
+    scores = score(prediction)
+    said = "".join(part.text for part in section_parts(scores) if isinstance(part, Text))
+    assert "Moran's I" in said
+    scores.table["predicted_morans_i"] = np.nan
+    assert "Moran" not in "".join(part.text for part in section_parts(scores) if isinstance(part, Text))
 
 
 def test_without_measurements_there_are_maps_and_confidence(

@@ -90,7 +90,7 @@ def section_parts(scored: Scores) -> Iterator[Part]:
     """Yield what is to be known of a section beside its scores."""
     yield Text(f"Sequencing depth: {scored.depth}.")
     means = structure(scored)
-    if means["measured"] is not None:
+    if None not in means.values():  # of a few spots, or where a prediction is the same everywhere
         yield Text(
             f"Spatial structure: Moran's I of the HVG is {means['measured']:.3f} measured and "
             f"{means['predicted']:.3f} predicted, on average (0: neighbouring spots are unrelated, 1: alike). "
@@ -115,7 +115,7 @@ def _expected(scored: Scores) -> Iterator[Part]:
     if COLUMNS[0] not in scored.table:
         return
     both = scored.table[[COLUMNS[0], "pcc"]].dropna()
-    if len(both) < 3:
+    if len(both) < 3 or both.nunique().min() < 2:
         return
     good = both.pcc[both[COLUMNS[0]] >= GOOD]
     alike = both[COLUMNS[0]].corr(both.pcc)

@@ -143,6 +143,8 @@ def _check_positions(path: Path, spots: AnnData) -> None:
         raise UserError(f"{path} holds no spots.")
     if missing := int((~np.isfinite(xy)).any(axis=1).sum()):
         raise UserError(f"{path}: {missing} of {len(xy)} spots have no finite position in obsm['spatial'].")
+    if len(xy) > 1 and (xy == xy[0]).all():
+        raise UserError(f"{path}: all {len(xy)} spots have the same position in obsm['spatial']; give their own ones.")
     spots.obsm["spatial"] = xy
 
 

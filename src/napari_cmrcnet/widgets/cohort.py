@@ -168,8 +168,8 @@ class CohortPanel(DockPanel):
         assert self.table is not None
         first = self.table.iloc[0]
         limits = [f"{kind} {first[f'{kind}_threshold']:.2f}" for kind in ("predicted", "measured")
-                  if self.table[f"{kind}_mean"].notna().any()]  # fmt: skip
-        notes = [f"{self.name}: the thresholds are Otsu's over all sections ({', '.join(limits)})."]
+                  if first[f"{kind}_threshold"] == first[f"{kind}_threshold"]]  # fmt: skip
+        notes = [f"{self.name}: the thresholds are Otsu's over all sections ({', '.join(limits)})."] if limits else []
         notes.append("Means, shares and PCC are over the spots with enough counts.")
         return (
             [*notes, "The mean of a panel's score is near 0 in each section: compare the shares."]

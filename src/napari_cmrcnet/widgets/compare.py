@@ -52,6 +52,7 @@ class ComparePanel(DockPanel):
         super().__init__(napari_viewer)
         self.jobs = JobBar(self)
         self.model = FrameModel(_TITLES, self)
+        self._about = ""  # what the table is of
         self._build()
         self.what.activated.connect(lambda _: self.refresh())
         self.view.clicked.connect(self._on_row)
@@ -88,12 +89,12 @@ class ComparePanel(DockPanel):
             self.form.setRowVisible(box, between)
         self.save.setEnabled(self.model.table is not None)
         self.compute.setEnabled(bool(kinds) and (bool(groups) or not between) and not self.jobs.busy)
-        if between and not groups:
-            self.about.setText("There are no groups yet. Draw regions, select spots, or use spots with classes.")
+        none = "There are no groups yet. Draw regions, select spots, or use spots with classes."
+        self.about.setText(none if between and not groups else self._about)
 
     def _on_case(self) -> None:
         self.model.show(None)
-        self.about.setText("")
+        self._about = ""
         self.warning.setText("")
         self.refresh()
 
@@ -113,7 +114,7 @@ class ComparePanel(DockPanel):
             if self.session.case is case:  # else it is of another section
                 self.model.show(table)
                 which = " whose prediction varies" if kind == "predicted" else ""
-                self.about.setText(f"{said}: {len(table):,} genes{which}.")
+                self._about = f"{said}: {len(table):,} genes{which}."
                 self.warning.setText(warning)
 
         self.compute.setEnabled(False)
@@ -123,7 +124,7 @@ class ComparePanel(DockPanel):
         table = self.model.table
         if table is None:
             return
-        name = file_name(self.about.text().partition(":")[0])
+        name = file_name(self._about.rpartition(":")[0])
         path = ask_where_to_save(self, "Save table", f"{name}.csv", "Table (*.csv)", "compare/folder")
         self.jobs.write(path, lambda path: write_frame(path, table.reset_index()))
 
