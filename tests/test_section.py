@@ -176,7 +176,7 @@ def test_a_copy_that_holds_most_of_the_spots_is_refused_by_its_scale_factor(tmp_
         open_section(opened, spots)
 
 
-def test_spots_at_one_place_have_no_lattice(tmp_path):
-    spots = write_spots(tmp_path / "s.h5ad", xy=lambda *_: np.full((200, 2), 50.0))
+def test_spots_at_two_places_have_no_lattice(tmp_path):
+    spots = write_spots(tmp_path / "s.h5ad", xy=lambda *_: np.repeat([[50.0, 50.0], [70.0, 50.0]], 100, axis=0))
     with open_slide(write_slide(tmp_path / "S1.tif")) as opened:
         assert open_section(opened, spots).mpp == pytest.approx(0.5)
