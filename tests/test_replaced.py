@@ -223,6 +223,16 @@ def test_a_slow_opening_is_shown_where_the_one_that_was_asked_for_after_it_fails
     assert window.shows("C")
 
 
+def test_an_opening_that_ended_first_is_shown_where_the_one_after_it_fails(window: Window) -> None:
+    (window.folder / "C.h5ad").write_bytes(b"nothing")
+    window.open("D")
+    window.open("C")
+    window.qtbot.waitUntil(lambda: len(_RUNNING) == 1, timeout=SLOW)
+    assert not window.shows("D")
+    window.let_all_end()
+    window.wait_for("D")
+
+
 def test_another_list_of_cases_asks_once(window: Window) -> None:
     window.answer = "discard"
     window.open("D")

@@ -1,5 +1,6 @@
 """The cases of a window: which of them is shown, what was drawn and noted over it, and what is not saved yet."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,9 @@ class CaseList:
         The cases; none at first.
     alone : ProjectCase or None
         The entry of which only the slide was opened last, as it has no expression.
-    awaited : list of object
+    awaited : dict of object to callable or None
         What stands for each opening that may still replace the case that is shown, the one that was asked for last
-        at the end.
+        at the end; what shows one that waits for those after it to fail.
     changed : Signal
         Emitted after another project, case, note or place in it.
     """
@@ -52,7 +53,7 @@ class CaseList:
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
         self._of = session.case
-        self.awaited: list[object] = []
+        self.awaited: dict[object, Callable[[], None] | None] = {}
         self._given_up: tuple[Any, ...] = ()
         session.leaving.connect(self.keep)
         session.arrived.connect(self._on_arrived)

@@ -1,6 +1,7 @@
 """Nothing that the user has made is lost: kept every few seconds, and asked about before it is replaced or closed."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,7 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.viewer.registry import layers_of
@@ -135,27 +136,37 @@ def may_leave(viewer: Any, again: bool = False) -> bool:
 def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
     """Run a job, as `run_in_window`, whose result replaces the case that is shown.
 
-    Of several the one that was asked for last does; one before it only where all after it have failed by then. What was
-    made while it ran is asked about first; where that is to stay, and where the job was overtaken, the result is not
-    handed over, and what was opened for it is closed.
+    Of several the one that was asked for last does; one before it only where all after it have failed: until then it
+    waits. What was made while it ran is asked about first; where that is to stay, and where the job was overtaken, the
+    result is not handed over, and what was opened for it is closed.
     """
     cases, mine = layers_of(viewer).cases, object()
-    cases.awaited.append(mine)
+    cases.awaited[mine] = None
 
     def done_here(result: T) -> None:
-        if cases.awaited[-1:] == [mine] and may_leave(viewer, again=True):
+        if mine in [*cases.awaited][:-1]:
+            cases.awaited[mine] = partial(run_to_replace, viewer, _made(result), done, title)
+        elif mine in cases.awaited and may_leave(viewer, again=True):
             cases.awaited.clear()
             done(result)
         elif hasattr(result, "close"):
             result.close()
 
     def ended() -> None:
-        if mine in cases.awaited:
-            cases.awaited.remove(mine)
+        if cases.awaited.get(mine) is None:
+            cases.awaited.pop(mine, None)
+        if cases.awaited and (waiting := [*cases.awaited.values()][-1]) is not None:
+            cases.awaited.popitem()
+            waiting()
         if not cases.awaited:
             cases.take_back()
 
     run_in_window(viewer, job, done_here, title, ended)
+
+
+def _made(result: T) -> Job[T]:
+    yield Progress("Opening", 0, 0)
+    return result
 
 
 def save_case(viewer: Any) -> bool:
