@@ -11,7 +11,7 @@ from napari_cmrcnet.benchmark.bootstrap import Names, Values
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_list import Choice
 from napari_cmrcnet.benchmark.method_names import CMRCNET
-from napari_cmrcnet.benchmark.results import Output, SectionResult, UnitResult
+from napari_cmrcnet.benchmark.results import By, Output, SectionResult, UnitResult
 from napari_cmrcnet.evaluation.set_scores import Definition
 
 if TYPE_CHECKING:
@@ -121,14 +121,9 @@ def _order(output: str) -> tuple[bool, int, str]:
     return not output.isdigit(), int(output) if output.isdigit() else 0, output
 
 
-def most_expressed(n: int, sets: Definition) -> Choose:
-    """Return what chooses a section's HEG: the n of the highest measured mean, among the genes that `sets` says."""
-    return lambda one: one.ranked("mean", n, sets)
-
-
-def most_variable(n: int, sets: Definition) -> Choose:
-    """Return what chooses a section's HVG: the n of the highest measured variance, as `most_expressed`."""
-    return lambda one: one.ranked("variance", n, sets)
+def ranked(by: By, n: int, sets: Definition) -> Choose:
+    """Return what chooses a section's n genes of highest mean (HEG) or variance (HVG), among those that `sets` says."""
+    return lambda one: one.ranked(by, n, sets)
 
 
 def markers_of(dataset: "Dataset") -> Choose:

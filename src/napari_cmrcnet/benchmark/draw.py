@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.best_genes import best_genes, mean_pcc_by_gene
-from napari_cmrcnet.benchmark.collected import Choose, Collected, Label, most_expressed, most_variable
+from napari_cmrcnet.benchmark.collected import Collected, Label, ranked
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_names import DEPTH
 from napari_cmrcnet.benchmark.plots import method_boxplot, method_colours, method_correlations, method_moments
+from napari_cmrcnet.benchmark.results import RANKED_BY
 from napari_cmrcnet.common.metrics import TOP, dense
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
@@ -33,7 +34,6 @@ Array = NDArray[np.float64]
 _KINDS = ("png", "svg")
 _MAPS = 3  # genes drawn as maps where the dataset names none
 _THUMBNAIL_PX = 1200
-_SETS: dict[str, Callable[[int, Definition], Choose]] = {"HEG": most_expressed, "HVG": most_variable}
 
 
 def draw(dataset: "Dataset", found: Collected, labels: Sequence[Label], sets: Definition, out: Path) -> Job[list[Path]]:
@@ -87,8 +87,8 @@ def _draw_section(
     if not varying:
         return files
     drawn = {label.text: outputs[label] for label in varying}
-    for name, choose in _SETS.items():
-        genes = one.found_enough(choose(TOP, sets)(one))
+    for name, by in RANKED_BY.items():
+        genes = one.found_enough(one.ranked(by, TOP, sets))
         predicted = {text: of.drawn.loc[one.counted, genes].to_numpy(np.float64) for text, of in drawn.items()}
         title = f"{where}, {len(genes)} {name}"
         figure = partial(method_correlations, genes, _measured(section, genes)[one.counted], predicted, title)
@@ -120,12 +120,14 @@ def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[st
     return {
         set_name: {
             name: {
-                label.text: pd.DataFrame(found.scores(label, fold, name, choose(TOP, sets))).mean().to_numpy(np.float64)
+                label.text: pd.DataFrame(found.scores(label, fold, name, ranked(by, TOP, sets)))
+                .mean()
+                .to_numpy(np.float64)
                 for label in labels
             }
             for fold, name in found.sections
         }
-        for set_name, choose in _SETS.items()
+        for set_name, by in RANKED_BY.items()
     }
 
 

@@ -27,7 +27,8 @@ FORMAT = 2
 _OF_A_GENE = ["pcc", "partial_pcc", "spearman", "rmse", "predicted_mean", "predicted_variance"]
 _MEASURED = ("mean", "variance", "found", "variable")
 _DEFINITIONS: tuple[Definition, ...] = ("paper", "all")
-_RANKED_BY: tuple[Literal["mean", "variance"], ...] = ("mean", "variance")
+By = Literal["mean", "variance"]
+RANKED_BY: Mapping[str, By] = {"HEG": "mean", "HVG": "variance"}
 _BLOCK = 256  # genes scored at a time: memory does not grow with their number
 
 
@@ -77,7 +78,7 @@ class SectionResult:
         """Those that are predicted and measured."""
         return list(self.measured.index)
 
-    def ranked(self, by: Literal["mean", "variance"], n: int, sets: Definition) -> tuple[str, ...]:
+    def ranked(self, by: By, n: int, sets: Definition) -> tuple[str, ...]:
         """Return the n genes of the highest mean (HEG) or variance (HVG), with those that have no score."""
         among = self.measured[self.measured["variable"]] if sets == "paper" else self.measured
         return heg(among[by], list(among.index), n)
@@ -177,7 +178,7 @@ def score_section(
         "variable": pd.Index(genes).isin(list(variable)),
     }
     bare = SectionResult(section.name, pd.DataFrame(about, index=list(genes)), counted, {})
-    tops = [gene for sets in _DEFINITIONS for by in _RANKED_BY for gene in bare.ranked(by, TOP, sets)]
+    tops = [gene for sets in _DEFINITIONS for by in RANKED_BY.values() for gene in bare.ranked(by, TOP, sets)]
     kept = list(dict.fromkeys([*tops, *(gene for gene in shown if gene in bare.measured.index)]))
     outputs = {}
     for name, values in predicted.items():

@@ -11,11 +11,11 @@ from napari_cmrcnet.benchmark.collected import (
     Collected,
     Label,
     markers_of,
-    most_expressed,
-    most_variable,
+    ranked,
 )
 from napari_cmrcnet.benchmark.method_list import ABLATION
 from napari_cmrcnet.benchmark.method_names import BLEEP, CEILING, CMRCNET
+from napari_cmrcnet.benchmark.results import RANKED_BY
 from napari_cmrcnet.evaluation.set_scores import Definition
 
 if TYPE_CHECKING:
@@ -121,16 +121,24 @@ class _Maker:
         found: dict[str, dict[str, dict[str, Estimate]]] = {measure: {} for measure in _MEASURES}
         for measure, by_row in found.items():
             for column, genes in sets.items():
-                for row, one in self._estimates(by_column[column], genes, reference, measure).items():
+                values = {row: self.found.values(label, genes, measure) for row, label in by_column[column].items()}
+                names = self.found.names(genes)
+                for row, one in estimate(values, names, reference, nan_as_zero=self.nan_as_zero).items():
                     by_row.setdefault(row, {})[column] = one
         first = {row: label for rows in by_column.values() for row, label in rows.items()}
+        published = published or (lambda label: paper.paper_values(self.dataset.paper, name, label.paper))
+        theirs = {row: published(label) for row, label in first.items()}
+        if self.sets == "all":  # its HEG and HVG are other genes
+            theirs = {
+                row: {one: at for one, at in values.items() if one == "markers"} for row, values in theirs.items()
+            }
         rows = tuple(
             Row(
                 row,
                 found["pcc"][row],
                 found["partial_pcc"][row],
                 found["spearman"][row],
-                self._comparable((published or self._published(name))(label)),
+                theirs[row],
                 label.method != CEILING,
             )
             for row, label in first.items()
@@ -140,20 +148,6 @@ class _Maker:
         if self.sets == "all":
             title += ", HEG and HVG among all genes"
         return Table(name, title, tuple(sets), rows, reference, tuple(notes), self.sets, too_rare)
-
-    def _comparable(self, published: Mapping[str, float]) -> dict[str, float]:
-        """Return the paper's values of sets that are chosen as the paper does."""
-        return {column: value for column, value in published.items() if self.sets == "paper" or column == "markers"}
-
-    def _published(self, name: str) -> Callable[[Label], Mapping[str, float]]:
-        return lambda label: paper.paper_values(self.dataset.paper, name, label.paper)
-
-    def _estimates(self, labels: Rows, genes: Choose, reference: str, measure: str) -> dict[str, Estimate]:
-        """Return the estimates of some rows over the genes of a set."""
-        values = {row: self.found.values(label, genes, measure) for row, label in labels.items()}
-        if not values:
-            return {}
-        return estimate(values, self.found.names(genes), reference, nan_as_zero=self.nan_as_zero)
 
 
 def make_tables(
@@ -174,16 +168,16 @@ def make_tables(
     """
     make = _Maker(dataset, found, sets, nan_as_zero)
     ours = [label for label in found.labels if label.method == CMRCNET]
-    top = {"HEG": most_expressed(50, sets), "HVG": most_variable(50, sets), "markers": markers_of(dataset)}
-    if not dataset.markers:
-        del top["markers"]
+    top = {name: ranked(by, 50, sets) for name, by in RANKED_BY.items()}
+    if dataset.markers:
+        top["markers"] = markers_of(dataset)
     tables = []
     if rows := compared(found):
         tables.append(make.table("table1", "Table 1. Mean PCC", _by_text(rows), top, _text_of(ours[:1])))
         tables.append(_wider(make, rows, ours))
     encoder = [label for label in rows if label.method == "ctranspath"]
     if encoder and ours:
-        first = {name: top[name] for name in ("HEG", "HVG")}
+        first = {name: top[name] for name in RANKED_BY}
         title = "Table 4. A pretrained encoder, PCA and ridge"
         tables.append(make.table("table4", title, _by_text([*encoder, ours[-1]]), first, ours[-1].text))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
@@ -211,11 +205,7 @@ def compared(found: Collected) -> list[Label]:
 
 def _wider(make: _Maker, rows: Sequence[Label], ours: Sequence[Label]) -> Table:
     """Return Table 2: 150 genes with k = 250, and 250 with k = 500, or the nearest below that there is."""
-    sets = {
-        f"{name}{n}": choose(n, make.sets)
-        for n in (150, 250)
-        for name, choose in (("HEG", most_expressed), ("HVG", most_variable))
-    }
+    sets = {f"{name}{n}": ranked(by, n, make.sets) for n in (150, 250) for name, by in RANKED_BY.items()}
     retrieved = {
         title: outputs
         for title, method in (("BLEEP", BLEEP), ("CMRCNet", CMRCNET))

@@ -245,10 +245,8 @@ def _show_report(report: "Report") -> None:
     say(f"The interval covers {COVERS}.")
     for name in report.sets:
         if found := between([one.sets[name] for one in report.sections]):
-            say(
-                f"{name} is between {found.low:.3f} and {found.high:.3f} in the {found.sections} sections "
-                f"(standard deviation {found.sd:.3f})."
-            )
+            said = "{} is between {low:.3f} and {high:.3f} in the {sections} sections (standard deviation {sd:.3f})."
+            say(said.format(name, **found))
     for warning in (*missing_in_words(report.sections), *report.warnings):
         warn(warning)
     for path in report.files:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.annotations import annotations
-from napari_cmrcnet.evaluation.gene_trust import listed_trust
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.evaluation.panel_score import panel_score
+from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.retrieval.project import ProjectCase, regions_of
 from napari_cmrcnet.sections.score_filter import one_pcc
 
@@ -60,13 +60,13 @@ class SectionValues:
         cls, case: "Case", genes: Sequence[str], panel: "Panel | None" = None, view: Mapping[str, Any] | None = None
     ) -> "SectionValues":
         """Return those of a case, with the regions of a view, or of its own."""
-        values = {gene: _of_gene(case, gene) for gene in genes}
+        shown = {gene: gene_shown(case, gene, None) for gene in genes if case.names.column(gene) is not None}
+        values = {gene: shown[gene].maps if gene in shown else {} for gene in genes}
         if panel is not None:
             values[panel.name] = _of_panel(case, panel)
-        regions = regions_of(case.view if view is None else view)
-        classes, counted = annotations(case.spots.obs, case.xy, regions), case.counted_spots()
-        trust = {gene: _trust(case, gene, values[gene], counted) for gene in genes}
-        return cls(case.name, case.provenance.patient, counted, classes, values, trust)
+        classes = annotations(case.spots.obs, case.xy, regions_of(case.view if view is None else view))
+        trust = {gene: one.trust.word for gene, one in shown.items()}
+        return cls(case.name, case.provenance.patient, case.counted_spots(), classes, values, trust)
 
 
 def cohort_table(cases: "Sequence[Case]", genes: Sequence[str], panel: "Panel | None" = None) -> "pd.DataFrame":
@@ -182,31 +182,8 @@ def _of_panel(case: "Case", panel: "Panel") -> dict[str, Float32]:
         score = panel_score(case, panel)
     except UserError:
         return {}
-    return _by_kind(score.predicted, score.measured)
-
-
-def _of_gene(case: "Case", gene: str) -> dict[str, Float32]:
-    column = case.names.column(gene)
-    if column is None:
-        return {}
-    symbol = case.genes[column]
-    truth = case.measured([symbol]) if symbol in case.measured_set else None
-    predicted = None if case.prediction is None else case.prediction.gene(symbol)
-    return _by_kind(predicted, None if truth is None else truth[:, 0])
-
-
-def _trust(case: "Case", gene: str, values: Mapping[str, Float32], counted: Bools) -> str:
-    if case.prediction is None or "predicted" not in values:
-        return ""
-    pcc, _ = one_pcc(values.get("measured"), values["predicted"], counted)
-    column = case.names.column(gene)
-    assert column is not None
-    return listed_trust(case.prediction, case.genes[column], pcc, np.nan).word
-
-
-def _by_kind(predicted: Float32 | None, measured: Float32 | None) -> dict[str, Float32]:
-    values = dict(zip(KINDS, (predicted, measured), strict=True))
-    return {kind: of for kind, of in values.items() if of is not None}
+    both = {"predicted": score.predicted, "measured": score.measured}
+    return {kind: values for kind, values in both.items() if values is not None}
 
 
 def _threshold(sections: Sequence[SectionValues], name: str, kind: str) -> float:

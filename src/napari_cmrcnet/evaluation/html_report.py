@@ -219,8 +219,8 @@ def _agreement_table(prediction: "Prediction", regions: "Sequence[Region]", show
         )
 
 
-def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown | None) -> Iterator[Part]:
-    if not regions or shown is None:
+def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown) -> Iterator[Part]:
+    if not regions:
         return
     rows = region_table(
         groups(prediction.xy, regions),

@@ -123,7 +123,8 @@ def value_groups(sections: Sequence[SectionValues], name: str, source: str) -> G
     """
     if not source:
         return {
-            _title(one): {kind: values[one.counted] for kind, values in one.values[name].items()} for one in sections
+            _in_lines(one.name, one.patient): {kind: values[one.counted] for kind, values in one.values[name].items()}
+            for one in sections
         }
     groups: dict[str, dict[str, list[float]]] = {}
     for section in sections:
@@ -140,10 +141,6 @@ def pcc_groups(table: "pd.DataFrame", source: str) -> Groups:
     if source:
         return {str(of): {PCC: part["pcc"]} for of, part in rows.groupby("class", sort=False)}
     return {_in_lines(row["section"], row["patient"]): {PCC: [row["pcc"]]} for row in rows.to_dict("records")}
-
-
-def _title(section: SectionValues) -> str:
-    return _in_lines(section.name, section.patient)
 
 
 def _in_lines(name: str, patient: str) -> str:

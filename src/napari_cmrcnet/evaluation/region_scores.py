@@ -1,6 +1,5 @@
 """Predicted against measured expression in regions of a section, and in the classes that they form."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.score_filter import NOT_PREDICTED, one_pcc
@@ -183,17 +181,6 @@ def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter
         names = map(safe_text, (section, gene, score.kind, score.name, score.classification))
         rows.append((*names, score.n, *map(_short, (score.predicted, score.measured, score.pcc)), score.note))
     return csv_text(rows, delimiter)
-
-
-def write_table(path: str | os.PathLike[str], scores: Sequence[RegionScore], section: str, gene: str) -> None:
-    """Write the table as CSV, as `table_text` gives it.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
-    write_content(path, table_text(scores, section, gene))
 
 
 def _short(value: float) -> str:

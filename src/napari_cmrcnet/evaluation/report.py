@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content, write_json
 from napari_cmrcnet.common.locks import only_one
@@ -106,7 +108,8 @@ def evaluate(
             warnings += ("Undefined PCC are counted as 0, as in published tables.",)
         if out.is_dir():
             (out / SUMMARY).unlink(missing_ok=True)  # a report that is half replaced must not look complete
-        files = [_write_table(out / "scores.csv", scores)]
+        table = pd.concat({one.section: one.table for one in scores}, names=["section"]).reset_index()
+        files = [write_frame(out / "scores.csv", table)]
         markers = panel or next((one.panel for one in predictions if one.panel is not None), None)
         if markers is not None:
             files.append(write_frame(out / "cohort.csv", cohort_table(predictions, markers.genes, markers)))
@@ -137,14 +140,3 @@ def _check(predictions: Sequence[Prediction], seed: int, min_umi: int | None) ->
                 "store the counts in layers['counts'], and predict again."
             )
     check_names([prediction.name for prediction in predictions])
-
-
-def _write_table(path: Path, scores: Sequence[Scores]) -> Path:
-    import pandas as pd
-
-    parts = []
-    for scored in scores:
-        part = scored.table.reset_index()
-        part.insert(0, "section", scored.section)
-        parts.append(part)
-    return write_frame(path, pd.concat(parts, ignore_index=True))

@@ -67,7 +67,7 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
         yield Text("How the mean PCC differs between the sections, which an interval does not cover:")
         yield Table(
             ["set", "sections", "standard deviation", "least", "greatest"],
-            [[name, found.sections, found.sd, found.low, found.high] for name, found in spread],
+            [[name, *(found[of] for of in ("sections", "sd", "low", "high"))] for name, found in spread],
         )
 
 

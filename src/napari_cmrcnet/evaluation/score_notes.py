@@ -17,9 +17,15 @@ def score_notes(scores: Sequence[Scores], asked: Definition = "paper") -> tuple[
 
 def _notes(one: Scores, asked: Definition) -> Iterator[str]:
     if one.left_out:
-        yield left_out_in_words(one)
+        yield (
+            f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts. They are "
+            "left out of its scores, but not of its maps."
+        )
     if one.depth.shallow:
-        yield shallow_in_words(one)
+        yield (
+            f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from depth. "
+            "Look at the partial PCC, which removes this effect."
+        )
     if one.definition != asked:
         yield (
             f"The prediction of {one.section} does not say which genes vary in its training sections, so its HEG "
@@ -39,22 +45,6 @@ def missing_in_words(scores: Sequence[Scores]) -> list[str]:
         f"measured, or not predicted: {some_of(missing, 20)}."
         for missing, those in lacking.items()
     ]
-
-
-def left_out_in_words(one: Scores) -> str:
-    """Return how many spots do not count, and why."""
-    return (
-        f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts. They are "
-        "left out of its scores, but not of its maps."
-    )
-
-
-def shallow_in_words(one: Scores) -> str:
-    """Return that a section was sequenced shallowly, and what to make of it."""
-    return (
-        f"{one.section} was sequenced so shallowly ({one.depth}) that much of a correlation may come from depth. "
-        "Look at the partial PCC, which removes this effect."
-    )
 
 
 def sets_in_words(scores: Sequence[Scores]) -> str:

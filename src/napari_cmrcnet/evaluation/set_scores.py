@@ -51,26 +51,6 @@ class SetScore:
     spearman: float | None = None
 
 
-@dataclass(frozen=True)
-class Between:
-    """How a set's mean PCC differs between sections: what an interval over one section's spots does not cover.
-
-    Parameters
-    ----------
-    sd : float
-        Standard deviation over the sections (n - 1).
-    low, high : float
-        The least and the greatest.
-    sections : int
-        Sections that have a score.
-    """
-
-    sd: float
-    low: float
-    high: float
-    sections: int
-
-
 def set_score(rows: "pd.DataFrame", means: NDArray[np.float64] | None = None, nan_as_zero: bool = False) -> SetScore:
     """Return the mean scores of a set.
 
@@ -137,12 +117,17 @@ def combine(scores: Sequence[SetScore], replicates: Sequence[NDArray[np.float64]
     return SetScore(mean("pcc"), *bounds, n, missing, mean("partial_pcc"), mean("spearman"))
 
 
-def between(scores: Sequence[SetScore]) -> Between | None:
-    """Return how a set's mean PCC differs between sections, None for fewer than two that have one."""
+def between(scores: Sequence[SetScore]) -> dict[str, float] | None:
+    """Return how a set's mean PCC differs between sections, None for fewer than two that have one.
+
+    An interval over one section's spots does not cover it. ``sd`` is the standard deviation (n - 1), ``low`` and
+    ``high`` are the least and the greatest, of so many ``sections``.
+    """
     values = [one.pcc for one in scores if one.pcc is not None]
     if len(values) < 2:
         return None
-    return Between(float(np.std(values, ddof=1)), min(values), max(values), len(values))
+    sd = float(np.std(values, ddof=1))
+    return {"sd": sd, "low": min(values), "high": max(values), "sections": len(values)}
 
 
 def _bounds(means: NDArray[np.float64] | None) -> tuple[float | None, float | None]:

@@ -32,9 +32,7 @@ def summary(
     """Return what ``summary.json`` holds."""
     return {
         **{name: asdict(sets[name]) for name in SETS},
-        "between_sections": {
-            name: asdict(one) if (one := between([scored.sets[name] for scored in scores])) else None for name in SETS
-        },
+        "between_sections": {name: between([scored.sets[name] for scored in scores]) for name in SETS},
         "spots": sum(len(scored.scored) for scored in scores),
         "spots_scored": sum(scored.spots for scored in scores),
         "interval": {

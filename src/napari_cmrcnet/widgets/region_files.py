@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QApplication, QCheckBox, QWidget
 
-from napari_cmrcnet.evaluation.region_scores import table_text, write_table
+from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.evaluation.region_scores import table_text
 from napari_cmrcnet.sections.geojson import reading_geojson, write_geojson
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
 from napari_cmrcnet.viewer.slide_layer import scanned_part
@@ -98,10 +99,10 @@ class RegionFiles:
         self._write("Save regions", ".geojson", GEOJSON, lambda path: write_geojson(path, regions), note)
 
     def _on_save_table(self) -> None:
-        section, gene = self._what()
-        self._write("Save table", ".csv", "CSV (*.csv)", lambda path: write_table(path, self._scores(), section, gene))
+        text = table_text(self._scores(), *self._what())
+        self._write("Save table", ".csv", "CSV (*.csv)", lambda path: write_content(path, text))
 
-    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], None], note: str = "") -> None:
+    def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], object], note: str = "") -> None:
         name = f"{self._what()[0] or 'regions'}{suffix}"
         self._jobs.write(ask_where_to_save(self._panel, title, name, kinds, _FOLDER), write, note)
 
