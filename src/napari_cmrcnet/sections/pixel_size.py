@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.suffixes import NAPARI_READS, ends_in
 from napari_cmrcnet.sections.formats.origin import Origin, number
+from napari_cmrcnet.slides.slide import size_unknown
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -87,16 +87,9 @@ def pixel_size(spots: "AnnData | None", slide: "Slide | None", given: float | No
     """
     if given is not None:
         _check_possible(float(given), "The given pixel size")
-    known = list(_candidates(spots, slide, given))
+    known = list(sizes_known(spots, slide, given))
     if not known:
-        of = slide.path if slide is not None else "the slide"
-        why = f" ({slide.mpp_note})" if slide is not None and slide.mpp_note else ""
-        plain = slide is not None and ends_in(str(slide.path), NAPARI_READS)
-        other = "use the scanner's own file in place of a screenshot, or " if plain else ""
-        raise UserError(
-            f"The pixel size of {of} is not known{why}; {other}give it in µm per pixel, such as 0.5.",
-            setting="pixel size",
-        )
+        raise size_unknown("the slide", "") if slide is None else size_unknown(slide.path, slide.mpp_note)
     um, source = known[0]
     named = f"{slide.path}: the" if slide is not None else "The"
     _check_possible(um, f"{named} pixel size from {source}")
@@ -108,8 +101,8 @@ def pixel_size(spots: "AnnData | None", slide: "Slide | None", given: float | No
     return PixelSize(um, source, disagreements)
 
 
-def _candidates(spots: "AnnData | None", slide: "Slide | None", given: float | None) -> Iterator[tuple[float, str]]:
-    """Yield (µm per pixel, source) of all that know it, best first."""
+def sizes_known(spots: "AnnData | None", slide: "Slide | None", given: float | None) -> Iterator[tuple[float, str]]:
+    """Yield (µm per pixel, source) of all that know it, best first; as `pixel_size` takes them."""
     if given is not None:
         yield float(given), GIVEN
     if spots is not None:

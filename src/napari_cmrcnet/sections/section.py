@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import slide_name
 from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
-from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
+from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, sizes_known
 from napari_cmrcnet.sections.pooling import check_pool, pool_for, pool_spots
 from napari_cmrcnet.sections.spots import open_spots, with_enough_counts
 from napari_cmrcnet.sections.tissue import spot_grid
@@ -130,15 +130,16 @@ def open_section(
     UserError
         If slide or spots cannot be read, do not fit each other, or the pixel size is unknown or impossible.
     """
-    opened = slide if isinstance(slide, Slide) else open_slide(slide)
+    check_pool(pool)
+    table = None if spots is None else open_spots(spots, library=library, normalised=normalised)
+    unsized = not any(sizes_known(table, None, mpp))
+    opened = slide if isinstance(slide, Slide) else open_slide(slide, sized=unsized)
     try:
-        if spots is None:
+        if table is None:
             size = pixel_size(None, opened, mpp)
             table = spot_grid(opened, size.um, pitch_um, lattice)
             notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
         else:
-            check_pool(pool)
-            table = open_spots(spots, library=library, normalised=normalised)
             placed = fit_to_slide(table, opened)
             size = pixel_size(table, opened, mpp)
             table = with_enough_counts(pooled(table, size.um, pool), min_umi)

@@ -12,6 +12,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError, first_sentence, readable
 from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.progress import Progress
+from napari_cmrcnet.common.suffixes import NAPARI_READS, ends_in
 from napari_cmrcnet.slides import orientation
 from napari_cmrcnet.slides.choose_reader import open_source
 from napari_cmrcnet.slides.flat_source import with_overview
@@ -187,7 +188,9 @@ class Slide:
         return f"Slide({str(self.path)!r}, {self.format}, {self.shape[1]} × {self.shape[0]})"
 
 
-def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] | None = None) -> Slide:
+def open_slide(
+    path: str | os.PathLike[str], report: Callable[[Progress], None] | None = None, sized: bool = False
+) -> Slide:
     """Open a slide, whatever its format: the content counts, not the file's name.
 
     Scanner formats are read through OpenSlide (SVS, NDPI, MRXS, SCN, BIF, DICOM …), TIFF and SVS with JPEG tiles
@@ -200,6 +203,8 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
         The file; for DICOM any instance of the slide, or the folder with all of them.
     report : callable, optional
         Called with the progress where a large picture without a pyramid gets one, once, in the cache folder.
+    sized : bool
+        Refuse one that does not say the size of its pixels, before it gets a pyramid.
 
     Returns
     -------
@@ -217,10 +222,22 @@ def open_slide(path: str | os.PathLike[str], report: Callable[[Progress], None] 
         files = _facts(_files_of(path))
         source = open_source(path)
     try:
+        if sized and source.tag.mpp is None:
+            raise size_unknown(path, source.tag.note)
         return Slide(path, with_overview(path, source, report), files)
     except BaseException:  # a full disk, or cancelled
         source.close()
         raise
+
+
+def size_unknown(slide: Path | str, why: str) -> UserError:
+    """Return the error where nothing says the size of a slide's pixels."""
+    said = f" ({why})" if why else ""
+    other = "use the scanner's own file in place of a screenshot, or " if ends_in(str(slide), NAPARI_READS) else ""
+    return UserError(
+        f"The pixel size of {slide} is not known{said}; {other}give it in µm per pixel, such as 0.5.",
+        setting="pixel size",
+    )
 
 
 def _files_of(path: Path) -> Iterable[Path]:
