@@ -20,22 +20,20 @@ MOST_PAIRS = 20_000_000  # of spots in one window: 240 MB
 _SAMPLE = 500  # spots whose windows are counted to tell how many pairs there are
 
 
-def spots_around(section: "Section", reach: float = REACH) -> sparse.csr_matrix:
+def spots_around(section: "Section") -> sparse.csr_matrix:
     """Return which spots are around which.
 
     Parameters
     ----------
     section : Section
-        With its spots.
-    reach : float
-        Spots count as around up to this many times the distance of neighbours. A spot with none takes the nearest.
+        With its spots. One with none around takes the nearest.
 
     Returns
     -------
     CSR float32 matrix, (n, n)
         Ones where the column's spot is around the row's. A section of a single spot has none.
     """
-    return around(section.xy, reach * spots_lattice(section.spots).pitch)
+    return around(section.xy, REACH * spots_lattice(section.spots).pitch)
 
 
 def around(xy: npt.NDArray[np.float64], distance: float) -> sparse.csr_matrix:

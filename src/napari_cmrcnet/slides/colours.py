@@ -15,18 +15,31 @@ def is_grey(key: Any) -> bool:
     return key.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
 
 
-def to_rgb(samples: Any, key: Any, shift: int = 8) -> Pixels:
-    """Turn samples (height, width, 1 to 4), of 8 bits or shifted to so many, into opaque RGB; transparent is white."""
+def to_rgb(samples: Any, shift: int = 8, *, white_is_zero: bool = False, alpha: int = UNASSOCIATED_ALPHA) -> Pixels:
+    """Turn samples into opaque RGB, where transparent is white.
+
+    Parameters
+    ----------
+    samples : uint8 or uint16 (height, width) or (height, width, 1 to 4)
+        Grey or colours; what comes after these is transparency.
+    shift : int
+        Bits that samples of 16 are shifted by to have 8.
+    white_is_zero : bool
+        Whether 0 is white.
+    alpha : int
+        What TIFF's ExtraSamples says of the transparency; it is none unless one of the two alphas.
+    """
+    samples = samples[..., None] if samples.ndim == 2 else samples
     if samples.dtype == np.uint16:
         samples = np.minimum(samples >> shift, 255).astype(np.uint8)
-    if key.photometric == WHITE_IS_ZERO:
+    if white_is_zero:
         samples = 255 - samples
     colours = 1 if samples.shape[2] < 3 else 3
-    alpha = samples[..., colours:] if samples.shape[2] > colours and _has_alpha(key) else None
     rgb = samples[..., :3] if colours == 3 else np.repeat(samples[..., :1], 3, axis=2)
-    if alpha is None or alpha.min() == 255:
+    opacity = samples[..., colours:]
+    if alpha not in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA) or opacity.min(initial=255) == 255:
         return np.ascontiguousarray(rgb)
-    return over_white(rgb, alpha, premultiplied=key.extrasamples[0] == ASSOCIATED_ALPHA)
+    return over_white(rgb, opacity, premultiplied=alpha == ASSOCIATED_ALPHA)
 
 
 def over_white(rgb: Any, alpha: Any, *, premultiplied: bool = False) -> Pixels:
@@ -34,7 +47,3 @@ def over_white(rgb: Any, alpha: Any, *, premultiplied: bool = False) -> Pixels:
     opacity = alpha.astype(np.uint16)
     colour = rgb.astype(np.uint16) * (255 if premultiplied else opacity)
     return np.asarray(np.minimum((colour + (255 - opacity) * 255 + 127) // 255, 255), dtype=np.uint8)
-
-
-def _has_alpha(key: Any) -> bool:
-    return bool(key.extrasamples) and key.extrasamples[0] in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA)

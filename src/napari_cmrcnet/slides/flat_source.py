@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -25,7 +24,7 @@ from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.slides.checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
-from napari_cmrcnet.slides.colours import over_white
+from napari_cmrcnet.slides.colours import to_rgb
 from napari_cmrcnet.slides.orientation import exif_orientation
 from napari_cmrcnet.slides.source import Facts, Level, Pixels, PixelTag, Source, level_downsample
 from napari_cmrcnet.slides.tiff_source import TiffSource
@@ -80,7 +79,7 @@ class PictureSource(Source):
     def _pixels(self) -> Pixels:
         try:
             decode = imagecodecs.png_decode if self.format == "PNG" else imagecodecs.jpeg_decode
-            pixels = _picture_rgb(decode(self._data))
+            pixels = to_rgb(decode(self._data))
             if pixels.shape != self._shape:
                 (height, width, _), (rows, columns, _) = self._shape, pixels.shape
                 raise ValueError(f"its header claims {width} × {height} pixels, but it holds {columns} × {rows}")
@@ -117,19 +116,6 @@ def _header(path: Path, data: bytes) -> tuple[str, int, int]:
     if data.find(b"\xff\xd9", scan) < 0:
         raise ValueError("its end is missing")
     return "JPEG", width, height
-
-
-def _picture_rgb(samples: Any) -> Pixels:
-    """Turn a decoded picture, grey or RGB with or without transparency, into 8-bit RGB."""
-    if samples.dtype == np.uint16:
-        samples = (samples >> 8).astype(np.uint8)
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    colours = 1 if samples.shape[2] < 3 else 3
-    rgb = np.broadcast_to(samples[..., :colours], (*samples.shape[:2], 3))
-    if samples.shape[2] > colours:
-        return over_white(rgb, samples[..., colours:])
-    return np.ascontiguousarray(rgb)
 
 
 class StackedSource(Source):

@@ -65,15 +65,6 @@ def axis_parts(n_in: int, n_out: int, most: int) -> Iterator[Part]:
         yield Part(slice(first, last), slice(start, stop), weights)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Some rows of a weight matrix, without the columns in which they are zero."""
-
-    rows: slice
-    columns: slice
-    weights: NDArray[np.float32]
-
-
 class Resampler:
     """Resamples pictures of one size, in one thread: its buffers are used again for each.
 
@@ -103,18 +94,19 @@ class Resampler:
         return np.ascontiguousarray(self._turned.transpose(1, 0, 2), dtype=np.uint8)
 
 
-def _blocks(weights: NDArray[np.float32]) -> list[_Block]:
+def _blocks(weights: NDArray[np.float32]) -> list[Part]:
+    """Divide a weight matrix into blocks of rows, without the columns in which they are zero."""
     blocks = []
     for first in range(0, len(weights), BLOCK):
         part = weights[first : first + BLOCK]
         used = np.flatnonzero(part.any(axis=0))
         columns = slice(int(used[0]), int(used[-1]) + 1)
-        blocks.append(_Block(slice(first, first + len(part)), columns, np.ascontiguousarray(part[:, columns])))
+        blocks.append(Part(slice(first, first + len(part)), columns, np.ascontiguousarray(part[:, columns])))
     return blocks
 
 
-def _first_axis(blocks: list[_Block], pixels: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+def _first_axis(blocks: list[Part], pixels: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Multiply the first axis of (n_in, m, 3) by the weights, into (n_out, m, 3)."""
     source, target = pixels.reshape(len(pixels), -1), out.reshape(len(out), -1)
     for block in blocks:
-        np.matmul(block.weights, source[block.columns], out=target[block.rows])
+        np.matmul(block.weights, source[block.input], out=target[block.output])

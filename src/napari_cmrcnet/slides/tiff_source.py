@@ -145,7 +145,9 @@ class TiffSource(Source):
         if any(plane is None for plane in planes):
             return np.full((height, width, 3), 255, np.uint8)
         samples = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
-        return to_rgb(samples[:height, :width], self._planes[level][0].key, self._shift)
+        key, samples = self._planes[level][0].key, samples[:height, :width]
+        alpha = key.extrasamples[0] if key.extrasamples else 0
+        return to_rgb(samples, self._shift, white_is_zero=key.photometric == WHITE_IS_ZERO, alpha=alpha)
 
     def icc_profile(self) -> bytes:
         """Return the ICC profile as the file has it."""

@@ -14,7 +14,7 @@ from napari_cmrcnet.retrieval.queries import encode_section
 from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 from napari_cmrcnet.slides.patches import PatchBatch
-from napari_cmrcnet.training.data import BatchReader, Part, Rows, SpotSet
+from napari_cmrcnet.training.data import Part, Pixels, Rows, SpotSet
 
 BLOCK = 64  # patches read at a time
 
@@ -39,23 +39,19 @@ def training_floor(
     device : torch.device
         Where to encode.
     """
-    reader = BatchReader(spots)
-    queries, first = [], 0
-    for part, colours in zip(parts, spots.colours, strict=True):
-        n = len(part.rows)
-        batches = (
-            PatchBatch(rows, reader.pixels(first + rows), np.empty(0, np.int64)) for rows in _blocks(n)
-        )  # consumed before the next part begins
+    queries = []
+    for part, file, colours in zip(parts, spots.files, spots.colours, strict=True):
+        patches = np.load(file, mmap_mode="r")
+        batches = (PatchBatch(rows, patches[part.rows[rows]], np.empty(0, np.int64)) for rows in _blocks(part.rows))
         queries.append((yield from encode_section(model, part.section, batches, colours, query, device=device)))
-        first += n
     return (yield from similarity_floor(np.concatenate(queries), bank.embeddings, str(device)))
 
 
-def training_thumbnails(spots: SpotSet, path: Path) -> Job[None]:
-    """Write the thumbnails of the spots trained on, in the order of the bank."""
-    reader = BatchReader(spots)
-    yield from write_thumbnails(path, (reader.pixels(rows) for rows in _blocks(len(spots))), len(spots))
+def training_thumbnails(patches: Sequence[tuple[Pixels, Rows]], path: Path) -> Job[None]:
+    """Write the thumbnails of the spots trained on: of each section the patches, and the rows of these spots."""
+    blocks = (of_section[rows[block]] for of_section, rows in patches for block in _blocks(rows))
+    yield from write_thumbnails(path, blocks, sum(len(rows) for _, rows in patches))
 
 
-def _blocks(n: int) -> Iterator[Rows]:
-    return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
+def _blocks(rows: Rows) -> Iterator[Rows]:
+    return (np.arange(start, min(start + BLOCK, len(rows))) for start in range(0, len(rows), BLOCK))

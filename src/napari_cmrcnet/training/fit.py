@@ -194,7 +194,9 @@ def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Jo
     usual = yield from training_tissue(sections)
     thumbnails = run.path / THUMBNAILS if work.plan.config.thumbnails else None
     if thumbnails is not None:
-        yield from training_thumbnails(work.plan.training, thumbnails)
+        patches = (np.load(file, mmap_mode="r") for file in work.plan.training.files)
+        rows = (part.rows for part in work.training)
+        yield from training_thumbnails(list(zip(patches, rows, strict=True)), thumbnails)
 
     def checkpoint(weights: Tensors, epoch: int) -> Job[Checkpoint]:
         model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
@@ -203,8 +205,7 @@ def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Jo
         config = work.plan.config
         floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
         pcc = state.history[epoch - 1].validation_pcc
-        of_training = replace(_card(work, epoch), validation_pcc=pcc, usual_tissue=usual)
-        card = replace(of_training, similarity_floor=floor)
+        card = replace(_card(work, epoch), validation_pcc=pcc, usual_tissue=usual, similarity_floor=floor)
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails)
 
     if best < last:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,12 +19,11 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry, feature_settings, fields_of
 from napari_cmrcnet.retrieval.frozen_features import spot_features
 from napari_cmrcnet.retrieval.protocol import Query
-from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import target_of, total_genes
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
-from napari_cmrcnet.slides.patches import PatchSpec
+from napari_cmrcnet.training.bank_evidence import training_thumbnails
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import LEAST_SPOTS, left_out, left_out_parts
 from napari_cmrcnet.training.expected import expected_accuracy
@@ -33,8 +31,6 @@ from napari_cmrcnet.training.frozen_choice import Settings, choose, image_head
 from napari_cmrcnet.training.reduced_rank import Spots, measured_components
 from napari_cmrcnet.training.run_folder import RunFolder, describe
 from napari_cmrcnet.training.usual_tissue import training_tissue
-
-THUMBNAILS_A_STEP = 64
 
 
 def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, resume: bool) -> Job[Checkpoint]:
@@ -82,7 +78,8 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
         del spots  # as large as the bank
         thumbnails = run.path / THUMBNAILS if config.thumbnails else None
         if thumbnails is not None:
-            yield from _write_thumbnails(sections, patch, thumbnails)
+            patches = yield from in_turn(patch_cache(section, patch) for section in sections)
+            yield from training_thumbnails([(each, np.arange(len(each))) for each in patches], thumbnails)
         card = Card(
             model=model.config,
             genes=tuple(genes),
@@ -158,13 +155,3 @@ def _model(spots: Spots, settings: Settings, config: FitConfig) -> Job[FrozenCMR
     )
     model.set_heads(image, gene)
     return model.eval()
-
-
-def _write_thumbnails(sections: Sequence[Section], patch: PatchSpec, path: Path) -> Job[None]:
-    patches = yield from in_turn(patch_cache(section, patch) for section in sections)
-    blocks = (
-        np.array(of_section[start : start + THUMBNAILS_A_STEP])
-        for of_section in patches
-        for start in range(0, len(of_section), THUMBNAILS_A_STEP)
-    )
-    yield from write_thumbnails(path, blocks, sum(map(len, patches)))
