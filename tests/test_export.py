@@ -14,7 +14,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, finish
-from napari_cmrcnet.retrieval import export, export_tables
+from napari_cmrcnet.retrieval import export
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.export import to_csv, to_geojson
 from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
@@ -38,7 +38,6 @@ def prediction(
     monkeypatch.setattr(export, "VALUES_A_PASS", 500)
     monkeypatch.setattr(export, "GENES_A_PASS", 7)
     monkeypatch.setattr(export, "TEXTS_A_PASS", 100)
-    monkeypatch.setattr(export_tables, "GENES_A_PASS", 7)
     section = open_small(*write_section(tmp_path / "data", "C", 3), name="C")
     done = finish(predict(section, untrained_checkpoint, PredictConfig(k=6, device="cpu")))
     done.spots = done.spots[:, [gene for gene in done.spots.var_names if gene != "GENE3"]].copy()

@@ -20,7 +20,7 @@ from spatialdata.transformations import get_transformation
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.retrieval import export_tables, spatialdata_elements
+from napari_cmrcnet.retrieval import export, spatialdata_elements
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
@@ -38,7 +38,7 @@ from napari_cmrcnet.slides.slide import Slide, open_slide
 @pytest.fixture
 def prediction(monkeypatch: pytest.MonkeyPatch) -> Prediction:
     """30 spots and 5 genes of a bank, of which NEW was not measured."""
-    monkeypatch.setattr(export_tables, "GENES_A_PASS", 2)
+    monkeypatch.setattr(export, "GENES_A_PASS", 2)
     rng = np.random.default_rng(0)
     genes = ("ERBB2", "HLA-A", "NKX2-5", "NEW", "=EVIL/1")
     embeddings = rng.normal(size=(40, 8)).astype(np.float32)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,11 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
 from napari_cmrcnet.retrieval.case import Case, Float32
 
-VALUES_A_PASS = 1 << 26  # held at a time: 256 MiB
+VALUES_A_PASS = 1 << 25  # held at a time, twice for a moment: 256 MiB
 GENES_A_PASS = 512  # computed between two signs of life
 TEXTS_A_PASS = 1 << 19  # values written between two signs of life
 CIRCLE_POINTS = 32
+LAYERS = "predicted", "measured"
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,13 @@ class Wanted:
     ----------
     genes : tuple of str
         Symbols, each once.
-    measured : tuple of str
-        Those of them that were measured.
-    predicted : tuple of str
-        Those of them that are predicted.
+    predicted, measured : frozenset of str
+        Those of them that are predicted, and that were measured.
     """
 
     genes: tuple[str, ...]
-    measured: tuple[str, ...]
-    predicted: tuple[str, ...]
+    predicted: frozenset[str]
+    measured: frozenset[str]
 
     @classmethod
     def of(cls, case: Case, genes: Sequence[str] | None) -> "Wanted":
@@ -56,15 +55,28 @@ class Wanted:
             (case.measured if prediction is None else prediction.expression)(missing)  # raises: what is missing of what
         chosen = [column for column in dict.fromkeys(columns) if column is not None]
         symbols = tuple(names.symbols[column] for column in chosen)
-        predicted = tuple(names.symbols[column] for column in chosen if prediction and column < len(case.genes))
-        known = case.measured_set.union(names.symbols[len(case.genes) :])
-        return cls(symbols, tuple(gene for gene in symbols if gene in known), predicted)
+        predicted = frozenset(symbols).intersection(() if prediction is None else prediction.genes)
+        return cls(symbols, predicted, case.measured_set.union(names.symbols[len(case.genes) :]).intersection(symbols))
 
     @property
     def columns(self) -> list[str]:
         """``GENE predicted`` of each gene that is, followed by ``GENE measured`` where it was."""
-        kinds = {"predicted": set(self.predicted), "measured": set(self.measured)}
-        return [f"{gene} {kind}" for gene in self.genes for kind, known in kinds.items() if gene in known]
+        return [f"{gene} {layer}" for gene in self.genes for layer in LAYERS if gene in getattr(self, layer)]
+
+    def blocks(self, case: Case, spots: slice = slice(None)) -> Iterator[tuple[slice, dict[str, Float32]]]:
+        """Yield some genes at a time, as a slice of `genes`, and their values by layer, float32 (spots, some genes).
+
+        The layers are `LAYERS`; NaN where a gene is not predicted, or was not measured.
+        """
+        for start in range(0, len(self.genes), GENES_A_PASS):
+            genes = self.genes[start : start + GENES_A_PASS]
+            values = {layer: np.full((len(case.xy[spots]), len(genes)), np.nan, np.float32) for layer in LAYERS}
+            predicted, measured = ([gene in known for gene in genes] for known in (self.predicted, self.measured))
+            if case.prediction is not None and any(predicted):
+                values["predicted"][:, predicted] = case.prediction.expression(list(compress(genes, predicted)), spots)
+            if any(measured):
+                values["measured"][:, measured] = np.asarray(case.measured(list(compress(genes, measured))))[spots]
+            yield slice(start, start + len(genes)), values
 
 
 def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
@@ -96,13 +108,14 @@ def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None
     position = position_columns(case.xy, (mpp, mpp) if mpp else None)
     section = safe_text(case.name)
     names = [safe_text(str(name)) for name in case.spots.obs_names]
-    numbers = list(zip(*(values.tolist() for values in position.values()), *_texts_of(confidence), strict=True))
+    places = list(zip(*(values.tolist() for values in position.values()), strict=True))
+    trust = confidence.astype(str).to_numpy().tolist()
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["spot", "section", *position, *confidence.columns, *map(safe_text, wanted.columns)])
 
         def write(row: int, values: list[str]) -> None:
-            writer.writerow([names[row], section, *numbers[row], *values])
+            writer.writerow([names[row], section, *places[row], *trust[row], *values])
 
         yield from _write_rows(case, wanted, f"Writing {path.name}", write)
     return path
@@ -130,7 +143,7 @@ def to_geojson(
     wanted = Wanted.of(case, genes)
     confidence = case.confidence()
     keys = [json.dumps(key, ensure_ascii=False) for key in (*confidence.columns, *wanted.columns)]
-    trust = list(zip(*_texts_of(confidence), strict=True)) or [()] * len(case)
+    trust = confidence.astype(str).to_numpy().tolist()
     xy, diameter = case.xy - corner, case.spot_diameter
     with detections(path) as detect:
 
@@ -186,32 +199,20 @@ def _write_rows(case: Case, wanted: Wanted, step: str, write: Callable[[int, lis
     n = len(case)
     rows = max(1, VALUES_A_PASS // max(1, len(wanted.columns)))
     for start in range(0, n, rows):
-        values = np.empty((min(rows, n - start), len(wanted.columns)), np.float32)
-        for share in _fill(case, wanted, slice(start, start + rows), values):
-            yield Progress(step, start + int(share * len(values) / 2), n, "spots")
+        spots = slice(start, min(start + rows, n))
+        parts = [np.empty((spots.stop - start, 0), np.float32)]
+        for block, layers in wanted.blocks(case, spots):
+            side_by_side = np.stack([layers[layer] for layer in LAYERS], axis=2).reshape(len(parts[0]), -1)
+            known = [gene in getattr(wanted, layer) for gene in wanted.genes[block] for layer in LAYERS]
+            parts.append(side_by_side[:, known])
+            yield Progress(step, start + len(parts[0]) * block.stop // len(wanted.genes) // 2, n, "spots")
+        values = np.hstack(parts)
         few = max(1, TEXTS_A_PASS // max(1, values.shape[1]))
         for first in range(0, len(values), few):
             for row, texts in enumerate(_texts(values[first : first + few]), start + first):
                 write(row, texts)
             yield Progress(step, start + (first + len(values)) // 2, n, "spots")
     yield Progress(step, n, n, "spots")
-
-
-def _fill(case: Case, wanted: Wanted, spots: slice, values: Float32) -> Iterator[float]:
-    """Put the values of some spots into a matrix; yield the share that is done."""
-    kinds = [set(wanted.predicted), set(wanted.measured)]
-    has = np.array([[gene in known for gene in wanted.genes] for known in kinds], bool)
-    first = np.cumsum(has.sum(axis=0)) - has.sum(axis=0)  # the first column of each gene
-    at = [first, first + has[0]]
-    for start in range(0, len(first), GENES_A_PASS):
-        block = slice(start, start + GENES_A_PASS)
-        genes = wanted.genes[block]
-        predicted, measured = ([gene for gene in genes if gene in known] for known in kinds)
-        if case.prediction is not None and predicted:
-            values[:, at[0][block][has[0][block]]] = case.prediction.expression(predicted, spots)
-        if measured:
-            values[:, at[1][block][has[1][block]]] = np.asarray(case.measured(measured))[spots]
-        yield (start + len(genes)) / len(first)
 
 
 def _texts(values: Float32) -> Iterator[list[str]]:
@@ -222,8 +223,3 @@ def _texts(values: Float32) -> Iterator[list[str]]:
     rows, width = values.shape
     for row in range(rows):
         yield texts[row * width : (row + 1) * width]
-
-
-def _texts_of(table: Any) -> list[list[str]]:
-    """Return each column of a table of numbers as text."""
-    return [[str(value) for value in table[column].to_numpy()] for column in table.columns]

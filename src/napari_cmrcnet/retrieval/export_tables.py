@@ -20,8 +20,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_folder, seen_from
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.progress import REPORT, Job, Progress, in_thread
-from napari_cmrcnet.retrieval.case import Case, Float32
-from napari_cmrcnet.retrieval.export import GENES_A_PASS, Wanted
+from napari_cmrcnet.retrieval.case import Case
+from napari_cmrcnet.retrieval.export import Wanted
 from napari_cmrcnet.retrieval.spatialdata_elements import Pixels, elements_of
 
 if TYPE_CHECKING:
@@ -174,36 +174,22 @@ def _first(wanted: Wanted) -> str:
 
 def _fill(case: Case, wanted: Wanted, layers: dict[str, Any], step: str) -> Iterator[Progress]:
     total = len(wanted.genes)
-    for start in range(0, total, GENES_A_PASS):
-        yield Progress(step, start, total, "genes")
-        genes = wanted.genes[start : start + GENES_A_PASS]
-        block = slice(start, start + len(genes))
+    yield Progress(step, 0, total, "genes")
+    for block, values in wanted.blocks(case):
         for name, layer in layers.items():
-            layer[:, block] = _values(case, name, genes, getattr(wanted, name))
-    yield Progress(step, total, total, "genes")
-
-
-def _values(case: Case, name: str, genes: Sequence[str], known: Sequence[str]) -> Float32:
-    """Return a layer's values of some genes, NaN of those that it does not have, float32 (n, len(genes))."""
-    has = set(known)
-    values = np.full((len(case), len(genes)), np.nan, np.float32)
-    if here := [place for place, gene in enumerate(genes) if gene in has]:
-        asked = [genes[place] for place in here]
-        predict = None if case.prediction is None or name == "measured" else case.prediction.expression
-        values[:, here] = case.measured(asked) if predict is None else predict(asked)
-    return values
+            layer[:, block] = values[name]
+        yield Progress(step, block.stop, total, "genes")
 
 
 def _table(case: Case, wanted: Wanted, path: Path, slide: "Slide | None") -> AnnData:
     """Return all of the table but its values."""
     names = case.all_names
-    known = set(wanted.measured)
     panel = names.known(case.panel.genes if case.panel is not None else ())
     columns = names.columns(wanted.genes, case.name)
     var = pd.DataFrame(
         {
             "gene_ids": [names.ids[column] for column in columns],
-            "measured": [gene in known for gene in wanted.genes],
+            "measured": [gene in wanted.measured for gene in wanted.genes],
             "panel": np.isin(columns, panel),
         },
         index=list(wanted.genes),
