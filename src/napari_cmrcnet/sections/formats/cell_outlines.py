@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
@@ -74,6 +73,8 @@ def _exteriors(geometry: dict[str, Any]) -> Iterator[list[list[float]]]:
 
 def _measured(rings: list[NDArray[np.float64]], cells: NDArray[np.int64], names: list[str]) -> pd.DataFrame:
     """Return area and centre of area of each cell's rings."""
+    import shapely  # a tenth of a second, and few spots are cells with outlines
+
     of_ring = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
     parts = shapely.polygons(shapely.linearrings(np.concatenate([*rings, np.empty((0, 2))]), indices=of_ring))
     areas = shapely.area(parts)
