@@ -316,7 +316,7 @@ def test_rank_and_penalty_are_those_that_predict_left_out_training_sections_best
     rank, penalty = max(scores, key=scores.__getitem__)
     method = METHODS["frozen"](ranks=(1, 2, 8), penalties=(0.01, 1.0, 100.0))
     predictor = finish(method.fit(Task(tuple(sections[:2]), GENES)))
-    assert predictor.notes == (f"Frozen features: rank {rank}, penalty {penalty:g} a feature.",)
+    assert predictor.notes == [f"Frozen features: rank {rank}, penalty {penalty:g} a feature."]
     predicted = finish(predictor.predict(sections[2]))
     both = (np.vstack([of["A"], of["B"]]) for of in (described, expression))
     expected = finish(Spots(*both).fitted(penalty, rank)).predict(described["C"])

@@ -18,6 +18,7 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
+from napari_cmrcnet.training.data import left_out, left_out_names
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.run_folder import RunFolder
 
@@ -72,11 +73,10 @@ def leave_out(sections: Sequence[Section], config: FitConfig, folder: Path) -> J
     UserError
         As `fit` and `predict`.
     """
-    patients = list(dict.fromkeys(section.patient for section in sections))
-    by = "patient" if len(patients) > 1 and all(patients) else "section" if len(sections) > 1 else ""
+    by = left_out(sections).removesuffix("s")
     groups: dict[str, list[Section]] = {}
-    for section in sections if by else ():
-        groups.setdefault(section.patient if by == "patient" else section.name, []).append(section)
+    for section, name in zip(sections, left_out_names(sections), strict=True) if by else ():
+        groups.setdefault(name, []).append(section)
     found: dict[str, Pcc] = {}
     for done, ((name, held), file) in enumerate(zip(groups.items(), file_names(list(groups)), strict=True)):
         kept = folder / f"{file}.json"

@@ -96,6 +96,11 @@ def left_out(training: Sequence[Section]) -> Over:
     return "patients" if len(patients) > 1 and "" not in patients else "sections"
 
 
+def left_out_names(training: Sequence[Section]) -> list[str]:
+    """Return of each section the name of what it is left out with: its patient, or itself, as `left_out` says."""
+    return [section.patient if left_out(training) == "patients" else section.name for section in training]
+
+
 def left_out_parts(training: Sequence[Section]) -> list[Rows]:
     """Return what is left out in turn to choose a setting inside the training sections.
 
@@ -108,7 +113,7 @@ def left_out_parts(training: Sequence[Section]) -> list[Rows]:
     if len(training) == 1:
         parts = compact_blocks(training[0].xy, -(-len(training[0].spots) // PARTS))
         return parts if len(parts) > 1 else []  # a single spot
-    names = [section.patient if left_out(training) == "patients" else section.name for section in training]
+    names = left_out_names(training)
     of_spots = np.repeat(names, [len(section.spots) for section in training])
     return [np.flatnonzero(of_spots == name) for name in dict.fromkeys(names)]
 

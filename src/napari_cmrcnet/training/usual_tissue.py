@@ -12,7 +12,7 @@ from napari_cmrcnet.retrieval.likeness import Usual, as_tuples, distance
 from napari_cmrcnet.retrieval.tissue import Described, describe_tissue
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.data import left_out
+from napari_cmrcnet.training.data import left_out_names
 
 if TYPE_CHECKING:
     from napari_cmrcnet.model.pretrained import Pretrained
@@ -42,9 +42,7 @@ def training_tissue(
         As `describe_tissue` takes them.
     """
     described = yield from in_turn(describe_tissue(section, encoder, device) for section in sections)
-    over = left_out(sections)
-    names = [section.patient if over == "patients" else section.name for section in sections]
-    return usual_tissue(described, names)
+    return usual_tissue(described, left_out_names(sections))
 
 
 def usual_tissue(described: Sequence[Mapping[str, Described]], groups: Sequence[str]) -> dict[str, Usual]:

@@ -34,7 +34,14 @@ def read_plain(path: Path, library: str = "", normalised: bool = False) -> tuple
     UserError
         If there are no positions, no counts among the matrices, or several sections.
     """
-    spots, library, entry, notes, logs = read_library(path, library, normalised)
+    spots, entry = read_h5ad(path), None
+    _set_positions(path, spots)
+    if library:
+        spots, entry = _chosen(path, spots, library)
+        _check_one_array(path, spots)
+    spots, notes, logs = with_counts(path, spots, normalised)
+    if entry is None:
+        library, entry = _library(path, spots)
     metadata = mapping(entry.get("metadata"))
     own = mapping(spots.uns.get("cmrcnet"))  # written by this software
     hd_mpp = number(mapping(entry.get("scalefactors")).get("microns_per_pixel"))
@@ -50,25 +57,9 @@ def read_plain(path: Path, library: str = "", normalised: bool = False) -> tuple
         notes=notes,
         normalised=logs,
     )
-    return section_of(spots, library, entry), origin
-
-
-def read_library(
-    path: Path, chosen: str, normalised: bool
-) -> tuple[AnnData, str, Mapping[str, Any], tuple[str, ...], bool]:
-    """Return the AnnData as `with_counts`, name and content of its one library, notes, and whether it has no counts.
-
-    Where a section is chosen by name, the others are left out.
-    """
-    spots = read_h5ad(path)
-    _set_positions(path, spots)
-    library, entry = "", None
-    if chosen:
-        spots, entry = _chosen(path, spots, chosen)
-        library = chosen
-        _check_one_array(path, spots)
-    counted, notes, logs = with_counts(path, spots, normalised)
-    return counted, *((library, entry) if entry is not None else _library(path, spots)), notes, logs
+    factors = {name: number(value) for name, value in mapping(entry.get("scalefactors")).items()}
+    spots.uns = {"spatial": {library: {"scalefactors": factors, "metadata": dict(metadata)}}}
+    return spots, origin
 
 
 def _set_positions(path: Path, spots: AnnData) -> None:
@@ -104,13 +95,6 @@ def _chosen(path: Path, spots: AnnData, name: str) -> tuple[AnnData, Mapping[str
     held = sorted(known | set(libraries))
     shown = ", ".join(held) or "one that has no name"
     raise UserError(f"{path} holds no section {name}, but {shown}; choose another.", "library", held)
-
-
-def section_of(spots: AnnData, library: str, entry: Mapping[str, Any]) -> AnnData:
-    """Return what belongs to spots and genes, and of ``uns`` the library's scale factors and metadata alone."""
-    factors = {name: number(value) for name, value in mapping(entry.get("scalefactors")).items()}
-    spots.uns = {"spatial": {library: {"scalefactors": factors, "metadata": dict(mapping(entry.get("metadata")))}}}
-    return spots
 
 
 def _library(path: Path, spots: AnnData) -> tuple[str, Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """h5ad files of HEST (mahmoodlab/HEST): ``st/{id}.h5ad`` beside ``metadata/{id}.json``, or its benchmark's."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.sections.formats.h5ad import read_library, section_of
+from napari_cmrcnet.sections.formats.h5ad import read_plain
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
 
 
@@ -27,23 +28,20 @@ def read_hest(path: Path, library: str = "", normalised: bool = False) -> tuple[
 
     Its ``in_tissue`` is unreliable (HEST issue 47), so all spots are kept.
     """
-    spots, library, entry, notes, logs = read_library(path, library, normalised)
+    spots, origin = read_plain(path, library, normalised)
     metadata_path = _metadata_path(path)
     about = read_metadata(metadata_path)
-    if not about:
-        notes = (*notes, f"Without {metadata_path} the platform and pixel size of HEST are not known.")
-    origin = Origin(
+    missing = [] if about else [f"Without {metadata_path} the platform and pixel size of HEST are not known."]
+    return spots, replace(
+        origin,
         source="HEST",
-        path=path,
         platform=platform_of(str(about.get("st_technology", ""))),
         pitch_um=number(about.get("inter_spot_dist")),
         given_mpp=number(about.get("pixel_size_um_estimated")),
         given_mpp_source="HEST metadata pixel_size_um_estimated",
         trust_in_tissue=False,
-        notes=notes,
-        normalised=logs,
+        notes=(*origin.notes, *missing),
     )
-    return section_of(spots, library, entry), origin
 
 
 def _metadata_path(path: Path) -> Path:
