@@ -50,8 +50,8 @@ def hest(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> Path
     about = {"id": "TENX115", "patient": "Patient 2", "st_technology": "Xenium", "pixel_size_um_embedded": 1.0,
              "pixel_size_um_estimated": 0.5, "inter_spot_dist": 16.0, "spots_under_tissue": 36}  # fmt: skip
     (folder / "metadata" / "TENX115.json").write_text(json.dumps(about))
-    table = "id,patient,pixel_size_um_embedded,pixel_size_um_estimated\nTENX1,x,2,2\nTENX117,Patient 1,1.0,0.5\n"
-    (folder / "HEST_v1_1_0.csv").write_text(table, encoding="utf-8-sig")  # with a byte-order mark
+    about = {"id": "TENX117", "patient": "Patient 1", "pixel_size_um_embedded": 1.0, "pixel_size_um_estimated": 0.5}
+    (folder / "metadata" / "TENX117.json").write_text(json.dumps(about), encoding="utf-8-sig")  # with a byte-order mark
     shutil.rmtree(folder / "raw")
     return folder
 
@@ -193,11 +193,9 @@ def hub(hest: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         fetched.append(path)
         return str(local_dir / path)
 
-    (hest / "metadata" / "TENX117.json").write_text('{"pixel_size_um_estimated": 0.5}')
     monkeypatch.setattr(huggingface_hub.HfApi, "get_paths_info", infos)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
-    yield fetched
-    (hest / "metadata" / "TENX117.json").unlink()
+    return fetched
 
 
 def test_download_gives_the_layout_and_a_sheet(hub: list[str], tmp_path: Path) -> None:

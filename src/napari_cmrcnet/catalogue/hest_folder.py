@@ -1,6 +1,5 @@
 """A folder in HEST's layout: which sections it has, and which of their spots lie on tissue."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, readable
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.sections.formats.hest import read_metadata
-from napari_cmrcnet.sections.formats.origin import number
 from napari_cmrcnet.sections.sheet import SheetRow
 
 UNNAMED = "of {}"
@@ -24,32 +22,30 @@ def hest_rows(folder: Path, patients: Mapping[str, str]) -> tuple[SheetRow, ...]
     """Return sections of a folder in HEST's layout; each whose patient nobody names is of a patient of its own.
 
     The pixel size is what HEST estimated, never what the slide's tag says: of two slides of the paper's that is 1.0
-    where 0.2125 is true. It stands in ``metadata/{id}.json``, from where the reader of the spots takes it, and in the
-    table of all sections, which is asked where that file is missing.
+    where 0.2125 is true. It stands in ``metadata/{id}.json``, from where the reader of the spots takes it.
 
     Parameters
     ----------
     folder : Path
-        With ``st/`` and ``wsis/``.
+        With ``st/``, ``wsis/`` and ``metadata/``.
     patients : mapping of str to str
         By HEST's id, the patient; ``""``: what HEST says.
 
     Raises
     ------
     UserError
-        If slide or spots are missing.
+        If slide, spots or metadata are missing.
     """
     return tuple(_row(folder, name, patient) for name, patient in patients.items())
 
 
 def _row(folder: Path, name: str, patient: str) -> SheetRow:
     slide, spots = folder / "wsis" / f"{name}.tif", folder / "st" / f"{name}.h5ad"
-    if missing := [path for path in (slide, spots) if not path.is_file()]:
-        raise UserError(f"{missing[0]} does not exist; download the dataset, or name the folder that holds it.")
     metadata = folder / "metadata" / f"{name}.json"
-    about = read_metadata(metadata) if metadata.is_file() else _table_row(folder, name)
-    mpp = None if metadata.is_file() else number(about.get("pixel_size_um_estimated")) or None
-    return SheetRow(name, slide, spots, patient or _text(about.get("patient")) or UNNAMED.format(name), mpp)
+    if missing := [path for path in (slide, spots, metadata) if not path.is_file()]:
+        raise UserError(f"{missing[0]} does not exist; download the dataset, or name the folder that holds it.")
+    patient = patient or _text(read_metadata(metadata).get("patient")) or UNNAMED.format(name)
+    return SheetRow(name, slide, spots, patient)
 
 
 def patch_file(folder: Path, name: str) -> Path:
@@ -86,19 +82,6 @@ def on_tissue(patches: Path, names: pd.Index) -> NDArray[np.bool_]:
     if not kept.any():
         raise UserError(f"{patches} has a patch of none of the section's spots; download both again.")
     return kept
-
-
-def _table_row(folder: Path, name: str) -> dict[str, Any]:
-    """Return what the table of all sections, which begins with a byte-order mark, says of one; empty without it."""
-    for path in sorted(folder.glob("HEST_v*.csv"), reverse=True):
-        with (
-            readable(path, "is not a readable CSV file", "download it again"),
-            path.open(encoding="utf-8-sig", newline="") as stream,
-        ):
-            for row in csv.DictReader(stream):
-                if row.get("id") == name:
-                    return dict(row)
-    return {}
 
 
 def _text(value: Any) -> str:
