@@ -229,8 +229,8 @@ def test_a_figure_has_the_colours_of_the_window(
     from napari_cmrcnet.evaluation import gene_figure
 
     seen = []
-    draw = gene_figure.draw_gene
-    monkeypatch.setattr(gene_figure, "draw_gene", lambda *args, **more: seen.append(args[2]) or draw(*args, **more))
+    draw = gene_figure.gene_map
+    monkeypatch.setattr(gene_figure, "gene_map", lambda *args, **more: seen.append(args[1]) or draw(*args, **more))
     session.set_display(limits=(0.5, 2.5), colormap="magma")
     path = export_as(qtbot, panel, kind, tmp_path / f"F.{kind}")
     assert path.stat().st_size > 10_000

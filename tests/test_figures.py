@@ -22,7 +22,7 @@ def shown(measured: np.ndarray | None, predicted: np.ndarray, gene: str, pcc: fl
 
 def test_map_shows_slide_measured_and_predicted_on_one_scale(ground: Ground) -> None:
     values = np.linspace(0, 4, len(ground.xy))
-    figure = gene_map(ground, shown(values, values * 0.5, "HLA-DRA", 0.87), subtitle="S1")
+    figure = gene_map(ground, shown(values, values * 0.5, "HLA-DRA", 0.87))
     panels = [axis for axis in figure.axes if axis.get_title()]
     assert [axis.get_title() for axis in panels] == ["H&E", "measured", "predicted"]
     assert panels[1].collections[0].get_clim() == panels[2].collections[0].get_clim()

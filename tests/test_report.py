@@ -18,7 +18,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.evaluation.gene_figure import draw_gene
+from napari_cmrcnet.evaluation.figures import gene_map
 from napari_cmrcnet.evaluation.report import Report, evaluate
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
@@ -368,9 +368,9 @@ def test_the_maps_of_a_report_say_the_warnings(tmp_path: Path, monkeypatch: pyte
 
     def drawn(*arguments: Any, caption: str) -> Any:
         captions.append(caption)
-        return draw_gene(*arguments, caption=caption)
+        return gene_map(*arguments, caption=caption)
 
-    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures.draw_gene", drawn)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures.gene_map", drawn)
     finish(evaluate([make_prediction(tmp_path, warnings=("Pixels are large.", "The stain is far."))], tmp_path / "out"))
     assert set(captions) == {"Pixels are large. The stain is far."}
 

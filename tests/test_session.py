@@ -14,7 +14,8 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.gene_figure import caption, draw_gene, ground_of
+from napari_cmrcnet.evaluation.figures import gene_map
+from napari_cmrcnet.evaluation.gene_figure import caption, ground_of
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -246,7 +247,7 @@ def test_window_figure_and_report_have_the_same_limits(session: Session, predict
     predicted = np.linspace(0, 0.04 if flat else 3, len(prediction), dtype=np.float32)
     session.shown = replace(session.shown, predicted=predicted, measured=np.zeros_like(predicted), flat=flat)
     in_window = limits("predicted", predicted, session.shown, session.display)
-    figure = draw_gene(prediction, ground_of(prediction), session.shown, caption=caption(prediction, session.shown))
+    figure = gene_map(ground_of(prediction), session.shown, caption=caption(prediction, session.shown))
     maps = [axis.collections[0] for axis in figure.axes if axis.get_title() in ("measured", "predicted")]
     assert [spots.get_clim() for spots in maps] == [in_window] * 2
     assert f"colours from {in_window[0]:.2f} to {in_window[1]:.2f}" in caption(prediction, session.shown)

@@ -1,7 +1,7 @@
 """Folds: which sections are trained on and which are predicted, with the genes that every method predicts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from operator import eq
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,13 +46,9 @@ class Fold:
     variable: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fold as JSON holds it."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Fold":
-        """Return the fold that `to_dict` gave; raises KeyError or TypeError for anything else."""
+        """Return the fold of which `asdict` gave these values; raises KeyError or TypeError for anything else."""
         many = {name: tuple(values[name]) for name in ("training", "test", "genes", "variable", "leaks")}
         return cls(str(values["name"]), **many)
 

@@ -141,7 +141,7 @@ def _prepare(dataset: Dataset, plan: Plan, out: Path) -> Job[tuple[Dataset, list
             for fold in folds
         ]
     write_json(out / BENCHMARK, description)
-    write_json(out / FOLDS, [fold.to_dict() for fold in complete])
+    write_json(out / FOLDS, list(map(asdict, complete)))
     return dataset, complete, said
 
 

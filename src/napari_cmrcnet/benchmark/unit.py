@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from napari_cmrcnet.benchmark.results import (
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.parallel import own_device
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.text import plain
 from napari_cmrcnet.common.versions import package_versions
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Unit:
                 "epochs": plan.epochs,
                 "device": device,
                 "weights": self.choice.digest,
-                **_plain(self.choice.settings),
+                **plain(self.choice.settings),
             },
             "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu,
@@ -151,11 +152,6 @@ class Unit:
             shown=self.dataset.shown,
             min_umi=self.plan.score_min_umi,
         )
-
-
-def _plain(settings: Any) -> dict[str, Any]:
-    return {name: value if isinstance(value, str | int | float | bool | list | dict) else str(value)
-            for name, value in settings.items()}  # fmt: skip
 
 
 def _machine(device: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.sections.score_filter import one_pcc
+from napari_cmrcnet.evaluation.shown import gene_shown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,11 +48,8 @@ def _marker_pcc(entry: "ProjectCase") -> float | None:
     try:
         prediction = Prediction.load(Path(entry.prediction))
         markers = prediction.panel.genes if prediction.panel is not None else ()
-        both = [gene for gene in markers if gene in prediction.measured_set]
-        measured, predicted = prediction.measured(both), prediction.expression(both)
+        measured = [gene for gene in markers if gene in prediction.measured_set]
+        found = [gene_shown(prediction, gene, None).pcc for gene in measured]
     except UserError:
         return None
-    assert measured is not None
-    counted = prediction.counted_spots()
-    found = [one_pcc(*pair, counted)[0] for pair in zip(measured.T, predicted.T, strict=True)]
     return float(np.nanmean(found)) if np.isfinite(found).any() else None

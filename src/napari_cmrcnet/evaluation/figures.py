@@ -62,10 +62,11 @@ class Ground:
         return np.repeat((0.45 * 255 + 0.55 * grey).astype(np.uint8), 3, axis=2)
 
 
-def gene_map(ground: Ground, shown: "Shown", *, subtitle: str = "", caption: str = "") -> "Figure":
+def gene_map(ground: Ground, shown: "Shown", *, caption: str = "") -> "Figure":
     """Draw the slide, measured and predicted expression of a gene side by side, both on one colour scale.
 
     What was not measured, or is not predicted, is left out. Symbols are in italics where the unit is that of a gene.
+    The second line says of which section they are.
 
     Parameters
     ----------
@@ -73,8 +74,6 @@ def gene_map(ground: Ground, shown: "Shown", *, subtitle: str = "", caption: str
         Spots and slide.
     shown : Shown
         What to draw, and in which colours.
-    subtitle : str
-        A second line, such as the section's name.
     caption : str
         Text below the pictures.
     """
@@ -96,9 +95,9 @@ def gene_map(ground: Ground, shown: "Shown", *, subtitle: str = "", caption: str
     if ground.mpp is not None:
         draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
     _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{figure_text(gene)}, {unit}", both)
-    second_line = f"\n{figure_text(subtitle)}" if subtitle else ""
     name = figure_gene(gene) if unit == UNIT else figure_text(gene)
-    figure.suptitle(headline(name, shown.score) + second_line, fontsize=12)
+    below = figure_text(shown.section + (f", {shown.n}" if shown.measured is not None else ""))
+    figure.suptitle(f"{headline(name, shown.score)}\n{below}", fontsize=12)
     if caption:
         text = fill(printable(caption), int(17 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.25", linespacing=1.4, parse_math=False)

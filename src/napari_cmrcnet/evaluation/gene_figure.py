@@ -19,8 +19,6 @@ from napari_cmrcnet.evaluation.shown import Shown
 from napari_cmrcnet.retrieval.leaks import warnings_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
 
@@ -54,14 +52,8 @@ def write_gene_figure(
     """
     yield Progress("Reading the slide", 0, 2)
     ground = ground_of(case, slide)
-    figure = partial(draw_gene, case, ground, shown, caption=caption(case, shown))
+    figure = partial(gene_map, ground, shown, caption=caption(case, shown))
     return (yield from draw_picture(figure, path, Progress("Drawing", 1, 2), dpi=200))
-
-
-def draw_gene(case: "Case", ground: Ground, shown: Shown, *, caption: str = "") -> "Figure":
-    """Return the figure of a gene; see `gene_map`."""
-    subtitle = section_of(case) + (f", {shown.n}" if shown.measured is not None else "")
-    return gene_map(ground, shown, subtitle=subtitle, caption=caption)
 
 
 def caption(case: "Case", shown: Shown) -> str:

@@ -14,8 +14,8 @@ from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
-from napari_cmrcnet.evaluation.figures import Ground
-from napari_cmrcnet.evaluation.gene_figure import draw_gene, ground_of
+from napari_cmrcnet.evaluation.figures import Ground, gene_map
+from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
@@ -105,7 +105,7 @@ def write_html_report(
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
     drawing = Progress("Drawing maps", 0, 0)
-    parts.append((yield from in_thread(partial(_map, prediction, ground, shown), drawing)))
+    parts.append((yield from in_thread(partial(_map, ground, shown), drawing)))
     for name, genes in sets.items():
         parts.append((yield from in_thread(partial(small_maps, prediction, ground, name, genes), drawing)))
     about_genes = yield from gene_plots(prediction, scores)
@@ -133,11 +133,10 @@ def mapped(prediction: "Prediction", scores: Scores | None, panel: "Panel | None
     return {name: genes for name, genes in sets.items() if genes}
 
 
-def _map(prediction: "Prediction", ground: Ground, shown: Shown) -> Picture:
+def _map(ground: Ground, shown: Shown) -> Picture:
     low, high = shown.scale
     caption = f"{shown.name}. {shown.said} Colours: {shown.full_unit} from {low:.2f} to {high:.2f}."
-    figure = draw_gene(prediction, ground, shown)
-    return drawn(figure, f"Maps of {shown.name} over the slide", caption, kind="jpeg")
+    return drawn(gene_map(ground, shown), f"Maps of {shown.name} over the slide", caption, kind="jpeg")
 
 
 def small_maps(prediction: "Prediction", ground: Ground, name: str, genes: Sequence[str]) -> Picture:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
-from napari_cmrcnet.evaluation.gene_figure import draw_gene, ground_of
+from napari_cmrcnet.evaluation.figures import gene_map
+from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import draw_panel
 from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
@@ -52,7 +53,7 @@ def draw_section(prediction: "Prediction", scored: Scores, out: Path, name: str,
     yield progress
     ground, warnings, files = ground_of(prediction), " ".join(warnings_of([prediction])), []
     for gene, file in zip(genes, file_names(genes), strict=True):
-        figure = partial(draw_gene, prediction, ground, gene_shown(prediction, gene, scored), caption=warnings)
+        figure = partial(gene_map, ground, gene_shown(prediction, gene, scored), caption=warnings)
         files.append((yield from draw_picture(figure, out / f"{name}_map_{file}.png", progress)))
     shown = list(dict.fromkeys(best[:3] + markers[:3])) or genes[:6]
     if shown:

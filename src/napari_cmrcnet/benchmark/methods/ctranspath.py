@@ -1,7 +1,6 @@
 """cTransPath, a pretrained histology encoder (Wang et al., Med Image Anal 81:102559, 2022), with ridge regression."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import encoder_named
-from napari_cmrcnet.model.pretrained import with_weights
+from napari_cmrcnet.model.pretrained import FrozenNetwork, with_weights
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patch_cache import patch_cache
@@ -63,8 +62,10 @@ class CTransPath:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        encoder = EncodedPatches(self.encoder, task.patch, task.weights, choose_device(task.device))
-        features = np.concatenate((yield from in_turn(map(encoder.encode, task.training))))
+        device = choose_device(task.device)
+        network = with_weights(self.encoder, task.weights).network().to(device)
+        each = yield from in_turn(encoded(network, section, task.patch, device) for section in task.training)
+        features = np.concatenate(each)
         yield Progress("Fitting", 0, 1)
         components = min(self.components, len(features) - 1, features.shape[1])
         alpha = 100 / (components * len(task.genes))
@@ -79,45 +80,21 @@ class CTransPath:
         yield Progress("Fitting", 1, 1)
 
         def predict(section: Section) -> Job[Float32]:
-            features = yield from encoder.encode(section)
+            features = yield from encoded(network, section, task.patch, device)
             return np.asarray(regressor.predict(features) + mean, np.float32)
 
         return Fitted(predict)
 
 
-class EncodedPatches:
-    """A frozen encoder of single patches; they are scaled to the size that it reads.
+def encoded(network: FrozenNetwork, section: Section, patch: PatchSpec, device: torch.device) -> Job[Float32]:
+    """Encode a section's patches, scaled to the size that the network reads, float32 (n, features)."""
+    encoder = network.encoder
 
-    Parameters
-    ----------
-    name : str
-        Of the `FrozenEncoder`.
-    patch : PatchSpec
-        Of the patches.
-    weights : Path, optional
-        The file of its weights.
-    device : torch.device
-        Where to encode.
-
-    Raises
-    ------
-    UserError
-        If the file is not given, is missing, unreadable or of another model.
-    """
-
-    def __init__(self, name: str, patch: PatchSpec, weights: Path | None, device: torch.device) -> None:
-        self.patch, self.device = patch, device
-        self.network = with_weights(name, weights).network().to(device)
-
-    def encode(self, section: Section) -> Job[Float32]:
-        """Encode a section's patches, float32 (n, features)."""
-        patches = yield from patch_cache(section, self.patch)
-        features = yield from apply_in_batches("Encoding patches", self.network, self._forward, patches, self.device)
-        return features
-
-    def _forward(self, pixels: Tensor) -> Tensor:
-        encoder = self.network.encoder
-        inputs, side = to_input(pixels, encoder.mean, encoder.std, self.device), (encoder.px, encoder.px)
+    def forward(pixels: Tensor) -> Tensor:
+        inputs, side = to_input(pixels, encoder.mean, encoder.std, device), (encoder.px, encoder.px)
         if inputs.shape[-2:] != side:
             inputs = nn.functional.interpolate(inputs, side, mode="bilinear", antialias=True, align_corners=False)
-        return self.network.embed_image(inputs)
+        return network.embed_image(inputs)
+
+    patches = yield from patch_cache(section, patch)
+    return (yield from apply_in_batches("Encoding patches", network, forward, patches, device))

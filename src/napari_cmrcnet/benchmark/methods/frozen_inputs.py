@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,20 @@ from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
     Rows,
     apply_in_batches,
-    timm_encoder,
-    training_spots,
 )
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.model.cmrcnet import BLOCKS
+from napari_cmrcnet.model.config import preset
+from napari_cmrcnet.model.encoders import build_image_encoder
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
+from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
+from napari_cmrcnet.slides.patch_cache import patch_cache
+from napari_cmrcnet.training.data import BatchReader, SpotSet
 
 Float32 = NDArray[np.float32]
 SPOTS_A_BATCH = 4096
@@ -49,17 +53,26 @@ class ImageMethod:
         """Build what comes before the heads, and the width of what it gives; kept features are left as they are."""
         if self.frozen_encoder:
             return nn.Identity(), BLOCKS * encoder_named(self.frozen_encoder).width
-        return timm_encoder(self.encoder, task.patch.patch_px, task.weights)
+        # The other settings are of the rest of CMRCNet, which is not built.
+        config = preset("tiny", 1, image_encoder=self.encoder, image_size=task.patch.patch_px)
+        backbone: Any = build_image_encoder(config, task.weights).backbone  # without classifier, pooled as it does
+        return backbone, int(backbone.head_hidden_size)
 
     def inputs(self, task: Task, target_sum: TargetSum = TARGET_SUM) -> "Job[PatchInputs | FrozenInputs]":
         """Cut the patches of the training spots, or describe them by the frozen encoder."""
         device = choose_device(task.device)
+        expression = task.expression(target_sum)
         if not self.frozen_encoder:
-            return PatchInputs((yield from training_spots(task, target_sum)), task.patch, device)
+            patches = yield from in_turn(patch_cache(section, task.patch) for section in task.training)
+            files = tuple(Path(each.filename) for each in patches)  # type: ignore[attr-defined]
+            file = np.repeat(np.arange(len(files)), [len(each) for each in patches])
+            row = np.concatenate([np.arange(len(each)) for each in patches])
+            spots = SpotSet(files, file, row, expression, (IMAGENET,) * len(files))
+            return PatchInputs(BatchReader(spots), task.patch, device)
         encoder = with_weights(self.frozen_encoder, task.weights)
         features = yield from in_turn(spot_features(section, encoder, device) for section in task.training)
         stacked = torch.from_numpy(np.concatenate(features))
-        return FrozenInputs(stacked, task.expression(target_sum), encoder, device)
+        return FrozenInputs(stacked, expression, encoder, device)
 
     def scratch_notes(self, title: str, task: Task) -> list[str]:
         """Say that an encoder whose published start is ImageNet had none, if it had none."""

@@ -7,7 +7,6 @@ from typing import Any, Literal, Protocol
 
 from scipy import sparse
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.section import Section
@@ -38,11 +37,6 @@ class Task:
     weights : Path, optional
         Local weights of the method's image encoder. Methods whose `encoder_weights` are needed refuse to start without;
         the others train from scratch without, or say that they take none.
-
-    Raises
-    ------
-    UserError
-        If there is no section or gene, a section has no counts or lacks a gene, or a name is there twice.
     """
 
     training: tuple[Section, ...]
@@ -52,20 +46,6 @@ class Task:
     epochs: int | None = None
     device: str = "auto"
     weights: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not self.training or not self.genes:
-            raise UserError("A method needs at least one training section and one gene to predict.")
-        for what, names in (("section", [section.name for section in self.training]), ("gene", list(self.genes))):
-            if repeated := sorted({name for name in names if names.count(name) > 1}):
-                raise UserError(f"The {what} {repeated[0]} is there twice; leave one out or name it otherwise.")
-        for section in self.training:
-            there = set(section.spots.var_names) if section.measured else set()
-            if missing := [gene for gene in self.genes if gene not in there]:
-                some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-                raise UserError(f"The training section {section.name} lacks {len(missing)} genes ({some}).")
-        if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"epochs is {self.epochs}; give at least 1.")
 
     def expression(self, target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
         """Return the log-normalised expression of all training spots, section after section, CSR float32 (n, genes)."""

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -12,44 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.common.device import autocast, enough_memory
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.config import preset
-from napari_cmrcnet.model.encoders import build_image_encoder
 from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
 from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
-from napari_cmrcnet.training.data import BatchReader, SpotSet
+from napari_cmrcnet.training.data import BatchReader
 
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 B = TypeVar("B")
 
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
-
-
-def training_spots(task: Task, target_sum: TargetSum = TARGET_SUM) -> Job[BatchReader]:
-    """Cut the patches of the training sections and return a reader of them and of their expression.
-
-    Returns
-    -------
-    BatchReader
-        Of all training spots, section after section, with log-normalised expression of the task's genes.
-    """
-    files = []
-    for section in task.training:
-        patches = yield from patch_cache(section, task.patch)
-        files.append(Path(patches.filename))  # type: ignore[attr-defined]
-    sizes = [len(section.spots) for section in task.training]
-    row = np.concatenate([np.arange(size) for size in sizes])
-    file, colours = np.repeat(np.arange(len(sizes)), sizes), (IMAGENET,) * len(files)
-    return BatchReader(SpotSet(tuple(files), file, row, task.expression(target_sum), colours))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,25 +189,3 @@ def apply_in_batches(
     yield Progress(title, len(patches), len(patches), "patches")
     result: Float32 = np.concatenate(blocks)
     return result
-
-
-def timm_encoder(name: str, patch_px: int, weights: Path | None) -> tuple[nn.Module, int]:
-    """Build a timm model without its classifier; with weights from a file, or random.
-
-    Returns
-    -------
-    encoder : nn.Module
-        Patches (b, 3, side, side) to features (b, width), pooled as the model does.
-    width : int
-        Length of the features.
-
-    Raises
-    ------
-    UserError
-        If timm does not know the model, or the file is missing or does not fit it.
-    """
-    # The other settings are of the rest of CMRCNet, which is not built.
-    config = preset("tiny", 1, image_encoder=name, image_size=patch_px)
-    encoder = build_image_encoder(config, weights)
-    backbone: Any = encoder.backbone
-    return backbone, int(backbone.head_hidden_size)
