@@ -35,6 +35,5 @@ def layer_placement(mpp: float | None) -> dict[str, Any]:
     mpp : float or None
         µm per full-resolution pixel; None leaves the layer in pixels.
     """
-    if mpp is None:
-        return {"scale": (1.0, 1.0), "units": ("pixel", "pixel"), "axis_labels": ("y", "x")}
-    return {"scale": (mpp, mpp), "units": ("um", "um"), "axis_labels": ("y", "x")}
+    scale, unit = (1.0, "pixel") if mpp is None else (mpp, "um")
+    return {"scale": (scale, scale), "units": (unit, unit), "axis_labels": ("y", "x")}

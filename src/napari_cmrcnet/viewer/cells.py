@@ -24,23 +24,7 @@ Kept = tuple[float, float, float]
 """Kept free of the section: above the first row, at the right side and at the foot of each cell."""
 
 
-def cell_shape(cells: int, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0.0)) -> Shape:
-    """Return the rows and columns in which a section is seen largest; the fewer rows where that is the same.
-
-    Parameters
-    ----------
-    cells : int
-        How many cells there are to be.
-    canvas, section : (float, float)
-        Height and width, each in a unit of its own.
-    kept : (float, float, float)
-        What is kept free, in the canvas's unit.
-    """
-    shapes = [(rows, -(-cells // rows)) for rows in range(1, cells + 1)]
-    return max(shapes, key=lambda shape: zoom_in(shape, canvas, section, kept))
-
-
-def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0.0)) -> float:
+def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept) -> float:
     """Return the zoom at which a whole section fits into each cell: the canvas's pixels per unit of the section."""
     height, width = canvas[0] / shape[0], canvas[1] / shape[1]
     title, side, foot = kept
@@ -50,6 +34,8 @@ def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept = (0.0, 0.0, 0
 
 def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size, above: float = 0.0) -> float:
     """Divide the canvas into cells in which a section is seen largest; return by how much its zoom changes so.
+
+    Of rows and columns that are as good, there are the fewer rows.
 
     Parameters
     ----------
@@ -71,7 +57,8 @@ def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: 
     """
     grid, canvas, kept = viewer.canvas.grid, viewer.canvas.size, _kept(viewer, above)
     before = grid.shape if grid.enabled else (1, 1)
-    shape = cell_shape(cells, canvas, section, kept)
+    shapes = [(rows, -(-cells // rows)) for rows in range(1, cells + 1)]
+    shape = max(shapes, key=lambda shape: zoom_in(shape, canvas, section, kept))
     if (grid.stride, grid.shape, grid.enabled) != (stride, shape, cells > 1):
         grid.enabled = False
         grid.stride, grid.shape, grid.enabled = stride, shape, cells > 1

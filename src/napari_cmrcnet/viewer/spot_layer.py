@@ -32,6 +32,9 @@ def add_spots(
 ) -> "Points":
     """Add the layer of a view's spots to a viewer: points, or a picture that is used as they are where they are many.
 
+    They are white until `colour` is called. Spots have colours of their own instead of napari's colouring by a feature:
+    that would compute and upload all spots for new values, and once more for new limits.
+
     Parameters
     ----------
     viewer : napari.viewer.Viewer
@@ -41,22 +44,7 @@ def add_spots(
     bounds : tuple, optional
         Of the slide, for QuPath.
     """
-    settings = spot_settings(case, view, display)
-    settings["metadata"][KEY]["bounds"] = bounds
-    if len(case) <= MOST_POINTS:
-        return viewer.add_points(**settings)
-    from napari_cmrcnet.viewer.spot_image import SpotImage
-
-    return viewer.add_layer(SpotImage(case, settings))
-
-
-def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[str, Any]:
-    """Return what ``viewer.add_points`` takes to show a view's spots, white until `colour` is called.
-
-    Spots have colours of their own instead of napari's colouring by a feature: that would compute and upload all
-    spots for new values, and once more for new limits.
-    """
-    return {
+    settings: dict[str, Any] = {
         "data": to_napari(case.xy),
         "face_color": "white",
         "face_colormap": colormap(view, display),
@@ -68,9 +56,14 @@ def spot_settings(case: "Case", view: View, display: DisplaySettings) -> dict[st
         "blending": "translucent_no_depth",
         "canvas_size_limits": (1, 10000),
         "name": view,
-        "metadata": {KEY: {"view": view}},
+        "metadata": {KEY: {"view": view, "bounds": bounds}},
         **layer_placement(case.provenance.mpp or None),
     }
+    if len(case) <= MOST_POINTS:
+        return viewer.add_points(**settings)
+    from napari_cmrcnet.viewer.spot_image import SpotImage
+
+    return viewer.add_layer(SpotImage(case, settings))
 
 
 def show_legends(layer: "Points") -> None:

@@ -138,11 +138,6 @@ def _endings(kinds: str) -> list[str]:
     return re.findall(r"\*(\.[\w.]+)", kinds)
 
 
-def ask_for_checkpoint(parent: QWidget | None, section: str, was: str) -> Path | None:
-    """Ask where a checkpoint is now; None to go on without it."""
-    return choose_path(parent, f"Find the checkpoint of {section} (it was at {was})", FOLDER)
-
-
 def ask_to_download(parent: QWidget | None, question: str) -> bool:
     """Ask whether to download something of the size that the question says."""
     return QMessageBox.question(parent, "Download?", question) == QMessageBox.StandardButton.Yes

@@ -40,14 +40,6 @@ TITLES = {
 }
 
 
-def show_neighbours(model: FrameModel, evidence: "Evidence", gene: str) -> None:
-    """Show the neighbours of a spot in the order that was asked for last, the gene over their expression."""
-    _, tip, text = TITLES["expression"]
-    model.titles = {**TITLES, "expression": (gene, tip, text)}
-    table = evidence.table[list(TITLES)[1:]].astype({"section": str, "patient": str})
-    model.show(table.replace({"patient": {"": "not known"}}))
-
-
 OWN_SIDE = 96  # of the picture of the spot itself
 CLICK = "Click a spot on the canvas to see the training spots behind its value."
 NO_PICTURES = "The checkpoint has no pictures of its training spots. Only the table is shown."
@@ -158,7 +150,9 @@ class EvidencePanel(DockPanel):
         colours = section_colours(trained_on if steady else sections)
         show_shares(self.shares, found.by_section, colours)
         first = self.neighbours.table is None
-        show_neighbours(self.neighbours, found, gene)
+        self.neighbours.titles = {**TITLES, "expression": (gene, *TITLES["expression"][1:])}
+        table = found.table[list(TITLES)[1:]].astype({"section": str, "patient": str})
+        self.neighbours.show(table.replace({"patient": {"": "not known"}}))
         if first:  # after that they are the user's to change
             self.table.resizeColumnsToContents()
         self._show_pictures(prediction, found, gene, colours)

@@ -15,9 +15,6 @@ from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
 from napari_cmrcnet.evaluation.panel_score import panel_genes
-from napari_cmrcnet.retrieval.export import to_csv, to_geojson
-from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
-from napari_cmrcnet.retrieval.prediction_file import genes_to_store
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.region_origin import qupath_corner
 from napari_cmrcnet.viewer.coloring import expression_limits
@@ -217,6 +214,9 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
 
 
 def _writer(session: "Session", kind: str) -> WriteTable:
+    from napari_cmrcnet.retrieval.export import to_csv, to_geojson  # they wait for anndata
+    from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
+
     slide = session.slide if session.slide is not None and session.slide.scale == 1 else None
     match kind:
         case "csv":
@@ -229,6 +229,8 @@ def _writer(session: "Session", kind: str) -> WriteTable:
 
 
 def _table_job(case: "Case", path: Path, genes: Sequence[str] | None, choice: str, write: WriteTable) -> Job[Path]:
+    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
+
     if choice == SETS:
         yield Progress("Choosing genes", 0, 0)
         genes = genes_to_store(case)
@@ -248,6 +250,8 @@ def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
 
 
 def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: float | None) -> Job[Path]:
+    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
+
     yield Progress("Choosing genes", 0, 0)
     genes = genes_to_store(case) if choice == SETS else chosen_genes(session, choice) or case.genes
     panel = Panel(choice if choice in session.panels else "", tuple(genes))

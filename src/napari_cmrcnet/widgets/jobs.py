@@ -38,7 +38,6 @@ class JobBar(QWidget):
         super().__init__(parent)
         self._run: Run | None = None
         self._title = ""
-        self._since = 0.0
         self._step = ("", 0.0, 0)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -96,7 +95,7 @@ class JobBar(QWidget):
             self.message(f"{self._title or 'Something'} is still running. Wait for it, or press Cancel.", "error")
             job.close()
             return False
-        self._title, self._since, self._step = title, time.monotonic(), ("", 0.0, 0)
+        self._title, self._step = title, ("", 0.0, 0)
         self._show_share(0, 0)
         self._text.setText(f"{title}…" if title else "")
         self._cancel.setEnabled(True)

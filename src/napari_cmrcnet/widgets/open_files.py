@@ -281,7 +281,8 @@ def find_checkpoint(parent: "QWidget", viewer: Any) -> None:
         opened.case.view = record_of(session)
         show_case(viewer, opened.case, opened.slide)
 
-    found = dialogs.ask_for_checkpoint(parent, prediction.name, prediction.provenance.checkpoint)
+    title = f"Find the checkpoint of {prediction.name} (it was at {prediction.provenance.checkpoint})"
+    found = dialogs.choose_path(parent, title, dialogs.FOLDER)
     if found is not None:
         slide = session.slide.path if session.slide is not None else None  # else that of the prediction, if it opens
         job = open_prediction(prediction.path, slide, found)
