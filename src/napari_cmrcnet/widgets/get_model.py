@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_cmrcnet.catalogue.recipe import ModelRecipe, model_recipes
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of, user_models
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -182,9 +182,11 @@ class GetModelDialog(QDialog):
         self.jobs.message(f"{name} was added, and is chosen in the Predict panel.")
 
     def _on_file(self) -> None:
+        from napari_cmrcnet.catalogue.index import add_file
+
         path = dialogs.choose_path(self, "A packed model", "Packed models (*.zip)")
         if path is not None:
-            self.jobs.start(_adding_file(path), self._on_added, "Adding the model", lasting=True)
+            self.jobs.start(add_file(path), self._on_added, "Adding the model", lasting=True)
 
     def _on_address(self) -> None:
         text, said = QInputDialog.getText(self, "Add from an address", "Address of a packed model, or of an index:")
@@ -193,10 +195,11 @@ class GetModelDialog(QDialog):
 
     def add(self, address: str) -> None:
         """Receive a packed model, or ask an index which it offers."""
-        from napari_cmrcnet.catalogue.index import add_address, is_index
+        from napari_cmrcnet.catalogue.index import add_address, is_index, read_index
 
         if is_index(address):
-            self.jobs.start(_asking(address), self._on_index, "Asking the index")
+            job = in_thread(lambda: read_index(address), Progress("Asking the index", 0, 0))
+            self.jobs.start(job, self._on_index, "Asking the index")
         else:
             self.jobs.start(add_address(address), self._on_added, "Adding the model", lasting=True)
 
@@ -231,17 +234,3 @@ def _building(recipe: ModelRecipe, out: Path) -> "Job[Built]":
     from napari_cmrcnet.catalogue.build import build
 
     return (yield from build(recipe, out))
-
-
-def _adding_file(path: Path) -> Job[Path]:
-    yield Progress("Making ready", 0, 0)
-    from napari_cmrcnet.catalogue.index import add_file
-
-    return (yield from add_file(path))
-
-
-def _asking(address: str) -> "Job[Mapping[str, Any]]":
-    from napari_cmrcnet.catalogue.index import read_index
-    from napari_cmrcnet.common.progress import in_thread
-
-    return (yield from in_thread(lambda: read_index(address), Progress("Asking the index", 0, 0)))

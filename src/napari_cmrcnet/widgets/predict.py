@@ -8,6 +8,7 @@ from qtpy.compat import isalive
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.retrieval.inspection import Inspection, inspect
 from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
@@ -25,7 +26,6 @@ from napari_cmrcnet.widgets.predict_form import DEVICES, PredictForm
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.retrieval.inspection import Inspection, Request
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.slides.slide import Slide
 
@@ -136,7 +136,7 @@ class PredictPanel(DockPanel):
                 self.jobs.message(say)
 
         self.jobs.start(
-            _inspection(self.form.request(), self.inspection), self._on_inspected, "Checking your choices", ended=ended
+            inspect(self.form.request(), self.inspection), self._on_inspected, "Checking your choices", ended=ended
         )
 
     def _slide_has_changed(self) -> bool:
@@ -221,14 +221,6 @@ def _show(viewer: Any, slide: "Slide | None", prediction: "Prediction") -> None:
             show_error(str(error))
         else:
             return
-
-
-def _inspection(request: "Request", before: "Inspection | None") -> "Job[Inspection]":
-    """Inspect; what it needs is imported beside the window."""
-    yield Progress("Checking your choices", 0, 0)
-    from napari_cmrcnet.retrieval.inspection import inspect
-
-    return (yield from inspect(request, before))
 
 
 def _prediction(inspection: "Inspection", device: str) -> "Job[Prediction]":

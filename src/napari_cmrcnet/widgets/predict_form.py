@@ -9,6 +9,8 @@ from superqt import QCollapsible
 
 from napari_cmrcnet.catalogue.user_models import find_model, user_models
 from napari_cmrcnet.common.suffixes import SPOTS, dialog_filter
+from napari_cmrcnet.retrieval.inspection import Inspection, Part, Request
+from napari_cmrcnet.sections.pixel_size import GIVEN
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import NamedChoice, PathRow, offer_libraries, offer_pools
@@ -18,7 +20,6 @@ from napari_cmrcnet.widgets.remember import recall, remember
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.retrieval.inspection import Inspection, Part, Request
 
 DEVICES = {
     "Automatic (a GPU if there is one)": "auto",
@@ -50,8 +51,6 @@ class PredictForm(QWidget):
 
     def request(self) -> "Request":
         """Return what is asked for now."""
-        from napari_cmrcnet.retrieval.inspection import Request
-
         return Request(
             slide=self.slide.path,
             spots=self.spots.path if self.from_file.isChecked() else None,
@@ -86,8 +85,6 @@ class PredictForm(QWidget):
 
     def take_case(self, case: "Case") -> None:
         """Choose slide and spots of a case that was opened, as it was made, and the checkpoint that predicted it."""
-        from napari_cmrcnet.sections.pixel_size import GIVEN
-
         about = case.provenance
         self.slide.set_path(about.slide or None)
         self.patient.setText(about.patient)
