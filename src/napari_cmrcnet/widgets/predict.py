@@ -57,7 +57,10 @@ class PredictPanel(DockPanel):
         if inspection is None or not inspection.ready or inspection.request != self.form.request():
             self._show_state()
             return
-        if self._slide_has_changed():
+        assert inspection.slide is not None, "it is ready"
+        try:
+            inspection.slide.check_unchanged()
+        except UserError:
             self._look(CHANGED)
             return
         doubts = [check.text for check in inspection.checks if check.asks]
@@ -138,15 +141,6 @@ class PredictPanel(DockPanel):
         self.jobs.start(
             inspect(self.form.request(), self.inspection), self._on_inspected, "Checking your choices", ended=ended
         )
-
-    def _slide_has_changed(self) -> bool:
-        assert self.inspection is not None
-        assert self.inspection.slide is not None
-        try:
-            self.inspection.slide.check_unchanged()
-        except UserError:
-            return True
-        return False
 
     def _on_inspected(self, inspection: "Inspection") -> None:
         self.inspection = inspection

@@ -25,7 +25,6 @@ from napari_cmrcnet.widgets.region_table import Key, RegionModel, region_view, s
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.sections.classes import Classes
 
 AFTER_MS = 100  # from the last edit of a shape to new numbers
@@ -98,10 +97,6 @@ class RegionsPanel(DockPanel):
             return case.provenance.mpp or None
         return slide.mpp if slide is not None else None
 
-    @property
-    def _width(self) -> float:
-        return line_width(self.session.case)
-
     def _on_edited(self) -> None:
         self._timer.start()
 
@@ -118,7 +113,7 @@ class RegionsPanel(DockPanel):
 
     def _on_regions(self) -> None:
         regions = self.session.regions
-        self.region_layer.draw(regions, self._mpp, self._width)
+        self.region_layer.draw(regions, self._mpp, line_width(self.session.case))
         self.form.suggest(region.classification for region in regions)
         self._count()
 
@@ -143,7 +138,10 @@ class RegionsPanel(DockPanel):
     def _refresh(self) -> None:
         shown, regions = self.session.shown, self.session.regions
         here = bool(self._groups) and shown is not None
-        self._scores = self._table_of(shown) if here and shown else ()
+        self._scores = ()
+        if here and shown is not None:
+            of_gene, values = shown.kind == "gene", (shown.predicted, shown.measured, shown.counted)
+            self._scores = region_table(self._groups, *values, gene=of_gene)
         keys = {self.model.key(row) for row in self._rows()}
         with self._quiet():
             self.model.show_scores(self._scores, regions, self.session.classes)
@@ -158,9 +156,6 @@ class RegionsPanel(DockPanel):
         self._show_form()
         if self._spots.size and np.array_equal(self.session.selected, self._spots):
             self._select_spots()
-
-    def _table_of(self, shown: "Shown") -> tuple[RegionScore, ...]:
-        return region_table(self._groups, shown.predicted, shown.measured, shown.counted, gene=shown.kind == "gene")
 
     def _show_texts(self) -> None:
         shown, n = self.session.shown, len(self.session.regions)
@@ -231,7 +226,8 @@ class RegionsPanel(DockPanel):
     def _on_draw(self, on: bool) -> None:
         if on:
             self._show_chosen(())
-            self.region_layer.start_drawing(self.form.classification, self._mpp, self._width)
+            width = line_width(self.session.case)
+            self.region_layer.start_drawing(self.form.classification, self._mpp, width)
         else:
             self.region_layer.stop_drawing()
         self._on_tool()
