@@ -182,12 +182,16 @@ print("alive")
 
 def test_a_script_that_ends_without_an_event_loop_waits_for_its_job() -> None:
     code = """
-import time
+import threading, time
 import napari
+from qtpy.QtWidgets import QApplication
 from napari_cmrcnet.common.progress import Progress
 from napari_cmrcnet.widgets.jobs import run_in_window
 
+began = threading.Event()
+
 def work():
+    began.set()
     try:
         for step in range(10_000):
             yield Progress("Working", step, 10_000)
@@ -198,7 +202,8 @@ def work():
 
 viewer = napari.Viewer(show=False)
 run_in_window(viewer, work(), print, "Working")
-time.sleep(0.2)
+while not began.is_set():
+    QApplication.processEvents()  # a job begins once the window is drawn
 """
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
