@@ -250,11 +250,12 @@ def test_a_network_that_is_down_and_a_file_that_is_gone(
 def test_a_download_stops_when_it_is_not_wanted_any_more(
     hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import threading
     import time
 
     import huggingface_hub
 
-    ended = []
+    ended = threading.Event()
 
     def endless(*_: Any, tqdm_class: Any, **__: Any) -> str:
         bar = tqdm_class(total=10**9)
@@ -263,7 +264,7 @@ def test_a_download_stops_when_it_is_not_wanted_any_more(
                 bar.update(10**6)
                 time.sleep(0.01)
         finally:
-            ended.append(True)
+            ended.set()
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", endless)
     job = download(skcm(), tmp_path / "skcm")
@@ -271,7 +272,7 @@ def test_a_download_stops_when_it_is_not_wanted_any_more(
         if progress.step.startswith("Downloading"):
             break
     job.close()
-    assert ended == [True]
+    assert ended.wait(10)
 
 
 def test_a_file_that_is_not_the_published_one_is_thrown_away(

@@ -1,10 +1,9 @@
 """Sections of HEST, which asks its users to accept its terms."""
 
-import queue
-import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from napari_cmrcnet.catalogue.hest_folder import hest_rows
@@ -18,7 +17,6 @@ from napari_cmrcnet.sections.sheet import write_sheet
 REPOSITORY = "MahmoodLab/hest"
 PAGE = "https://huggingface.co/datasets/MahmoodLab/hest"
 TOKENS = "https://huggingface.co/settings/tokens"
-_REPORT = 0.2  # seconds between reports
 
 
 def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Path]:
@@ -98,49 +96,34 @@ class _StoppedError(Exception):
 
 
 def _fetch(title: str, path: str, out: Path, before: int, total: int) -> Job[None]:
-    """Download one file in a thread, and say how far it is."""
+    """Download one file, and say how far it is."""
     from huggingface_hub import hf_hub_download
 
-    received: queue.SimpleQueue[int] = queue.SimpleQueue()
-    stop = threading.Event()
-    with ThreadPoolExecutor(1, thread_name_prefix="download") as pool:
-        future: Future[str] = pool.submit(
-            hf_hub_download,
-            REPOSITORY,
-            path,
-            repo_type="dataset",
-            local_dir=out,
-            tqdm_class=_counter(received, stop),
-        )
-        try:
-            done = 0
-            while not future.done():
-                try:
-                    done += received.get(timeout=_REPORT)
-                    while True:
-                        done += received.get_nowait()
-                except queue.Empty:
-                    pass
-                yield Progress(f"Downloading {title}", (before + done) // 10**6, total // 10**6, "MB")
-            future.result()
-        except Exception as error:
-            raise _refused(title, error) from error
-        finally:
-            stop.set()
+    counter = _counter()
+    fetch = partial(hf_hub_download, REPOSITORY, path, repo_type="dataset", local_dir=out, tqdm_class=counter)
+    try:
+        for _ in in_thread(fetch, None):
+            yield Progress(f"Downloading {title}", (before + counter.received) // 10**6, total // 10**6, "MB")
+    except Exception as error:
+        raise _refused(title, error) from error
+    finally:
+        counter.stopped.set()
 
 
-def _counter(received: "queue.SimpleQueue[int]", stop: threading.Event) -> Any:
+def _counter() -> Any:
     """Return a progress bar that draws nothing, but counts what was received and can end the download."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     class Counter(tqdm):  # type: ignore[misc]
+        received, stopped = 0, Event()
+
         def __init__(self, *arguments: Any, **settings: Any) -> None:
             super().__init__(*arguments, **settings | {"disable": True})
 
         def update(self, n: float | None = 1) -> None:
-            if stop.is_set():
+            if self.stopped.is_set():
                 raise _StoppedError
-            received.put(int(n or 0))
+            Counter.received += int(n or 0)
 
     return Counter
 
@@ -158,7 +141,7 @@ def _refused(title: str, error: Exception) -> UserError:
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return UserError(f"{PAGE} lacks a file of {title} ({error}); look there for its new name.")
     if isinstance(error, OSError) and error.errno is not None and error.filename:
-        return UserError(f"{error.filename or 'A file'} could not be written ({error.strerror or error}).")
+        return UserError(f"{error.filename} could not be written ({error.strerror or error}).")
     return UserError(
         f"{title} could not be downloaded from huggingface.co ({first_sentence(error).rstrip('.')}); check the "
         "connection to the network, then try again: what is complete is kept."
