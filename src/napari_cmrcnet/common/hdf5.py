@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import atomic_file
@@ -87,11 +86,7 @@ def with_scipys_indices(item: Any) -> Any:
         return {name: with_scipys_indices(part) for name, part in item.items()}
     if not sparse.issparse(item) or item.format not in ("csr", "csc"):
         return item
-    if item.indices.dtype == item.indptr.dtype and item.indices.dtype.kind == "i":
-        return item
-    small = max(item.nnz, *item.shape) <= np.iinfo(np.int32).max
-    parts = (part.astype(np.int32 if small else np.int64) for part in (item.indices, item.indptr))
-    return type(item)((item.data, *parts), shape=item.shape)
+    return type(item)((item.data, item.indices, item.indptr), shape=item.shape)
 
 
 def _without_images(item: Any) -> Any:

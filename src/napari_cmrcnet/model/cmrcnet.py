@@ -60,7 +60,7 @@ class CMRCNet(nn.Module):
         self.gene_head = ProjectionHead(config.n_genes, config.embedding_dim, config.dropout)
         self.reconstruction = ReconstructionNetwork(config, self.image_encoder.width) if config.reconstruction else None
 
-    def forward(self, pixels: Tensor, expression: Tensor, generator: torch.Generator | None = None) -> Outputs:
+    def forward(self, pixels: Tensor, expression: Tensor) -> Outputs:
         """Embed spots by both of their sides, and rebuild one from the other.
 
         Parameters
@@ -69,8 +69,6 @@ class CMRCNet(nn.Module):
             Patches, normalised.
         expression : (B, G) tensor
             Log-normalised expression of the model's genes, in their order.
-        generator : torch.Generator, optional
-            Draws the mask; without it torch's own.
 
         Returns
         -------
@@ -82,7 +80,7 @@ class CMRCNet(nn.Module):
         gene = self.gene_head(expression)  # (B, G) -> (B, D)
         if self.reconstruction is None:
             return Outputs(image, gene, None, None)
-        reconstructed = self.reconstruction(tokens, expression, generator)  # (B, D)
+        reconstructed = self.reconstruction(tokens, expression)  # (B, D)
         target = image if self.config.target == "image" else gene
         return Outputs(image, gene, reconstructed, target)
 

@@ -141,7 +141,7 @@ class ReconstructionNetwork(nn.Module):
         distinct = 1 if released else FUSION_MODULES
         self.fusion = nn.ModuleList(FusionModule(dim, config.variant) for _ in range(distinct))
 
-    def forward(self, image_tokens: Tensor, expression: Tensor, generator: torch.Generator | None) -> Tensor:
+    def forward(self, image_tokens: Tensor, expression: Tensor) -> Tensor:
         """Rebuild the target's embedding.
 
         Parameters
@@ -150,8 +150,6 @@ class ReconstructionNetwork(nn.Module):
             From the image encoder.
         expression : (B, G) tensor
             Log-normalised expression.
-        generator : torch.Generator or None
-            Draws the mask, on its own device, so that one seed gives one mask on every machine.
 
         Returns
         -------
@@ -162,19 +160,16 @@ class ReconstructionNetwork(nn.Module):
         gene = self.gene_tokens(expression).reshape(len(expression), GENE_TOKENS, -1)  # (B, 8 * D) -> (B, 8, D)
         x: Tensor
         x, guide = (image, gene) if self.config.target == "image" else (gene, image)
-        x = self._mask(x, generator)
+        x = self._mask(x)
         x = self.cross_attention(x, guide)
         for i in range(FUSION_MODULES):
             x = self.fusion[i % len(self.fusion)](x, guide)
         return x.mean(dim=1)  # (B, N, D) -> (B, D)
 
-    def _mask(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _mask(self, x: Tensor) -> Tensor:
         """Set features of (B, N, D) to zero, without rescaling those kept."""
         released = self.config.variant == "released"
         if not (self.training or released):
             return x
-        device = x.device if generator is None else generator.device
-        draw = torch.rand(x.shape, generator=generator, device=device)
-        rate = self.config.mask_rate
-        kept = draw < rate if released else draw >= rate
-        return x * kept.to(x.device)
+        draw, rate = torch.rand(x.shape, device=x.device), self.config.mask_rate
+        return x * (draw < rate if released else draw >= rate)

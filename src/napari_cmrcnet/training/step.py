@@ -34,7 +34,6 @@ def batch_losses(
     expression: torch.Tensor,
     *,
     gather: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
-    generator: torch.Generator | None = None,
 ) -> Losses:
     """Compute the losses of a batch, of which other processes may hold other parts.
 
@@ -50,15 +49,13 @@ def batch_losses(
         Log-normalised expression at the same spots.
     gather : callable
         Joins the rows of all processes, with their gradient.
-    generator : torch.Generator, optional
-        Draws the mask of the reconstruction; torch's own if not given.
 
     Returns
     -------
     Losses
         Of the whole batch, the same on every process.
     """
-    outputs = model(pixels, expression, generator=generator)
+    outputs = model(pixels, expression)
     # In float32 already here, so that the gradients that the processes add up are.
     image, gene = gather(outputs.image.float()), gather(outputs.gene.float())
     contrastive = contrastive_loss(image, gene, settings.temperature, settings.variant, settings.contrast)

@@ -67,14 +67,14 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
     """Return the image embeddings of all spots and the mean loss of batches of equal size."""
     n = len(spots.spots)
     batches = np.array_split(np.arange(n), -(-n // config.batch_size))
-    mask = torch.Generator().manual_seed(config.seed)  # the same masks each epoch: losses compare
+    torch.manual_seed(config.seed)  # the same masks each epoch: losses compare; an epoch begins with a seed of its own
     embeddings, total = [], 0.0
     for batch in spots.batches(batches):
         mean, std = batch.colours.unbind(1)
         pixels = to_input(batch.pixels, mean, std, device)
         expression = to_device(batch.expression, device)
         with torch.inference_mode(), autocast(device, config.precision):
-            losses = batch_losses(model, model.config, pixels, expression, generator=mask)
+            losses = batch_losses(model, model.config, pixels, expression)
         embeddings.append(losses.image.cpu().numpy())
         total += float(losses.total) * len(pixels)
     return np.concatenate(embeddings), total / n
