@@ -7,7 +7,7 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import to_the_end
 from napari_cmrcnet.evaluation.differences import difference_job
-from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
+from napari_cmrcnet.evaluation.gene_correlation import similarity_job
 
 differences, similarity = to_the_end(difference_job), to_the_end(similarity_job)
 
@@ -30,54 +30,43 @@ def test_wilcoxon_is_that_of_scipy_with_ties_and_the_rate_of_benjamini_and_hochb
     first[:25], second[30:] = True, True
     lacking = values.copy()
     lacking[:, 9] = np.nan
-    kinds = {"measured": lambda genes: lacking[:, genes], "predicted": lambda genes: values[:, genes]}
-    found = differences(kinds, GENES, first, second)
+    found = differences(lambda genes: lacking[:, genes], GENES, first, second, "measured")
     assert found.index[0] == "G7"
-    sizes = found["measured_z"].abs().to_numpy()
-    assert (np.diff(sizes[np.isfinite(sizes)]) <= 0).all()
-    found = found.loc[GENES]
-    for column in (0, 7, 11, 20):
+    assert (np.diff(found["z"].abs()) <= 0).all()
+    names = [gene for gene in GENES if gene != "G9"]  # which has no values
+    assert sorted(found.index) == sorted(names)
+    p = []
+    for column, row in zip(map(GENES.index, names), found.loc[names].itertuples(), strict=True):
         a, b = values[first, column], values[second, column]
         # SciPy's asymptotic test corrects for ties, too
         wanted = mannwhitneyu(a, b, method="asymptotic", use_continuity=False)
-        row = found.loc[f"G{column}"]
-        assert row.measured_p == pytest.approx(wanted.pvalue, rel=1e-4)
-        assert np.sign(row.measured_z) == np.sign(wanted.statistic - len(a) * len(b) / 2)
-        assert row.predicted_first == pytest.approx(a.mean(), rel=1e-5)
-        assert row.predicted_second == pytest.approx(b.mean(), rel=1e-5)
-        fold = np.log2((np.expm1(a.mean()) + 1e-9) / (np.expm1(b.mean()) + 1e-9))
-        assert row.predicted_log2_fold_change == pytest.approx(fold, rel=1e-3)
-    assert found.loc["G5", "measured_p"] == 1
-    assert found.loc["G9"].filter(like="measured").isna().all()
-    assert found.loc["G9"].filter(like="predicted").notna().all()
-    p = found["predicted_p"].to_numpy()
-    np.testing.assert_allclose(found["predicted_p_adjusted"], false_discovery_control(p), rtol=1e-9)
-    known = found["measured_p"].notna()
-    adjusted = false_discovery_control(found["measured_p"][known])
-    np.testing.assert_allclose(found["measured_p_adjusted"][known], adjusted, rtol=1e-9)
+        p.append(1.0 if column == 5 else wanted.pvalue)
+        if column in (0, 7, 11, 20):
+            assert np.sign(row.z) == np.sign(wanted.statistic - len(a) * len(b) / 2)
+            assert row.mean_first == pytest.approx(a.mean(), rel=1e-5)
+            assert row.mean_second == pytest.approx(b.mean(), rel=1e-5)
+            fold = np.log2((np.expm1(a.mean()) + 1e-9) / (np.expm1(b.mean()) + 1e-9))
+            assert row.log2_fold_change == pytest.approx(fold, rel=1e-3)
+    np.testing.assert_allclose(found.loc[names, "p_adjusted"], false_discovery_control(p), rtol=1e-4)
 
 
 def test_groups_must_be_large_enough_and_apart(values: np.ndarray) -> None:
-    kinds = {"predicted": lambda genes: values[:, genes]}
     few, many = np.zeros((2, 60), bool)
     few[:2], many[10:] = True, True
     with pytest.raises(UserError, match="A group has 2 spots"):
-        differences(kinds, GENES, few, many)
+        differences(lambda genes: values[:, genes], GENES, few, many, "predicted")
     with pytest.raises(UserError, match="50 spots are in both groups"):
-        differences(kinds, GENES, many, many)
-    nothing = {"measured": lambda genes: np.full_like(values[:, genes], np.nan)}
-    assert differences(nothing, GENES, many, ~many).isna().all(axis=None)
+        differences(lambda genes: values[:, genes], GENES, many, many, "predicted")
+    nothing = np.full_like(values, np.nan)
+    assert differences(lambda genes: nothing[:, genes], GENES, many, ~many, "measured").empty
 
 
 def test_similar_genes_are_those_of_highest_correlation(values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_cmrcnet.evaluation.similar_genes._BLOCK", 7)  # the last block is smaller
+    monkeypatch.setattr("napari_cmrcnet.evaluation.gene_correlation._PATTERNS", 7)  # the last block is smaller
     target = values[:, 3] + 0.1 * values[:, 8]
     found = similarity(target, lambda genes: values[:, genes], 40)
     wanted = [np.corrcoef(target, column)[0, 1] if np.ptp(column) else np.nan for column in values.T]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    order = sorted((gene for gene in range(40) if gene not in (3, 5)), key=lambda gene: -wanted[gene])
-    assert most_alike(found, 4, leave_out=3).tolist() == order[:4]
-    assert len(most_alike(found, 100, leave_out=3)) == 38  # all but itself and the constant one
     assert np.isnan(similarity(np.ones(60), lambda genes: values[:, genes], 40)).all()
 
 

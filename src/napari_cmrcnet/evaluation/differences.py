@@ -1,7 +1,7 @@
 """Which genes differ between two groups of spots, such as tumour and stroma, measured and predicted."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,30 +27,31 @@ _BLOCK = 512  # genes at a time, so that Cancel is heard
 
 
 def difference_job(
-    values: Mapping[str, Callable[[slice], npt.ArrayLike]],
+    values: Callable[[slice], npt.ArrayLike],
     genes: Sequence[str],
     first: npt.ArrayLike,
     second: npt.ArrayLike,
+    kind: str,
 ) -> Job["pd.DataFrame"]:
     """Compare genes between two groups of spots by Wilcoxon's rank-sum test, through scanpy.
 
     Parameters
     ----------
-    values : mapping of str to callable
-        By what they are, such as ``"measured"``: returns log-normalised expression (n, genes) of a range of genes. NaN
-        where a gene has none.
+    values : callable
+        Returns log-normalised expression (n, genes) of a range of genes. NaN where a gene has none.
     genes : sequence of str
         Their names.
     first, second : bool (n,)
         The groups, without a spot in common.
+    kind : str
+        What the values are, such as ``"measured"``, for the progress.
 
     Returns
     -------
-    DataFrame, a row a gene
-        For each kind of values: ``KIND_first`` and ``KIND_second``, the groups' means; ``KIND_log2_fold_change`` (of
-        counts, as scanpy has it); ``KIND_z``, above 0 where the first group is higher, corrected for ties; ``KIND_p``;
-        ``KIND_p_adjusted``, by Benjamini and Hochberg over the genes that have values. Sorted by the size of the z of
-        the first kind.
+    DataFrame, a row a gene that has values
+        ``mean_first`` and ``mean_second``, of the groups; ``log2_fold_change`` (of counts, as scanpy has it); ``z``,
+        above 0 where the first group is higher, corrected for ties, by whose size the rows are sorted; ``p_adjusted``,
+        by Benjamini and Hochberg.
 
     Raises
     ------
@@ -58,6 +59,7 @@ def difference_job(
         If a group has fewer than 3 spots, or the groups have spots in common.
     """
     import pandas as pd
+    from scipy.stats import false_discovery_control
 
     one, other = np.asarray(first, bool), np.asarray(second, bool)
     if (one & other).any():
@@ -67,20 +69,16 @@ def difference_job(
         if group.sum() < FEWEST:
             raise UserError(f"A group has {int(group.sum())} spots; at least {FEWEST} are needed to compare.")
     rows = one | other
-    columns: dict[str, npt.NDArray[np.float64]] = {}
-    for kind, of in values.items():
-        table = np.full((len(genes), 5), np.nan)
-        for start in range(0, len(genes), _BLOCK):
-            part = slice(start, min(start + _BLOCK, len(genes)))
-            block = np.asarray(of(part), np.float32)[rows]
-            step = Progress(f"Comparing {kind} genes", start, len(genes), "genes")
-            table[part] = yield from in_thread(lambda block=block: _tested(block, one[rows]), step)  # type: ignore[misc]
-        names = ("first", "second", "log2_fold_change", "z", "p")
-        columns |= {f"{kind}_{name}": column for name, column in zip(names, table.T, strict=True)}
-        columns[f"{kind}_p_adjusted"] = _adjusted(table[:, 4])
-    found = pd.DataFrame(columns, index=pd.Index(genes, name="gene"))
-    leading = f"{next(iter(values))}_z"
-    return found.iloc[np.argsort(-found[leading].abs().to_numpy(), kind="stable")]
+    table = np.full((len(genes), 5), np.nan)
+    for start in range(0, len(genes), _BLOCK):
+        part = slice(start, min(start + _BLOCK, len(genes)))
+        block = np.asarray(values(part), np.float32)[rows]
+        step = Progress(f"Comparing {kind} genes", start, len(genes), "genes")
+        table[part] = yield from in_thread(lambda block=block: _tested(block, one[rows]), step)  # type: ignore[misc]
+    columns = ["mean_first", "mean_second", "log2_fold_change", "z", "p_adjusted"]
+    found = pd.DataFrame(table, pd.Index(genes, name="gene"), columns).dropna(subset="z")
+    found["p_adjusted"] = false_discovery_control(found["p_adjusted"])
+    return found.iloc[np.argsort(-found["z"].abs().to_numpy(), kind="stable")]
 
 
 def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -117,12 +115,3 @@ def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.N
     tests[constant] = (0.0, 0.0, 1.0)  # no difference at all
     found[known] = np.column_stack([means, tests])
     return found
-
-
-def _adjusted(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return p-values that bound the false discovery rate, by Benjamini and Hochberg; NaN stays NaN."""
-    from scipy.stats import false_discovery_control
-
-    adjusted, known = np.full(p.shape, np.nan), np.isfinite(p)
-    adjusted[known] = false_discovery_control(p[known])
-    return adjusted

@@ -1,7 +1,7 @@
 """Genes that are like the shown one, and genes that differ between groups of spots. Free of Qt."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.colour_limits import vary
 from napari_cmrcnet.evaluation.differences import difference_job
+from napari_cmrcnet.evaluation.gene_correlation import similarity_job
 from napari_cmrcnet.evaluation.shown import Kind
-from napari_cmrcnet.evaluation.similar_genes import most_alike, similarity_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,9 +66,9 @@ def similar_job(session: "Session", kind: Kind) -> Job["pd.DataFrame"]:
         raise UserError("No gene is shown yet. Choose one in the Genes panel.")
     genes, values = _values(case, kind)
     found = yield from similarity_job(shown.values(kind), values, len(genes))
-    own = genes.index(shown.name) if shown.name in genes else None
-    order = most_alike(found, len(genes), own)
-    return pd.DataFrame({"correlation": found[order]}, index=pd.Index([genes[row] for row in order], name="gene"))
+    table = pd.DataFrame({"correlation": found}, index=pd.Index(genes, name="gene"))
+    alike = table.drop(index=shown.name, errors="ignore").dropna()
+    return alike.sort_values("correlation", ascending=False, kind="stable")
 
 
 def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job["pd.DataFrame"]:
@@ -86,8 +86,7 @@ def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job[
     Returns
     -------
     DataFrame, a row a gene
-        ``mean_first``, ``mean_second``, ``log2_fold_change``, ``z``, ``p_adjusted``, the largest difference first,
-        without predictions that hardly vary.
+        The largest difference first, without predictions that hardly vary.
 
     Raises
     ------
@@ -100,22 +99,13 @@ def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job[
     one = groups[first]
     other = ~one if second == OTHERS else groups[second]
     genes, values = _values(case, kind)
-    found = yield from difference_job({kind: values}, genes, one, other)
-    names = {
-        f"{kind}_first": "mean_first",
-        f"{kind}_second": "mean_second",
-        f"{kind}_log2_fold_change": "log2_fold_change",
-        f"{kind}_z": "z",
-        f"{kind}_p_adjusted": "p_adjusted",
-    }
-    return found[list(names)].rename(columns=names).dropna(subset="z")
+    return (yield from difference_job(values, genes, one, other, kind))
 
 
 def kinds_of(session: "Session") -> tuple[Kind, ...]:
     """Return which values the shown gene has."""
     shown = session.shown
-    kinds: Mapping[Kind, object] = {} if shown is None else {"predicted": shown.predicted, "measured": shown.measured}
-    return tuple(kind for kind, values in kinds.items() if values is not None)
+    return () if shown is None else tuple(kind for kind in get_args(Kind) if kind in shown.maps)
 
 
 def _values(case: "Case", kind: Kind) -> tuple[tuple[str, ...], Callable[[slice], npt.ArrayLike]]:
