@@ -4,8 +4,9 @@ import os
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,22 +28,6 @@ GPU_READERS = 8  # threads, as a GPU encodes patches faster than two can read th
 def readers(device: torch.device) -> int:
     """Return how many threads are to read patches for a device."""
     return 2 if device.type == "cpu" else min(GPU_READERS, os.cpu_count() or 1)
-
-
-class ImageEmbedder(Protocol):
-    """What embeds patches: CMRCNet, or a frozen encoder."""
-
-    def to(self, device: torch.device) -> "ImageEmbedder":
-        """Move to a device."""
-        ...
-
-    def eval(self) -> "ImageEmbedder":
-        """Set to evaluation mode."""
-        ...
-
-    def embed_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embed patches (b, 3, h, w), shifted and scaled; return (b, d)."""
-        ...
 
 
 def to_input(
@@ -75,7 +60,7 @@ def to_input(
 
 
 def encode_patches(
-    model: ImageEmbedder,
+    model: Any,
     batches: Generator[PatchBatch],
     section: "Section",
     *,
@@ -92,8 +77,9 @@ def encode_patches(
 
     Parameters
     ----------
-    model : CMRCNet or another that embeds patches
-        Moved to the device and left in evaluation mode.
+    model : CMRCNet or another module that embeds patches
+        Its ``embed_image`` takes patches (b, 3, h, w), shifted and scaled, and returns (b, d). Moved to the device and
+        left in evaluation mode.
     batches : generator of PatchBatch
         As `read_patches`, which reads the next while this one is encoded. Closed when this job ends, however it does.
     section : Section
@@ -122,7 +108,8 @@ def encode_patches(
     precision = choose_precision(device, precision)
     with enough_memory(device, "the model", "free some, or choose the CPU"):
         model.to(device).eval()
-    encoder = _Encoder(model, mean, std, device, precision, test_time_augmentation)
+    symmetries = SYMMETRIES if test_time_augmentation else SYMMETRIES[:1]
+    encoder = _Encoder(model, mean, std, device, precision, symmetries)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     n, done, started = len(section.xy), 0, time.perf_counter()
@@ -149,22 +136,17 @@ def encode_patches(
     return embeddings
 
 
+@dataclass
 class _Encoder:
     """The model's forward pass, in smaller batches from when the device's memory first was not enough."""
 
-    def __init__(
-        self,
-        model: ImageEmbedder,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-        precision: str,
-        test_time_augmentation: bool,
-    ) -> None:
-        self.model, self.mean, self.std = model, mean, std
-        self.device, self.precision = device, precision
-        self.symmetries = SYMMETRIES if test_time_augmentation else SYMMETRIES[:1]
-        self.most: int | None = None  # patches at a time
+    model: Any
+    mean: Sequence[float]
+    std: Sequence[float]
+    device: torch.device
+    precision: str
+    symmetries: NDArray[np.bool_]
+    most: int | None = None  # patches at a time
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the embeddings (b, d) of patches (b, h, w, 3)."""
