@@ -42,6 +42,7 @@ from napari_cmrcnet.widgets import dialogs, keeper
 from napari_cmrcnet.widgets.case_pages import show_row
 from napari_cmrcnet.widgets.cases import CasesPanel
 from napari_cmrcnet.widgets.dock_panel import find_panel
+from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.open_files import get_project_reader, show_case
 from one_prediction import Known
 
@@ -178,6 +179,11 @@ def test_regions_over_a_slide_alone_do_not_lie_over_the_next_one(
     viewer.layers.clear()
     show_row(viewer, 0)
     wait(qtbot, lambda: shows(0))
+    gone = ProjectCase("gone", slide="/nowhere/x.tif")
+    panel.cases.open(Project((panel.cases.project.cases[0], gone)))
+    panel.next.click()
+    wait(qtbot, lambda: any("not at /nowhere/x.tif" in bar.text for bar in panel.window().findChildren(JobBar)))
+    assert shows(0)
 
 
 @pytest.mark.qt("pyside6")

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.widgets.jobs import JobBar, run_in_window
+from napari_cmrcnet.widgets.jobs import WARNING, JobBar, run_in_window
 from napari_cmrcnet.widgets.messages import progress_text
 
 pytestmark = pytest.mark.qt
@@ -187,6 +187,23 @@ def test_a_job_that_is_asked_for_after_its_window_is_closed_does_not_run(napari_
     napari_window.close()
     run_in_window(napari_window, work.job(), heard.append, "Working", lambda: heard.append("ended"))
     assert (work.done, heard) == (0, ["ended"])
+
+
+def test_an_error_takes_the_place_of_the_one_before_it(qtbot: Any, napari_window: Any) -> None:
+    """Beside each other they would widen the window beyond the screen."""
+    window = napari_window.__wrapped__.window._qt_window
+
+    def bars() -> list[JobBar]:
+        return window.findChildren(JobBar)
+
+    slow = Work(1000)
+    run_in_window(napari_window, slow.job(), lambda _: None, "Waiting")
+    for name in ("first", "second"):
+        run_in_window(napari_window, Work(1, UserError(name)).job(), lambda _: None, name)
+        qtbot.waitUntil(lambda name=name: [bar.text for bar in bars() if bar.text] == [f"{WARNING} {name}"])
+    (running,) = (bar for bar in bars() if bar.busy)
+    running.cancel()
+    qtbot.waitUntil(lambda: not running.busy)
 
 
 def test_a_job_that_outlives_its_napari_window_ends_in_silence(qtbot: Any, napari_window: Any) -> None:

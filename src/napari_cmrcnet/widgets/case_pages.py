@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.viewer.case_list import open_case
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.slide_layer import slide_path
@@ -70,6 +71,11 @@ def _show(viewer: Any, entry: "ProjectCase", opened: "Opened | None") -> None:
         return
     if opened is not None:
         opened.close()
+    if not is_there(entry.slide):
+        raise UserError(
+            f"{entry.name} has no expression to show, and its slide is not at {entry.slide or 'hand'}; bring it back, "
+            "or remove this case from the list."
+        )
     cases.alone = entry
     session.look_at(None, alone=str(Path(entry.slide).resolve()))  # nothing of another patient stays
     _remove_slides(viewer)

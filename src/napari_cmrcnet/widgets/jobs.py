@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.viewer.registry import session_of
@@ -190,8 +190,8 @@ def run_in_window(
 ) -> None:
     """Run a job that no panel has asked for, with its bar in a dock at the foot of the window.
 
-    The dock goes when the job ends, unless there is an error to read. Without a window the job runs at once;
-    in one that was closed it does not run.
+    The dock goes when the job ends; where there is an error to read, that of the error before it does. Without a window
+    the job runs at once; in one that was closed it does not run.
 
     Parameters
     ----------
@@ -215,7 +215,11 @@ def run_in_window(
 
     def close() -> None:
         shown = isalive(bar) and bar.window().isVisible()  # a closed window is deleted a little later
-        if shown and not bar.text.startswith(WARNING):
+        if shown and bar.text.startswith(WARNING):
+            for other in main_window(viewer).findChildren(JobBar):
+                if isinstance(other.parent(), QDockWidget) and not other.busy and other is not bar:
+                    viewer.window.remove_dock_widget(other)
+        elif shown:
             viewer.window.remove_dock_widget(dock)
         ended()
 
