@@ -93,10 +93,14 @@ def qtbot(qtbot: Any) -> Any:
 
 
 @pytest.fixture
-def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A napari window that is shown."""
+def napari_window(
+    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A napari window that is shown; no job of it goes on into the next test."""
     from napari._vispy import canvas
     from npe2 import PluginManager
+
+    from napari_cmrcnet.widgets.job_run import _RUNNING, _cancel_all
 
     # napari looks for plugins once a process, and a test may have put another plugin manager in place then.
     PluginManager.instance().discover()
@@ -104,7 +108,9 @@ def napari_window(make_napari_viewer_proxy: Callable[..., Any], monkeypatch: pyt
     monkeypatch.setattr(canvas, "gc", SimpleNamespace(collect=lambda: gc.collect(1)))
     # vispy takes the comments out of the same few shaders for every layer: a fifth of all time.
     monkeypatch.setattr("vispy.gloo.program.re", PARSED_ONCE)
-    return make_napari_viewer_proxy(show=True)
+    yield make_napari_viewer_proxy(show=True)
+    _cancel_all()
+    qtbot.waitUntil(lambda: not _RUNNING, timeout=60_000)
 
 
 @pytest.fixture

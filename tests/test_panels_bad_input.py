@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(
     assert said.startswith(f"⚠ {path} could not be written")
     assert "free some space or choose another place" in said
     assert list(out.iterdir()) == []
-    assert export_to(qtbot, export, kind, path) == f"Saved {path.name}"
+    assert export_to(qtbot, export, kind, path) == f"Saved {path}."
 
 
 @pytest.mark.parametrize("kind", ["h5ad", "prediction"])
@@ -144,7 +144,7 @@ def test_an_export_never_overwrites_what_was_predicted(qtbot: Any, export: Expor
     assert not inside.exists()
     assert good.spots.read_bytes() == content
     path = good.spots.with_name("other.h5ad")
-    assert export_to(qtbot, export, kind, path) == "Saved other.h5ad"
+    assert export_to(qtbot, export, kind, path) == f"Saved {path}."
 
 
 def test_layers_deleted_during_a_run_come_back_with_its_result(qtbot: Any, panel: PredictPanel, good: Input) -> None:
