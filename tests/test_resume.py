@@ -89,28 +89,26 @@ def test_closed_at_any_yield_there_is_no_checkpoint(sections: Sequence[Section],
     assert not any(there)
 
 
-@pytest.mark.parametrize("step", ["save_tensors", "write_log"])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_stopped_between_two_files(
-    step: str,
     epoch: int,
     sections: Sequence[Section],
     uninterrupted: dict[str, bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, calls = getattr(loop, step), iter(range(1, 100))
+    real, calls = loop.write_log, iter(range(1, 100))
 
     def fails(*arguments: Any) -> None:
         real(*arguments)
         if next(calls) == epoch:
             raise StopError
 
-    monkeypatch.setattr(loop, step, fails)
+    monkeypatch.setattr(loop, "write_log", fails)
     out = tmp_path / "model.cmrcnet"
     with pytest.raises(StopError):
         finish(fit(sections, settings(), out))
-    monkeypatch.setattr(loop, step, real)
+    monkeypatch.setattr(loop, "write_log", real)
     finish(fit(sections, settings(), out, resume=True))
     assert content(out) == uninterrupted
 
@@ -218,7 +216,7 @@ def test_a_full_disk_loses_nothing(
 
 def begun(sections: Sequence[Section], out: Path) -> None:
     job = fit(sections, settings(), out)
-    while not (out.with_suffix(".training") / "state.safetensors").exists():
+    while not (out.with_suffix(".training") / "state.pt").exists():
         next(job)
     job.close()
 
@@ -251,9 +249,9 @@ def test_other_input_is_refused_by_name(
 def test_a_damaged_state_is_named(sections: Sequence[Section], tmp_path: Path) -> None:
     out = tmp_path / "model.cmrcnet"
     begun(sections, out)
-    state = tmp_path / "model.training" / "state.safetensors"
+    state = tmp_path / "model.training" / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"state\.safetensors is damaged"):
+    with pytest.raises(UserError, match=r"state\.pt is damaged"):
         finish(fit(sections, settings(), out, resume=True))
 
 

@@ -30,9 +30,9 @@ from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Part, SpotSet, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join
 from napari_cmrcnet.training.fit_frozen import fit_frozen
-from napari_cmrcnet.training.loop import STATE, Plan, best_file, train
+from napari_cmrcnet.training.loop import STATE, Plan, train
 from napari_cmrcnet.training.run_folder import LAST, RunFolder, describe
-from napari_cmrcnet.training.state import State, Tensors, load_tensors
+from napari_cmrcnet.training.state import State
 from napari_cmrcnet.training.usual_tissue import training_tissue
 
 
@@ -41,7 +41,7 @@ def fit(
 ) -> Job[Checkpoint]:
     """Train CMRCNet on measured sections.
 
-    Beside ``NAME.cmrcnet`` a folder ``NAME.training`` holds the log, the plot of the losses and, until the
+    Beside ``NAME.cmrcnet`` a folder ``NAME.training`` holds the log and, until the
     checkpoint stands, the state after the last epoch. On the CPU the same seed gives the same weights, with
     or without a stop in between.
 
@@ -198,7 +198,7 @@ def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Jo
         rows = (part.rows for part in work.training)
         yield from training_thumbnails(list(zip(patches, rows, strict=True)), thumbnails)
 
-    def checkpoint(weights: Tensors, epoch: int) -> Job[Checkpoint]:
+    def checkpoint(weights: dict[str, torch.Tensor], epoch: int) -> Job[Checkpoint]:
         model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
         model.load_state_dict(weights)
         bank = build_bank(model, sections, work.genes, device, [part.target_sum for part in work.training])
@@ -210,7 +210,7 @@ def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Jo
 
     if best < last:
         (yield from checkpoint(weights, last)).save(run.path / LAST)
-        weights, _ = load_tensors(run.path / best_file(best))
+        weights = state.best
     else:
         shutil.rmtree(run.path / LAST, ignore_errors=True)  # of an earlier training
     trained = yield from checkpoint(weights, best)

@@ -20,24 +20,19 @@ from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
 from napari_cmrcnet.training.distributed import Process
-from napari_cmrcnet.training.state import Epoch, State, save_tensors, write_log
+from napari_cmrcnet.training.state import Epoch, State, write_log
 from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
 from napari_cmrcnet.training.validation import validate
 
-STATE, LOG = "state.safetensors", "log.csv"
+STATE, LOG = "state.pt", "log.csv"
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
-
-
-def best_file(epoch: int | str | None) -> str:
-    """Return the name of the weights of an epoch that is the best so far; ``"*"`` for all there may be."""
-    return f"best-{epoch}.safetensors"
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that the loop needs, in a form that can be sent to another process.
 
-    ``validation`` has one set of spots a section; ``folder`` holds the state, the log and the plot.
+    ``validation`` has one set of spots a section; ``folder`` holds the state and the log.
     """
 
     config: FitConfig
@@ -50,8 +45,8 @@ class Plan:
 def train(plan: Plan, process: Process) -> Job[State]:
     """Train until the last epoch, from the saved state where there is one; return the state after it.
 
-    After each epoch ``plan.folder`` holds the state, the weights of the best epoch so far (with validation),
-    the log and the plot. A training that is stopped loses the epoch it was in, and comes to the same weights.
+    After each epoch ``plan.folder`` holds the state and the log. A training that is stopped loses the epoch it was in,
+    and comes to the same weights.
 
     Raises
     ------
@@ -83,7 +78,8 @@ class _Loop:
             epoch = self._validated((yield from self._epoch()))
             self.state.history.append(epoch)
             if self.process.first:
-                self._keep()
+                write_log(self.plan.folder / LOG, self.state.history)
+                self.state.save(self.plan.folder / STATE)
             yield self._progress(0, epoch.values())
         return self.state
 
@@ -168,16 +164,5 @@ class _Loop:
         found = validate(self.state.model, self.training, self.held_out, self.plan.config, self.process.device)
         if found.loss < self.state.best_loss:
             self.state.best_loss, self.state.best_epoch = found.loss, epoch.epoch
+            self.state.best = inference_state(self.state.model)
         return replace(epoch, validation_loss=found.loss, validation_pcc=found.pcc)
-
-    def _keep(self) -> None:
-        """Save; the state comes last, so that what it says is there is there."""
-        folder, state = self.plan.folder, self.state
-        write_log(folder / LOG, state.history)
-        best = folder / best_file(state.best_epoch)
-        if state.best_epoch == state.epochs:
-            save_tensors(best, inference_state(state.model))
-        state.save(folder / STATE)
-        for older in folder.glob(best_file("*")):
-            if older != best:  # the one that the state before named
-                older.unlink()

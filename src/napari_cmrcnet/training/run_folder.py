@@ -16,7 +16,7 @@ from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.card import THUMBNAILS
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.training.config import FitConfig
-from napari_cmrcnet.training.loop import STATE, best_file
+from napari_cmrcnet.training.loop import STATE
 
 RUN, LAST = "run.json", "last.cmrcnet"
 Description = dict[str, Any]
@@ -48,9 +48,8 @@ def _digest(counts: Any) -> str:
 class RunFolder:
     """``NAME.training`` beside ``NAME.cmrcnet``.
 
-    While training it holds ``run.json`` (what was begun), ``state.safetensors`` and ``best-EPOCH.safetensors``; with
-    ``log.csv``, which stays when the checkpoint stands, and ``last.cmrcnet`` where the
-    checkpoint has the weights of an earlier epoch.
+    While training it holds ``run.json`` (what was begun) and ``state.pt``; with ``log.csv``, which stays when the
+    checkpoint stands, and ``last.cmrcnet`` where the checkpoint has the weights of an earlier epoch.
     """
 
     out: Path
@@ -101,8 +100,6 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what only an unfinished training needs."""
         (self.path / STATE).unlink(missing_ok=True)
-        for best in self.path.glob(best_file("*")):
-            best.unlink()
         (self.path / THUMBNAILS).unlink(missing_ok=True)
 
 
