@@ -239,7 +239,7 @@ def test_heatmaps_of_the_predictions_own_panel_come_first(filled: Window) -> Non
     filled.choose(CORRELATION)
     canvas = filled.correlated()
     assert filled.panel.correlation.choice.currentText() == "two genes"
-    assert canvas.plot.result.pairs == 1
+    assert len(canvas.plot.result.genes) == 2
     # Matplotlib has heard of the height that Qt gave it when the plot asked for less.
     assert canvas.height() == canvas.canvas.height() < 320
     assert canvas.plot.figure.bbox.height == pytest.approx(canvas.height() * canvas.canvas.devicePixelRatioF())

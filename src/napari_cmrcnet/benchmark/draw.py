@@ -1,6 +1,6 @@
 """The paper's figures from the results of a benchmark, as PNG and SVG."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +53,7 @@ def draw(dataset: "Dataset", found: Collected, labels: Sequence[Label], sets: De
         Folder for the files.
     """
     expressed = [label for label in labels if label.method != DEPTH]  # its values are no expression
-    varying = [label for label in expressed if not all(np.isnan(pcc).all() for pcc in _all_pcc(found, label))]
+    varying = [label for label in expressed if _varies(found, label)]
     colours = method_colours([label.text for label in labels])
     files = yield from _save(partial(method_boxplot, _pcc(found, labels, sets), colours), out / "figure2")
     for fold, name in found.sections:
@@ -110,9 +110,9 @@ def _save(draw: "Callable[[], Figure]", stem: Path) -> Job[list[Path]]:
     return files
 
 
-def _all_pcc(found: Collected, label: Label) -> Iterator[Array]:
-    for fold, name in found.sections:
-        yield from found.scores(label, fold, name, lambda one: one.genes)
+def _varies(found: Collected, label: Label) -> bool:
+    outputs = (found.output(label, fold, seed, name) for fold, name in found.sections for seed in found.seeds)
+    return any(output.table["pcc"].notna().any() for output in outputs)
 
 
 def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[str, dict[str, dict[str, Array]]]:

@@ -47,7 +47,7 @@ class Choice:
 
     def make(self, folder: Path) -> Method:
         """Return the method; a training that can be resumed lives in the folder."""
-        if self.method in (CMRCNET, TUNED, FROZEN):
+        if self.method in _VARIANTS:
             from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetMethod
 
             return CMRCNetMethod(folder, name=self.name, **self.settings)
@@ -91,9 +91,12 @@ ABLATION = _ablation()
 """Table 5, in its order. The method itself is the row of its defaults: MSE, half masked, the image's embedding."""
 
 
-# With their own number of neighbours.
-_TUNED: Mapping[str, Any] = {"variant": "tuned", "ks": ()}
-_FROZEN: Mapping[str, Any] = {"variant": "frozen", "ks": ()}
+# In place of CMRCNet's own: both have their own number of neighbours.
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    CMRCNET: {},
+    TUNED: {"variant": "tuned", "ks": ()},
+    FROZEN: {"variant": "frozen", "ks": (), "model": {}},
+}
 
 ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam", "eggn")
 """Methods that can stand on a frozen encoder: ``METHOD@ENCODER``."""
@@ -176,18 +179,12 @@ def _check_known(name: str) -> None:
 def _choice(name: str, cmrcnet: Mapping[str, Any]) -> Choice:
     """Return a method, or a method on a frozen encoder, without weights."""
     method, _, encoder = name.partition(AT)
-    settings = _settings(method, cmrcnet)
-    return Choice(name, method, {**settings, "frozen_encoder": encoder} if encoder else settings)
-
-
-def _settings(name: str, cmrcnet: Mapping[str, Any]) -> Mapping[str, Any]:
-    if name == TUNED:
-        return {**cmrcnet, **_TUNED}
-    if name == FROZEN:
-        return {**cmrcnet, **_FROZEN, "model": {}}
-    if name == BLEEP:
-        return {"ks": cmrcnet["ks"]}
-    return cmrcnet if name == CMRCNET else {}
+    settings = {"frozen_encoder": encoder} if encoder else {}
+    if method in _VARIANTS:
+        settings = {**cmrcnet, **_VARIANTS[method], **settings}
+    elif method == BLEEP:
+        settings["ks"] = cmrcnet["ks"]
+    return Choice(name, method, settings)
 
 
 def _with_ablation(choices: Sequence[Choice], cmrcnet: Mapping[str, Any], weights: Path | None) -> list[Choice]:

@@ -45,11 +45,6 @@ class GeneCorrelation:
     alike: float
     left_out: tuple[str, ...] = ()
 
-    @property
-    def pairs(self) -> int:
-        """Pairs of genes."""
-        return len(self.genes) * (len(self.genes) - 1) // 2
-
 
 def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> Job[GeneCorrelation]:
     """Correlate genes with each other, in measured and in predicted expression.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 UNIT = "log-normalised expression"  # natural log of 1 + counts in 10,000 of the spot
 SHORT_UNIT = "log-norm."  # the same, at colour bars of the window
 PANEL_UNIT = "mean z"  # of a panel's score
+_WITHIN = 6.0  # points (1/72 inch) beyond which a dot is not meant
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Plot:
         self.arrange(round(100 * width), round(100 * height))
 
 
-def nearest(axis: "Axes", x: ArrayLike, y: ArrayLike, at: tuple[float, float], within: float = 6.0) -> int | None:
+def nearest(axis: "Axes", x: ArrayLike, y: ArrayLike, at: tuple[float, float]) -> int | None:
     """Return which dot is nearest to a place on the canvas.
 
     Parameters
@@ -156,8 +157,6 @@ def nearest(axis: "Axes", x: ArrayLike, y: ArrayLike, at: tuple[float, float], w
         The dots; NaN is never near.
     at : (float, float)
         The place, in pixels of the canvas.
-    within : float
-        Points (1/72 inch) beyond which a dot is not meant.
     """
     places = np.column_stack([np.asarray(x, np.float64), np.asarray(y, np.float64)])
     if not len(places):
@@ -165,7 +164,7 @@ def nearest(axis: "Axes", x: ArrayLike, y: ArrayLike, at: tuple[float, float], w
     distances = np.hypot(*(axis.transData.transform(places) - at).T)
     distances[~np.isfinite(distances)] = np.inf
     best = int(np.argmin(distances))
-    return best if distances[best] <= within * axis.figure.dpi / 72 else None
+    return best if distances[best] <= _WITHIN * axis.figure.dpi / 72 else None
 
 
 def label_beside(label: Any, axis: "Axes", x: float, y: float) -> None:

@@ -50,7 +50,7 @@ class CorrelationPlot(Plot):
         left_out += f" and {len(result.left_out) - 3} more" if len(result.left_out) > 3 else ""
         alike = "not defined" if np.isnan(result.alike) else f"r = {result.alike:.2f}"
         self.figure.suptitle(
-            f"{printable(f'{name}: {n} genes{left_out}')}\nhow alike over {result.pairs:,} pairs of genes: {alike}",
+            f"{printable(f'{name}: {n} genes{left_out}')}\nhow alike over {n * (n - 1) // 2:,} pairs of genes: {alike}",
             fontsize=9,
             parse_math=False,
         )

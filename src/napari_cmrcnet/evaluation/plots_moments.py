@@ -1,6 +1,5 @@
 """Mean and variance of every gene, predicted against measured, after the paper's figure 3."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,15 +23,13 @@ class MomentPlot(Plot):
     Parameters
     ----------
     figure : Figure
-        What is drawn on.
-    axes : sequence of Axes, optional
-        Two of the figure's; made if not given.
+        An empty figure.
     """
 
     WIDE: ClassVar[int] = 520  # pixels from which the axes lie side by side, not one below the other
 
-    def __init__(self, figure: "Figure", axes: "Sequence[Axes] | None" = None) -> None:
-        super().__init__(figure, axes or len(MOMENTS))
+    def __init__(self, figure: "Figure") -> None:
+        super().__init__(figure, len(MOMENTS))
         self._wide = True
         self.genes: NDArray[Any] = np.empty(0, object)
         self._values = {name: (np.empty(0), np.empty(0)) for name in MOMENTS}

@@ -142,25 +142,15 @@ def region_table(
         Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
     """
     guess, truth = (None if values is None else np.asarray(values, np.float64) for values in (predicted, measured))
-    return tuple(_score(group, guess, truth, counted, gene) for group in groups)
-
-
-def _score(
-    group: Group,
-    guess: npt.NDArray[np.float64] | None,
-    truth: npt.NDArray[np.float64] | None,
-    counted: npt.NDArray[np.bool_] | None,
-    gene: bool,
-) -> RegionScore:
-    here, scored = group.spots, group.spots if counted is None else group.spots & counted
-    correlation, reason = one_pcc(truth, guess, scored, gene=gene)
-    predicted, truly = (float("nan") if values is None else _mean(values[scored]) for values in (guess, truth))
-    sizes = int(here.sum()), int(scored.sum())
-    return RegionScore(group.kind, group.name, group.classification, *sizes, predicted, truly, correlation, reason)
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    return float(values.mean()) if values.size else float("nan")
+    rows = []
+    for group in groups:
+        scored = group.spots if counted is None else group.spots & counted
+        found = (values[scored] if values is not None else np.empty(0) for values in (guess, truth))
+        means = [float(values.mean()) if values.size else float("nan") for values in found]
+        pcc, why = one_pcc(truth, guess, scored, gene=gene)
+        sizes = int(group.spots.sum()), int(scored.sum())
+        rows.append(RegionScore(group.kind, group.name, group.classification, *sizes, means[0], means[1], pcc, why))
+    return tuple(rows)
 
 
 def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter: str = ",") -> str:

@@ -13,6 +13,7 @@ from napari_cmrcnet.sections.nearby_spots import compact_blocks
 Array = NDArray[np.float64]
 
 RESAMPLES = 1000
+LEVEL = 0.95
 
 _ROUNDING = 1e-6  # a variance below it, of values of variance 1 in float32, is rounding
 
@@ -91,8 +92,8 @@ def section_bootstrap(name: str, xy: ArrayLike, seed: int = 0) -> Bootstrap:
     return Bootstrap(spatial_blocks(xy), (seed, crc32(name.encode())))
 
 
-def interval(replicates: NDArray[np.floating[Any]], level: float = 0.95) -> tuple[Array, Array]:
-    """Return the lower and upper percentile bounds of each column.
+def interval(replicates: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+    """Return the lower and upper bounds of each column, between which 95 % lie.
 
     NaN where the resamples are degenerate: more of them are undefined than an interval leaves out, so that it would
     hold only given that the gene was drawn, or all are alike.
@@ -101,11 +102,11 @@ def interval(replicates: NDArray[np.floating[Any]], level: float = 0.95) -> tupl
     defined = np.isfinite(replicates).sum(axis=0)
     last = np.maximum(defined - 1, 0)
     bounds = []
-    for quantile in ((1 - level) / 2, (1 + level) / 2):
+    for quantile in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
         place = last * quantile
         below = np.floor(place).astype(np.intp)
         two = np.take_along_axis(ordered, np.stack([below, np.minimum(below + 1, last)]), axis=0).astype(np.float64)
         bounds.append(two[0] + (place - below) * (two[1] - two[0]))
     low, high = bounds
-    sound = (len(replicates) - defined <= (1 - level) * len(replicates)) & (high - low > _ROUNDING)
+    sound = (len(replicates) - defined <= (1 - LEVEL) * len(replicates)) & (high - low > _ROUNDING)
     return np.where(sound, low, np.nan), np.where(sound, high, np.nan)

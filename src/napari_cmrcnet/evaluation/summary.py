@@ -18,7 +18,7 @@ from napari_cmrcnet.evaluation.report_parts import (
     section_parts,
     structure,
 )
-from napari_cmrcnet.evaluation.resampling import RESAMPLES
+from napari_cmrcnet.evaluation.resampling import LEVEL, RESAMPLES
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between
 
@@ -36,7 +36,7 @@ def summary(
         "spots": sum(len(scored.scored) for scored in scores),
         "spots_scored": sum(scored.spots for scored in scores),
         "interval": {
-            "level": 0.95,
+            "level": LEVEL,
             "over": "blocks of neighbouring spots",
             "covers": COVERS,
             "resamples": RESAMPLES,
