@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.viewer.session import Session
 
-WriteTable = Callable[["Case", Path, Sequence[str] | None], Job[Path]]
+Write = Callable[["Case", Path, Sequence[str] | None], Job[Path]]
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,10 @@ def export_job(session: "Session", kind: str, path: Path, choice: str, width_mm:
     case, prediction = session.case, session.prediction
     assert case is not None
     case.provenance.check_output(path)
-    if kind == "maps":
-        return _maps(session, case, path, choice, width_mm)
     if FORMATS[kind].genes:
         genes = None if choice == SETS else chosen_genes(session, choice)
-        return _table_job(case, path, genes, choice, _writer(session, kind))
+        write = _maps(session, choice, width_mm) if kind == "maps" else _writer(session, kind)
+        return _of_genes(case, path, genes, choice, write)
     if not FORMATS[kind].predicted:
         return _figure(session, case, path)
     assert prediction is not None
@@ -213,7 +212,7 @@ def chosen_genes(session: "Session", choice: str) -> list[str] | None:
     return panel_genes(case, session.panels[shown.name if choice == SHOWN else choice])
 
 
-def _writer(session: "Session", kind: str) -> WriteTable:
+def _writer(session: "Session", kind: str) -> Write:
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson  # they wait for anndata
     from napari_cmrcnet.retrieval.export_tables import to_h5ad, to_spatialdata
 
@@ -228,7 +227,7 @@ def _writer(session: "Session", kind: str) -> WriteTable:
     return partial(to_spatialdata, slide=slide, regions=session.regions, copy_image=kind == IMAGE_TOO)
 
 
-def _table_job(case: "Case", path: Path, genes: Sequence[str] | None, choice: str, write: WriteTable) -> Job[Path]:
+def _of_genes(case: "Case", path: Path, genes: Sequence[str] | None, choice: str, write: Write) -> Job[Path]:
     from napari_cmrcnet.retrieval.prediction_file import genes_to_store
 
     if choice == SETS:
@@ -249,13 +248,13 @@ def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
     return write_gene_figure(case, path, _shown(session), slide=_slide(session))
 
 
-def _maps(session: "Session", case: "Case", path: Path, choice: str, width_mm: float | None) -> Job[Path]:
-    from napari_cmrcnet.retrieval.prediction_file import genes_to_store
+def _maps(session: "Session", choice: str, width_mm: float | None) -> Write:
+    name, slide = choice if choice in session.panels else "", _slide(session)
 
-    yield Progress("Choosing genes", 0, 0)
-    genes = genes_to_store(case) if choice == SETS else chosen_genes(session, choice) or case.genes
-    panel = Panel(choice if choice in session.panels else "", tuple(genes))
-    return (yield from write_maps_figure(case, path, panel, slide=_slide(session), width_mm=width_mm))
+    def write(case: "Case", path: Path, genes: Sequence[str] | None) -> Job[Path]:
+        return write_maps_figure(case, path, Panel(name, tuple(genes or case.genes)), slide=slide, width_mm=width_mm)
+
+    return write
 
 
 def _report(session: "Session", prediction: "Prediction", path: Path) -> Job[Path]:

@@ -89,15 +89,12 @@ class ReviewPanel(DockPanel):
 
     def _open(self, make: Any) -> None:
         with told(self.message.setText):
-            review = make()
+            review: Review = make()
             review.save()
-            self._review(review, ground_on(review.prediction, self.session.slide))
-
-    def _review(self, review: Review, ground: "Ground") -> None:
-        dialog = self.window_of_maps = ReviewWindow(review, ground, self)
-        dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nSaved {review.path}"))
-        dialog.setGeometry(self.window().geometry())  # nothing of the section is seen beside it
-        dialog.open()
+            dialog = self.window_of_maps = ReviewWindow(review, ground_on(review.prediction, self.session.slide), self)
+            dialog.finished.connect(lambda _: self.message.setText(f"{review.agreement}\n\nSaved {review.path}"))
+            dialog.setGeometry(self.window().geometry())  # nothing of the section is seen beside it
+            dialog.open()
 
 
 class ReviewWindow(QDialog):
