@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from anndata import AnnData
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, Qt
 from shapely.geometry import Point
 
 from napari_cmrcnet.evaluation.annotations import REGIONS, annotations
 from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
+from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.trust import Trust
 from napari_cmrcnet.sections.panels import Panel
@@ -224,7 +226,8 @@ def test_classes_are_found_in_the_spots_file() -> None:
             "good": [True, False, True, True],
         }
     )
-    found = annotations(obs, np.zeros((4, 2)))
+    about: Any = None
+    found = annotations(Case(AnnData(obs=obs.set_axis(list("wxyz")), obsm={"spatial": np.zeros((4, 2))}), about), ())
     assert set(found) == {"label", "cluster", "good"}
     assert found["label"]["a"].tolist() == [True, False, False, True]
     assert found["label"]["b"].tolist() == [False, True, False, False]

@@ -64,7 +64,7 @@ class SectionValues:
         values = {gene: shown[gene].maps if gene in shown else {} for gene in genes}
         if panel is not None:
             values[panel.name] = _of_panel(case, panel)
-        classes = annotations(case.spots.obs, case.xy, regions_of(case.view if view is None else view))
+        classes = annotations(case, regions_of(case.view if view is None else view))
         trust = {gene: one.trust.word for gene, one in shown.items()}
         return cls(case.name, case.provenance.patient, case.counted_spots(), classes, values, trust)
 

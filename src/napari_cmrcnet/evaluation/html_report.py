@@ -190,14 +190,14 @@ def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
 
 def _agreement_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown) -> Iterator[Part]:
     """Yield how the spots at which what is shown is high agree with classes, regions, and what was measured."""
-    kinds = [kind for kind in get_args(Kind) if getattr(shown, kind) is not None]
+    kinds = [kind for kind in get_args(Kind) if kind in shown.maps]
     try:
         thresholds = {kind: otsu(shown.reliable(kind)) for kind in kinds}
     except UserError:  # the same at all spots
         return
     drawn_from = [high(shown.name, kind) for kind in kinds]  # outlines of these spots agree with themselves
     others = [region for region in regions if region.classification not in drawn_from]
-    known = annotations(prediction.spots.obs, prediction.xy, others)
+    known = annotations(prediction, others)
     classes = {f"{source}: {name}": spots for source, of in known.items() for name, spots in of.items()}
     same = {
         f"measured above {at:.2f}": shown.values(kind) > at for kind, at in thresholds.items() if kind == "measured"

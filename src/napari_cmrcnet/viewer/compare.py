@@ -31,7 +31,7 @@ def spot_groups(session: "Session") -> "dict[str, Bools]":
     case = session.case
     if case is None:
         return {}
-    known = annotations(case.spots.obs, case.xy, session.regions)
+    known = annotations(case, session.regions)
     found = {f"{source}: {name}": spots for source, classes in known.items() for name, spots in classes.items()}
     if len(session.selected):
         found[SELECTED] = np.isin(np.arange(len(case)), session.selected)

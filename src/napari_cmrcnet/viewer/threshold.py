@@ -132,4 +132,4 @@ def sources(session: "Session", kind: Kind) -> "dict[str, dict[str, Bools]]":
     if shown.measured is not None and kind == "predicted":
         with suppress(UserError):  # the same everywhere
             found[MEASURED] = {shown.name: shown.measured > otsu(shown.reliable("measured"))}
-    return {**found, **annotations(case.spots.obs, case.xy, session.regions)}
+    return {**found, **annotations(case, session.regions)}
