@@ -27,6 +27,7 @@ from napari_cmrcnet.retrieval.ready_folder import PATH2SPACE, ready_in
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.stain_normalisation import SPARSITY, TARGET, TARGET_MOST, normalise_stain, stain_amounts
 from napari_cmrcnet.viewer.registry import session_of
+from napari_cmrcnet.widgets.job_run import _RUNNING
 
 FEATURES, FOLDS = 192, (2, 3)
 MPP, GLASS = 4.0, (7, 18)
@@ -165,6 +166,7 @@ def test_the_predict_panel_takes_the_folder(napari_window: Any, qtbot: Any, sect
     panel.run.click()
     qtbot.waitUntil(lambda: session.prediction is not None and not panel.jobs.busy, timeout=60_000)
     np.testing.assert_allclose(session.prediction.gene("GENE7"), expected(section, weights)[:, 3], rtol=1e-4, atol=1e-4)
+    qtbot.waitUntil(lambda: not _RUNNING)  # the intervals of its genes
 
 
 def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> None:
