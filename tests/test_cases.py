@@ -484,6 +484,11 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     right = slides[0].extent.world[1][1]
     assert names.extent.world[1][1] >= right - 1  # what is fitted to the canvas has room for the second name
     camera = panel.viewer.scene.camera
+    panel.viewer.canvas.size = (2000, 500)  # a high window has more room below the first case
+    assert slides[0].extent.world[0][0] > layers.slides["predicted"].extent.world[1][0]
+    assert spots.extent.world[0][0] > names.extent.world[1][0] > first.extent.world[1][0]  # each name over its section
+    panel.viewer.canvas.size = (500, 2000)
+    assert spots.extent.world[0][1] > first.extent.world[1][1]
     layers.groups.fit()
     with_names = camera.center[-2]
     with monkeypatch.context() as patch:

@@ -1,6 +1,6 @@
-"""A second case to the right of the one that is shown: on its own slide, at the same scale and in the same colours."""
+"""A second case beside or below the one that is shown: on its own slide, at the same scale and in the same colours."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from psygnal import Signal
@@ -9,7 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.boundary import KEY, layer_placement
-from napari_cmrcnet.viewer.cells import LINE
+from napari_cmrcnet.viewer.cells import LINE, largest_zoom
 from napari_cmrcnet.viewer.coloring import limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.napari_inside import change_drawing
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
     from napari_cmrcnet.slides.slide import Slide
     from napari_cmrcnet.viewer.session import Session
 
-GAP = 0.04  # between the two, of the wider one's width
+GAP, GAP_BELOW = 0.04, 0.26  # between the two, of the wider one's width: below the first, a name stands between them
 ROOM = 0.5  # that each has at least, of the wider one's width: its name needs some
 NAME, NAME_SIZE = "white", 10  # with a black halo: read on black, on glass and on stain
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in the scene's unit."""
+
+
+class _Places(NamedTuple):
+    """Where the second case lies, in the scene's unit, (row, column): its shift, the names, and the size of both."""
+
+    shift: tuple[float, float]
+    names: list[tuple[float, float]]
+    size: tuple[float, float]
 
 
 class Beside:
@@ -59,6 +67,7 @@ class Beside:
         self.case: Case | None = None
         self._slide: Slide | None = None
         self._layers: dict[View, list[Any]] = {}
+        self._below = False  # where it lies
         self._of: Shown | None = None  # what the first case shows
         self._shown: Shown | str = ""  # what this one does, or why it shows nothing
 
@@ -108,18 +117,42 @@ class Beside:
             layers.append(add_histology(self.viewer, self._slide, mpp))
         bounds = None if self._slide is None else self._slide.bounds
         layers.append(add_spots(self.viewer, case, view, self.session.display, bounds))
-        one, two = _box(first, self.session.slide), _box(case, self._slide)
-        wide = max(one[2] - one[0], two[2] - two[0])
-        left = one[0] + max(one[2] - one[0], ROOM * wide) + GAP * wide
-        shift = np.array([[1, 0, one[1] - two[1]], [0, 1, left - two[0]], [0, 0, 1]])
+        places = self._places(self._below)
         for layer in layers:
-            layer.affine = shift @ layer.affine.affine_matrix[-3:, -3:]
-        right = left + max(two[2] - two[0], ROOM * wide)  # where nothing is written, to be seen, too
-        places = [(one[1] - GAP * wide, x) for x in (one[0], left, right)]
-        layers.append(self._names(first, case, mpp, places))
+            _move(layer, *places.shift)
+        layers.append(self._names(first, case, mpp, places.names))
         for layer in layers:
             layer.locked, layer.editable = True, False
         self._layers[view] = layers
+
+    def place(self, cells: int) -> None:
+        """Let the second case lie to the right of the first or below it, as both are seen larger in so many cells."""
+        if not self._layers:
+            return
+        one, two = (largest_zoom(self.viewer, cells, self._places(below).size, self.above) for below in (False, True))
+        if (two > one) == self._below:
+            return
+        before, self._below = self._places(self._below), two > one
+        now = self._places(self._below)
+        for *layers, names in self._layers.values():
+            for layer in layers:
+                _move(layer, *np.subtract(now.shift, before.shift))
+            names.data = np.array(now.names) / names.scale
+
+    def _places(self, below: bool) -> "_Places":
+        first, case = self.session.case, self.case
+        assert first is not None
+        assert case is not None
+        one, two = _box(first, self.session.slide), _box(case, self._slide)
+        wide = max(one[2] - one[0], two[2] - two[0])
+        room = [max(box[2] - box[0], ROOM * wide) for box in (one, two)]  # a name is wider than a biopsy
+        top, left = (one[3] + GAP_BELOW * wide, one[0]) if below else (one[1], one[0] + room[0] + GAP * wide)
+        corners = ((one[1], one[0]), (top, left), (top, left + room[1]))  # the last, to be seen, too
+        return _Places(
+            (top - two[1], left - two[0]),
+            [(y - GAP * wide, x) for y, x in corners],
+            (max(one[3], top + two[3] - two[1]) - one[1], max(room[0] + one[0], left + room[1]) - one[0]),
+        )
 
     def _names(self, first: "Case", case: "Case", mpp: float | None, places: list[tuple[float, float]]) -> Any:
         change_drawing()
@@ -209,6 +242,10 @@ class Beside:
 def _name(case: "Case") -> str:
     """Return what stands over a section, in two lines as a section may be narrow; the title says the rest."""
     return section_words(case.name, case.provenance.patient).replace(", ", "\n", 1)
+
+
+def _move(layer: Any, down: float, right: float) -> None:
+    layer.affine = np.array([[1, 0, down], [0, 1, right], [0, 0, 1]]) @ layer.affine.affine_matrix[-3:, -3:]
 
 
 def _box(case: "Case", slide: "Slide | None") -> Box:

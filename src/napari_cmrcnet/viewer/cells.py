@@ -32,6 +32,12 @@ def zoom_in(shape: Shape, canvas: Size, section: Size, kept: Kept) -> float:
     return (1 - 2 * MARGIN) * min(free[0] / section[0], free[1] / section[1])
 
 
+def largest_zoom(viewer: "napari.viewer.Viewer", cells: int, section: Size, above: float = 0.0) -> float:
+    """Return the zoom at which a section is seen largest in so many cells, as `set_cells` takes them."""
+    canvas, kept = viewer.canvas.size, _kept(viewer, above)
+    return max(zoom_in(shape, canvas, section, kept) for shape in _shapes(cells))
+
+
 def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: Size, above: float = 0.0) -> float:
     """Divide the canvas into cells in which a section is seen largest; return by how much its zoom changes so.
 
@@ -57,12 +63,15 @@ def set_cells(viewer: "napari.viewer.Viewer", stride: int, cells: int, section: 
     """
     grid, canvas, kept = viewer.canvas.grid, viewer.canvas.size, _kept(viewer, above)
     before = grid.shape if grid.enabled else (1, 1)
-    shapes = [(rows, -(-cells // rows)) for rows in range(1, cells + 1)]
-    shape = max(shapes, key=lambda shape: zoom_in(shape, canvas, section, kept))
+    shape = max(_shapes(cells), key=lambda shape: zoom_in(shape, canvas, section, kept))
     if (grid.stride, grid.shape, grid.enabled) != (stride, shape, cells > 1):
         grid.enabled = False
         grid.stride, grid.shape, grid.enabled = stride, shape, cells > 1
     return zoom_in(shape, canvas, section, kept) / zoom_in(before, canvas, section, kept)
+
+
+def _shapes(cells: int) -> list[Shape]:
+    return [(rows, -(-cells // rows)) for rows in range(1, cells + 1)]
 
 
 def fit_section(viewer: "napari.viewer.Viewer", centre: tuple[float, float], section: Size, above: float = 0.0) -> None:

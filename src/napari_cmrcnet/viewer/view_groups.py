@@ -238,6 +238,7 @@ class ViewGroups:
         several = self.session.display.layout == "side by side" and len(seen) > 1
         untouched = self._fitted is None or self._fitted == self._camera()
         cells = len(seen) if several else 1
+        self.beside.place(cells)
         larger = set_cells(self.viewer, stride, cells, self._section()[1], self.beside.above)
         self.fit_legends()
         self._show_bars()
