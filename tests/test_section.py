@@ -178,14 +178,11 @@ def test_a_copy_that_holds_most_of_the_spots_is_refused_by_its_scale_factor(tmp_
 
 def test_a_large_picture_without_the_size_of_its_pixels_is_refused_before_it_gets_a_pyramid(tmp_path, monkeypatch):
     path = write_slide(tmp_path / "S1.png")
-    spots = write_spots(tmp_path / "s.h5ad", xy=lambda *_: np.repeat([[50.0, 50.0], [70.0, 50.0]], 100, axis=0))
+    spots = write_spots(tmp_path / "s.h5ad")
+    table = anndata.read_h5ad(spots)
+    table.uns["spatial"]["lib"]["metadata"] = {}  # nothing says the distance of its spots
+    table.write_h5ad(spots)
     monkeypatch.setattr("napari_cmrcnet.slides.slide.with_overview", None)
     for given in (None, spots):
         with pytest.raises(UserError, match="not known"):
             open_section(path, given)
-
-
-def test_spots_at_two_places_have_no_lattice(tmp_path):
-    spots = write_spots(tmp_path / "s.h5ad", xy=lambda *_: np.repeat([[50.0, 50.0], [70.0, 50.0]], 100, axis=0))
-    with open_slide(write_slide(tmp_path / "S1.tif")) as opened:
-        assert open_section(opened, spots).mpp == pytest.approx(0.5)

@@ -341,7 +341,7 @@ LOG = np.log1p(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4)
         (with_obsm(None), r"no obsm\['spatial'\]"),
         (with_obsm(np.zeros((4, 3))), r"shape \(4, 3\)"),
         (with_obsm(np.array([[1, np.nan], [1, 2], [3, 4], [5, 6]])), "1 of 4 spots have no finite position"),
-        (with_obsm(np.full((4, 2), 5.0)), "all 4 spots have the same position"),
+        (with_obsm(np.array([[5, 5], [5, 5], [5, 5], [9, 9]])), "Most spots of .* have the position of another"),
         (with_matrix(-COUNTS), "negative values"),
         (with_matrix(COUNTS + 0.5), "not whole"),
         (with_matrix(np.where(COUNTS, COUNTS, np.nan)), "missing or infinite"),

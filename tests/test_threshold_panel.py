@@ -146,6 +146,14 @@ def test_regions_are_the_outline_and_are_replaced(panel: ThresholdPanel, predict
     assert panel.classes.item(0).text() == "GENE1 high, predicted"
 
 
+def test_a_single_spot_has_an_outline(panel: ThresholdPanel, predicted: Prediction) -> None:
+    panel.session.look_at(Case.of(predicted.spots[:1].copy(), "one", None))
+    panel.value.setValue(-1)
+    panel.regions.click()
+    (region,) = panel.session.regions
+    assert region.geometry.area == pytest.approx((2 * predicted.spot_diameter) ** 2)
+
+
 def test_agreement_is_with_the_classes_that_are_chosen(panel: ThresholdPanel, predicted: Prediction) -> None:
     assert panel.source.currentText() == MEASURED
     truth = np.asarray(predicted.measured(["GENE1"]))[:, 0]

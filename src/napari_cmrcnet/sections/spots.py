@@ -143,8 +143,6 @@ def _check_positions(path: Path, spots: AnnData) -> None:
         raise UserError(f"{path} holds no spots.")
     if missing := int((~np.isfinite(xy)).any(axis=1).sum()):
         raise UserError(f"{path}: {missing} of {len(xy)} spots have no finite position in obsm['spatial'].")
-    if len(xy) > 1 and (xy == xy[0]).all():
-        raise UserError(f"{path}: all {len(xy)} spots have the same position in obsm['spatial']; give their own ones.")
     spots.obsm["spatial"] = xy
 
 
@@ -234,6 +232,10 @@ def with_enough_counts(spots: AnnData, min_umi: int) -> AnnData:
 def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
     """Write platform, pitch, spot size and origin into ``uns``."""
     lattice = spots_lattice(spots)
+    if spots.n_obs > 1 and not np.isfinite(lattice.pitch):
+        raise UserError(
+            f"Most spots of {origin.path} have the position of another; give a file with their own positions."
+        )
     platform = origin.platform
     if not platform and not origin.pitch_um and lattice.kind == "hexagonal":
         platform = "Visium"  # the only platform that numbers its array so

@@ -86,7 +86,8 @@ class Above:
         if case is None or not self.spots.any():
             raise UserError(f"No spot is above {self.threshold:z.3f}; choose a lower threshold.")
         classification = high(self.shown.name, self.kind)
-        outline = outline_of(case.xy, self.spots, spots_lattice(case.spots).pitch)
+        pitch = np.nan_to_num(spots_lattice(case.spots).pitch, nan=2 * case.spot_diameter)  # of a single spot
+        outline = outline_of(case.xy, self.spots, float(pitch))
         region = Region(f"{self.shown.name} > {self.threshold:z.3f}", classification, outline)
         session.set_regions([*(one for one in session.regions if one.classification != classification), region])
         return len(getattr(outline, "geoms", (outline,)))
