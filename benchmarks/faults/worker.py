@@ -14,12 +14,14 @@ import resource
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 MEMORY = 2 * 2**30  # bytes of memory in use at which an input counts as too large
@@ -145,13 +147,14 @@ def _probe_in_one_process() -> None:
 
     prober = _Prober()
 
-    def look(path: Path, reader: probe.Reader) -> str:
-        code = prober.code(reader, path)
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        *_, reader, path = command
+        code = prober.code(reader, Path(path))
         if code is None:
-            return probe.HANGS
-        return probe.SOUND if code in (0, probe.FAILED) else probe.CRASHES
+            raise subprocess.TimeoutExpired(command, probe.TIMEOUT_S)
+        return subprocess.CompletedProcess(command, code)
 
-    probe._look = look
+    probe.subprocess = SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
 
 
 class _Prober:
