@@ -175,6 +175,8 @@ def test_only_pictures_that_are_seen_are_decoded(
     last = int(prediction.neighbours[7, K - 1])
     assert decoded
     assert last not in decoded
+    place = panel.picture_view.visualRect(panel.picture_view.model().index(0, 0))
+    assert place.height() >= panel.picture_view.iconSize().height() + panel.picture_view.fontMetrics().height()
     panel.picture_view.scrollToBottom()
     panel.picture_view.viewport().repaint()
     assert last in decoded

@@ -70,6 +70,7 @@ class PictureModel(QAbstractListModel):
         self._thumbnails: Thumbnails | None = None
         self._colours: Mapping[str, str] = {}
         self._gene = ""
+        self.size = QSize(SIDE, SIDE)  # of a picture with its caption: set by what shows them
         self._pixmaps: dict[int, QPixmap] = {}
 
     def show_evidence(
@@ -109,7 +110,7 @@ class PictureModel(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{spot['expression']:.2f} · {spot['similarity']:.2f}"
         if role == Qt.ItemDataRole.SizeHintRole:
-            return QSize(SIDE, SIDE)  # the view has a grid: without this, Qt would ask for every picture
+            return self.size  # without this, Qt would ask for every picture
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tip(index.row())
         if role == Qt.ItemDataRole.AccessibleTextRole:
@@ -159,7 +160,8 @@ class PictureView(QListView):
         self.setModel(model)
         self.setSelectionMode(QListView.SelectionMode.NoSelection)  # else the stain of a selected one is tinted
         self.setIconSize(QSize(SIDE, SIDE + STRIP))
-        self.setGridSize(QSize(SIDE + 8, SIDE + STRIP + self.fontMetrics().height() + 10))
+        model.size = QSize(SIDE, SIDE + STRIP + self.fontMetrics().height() + 6)
+        self.setGridSize(model.size + QSize(8, 4))
         self.setViewMode(QListView.ViewMode.IconMode)
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setMovement(QListView.Movement.Static)
