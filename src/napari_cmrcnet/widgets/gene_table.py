@@ -33,7 +33,7 @@ _SAMPLES = (
 _PADDING = 8
 # napari's own boxes cannot be seen in its dark theme; this grey is seen on both.
 _BOXES = "QTableView::indicator {border: 1px solid #888; border-radius: 2px; width: 10px; height: 10px}"
-_TICKED = "QTableView::indicator:checked {background: #4a6cd4}"
+_TICKED = "QTableView::indicator:checked {background: #4a6cd4; image: url(theme_dark:/check.svg)}"
 
 
 _OF_BOTH = (Column.PCC, Column.INTERVAL, Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # need measured and predicted
