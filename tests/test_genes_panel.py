@@ -360,6 +360,11 @@ def test_a_tick_is_set_by_a_click_and_by_the_space_bar(qtbot: Any, full: GenesPa
     assert not full.panels.blend.isEnabled()  # one gene is no blend
 
 
+def test_a_screen_reader_is_told_which_genes_can_be_ticked(full: GenesPanel) -> None:
+    can_be = [bool(full.model.index(2, column).flags() & Qt.ItemFlag.ItemIsUserCheckable) for column in Column]
+    assert can_be == [column == Column.TICK for column in Column]
+
+
 def test_a_panel_of_ticked_genes_is_saved_chosen_and_shown(
     full: GenesPanel, tmp_path: Path, save_dialog: SaveDialog
 ) -> None:

@@ -150,6 +150,11 @@ class GeneModel(QAbstractTableModel):
         """Return the number of columns."""
         return 0 if parent.isValid() else len(_TITLES)
 
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Return what can be done with a cell; a screen reader says of what can be ticked that it is not."""
+        ticked = Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICK else Qt.ItemFlag.NoItemFlags
+        return super().flags(index) | ticked
+
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""
         genes = self.genes
