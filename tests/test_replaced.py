@@ -14,7 +14,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of
-from napari_cmrcnet.viewer.reopen import open_measured
+from napari_cmrcnet.viewer.reopen import Opened, open_measured
 from napari_cmrcnet.widgets import case_pages, dialogs, open_files, predict
 from napari_cmrcnet.widgets.dock_panel import open_panel
 from napari_cmrcnet.widgets.job_run import _RUNNING
@@ -231,6 +231,30 @@ def test_an_opening_that_ended_first_is_shown_where_the_one_after_it_fails(windo
     assert not window.shows("D")
     window.let_all_end()
     window.wait_for("D")
+
+
+def test_an_opening_that_waits_is_closed_once_the_one_after_it_is_here(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    monkeypatch.setattr(Opened, "close", lambda opened: closed.append(opened.case.name))
+    window.open("D")
+    window.open("C")
+    window.qtbot.waitUntil(lambda: len(_RUNNING) == 1, timeout=SLOW)
+    window.let_all_end()
+    assert window.shows("C")
+    assert closed == ["D"]
+
+
+def test_where_what_is_here_is_to_stay_an_opening_that_waits_does_not_ask_again(window: Window) -> None:
+    window.open("D")
+    window.wait_for("D")
+    window.open("D")
+    window.open("C")
+    window.qtbot.waitUntil(lambda: len(_RUNNING) == 1, timeout=SLOW)
+    window.draw()
+    window.let_all_end()
+    assert window.asked == [("D", "regions")]
 
 
 def test_another_list_of_cases_asks_once(window: Window) -> None:

@@ -36,9 +36,9 @@ class CaseList:
         The cases; none at first.
     alone : ProjectCase or None
         The entry of which only the slide was opened last, as it has no expression.
-    awaited : dict of object to callable or None
+    awaited : dict of object to (object, callable) or None
         What stands for each opening that may still replace the case that is shown, the one that was asked for last
-        at the end; what shows one that waits for those after it to fail.
+        at the end; of one that waits for those after it to fail, what was opened, and what shows it.
     changed : Signal
         Emitted after another project, case, note or place in it.
     """
@@ -53,7 +53,7 @@ class CaseList:
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
         self._of = session.case
-        self.awaited: dict[object, Callable[[], None] | None] = {}
+        self.awaited: dict[object, tuple[Any, Callable[[], None]] | None] = {}
         self._given_up: tuple[Any, ...] = ()
         session.leaving.connect(self.keep)
         session.arrived.connect(self._on_arrived)

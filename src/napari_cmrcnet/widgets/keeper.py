@@ -144,20 +144,26 @@ def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: s
     cases.awaited[mine] = None
 
     def done_here(result: T) -> None:
+        left: list[Any] = [result]
         if mine in [*cases.awaited][:-1]:
-            cases.awaited[mine] = partial(run_to_replace, viewer, _made(result), done, title)
-        elif mine in cases.awaited and may_leave(viewer, again=True):
+            cases.awaited[mine] = result, partial(run_to_replace, viewer, _made(result), done, title)
+            return
+        if mine in cases.awaited:
+            comes = may_leave(viewer, again=True)
+            left += [waiting[0] for waiting in cases.awaited.values() if waiting is not None]
             cases.awaited.clear()
-            done(result)
-        elif hasattr(result, "close"):
-            result.close()
+            if comes:
+                done(left.pop(0))
+        for each in left:
+            if hasattr(each, "close"):
+                each.close()
 
     def ended() -> None:
         if cases.awaited.get(mine) is None:
             cases.awaited.pop(mine, None)
         if cases.awaited and (waiting := [*cases.awaited.values()][-1]) is not None:
             cases.awaited.popitem()
-            waiting()
+            waiting[1]()
         if not cases.awaited:
             cases.take_back()
 
