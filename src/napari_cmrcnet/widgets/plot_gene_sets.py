@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation, correlate_job
 from napari_cmrcnet.evaluation.gene_figure import ground_on
 from napari_cmrcnet.evaluation.panel_figure import gene_maps, heading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.evaluation.shown import Shown
+    from napari_cmrcnet.retrieval.prediction import Prediction
 
 
 class CorrelationView(PlotView):
@@ -88,16 +90,16 @@ class CorrelationView(PlotView):
     def _compute(self, key: GeneSet) -> None:
         if self.jobs.busy:
             return  # its end draws again, and so comes here again
-        name, genes = key
+        name, results = key[0], self._results
+        waiting = results[key] = f"Correlating the genes of {name}…"
         assert self.session.prediction is not None
-        job, results = correlate_job(self.session.prediction, genes, name), self._results
-        results[key] = f"Correlating the genes of {name}…"
 
         def ended() -> None:
-            if isinstance(results[key], str):
+            if results[key] is waiting:
                 results[key] = f"The correlations of {name} were not computed; choose the genes again to compute them."
             self._changed()
 
+        job = _correlated(self.session.prediction, key)
         self.jobs.start(job, lambda result: results.__setitem__(key, result), f"Correlating {name}", ended=ended)
 
     def _on_chosen(self) -> None:
@@ -106,6 +108,14 @@ class CorrelationView(PlotView):
             del self._results[key]  # what failed or was cancelled is tried again
         self.jobs.message("")
         self._changed()
+
+
+def _correlated(prediction: "Prediction", key: GeneSet) -> Job[GeneCorrelation | str]:
+    """Correlate genes; where that cannot be, return why: it stands in place of the plot."""
+    try:
+        return (yield from correlate_job(prediction, key[1], key[0]))
+    except UserError as error:
+        return in_panel_words(error)
 
 
 class PanelMapsView(PlotView):
