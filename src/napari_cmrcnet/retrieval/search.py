@@ -9,7 +9,7 @@ A GPU may round the factors to TF32, as a setting of torch says that any package
 process. It is neither read nor changed: the band of a GPU is always as wide as TF32 needs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -91,16 +91,19 @@ def nearest(
 
     def search(block: slice) -> None:
         unit = _unit(queries[block], query_norm[block])
-        parts = [likely(unit, unit_bank[start : start + PART], k, within) for start in range(0, len(bank), PART)]
-        for line, found in enumerate(zip(*parts, strict=True), block.start):
-            rows = np.concatenate([places + part * PART for part, (places, _) in enumerate(found)])
-            scores = np.concatenate([scores for _, scores in found])
-            rows = rows[scores >= _kth_best(scores, k) - within]
-            length = query_norm[line] * bank_norm[rows]
-            dot = _dots(queries[line].astype(np.float64), bank, rows)
-            cosine = np.divide(dot, length, np.zeros_like(length), where=length > 0)
-            best = np.argsort(-cosine, kind="stable")[:k]
-            neighbours[line], similarity[line] = rows[best], cosine[best]
+        rows, cosines = np.zeros((len(unit), k), np.intp), np.full((len(unit), k), -np.inf)  # the best so far
+        for start in range(0, len(bank), PART):
+            for line, places in enumerate(likely(unit, unit_bank[start : start + PART], k, within, cosines[:, -1])):
+                if not len(places):
+                    continue
+                found = places + start
+                length = query_norm[block][line] * bank_norm[found]
+                dot = _dots(queries[block][line].astype(np.float64), bank, found)
+                found = np.append(rows[line], found)
+                cosine = np.append(cosines[line], np.divide(dot, length, np.zeros_like(length), where=length > 0))
+                best = np.argsort(-cosine, kind="stable")[:k]
+                rows[line], cosines[line] = found[best], cosine[best]
+        neighbours[block], similarity[block] = rows, cosines
 
     with own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
         most = max(1, QUERIES_AT_A_TIME * PART // min(len(bank), PART) // threads)
@@ -150,40 +153,38 @@ def band(dimensions: int, rounding: Rounding = IN_FLOAT32) -> np.float32:
     return np.float32(2 * (2 * factor + (dimensions + 2) * addition))
 
 
-def _likely(unit: Float32, bank: Float32, k: int, within: np.float32) -> list[tuple[Places, Float32]]:
-    """Return, for each unit query, what of a part of the bank may be among its k nearest: places in order, and scores.
+def _likely(unit: Float32, bank: Float32, k: int, within: np.float32, known: Float64) -> Iterator[Places]:
+    """Yield, for each unit query, the places of what of a part of the bank may be among its k nearest, in order.
 
-    What may be is no less than ``within`` below the k-th best score.
+    What may be is no less than ``within`` below the k-th best score, nor below that of the parts before, float64 (n,).
     """
-    found = []
-    for scores in unit @ bank.T:
+    for scores, best in zip(unit @ bank.T, known.astype(np.float32), strict=True):
         # The k-th best of some is no better than that of all, and leaves few to look among.
-        places = np.flatnonzero(scores >= _kth_best(scores[: max(k, BLOCK)], k) - within)
-        places = places[scores[places] >= _kth_best(scores[places], k) - within]
-        found.append((places, scores[places]))
-    return found
+        some = best if best > -np.inf else _kth_best(scores[: max(k, BLOCK)], k)
+        places = np.flatnonzero(scores >= some - within)
+        yield places[scores[places] >= _kth_best(scores[places], k) - within]
 
 
 def _kth_best(scores: Float32, k: int) -> np.float32:
-    """Return the k-th highest of scores; of fewer the lowest."""
-    rank = max(0, len(scores) - k)
-    kth: np.float32 = np.partition(scores, rank)[rank]
+    """Return the k-th highest of scores; of fewer minus infinity."""
+    rank = len(scores) - k
+    kth: np.float32 = np.partition(scores, rank)[rank] if rank >= 0 else np.float32(-np.inf)
     return kth
 
 
-def _likely_on(device: "str | torch.device") -> Callable[..., list[tuple[Places, Float32]]]:
+def _likely_on(device: "str | torch.device") -> Callable[..., Iterable[Places]]:
     """Return what does the same as `_likely`, by torch on a device."""
     import torch
 
     from napari_cmrcnet.common.device import to_device
 
-    def likely(unit: Float32, bank: Float32, k: int, within: np.float32) -> list[tuple[Places, Float32]]:
+    def likely(unit: Float32, bank: Float32, k: int, within: np.float32, known: Float64) -> list[Places]:
         scores = to_device(unit, device) @ to_device(bank, device).T
-        least = scores.topk(min(k, len(bank)), dim=1).values[:, -1:] - float(within)
-        lines, places = torch.nonzero(scores >= least, as_tuple=True)
+        best = scores.topk(min(k, len(bank)), dim=1).values[:, -1:]
+        best = best.maximum(to_device(known.astype(np.float32), device)[:, None])
+        lines, places = torch.nonzero(scores >= best - float(within), as_tuple=True)
         ends = np.cumsum(np.bincount(lines.cpu(), minlength=len(unit)))[:-1]
-        found = (np.split(values.cpu().numpy(), ends) for values in (places, scores[lines, places]))
-        return list(zip(*found, strict=True))
+        return np.split(places.cpu().numpy(), ends)
 
     return likely
 
