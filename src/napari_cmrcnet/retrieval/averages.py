@@ -17,7 +17,7 @@ Int32 = npt.NDArray[np.int32]
 Columns = Any
 """Columns of a bank: an array (M, g), or without their zeros a CSR matrix (g, M); float64, or less exact, float32."""
 
-GENES_A_PASS = 512  # genes whose values are turned to float64 at a time
+GENES_A_PASS = 64  # genes read at a time: of a million spots up to half a gigabyte
 MOSTLY_ZERO = 0.25  # genes filled less than this are summed without their zeros, in half to a third of the time
 
 

@@ -131,8 +131,10 @@ def _weights(prediction: "Prediction", spot: int) -> npt.NDArray[np.float64]:
 
 def _mean_of_genes(bank: "Bank", rows: npt.NDArray[np.int32], columns: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return the mean over genes of bank rows, float64 (k,)."""
-    values: npt.NDArray[np.float64] = bank.expression[:, columns].tocsr()[rows].mean(axis=1, dtype=np.float64)
-    return np.asarray(values).ravel()
+    values: npt.NDArray[np.float64] = np.zeros(len(rows))
+    for column in columns:  # not at once: 200 genes of a million spots may be a gigabyte
+        values += bank.expression[:, column : column + 1].toarray()[rows, 0]
+    return values / len(columns)
 
 
 def _by_section(table: pd.DataFrame) -> pd.DataFrame:
