@@ -250,9 +250,11 @@ def test_a_damaged_state_is_named(sections: Sequence[Section], tmp_path: Path) -
     out = tmp_path / "model.cmrcnet"
     begun(sections, out)
     state = tmp_path / "model.training" / "state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"state\.pt is damaged"):
-        finish(fit(sections, settings(), out, resume=True))
+    whole = state.read_bytes()
+    for damaged in (whole[:1000], whole.replace(b"best_loss", b"best_lots")):
+        state.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"state\.pt is damaged"):
+            finish(fit(sections, settings(), out, resume=True))
 
 
 def test_there_is_nothing_to_resume_at_first(sections: Sequence[Section], tmp_path: Path) -> None:

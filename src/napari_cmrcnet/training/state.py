@@ -90,14 +90,14 @@ class State:
         """
         with readable(path, "is damaged", "remove its folder to train again"):
             saved = torch.load(path, map_location="cpu", weights_only=True)
-        try:
-            self.model.load_state_dict(saved["model"])
-        except RuntimeError as error:
-            raise UserError(f"{path} belongs to another model; remove its folder to train again.") from error
-        self.optimizer.load_state_dict(saved["optimizer"])
-        for name in COUNTED:
-            setattr(self, name, saved[name])
-        self.history = [Epoch(**epoch) for epoch in saved["history"]]
+            try:
+                self.model.load_state_dict(saved["model"])
+            except RuntimeError as error:
+                raise UserError(f"{path} belongs to another model; remove its folder to train again.") from error
+            self.optimizer.load_state_dict(saved["optimizer"])
+            for name in COUNTED:
+                setattr(self, name, saved[name])
+            self.history = [Epoch(**epoch) for epoch in saved["history"]]
 
 
 def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
