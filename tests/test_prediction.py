@@ -14,6 +14,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval import checkpoint as checkpoint_module
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -267,6 +268,19 @@ def test_another_checkpoint_is_not_taken_for_its_own(
         alone.gene("GENE99")
     with pytest.raises(UserError, match=r"M\.cmrcnet is not the checkpoint that made .*C\.h5ad"):
         Prediction.load(saved, tmp_path / "models" / "M.cmrcnet")
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_used(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its card may be, as where a share breaks off meanwhile; permissions do not stop the superuser."""
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoint_module, "sha256", refuse)
+    alone = Prediction.load(saved)
+    assert alone.bank is None
+    with pytest.raises(UserError, match=r"bank\.h5ad may not be read; check its permissions"):
+        alone.gene("GENE99")
 
 
 def test_a_changed_checkpoint_is_not_used(saved: Path, tmp_path: Path) -> None:

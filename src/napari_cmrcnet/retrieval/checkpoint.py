@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
 from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.retrieval.bank import Bank
@@ -177,7 +177,9 @@ class Checkpoint:
         path = self.path / name
         if not path.is_file():
             raise UserError(f"{path} is missing; copy the whole checkpoint again.")
-        if sha256(path) != self.card.files.get(name):
+        with readable(path, "could not be read"):
+            found = sha256(path)
+        if found != self.card.files.get(name):
             raise _changed(path)
         return path
 
