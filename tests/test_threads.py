@@ -1,5 +1,7 @@
 """Work spread over threads: results in order, as many threads as allowed, and no more begun once cancelled."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -135,3 +137,13 @@ def test_work_with_scanpy_that_outlives_a_job_leaves_the_matrix_library_with_wha
         with openmp_kept():
             finish(job)
         assert in_a_new_thread() == ({2}, 2)
+
+
+def test_a_script_that_ends_during_a_job_says_nothing_of_it() -> None:
+    script = (
+        "from napari_cmrcnet.common.threads import own_threads\n"
+        "def job():\n    with own_threads():\n        yield\n"
+        "begun = job()\nnext(begun)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr == ""

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController, threadpool_limits
@@ -51,7 +51,8 @@ def own_threads() -> Iterator[int]:
             _users -= 1
             if not _users and _limit:
                 thread, limit = _limit
-                thread.submit(limit.restore_original_limits).result()
+                with suppress(RuntimeError):  # Python ends, and its executors take no more work
+                    thread.submit(limit.restore_original_limits).result()
                 thread.shutdown()
                 _limit = None
 
