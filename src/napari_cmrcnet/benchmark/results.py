@@ -218,7 +218,8 @@ def save_result(path: Path, result: UnitResult) -> None:
                 for column in _OF_A_GENE:
                     part[column] = output.table[column]
                 part.create_dataset("drawn", data=output.drawn, compression="gzip")
-            group.create_dataset("drawn", data=list(output.drawn), dtype=text)  # of all outputs the same
+            shown = next(iter(one.outputs.values())).drawn  # of all outputs the same genes
+            group.create_dataset("drawn", data=list(shown), dtype=text)
         check()
 
 

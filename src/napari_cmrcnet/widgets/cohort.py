@@ -1,6 +1,7 @@
 """The Cohort panel: the shown gene or panel over all cases of the list, as a table and box plots."""
 
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +168,9 @@ class CohortPanel(DockPanel):
     def _notes(self, is_panel: bool) -> list[str]:
         assert self.table is not None
         first = self.table.iloc[0]
-        limits = [f"{kind} {first[f'{kind}_threshold']:.2f}" for kind in ("predicted", "measured")
-                  if first[f"{kind}_threshold"] == first[f"{kind}_threshold"]]  # fmt: skip
+        limits = [
+            f"{kind} {at:.2f}" for kind in ("predicted", "measured") if not isnan(at := first[f"{kind}_threshold"])
+        ]
         notes = [f"{self.name}: the thresholds are Otsu's over all sections ({', '.join(limits)})."] if limits else []
         notes.append("Means, shares and PCC are over the spots with enough counts.")
         return (
