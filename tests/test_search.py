@@ -108,6 +108,23 @@ def test_torch_retrieves_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) ->
     check(vectors(rng, 23), bank, 12)
 
 
+def test_a_gpu_is_sent_the_bank_once_for_512_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PART", 100)
+    sent: list[int] = []
+
+    def counted(device: str) -> Any:
+        def likely(unit: Array, part: Array, *rest: Any) -> Any:
+            sent.append(len(part))
+            return search._likely(unit, part, *rest)
+
+        return likely
+
+    monkeypatch.setattr(search, "_likely_on", counted)
+    rng = np.random.default_rng(12)
+    nearest(vectors(rng, 512), vectors(rng, 300), 5, device="cuda")
+    assert sent == [100, 100, 100]
+
+
 @pytest.mark.parametrize("d", [16, 256])
 def test_a_gpu_that_rounds_to_tf32_retrieves_the_same_neighbours(d: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU cuts the factors off after ten bits where another package has torch do so."""

@@ -29,6 +29,7 @@ Int32 = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
 
 QUERIES_AT_A_TIME = 128  # at least, in all threads together; more of a smaller bank
+QUERIES_ON_A_GPU = 512  # at least; the bank is sent to it again for each so many
 PART = 2**16  # bank rows of which the scores are held: in all threads together 32 MiB
 BLOCK = 4096  # vectors of which the lengths are taken, or the scores sorted, at a time
 PAIRS = 512  # bank vectors of a query scored again at a time: a megabyte in float64, which stays in the cache
@@ -106,7 +107,8 @@ def nearest(
         neighbours[block], similarity[block] = rows, cosines
 
     with own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
-        most = max(1, QUERIES_AT_A_TIME * PART // min(len(bank), PART) // threads)
+        at_a_time = QUERIES_AT_A_TIME if on_cpu else QUERIES_ON_A_GPU
+        most = max(1, at_a_time * PART // min(len(bank), PART) // threads)
         size = max(1, min(most, -(-len(queries) // threads)))
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, [slice(start, start + size) for start in range(0, len(queries), size)]))
