@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EACH = """
-import os, sys
+import faulthandler, os, sys
 for word in sys.stdin:
     if (child := os.fork()) == 0:
+        faulthandler.dump_traceback_later(300, exit=True)  # one that stands still says where
         print(os.getpid(), flush=True)
         job(word.strip())
         os._exit(0)
