@@ -198,7 +198,7 @@ HEAD = "%%MatrixMarket matrix coordinate integer general\n"
         (f"{HEAD}3 4 1\n1 1 -5\n", "negative"),
         (f"{HEAD}3 4 1\n1 1\n", "or that are not numbers"),
         (f"{HEAD}3 4 2\n1 1 5\x03\x00\x00\x00 5\n1 2 3\n", "not a readable count matrix"),  # ended the process
-        (HEAD, "not a readable count matrix"),
+        (HEAD, "ends before the line of its sizes; copy it again"),
         ("%%MatrixMarket matrix array integer general\n3 4\n1\n", "not a sparse matrix"),
         ("", "not a sparse matrix"),
     ],

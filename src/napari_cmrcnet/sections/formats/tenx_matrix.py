@@ -100,6 +100,8 @@ def _entries(path: Path, shape: tuple[int, int]) -> sparse.csr_matrix:
             stream, sep=r"\s+", comment="%", header=None, names=["row", "column", "count"], dtype=np.float64
         )
     values = table.to_numpy()
+    if not len(values):
+        raise UserError(f"{path} ends before the line of its sizes; copy it again.")
     (n_rows, n_columns, entries), (rows, columns, counts) = values[0], values[1:].T  # after the line of sizes
     if (n_rows, n_columns) != shape:
         raise UserError(
