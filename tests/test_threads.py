@@ -1,5 +1,6 @@
 """Work spread over threads: results in order, as many threads as allowed, and no more begun once cancelled."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -147,3 +148,18 @@ def test_a_script_that_ends_during_a_job_says_nothing_of_it() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stderr == ""
+
+
+def test_a_job_that_is_collected_as_garbage_while_another_begins_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = in_threads(abs, range(2), said)
+    next(given_up)
+    monkeypatch.setattr(os, "cpu_count", given_up.close)  # what is asked for while one begins
+
+    def begin() -> None:
+        with own_threads():
+            pass
+
+    beginning = threading.Thread(target=begin, daemon=True)
+    beginning.start()
+    beginning.join(30)
+    assert not beginning.is_alive()

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 MOST = 4  # each holds data of its own, up to 1 GB
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # taken again where a job that was given up is collected as garbage inside of it
 _users = 0
 _limit: "tuple[ThreadPoolExecutor, Any] | None" = None
 _torch_threads: list[int] = []  # what torch was to use when each of the jobs that go on began
