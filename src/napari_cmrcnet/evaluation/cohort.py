@@ -1,6 +1,7 @@
 """Genes and the score of a panel over several sections: by section, class of spots, and patient."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.localise import otsu
-from napari_cmrcnet.evaluation.panel_score import panel_score
-from napari_cmrcnet.evaluation.shown import gene_shown
+from napari_cmrcnet.evaluation.shown import gene_shown, panel_score
 from napari_cmrcnet.retrieval.project import ProjectCase, regions_of
 from napari_cmrcnet.sections.score_filter import one_pcc
 
@@ -63,7 +63,9 @@ class SectionValues:
         shown = {gene: gene_shown(case, gene, None) for gene in genes if case.names.column(gene) is not None}
         values = {gene: shown[gene].maps if gene in shown else {} for gene in genes}
         if panel is not None:
-            values[panel.name] = _of_panel(case, panel)
+            values[panel.name] = {}
+            with suppress(UserError):  # the section has none of its genes
+                values[panel.name] = panel_score(case, panel).maps
         classes = annotations(case, regions_of(case.view if view is None else view))
         trust = {gene: one.trust.word for gene, one in shown.items()}
         return cls(case.name, case.provenance.patient, case.counted_spots(), classes, values, trust)
@@ -174,16 +176,6 @@ def _read(entry: ProjectCase) -> "Case":
     from napari_cmrcnet.sections.spots import open_spots
 
     return Case.of(open_spots(Path(entry.spots), library=entry.library, normalised=True), entry.name)
-
-
-def _of_panel(case: "Case", panel: "Panel") -> dict[str, Float32]:
-    """Return the predicted and measured score of a panel, as far as a section has them."""
-    try:
-        score = panel_score(case, panel)
-    except UserError:
-        return {}
-    both = {"predicted": score.predicted, "measured": score.measured}
-    return {kind: values for kind, values in both.items() if values is not None}
 
 
 def _threshold(sections: Sequence[SectionValues], name: str, kind: str) -> float:

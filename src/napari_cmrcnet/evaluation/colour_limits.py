@@ -55,7 +55,7 @@ def colour_limits(
     if high - low >= least:
         return low, high
     middle = max((low + high) / 2, least / 2 if low >= 0 and not score else -np.inf)
-    return (0.0, least) if from_zero and not score else (middle - least / 2, middle + least / 2)
+    return middle - least / 2, middle + least / 2
 
 
 def difference_limits(difference: ArrayLike, unit: str = "") -> Limits:
@@ -83,13 +83,12 @@ def hardly_varies(predicted: ArrayLike) -> bool:
         panel's score cannot tell, as z-scores make every variation equally large.
     """
     genes = [_finite(gene) for gene in np.atleast_2d(np.asarray(predicted).T)]
-    return any(gene.size for gene in genes) and not any(_varies(gene) for gene in genes)
+    return any(gene.size for gene in genes) and not any(map(_varies, genes))
 
 
 def vary(predicted: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which genes' prediction varies, bool (g,): see `hardly_varies`; predicted is (n, g), all of it finite."""
-    varies: NDArray[np.bool_] = np.ptp(np.percentile(np.asarray(predicted), PERCENTILES, axis=0), axis=0) >= LEAST_SPAN
-    return varies
+    """Tell which genes' prediction varies, bool (g,): see `hardly_varies`; predicted is (n, g)."""
+    return np.array([_varies(_finite(gene)) for gene in np.asarray(predicted).T], bool)
 
 
 def bar_ticks(low: float, high: float) -> tuple[list[float], list[str]]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.evaluation.colour_limits import hardly_varies
-from napari_cmrcnet.retrieval.trust import TRUSTS, Trust, trust_levels, trust_of
+from napari_cmrcnet.evaluation.colour_limits import hardly_varies, vary
+from napari_cmrcnet.retrieval.trust import AT_BEST_GOOD, AT_BEST_WEAK, TRUSTS, Trust, trust_levels, trust_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +45,9 @@ def trust_words(prediction: "Prediction", table: "pd.DataFrame") -> list[str]:
     pcc, low = np.full((2, len(prediction.genes)), np.nan)
     pcc[columns], low[columns] = table["pcc"], table["low"]
     levels = trust_levels(prediction, pcc, low)[columns]
-    words = [TRUSTS[level] if level >= 0 else "" for level in levels]
-    good = np.flatnonzero(levels == 0)
+    good = np.flatnonzero(levels == AT_BEST_GOOD)
     for start in range(0, len(good), _FEW):
         some = good[start : start + _FEW]
-        values = prediction.expression([str(table.index[row]) for row in some])
-        for row, predicted in zip(some.tolist(), values.T, strict=True):
-            if hardly_varies(predicted):
-                words[row] = trust_of(
-                    prediction, str(table.index[row]), pcc[columns[row]], low[columns[row]], flat=True
-                ).word
-    return words
+        values = prediction.expression([str(gene) for gene in table.index[some]])
+        levels[some[~vary(values)]] = AT_BEST_WEAK
+    return [TRUSTS[level] if level >= AT_BEST_GOOD else "" for level in levels]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.metrics import mean_z, pcc_in_words
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.figures import COLOURS
 from napari_cmrcnet.evaluation.headline import (
@@ -16,6 +17,7 @@ from napari_cmrcnet.evaluation.headline import (
     headline,
     section_of,
 )
+from napari_cmrcnet.evaluation.panel_score import panel_genes, panel_signs
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, SHORT_UNIT, UNIT
 from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of, trust_of_panel
 
@@ -166,8 +168,6 @@ class Shown:
     @property
     def said(self) -> str:
         """Of the score, in sentences."""
-        from napari_cmrcnet.common.metrics import pcc_in_words
-
         if self.predicted is None:
             return ""
         if self.measured is None:
@@ -236,14 +236,23 @@ def panel_shown(case: "Case", panel: "Panel") -> Shown:
     UserError
         If the case has none of its genes.
     """
-    from napari_cmrcnet.evaluation.panel_score import panel_genes, panel_score
-
-    score = panel_score(case, panel)
-    shown = _scored(case, panel.name, "panel", PANEL_UNIT, score.predicted, score.measured, score.flat)
-    if score.predicted is None:
+    shown = panel_score(case, panel)
+    if shown.predicted is None:
         return shown
     genes = [gene_shown(case, gene, None).trust for gene in panel_genes(case, panel)]
-    return replace(shown, trust=trust_of_panel(genes, shown.pcc, flat=score.flat))
+    return replace(shown, trust=trust_of_panel(genes, shown.pcc, flat=shown.flat))
+
+
+def panel_score(case: "Case", panel: "Panel") -> Shown:
+    """Return what `panel_shown` does, but for how far the score can be trusted, which takes each gene's values."""
+    genes = panel_genes(case, panel)
+    both = [gene for gene in genes if gene in case.measured_set]
+    values = None if case.prediction is None else case.prediction.expression(genes)
+    truth = case.measured(both) if both else None
+    predicted = None if values is None else mean_z(values, panel_signs(case.names, panel, genes))
+    measured = None if truth is None else mean_z(truth, panel_signs(case.names, panel, both))
+    flat = values is not None and hardly_varies(values)
+    return _scored(case, panel.name, "panel", PANEL_UNIT, predicted, measured, flat)
 
 
 def _scored(
