@@ -54,7 +54,7 @@ def drawn(genes: list[Shown], ground: Ground, width: int) -> PanelPlot:
 def test_pixels_are_those_of_the_spot_above_them_or_of_the_slide(ground: Ground) -> None:
     pixels = MapPixels(ground, 300)
     height, width = pixels.spots.shape
-    left, right, top, bottom = pixels.frame
+    left, right, top, bottom = ground.frame
     assert max(height, width) == 300
     values = np.arange(len(ground.xy), dtype=np.float32)
     values[5] = np.nan

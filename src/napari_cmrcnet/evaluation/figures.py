@@ -61,6 +61,19 @@ class Ground:
         grey = self.image.mean(axis=2, keepdims=True, dtype=np.float32)
         return np.repeat((0.45 * 255 + 0.55 * grey).astype(np.uint8), 3, axis=2)
 
+    @cached_property
+    def frame(self) -> tuple[float, float, float, float]:
+        """Left, right, top, bottom of the picture in pixels: all spots with a margin."""
+        margin = 1.5 * self.diameter + 0.02 * np.ptp(self.xy, axis=0).max()
+        (left, top), (right, bottom) = self.xy.min(axis=0) - margin, self.xy.max(axis=0) + margin
+        return float(left), float(right), float(top), float(bottom)
+
+    @property
+    def ratio(self) -> float:
+        """Height of the picture over its width."""
+        left, right, top, bottom = self.frame
+        return (bottom - top) / (right - left)
+
 
 def gene_map(ground: Ground, shown: "Shown", *, caption: str = "") -> "Figure":
     """Draw the slide, measured and predicted expression of a gene side by side, both on one colour scale.
@@ -82,19 +95,10 @@ def gene_map(ground: Ground, shown: "Shown", *, caption: str = "") -> "Figure":
     unit, gene = shown.full_unit, shown.name
     known = {name: np.asarray(values, np.float64) for name, values in shown.maps.items()}
     both = np.concatenate([*known.values()])
-    left, right, top, bottom = frame(ground)
-    panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
-    panels += known.items()
-    height = np.clip(4.4 * (bottom - top) / (right - left), 2.5, 9.0)
-    figure = Figure(figsize=(4.4 * len(panels) + 1.1, height + 0.9), layout="constrained", dpi=130)
-    axes = list(np.atleast_1d(figure.subplots(1, len(panels))))
-    drawn: list[Any] = []
-    for axis, (name, values) in zip(axes, panels, strict=True):
-        spots = draw_map(axis, ground, name, values, shown.scale, shown.colours)
-        drawn += [spots] if spots is not None else []
-    if ground.mpp is not None:
-        draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    _draw_colour_bar(drawn[-1], axes[-len(drawn) :], f"{figure_text(gene)}, {unit}", both)
+    size = 4.4 * (len(known) + (ground.image is not None)) + 1.1, np.clip(4.4 * ground.ratio, 2.5, 9.0) + 0.9
+    figure = Figure(figsize=size, layout="constrained", dpi=130)
+    axes, spots = draw_maps(figure, ground, known, shown.scale, shown.colours)
+    _draw_colour_bar(spots, axes[-len(known) :], f"{figure_text(gene)}, {unit}", both)
     name = figure_gene(gene) if unit == UNIT else figure_text(gene)
     below = figure_text(shown.section + (f", {shown.n}" if shown.measured is not None else ""))
     figure.suptitle(f"{headline(name, shown.score)}\n{below}", fontsize=12)
@@ -134,44 +138,49 @@ def method_maps(
     from matplotlib.figure import Figure
 
     everything = np.concatenate([measured, *(values for values, _ in predicted.values())])
-    limits = colour_limits(measured)
-    panels: list[tuple[str, Array | None]] = [("H&E", None)] if ground.image is not None else []
-    panels.append(("measured", measured))
+    maps = {"measured": measured}
     for method, (values, pcc) in predicted.items():
         score = pcc_in_words(pcc) + (f"   {HARDLY_VARIES}" if hardly_varies(values) else "")
-        panels.append((f"{figure_text(method)}\n{in_lines(score, 30)}", values))
-    left, right, top, bottom = frame(ground)
-    rows = -(-len(panels) // 5)
-    columns = -(-len(panels) // rows)
-    height = float(np.clip(3.1 * (bottom - top) / (right - left), 1.8, 6.0))
+        maps[f"{figure_text(method)}\n{in_lines(score, 30)}"] = values
+    n = len(maps) + (ground.image is not None)
+    rows = -(-n // 5)
+    columns = -(-n // rows)
+    height = float(np.clip(3.1 * ground.ratio, 1.8, 6.0))
     figure = Figure(figsize=(3.1 * columns + 0.9, (height + 0.5) * rows + 0.5), layout="constrained", dpi=130)
-    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for axis, (name, shown) in zip(axes, panels, strict=False):
-        spots = draw_map(axis, ground, name, shown, limits, COLOURS)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    if ground.mpp is not None:
-        draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp)
-    _draw_colour_bar(spots, list(axes), f"{figure_text(gene)}, {UNIT}", everything)
+    axes, spots = draw_maps(figure, ground, maps, colour_limits(measured), rows=rows)
+    _draw_colour_bar(spots, axes, f"{figure_text(gene)}, {UNIT}", everything)
     figure.suptitle(f"{figure_gene(gene)}   {figure_text(subtitle)}", fontsize=12)
     return figure
 
 
-def draw_map(
-    axis: "Axes", ground: Ground, name: str, values: NDArray[Any] | None, limits: Limits, colours: str = COLOURS
-) -> Any:
-    """Draw the slide, or spots over it; returns the spots.
+def draw_maps(
+    figure: "Figure",
+    ground: Ground,
+    maps: Mapping[str, NDArray[Any]],
+    limits: Limits,
+    colours: str = COLOURS,
+    *,
+    rows: int = 1,
+    points: tuple[float, float] = (11, 9),
+) -> "tuple[list[Axes], Any]":
+    """Draw the slide, where there is one, and maps beside each other, with a scale bar in the first.
 
-    Their values are float64 (n,), and a spot of NaN is left out; or the colours of all, RGB (n, 3).
+    Maps are by title: values, float64 (n,), of which NaN is left out, or the colours of all spots, RGB (n, 3). Titles
+    and the scale bar's text have a size in points. Returns all axes, those that are left over too, and the last spots.
     """
-    left, right, top, bottom = frame(ground)
-    _draw_slide(axis, ground, pale=values is not None)
-    spots = None if values is None else _draw_spots(axis, ground, values, *limits, colours)
-    axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
-    axis.set_title(name, fontsize=11)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    return spots
+    panels = {"H&E": None, **maps} if ground.image is not None else {**maps}
+    axes = list(figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel())
+    left, right, top, bottom = ground.frame
+    for axis, (name, values) in zip(axes, panels.items(), strict=False):
+        _draw_slide(axis, ground, pale=values is not None)
+        spots = None if values is None else _draw_spots(axis, ground, values, *limits, colours)
+        axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
+        axis.set_title(name, fontsize=points[0])
+        axis.spines[:].set_visible(False)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    draw_scale_bar(axes[0], ground, points[1])
+    return axes, spots
 
 
 def _draw_colour_bar(spots: Any, axes: "list[Axes]", label: str, values: Array) -> None:
@@ -189,19 +198,12 @@ def _beyond(values: Array, low: float, high: float) -> str:
     return ends[bool((values < low).any()), bool((values > high).any())]
 
 
-def frame(ground: Ground) -> tuple[float, float, float, float]:
-    """Return left, right, top, bottom of the picture in pixels: all spots with a margin, on the slide."""
-    margin = 1.5 * ground.diameter + 0.02 * np.ptp(ground.xy, axis=0).max()
-    (left, top), (right, bottom) = ground.xy.min(axis=0) - margin, ground.xy.max(axis=0) + margin
-    return float(left), float(right), float(top), float(bottom)
-
-
 def _draw_slide(axis: "Axes", ground: Ground, pale: bool) -> None:
     if ground.image is None:
         axis.set_facecolor("0.96")
         return
     image = ground.pale if pale else ground.image
-    ends = np.clip(np.array(frame(ground)) / ground.downsample, 0, np.repeat(image.shape[1::-1], 2))
+    ends = np.clip(np.array(ground.frame) / ground.downsample, 0, np.repeat(image.shape[1::-1], 2))
     left, top = np.floor(ends[::2]).astype(int)
     right, bottom = np.ceil(ends[1::2]).astype(int)
     west, east, south, north = (float(end * ground.downsample) for end in (left, right, bottom, top))
@@ -209,7 +211,7 @@ def _draw_slide(axis: "Axes", ground: Ground, pale: bool) -> None:
 
 
 def _draw_spots(axis: "Axes", ground: Ground, values: NDArray[Any], low: float, high: float, colours: str) -> Any:
-    """Draw circles of the spots' true size; see `draw_map`."""
+    """Draw circles of the spots' true size; see `draw_maps`."""
     from matplotlib.collections import EllipseCollection
 
     shown = np.isfinite(values) if values.ndim == 1 else np.ones(len(values), bool)
@@ -225,16 +227,19 @@ def _draw_spots(axis: "Axes", ground: Ground, values: NDArray[Any], low: float, 
     return spots
 
 
-def draw_scale_bar(
-    axis: "Axes", left: float, right: float, top: float, bottom: float, mpp: float, size: float = 9
-) -> None:
+def draw_scale_bar(axis: "Axes", ground: Ground, size: float) -> None:
     """Draw a bar of a round length, about a fifth of the picture, below the tissue; its text has a size in points."""
-    target = 0.22 * (right - left) * mpp
+    if ground.mpp is None:
+        return
+    left, right, top, bottom = ground.frame
+    target = 0.22 * (right - left) * ground.mpp
     power = 10.0 ** np.floor(np.log10(target))
     length = max(step * power for step in (1, 2, 5) if step * power <= target)
     x, y = left + 0.04 * (right - left), bottom - 0.03 * (bottom - top)
     label = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
-    axis.plot([x, x + length / mpp], [y, y], color="black", linewidth=size / 3, solid_capstyle="butt", zorder=5)
+    axis.plot([x, x + length / ground.mpp], [y, y], color="black", linewidth=size / 3, solid_capstyle="butt", zorder=5)
     halo = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
     offset = 0.018 * (bottom - top)
-    axis.text(x + length / mpp / 2, y - offset, label, ha="center", va="bottom", fontsize=size, bbox=halo, zorder=5)
+    axis.text(
+        x + length / ground.mpp / 2, y - offset, label, ha="center", va="bottom", fontsize=size, bbox=halo, zorder=5
+    )

@@ -15,12 +15,14 @@ from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.figures import Ground, gene_map
+from napari_cmrcnet.evaluation.gene_correlation import correlate_job
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.evaluation.headline import section_of
-from napari_cmrcnet.evaluation.html_gene_plots import gene_plots
 from napari_cmrcnet.evaluation.localise import agreement, high, otsu
 from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure
+from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
+from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
 from napari_cmrcnet.evaluation.region_scores import groups, region_table
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 BEST = 4  # maps of the best predicted genes: a row, which finds room below those of the markers
 MAPS_MM, MAPS_DPI, COLUMNS = 240.0, 147, 4  # of small maps: on a page of 180 mm their text has 6 points
 PAGE_PX = 982  # that they fill
+FEWEST = 3  # markers of which the correlations are drawn: fewer are no pattern, and the most expressed genes are taken
 LISTED = 50  # best predicted genes in the table, beside those of the sets
 
 
@@ -108,7 +111,7 @@ def write_html_report(
     parts.append((yield from in_thread(partial(_map, ground, shown), drawing)))
     for name, genes in sets.items():
         parts.append((yield from in_thread(partial(small_maps, prediction, ground, name, genes), drawing)))
-    about_genes = yield from gene_plots(prediction, scores)
+    about_genes = [] if scores is None else (yield from _gene_plots(prediction, scores))
     parts += [
         *_gene_table(scores, listed),
         *about_genes,
@@ -186,6 +189,37 @@ def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
     yield Text(f"{which}, of {len(scores.table):,}. Means are over the spots that count in the PCC. {TRUST_BY}")
     yield gene_table(scores.table.loc[list(listed)])
+
+
+def _gene_plots(prediction: "Prediction", scores: Scores) -> Job[list[Part]]:
+    """Draw mean and variance of every gene, and the correlations of the markers: the paper's figures 3 and 4."""
+    section, table = section_of(prediction), scores.table
+
+    def moments() -> Picture:
+        return drawn(
+            MomentPlot.printed(section, table),
+            "Predicted against measured mean and variance of each gene",
+            f"Mean and variance of each of {len(table):,} genes over the spots. Where variances lie below the line, "
+            "the prediction is smoother than the measurement: each value is a mean of many training spots.",
+        )
+
+    def heatmaps() -> Picture:
+        return drawn(
+            CorrelationPlot.printed(section, found, title),
+            "Heatmaps of the correlations of genes",
+            "Pearson correlation over the spots of each gene with each, in measured and in predicted expression; the "
+            "genes are in one order, of a clustering of the measured correlations.",
+        )
+
+    parts: list[Part] = [Heading("Mean and variance of genes")]
+    parts.append((yield from in_thread(moments, Progress("Drawing mean and variance", 0, 0))))
+    name, title = ("markers", scores.panel) if table["markers"].sum() >= FEWEST else ("HEG", "HEG")
+    parts.append(Heading("Correlation of genes"))
+    try:
+        found = yield from correlate_job(prediction, list(table.index[table[name]]), title)
+    except UserError as reason:
+        return [*parts, Text(str(reason))]
+    return [*parts, (yield from in_thread(heatmaps, Progress("Drawing correlations", 0, 0)))]
 
 
 def _agreement_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown) -> Iterator[Part]:

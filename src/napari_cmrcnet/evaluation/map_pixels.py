@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.evaluation.colour_limits import Limits
-from napari_cmrcnet.evaluation.figures import Ground, frame
+from napari_cmrcnet.evaluation.figures import Ground
 
 Float32 = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ class MapPixels:
     def __init__(self, ground: Ground, side: int) -> None:
         from scipy.spatial import KDTree
 
-        self.frame = left, right, top, bottom = frame(ground)
+        left, right, top, bottom = ground.frame
         step = max(right - left, bottom - top) / side
         width, height = max(1, round((right - left) / step)), max(1, round((bottom - top) / step))
         y, x = np.mgrid[:height, :width]

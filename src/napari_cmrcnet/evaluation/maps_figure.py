@@ -11,7 +11,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import figure_text, some_of
 from napari_cmrcnet.evaluation.blend import INKS, RGB, blend, blend_legend
-from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
+from napari_cmrcnet.evaluation.figures import Ground, draw_maps
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import caption_of, draw_panel, gene_maps
@@ -83,19 +83,11 @@ def _draw(genes: Sequence[Shown], ground: Ground, section: str, caption: str, wi
     from matplotlib.patches import Patch
 
     limits = [gene.scale for gene in genes]
-    kinds = kinds_of(genes)
-    panels = ["H&E", *kinds] if ground.image is not None else kinds
-    left, right, top, bottom = frame(ground)
-    height = width / len(panels) * (bottom - top) / (right - left)
+    maps = {kind: blend([gene.maps.get(kind) for gene in genes], limits) for kind in kinds_of(genes)}
+    height = width / (len(maps) + (ground.image is not None)) * ground.ratio
     said = fill(caption, round(23 * width))
     figure = Figure((width, height + 0.5 + 0.16 * len(genes) + 0.13 * said.count("\n")), 300, layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, kind in zip(axes, panels, strict=True):
-        values = [gene.maps.get(kind) for gene in genes]
-        draw_map(axis, ground, kind, None if kind == "H&E" else blend(values, limits), limits[0])
-        axis.set_title(kind, fontsize=8)
-    if ground.mpp is not None:
-        draw_scale_bar(axes[0], left, right, top, bottom, ground.mpp, 7)
+    draw_maps(figure, ground, maps, limits[0], points=(8, 7))
     inks, lines = INKS[len(genes)], blend_legend([gene.name for gene in genes], limits)
     handles = [
         Patch(color=RGB[ink], label=figure_text(line if gene.predicted is None else f"{line}   {gene.score}"))

@@ -137,6 +137,17 @@ class Plot:
             colour = self.style.foreground
             self.figure.supxlabel(printable(section), x=0.01, ha="left", fontsize=8, parse_math=False, color=colour)
 
+    @classmethod
+    def printed(cls, section: str, *shown: Any) -> "Figure":
+        """Return a figure for print of what ``show`` takes, with the section that it is of below it."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(dpi=130)
+        plot: Any = cls(figure)
+        plot.show(*shown)
+        plot.for_print(section)
+        return figure
+
     def for_print(self, section: str = "") -> None:
         """Take the colours and the size of a saved picture, with the section that it is of below it."""
         self.name_section(section)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.text import figure_gene, figure_text, printable
 from napari_cmrcnet.evaluation.colour_limits import Limits
-from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar, frame
+from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style
 
@@ -184,8 +184,8 @@ class PanelPlot(Plot):
                 upper = axis
                 title = "\n".join(self._title(gene, across))
                 self._titles[gene.name] = axis.set_title(title, fontsize=8, pad=4)
-                if first and self._ground.mpp is not None:
-                    draw_scale_bar(axis, *self._pixels.frame, self._ground.mpp, size=7)
+                if first:
+                    draw_scale_bar(axis, self._ground, size=7)
             top += down + _BETWEEN
         bar = self._axes((left + 0.1 * across, top, 0.8 * across, _BAR), canvas)
         scale = ScalarMappable(Normalize(low, high), self._map)
@@ -196,7 +196,8 @@ class PanelPlot(Plot):
     def _draw_map(self, axis: "Axes", values: Float32 | None, limits: Limits, kind: str) -> None:
         """Draw one map, or words where a gene has none of the kind."""
         assert self._pixels is not None
-        left, right, top, bottom = self._pixels.frame
+        assert self._ground is not None
+        left, right, top, bottom = self._ground.frame
         if values is not None:
             colours = (255 * self._map(np.linspace(0, 1, 256))[:, :3]).round().astype(np.uint8)
             picture = self._pixels.coloured(values, limits, colours)
@@ -233,11 +234,7 @@ class PanelPlot(Plot):
         rows = -(-n // columns)
         columns = -(-n // rows)  # as even as can be
         across = (width - _SIDE - columns * _GAP) / columns
-        ratio = 1.0
-        if self._ground is not None:
-            left, right, top, bottom = frame(self._ground)
-            ratio = (bottom - top) / (right - left)
         across = min(across, 320.0)
-        down = across * ratio
+        down = across * (1.0 if self._ground is None else self._ground.ratio)
         maps = len(self._kinds) * (down + _BETWEEN)
         return columns, rows, across, down, _LINE * self._title_lines(across) + maps + _BAR + _NUMBERS

@@ -135,9 +135,4 @@ def pcc_by_set(scores: Scores) -> "Mapping[str, pd.Series[float]]":
 
 def set_boxplot(tables: PccTables) -> "Figure":
     """Draw the box plots of one or several sections; see `SetPlot.show`."""
-    from matplotlib.figure import Figure
-
-    plot = SetPlot(Figure(dpi=130))
-    plot.show(tables)
-    plot.for_print(next(iter(tables)) if len(tables) == 1 else "")
-    return plot.figure
+    return SetPlot.printed(next(iter(tables)) if len(tables) == 1 else "", tables)

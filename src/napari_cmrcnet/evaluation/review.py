@@ -19,7 +19,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import figure_gene
-from napari_cmrcnet.evaluation.figures import Ground, draw_map, draw_scale_bar, frame
+from napari_cmrcnet.evaluation.figures import Ground, draw_maps
 from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
@@ -215,12 +215,7 @@ def draw_blinded(figure: "Figure", ground: Ground, values: NDArray[np.float32], 
     low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 0.0)
     limits = (float(low), float(high) if high > low else float(low) + 1)
     figure.clear()
-    axes = list(np.atleast_1d(figure.subplots(1, 1 + (ground.image is not None))))
-    if ground.image is not None:
-        draw_map(axes[0], ground, "H&E", None, limits)
-    spots = draw_map(axes[-1], ground, figure_gene(gene), np.asarray(values, np.float64), limits)
-    if ground.mpp is not None:
-        draw_scale_bar(axes[0], *frame(ground), ground.mpp)
+    axes, spots = draw_maps(figure, ground, {figure_gene(gene): np.asarray(values, np.float64)}, limits)
     bar = figure.colorbar(spots, ax=axes, fraction=0.03, pad=0.02, shrink=0.5)
     bar.set_ticks(list(limits), labels=["low", "high"])
     bar.minorticks_off()
