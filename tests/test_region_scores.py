@@ -3,13 +3,14 @@
 import csv
 import io
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
 from napari_cmrcnet.common.metrics import pcc
-from napari_cmrcnet.evaluation.region_scores import RegionScore, groups, region_table, table_text
+from napari_cmrcnet.evaluation.region_scores import groups, region_table, table_text
 from napari_cmrcnet.sections.regions import Region
 
 XY = np.stack(np.meshgrid(np.arange(10), np.arange(10)), axis=-1).reshape(-1, 2) + 0.5
@@ -25,16 +26,16 @@ def regions() -> tuple[Region, ...]:
     )
 
 
-def table(regions: tuple[Region, ...]) -> dict[tuple[str, str], RegionScore]:
+def table(regions: tuple[Region, ...]) -> dict[tuple[str, str], Any]:
     rng = np.random.default_rng(0)
     predicted = rng.random(100).astype(np.float32)
     scores = region_table(groups(XY, regions), predicted, predicted + rng.random(100).astype(np.float32))
-    return {(score.kind, score.name): score for score in scores}
+    return {(score.kind, score.region): score for score in scores.itertuples()}
 
 
 def test_rows_and_their_order(regions: tuple[Region, ...]) -> None:
     scores = table(regions)
-    assert [(*key, score.n) for key, score in scores.items()] == [
+    assert [(*key, score.spots) for key, score in scores.items()] == [
         ("region", "A", 50),
         ("region", "B", 20),
         ("region", "C", 4),
@@ -49,7 +50,7 @@ def test_rows_and_their_order(regions: tuple[Region, ...]) -> None:
 
 def test_means_and_correlation() -> None:
     predicted, measured = np.arange(100) ** 0.5, np.arange(100) % 7
-    score = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 4))]), predicted, measured)[0]
+    score = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 4))]), predicted, measured).iloc[0]
     assert score.predicted == pytest.approx(predicted[:40].mean())
     assert score.measured == pytest.approx(measured[:40].mean())
     assert score.pcc == pytest.approx(pcc(measured[:40, None], predicted[:40, None])[0])
@@ -60,12 +61,12 @@ def test_what_is_undefined_has_a_reason(regions: tuple[Region, ...]) -> None:
     assert scores["region", "D"].undefined == "fewer than 3 spots"
     assert np.isnan(scores["region", "D"].pcc)
     constant = region_table(groups(XY, regions), np.ones(100), np.arange(100))
-    assert {score.undefined for score in constant if score.n >= 10} == {"constant predicted"}
-    assert {score.undefined for score in constant if 2 < score.n < 10} == {"fewer than 10 spots"}
+    assert set(constant.undefined[constant.spots >= 10]) == {"constant predicted"}
+    assert set(constant.undefined[constant.spots.between(3, 9)]) == {"fewer than 10 spots"}
     alone = region_table(groups(XY, regions), np.arange(100), None)
-    assert {score.undefined for score in alone} == {"not measured"}
-    assert np.isnan([score.measured for score in alone]).all()
-    assert alone[0].predicted == pytest.approx(np.arange(100)[XY[:, 0] < 5].mean())
+    assert set(alone.undefined) == {"not measured"}
+    assert alone.measured.isna().all()
+    assert alone.predicted[0] == pytest.approx(np.arange(100)[XY[:, 0] < 5].mean())
 
 
 def test_spots_with_few_counts_and_genes_found_at_few_spots_do_not_count() -> None:
@@ -74,27 +75,29 @@ def test_spots_with_few_counts_and_genes_found_at_few_spots_do_not_count() -> No
     measured[:41] = 0  # in the region below the gene was found at 9 of its 50 spots
     counted = np.ones(100, bool)
     counted[[70, 80]] = False
-    region, whole = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 5))]), predicted, measured, counted)[:2]
+    scores = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 5))]), predicted, measured, counted)
+    region, whole, _ = scores.itertuples()
     assert (region.undefined, region.note) == ("found at 9 of 50 spots", "found at 9 of 50 spots")
-    assert (whole.n, whole.scored, whole.note) == (100, 98, "2 of 100 spots not scored")
+    assert (whole.spots, whole.scored, whole.note) == (100, 98, "2 of 100 spots not scored")
     assert whole.pcc == pytest.approx(pcc(measured[counted, None], predicted[counted, None])[0])
     assert whole.measured == pytest.approx(measured[counted].mean())
     panel = region_table(groups(XY, [Region("A", "", box(0, 0, 10, 5))]), predicted, measured, counted, gene=False)
-    assert not panel[0].undefined
+    assert not panel.undefined[0]
 
 
 def test_a_region_without_spots() -> None:
     far, line = Region("far", "X", box(50, 50, 60, 60)), Region("line", "X", Polygon())
-    for score in region_table(groups(XY, [far, line]), np.arange(100), np.arange(100))[:3]:
-        assert score.n == 0
-        assert np.isnan([score.predicted, score.measured, score.pcc]).all()
-        assert score.undefined == "fewer than 3 spots"
+    scores = region_table(groups(XY, [far, line]), np.arange(100), np.arange(100))[:3]
+    assert (scores.spots == 0).all()
+    assert scores[["predicted", "measured", "pcc"]].isna().all(axis=None)
+    assert (scores.undefined == "fewer than 3 spots").all()
 
 
 def test_without_regions_or_spots() -> None:
-    assert [(score.kind, score.n) for score in region_table(groups(XY, []), np.ones(100), None)] == [("all", 100)]
+    alone = region_table(groups(XY, []), np.ones(100), None)
+    assert alone[["kind", "spots"]].to_numpy().tolist() == [["all", 100]]
     none = region_table(groups(np.empty((0, 2)), [Region("A", "T", box(0, 0, 1, 1))]), [], [])
-    assert [score.n for score in none] == [0, 0, 0, 0]
+    assert none.spots.tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])

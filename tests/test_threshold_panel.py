@@ -12,8 +12,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, Qt
 from shapely.geometry import Point
 
-from napari_cmrcnet.evaluation.annotations import REGIONS, annotations
 from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
+from napari_cmrcnet.evaluation.region_scores import REGIONS, annotations
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.trust import Trust

@@ -24,22 +24,27 @@ def safe_text(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def csv_text(rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Return rows of cells as CSV; texts from outside have gone through `safe_text`."""
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 def write_frame(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
-    """Write a data frame as CSV with six digits, in which no text runs as a formula.
+    """Write a data frame as `frame_text` has it.
 
     Raises
     ------
     UserError
         If the file cannot be written.
     """
+    return write_content(path, frame_text(table))
+
+
+def frame_text(table: "pd.DataFrame", delimiter: str = ",") -> str:
+    """Return a data frame as CSV with six digits, in which no text runs as a formula."""
     safe = table.copy()
     for column in safe.select_dtypes(exclude="number"):
         safe[column] = [safe_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
-    return write_content(path, safe.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return safe.to_csv(sep=delimiter, index=False, float_format="%.6g", lineterminator="\n")

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.localise import otsu
+from napari_cmrcnet.evaluation.region_scores import annotations
 from napari_cmrcnet.evaluation.shown import gene_shown, panel_score
 from napari_cmrcnet.retrieval.project import ProjectCase, regions_of
 from napari_cmrcnet.sections.score_filter import one_pcc

@@ -12,7 +12,6 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.figures import Ground, gene_map
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
@@ -25,7 +24,7 @@ from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
-from napari_cmrcnet.evaluation.region_scores import groups, region_table
+from napari_cmrcnet.evaluation.region_scores import annotations, groups, region_table
 from napari_cmrcnet.evaluation.report_parts import (
     TRUST_BY,
     by_pcc,
@@ -255,15 +254,14 @@ def _agreement_table(prediction: "Prediction", regions: "Sequence[Region]", show
 def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: Shown) -> Iterator[Part]:
     if not regions:
         return
+    columns = ["region", "class", "spots", "predicted", "measured", "pcc", "note"]
     rows = region_table(
         groups(prediction.xy, regions),
         shown.predicted,
         shown.measured,
         prediction.counted_spots(),
         gene=shown.kind == "gene",
-    )
+    )[columns]
     yield Heading(f"{shown.name} in regions")
-    yield Table(
-        ["region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"],
-        [[row.name, row.classification, row.n, row.predicted, row.measured, row.pcc, row.note] for row in rows],
-    )
+    header = ["region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"]
+    yield Table(header, rows.to_numpy(object).tolist())

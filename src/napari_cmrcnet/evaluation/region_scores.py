@@ -1,4 +1,4 @@
-"""Predicted against measured expression in regions of a section, and in the classes that they form."""
+"""Regions of a section and classes of its spots, and predicted against measured expression in them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
+from napari_cmrcnet.common.spreadsheet import frame_text
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.score_filter import NOT_PREDICTED, one_pcc
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.classes import Classes
 
 FEW = 30
@@ -39,49 +41,6 @@ class Group:
     name: str
     classification: str
     spots: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class RegionScore:
-    """A row of the table.
-
-    Parameters
-    ----------
-    kind, name, classification : str
-        Of its `Group`.
-    n : int
-        Spots.
-    scored : int
-        Those of them that count in the correlation: they have enough counts, see `Case.counted_spots`.
-    predicted, measured : float
-        Means; NaN without spots, and where there are no values.
-    pcc : float
-        Pearson correlation over the spots that count, NaN where it is undefined.
-    undefined : str
-        Why it is undefined, ``""`` where it is not.
-    """
-
-    kind: Kind
-    name: str
-    classification: str
-    n: int
-    scored: int
-    predicted: float
-    measured: float
-    pcc: float
-    undefined: str
-
-    @property
-    def few(self) -> bool:
-        """Whether there are too few spots for the correlation to say much."""
-        return self.scored < FEW and self.undefined != NOT_PREDICTED
-
-    @property
-    def note(self) -> str:
-        """Why there is no correlation, or what is to be known of it."""
-        said = [self.undefined or (f"fewer than {FEW} spots" if self.few else "")]
-        said += [f"{self.n - self.scored} of {self.n} spots not scored"] if self.scored < self.n else []
-        return "; ".join(filter(None, said))
 
 
 def groups(xy: npt.ArrayLike, regions: Sequence[Region], classes: "Classes | None" = None) -> tuple[Group, ...]:
@@ -120,6 +79,23 @@ def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region], of_spots: 
         yield Group("outside", "outside all regions", "", ~np.any(inside, axis=0))
 
 
+def annotations(case: "Case", regions: Sequence[Region]) -> dict[str, dict[str, npt.NDArray[np.bool_]]]:
+    """Return the classes of a case's spots, by where they are from: a column of the spots' file, or its regions.
+
+    Returns
+    -------
+    dict of str to dict of str to bool (n,)
+        Which spots are of each class. Spots without a value are of none.
+    """
+    known = groups(case.xy, regions)
+    inside = {group.name: group.spots for kind in ("class", "region") for group in known if group.kind == kind}
+    found = {"regions": inside} if inside else {}
+    for column in case.class_columns:
+        classes = case.classes(column)
+        found[column] = {name: classes.codes == code for code, name in enumerate(classes.names)}
+    return found
+
+
 def region_table(
     groups: Sequence[Group],
     predicted: npt.ArrayLike | None,
@@ -127,7 +103,7 @@ def region_table(
     counted: npt.NDArray[np.bool_] | None = None,
     *,
     gene: bool = True,
-) -> tuple[RegionScore, ...]:
+) -> pd.DataFrame:
     """Score a gene, or the score of a panel, in each group.
 
     Parameters
@@ -140,6 +116,13 @@ def region_table(
         The spots that count in correlations, see `Case.counted_spots`; all if not given. So are means.
     gene : bool
         Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
+
+    Returns
+    -------
+    DataFrame, a row a group
+        ``kind``, ``region`` (its name) and ``class``, of the `Group`; ``spots``, and ``scored``, those that count;
+        ``predicted`` and ``measured``, their means; ``pcc``, NaN where it is undefined; ``undefined``, why, or "";
+        ``few``, whether there are too few spots for it to say much; ``note``, what is to be known of it.
     """
     guess, truth = (None if values is None else np.asarray(values, np.float64) for values in (predicted, measured))
     rows = []
@@ -148,30 +131,32 @@ def region_table(
         found = (values[scored] if values is not None else np.empty(0) for values in (guess, truth))
         means = [float(values.mean()) if values.size else float("nan") for values in found]
         pcc, why = one_pcc(truth, guess, scored, gene=gene)
-        sizes = int(group.spots.sum()), int(scored.sum())
-        rows.append(RegionScore(group.kind, group.name, group.classification, *sizes, means[0], means[1], pcc, why))
-    return tuple(rows)
+        n, n_scored = int(group.spots.sum()), int(scored.sum())
+        few = n_scored < FEW and why != NOT_PREDICTED
+        said = [
+            why or (f"fewer than {FEW} spots" if few else ""),
+            f"{n - n_scored} of {n} spots not scored" if n_scored < n else "",
+        ]
+        names = group.kind, group.name, group.classification
+        rows.append((*names, n, n_scored, *means, pcc, why, few, "; ".join(filter(None, said))))
+    columns = ["kind", "region", "class", "spots", "scored", "predicted", "measured", "pcc", "undefined", "few", "note"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def table_text(scores: Sequence[RegionScore], section: str, gene: str, delimiter: str = ",") -> str:
-    """Return the table as text for a spreadsheet, in which no name runs as a formula.
+def table_text(scores: pd.DataFrame, section: str, gene: str, delimiter: str = ",") -> str:
+    """Return a `region_table` as text for a spreadsheet, in which no name runs as a formula.
 
     Parameters
     ----------
-    scores : sequence of RegionScore
-        The rows.
+    scores : DataFrame
+        The table.
     section, gene : str
-        What they are of; a panel's name for its score.
+        What it is of; a panel's name for its score.
     delimiter : str
         Between the cells: a comma for a file, a tab for the clipboard.
     """
-    columns = ("section", "gene", "kind", "region", "class", "spots", "mean predicted", "mean measured", "PCC", "note")
-    rows: list[tuple[object, ...]] = [columns]
-    for score in scores:
-        names = map(safe_text, (section, gene, score.kind, score.name, score.classification))
-        rows.append((*names, score.n, *map(_short, (score.predicted, score.measured, score.pcc)), score.note))
-    return csv_text(rows, delimiter)
-
-
-def _short(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"
+    titles = {"predicted": "mean predicted", "measured": "mean measured", "pcc": "PCC"}
+    table = scores[["kind", "region", "class", "spots", *titles, "note"]].rename(columns=titles)
+    table.insert(0, "section", section)
+    table.insert(1, "gene", gene)
+    return frame_text(table, delimiter)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.colour_limits import vary
 from napari_cmrcnet.evaluation.differences import difference_job
 from napari_cmrcnet.evaluation.gene_correlation import similarity_job
+from napari_cmrcnet.evaluation.region_scores import annotations
 from napari_cmrcnet.evaluation.shown import Kind
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.evaluation.annotations import annotations
 from napari_cmrcnet.evaluation.localise import agreement, high, otsu
+from napari_cmrcnet.evaluation.region_scores import annotations
 from napari_cmrcnet.evaluation.shown import Kind, Shown
 from napari_cmrcnet.retrieval.trust import TRUSTS
 from napari_cmrcnet.sections.pixel_size import spots_lattice

@@ -1,6 +1,6 @@
 """Buttons that import and save regions, and copy and save their table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.parts import button, in_row
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.region_scores import RegionScore
+    import pandas as pd
+
     from napari_cmrcnet.sections.regions import Region
     from napari_cmrcnet.viewer.layers import SectionLayers
     from napari_cmrcnet.widgets.jobs import JobBar
@@ -40,7 +41,7 @@ class RegionFiles:
     """
 
     def __init__(
-        self, panel: QWidget, layers: "SectionLayers", jobs: "JobBar", scores: "Callable[[], Sequence[RegionScore]]"
+        self, panel: QWidget, layers: "SectionLayers", jobs: "JobBar", scores: "Callable[[], pd.DataFrame]"
     ) -> None:
         self._panel, self._layers, self._jobs, self._scores = panel, layers, jobs, scores
         self._session = layers.session
@@ -83,7 +84,7 @@ class RegionFiles:
 
     def copy_table(self) -> None:
         """Put the table into the clipboard, with tabs between the cells."""
-        if self._scores():
+        if len(self._scores()):
             QApplication.clipboard().setText(table_text(self._scores(), *self._what(), delimiter="\t"))
             self._jobs.message("The table was copied. Paste it into a spreadsheet.")
 

@@ -1,18 +1,20 @@
 """The table of regions, their classes and the rest of the section, sorted by any column."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QModelIndex, QObject, QSize, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QHeaderView, QTableView
 
+from napari_cmrcnet.evaluation.region_scores import region_table
 from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.parts import table_of
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.evaluation.region_scores import RegionScore
+    import pandas as pd
+
     from napari_cmrcnet.sections.classes import Classes
     from napari_cmrcnet.sections.regions import RGB, Region
 
@@ -64,33 +66,28 @@ class RegionModel(FrameModel):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(TITLES, parent)
         self._colours: Sequence[RGB | None] = ()
-        self.show_scores((), ())
+        self.show_scores(region_table((), None, None), ())
 
     def show_scores(
-        self, scores: "Sequence[RegionScore]", regions: "Sequence[Region]", of_spots: "Classes | None" = None
+        self, scores: "pd.DataFrame", regions: "Sequence[Region]", of_spots: "Classes | None" = None
     ) -> None:
-        """Show other scores, those of the regions first, in the order that was asked for last."""
-        import pandas as pd
-
-        self._scores = scores
+        """Show another `region_table`, the rows of the regions first, in the order that was asked for last."""
+        self._scores: list[Any] = list(scores.itertuples())
         classes = {region.classification: region.shown_colour for region in reversed(regions)}
         by_kind: dict[str, dict[str, RGB]] = {"class": classes, "of spots": {}}
         if of_spots is not None:
             by_kind["of spots"] = dict(zip(of_spots.names, of_spots.colours, strict=True))
-        rest = [by_kind.get(score.kind, {}).get(score.name) for score in scores[len(regions) :]]
+        rest = [by_kind.get(score.kind, {}).get(score.region) for score in self._scores[len(regions) :]]
         self._colours = [*(region.shown_colour for region in regions), *rest]
-        rows = [
-            (score.classification, score.n, score.predicted, score.measured, score.pcc, _KINDS.index(score.kind))
-            for score in scores
-        ]
-        names = pd.Index([_NAMES.get(score.kind, score.name) for score in scores], name="region")
-        self.show(pd.DataFrame(rows, names, [*list(TITLES)[1:], "kind"]))
+        names = [_NAMES.get(score.kind, score.region) for score in self._scores]
+        kinds = [_KINDS.index(score.kind) for score in self._scores]
+        self.show(scores.assign(region=names, kind=kinds).set_index("region"))
 
     def key(self, row: int) -> Key:
         """Return what names a row when other scores are shown: a region's place, or the name of a class."""
         group = self.rows[row]
         score = self._scores[group]
-        return (score.kind, group if score.kind == "region" else score.name)
+        return (score.kind, group if score.kind == "region" else score.region)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """Return the text of a cell, its colours and its tool tip."""
@@ -106,7 +103,7 @@ class RegionModel(FrameModel):
                 return f"The PCC is undefined: {score.undefined}."
             case Qt.ItemDataRole.ToolTipRole if score.few and of_pcc:
                 return FEW_TIP
-            case Qt.ItemDataRole.ToolTipRole if score.scored < score.n and of_pcc:
+            case Qt.ItemDataRole.ToolTipRole if score.scored < score.spots and of_pcc:
                 return f"{score.note}: too few counts."
         return super().data(index, role)
 

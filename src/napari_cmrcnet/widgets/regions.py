@@ -11,7 +11,7 @@ from qtpy.QtCore import QItemSelection, QItemSelectionModel
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QGridLayout
 
-from napari_cmrcnet.evaluation.region_scores import FEW, Group, RegionScore, groups, region_table
+from napari_cmrcnet.evaluation.region_scores import FEW, Group, groups, region_table
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.widgets.choosers import AMBER
@@ -50,7 +50,7 @@ class RegionsPanel(DockPanel):
         self.model = RegionModel(self)
         self._groups: tuple[Group, ...] = ()
         self._of: Classes | None = None  # the classes of the spots among the groups
-        self._scores: tuple[RegionScore, ...] = ()
+        self._scores = region_table((), None, None)
         self._chosen: tuple[int, ...] = ()  # regions that class and name are of
         self._spots = np.empty(0, np.int64)  # selected by a row
         self._showing = False
@@ -138,7 +138,7 @@ class RegionsPanel(DockPanel):
     def _refresh(self) -> None:
         shown, regions = self.session.shown, self.session.regions
         here = bool(self._groups) and shown is not None
-        self._scores = ()
+        self._scores = region_table((), None, None)
         if here and shown is not None:
             of_gene, values = shown.kind == "gene", (shown.predicted, shown.measured, shown.counted)
             self._scores = region_table(self._groups, *values, gene=of_gene)
@@ -164,7 +164,8 @@ class RegionsPanel(DockPanel):
         self.title.setText("" if shown is None else f"{shown.name} in {' and '.join(where)}, {shown.unit}")
         drawn = f"{n:,} regions are drawn." if n > 1 else "1 region is drawn."
         self.empty.setText(f"{drawn} Open a section, or predict one, to see its expression there." if n else EMPTY)
-        few = [score.name for score in self._scores if score.few and score.kind in ("region", "class")]
+        drawn_few = self._scores["few"].astype(bool) & self._scores["kind"].isin(["region", "class"])
+        few = [str(name) for name in self._scores["region"][drawn_few]]
         more = f" and {len(few) - 4} more" if len(few) > 4 else ""
         self.warning.setText(f"▲ {', '.join(few[:4])}{more}: fewer than {FEW} spots: the PCC is uncertain.")
         self.warning.setVisible(bool(few))
@@ -177,7 +178,8 @@ class RegionsPanel(DockPanel):
         if self._showing:
             return
         chosen = [self.model.rows[row] for row in self._rows()]
-        classes = {self._scores[group].name for group in chosen if self._scores[group].kind == "class"}
+        rows = self._scores.iloc[chosen]
+        classes = set(rows["region"][rows["kind"] == "class"])
         self._chosen = tuple(
             index
             for index, region in enumerate(self.session.regions)
