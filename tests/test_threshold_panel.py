@@ -13,7 +13,7 @@ from qtpy.QtCore import QPoint, Qt
 from shapely.geometry import Point
 
 from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
-from napari_cmrcnet.evaluation.region_scores import REGIONS, annotations
+from napari_cmrcnet.evaluation.region_scores import annotations
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.trust import Trust
@@ -141,7 +141,7 @@ def test_regions_are_the_outline_and_are_replaced(panel: ThresholdPanel, predict
     panel.value.setValue(999)
     panel.regions.click()
     assert "No spot is above 999.000" in panel.message.text()
-    panel.source.setCurrentText(REGIONS)
+    panel.source.setCurrentText("regions")
     panel.source.activated.emit(0)
     assert panel.classes.item(0).text() == "GENE1 high, predicted"
 
@@ -179,7 +179,7 @@ def test_a_threshold_is_found_from_a_drawn_example(panel: ThresholdPanel, predic
     assert "Choose one or more classes or regions" in panel.message.text()
     corner = predicted.xy[np.argmax(values)]
     panel.session.set_regions([Region("mine", "example", Point(*corner).buffer(40))])
-    panel.source.setCurrentText(REGIONS)
+    panel.source.setCurrentText("regions")
     panel.source.activated.emit(0)
     panel.classes.item(0).setSelected(True)
     panel.example.click()
