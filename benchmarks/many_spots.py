@@ -52,7 +52,8 @@ def rows(small: bool) -> Iterator[Row]:
         for way in (OURS,) if small else (OURS, NAPARI):
             goals = {"open": 15, "switch": 0.25, "pan": 0.1} if way == OURS else {}
             what = f"{spots:,} spots in three views, {way}"
-            yield from _rows(what, _alone(_in_memory, way, spots, BESIDE), goals, spots)
+            taken = _in_memory(way, spots, BESIDE) if small else _alone(_in_memory, way, spots, BESIDE)
+            yield from _rows(what, taken, goals, spots)
     if small:
         return
     bins = 500_000

@@ -233,20 +233,13 @@ def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path
     assert content(tmp_path) == content(done.out)
 
 
-def test_several_processes_give_the_same(done: Outcome, folder: Path, tmp_path: Path) -> None:
-    finish(benchmark(dataset_in(folder), plan(), tmp_path, workers=2))
-    assert content(tmp_path) == content(done.out)
-
-
-def test_a_dask_cluster_gives_the_same(folder: Path, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
+def test_several_processes_and_a_dask_cluster_give_the_same(folder: Path, tmp_path: Path, cluster: str) -> None:
+    """That a training comes out the same in another process is seen where one is killed."""
     given, asked = dataset_in(folder), plan(methods=("ridge", "mean"))
     finish(benchmark(given, asked, tmp_path / "alone"))
-    with distributed.LocalCluster(
-        1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=None
-    ) as cluster:
-        finish(benchmark(given, asked, tmp_path / "cluster", scheduler=cluster.scheduler_address))
-    assert content(tmp_path / "cluster") == content(tmp_path / "alone")
+    finish(benchmark(given, asked, tmp_path / "several", workers=2))
+    finish(benchmark(given, asked, tmp_path / "cluster", scheduler=cluster))
+    assert content(tmp_path / "several") == content(tmp_path / "cluster") == content(tmp_path / "alone")
 
 
 def test_a_gene_that_the_test_section_lacks_is_not_scored(folder: Path, tmp_path: Path) -> None:

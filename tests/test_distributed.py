@@ -1,10 +1,9 @@
 """Several processes take the same steps as one."""
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from forked import TRAINING
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -50,33 +50,32 @@ with join(FitConfig(device="cpu")) as process:
 
 
 # DDP never lets go of the process group: its gloo threads may abort a Python that ends by itself (pytorch #190489).
-LEAVE = "\nimport os; os._exit(0)"
+EACH = """
+import os, socket, sys, traceback
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    os.environ["MASTER_PORT"] = str(free.getsockname()[1])
+ranks = []
+for rank in "01":
+    if (child := os.fork()) == 0:
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        try:
+            exec(script, {"__name__": "__main__"})
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    ranks.append(child)
+assert [os.waitpid(child, 0)[1] for child in ranks] == [0, 0]
+"""
 
 
-def run_processes(script: str, count: int, *arguments: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", script + LEAVE, *arguments],
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(count)
-    ]
-    assert [child.wait(timeout=120) for child in children] == [0] * count
-
-
-def test_one_process_of_64_equals_two_of_32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "one")])
-    exec(ONE_STEP, {})
-    run_processes(ONE_STEP, 2, str(tmp_path / "two"))
-    one, two = load_file(tmp_path / "one"), load_file(tmp_path / "two")
-    assert one.keys() == two.keys()
-    assert max(float(value.abs().max()) for name, value in one.items() if name != "loss") > 1e-3
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5, msg=name)
+def by_two(*scripts: tuple[str, list[str]]) -> None:
+    """Run scripts in two processes each, as torchrun does, and import once for all what they import."""
+    code = "".join(
+        [TRAINING, *(f"import sys\nscript, sys.argv[1:] = {script!r}, {given!r}\n{EACH}" for script, given in scripts)]
+    )
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240, check=True)
 
 
 TRAIN = """
@@ -104,8 +103,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> Iterator[tuple[Path, list[str]]]:
-    """A training in one process: its folder, and the input to use again."""
+def by_both(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> Path:
+    """The folder of a training by one process and by two, and of what two make of one step."""
     folder = tmp_path_factory.mktemp("trained")
     names: dict[str, Any] = {"__name__": "train"}
     exec(TRAIN, names)
@@ -113,14 +112,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(folder / "cache"))
         names["train"](*files, folder / "one.cmrcnet")
-        yield folder, files
+        by_two((ONE_STEP, [str(folder / "step of two")]), (TRAIN, [*files, str(folder / "torchrun.cmrcnet")]))
+    return folder
 
 
-def test_torchrun_comes_to_the_weights_of_one_process(trained: tuple[Path, list[str]]) -> None:
-    folder, files = trained
-    run_processes(TRAIN, 2, *files, str(folder / "torchrun.cmrcnet"))
-    check_same_weights(folder / "one.cmrcnet", folder / "torchrun.cmrcnet")
-    assert {path.name for path in (folder / "torchrun.training").iterdir()} == {"log.csv", "run.json"}
+def test_one_process_of_64_equals_two_of_32(by_both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["", str(by_both / "step of one")])
+    exec(ONE_STEP, {})
+    one, two = load_file(by_both / "step of one"), load_file(by_both / "step of two")
+    assert one.keys() == two.keys()
+    assert max(float(value.abs().max()) for name, value in one.items() if name != "loss") > 1e-3
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5, msg=name)
+
+
+def test_torchrun_comes_to_the_weights_of_one_process(by_both: Path) -> None:
+    check_same_weights(by_both / "one.cmrcnet", by_both / "torchrun.cmrcnet")
+    assert {path.name for path in (by_both / "torchrun.training").iterdir()} == {"log.csv", "run.json"}
 
 
 def check_same_weights(one: Path, two: Path) -> None:
