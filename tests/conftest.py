@@ -103,7 +103,10 @@ def napari_window(
     from napari_cmrcnet.widgets.job_run import _RUNNING, _cancel_all
 
     # napari looks for plugins once a process, and a test may have put another plugin manager in place then.
-    PluginManager.instance().discover()
+    if not any(PluginManager.instance().iter_manifests()):
+        PluginManager.instance().discover()
+    # Its settings, which each window changes a dozen times, are those of no user.
+    monkeypatch.setattr("napari.settings._base.EventedConfigFileSettings._maybe_save", lambda _: None)
     # It searches all of memory whenever a layer is removed, for the sake of some drivers: a tenth of all time.
     monkeypatch.setattr(canvas, "gc", SimpleNamespace(collect=lambda: gc.collect(1)))
     # vispy takes the comments out of the same few shaders for every layer: a fifth of all time.
@@ -111,6 +114,12 @@ def napari_window(
     yield make_napari_viewer_proxy(show=True)
     _cancel_all()
     qtbot.waitUntil(lambda: not _RUNNING, timeout=60_000)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the canvas of a window blank: drawing takes a third of the time, and is not what such a test is about."""
+    monkeypatch.setattr("napari._vispy.canvas.NapariSceneCanvas.draw_visual", lambda *_, **__: None)
 
 
 @pytest.fixture

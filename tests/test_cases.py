@@ -86,6 +86,7 @@ def opened(panel: CasesPanel, qtbot: Any, path: Path) -> None:
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("undrawn", "no_pictures")
 def test_all_predictions_of_the_list_make_one_report(
     panel: CasesPanel, project: Path, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +156,7 @@ def test_cases_are_paged_through_and_come_back_as_they_were_left(
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("undrawn")
 def test_regions_over_a_slide_alone_do_not_lie_over_the_next_one(
     panel: CasesPanel, known: dict[str, Known], qtbot: Any
 ) -> None:
@@ -199,6 +201,7 @@ def test_the_sample_is_unsaved_once_it_is_in_the_list(known: dict[str, Known], m
     assert cases.unsaved == "prediction"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_case_is_marked_while_another_section_is_shown(panel: CasesPanel, known: dict[str, Known]) -> None:
     panel.session.look_at(known["C"].prediction)
     panel.add.click()
@@ -208,6 +211,7 @@ def test_no_case_is_marked_while_another_section_is_shown(panel: CasesPanel, kno
     assert not panel.table.selectedItems()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_not_saved_is_asked_about(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_dialog: SaveDialog
 ) -> None:
@@ -236,6 +240,7 @@ def test_what_is_not_saved_is_asked_about(
     assert asked == [("C", "regions")] * 3 + [("C", "prediction")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_panels_of_a_case_open_after_its_picture(panel: CasesPanel, known: dict[str, Known], qtbot: Any) -> None:
     """In a turn of the event loop of their own: the window answers in between."""
     show_case(panel.viewer, known["C"].prediction, known["C"].section.slide)
@@ -243,6 +248,7 @@ def test_panels_of_a_case_open_after_its_picture(panel: CasesPanel, known: dict[
     wait(qtbot, lambda: find_panel(panel.viewer, "Genes") is not None)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_window_is_not_closed_with_something_unsaved(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
 ) -> None:
@@ -312,6 +318,7 @@ def test_quit_and_the_button_of_the_window_ask_once(known: dict[str, Known], tmp
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_is_a_list_that_is_saved_on_request(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, qtbot: Any, save_dialog: SaveDialog
 ) -> None:
@@ -402,6 +409,7 @@ def _saved(known: Known, folder: Path) -> Path:
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("undrawn")
 def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     panel: CasesPanel, project: Path, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,11 +72,17 @@ class Window:
 
 @pytest.fixture
 def window(
-    napari_window: Any, qtbot: Any, tmp_path: Path, known: dict[str, Known], monkeypatch: pytest.MonkeyPatch
+    undrawn: None,
+    napari_window: Any,
+    qtbot: Any,
+    tmp_path: Path,
+    known: dict[str, Known],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Window]:
     window = Window(napari_window, qtbot, tmp_path, known)
     monkeypatch.setattr(open_files, "open_file", window.held(open_files.open_file))
     monkeypatch.setattr(case_pages, "open_case", window.held(case_pages.open_case))
+    monkeypatch.setattr(open_files, "open_panels", lambda _: None)  # nothing is asked in them
     monkeypatch.setattr(dialogs, "ask_to_save", window.ask_to_save)
     yield window
     window.let_all_end()
