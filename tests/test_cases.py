@@ -108,6 +108,7 @@ def test_all_predictions_of_the_list_make_one_report(
     assert content.count(b"/Type /Page\n") >= 3
 
 
+@pytest.mark.qt("pyqt6")
 def test_cases_are_paged_through_and_come_back_as_they_were_left(
     panel: CasesPanel, project: Path, qtbot: Any, known: dict[str, Known]
 ) -> None:
@@ -201,6 +202,7 @@ def test_the_sample_is_unsaved_once_it_is_in_the_list(known: dict[str, Known], m
     assert cases.unsaved == "prediction"
 
 
+@pytest.mark.qt("pyqt6")
 @pytest.mark.usefixtures("undrawn")
 def test_no_case_is_marked_while_another_section_is_shown(panel: CasesPanel, known: dict[str, Known]) -> None:
     panel.session.look_at(known["C"].prediction)
@@ -211,6 +213,7 @@ def test_no_case_is_marked_while_another_section_is_shown(panel: CasesPanel, kno
     assert not panel.table.selectedItems()
 
 
+@pytest.mark.qt("pyside6")
 @pytest.mark.usefixtures("undrawn")
 def test_what_is_not_saved_is_asked_about(
     panel: CasesPanel, known: dict[str, Known], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_dialog: SaveDialog
@@ -240,6 +243,7 @@ def test_what_is_not_saved_is_asked_about(
     assert asked == [("C", "regions")] * 3 + [("C", "prediction")]
 
 
+@pytest.mark.qt("pyside6")
 @pytest.mark.usefixtures("undrawn")
 def test_panels_of_a_case_open_after_its_picture(panel: CasesPanel, known: dict[str, Known], qtbot: Any) -> None:
     """In a turn of the event loop of their own: the window answers in between."""

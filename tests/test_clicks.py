@@ -41,6 +41,7 @@ def predict(hand: ByHand) -> None:
     hand.wait(lambda: shows_a_marker(hand))
 
 
+@pytest.mark.qt("pyside6")
 def test_a_slide_is_five_clicks_from_a_marker(hand: ByHand, section: tuple[Path, Path]) -> None:
     """File, Open File(s), the slide, OK where napari asks once for the reader, Predict; a drop takes two less."""
     hand.choose = section[0]
@@ -50,6 +51,7 @@ def test_a_slide_is_five_clicks_from_a_marker(hand: ByHand, section: tuple[Path,
     assert hand.clicks == 5  # as many as there may be
 
 
+@pytest.mark.qt("pyqt6")
 def test_spots_beside_their_slide_are_five_clicks_from_a_marker(hand: ByHand, section: tuple[Path, Path]) -> None:
     """File, Open File(s), the spots, whose slide is found, the tab Predict, Predict; a drop takes two less."""
     hand.choose = section[1]

@@ -34,7 +34,7 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from test_spatialdata_store import xenium as make_store
 from test_xenium import make_xenium, write_image
 
-pytestmark = pytest.mark.qt("pyqt6")
+pytestmark = [pytest.mark.qt("pyqt6"), pytest.mark.usefixtures("undrawn")]
 
 SLOW = 120_000  # ms: the machine may be busy
 SQUARE = '{"type": "Polygon", "coordinates": [[[10, 10], [150, 10], [150, 150], [10, 150], [10, 10]]]}'

@@ -119,6 +119,7 @@ def test_every_plot_names_section_and_patient(filled: Window, known: dict[str, K
         assert named[0].get_color() == filled.panel.canvases[filled.panel.view].plot.style.foreground
 
 
+@pytest.mark.qt("pyside6")
 def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_path: Path) -> None:
     for which in range(4):
         assert window.choose(which) is None
@@ -145,6 +146,7 @@ def test_empty_states_say_what_to_do(window: Window, predicted: Prediction, tmp_
         assert not any(canvas.isVisible() for canvas in window.panel.canvases.values())
 
 
+@pytest.mark.qt("pyside6")
 def test_the_spots_follow_the_gene(filled: Window, predicted: Prediction) -> None:
     canvas = filled.choose(SPOTS)
     assert canvas.isVisible()
@@ -156,6 +158,7 @@ def test_the_spots_follow_the_gene(filled: Window, predicted: Prediction) -> Non
     assert f"PCC {filled.session.shown.pcc:.2f} (95 % " in title  # type: ignore[union-attr]
 
 
+@pytest.mark.qt("pyside6")
 def test_only_the_plot_that_is_seen_is_updated(filled: Window) -> None:
     spots = filled.choose(SPOTS)
     filled.choose(SETS)
@@ -204,6 +207,7 @@ def test_a_lasso_selects_the_spots_within(filled: Window) -> None:
     assert len(filled.session.selected) > 10
 
 
+@pytest.mark.qt("pyside6")
 def test_a_selection_made_elsewhere_is_marked(filled: Window) -> None:
     canvas = filled.choose(SPOTS)
     filled.session.select([3, 5])
@@ -252,6 +256,7 @@ def test_heatmaps_of_the_predictions_own_panel_come_first(filled: Window) -> Non
     assert filled.session.shown.name == canvas.plot.result.genes[5]
 
 
+@pytest.mark.qt("pyside6")
 def test_a_panel_without_genes_here_says_so_and_a_new_one_is_offered(filled: Window) -> None:
     filled.choose(CORRELATION)
     choice = filled.panel.correlation.choice
@@ -268,6 +273,7 @@ def test_a_panel_without_genes_here_says_so_and_a_new_one_is_offered(filled: Win
     assert sorted(filled.panel.canvases[filled.panel.view].plot.result.genes) == ["GENE1", "GENE2", "GENE5"]
 
 
+@pytest.mark.qt("pyside6")
 def test_many_genes_are_correlated_beside_the_window_and_can_be_cancelled(
     filled: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +380,7 @@ def test_a_picture_that_cannot_be_saved_is_one_sentence(
     assert not filled.panel.jobs.text
 
 
+@pytest.mark.qt("pyside6")
 @pytest.mark.parametrize("width", [380, 900])
 def test_the_panel_fits_and_plots_keep_a_height(filled: Window, width: int) -> None:
     filled.panel.resize(width, 500)

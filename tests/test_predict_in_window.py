@@ -15,7 +15,7 @@ from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import check, check_panels, seen
 
-pytestmark = pytest.mark.qt("pyside6")
+pytestmark = [pytest.mark.qt("pyside6"), pytest.mark.usefixtures("undrawn")]
 
 SLOW = 60_000  # ms: the machine may be busy
 

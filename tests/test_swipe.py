@@ -20,7 +20,11 @@ RED, BLUE = (1, 0, 0, 1), (0, 0, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("most_points", "near"), [(50_000, 0.03), pytest.param(0, 0.08, marks=pytest.mark.qt("pyside6"))]
+    ("most_points", "near"),
+    [
+        pytest.param(50_000, 0.03, marks=pytest.mark.qt("pyqt6")),
+        pytest.param(0, 0.08, marks=pytest.mark.qt("pyside6")),
+    ],
 )
 def test_measured_is_left_of_the_line_and_predicted_right_of_it(
     napari_window: Any,
