@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.score_filter import unscored
 
@@ -68,36 +69,29 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
     if len(both) > MOST:
         raise UserError(f"{name} has {len(both):,} genes, too many to tell apart; choose {MOST} or fewer.")
     counted = prediction.counted_spots()
-    truth: list[Float32] = []
-    guess: list[Float32] = []
+    blocks = []
     for start in range(0, len(both), _BLOCK):
         yield Progress(f"Correlating {name}", start, len(both), "genes")
         block = both[start : start + _BLOCK]
         measured, predicted = np.asarray(prediction.measured(block))[counted], prediction.expression(block)[counted]
         measured[:, np.array(unscored(measured, predicted)) != ""] = 0  # as a constant one is left out
-        truth.append(unit_columns(measured))
-        guess.append(unit_columns(predicted))
+        blocks.append((measured, predicted))
     yield Progress(f"Correlating {name}", len(both), len(both), "genes")
-    return _correlation(both, truth, guess, name)
-
-
-def _correlation(genes: list[str], truth: list[Float32], guess: list[Float32], name: str) -> GeneCorrelation:
-    a, b = (np.hstack(parts) if parts else np.empty((1, 0), np.float32) for parts in (truth, guess))
-    varies = np.isfinite(a[0]) & np.isfinite(b[0])
-    if varies.sum() < 2:
+    matrices = [correlations(np.hstack(values)) for values in zip(*blocks, strict=True)]
+    kept = [row for row in range(len(both)) if all(np.isfinite(matrix[row, row]) for matrix in matrices)]
+    if len(kept) < 2:
         raise UserError(
-            f"{name}: {int(varies.sum())} of its genes are found at enough spots and vary in both measured and "
+            f"{name}: {len(kept)} of its genes are found at enough spots and vary in both measured and "
             "predicted expression, and a correlation takes two; choose other genes."
         )
-    measured, predicted = (_product(values[:, varies]) for values in (a, b))
-    order = clustered(measured)
-    kept = [gene for gene, used in zip(genes, varies, strict=True) if used]
+    truth, guess = (matrix[np.ix_(kept, kept)] for matrix in matrices)
+    above, order = np.triu_indices(len(kept), k=1), clustered(truth)
     return GeneCorrelation(
-        tuple(kept[index] for index in order),
-        measured[np.ix_(order, order)],
-        predicted[np.ix_(order, order)],
-        _alike(measured, predicted),
-        tuple(gene for gene, used in zip(genes, varies, strict=True) if not used),
+        tuple(both[kept[place]] for place in order),
+        truth[np.ix_(order, order)],
+        guess[np.ix_(order, order)],
+        float(pcc(truth[above][:, None], guess[above][:, None])[0]),
+        tuple(gene for row, gene in enumerate(both) if row not in kept),
     )
 
 
@@ -144,15 +138,8 @@ def correlations(values: Float32) -> Array:
         Expression of g genes at n spots.
     """
     unit = unit_columns(values)
-    matrix = _product(unit)
-    constant = np.isnan(unit[0])
-    matrix[constant] = matrix[:, constant] = np.nan
-    return matrix
-
-
-def _product(unit: Float32) -> Array:
     correlation: Array = np.clip((unit.T @ unit).astype(np.float64), -1.0, 1.0)
-    np.fill_diagonal(correlation, 1.0)
+    np.fill_diagonal(correlation, np.where(np.isnan(unit[0]), np.nan, 1.0))
     return correlation
 
 
@@ -165,10 +152,3 @@ def clustered(correlation: Array) -> list[int]:
     distances = squareform(1.0 - (correlation + correlation.T) / 2, checks=False)
     tree = linkage(np.maximum(distances, 0.0), "average", optimal_ordering=n <= _ORDERED)
     return [int(leaf) for leaf in leaves_list(tree)]
-
-
-def _alike(measured: Array, predicted: Array) -> float:
-    from napari_cmrcnet.common.metrics import pcc
-
-    above = np.triu_indices(len(measured), k=1)
-    return float(pcc(measured[above][:, None], predicted[above][:, None])[0])
