@@ -1,5 +1,6 @@
 """Plots of the scores: honest scales, what is left out is said, and updated in place."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 from napari_cmrcnet.evaluation.plots_sets import SetPlot, set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import SpotPlot, scatter
+from napari_cmrcnet.evaluation.set_scores import SETS
 
 DARK, LIGHT = style_on("#23242b", "#f0f1f2"), style_on("#ebe7e6", "#1e1e21")
 PLOTS = (SpotPlot, SetPlot, MomentPlot, CorrelationPlot)
@@ -46,12 +48,18 @@ def filled(kind: type[Plot], n: int = 12) -> Plot:
         case SpotPlot():
             plot.show("G1", rng.random(n), rng.random(n), "PCC 0.1")
         case SetPlot():
-            plot.show({"S1": {"HEG": pd.Series(rng.random(n), genes)}})
+            plot.show({"S1": of_sets(dict(zip(genes, rng.random(n), strict=True)), HEG=genes)})
         case MomentPlot():
             plot.show(moments(genes, rng))
         case CorrelationPlot():
             plot.show(correlation(genes), "HEG")
     return plot
+
+
+def of_sets(pcc: dict[str, float], **members: Sequence[str]) -> pd.DataFrame:
+    """Scores of genes, which are of the sets that are given."""
+    table = pd.DataFrame({"pcc": pcc})
+    return table.assign(**{name: table.index.isin(list(members.get(name, ()))) for name in SETS})
 
 
 def moments(genes: list[str], rng: np.random.Generator) -> pd.DataFrame:
@@ -193,8 +201,7 @@ def test_scatter_has_a_panel_a_gene(n_genes: int, tmp_path: Path) -> None:
 
 
 def test_boxes_leave_undefined_out_and_say_so(tmp_path: Path) -> None:
-    genes = ["A", "B", "C"]
-    values = {"HEG": pd.Series([0.1, 0.4, np.nan], genes), "HVG": pd.Series([0.3], ["A"]), "markers": pd.Series([], [])}
+    values = of_sets({"A": 0.1, "B": 0.4, "C": np.nan, "D": 0.3}, HEG="ABC", HVG="D")
     figure = set_boxplot({"S1": values, "S2": values})
     figure.savefig(tmp_path / "box.svg")
     texts = [text.get_text() for text in figure.axes[0].texts if text.get_text()]
@@ -202,13 +209,12 @@ def test_boxes_leave_undefined_out_and_say_so(tmp_path: Path) -> None:
 
 
 def test_boxes_of_nothing_are_still_a_picture(tmp_path: Path) -> None:
-    nothing = {"HEG": pd.Series([np.nan], ["A"]), "HVG": pd.Series([], []), "markers": pd.Series([], [])}
-    set_boxplot({"S1": nothing}).savefig(tmp_path / "box.png")
+    set_boxplot({"S1": of_sets({"A": np.nan}, HEG="A")}).savefig(tmp_path / "box.png")
 
 
 def test_the_shown_gene_is_marked_in_each_of_its_sets() -> None:
     plot = SetPlot(canvas())
-    plot.show({"S1": {"HEG": pd.Series([0.1, 0.4], ["A", "B"]), "HVG": pd.Series([0.4, 0.2], ["B", "C"])}})
+    plot.show({"S1": of_sets({"A": 0.1, "B": 0.4, "C": 0.2}, HEG="AB", HVG="BC")})
     draw(plot)
     artists = list(plot.axis.get_children())
     plot.mark("B", 0.4)

@@ -185,17 +185,12 @@ def draw_maps(
 
 def _draw_colour_bar(spots: Any, axes: "list[Axes]", label: str, values: Array) -> None:
     """Draw the colour bar of spots beside axes, with a number at each end, and a tip where values are beyond it."""
-    places, numbers = bar_ticks(*spots.get_clim())
-    beyond = _beyond(values, *spots.get_clim())
+    low, high = spots.get_clim()
+    beyond = ("neither", "min", "max", "both")[int((values < low).any()) + 2 * int((values > high).any())]
     bar = axes[0].figure.colorbar(spots, ax=axes, label=label, fraction=0.05, pad=0.02, extend=beyond)
+    places, numbers = bar_ticks(low, high)
     bar.set_ticks(places, labels=numbers)
     bar.minorticks_off()
-
-
-def _beyond(values: Array, low: float, high: float) -> str:
-    """Say on which ends of the colour scale there are values beyond it."""
-    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    return ends[bool((values < low).any()), bool((values > high).any())]
 
 
 def _draw_slide(axis: "Axes", ground: Ground, pale: bool) -> None:

@@ -13,7 +13,7 @@ from napari_cmrcnet.evaluation.document import Heading, Part, Table, Text, drawn
 from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_report import mapped, small_maps
-from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
+from napari_cmrcnet.evaluation.plots_sets import set_boxplot
 from napari_cmrcnet.evaluation.report_parts import (
     TRUST_BY,
     closing_parts,
@@ -101,7 +101,7 @@ def _sections(predictions: "Sequence[Prediction]", scores: Sequence[Scores | Non
     known = {section_of(one): scored for one, scored in zip(predictions, scores, strict=True) if scored is not None}
     if known:
         yield from score_parts(list(known.values()))
-        yield drawn(set_boxplot({name: pcc_by_set(one) for name, one in known.items()}), "Box plots of PCC by gene set")
+        yield drawn(set_boxplot({name: one.table for name, one in known.items()}), "Box plots of PCC by gene set")
 
 
 def _markers(predictions: "Sequence[Prediction]", panel: "Panel") -> Iterator[Part]:

@@ -23,7 +23,7 @@ from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
 from napari_cmrcnet.evaluation.plots_panel import MOST
-from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
+from napari_cmrcnet.evaluation.plots_sets import set_boxplot
 from napari_cmrcnet.evaluation.region_scores import annotations, groups, region_table
 from napari_cmrcnet.evaluation.report_parts import (
     TRUST_BY,
@@ -170,7 +170,7 @@ def _scores(scores: Scores | None, section: str) -> Iterator[Part]:
     if scores is not None:
         yield from score_parts([scores])
         yield from section_parts(scores)
-        yield drawn(set_boxplot({section: pcc_by_set(scores)}), "Box plots of PCC by gene set")
+        yield drawn(set_boxplot({section: scores.table}), "Box plots of PCC by gene set")
 
 
 def _listed(scores: Scores, mapped: Sequence[str]) -> list[str]:

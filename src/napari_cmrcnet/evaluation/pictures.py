@@ -13,7 +13,7 @@ from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.panel_figure import draw_panel
 from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
 from napari_cmrcnet.evaluation.plots_panel import MOST
-from napari_cmrcnet.evaluation.plots_sets import pcc_by_set, set_boxplot
+from napari_cmrcnet.evaluation.plots_sets import set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
 from napari_cmrcnet.evaluation.report_parts import by_pcc
 from napari_cmrcnet.evaluation.scores import Scores
@@ -74,6 +74,6 @@ def draw_sets(
 ) -> Job[list[Path]]:
     """Draw the box plot of all sections, as PNG and SVG."""
     sections = map(section_of, predictions)
-    figure = partial(set_boxplot, {name: pcc_by_set(scored) for name, scored in zip(sections, scores, strict=True)})
+    figure = partial(set_boxplot, {name: scored.table for name, scored in zip(sections, scores, strict=True)})
     files = [out / f"pcc_by_gene_set.{kind}" for kind in ("png", "svg")]
     return (yield from in_turn(draw_picture(figure, file, progress) for file in files))

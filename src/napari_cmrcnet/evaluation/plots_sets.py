@@ -8,15 +8,12 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.text import figure_gene, printable
 from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, nearest
-from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PccTables = Mapping[str, "Mapping[str, pd.Series[float]]"]
 
 
 class SetPlot(Plot):
@@ -28,21 +25,22 @@ class SetPlot(Plot):
         self._clear()
         self.paint(PRINT)
 
-    def show(self, tables: PccTables) -> None:
+    def show(self, tables: "Mapping[str, pd.DataFrame]") -> None:
         """Draw the boxes again.
 
         Parameters
         ----------
-        tables : mapping of section to mapping of set to Series (g,)
-            PCC by gene; undefined ones (NaN) are left out and their number is written. Several sections are named.
+        tables : mapping of str to DataFrame
+            The scores of each section, see `Scores.table`; several sections are named. PCC that are undefined (NaN) are
+            left out and their number is written.
         """
         axis, sections = self.axis, list(tables)
-        sets = [name for name in SETS if any(len(tables[section].get(name, ())) for section in sections)]
+        sets = [name for name in SETS if any(table[name].any() for table in tables.values())]
         self._clear()
         rng = np.random.default_rng(0)  # only spreads the dots sideways
-        for section in sections:
+        for table in tables.values():
             for name in sets:
-                self._draw_set(name, tables[section].get(name), rng)
+                self._draw_set(name, table["pcc"][table[name]], rng)
         n = self._n_columns
         axis.set_xticks(range(n), [name for _ in sections for name in sets])
         if len(sections) > 1:
@@ -72,15 +70,13 @@ class SetPlot(Plot):
         (self._mark,) = axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
         self._label = axis.set_title("", fontsize=9, loc="right")
 
-    def _draw_set(self, name: str, pcc: "pd.Series[float] | None", rng: np.random.Generator) -> None:
+    def _draw_set(self, name: str, pcc: "pd.Series[float]", rng: np.random.Generator) -> None:
         column, self._n_columns = self._n_columns, self._n_columns + 1
-        values = np.empty(0) if pcc is None else pcc.to_numpy(np.float64)
-        genes = np.empty(0, object) if pcc is None else pcc.index.to_numpy(object)
-        known = ~np.isnan(values)
-        defined = values[known]
+        genes = pcc.index[pcc.notna()].to_numpy(object)
+        defined = pcc.dropna().to_numpy(np.float64)
         note = f"n = {defined.size}"
-        if defined.size < values.size:
-            note += f"\n{values.size - defined.size} undef."
+        if defined.size < len(pcc):
+            note += f"\n{len(pcc) - defined.size} undef."
         if defined.size:
             note = f"mean {defined.mean():.2f}\n{note}"
             sideways = column + rng.uniform(-0.17, 0.17, defined.size)
@@ -91,7 +87,7 @@ class SetPlot(Plot):
             )  # fmt: skip
             self._boxes.append((name, [dots, *(artist for part in drawn.values() for artist in part)]))
             self.x, self.y = np.append(self.x, sideways), np.append(self.y, defined)
-            self.genes = np.append(self.genes, genes[known])
+            self.genes = np.append(self.genes, genes)
         place = self.axis.get_xaxis_transform()
         self.axis.text(column, 0.01, note, ha="center", va="bottom", fontsize=7, transform=place)
 
@@ -128,11 +124,6 @@ class SetPlot(Plot):
         return max(3.6, 1.6 + 0.75 * self._n_columns), 4.2
 
 
-def pcc_by_set(scores: Scores) -> "Mapping[str, pd.Series[float]]":
-    """Return the PCC of the genes of each set."""
-    return {name: scores.table.pcc[scores.table[name]] for name in SETS}
-
-
-def set_boxplot(tables: PccTables) -> "Figure":
+def set_boxplot(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
     """Draw the box plots of one or several sections; see `SetPlot.show`."""
     return SetPlot.printed(next(iter(tables)) if len(tables) == 1 else "", tables)

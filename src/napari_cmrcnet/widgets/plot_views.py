@@ -11,7 +11,7 @@ from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.picture_file import save_figure
 from napari_cmrcnet.evaluation.plot_style import UNIT
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
-from napari_cmrcnet.evaluation.plots_sets import SetPlot, pcc_by_set
+from napari_cmrcnet.evaluation.plots_sets import SetPlot
 from napari_cmrcnet.evaluation.plots_spots import SpotPlot
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.parts import fill_choice
@@ -223,7 +223,7 @@ class SetView(ScoreView):
         scores, shown = self.session.scores, self.session.shown
         assert scores is not None
         if plot.source is not scores:
-            plot.show({scores.section: pcc_by_set(scores)})
+            plot.show({scores.section: scores.table})
             plot.source = scores
         plot.mark("" if shown is None else shown.name, float("nan") if shown is None else shown.pcc)
 
