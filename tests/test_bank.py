@@ -164,13 +164,13 @@ def test_expected_accuracy_reads_back(bank: Bank, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"expected_pcc": np.float32(0.1)}, "needs expected_pcc and expected_partial_pcc as float32, or neither"),
-        ({"expected_pcc": np.float32(0.1), "expected_partial_pcc": 0.1}, "as float32"),
-        ({"expected_pcc": "high", "expected_partial_pcc": "low"}, "as float32"),
-        ({"expected_pcc": np.float32(1.1), "expected_partial_pcc": np.float32(0)}, "not from -1 to 1"),
-        ({"expected_pcc": np.float32(0), "expected_partial_pcc": np.float32("inf")}, "not from -1 to 1"),
-        ({"interval_90": 0.1}, "needs interval_90 as float32, 0 or more"),
-        ({"interval_90": np.float32(-1)}, "needs interval_90 as float32, 0 or more"),
+        ({"expected_pcc": np.float32(0.1)}, "needs expected_pcc and expected_partial_pcc, or neither"),
+        ({"expected_pcc": np.float32(0.1), "expected_partial_pcc": 0.1}, "as finite float32"),
+        ({"expected_pcc": "high", "expected_partial_pcc": "low"}, "as finite float32"),
+        ({"expected_pcc": np.float32(1.1), "expected_partial_pcc": np.float32(0)}, "as finite float32 from -1 to 1"),
+        ({"expected_pcc": np.float32(0), "expected_partial_pcc": np.float32("inf")}, "as finite float32 from -1 to 1"),
+        ({"interval_90": 0.1}, "needs interval_90 as finite float32 from 0"),
+        ({"interval_90": np.float32(-1)}, "needs interval_90 as finite float32 from 0"),
     ],
 )
 def test_expected_accuracy_that_cannot_be_is_refused(

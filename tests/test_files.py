@@ -35,8 +35,8 @@ from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.text import parse_json, size_text
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 from napari_cmrcnet.sections.formats.hest import read_metadata
 from napari_cmrcnet.training.run_folder import _begun
@@ -200,7 +200,7 @@ def _result(path: Path) -> object:
     ("broken", "name", "load"),
     [
         ("retrieval.weights.load_file", "model.safetensors", lambda path: Checkpoint.load(path.parent)),
-        ("retrieval.bank_summary.GeneNames.of", "bank.h5ad", lambda path: BankSummary.read(path)),
+        ("retrieval.known_genes.GeneNames.of", "bank.h5ad", lambda path: BankSummary.of_file(path)),
         ("retrieval.thumbnails.h5py.File", "bank.h5ad", Thumbnails.open),
         ("benchmark.results.json.loads", "bank.h5ad", _result),
         ("benchmark.run.json.loads", "card.json", _recorded),

@@ -15,9 +15,9 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, finish
 from napari_cmrcnet.common.sample import sample_folder
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.inspection import Inspection, Request, inspect
+from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.trust import trust_in_model
 from napari_cmrcnet.sections.tissue import TissueMask
 
@@ -58,7 +58,7 @@ def test_of_a_model_that_knows_its_accuracy_the_line_says_what_to_expect(
     bank = expecting_checkpoint.bank
     assert bank.expected is not None
     assert expecting_checkpoint.path is not None
-    np.testing.assert_array_equal(BankSummary.read(expecting_checkpoint.path / "bank.h5ad").found, bank.found)
+    np.testing.assert_array_equal(BankSummary.of_file(expecting_checkpoint.path / "bank.h5ad").found, bank.found)
     said = look(checkpoint=expecting_checkpoint.path).lines["checkpoint"]
     assert said.endswith(f"24 genes; trust in the genes: {trust_in_model(bank.expected, bank.found, 'patients')}")
 

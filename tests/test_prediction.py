@@ -345,13 +345,13 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.layers.update(predicted=table.layers["predicted"] > 0), "values that are not numbers"),
         (lambda table: table.uns.update(spatial="text"), "one library in uns"),
         (lambda table: edit_provenance(table, expected_over="spots"), "not sections, patients or empty"),
-        (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc and"),
+        (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc as finite float32"),
         (
             lambda table: (
                 table.var.insert(0, "share", table.var.pop("found_in_training") + 2)
                 or table.var.rename(columns={"share": "found_in_training"}, inplace=True)
             ),
-            "not numbers from 0 to 1",
+            "found_in_training as finite float32 from 0 to 1",
         ),
         (lambda table: edit_provenance(table, k=10**400), "k"),
     ],

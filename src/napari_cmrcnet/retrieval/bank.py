@@ -17,10 +17,10 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.averages import GENES_A_PASS, Columns, Neighbourhoods, columns_of, weighted_means
-from napari_cmrcnet.retrieval.bank_summary import SHARES, BankSummary, known_shares
 from napari_cmrcnet.retrieval.compatibility import check_k
-from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
+from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.known_genes import INTERVAL, SHARES, BankSummary, KnownGenes
 from napari_cmrcnet.retrieval.search import nearest, norms
 from napari_cmrcnet.retrieval.stored_columns import StoredColumns, left_in_file
 from napari_cmrcnet.sections.expression import rescaled
@@ -95,7 +95,9 @@ class Bank:
     @property
     def summary(self) -> BankSummary:
         """Its size and genes."""
-        return BankSummary(len(self), self.names, self.shares, self.found, self.expected)
+        return BankSummary(
+            spots=len(self), names=self.names, expected=self.expected, found=self.found, shares=self.shares
+        )
 
     @cached_property
     def shares(self) -> Float32:
@@ -218,7 +220,7 @@ class Bank:
         lacking += ["X in CSC"] if getattr(expression, "format", "") != "csc" else []
         if lacking:
             raise UserError(f"{path} is not a bank: it lacks {', '.join(lacking)}; get the checkpoint again.")
-        genes, ids = tuple(map(str, table.var_names)), tuple(map(str, table.var["gene_ids"]))
+        known = KnownGenes.read(table.var, path, "build the checkpoint again")
         try:
             obs = table.obs.loc[:, list(OBS_COLUMNS)].astype({"section": object, "patient": object})
             obs = obs.astype({"section": str, "patient": str}).reset_index(drop=True)
@@ -229,13 +231,13 @@ class Bank:
             bank = cls(
                 np.asarray(table.obsm[EMBEDDING]),
                 expression,
-                genes,
-                ids,
+                known.names.symbols,
+                known.names.ids,
                 obs,
-                expected_in(table.var, "The bank", "build the checkpoint again"),
-                interval_in(table.var, "The bank", "build the checkpoint again"),
+                known.expected,
+                known.interval,
             )
-            bank.__dict__["shares"] = known_shares(table.var)  # computed, they take a second for 45,000 spots
+            bank.__dict__["shares"] = known.shares  # computed, they take a second for 45,000 spots
             return bank
         except UserError as error:
             raise UserError(f"{Path(path)}: {error}") from error

@@ -11,8 +11,8 @@ from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
 from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.retrieval.bank import Bank
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, Card, check_files, read_card
+from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Checkpoint:
     @cached_property
     def _summary_of_file(self) -> BankSummary:
         assert self.path is not None
-        return BankSummary.read(self.path / BANK)
+        return BankSummary.of_file(self.path / BANK)
 
     def neighbours(self, asked: int | None = None) -> int:
         """Return how many neighbours are behind a value: what is asked for, else its own as far as the bank goes."""

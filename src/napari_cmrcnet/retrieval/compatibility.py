@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.sections.totals import alike, share_in
 
 if TYPE_CHECKING:

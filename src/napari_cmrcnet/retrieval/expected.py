@@ -25,50 +25,9 @@ COLUMNS = ("expected_pcc", "expected_partial_pcc")
 """In ``var`` of a bank and of a prediction: the expected PCC of a gene, and what is left of it given depth."""
 
 
-INTERVAL = "interval_90"
-"""In ``var``: by how much, at most, the values of a gene were wrong at 90 % of the spots of left-out patients."""
-
-
 def with_expected(var: "pd.DataFrame", expected: Float32 | None) -> "pd.DataFrame":
     """Return a table of genes with their expected accuracy, float32 (genes, 2), where it is known."""
     return var if expected is None else var.assign(**dict(zip(COLUMNS, expected.T, strict=True)))
-
-
-def expected_in(var: "pd.DataFrame", where: object, remedy: str) -> Float32 | None:
-    """Read the expected accuracy from a table of genes, float32 (genes, 2); None where the table has none.
-
-    Parameters
-    ----------
-    var : DataFrame
-        A row a gene.
-    where, remedy : object, str
-        For errors: whose table it is, and what to do.
-
-    Raises
-    ------
-    UserError
-        If it is not two numbers from -1 to 1 a gene; NaN is a gene without a score.
-    """
-    known = [name for name in COLUMNS if name in var]
-    if not known:
-        return None
-    values: Any = [var[name].to_numpy() for name in known]
-    if len(known) < len(COLUMNS) or any(column.dtype != np.float32 for column in values):
-        raise UserError(f"{where} needs {' and '.join(COLUMNS)} as float32, or neither; {remedy}.")
-    expected: Float32 = np.column_stack(values)
-    if not (np.isnan(expected) | (np.abs(expected) <= 1)).all():
-        raise UserError(f"{where} has an expected PCC that is not from -1 to 1; {remedy}.")
-    return expected
-
-
-def interval_in(var: "pd.DataFrame", where: object, remedy: str) -> Float32 | None:
-    """Read the half-widths of the 90 % intervals, float32 (genes,); None where there are none. Errors as above."""
-    if INTERVAL not in var:
-        return None
-    widths: Any = var[INTERVAL].to_numpy()
-    if widths.dtype != np.float32 or not (np.isnan(widths) | ((widths >= 0) & np.isfinite(widths))).all():
-        raise UserError(f"{where} needs {INTERVAL} as float32, 0 or more; {remedy}.")
-    return np.asarray(widths)
 
 
 def over_in_words(over: Over, sections: int, patients: int) -> str:

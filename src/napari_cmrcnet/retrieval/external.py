@@ -96,7 +96,7 @@ def of_table(
     if len(here) < spots.n_obs:
         notes.append(f"{spots.n_obs - len(here):,} of {spots.n_obs:,} measured spots have no value and are left out.")
         spots = spots[here].copy()
-    stored = StoredGenes(np.asarray(_logarithms(values, scale), np.float32), GeneNames.of(var))
+    stored = StoredGenes(values=_logarithms(values, scale), names=GeneNames.of(var))
     about = Case.of(spots, path.stem, slide).provenance
     about = replace(about, external=str(path.resolve()), panel=panel, notes=(*about.notes, *notes))
     nothing = np.empty((len(here), 0), np.float32)

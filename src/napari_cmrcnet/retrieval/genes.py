@@ -57,7 +57,8 @@ class GeneNames:
     @classmethod
     def of(cls, var: "pd.DataFrame") -> "GeneNames":
         """Return the genes of an AnnData's ``var``: its index, and ``gene_ids`` where they are known."""
-        return cls(tuple(map(str, var.index)), tuple(var["gene_ids"]) if "gene_ids" in var else ("",) * len(var))
+        ids = map(str, var["gene_ids"]) if "gene_ids" in var else ("",) * len(var)
+        return cls(tuple(map(str, var.index)), tuple(ids))
 
     @classmethod
     def of_any(cls, tables: "Iterable[pd.DataFrame]") -> "GeneNames":

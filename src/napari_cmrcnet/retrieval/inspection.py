@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import some_of
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
+from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 from napari_cmrcnet.retrieval.ready_folder import ReadyPredictor, ready_in
 from napari_cmrcnet.retrieval.trust import trust_in_model

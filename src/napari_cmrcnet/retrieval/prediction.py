@@ -74,7 +74,7 @@ class Prediction(Case):
         self._bank = bank
         known = (Path(provenance.checkpoint),) if provenance.checkpoint else ()
         self._places = tuple(places) or known
-        self._stored = stored or StoredGenes(np.empty((len(neighbours), 0), np.float32), GeneNames((), ()))
+        self._stored = stored or StoredGenes(values=np.empty((len(neighbours), 0), np.float32), names=GeneNames((), ()))
         self._reason = ""
 
     def __repr__(self) -> str:

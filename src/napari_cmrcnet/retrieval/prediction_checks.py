@@ -13,7 +13,6 @@ from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 RETRIEVAL = ("neighbours", "similarity", "confidence")  # in obsm
-FOUND = "found_in_training"  # in var: the share of training spots at which a gene was found
 CONFIDENCE = ("mean_similarity", "best_similarity", "sections")  # columns that `confidence_table` gives
 
 
@@ -80,9 +79,6 @@ def _check_values(path: Path, table: AnnData, columns: tuple[str, ...], normalis
     predicted = table.layers["predicted"]
     if not isinstance(predicted, np.ndarray) or predicted.dtype.kind != "f":
         raise UserError(f"{path} has predicted values that are not numbers; predict again.")
-    found = table.var[FOUND].to_numpy() if FOUND in table.var else np.zeros(0, np.float32)
-    if found.dtype != np.float32 or not ((found >= 0) & (found <= 1)).all():
-        raise UserError(f"{path} has shares of training spots that are not numbers from 0 to 1; predict again.")
     if table.raw is not None and not _known_totals(table.raw.var):
         raise UserError(f"{path} does not say which genes its totals are over; predict again.")
     if not isinstance(table.uns["spatial"], dict) or len(table.uns["spatial"]) != 1:

@@ -27,9 +27,9 @@ from napari_cmrcnet.common.json_entries import read_entry
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.averages import Float32, weighted_means
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.expected import INTERVAL, expected_in, interval_in, with_expected
-from napari_cmrcnet.retrieval.genes import GeneNames
-from napari_cmrcnet.retrieval.prediction_checks import FOUND, RETRIEVAL, check_parts, no_checkpoint
+from napari_cmrcnet.retrieval.expected import with_expected
+from napari_cmrcnet.retrieval.known_genes import FOUND, INTERVAL, KnownGenes
+from napari_cmrcnet.retrieval.prediction_checks import RETRIEVAL, check_parts, no_checkpoint
 from napari_cmrcnet.retrieval.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -42,25 +42,11 @@ GENES_PER_SET = 50
 BLOCK = 512  # genes made dense at a time
 
 
-@dataclass(frozen=True, eq=False)
-class StoredGenes:
-    """The genes of which a file of a prediction holds the values.
-
-    Parameters
-    ----------
-    values : float32 (n, genes)
-        Their predicted expression, log-normalised.
-    names : GeneNames
-        What they are called.
-    expected, found, interval : float32, optional
-        What is known of them from training, as `Bank` has it.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredGenes(KnownGenes):
+    """The genes of which a file of a prediction holds the values: predicted, log-normalised, float32 (n, genes)."""
 
     values: Float32
-    names: GeneNames
-    expected: Float32 | None = None
-    found: Float32 | None = None
-    interval: Float32 | None = None
 
 
 def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
@@ -178,13 +164,8 @@ def load(
     logs = bool(record["spots"].get("normalised", False))
     check_parts(path, table, retrieved=not provenance.external, normalised=logs)
     bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
-    stored = StoredGenes(
-        np.asarray(table.layers["predicted"], np.float32),
-        GeneNames(tuple(table.var_names.astype(str)), tuple(map(str, table.var["gene_ids"]))),
-        expected_in(table.var, path, "predict again"),
-        table.var[FOUND].to_numpy() if FOUND in table.var else None,
-        interval_in(table.var, path, "predict again"),
-    )
+    values = np.asarray(table.layers["predicted"], np.float32)
+    stored = StoredGenes.read(table.var, path, "predict again", values=values)
     prediction = kind(
         _spots(table, record["spots"]),
         np.asarray(table.obsm["neighbours"]),

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.retrieval.bank_summary import BankSummary
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k, totals_in_common, two_species
 from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
 from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.tissue import TissueMask, tissue_job
