@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    import torch
+
     from by_hand import ByHand
     from dialogs import SaveDialog
     from napari_cmrcnet.evaluation.figures import Ground
@@ -398,6 +400,18 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Figure, "savefig", without_pixels)
     monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_section", none)
     monkeypatch.setattr("napari_cmrcnet.evaluation.report.draw_sets", none)
+
+
+@pytest.fixture
+def quick_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a frozen encoder see colours alone: encoding takes most of the time, and is not what such a test is about."""
+    from napari_cmrcnet.model.pretrained import FrozenNetwork
+
+    def colours(network: FrozenNetwork, pixels: "torch.Tensor") -> "torch.Tensor":
+        found = pixels.float().flatten(2).unflatten(2, (16, -1)).mean(dim=3).flatten(1)  # of 16 stripes
+        return found.repeat(1, network.encoder.width // found.shape[1] + 1)[:, : network.encoder.width]
+
+    monkeypatch.setattr(FrozenNetwork, "embed_image", colours)
 
 
 @pytest.fixture

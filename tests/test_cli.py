@@ -148,6 +148,7 @@ def test_nothing_is_written_into_a_checkpoint(capsys: pytest.CaptureFixture[str]
     assert "lies in the checkpoint sample.cmrcnet" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_encoder")
 def test_a_file_is_replaced_only_if_it_is_a_prediction_and_that_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_file_is_replaced_only_if_it_is_a_prediction_and_that_is_asked_for(
     assert out.read_bytes() == (SAMPLE / "S4.h5ad").read_bytes()
 
 
+@pytest.mark.usefixtures("quick_encoder")
 def test_a_slide_without_spots_gets_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     of_a_grid = ("--slide", SAMPLE / "S4.tif", "--pitch", "300")
     out = tmp_path / "S4_predicted.h5ad"  # a folder takes the name that it has by default
@@ -313,7 +315,7 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, caps
     assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (348, 30)
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures", "quick_encoder")
 def test_with_json_a_program_reads_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def facts(*arguments: str | Path) -> dict[str, Any]:
         assert run(*arguments, "--json") == 0

@@ -61,6 +61,7 @@ def test_wrong_use_is_exit_code_2(fails: Fails, tmp_path: Path) -> None:
     fails("predict", "--checkpoint", CHECKPOINT, "--slide", SLIDE, "--mpp", "nan", code=2)
 
 
+@pytest.mark.usefixtures("quick_encoder")
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input(fails: Fails, tmp_path: Path, name: str) -> None:
     case = CASES[name]

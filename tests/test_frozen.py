@@ -145,6 +145,7 @@ def test_a_spot_is_described_by_three_fields_and_the_spots_around(not_encoded: l
         np.testing.assert_allclose(found[:, 752 * block :][:, :752], standard(values), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.usefixtures("quick_encoder")
 def test_a_section_is_encoded_once(not_encoded: list[Section], monkeypatch: pytest.MonkeyPatch) -> None:
     first = finish(spot_features(not_encoded[0], packaged()))
     monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
@@ -158,6 +159,7 @@ def test_a_section_is_encoded_once(not_encoded: list[Section], monkeypatch: pyte
         finish(spot_features(not_encoded[0], packaged()))
 
 
+@pytest.mark.usefixtures("quick_encoder")
 def test_the_second_method_of_a_benchmark_spends_no_time_encoding(
     not_encoded: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +236,7 @@ def test_only_methods_with_an_image_encoder_stand_on_another() -> None:
         choose(("bleep@uni",), {"ks": (5,)})
 
 
+@pytest.mark.usefixtures("quick_encoder")
 def test_features_too_large_for_half_precision_stay_finite(
     not_encoded: list[Section], monkeypatch: pytest.MonkeyPatch
 ) -> None:

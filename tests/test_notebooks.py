@@ -15,6 +15,7 @@ def code_of(name: str) -> list[dict[str, Any]]:
     return [cell for cell in book["cells"] if cell["cell_type"] == "code"]
 
 
+@pytest.mark.usefixtures("quick_encoder")
 @pytest.mark.parametrize(
     ("name", "asked", "smaller"), [("train_and_score.ipynb", "spots=80", "spots=24"), ("open_in_scanpy.ipynb", "", "")]
 )
