@@ -477,7 +477,7 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     panel.viewer.canvas.size = (500, 2000)
     assert panel.beside.text() == "Close beside"
     assert layers.beside.case.name == "D"
-    (*slides, spots, names) = layers.beside.of("predicted")
+    (*slides, spots, names) = (kind["predicted"] for kind in layers.beside.kinds if kind)
     assert len(slides) == 1
     first = layers.points["predicted"]
     assert spots.extent.world[0][1] > first.extent.world[1][1]  # to the right of all of it
@@ -515,7 +515,7 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     assert layers.title.splitlines()[-1] == f"{counted(len(layers.warnings))}: see View"
     assert spots.name.startswith("D: GENE4")
     session.set_display(spot_size=1.5)
-    (*_, spots, _) = layers.beside.of("predicted")
+    (*_, spots, _) = (kind["predicted"] for kind in layers.beside.kinds if kind)
     assert float(spots.size[0]) == pytest.approx(known["D"].prediction.spot_diameter * 1.5)
     right = spots.data_to_world(spots.data[0])
     assert _spot_at(session, right) is None  # no spot of the first case is meant there

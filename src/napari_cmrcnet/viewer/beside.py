@@ -9,6 +9,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.headline import section_words
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.viewer.boundary import KEY, layer_placement
+from napari_cmrcnet.viewer.by_view import ByView
 from napari_cmrcnet.viewer.cells import LINE, largest_zoom
 from napari_cmrcnet.viewer.coloring import limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
@@ -56,6 +57,8 @@ class Beside:
     ----------
     case : Case or None
         The second case; None where there is none.
+    kinds : tuple of ByView
+        Its layers of each kind, from the bottom: slide, spots, and the names of both cases.
     changed : Signal
         Emitted after it was opened or closed.
     """
@@ -66,7 +69,7 @@ class Beside:
         self.viewer, self.session = viewer, session
         self.case: Case | None = None
         self._slide: Slide | None = None
-        self._layers: dict[View, list[Any]] = {}
+        self.kinds = self._slides, self._spots, self._names = ByView(viewer), ByView(viewer), ByView(viewer)
         self._below = False  # where it lies
         self._of: Shown | None = None  # what the first case shows
         self._shown: Shown | str = ""  # what this one does, or why it shows nothing
@@ -97,46 +100,46 @@ class Beside:
 
     def clear(self) -> None:
         """Remove the layers; they come back when they are asked for."""
-        for layers in self._layers.values():
-            for layer in layers:
-                if layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
-        self._layers = {}
+        for layers in self.kinds:
+            layers.remove()
 
     def lacks(self, view: View) -> bool:
         """Whether a view is still to be added."""
-        return self.case is not None and view not in self._layers
+        wanted = self.kinds if self._slide is not None else self.kinds[1:]
+        return self.case is not None and any(view not in layers for layers in wanted)
 
     def add(self, view: View) -> None:
         """Add the layers of a view, if there is a second case: slide, spots, and the names of both cases."""
         first, case = self.session.case, self.case
-        if case is None or first is None or view in self._layers:
+        if case is None or first is None or not self.lacks(view):
             return
-        mpp, layers = case.provenance.mpp or None, []
+        mpp, places = case.provenance.mpp or None, self._places(self._below)
+        for layers in self.kinds:
+            layers.remove([view])
         if self._slide is not None:
-            layers.append(add_histology(self.viewer, self._slide, mpp))
+            self._slides[view] = add_histology(self.viewer, self._slide, mpp)
         bounds = None if self._slide is None else self._slide.bounds
-        layers.append(add_spots(self.viewer, case, view, self.session.display, bounds))
-        places = self._places(self._below)
-        for layer in layers:
-            _move(layer, *places.shift)
-        layers.append(self._names(first, case, mpp, places.names))
-        for layer in layers:
-            layer.locked, layer.editable = True, False
-        self._layers[view] = layers
+        self._spots[view] = add_spots(self.viewer, case, view, self.session.display, bounds)
+        for layers in (self._slides, self._spots):
+            if view in layers:
+                _move(layers[view], *places.shift)
+        self._names[view] = self._add_names(first, case, mpp, places.names)
+        for layers in self.kinds:
+            if view in layers:
+                layers[view].locked, layers[view].editable = True, False
 
     def place(self, cells: int) -> None:
         """Let the second case lie to the right of the first or below it, as both are seen larger in so many cells."""
-        if not self._layers:
+        if not self._names:
             return
         one, two = (largest_zoom(self.viewer, cells, self._places(below).size, self.above) for below in (False, True))
         if (two > one) == self._below:
             return
         before, self._below = self._places(self._below), two > one
         now = self._places(self._below)
-        for *layers, names in self._layers.values():
-            for layer in layers:
-                _move(layer, *np.subtract(now.shift, before.shift))
+        for layer in (*self._slides.values(), *self._spots.values()):
+            _move(layer, *np.subtract(now.shift, before.shift))
+        for names in self._names.values():
             names.data = np.array(now.names) / names.scale
 
     def _places(self, below: bool) -> "_Places":
@@ -154,7 +157,7 @@ class Beside:
             (max(one[3], top + two[3] - two[1]) - one[1], max(room[0] + one[0], left + room[1]) - one[0]),
         )
 
-    def _names(self, first: "Case", case: "Case", mpp: float | None, places: list[tuple[float, float]]) -> Any:
+    def _add_names(self, first: "Case", case: "Case", mpp: float | None, places: list[tuple[float, float]]) -> Any:
         change_drawing()
         return self.viewer.add_points(
             np.array(places) / (mpp or 1.0),
@@ -166,16 +169,6 @@ class Beside:
             metadata={KEY: {}},
             **layer_placement(mpp),
         )
-
-    def of(self, view: View) -> list[Any]:
-        """Return the layers of a view's group."""
-        return self._layers.get(view, [])
-
-    def show_in(self, views: tuple[View, ...]) -> None:
-        """Let the layers in these views be seen."""
-        for view, layers in self._layers.items():
-            for layer in layers:
-                layer.visible = view in views
 
     def common_limits(self, view: View, shown: Shown, display: DisplaySettings) -> "Limits | None":
         """Return the narrowest colour limits that hold those of both cases in a view; None where one has none."""
@@ -194,9 +187,9 @@ class Beside:
 
     def colour(self, view: View, like: Any, shown: Shown, display: DisplaySettings, blended: bool) -> None:
         """Give the spots of a view the gene that the first case shows, in the colours of that one's layer."""
-        if self.case is None or view not in self._layers:
+        if self.case is None or view not in self._spots:
             return
-        layer, known = self._layers[view][-2], self._showing(shown)
+        layer, known = self._spots[view], self._showing(shown)
         if view == "classes" or (blended and view in ("measured", "predicted")):
             known = "classes, and several genes as colours, are not shown of the second case"
         if isinstance(known, str):
@@ -236,7 +229,7 @@ class Beside:
     @property
     def seen(self) -> list[Any]:
         """The layers that are to be seen wholly: spots and names."""
-        return [layer for layers in self._layers.values() for layer in layers[-2:]]
+        return [*self._spots.values(), *self._names.values()]
 
 
 def _name(case: "Case") -> str:

@@ -44,10 +44,10 @@ class SectionLayers:
     def __init__(self, viewer: "napari.viewer.Viewer", session: "Session") -> None:
         self.viewer = viewer
         self.session = session
-        self.groups = ViewGroups(viewer, session, self._on_eye)
+        self.regions = RegionLayer(viewer)
+        self.groups = ViewGroups(viewer, session, self.regions, self._on_eye)
         self.points, self.slides = self.groups.points, self.groups.slides
         self.beside, self.swipe = self.groups.beside, self.groups.swipe
-        self.regions = RegionLayer(viewer)
         self._drawing = False
         self.regions.undo_asked.connect(self.undo_regions)
         session.leaving.connect(self._on_leaving)
@@ -184,7 +184,7 @@ class SectionLayers:
             if new.mark_out_of_distribution != old.mark_out_of_distribution:
                 assert self.session.case is not None
                 layer.symbol = symbols(self.session.case, new)
-        self.groups.rings.draw()
+        self.groups.draw_rings()
         self.draw()
 
     def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
@@ -202,7 +202,7 @@ class SectionLayers:
             self.session.select([] if spot is None else [spot])
 
     def _draw_selection(self) -> None:
-        if self.groups.rings.lacking:
+        if self.session.selected.size and not self.groups.rings:
             self._rearrange()
         self.groups.mark()
 

@@ -26,12 +26,6 @@ REGIONS = "Regions"
 CORNERS = 4000  # drawn in all, and at most 500 a region: napari takes a millisecond each without its compiled parts
 
 
-def regions_layer(viewer: "napari.viewer.Viewer") -> "Shapes | None":
-    """Return the layer that regions are drawn in, None where there is none."""
-    shapes = (layer for layer in viewer.layers if layer.name == REGIONS and hasattr(layer, "shape_type"))
-    return next(shapes, None)
-
-
 class RegionLayer:
     """Keeps the layer and the regions in step.
 
@@ -48,11 +42,14 @@ class RegionLayer:
     Notes
     -----
     Signals, without arguments: ``edited`` after the user has added, changed or removed shapes, or the layer;
+    ``drawn`` after shapes or their colours have changed, by whomever, and ``eye_changed`` after the layer's eye has;
     ``selected`` after the user has selected other shapes; ``tool_changed`` after another tool was taken. And
     ``undo_asked(forth)`` where the user takes a change back by Ctrl+Z, or makes it again by Ctrl+Shift+Z.
     """
 
     edited = Signal()
+    drawn = Signal()
+    eye_changed = Signal()
     selected = Signal()
     tool_changed = Signal()
     undo_asked = Signal(bool)
@@ -71,7 +68,8 @@ class RegionLayer:
     @property
     def layer(self) -> "Shapes | None":
         """The layer, None where there is none."""
-        return regions_layer(self.viewer)
+        shapes = (layer for layer in self.viewer.layers if layer.name == REGIONS and hasattr(layer, "shape_type"))
+        return next(shapes, None)
 
     @property
     def selection(self) -> tuple[int, ...]:
@@ -255,6 +253,8 @@ class RegionLayer:
         if layer is not None and layer != self._attached:
             layer.events.data.connect(self._on_data)
             layer.events.features.connect(self._on_data)
+            layer.events.edge_color.connect(lambda _event: self.drawn.emit())
+            layer.events.visible.connect(lambda _event: self.eye_changed.emit())
             layer.events.highlight.connect(self._on_highlight)
             layer.events.mode.connect(lambda _event: self.tool_changed.emit())
             layer.bind_key("Control-Z", lambda _: self.undo_asked.emit(False), overwrite=True)
@@ -274,7 +274,10 @@ class RegionLayer:
         action = str(getattr(event, "action", ""))
         if action in ("adding", "added"):  # drawn by hand, the first comes with the first corner
             self.creating = action == "adding"
-        if not self._drawing and not action.endswith("ing"):  # napari tells a change before and after it is made
+        if action.endswith("ing"):  # napari tells a change before and after it is made
+            return
+        self.drawn.emit()
+        if not self._drawing:
             self.edited.emit()
 
     def _on_highlight(self, _event: Any) -> None:

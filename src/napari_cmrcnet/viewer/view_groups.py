@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cmrcnet.viewer.beside import Beside
+from napari_cmrcnet.viewer.by_view import ByView
 from napari_cmrcnet.viewer.cells import fit_legends, fit_section, set_cells
 from napari_cmrcnet.viewer.coloring import blended
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
-from napari_cmrcnet.viewer.region_mirrors import RegionMirrors
-from napari_cmrcnet.viewer.selection_rings import SelectionRings
+from napari_cmrcnet.viewer.region_copies import add_copy, fill_copy
+from napari_cmrcnet.viewer.region_layer import RegionLayer
+from napari_cmrcnet.viewer.selection_rings import add_rings, draw_rings
 from napari_cmrcnet.viewer.slide_layer import add_histology
 from napari_cmrcnet.viewer.spot_layer import (
     MOST_POINTS,
@@ -32,7 +34,6 @@ from napari_cmrcnet.viewer.swipe import Swipe
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Points
 
     from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.viewer.session import Session
@@ -47,30 +48,35 @@ class ViewGroups:
         Where they are.
     session : Session
         What they show.
+    regions : RegionLayer
+        The layer of regions, which lies in the group of the first view.
     on_eye : callable
         Called with napari's event where the eye of a layer is opened or closed.
 
     Attributes
     ----------
-    points, slides : dict of str to layer
-        Spots and histology of each view.
+    points, slides, copies, rings : ByView
+        Spots and histology of each view, and where there are any, copies of the regions and rings round selected spots.
     arranged : tuple of str
         The views that were put into cells.
     """
 
-    def __init__(self, viewer: "napari.viewer.Viewer", session: "Session", on_eye: Callable[[Any], None]) -> None:
-        self.viewer, self.session, self._on_eye = viewer, session, on_eye
-        self.points: dict[View, Points] = {}
-        self.slides: dict[View, Image] = {}
+    def __init__(
+        self, viewer: "napari.viewer.Viewer", session: "Session", regions: RegionLayer, on_eye: Callable[[Any], None]
+    ) -> None:
+        self.viewer, self.session, self.regions, self._on_eye = viewer, session, regions, on_eye
+        self.slides, self.points, self.copies, self.rings = (ByView(viewer) for _ in range(4))
+        self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
+        self._kinds = (self.slides, self.points, *self.beside.kinds, self.copies, self.rings)  # from the bottom
         self.arranged: tuple[View, ...] = ()
         self._layout = session.display.layout  # in which they were
-        self.mirrors, self.rings = RegionMirrors(viewer), SelectionRings(viewer, session)
-        self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
         self._spots: np.typing.NDArray[np.float64] | None = None  # places and diameter; None of a picture of very many
         self._fitted: Any = None  # the camera after the last fit: None before it
         self._pinned: tuple[Any, Any, tuple[Shown, ...]] = (None, (), ())  # of which case, and which genes are ticked
         self._drawn: dict[View, tuple[Any, ...]] = {}  # what each layer shows, so that nothing is uploaded twice
+        regions.drawn.connect(self._fill_copies)
+        regions.eye_changed.connect(self._show_copies)
 
     @property
     def shown_views(self) -> tuple[View, ...]:
@@ -99,10 +105,10 @@ class ViewGroups:
         points = [view for view in self.points if view != "measured" or slide != self._slide or not same]
         with self.viewer.layers.batched_update() if slides or points else nullcontext():
             self.beside.close()
-            self._remove(self.points, points)
-            self._remove(self.slides, slides)
-            for kept in (self.mirrors, self.rings):
-                kept.clear()
+            self.points.remove(points)
+            self.slides.remove(slides)
+            self.copies.remove()
+            self.rings.remove()
         for layer in self.points.values():
             assert case is not None
             layer.symbol = symbols(case, self.session.display)
@@ -114,17 +120,16 @@ class ViewGroups:
         lacking = [view for view in VIEWS if view in opened.union(views) and self._lacks(view)]
         for view in lacking:
             self.add(view)
-        self._remove(self.slides, [view for view in self.slides if view not in self.points])
+        self.slides.remove(self.slides.keys() - self.points.keys())
         if lacking or views != self.arranged or self.session.display.layout != self._layout:
             self.arrange(views)
         self.colour()
 
     def forget(self, layer: Any) -> None:
         """Forget a layer that was unlocked and deleted; it comes back when its view is asked for again."""
-        for kept in (self.points, self.slides):
-            for view in [view for view, one in kept.items() if one is layer or one == layer]:
-                del kept[view]
-                self._drawn.pop(view, None)
+        for kind in self._kinds:
+            kind.forget(layer)
+        self._drawn = {view: drawn for view, drawn in self._drawn.items() if view in self.points}
 
     def fit(self) -> None:
         """Zoom to the spots of the whole section."""
@@ -143,12 +148,6 @@ class ViewGroups:
         low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
         size = high - low + layer.size.max() * layer.scale
         return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
-
-    def _remove(self, layers: dict[View, Any], views: list[View]) -> None:
-        for view in views:
-            layer = layers.pop(view)
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
 
     def _lacks(self, view: View) -> bool:
         no_slide = self.session.slide is not None and view not in self.slides
@@ -177,10 +176,26 @@ class ViewGroups:
 
     def mark(self) -> None:
         """Ring the selected spots; in a picture of very many, the others are paler where there are several."""
-        self.rings.draw()
+        self.draw_rings()
         for layer in self.points.values():
             if hasattr(layer, "paler_but"):
                 layer.paler_but(self.session.selected)
+
+    def draw_rings(self) -> None:
+        """Let the rings be where and as large as they are now."""
+        case = self.session.case
+        for layer in self.rings.values():
+            assert case is not None
+            draw_rings(layer, case, self.session.selected, self.session.display)
+
+    def _fill_copies(self) -> None:
+        for copy in self.copies.values():
+            fill_copy(copy, self.regions.layer)
+
+    def _show_copies(self) -> None:
+        """Let the copies of the regions be seen while the layer that regions are drawn in is."""
+        source = self.regions.layer
+        self.copies.show_in(self._with_slide if source is not None and source.visible else ())
 
     def colour(self) -> None:
         """Bring all that can be seen up to date."""
@@ -206,22 +221,23 @@ class ViewGroups:
 
     def arrange(self, views: tuple[View, ...]) -> None:
         """Put each view's layers together at the bottom of the list, and show those of the given views."""
-        groups = {view: self._group(view, views[0]) for view in VIEWS if view in self.points}
+        self.arranged, self._layout = views, self.session.display.layout
+        self._bring_copies_and_rings()
+        groups = {view: self._group(view) for view in VIEWS if view in self.points}
         wanted = [layer for group in groups.values() for layer in group]
         for index, layer in enumerate(wanted):
             here = self.viewer.layers.index(layer)
             if here != index:
                 self.viewer.layers.move(here, index)
-        first = views[:1] if self.session.display.layout == "swipe" else views  # one slide below both views' spots
         for (view, kind), layer in self.by_eye().items():
-            layer.visible = self.session.eyes.get((view, kind), view in (views if kind == "spots" else first))
+            seen = views if kind == "spots" else self._with_slide
+            layer.visible = self.session.eyes.get((view, kind), view in seen)
         if "measured" in self.points:  # in one cell, its name would lie over the other's; the line says which is where
             swiped = self.session.display.layout == "swipe" and len(views) > 1
             self.points["measured"].name_overlay.visible = not swiped
-        self.mirrors.show_in(first)
-        for group in (self.beside, self.rings):
-            group.show_in(views[-1:] if first != views else views)
-        self.arranged, self._layout = views, self.session.display.layout
+        self._show_copies()
+        for layers in (*self.beside.kinds, self.rings):
+            layers.show_in(views if self._with_slide == views else views[-1:])
         self.fill_cells()
         self.swipe.cut()  # the line begins in the middle of what is seen now
         front = self.points[views[-1]]
@@ -233,7 +249,7 @@ class ViewGroups:
 
         A whole section is seen whole afterwards; where the user has zoomed, what was in a cell stays in it, about.
         """
-        stride = len(self._group(next(view for view in VIEWS if view in self.points), self.arranged[0]))
+        stride = len(self._group(next(view for view in VIEWS if view in self.points)))
         seen = self._seen
         several = self.session.display.layout == "side by side" and len(seen) > 1
         untouched = self._fitted is None or self._fitted == self._camera()
@@ -262,17 +278,35 @@ class ViewGroups:
         Side by side they have one scale, and one bar. Several genes at once have none: their inks are named.
         """
         shared, blended = {"measured", "predicted"} <= set(self._seen), bool(self.blended)
-        for view, hidden in (("measured", shared or blended), ("predicted", blended)):
+        bars: dict[View, bool] = {"measured": shared or blended, "predicted": blended}
+        for view, hidden in bars.items():
             if view in self.points:
                 self.points[view].face_colorbar.visible = not hidden
 
-    def _group(self, view: View, first: View) -> list[Any]:
-        slide = [self.slides[view]] if view in self.slides else []
-        return [*slide, self.points[view], *self.beside.of(view), *self.mirrors.of(view, first), *self.rings.of(view)]
+    @property
+    def _with_slide(self) -> tuple[View, ...]:
+        """The views whose histology and regions are seen: in the layout swipe, one's lie below the spots of both."""
+        return self.arranged[:1] if self.session.display.layout == "swipe" else self.arranged
+
+    def _bring_copies_and_rings(self) -> None:
+        case, source = self.session.case, self.regions.layer
+        assert case is not None
+        self.copies.remove(VIEWS if source is None else self.arranged[:1])
+        for view in self.points:
+            if source is not None and view != self.arranged[0] and view not in self.copies:
+                self.copies[view] = add_copy(self.viewer, source)
+            if (self.rings or self.session.selected.size) and view not in self.rings:
+                self.rings[view] = add_rings(self.viewer, case, self.session.selected, self.session.display)
+
+    def _group(self, view: View) -> list[Any]:
+        """Return the layers of a view's group, from the bottom."""
+        layers = [layers[view] for layers in self._kinds if view in layers]
+        drawn_in = self.regions.layer if view == self.arranged[0] else None
+        return layers if drawn_in is None else [*layers, drawn_in]
 
     def ours(self, view: View) -> list[Any]:
         """Return spots and histology of a view."""
-        return [layer for layer in (self.slides.get(view), self.points[view]) if layer is not None]
+        return [layers[view] for layers in (self.slides, self.points) if view in layers]
 
     def by_eye(self) -> dict[tuple[str, str], Any]:
         """Return our layers, called as in `Session.eyes`."""
