@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, softmax_weights, weighted_means
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.search import unit_length
@@ -87,7 +87,7 @@ def test_spread_is_the_standard_deviation(bank: Bank) -> None:
 def test_neighbours_can_be_weighted(bank: Bank) -> None:
     neighbours = neighbours_of(bank, 30, 5)
     similarity = np.sort(np.random.default_rng(2).random((30, 5)).astype(np.float32))[:, ::-1]
-    weights = softmax_weights(similarity, 0.1)
+    weights = neighbour_weights(similarity, 0.1)
     expected = np.exp(similarity.astype(np.float64) / 0.1)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
@@ -106,7 +106,7 @@ def test_neighbours_can_be_weighted(bank: Bank) -> None:
 def test_what_all_neighbours_have_alike_has_no_spread_however_they_are_weighted(bank: Bank) -> None:
     alike = replace(bank, expression=sparse.csc_matrix(np.full(bank.expression.shape, 3.7, np.float32)))
     neighbours = neighbours_of(bank, 30, 20)
-    weights = softmax_weights(np.random.default_rng(3).random((30, 20)).astype(np.float32), 0.1)
+    weights = neighbour_weights(np.random.default_rng(3).random((30, 20)).astype(np.float32), 0.1)
     assert alike.expression_spread(Neighbourhoods.of(neighbours, len(bank), weights), ["TP53"]).max() < 1e-6
 
 

@@ -95,16 +95,16 @@ def _row_starts(n: int, k: int) -> npt.NDArray[np.integer[Any]]:
     return np.arange(0, n * k + 1, k, dtype=np.int32 if n * k <= np.iinfo(np.int32).max else np.int64)
 
 
-def softmax_weights(similarity: Float32, temperature: float) -> Float32:
-    """Return the softmax of similarities over a temperature, of each row, float32 (n, k)."""
+def neighbour_weights(similarity: Float32, temperature: float | None) -> Float32 | None:
+    """Return how much each neighbour counts, float32 (n, k): the softmax of its similarities over a temperature.
+
+    Without a temperature all count alike: None.
+    """
+    if temperature is None:
+        return None
     weights: Float32 = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / np.float32(temperature))
     weights /= weights.sum(axis=1, keepdims=True)
     return weights
-
-
-def neighbour_weights(similarity: Float32, temperature: float | None) -> Float32 | None:
-    """Return how much each neighbour counts, float32 (n, k); None where, without a temperature, all count alike."""
-    return None if temperature is None else softmax_weights(similarity, temperature)
 
 
 def columns_of(matrix: Any, columns: Sequence[int]) -> Columns:

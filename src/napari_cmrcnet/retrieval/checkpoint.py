@@ -139,16 +139,11 @@ class Checkpoint:
         assert self.path is not None
         return find_encoder(self.path, self.card)
 
-    @property
+    @cached_property
     def summary(self) -> BankSummary:
         """The size of its bank and its genes; read without the bank's content, and unverified, if that is all."""
         if "bank" in self.__dict__ or self.path is None:
             return self.bank.summary
-        return self._summary_of_file
-
-    @cached_property
-    def _summary_of_file(self) -> BankSummary:
-        assert self.path is not None
         return BankSummary.of_file(self.path / BANK)
 
     def neighbours(self, asked: int | None = None) -> int:

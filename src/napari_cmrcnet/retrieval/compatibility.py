@@ -73,12 +73,9 @@ def check_genes(section: "Section", bank: GeneNames) -> None:
     UserError
         If no gene is in common, or of `MANY_GENES` and more on both sides less than the share `FOREIGN`.
     """
-    if not section.measured:
-        return
-    measured = GeneNames.of(section.spots.var)
-    if found := _too_few_in_common(measured, bank):
-        why = two_species(measured, bank) or ONE_SPECIES
-        raise UserError(f"{section.origin.path} and the checkpoint have {found}. {why}")
+    if section.measured:
+        measured = GeneNames.of(section.spots.var)
+        _check_in_common(f"{section.origin.path} and the checkpoint", measured, bank, two_species(measured, bank))
 
 
 def check_sections_genes(sections: "Sequence[Section]") -> None:
@@ -93,29 +90,28 @@ def check_sections_genes(sections: "Sequence[Section]") -> None:
     here = GeneNames.of(first.spots.var)
     for other in others:
         there = GeneNames.of(other.spots.var)
-        if not (found := _too_few_in_common(here, there)):
-            continue
-        why = ONE_SPECIES
-        if here.species and there.species and here.species != there.species:
-            why = (
-                f"The genes of {first.name} are named as those of {here.species}, those of {other.name} as of "
-                f"{there.species}: train on sections of one species."
-            )
-        raise UserError(f"The sections {first.name} and {other.name} have {found}. {why}")
+        why = (
+            f"The genes of {first.name} are named as those of {here.species}, those of {other.name} as of "
+            f"{there.species}: train on sections of one species."
+        )
+        both = f"The sections {first.name} and {other.name}"
+        _check_in_common(both, here, there, why if here.is_of_another_species(there) else "")
 
 
-def _too_few_in_common(one: GeneNames, other: GeneNames) -> str:
-    """Say how many genes are in common where they are none or of many less than the share `FOREIGN`; else ""."""
+def _check_in_common(whose: str, one: GeneNames, other: GeneNames, why: str) -> None:
+    """Refuse genes of which none is in common, or of many less than the share `FOREIGN`."""
     common, fewer = len(one.in_common(other)), min(len(one.symbols), len(other.symbols))
-    if common and (fewer < MANY_GENES or common >= FOREIGN * fewer):
-        return ""
-    found = f"only {common} of {fewer:,} genes" if common else "no gene"
-    return f"{found} in common ({', '.join(one.symbols[:3])} … and {', '.join(other.symbols[:3])} …)"
+    if not common or (fewer >= MANY_GENES and common < FOREIGN * fewer):
+        found = f"only {common} of {fewer:,} genes" if common else "no gene"
+        examples = f"{', '.join(one.symbols[:3])} … and {', '.join(other.symbols[:3])} …"
+        raise UserError(f"{whose} have {found} in common ({examples}). {why or ONE_SPECIES}")
 
 
 def two_species(measured: GeneNames, bank: GeneNames) -> str:
     """Say that measured genes are named as those of another species than a bank's; "" where that is not so."""
-    here, there = measured.species, bank.species
-    if not here or not there or here == there:
+    if not measured.is_of_another_species(bank):
         return ""
-    return f"Its genes are named as those of {here}, the checkpoint's as {there}: choose one of the section's species."
+    return (
+        f"Its genes are named as those of {measured.species}, the checkpoint's as {bank.species}: choose one of the "
+        "section's species."
+    )

@@ -1,8 +1,7 @@
 """Tables of predicted values that other tools write: h5ad, zarr, CSV, TSV or parquet, spots × genes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,41 +152,32 @@ def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
     """Read an HDF5 file or zarr group that was checked."""
     from anndata.io import read_elem
 
-    found = _matrices(file)
-    name = _chosen(path, {name: shape for name, (_, shape, _) in found.items()}, layer)
-    item, shape, genes = found[name]
-    needed, there = _bytes(item) + 4 * shape[0] * shape[1], machine_memory()
+    matrices = _matrices(file)
+    name = _chosen(path, {name: genes for name, (_, genes, _) in matrices.items()}, layer)
+    item, genes, names = matrices[name]
+    spots = _texts(read_elem(file["obs"]).index)
+    needed, there = _bytes(item) + 4 * len(spots) * genes, machine_memory()
     if there and needed > there:
         raise UserError(
             f"{path}: {name} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; leave spots "
             "or genes out."
         )
-    spots, var, values = _texts(read_elem(file["obs"]).index), genes(), read_elem(item)
+    var = read_elem(file["var"]) if names is None else pd.DataFrame(index=names)
     places = read_elem(file["obsm/spatial"]) if "obsm/spatial" in file else None
-    return ExternalTable(_dense(path, name, values, (len(spots), len(var))), spots, var, _positions(places), name)
+    values = _dense(path, name, read_elem(item), (len(spots), len(var)))
+    return ExternalTable(values, spots, var, _positions(places), name)
 
 
-Matrix = tuple[Any, tuple[int, int], Callable[[], pd.DataFrame]]
-"""What is stored, its shape, and the genes, which are read when asked for."""
-
-
-def _matrices(file: Any) -> dict[str, Matrix]:
-    """Return the matrices of a file whose columns have names."""
-    from anndata.io import read_elem
-
-    def of_var() -> pd.DataFrame:
-        var: pd.DataFrame = read_elem(file["var"])
-        return var
-
-    found: dict[str, Matrix] = {}
+def _matrices(file: Any) -> dict[str, tuple[Any, int, pd.Index | None]]:
+    """Return the matrices of a file whose columns have names: as stored, how many genes, and names other than var's."""
+    found: dict[str, tuple[Any, int, pd.Index | None]] = {}
     own = {"X": file["X"]} if "X" in file else {}
     for name, item in (own | _members(file, "layers")).items():
-        if (shape := _shape(item)) is not None and shape[1]:
-            found[name] = (item, shape, of_var)
+        if genes := _columns(item):
+            found[name] = (item, genes, None)
     for name, item in _members(file, "obsm").items():
-        names = _names_of(file, name, item)
-        if names is not None:
-            found[name] = (item, (_rows(item, names), len(names)), partial(pd.DataFrame, index=names))
+        if (names := _names_of(file, name, item)) is not None:
+            found[name] = (item, len(names), names)
     return found
 
 
@@ -202,9 +192,10 @@ def _bytes(item: Any) -> int:
     return bytes_of(item) if isinstance(item, h5py.Group | h5py.Dataset) else 0
 
 
-def _shape(item: Any) -> tuple[int, int] | None:
+def _columns(item: Any) -> int:
+    """Return how many columns a matrix has; 0 of what is none."""
     shape = item.attrs.get("shape", getattr(item, "shape", None))  # sparse matrices are groups
-    return (int(shape[0]), int(shape[1])) if shape is not None and len(shape) == 2 else None
+    return int(shape[1]) if shape is not None and len(shape) == 2 else 0
 
 
 def _names_of(file: Any, name: str, item: Any) -> pd.Index | None:
@@ -214,36 +205,29 @@ def _names_of(file: Any, name: str, item: Any) -> pd.Index | None:
     if item.attrs.get("encoding-type") == "dataframe":
         own = [str(column) for column in item.attrs.get("column-order", ())]
         return pd.Index(own, dtype=object) if own else None
-    if (shape := _shape(item)) is None:
-        return None
     for key in (f"uns/{kind.format(name)}" for kind in NAMES_IN_UNS):
-        if key in file and getattr(file[key], "shape", None) == (shape[1],):
+        if (columns := _columns(item)) and key in file and getattr(file[key], "shape", None) == (columns,):
             return _texts(read_elem(file[key]))
     return None
 
 
-def _rows(item: Any, names: pd.Index) -> int:
-    shape = _shape(item)
-    return shape[0] if shape is not None else int(item[names[0]].shape[0]) if names[0] in item else 0
-
-
-def _chosen(path: Path, shapes: Mapping[str, tuple[int, int]], layer: str) -> str:
+def _chosen(path: Path, matrices: Mapping[str, int], layer: str) -> str:
     """Return the name of the matrix that is asked for, or of the one that it must be."""
-    listed = ", ".join(f"{name} ({columns:,} genes)" for name, (_, columns) in shapes.items())
-    if not shapes:
+    listed = ", ".join(f"{name} ({genes:,} genes)" for name, genes in matrices.items())
+    if not matrices:
         raise UserError(f"{path} holds no matrix whose columns have names; write the prediction as X, genes in var.")
-    if layer and layer not in shapes:
+    if layer and layer not in matrices:
         raise UserError(f"{path} has no matrix {layer}; it has {listed}.")
     if layer:
         return layer
-    for among in (list(shapes), _telling(list(shapes))):
+    for among in (list(matrices), _telling(list(matrices))):
         if len(among) == 1:
             return among[0]
     raise UserError(
         f"{path} was not written by predict. If another tool's prediction is in it, say in which of its matrices: "
         f"{listed}.",
         "layer",
-        list(shapes),
+        list(matrices),
     )
 
 
@@ -256,7 +240,7 @@ def _telling(names: list[str]) -> list[str]:
 def _dense(path: Path, name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
     if isinstance(values, pd.DataFrame):
         values = values.select_dtypes("number").to_numpy()
-    if sparse.issparse(values):
+    if sparse.issparse(values) and values.shape == shape:  # else it would take memory that was not asked for
         values = with_scipys_indices(values)
         values.check_format(full_check=True)
         values = values.toarray()

@@ -78,6 +78,10 @@ class GeneNames:
         most = max(humans, mice)
         return "" if most <= len(self.symbols) / 2 else "human" if most == humans else "mouse"
 
+    def is_of_another_species(self, other: "GeneNames") -> bool:
+        """Whether these genes are known to be of another species than others."""
+        return bool(self.species and other.species) and self.species != other.species
+
     @cached_property
     def _columns(self) -> dict[str, int]:
         by_id = {unversioned(name): column for column, name in enumerate(self.ids) if name}
@@ -141,10 +145,11 @@ class GeneNames:
         """Say which genes of a panel are taken under another name; nothing if none is."""
         columns = {gene: self.column(gene) for gene in panel.genes if self.exact_column(gene) is None}
         renamed = [f"{gene} as {self.symbols[column]}" for gene, column in columns.items() if column is not None]
-        whose = GeneNames(panel.genes, ()).species
+        own = GeneNames(panel.genes, ())
         of = f"Genes of the panel “{panel.name}” are taken by other names"
-        if whose and self.species and whose != self.species:
-            of = f"The panel “{panel.name}” has genes of {whose}; these are {self.species} genes, taken in their place"
+        if self.is_of_another_species(own):
+            whose = f"has genes of {own.species}; these are {self.species} genes, taken in their place"
+            of = f"The panel “{panel.name}” {whose}"
         return [f"{of}: {some_of(renamed, 20)}."] if renamed else []
 
     def check_panel(self, panel: "Panel | None", where: str) -> list[str]:

@@ -3,8 +3,8 @@
 Nothing here needs torch: the checkpoint is known by its card and by the shape of its bank.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -135,45 +135,48 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         libraries = libraries_of(request.spots) or libraries
     if request.slide is not None:
         yield Progress("Opening the slide", 0, 0)
-        try:
+        with _told(problems, "slide"):
             slide = _slide(request.slide, before)
             lines["slide"] = _slide_line(slide)
-        except UserError as reason:
-            problems["slide"] = reason
     if slide is not None:
         yield Progress("Reading the spots" if request.spots else "Finding the tissue", 0, 0)
-        try:
+        with _told(problems, "spots"):
             section = _section(slide, request, before)
             lines["spots"] = _spots_line(section)
             unit = pooled_from(section.spots)
-        except UserError as reason:
-            problems["spots"] = reason
-            libraries = reason.choices or libraries
+        if "spots" in problems:
+            libraries = problems["spots"].choices or libraries
     predictor = None if request.checkpoint is None else ready_in(request.checkpoint)
     if predictor is not None:
         lines["checkpoint"] = f"{predictor.name}, a ready predictor of {predictor.about}: its values have no neighbours"
-        try:
+        with _told(problems, "checkpoint"):
             predictor.check_installed()
-        except UserError as reason:
-            problems["checkpoint"] = reason
     elif request.checkpoint is not None:
         yield Progress("Reading the checkpoint's card", 0, 0)
-        try:
+        with _told(problems, "checkpoint"):
             checkpoint = Checkpoint.open(request.checkpoint)
             lines["checkpoint"] = _checkpoint_line(checkpoint.card, checkpoint.summary)
-        except UserError as reason:
-            problems["checkpoint"] = reason
     checks: tuple[Check, ...] = ()
     if section is not None and checkpoint is not None and "checkpoint" not in problems:
         yield Progress("Checking that they fit", 0, 0)
-        problems |= _misfits(section, checkpoint.summary, checkpoint.neighbours(request.k))
+        with _told(problems, "spots"):
+            check_genes(section, checkpoint.summary.names)
+        with _told(problems, "checkpoint"):
+            check_k(checkpoint.neighbours(request.k), checkpoint.summary.spots)
         if not problems:
-            try:
+            with _told(problems, "slide"):  # a part of it is read only now
                 checks = yield from preflight_job(section, checkpoint, request.k)
-            except UserError as reason:  # a part of the slide that only now was read
-                problems["slide"] = reason
     card = checkpoint.card if checkpoint is not None else None
     return Inspection(request, slide, section, card, predictor, lines, problems, checks, libraries, unit)
+
+
+@contextmanager
+def _told(problems: dict[Part, UserError], part: Part) -> Iterator[None]:
+    """Keep why a part cannot be used."""
+    try:
+        yield
+    except UserError as reason:
+        problems[part] = reason
 
 
 def _slide(path: Path, before: Inspection | None) -> "Slide":
@@ -207,20 +210,6 @@ def _section(slide: "Slide", request: Request, before: Inspection | None) -> "Se
         pool=request.pool,
         normalised=True,
     )
-
-
-def _misfits(section: "Section", bank: BankSummary, k: int) -> dict[Part, UserError]:
-    """Return why section and bank cannot be put together, by the part to change."""
-    found: dict[Part, UserError] = {}
-    try:
-        check_genes(section, bank.names)
-    except UserError as reason:
-        found["spots"] = reason
-    try:
-        check_k(k, bank.spots)
-    except UserError as reason:
-        found["checkpoint"] = reason
-    return found
 
 
 def _slide_line(slide: "Slide") -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.device import autocast, to_device
 from napari_cmrcnet.common.metrics import mean_pcc, pcc
 from napari_cmrcnet.model.cmrcnet import CMRCNet
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, softmax_weights
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights
 from napari_cmrcnet.retrieval.build_bank import gene_embeddings
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.search import nearest
@@ -55,7 +55,7 @@ def validate(
         losses.append(loss)
         weights.append(len(queries))
         neighbours, similarity = nearest(queries, bank, config.asked_with.k_of(len(bank)), device=device)
-        shares = softmax_weights(similarity, model.config.temperature) if config.asked_with.weighted else None
+        shares = neighbour_weights(similarity, model.config.temperature if config.asked_with.weighted else None)
         predicted = Neighbourhoods.of(neighbours, len(bank), shares).mean(expression)
         pccs.append(mean_pcc(pcc(section.spots.expression.toarray(), predicted)))
     over_sections = mean_pcc(pccs)
