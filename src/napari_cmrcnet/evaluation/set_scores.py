@@ -1,7 +1,7 @@
 """The mean scores of sets of genes, in a section and over several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -104,17 +104,12 @@ def combine(scores: Sequence[SetScore], replicates: Sequence[NDArray[np.float64]
     replicates : sequence of float64 (resamples,)
         The mean PCC in each resample; resample r of one section goes with resample r of the others.
     """
+    import pandas as pd
+
     used = [(one, means) for one, means in zip(scores, replicates, strict=True) if one.pcc is not None]
-    n, missing = sum(one.n for one in scores), sum(one.undefined for one in scores)
-    if not used:
-        return SetScore(None, None, None, n, missing)
-
-    def mean(column: str) -> float | None:
-        values = [value for one, _ in used if (value := getattr(one, column)) is not None]
-        return float(np.mean(values)) if values else None
-
-    bounds = _bounds(np.mean([means for _, means in used], axis=0))
-    return SetScore(mean("pcc"), *bounds, n, missing, mean("partial_pcc"), mean("spearman"))
+    rows = pd.DataFrame([asdict(one) for one, _ in used], columns=["pcc", "partial_pcc", "spearman"])
+    found = set_score(rows, np.mean([means for _, means in used], axis=0) if used else None)
+    return replace(found, n=sum(one.n for one in scores), undefined=sum(one.undefined for one in scores))
 
 
 def between(scores: Sequence[SetScore]) -> dict[str, float] | None:
