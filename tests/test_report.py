@@ -94,8 +94,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.fixture
 def one_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._BEST", 1)
-    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._MARKERS", 1)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report._BEST", 1)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report._MARKERS", 1)
 
 
 def test_report_is_complete(report: Report) -> None:
@@ -370,7 +370,7 @@ def test_the_maps_of_a_report_say_the_warnings(tmp_path: Path, monkeypatch: pyte
         captions.append(caption)
         return gene_map(*arguments, caption=caption)
 
-    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures.gene_map", drawn)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report.gene_map", drawn)
     finish(evaluate([make_prediction(tmp_path, warnings=("Pixels are large.", "The stain is far."))], tmp_path / "out"))
     assert set(captions) == {"Pixels are large. The stain is far."}
 
@@ -382,7 +382,7 @@ def test_names_that_mean_something_elsewhere_are_shown_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also in the title of a figure, where a formula that is none ended the report."""
-    monkeypatch.setattr("napari_cmrcnet.evaluation.pictures._BEST", 1)
+    monkeypatch.setattr("napari_cmrcnet.evaluation.report._BEST", 1)
     section = "$\\x$ | <b>"
     prediction = make_prediction(tmp_path, genes=[*EVIL, *GENES[len(EVIL) :]], section=section)
     report = finish(evaluate([prediction], tmp_path / "out", panel=Panel("<i>mine</i>", (*EVIL, "no|where"))))

@@ -97,7 +97,7 @@ def panel_figure(
     plot = PanelPlot(Figure(dpi=dpi))
     plot.show(genes, ground, heading)
     plot.width_mm, plot.most_columns = width_mm, columns
-    plot.caption = wrap(printable(caption), round(17 * plot.print_size()[0]))
+    plot.caption = tuple(wrap(printable(caption), round(17 * plot.print_size()[0])))
     plot.for_print(section)
     return plot.figure
 

@@ -100,7 +100,6 @@ class Plot:
     def __init__(self, figure: "Figure", axes: "Sequence[Axes] | int" = 1) -> None:
         self.figure = figure
         self.style = PRINT
-        self.caption: Sequence[str] = ()  # lines below the section's name
         self.source: object = None  # what it was drawn from, for those who draw it again only for something else
         if isinstance(axes, int):
             self.axes = list(np.atleast_1d(figure.subplots(1, axes)))
@@ -133,11 +132,10 @@ class Plot:
         return 4.4, 4.6
 
     def name_section(self, section: str) -> None:
-        """Write below it which section it is of, after `evaluation.headline.section_words`, and the caption."""
-        lines = "\n".join(filter(None, [printable(section), *self.caption]))
-        if lines:
+        """Write below it which section it is of, after `evaluation.headline.section_words`."""
+        if section:
             colour = self.style.foreground
-            self.figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, parse_math=False, color=colour, linespacing=1.3)
+            self.figure.supxlabel(printable(section), x=0.01, ha="left", fontsize=8, parse_math=False, color=colour)
 
     @classmethod
     def printed(cls, section: str, *shown: Any) -> "Figure":

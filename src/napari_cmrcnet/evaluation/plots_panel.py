@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.text import figure_gene, figure_text
+from napari_cmrcnet.common.text import figure_gene, figure_text, printable
 from napari_cmrcnet.evaluation.colour_limits import Limits
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
@@ -61,6 +61,7 @@ class PanelPlot(Plot):
         self._titles: dict[str, Any] = {}
         self._marked = ""
         self._said = ""
+        self.caption: tuple[str, ...] = ()  # lines below the section's name, in print
         self.width_mm: float | None = None  # in print; half of two columns for up to two genes if not given
         self.most_columns = MOST
         self._lettered = False
@@ -117,6 +118,12 @@ class PanelPlot(Plot):
         self._finer = max(_FINER, self.figure.dpi / 75)
         self._lettered = len(self.genes) > 1
         super().for_print(section)
+
+    def name_section(self, section: str) -> None:
+        """Write below the maps which section they are of, and the caption."""
+        lines = "\n".join(filter(None, [printable(section), *self.caption]))
+        colour = self.style.foreground
+        self.figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, parse_math=False, color=colour, linespacing=1.3)
 
     def arrange(self, width: int, height: int) -> None:
         """Draw the maps at a width and height in pixels of the canvas."""

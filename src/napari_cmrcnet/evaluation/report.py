@@ -12,22 +12,33 @@ import pandas as pd
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content, write_json
 from napari_cmrcnet.common.locks import only_one
+from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import markdown
-from napari_cmrcnet.evaluation.picture_file import file_names
-from napari_cmrcnet.evaluation.pictures import draw_section, draw_sets
-from napari_cmrcnet.evaluation.report_parts import combined
+from napari_cmrcnet.evaluation.figures import gene_map
+from napari_cmrcnet.evaluation.gene_figure import ground_of
+from napari_cmrcnet.evaluation.headline import section_of
+from napari_cmrcnet.evaluation.panel_figure import draw_panel
+from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
+from napari_cmrcnet.evaluation.plots_panel import MOST
+from napari_cmrcnet.evaluation.plots_sets import set_boxplot
+from napari_cmrcnet.evaluation.plots_spots import scatter
+from napari_cmrcnet.evaluation.report_parts import by_pcc, combined
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.scores import Scores, score_job
 from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore
+from napari_cmrcnet.evaluation.shown import gene_shown
 from napari_cmrcnet.evaluation.summary import summary, summary_parts
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.score_filter import spots_in_words
 
 SUMMARY = "summary.json"
+_BEST = 4  # maps of the best predicted genes
+_MARKERS = MOST  # at most, of a large panel
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,3 +151,52 @@ def _check(predictions: Sequence[Prediction], seed: int, min_umi: int | None) ->
                 "store the counts in layers['counts'], and predict again."
             )
     check_names([prediction.name for prediction in predictions])
+
+
+def draw_section(prediction: Prediction, scored: Scores, out: Path, name: str, progress: Progress) -> Job[list[Path]]:
+    """Draw a section's maps and its scatter plot, and the markers in one figure, as PNG and PDF.
+
+    Maps are of the best predicted genes and of the markers; under each stands what must be known of the prediction.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of a measured section.
+    scored : Scores
+        Its scores.
+    out : Path
+        The folder.
+    name : str
+        What the names of the files begin with.
+    progress : Progress
+        Yielded while they are drawn.
+    """
+    best = list(by_pcc(scored).index[:_BEST])
+    markers = list(scored.markers[:_MARKERS])
+    genes = list(dict.fromkeys(best + markers))
+    yield progress
+    ground, warnings, files = ground_of(prediction), " ".join(warnings_of([prediction])), []
+    for gene, file in zip(genes, file_names(genes), strict=True):
+        figure = partial(gene_map, ground, gene_shown(prediction, gene, scored), caption=warnings)
+        files.append((yield from draw_picture(figure, out / f"{name}_map_{file}.png", progress)))
+    shown = list(dict.fromkeys(best[:3] + markers[:3]))
+    if shown:
+        measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))
+        title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored), prediction.unit)}"
+        figure = partial(scatter, shown, measured, predicted, list(scored.table.pcc[shown]), title)
+        files.append((yield from draw_picture(figure, out / f"{name}_scatter.png", progress)))
+    if markers:
+        figure = draw_panel(prediction, ground, Panel(scored.panel, tuple(markers)))
+        for kind in ("png", "pdf"):
+            files.append((yield from draw_picture(figure, out / f"{name}_markers.{kind}", progress)))
+    return files
+
+
+def draw_sets(
+    predictions: Sequence[Prediction], scores: Sequence[Scores], out: Path, progress: Progress
+) -> Job[list[Path]]:
+    """Draw the box plot of all sections, as PNG and SVG."""
+    sections = map(section_of, predictions)
+    figure = partial(set_boxplot, {name: scored.table for name, scored in zip(sections, scores, strict=True)})
+    files = [out / f"pcc_by_gene_set.{kind}" for kind in ("png", "svg")]
+    return (yield from in_turn(draw_picture(figure, file, progress) for file in files))
