@@ -21,7 +21,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	@sh scripts/window_packages.sh $(WINDOW_PACKAGES)
 	@echo "All tests: about 12 minutes on two cores. Each part is printed when it is done."
-	$(MAKE) --jobs 2 --output-sync N=5000 test-core test-pyside6 test-pyqt6 faults lint
+	$(MAKE) --jobs 2 --output-sync N=2000 test-core test-pyside6 test-pyqt6 faults lint
+
+# Where it is set, as in many containers, each of the tests' processes would compile all tests and all code again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # In their order: xdist would begin with the files of most tests, and the longest have few.
 ONE_FILE_A_PROCESS := --dist loadfile --no-loadscope-reorder

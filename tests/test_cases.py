@@ -464,6 +464,7 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale(
     panel: CasesPanel, project: Path, qtbot: Any, known: dict[str, Known], monkeypatch: pytest.MonkeyPatch
 ) -> None:

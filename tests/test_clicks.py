@@ -10,7 +10,7 @@ import tifffile
 from by_hand import ByHand
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 
-pytestmark = pytest.mark.qt
+pytestmark = [pytest.mark.qt, pytest.mark.usefixtures("undrawn")]
 
 
 @pytest.fixture

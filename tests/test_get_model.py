@@ -52,6 +52,7 @@ def ended(qtbot: Any, dialog: GetModelDialog) -> None:
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("quick_encoder")
 def test_from_nothing_to_a_prediction_in_the_window(
     qtbot: Any, site: Site, panel: PredictPanel, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

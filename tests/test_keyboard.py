@@ -17,7 +17,7 @@ from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from test_menus import with_menus
 
-pytestmark = pytest.mark.qt
+pytestmark = [pytest.mark.qt, pytest.mark.usefixtures("undrawn")]
 
 Key = Qt.Key
 SLOW = 60_000  # ms: the machine may be busy

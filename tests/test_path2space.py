@@ -155,6 +155,7 @@ def test_predict_takes_the_folder_and_its_result_opens(
 
 
 @pytest.mark.qt("pyside6")
+@pytest.mark.usefixtures("undrawn")
 def test_the_predict_panel_takes_the_folder(napari_window: Any, qtbot: Any, section: Section, weights: Path) -> None:
     panel = napari_window.window.add_plugin_dock_widget("napari-cmrcnet", "Predict")[1]
     session = session_of(napari_window)

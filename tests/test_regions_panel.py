@@ -390,6 +390,7 @@ def test_a_panel_opened_again_finds_the_regions(panel: RegionsPanel, session: Se
     assert again.model.rowCount() == 3 + 1 + 2
 
 
+@pytest.mark.qt("pyqt6")
 def test_in_a_real_window(napari_window: Any, prediction: Prediction, qtbot: Any) -> None:
     viewer = napari_window
     viewer.window.resize(1280, 800)

@@ -15,7 +15,7 @@ from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import dialogs
 
-pytestmark = pytest.mark.qt("pyqt6")
+pytestmark = [pytest.mark.qt("pyqt6"), pytest.mark.usefixtures("undrawn")]
 
 PLUGIN = "napari-cmrcnet"
 SLOW = 120_000  # ms: the machine may be busy

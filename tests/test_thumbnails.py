@@ -95,18 +95,18 @@ def test_a_row_that_is_not_there(path: Path, row: int) -> None:
 @pytest.mark.parametrize(
     "picture",
     [
-        jpeg((20_000, 20_000)),  # 1.2 GB, from a few hundred KB
-        jpeg((64, 63)),
-        jpeg((64, 64), "L"),
-        jpeg((64, 64), "CMYK"),
-        jpeg((64, 64), format="PNG"),
-        jpeg((64, 64))[:-100],
-        b"no picture",
+        lambda: jpeg((20_000, 20_000)),  # 1.2 GB, from a few hundred KB
+        lambda: jpeg((64, 63)),
+        lambda: jpeg((64, 64), "L"),
+        lambda: jpeg((64, 64), "CMYK"),
+        lambda: jpeg((64, 64), format="PNG"),
+        lambda: jpeg((64, 64))[:-100],
+        lambda: b"no picture",
     ],
     ids=["huge", "other size", "grey", "cmyk", "png", "cut short", "nothing"],
 )
-def test_a_picture_that_is_not_what_it_should_be_is_not_decoded(path: Path, picture: bytes) -> None:
-    forge(path, [picture])
+def test_a_picture_that_is_not_what_it_should_be_is_not_decoded(path: Path, picture: Callable[[], bytes]) -> None:
+    forge(path, [picture()])
     with pytest.raises(UserError, match=r"thumbnails\.h5 is (damaged|not a file of thumbnails)"):
         Thumbnails.open(path).read([0])
 
