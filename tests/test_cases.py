@@ -294,7 +294,6 @@ session = layers_of(viewer).session
 session.look_at(Prediction.load(sys.argv[1]))
 keep_watch(viewer)
 session.set_regions([Region("edge", "", box(0, 0, 90, 90))])
-layers_of(viewer).draw_regions()
 window = viewer.window._qt_window
 QApplication.processEvents()
 window.close(quit_app=True, confirm_need=True)  # File > Exit, Ctrl+Q

@@ -11,6 +11,7 @@ import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Points
+from shapely.geometry import box
 
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.blend import RGB
@@ -22,6 +23,7 @@ from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer import spot_layer
 from napari_cmrcnet.viewer.display_settings import VIEWS
 from napari_cmrcnet.viewer.region_layer import REGIONS
@@ -498,3 +500,14 @@ def test_the_number_of_warnings_stays_under_the_title(viewer: ViewerModel, sessi
     prediction.provenance = replace(prediction.provenance, warnings=())
     session.show(prediction.genes[0])
     assert "warning" not in viewer.canvas.overlays.text.text
+
+
+def test_regions_taken_back_without_their_panel_are_so_in_every_cell(viewer: ViewerModel, session: Session) -> None:
+    one, two = (Region(name, "", box(0, 0, side, side)) for name, side in (("A", 40), ("B", 90)))
+    session.set_regions([one])
+    session.set_regions([one, two])
+    names = [layer.name for layer in viewer.layers]
+    layers_of(viewer).undo_regions()
+    assert [layer.name for layer in viewer.layers] == names
+    drawn = [layer for layer in viewer.layers if layer.name.startswith("Regions")]
+    assert [len(layer.data) for layer in drawn] == [1, 1]

@@ -102,7 +102,6 @@ def test_what_cannot_be_shown_leaves_layers_as_visible_as_they_were(
     levels, settings, _ = slide_layer(known["D"].section.slide, 0.5)
     other = viewer.add_image(levels, **settings)
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
-    layers.regions.draw(session.regions, 0.5)
     other.visible = True
     layers.points["measured"].visible = layers.slides["predicted"].visible = viewer.layers[REGIONS].visible = False
     before = seen(viewer)
@@ -141,9 +140,8 @@ def test_a_view_opened_by_its_eye_stays_open_until_others_are_chosen(viewer: Vie
 
 
 def test_regions_are_hidden_by_one_eye_in_every_view(viewer: ViewerModel) -> None:
-    session, layers = session_of(viewer), layers_of(viewer)
+    session = session_of(viewer)
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
-    layers.regions.draw(session.regions, 0.5)
     shapes = [layer for layer in viewer.layers if layer.name.startswith(REGIONS)]
     assert [layer.visible for layer in shapes] == [True, True]
     viewer.layers[REGIONS].visible = False
@@ -258,9 +256,8 @@ def test_measured_and_predicted_are_side_by_side_after_any_other_layout(
 
 
 def test_regions_stay_with_their_section(viewer: ViewerModel, known: dict[str, Known]) -> None:
-    session, layers = session_of(viewer), layers_of(viewer)
+    session = session_of(viewer)
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
-    layers.regions.draw(session.regions, 0.5)
     viewer.layers[REGIONS].add(to_napari([[0, 0], [96, 0], [96, 192]]), shape_type="polygon")  # drawn a moment ago
     look_at(viewer, known["D"])
     assert session.regions == ()
@@ -295,7 +292,6 @@ def test_layers_may_be_renamed_reordered_and_deleted(viewer: ViewerModel, known:
     look_at(viewer, known["C"])
     session.set_display(layout=layout, views=("measured", "predicted", "confidence"))
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
-    layers_of(viewer).regions.draw(session.regions, 0.5)
     genes = cycle(known["C"].prediction.genes)
     for number, layer in enumerate(list(viewer.layers)):
         layer.name = f"mine {number}"

@@ -77,7 +77,6 @@ def window(
     window.check("C")
     assert window.viewer.canvas.grid.enabled  # measured and predicted are side by side
     session.set_regions([Region("C left", "Tumour", box(0, 0, 90, 90))])
-    layers_of(window.viewer).regions.draw(session.regions, 0.5)
     panel.form.from_grid.setChecked(True)
     window.settle()
     assert PREVIEW in window.viewer.layers

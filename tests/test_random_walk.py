@@ -160,13 +160,11 @@ class User:
         else:
             region = Region("imported", "", box(left, 0, left + 40, 90))
             self.session.set_regions([*self.session.regions, region])
-            self.layers.regions.draw(self.session.regions, 0.5)
         if self.rng.random() < 0.5:
             self.layers.read_regions()
 
     def remove_regions(self) -> None:
         self.session.set_regions(())
-        self.layers.regions.draw(())
 
     def open_slide(self) -> None:
         from napari_cmrcnet.viewer.slide_layer import slide_layer

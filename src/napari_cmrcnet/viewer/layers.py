@@ -14,7 +14,6 @@ from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
 from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
-from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.viewer.spot_layer import symbols
 from napari_cmrcnet.viewer.view_groups import ViewGroups
 
@@ -58,6 +57,7 @@ class SectionLayers:
         session.display_changed.connect(self._on_display)
         session.selection_changed.connect(self._draw_selection)
         session.ticked_changed.connect(self.draw)
+        session.regions_changed.connect(self._draw_regions)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
@@ -125,8 +125,10 @@ class SectionLayers:
         if not self.regions.creating:
             self.read_regions()
             self.session.undo_regions(forth)
-            with self._by_us():
-                self.draw_regions()
+
+    def start_drawing(self, classification: str) -> None:
+        """Let the user draw regions of a class."""
+        self.regions.start_drawing(classification, *self._region_lines)
 
     def _on_leaving(self) -> None:
         """Note what is of the case that is shown: its regions, and whether they are hidden."""
@@ -143,7 +145,11 @@ class SectionLayers:
             self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
             remove_preview(self.viewer)
             self.groups.clear()
-            self.draw_regions()
+            if self.regions.read() != self.session.regions:  # of another section
+                self.regions.clear()
+                self._draw_regions()
+                if self.regions.layer is not None:
+                    self.regions.layer.visible = self.session.eyes.get(REGIONS_EYE, True)
         overlays = self.viewer.canvas.overlays
         overlays.text.visible = self.session.case is not None
         overlays.text.text = ""
@@ -153,15 +159,14 @@ class SectionLayers:
         overlays.scale_bar.position, overlays.scale_bar.box = "bottom_left", True
         overlays.scale_bar.visible = overlays.scale_bar.gridded = True
 
-    def draw_regions(self) -> None:
-        """Show the regions of this section in place of another's; those that are drawn already stay as they are."""
-        if (self.regions.layer is not None or self.session.regions) and self.regions.read() != self.session.regions:
-            self.regions.clear()
-            case = self.session.case
-            mpp = case.provenance.mpp or None if case is not None else None
-            self.regions.draw(self.session.regions, mpp, line_width(case))
-            if self.regions.layer is not None:
-                self.regions.layer.visible = self.session.eyes.get(REGIONS_EYE, True)
+    def _draw_regions(self) -> None:
+        self.regions.draw(self.session.regions, *self._region_lines)
+
+    @property
+    def _region_lines(self) -> tuple[float | None, float]:
+        """µm per full-resolution pixel, and the width in pixels of the lines of regions: a fifth of a spot."""
+        case = self.session.case
+        return (None, 10.0) if case is None else (case.provenance.mpp or None, 0.2 * case.spot_diameter)
 
     @contextmanager
     def _by_us(self) -> Iterator[None]:

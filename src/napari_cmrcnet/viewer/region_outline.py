@@ -21,8 +21,6 @@ from napari_cmrcnet.viewer.boundary import from_napari, to_napari
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-    from napari_cmrcnet.retrieval.case import Case
-
 
 ELLIPSE_CORNERS = 64
 SAME_PX = 0.05  # napari keeps float32
@@ -118,11 +116,6 @@ def _joined(before: Outline, after: Outline) -> Outline:
     for corner in np.flatnonzero((before != after).any(axis=1)):
         result[group == group[corner]] = after[corner]
     return result
-
-
-def line_width(case: "Case | None") -> float:
-    """Return how wide the lines of regions are, in full-resolution pixels: a fifth of a spot."""
-    return 10.0 if case is None else 0.2 * case.spot_diameter
 
 
 @dataclass(frozen=True, eq=False)

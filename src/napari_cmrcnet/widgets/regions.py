@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QGridLayout
 
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, groups, region_table
 from napari_cmrcnet.sections.regions import Region
-from napari_cmrcnet.viewer.region_outline import line_width
 from napari_cmrcnet.widgets.choosers import AMBER
 from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -90,13 +89,6 @@ class RegionsPanel(DockPanel):
         self.follow(self._refresh, self.session.shown_changed)
         self.follow(self._on_display, self.session.display_changed)
 
-    @property
-    def _mpp(self) -> float | None:
-        case, slide = self.session.case, self.session.slide
-        if case is not None:
-            return case.provenance.mpp or None
-        return slide.mpp if slide is not None else None
-
     def _on_edited(self) -> None:
         self._timer.start()
 
@@ -112,16 +104,12 @@ class RegionsPanel(DockPanel):
         self.draw.setChecked(self.region_layer.drawing)
 
     def _on_regions(self) -> None:
-        regions = self.session.regions
-        self.region_layer.draw(regions, self._mpp, line_width(self.session.case))
-        self.form.suggest(region.classification for region in regions)
+        self.form.suggest(region.classification for region in self.session.regions)
         self._count()
 
     def _on_case(self) -> None:
-        """Show the regions of the section that is shown now, which the layer has already."""
         self._chosen = ()
-        self.form.suggest(region.classification for region in self.session.regions)
-        self._count()
+        self._on_regions()
 
     def _on_display(self) -> None:
         if self._of is not self.session.classes:
@@ -228,8 +216,7 @@ class RegionsPanel(DockPanel):
     def _on_draw(self, on: bool) -> None:
         if on:
             self._show_chosen(())
-            width = line_width(self.session.case)
-            self.region_layer.start_drawing(self.form.classification, self._mpp, width)
+            self.layers.start_drawing(self.form.classification)
         else:
             self.region_layer.stop_drawing()
         self._on_tool()

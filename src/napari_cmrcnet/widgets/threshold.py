@@ -184,8 +184,8 @@ class ThresholdPanel(DockPanel):
         if above is None:
             return
         with told(self.message.setText):
+            self.layers.read_regions()  # the Regions panel, which reads what is drawn, may not be open
             pieces = above.make_regions(self.session)
-            self.layers.draw_regions()  # the Regions panel, which draws them too, may not be open
             of = f", {pieces} pieces of one spot or more," if pieces > 1 else ""
             self.message.setText(f"The outline{of} is in the Regions panel, and over the section.")
 
