@@ -78,7 +78,7 @@ def random_prediction(spots: int, bank_spots: int, genes: int) -> Prediction:
     table = anndata.AnnData(obs=pd.DataFrame(index=[f"spot{number}" for number in range(spots)]))
     table.obsm["spatial"] = rng.random((spots, 2))
     table.uns["spatial"] = {"S": {"scalefactors": {"spot_diameter_fullres": 1.0}}}
-    made_from = Provenance("", "", ("A",), ("",), (), "S", "", "", "", K, 0, 0.5, "", 1e4, None)
+    made_from = Provenance(trained_on=("A",), trained_on_patients=("",), section="S", k=K, mpp=0.5, mpp_source="")
     confidence = confidence_table(neighbours, similarity, bank, table.obs_names)
     return Prediction(table, neighbours, similarity, confidence, made_from, bank=bank)
 

@@ -61,7 +61,7 @@ def random_prediction(bank: Bank, n: int, k: int, measured: bool = True) -> Pred
     spots.uns["spatial"] = {"B": {"scalefactors": {"spot_diameter_fullres": 110.0}}}
     neighbours = rng.integers(bank.embeddings.shape[0], size=(n, k)).astype(np.int32)
     similarity = -np.sort(-rng.random((n, k), np.float32), axis=1)
-    made_from = Provenance("", "", ("A",), ("",), (), "B", "", "", "", k, 0, 0.5, "", 1e4, None)
+    made_from = Provenance(trained_on=("A",), trained_on_patients=("",), section="B", k=k, mpp=0.5, mpp_source="")
     confidence = confidence_table(neighbours, similarity, bank, spots.obs_names)
     return Prediction(spots, neighbours, similarity, confidence, made_from, bank=bank)
 

@@ -13,7 +13,7 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.evidence import evidence, patch_of
+from napari_cmrcnet.retrieval.evidence import evidence, open_thumbnails, patch_of
 from napari_cmrcnet.retrieval.likeness import STAIN, Likeness
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -160,16 +160,17 @@ def test_a_checkpoint_that_moved(prediction: Prediction, tmp_path: Path) -> None
     alone = Prediction.load(tmp_path / "C.h5ad")
     with pytest.raises(UserError, match=r"needs its checkpoint for the training spots behind a value.*M\.cmrcnet"):
         evidence(alone, 0, "GENE5")
-    assert alone.thumbnail_file is None
+    assert finish(open_thumbnails(alone)) is None
     found = Prediction.load(tmp_path / "C.h5ad", moved)
     assert evidence(found, 0, "GENE5").value == evidence(prediction, 0, "GENE5").value
-    assert found.thumbnail_file is not None
+    assert finish(open_thumbnails(found)) is not None
 
 
 def test_thumbnails_of_bank_rows(prediction: Prediction, patches: np.ndarray) -> None:
     rows = prediction.neighbours[4]
-    assert prediction.thumbnail_file is not None
-    found = prediction.thumbnail_file.read(rows)
+    thumbnails = finish(open_thumbnails(prediction))
+    assert thumbnails is not None
+    found = thumbnails.read(rows)
     assert found.shape == (12, SIDE, SIDE, 3)
     assert np.abs(found.astype(int) - patches[rows]).max() <= 2  # JPEG
 
@@ -177,14 +178,14 @@ def test_thumbnails_of_bank_rows(prediction: Prediction, patches: np.ndarray) ->
 def test_a_checkpoint_without_thumbnails(prediction: Prediction, illustrated: Checkpoint) -> None:
     assert illustrated.thumbnail_file is not None
     illustrated.thumbnail_file.unlink()
-    assert prediction.thumbnail_file is None
+    assert finish(open_thumbnails(prediction)) is None
 
 
 def test_thumbnails_that_were_changed(prediction: Prediction, illustrated: Checkpoint) -> None:
     assert illustrated.thumbnail_file is not None
     illustrated.thumbnail_file.write_bytes(illustrated.thumbnail_file.read_bytes() + b"x")
     with pytest.raises(UserError, match=r"thumbnails\.h5 was changed or damaged"):
-        _ = prediction.thumbnail_file
+        finish(open_thumbnails(prediction))
 
 
 def test_the_patch_of_the_spot_itself(prediction: Prediction, illustrated: Checkpoint, tmp_path: Path) -> None:

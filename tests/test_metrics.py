@@ -163,7 +163,7 @@ class FakePrediction:
 
     def __init__(self, measured: np.ndarray, predicted: np.ndarray, genes: list[str], section: str = "T") -> None:
         self.name, self.panel = section, None
-        self.provenance = Provenance("", "", (), (), (), section, "", "", "", 50, 0, 0.5, "test", 1e4, None)
+        self.provenance = Provenance(section=section, k=50, mpp=0.5, mpp_source="test")
         table = dict(zip([*genes, "only_measured"], [*measured.T, measured[:, 0]], strict=True))
         self._measured, self._genes = table, genes
         self._predicted = dict(zip([*genes, "only_predicted"], [*predicted.T, predicted[:, 0]], strict=True))

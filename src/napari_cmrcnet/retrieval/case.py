@@ -23,7 +23,7 @@ from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size
 from napari_cmrcnet.sections.pooling import NONE, pooled_from
 from napari_cmrcnet.sections.score_filter import scored_spots
 from napari_cmrcnet.sections.section import patient_of, pooled
-from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totals_of
+from napari_cmrcnet.sections.totals import total_genes, totals_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
@@ -85,28 +85,9 @@ class Case:
             size = pixel_size(spots, slide)
         except UserError as reason:
             size, notes = PixelSize(0.0, ""), (*notes, str(reason))
-        provenance = Provenance(
-            checkpoint="",
-            checkpoint_digest="",
-            trained_on=(),
-            trained_on_patients=(),
-            validated_on=(),
-            section=name,
-            patient=patient_of(spots),
-            slide="" if slide is None else str(slide.path.resolve()),
-            spots=str(about.path.resolve()),
-            k=0,
-            min_umi=about.min_umi,
-            library=about.library,
-            mpp=size.um,
-            mpp_source=size.source,
-            target_sum=TARGET_SUM,
-            panel=None,
-            total_genes=0 if spots.X is None or about.normalised else total_genes(spots),
-            notes=(*notes, *size.disagreements),
-            synthetic=about.synthetic,
-        )
-        return cls(spots, provenance)
+        found = Provenance.of(spots, slide, size, name, patient_of(spots))
+        totals = 0 if spots.X is None or about.normalised else total_genes(spots)
+        return cls(spots, replace(found, total_genes=totals, notes=(*notes, *size.disagreements)))
 
     def pooled(self, wanted: str) -> "Case":
         """Return the measured section with its cells or bins pooled to spots, or as they are.

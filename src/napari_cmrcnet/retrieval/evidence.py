@@ -168,14 +168,14 @@ def patch_of(prediction: "Prediction", slide: "Slide", spot: int) -> "Pixels | N
     uint8 array, (side, side, 3), or None
         RGB. None too where the slide is damaged there.
     """
-    if prediction.patch is None:
+    if prediction.checkpoint is None:
         return None
-    place = prediction.xy[spot : spot + 1]
-    (batch,) = read_patches(slide, place, prediction.patch, prediction.provenance.mpp, threads=1)
+    place, patch = prediction.xy[spot : spot + 1], prediction.checkpoint.card.preprocessing.patch
+    (batch,) = read_patches(slide, place, patch, prediction.provenance.mpp, threads=1)
     return None if len(batch.unreadable) else batch.pixels[0]
 
 
 def open_thumbnails(prediction: "Prediction") -> "Job[Thumbnails | None]":
-    """Return `Prediction.thumbnail_file`, which takes a second to be verified where it is large."""
+    """Return `Checkpoint.thumbnails`, which take a second to be verified where they are many; None without it."""
     yield Progress("Checking the pictures of the training spots", 0, 0)
-    return prediction.thumbnail_file
+    return None if prediction.checkpoint is None else prediction.checkpoint.thumbnails

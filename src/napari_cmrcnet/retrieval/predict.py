@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.retrieval.tissue import likeness_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.totals import TARGET_SUM, total_genes, totalled_over
+from napari_cmrcnet.sections.totals import total_genes, totalled_over
 
 logger = logging.getLogger(__name__)
 
@@ -120,27 +119,19 @@ def confidence_table(
 
 
 def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None) -> Provenance:
-    card, about = checkpoint.card, section.origin
+    card = checkpoint.card
     warned = amber_notes(section)
     notes = [note for note in section.notes if note not in warned]
     notes += checkpoint.bank.names.on_panel(panel, "The checkpoint")
-    return Provenance(
+    about = Provenance.of(section.spots, section.slide, section.pixel_size, section.name, section.patient)
+    return replace(
+        about,
         checkpoint=str(checkpoint.path.resolve()) if checkpoint.path else "",
         checkpoint_digest=checkpoint.digest,
         trained_on=card.sections,
         trained_on_patients=card.patients,
         validated_on=card.validated_on,
-        section=section.name,
-        patient=section.patient,
-        slide=str(Path(section.slide.path).resolve()),
-        spots=str(about.path.resolve()),
         k=k,
-        min_umi=about.min_umi,
-        library=about.library,
-        pool=about.pool,
-        mpp=section.mpp,
-        mpp_source=section.pixel_size.source,
-        target_sum=TARGET_SUM,
         panel=panel,
         weight_temperature=card.weight_temperature,
         similarity_floor=card.similarity_floor,

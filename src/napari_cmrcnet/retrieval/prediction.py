@@ -22,11 +22,9 @@ from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.prediction_file import StoredGenes
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.totals import IN_TOTAL
-from napari_cmrcnet.slides.patches import PatchSpec
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-    from napari_cmrcnet.retrieval.thumbnails import Thumbnails
 
 
 class Prediction(Case):
@@ -98,9 +96,9 @@ class Prediction(Case):
             If the prediction names spots that the bank does not have.
         """
         bank = self._bank
-        if bank is None and self._checkpoint is not None:
+        if bank is None and self.checkpoint is not None:
             try:
-                bank = self._checkpoint.bank
+                bank = self.checkpoint.bank
             except UserError as error:  # it was changed
                 self._reason = str(error)
         n = self.neighbours
@@ -114,7 +112,7 @@ class Prediction(Case):
         return bank.with_totals_over([column for column, _ in bank.names.in_common(in_total)])
 
     @cached_property
-    def _checkpoint(self) -> "Checkpoint | None":
+    def checkpoint(self) -> "Checkpoint | None":
         """The checkpoint, of which parts are read when they are asked for; None where it is not where it was."""
         found, self._reason = find_checkpoint(self._places, self.provenance.checkpoint_digest)
         return found
@@ -139,22 +137,6 @@ class Prediction(Case):
         where = f"which was at {self.provenance.checkpoint}{reason}"
         said = f"The prediction of {self.name} needs its checkpoint for {purpose}, {where}; say where it is now."
         return UserError(said, setting="checkpoint")
-
-    @cached_property
-    def thumbnail_file(self) -> "Thumbnails | None":
-        """Pictures of the bank's spots, opened and verified; None where the checkpoint has none, or has moved.
-
-        Raises
-        ------
-        UserError
-            If they were changed or are damaged.
-        """
-        return None if self._checkpoint is None else self._checkpoint.thumbnails
-
-    @cached_property
-    def patch(self) -> PatchSpec | None:
-        """The patch that the encoder saw at each spot; None where the checkpoint has moved."""
-        return None if self._checkpoint is None else self._checkpoint.card.preprocessing.patch
 
     @property
     def _known(self) -> "Bank | StoredGenes":

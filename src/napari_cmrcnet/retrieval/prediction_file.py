@@ -33,7 +33,6 @@ from napari_cmrcnet.retrieval.prediction_checks import RETRIEVAL, check_parts, n
 from napari_cmrcnet.retrieval.provenance import Provenance
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.bank import Bank
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.retrieval.prediction import Prediction
 
@@ -163,7 +162,7 @@ def load(
         table.obsm.update(zip(RETRIEVAL, parts, strict=True))
     logs = bool(record["spots"].get("normalised", False))
     check_parts(path, table, retrieved=not provenance.external, normalised=logs)
-    bank = None if checkpoint is None else _given_bank(path, checkpoint, provenance)
+    opened = None if checkpoint is None else _given(path, checkpoint, provenance)
     values = np.asarray(table.layers["predicted"], np.float32)
     stored = StoredGenes.read(table.var, path, "predict again", values=values)
     prediction = kind(
@@ -172,13 +171,14 @@ def load(
         np.asarray(table.obsm["similarity"]),
         table.obsm["confidence"],
         provenance,
-        bank=bank,
-        places=_places(path, checkpoint, provenance, record),
+        places=_places(path, provenance, record),
         stored=stored,
         variable_genes=_variable_genes(path, record),
         view=_view(record),
     )
     prediction.path = path
+    if opened is not None:
+        prediction.checkpoint = opened
     return prediction
 
 
@@ -258,23 +258,19 @@ def _spots(table: AnnData, about: Any) -> AnnData:
     return AnnData(table.raw.X, obs=table.obs, var=table.raw.var, obsm=obsm, uns=uns)
 
 
-def _places(
-    path: Path,
-    checkpoint: "Checkpoint | str | os.PathLike[str] | None",
-    provenance: Provenance,
-    record: dict[str, Any],
-) -> list[Path]:
-    """Return where the checkpoint may be: as given, where it was, and in the same place as seen from the prediction."""
-    given = checkpoint if checkpoint is None or isinstance(checkpoint, str | os.PathLike) else checkpoint.path
+def _places(path: Path, provenance: Provenance, record: dict[str, Any]) -> list[Path]:
+    """Return where the checkpoint may be: where it was, and in the same place as seen from the prediction."""
     relative = record.get("checkpoint_relative")
-    places = [Path(place) for place in (given, provenance.checkpoint) if place]
+    places = [Path(provenance.checkpoint)] if provenance.checkpoint else []
     return places + ([path.resolve().parent / relative] if isinstance(relative, str) and relative else [])
 
 
-def _given_bank(path: Path, checkpoint: "Checkpoint | str | os.PathLike[str]", provenance: Provenance) -> "Bank":
+def _given(path: Path, checkpoint: "Checkpoint | str | os.PathLike[str]", provenance: Provenance) -> Checkpoint:
+    """Open the checkpoint that is said to have made a prediction, and its bank."""
     opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
     if opened.digest != provenance.checkpoint_digest:
         raise UserError(
             f"{opened.path} is not the checkpoint that made {path}; give that one (it was at {provenance.checkpoint})."
         )
-    return opened.bank
+    _ = opened.bank  # raises where it was changed
+    return opened

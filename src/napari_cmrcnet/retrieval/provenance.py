@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import read_entries
@@ -13,10 +13,18 @@ from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.expected import Over, over_from, over_in_words
 from napari_cmrcnet.retrieval.likeness import Likeness, likeness_from
 from napari_cmrcnet.retrieval.protocol import average_in_words
+from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.panels import Panel
+from napari_cmrcnet.sections.pixel_size import PixelSize
+from napari_cmrcnet.sections.totals import TARGET_SUM
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_cmrcnet.slides.slide import Slide
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What a prediction was made from.
 
@@ -77,21 +85,21 @@ class Provenance:
         When, ISO 8601 in UTC.
     """
 
-    checkpoint: str
-    checkpoint_digest: str
-    trained_on: tuple[str, ...]
-    trained_on_patients: tuple[str, ...]
-    validated_on: tuple[str, ...]
+    checkpoint: str = ""
+    checkpoint_digest: str = ""
+    trained_on: tuple[str, ...] = ()
+    trained_on_patients: tuple[str, ...] = ()
+    validated_on: tuple[str, ...] = ()
     section: str
-    patient: str
-    slide: str
-    spots: str
-    k: int
-    min_umi: int
+    patient: str = ""
+    slide: str = ""
+    spots: str = ""
+    k: int = 0
+    min_umi: int = 0
     mpp: float
     mpp_source: str
-    target_sum: float
-    panel: Panel | None
+    target_sum: float = TARGET_SUM
+    panel: Panel | None = None
     library: str = ""
     pool: str = ""
     weight_temperature: float | None = None
@@ -107,6 +115,23 @@ class Provenance:
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @classmethod
+    def of(cls, spots: "AnnData", slide: "Slide | None", size: PixelSize, section: str, patient: str) -> "Provenance":
+        """Return the record of a section of which nothing is predicted: of its spots, slide and size of a pixel."""
+        about = Origin.of(spots)
+        return cls(
+            section=section,
+            patient=patient,
+            slide="" if slide is None else str(Path(slide.path).resolve()),
+            spots=str(about.path.resolve()),
+            min_umi=about.min_umi,
+            mpp=size.um,
+            mpp_source=size.source,
+            library=about.library,
+            pool=about.pool,
+            synthetic=about.synthetic,
+        )
 
     @property
     def average(self) -> str:

@@ -171,7 +171,7 @@ class EvidencePanel(DockPanel):
             self._open_thumbnails()
         else:
             _, thumbnails, note = self._opened
-        patch = prediction.patch
+        patch = None if prediction.checkpoint is None else prediction.checkpoint.card.preprocessing.patch
         wide = "" if patch is None else f", each {patch.patch_px * patch.model_mpp:.0f} µm wide"
         self.caption.setText(
             f"The most similar first{wide}. Rest the mouse on one to enlarge it. Below each: the colour of its "
