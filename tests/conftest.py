@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from by_hand import ByHand
     from dialogs import SaveDialog
+    from forked import Forked
     from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
     from napari_cmrcnet.retrieval.prediction import Prediction
@@ -445,6 +446,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
     monkeypatch.setattr(notification_manager, "dispatch", lambda said: messages.append(said.message))
     return messages
+
+
+@pytest.fixture(scope="session")
+def forked() -> "Iterator[Forked]":
+    """What starts jobs in processes of their own, which need not import again what a training imports."""
+    from forked import python
+
+    with python() as forked:
+        yield forked
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import scanpy
 
-from forked import TRAINING, forked
+from forked import Forked
 from napari_cmrcnet.benchmark.best_genes import gene_columns
 from napari_cmrcnet.benchmark.bootstrap import estimate
 from napari_cmrcnet.benchmark.cmrcnet_method import predict_each
@@ -204,12 +204,9 @@ def test_other_sections_are_refused(done: Outcome, tmp_path: Path, write_section
         finish(benchmark(dataset_in(tmp_path), plan(), done.out))
 
 
-BENCHMARK = (
-    TRAINING
-    + """
+BENCHMARK = """
 import sys
 from pathlib import Path
-torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
 from test_benchmark import dataset_in, plan
 from napari_cmrcnet.common.progress import finish
@@ -218,17 +215,16 @@ def job(_):
     job = benchmark(dataset_in(Path(sys.argv[1])), plan(), Path(sys.argv[2]))
     finish(job, lambda step: print(step.step, flush=True))
 """
-)
 
 
-def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path: Path) -> None:
+def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path: Path, forked: Forked) -> None:
     moments = random.Random(0)
-    with forked(BENCHMARK, folder, tmp_path, Path(__file__).parent) as jobs:
-        for stop in (moments.randrange(5, 25), moments.randrange(3, 13)):
-            for step, _ in enumerate(jobs.run()):
-                if step == stop:
-                    jobs.kill()
-            assert jobs.code == -signal.SIGKILL
+    jobs = forked(BENCHMARK, folder, tmp_path, Path(__file__).parent)
+    for stop in (moments.randrange(5, 25), moments.randrange(3, 13)):
+        for step, _ in enumerate(jobs.run()):
+            if step == stop:
+                jobs.kill()
+        assert jobs.code == -signal.SIGKILL
     finish(benchmark(dataset_in(folder), plan(), tmp_path))
     assert content(tmp_path) == content(done.out)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import anndata
 import pytest
 
-from forked import TRAINING, forked
+from forked import Forked
 from napari_cmrcnet.catalogue import build as building
 from napari_cmrcnet.catalogue.build import Built, build, building_folder
 from napari_cmrcnet.catalogue.fetch import fetch
@@ -23,7 +23,7 @@ from web_site import Site
 
 pytestmark = pytest.mark.usefixtures("own_models")
 SECTIONS = {"A1": "A", "A2": "A", "B1": "B"}
-BUILD = f"""{TRAINING}
+BUILD = """
 import json, os, signal, sys
 from pathlib import Path
 from napari_cmrcnet.catalogue.build import build
@@ -66,22 +66,22 @@ def test_from_nothing_to_a_prediction(
     assert main(["models", "build", "her2st", "--device", "cpu"]) == 0  # done already: read again
 
 
-def test_killed_in_each_stage_it_goes_on(site: Site, tmp_path: Path) -> None:
+def test_killed_in_each_stage_it_goes_on(site: Site, tmp_path: Path, forked: Forked) -> None:
     entry = publish_her2st(site, SECTIONS)
     (tmp_path / "entry.json").write_text(json.dumps(entry))
     out = tmp_path / "her2st.cmrcnet"
     asked: list[int] = []
-    with forked(BUILD, tmp_path / "entry.json", out) as jobs:
-        for stage in (
-            "Downloading",
-            "Opening",
-            "Without patient B",  # that without A is done
-            "Training on all: projecting expression",
-        ):
-            list(jobs.run(stage))
-            assert jobs.code == -9, stage
-            assert not out.exists()
-            asked.append(sum(command == "GET" for command, _, _ in site.asked))
+    jobs = forked(BUILD, tmp_path / "entry.json", out)
+    for stage in (
+        "Downloading",
+        "Opening",
+        "Without patient B",  # that without A is done
+        "Training on all: projecting expression",
+    ):
+        list(jobs.run(stage))
+        assert jobs.code == -9, stage
+        assert not out.exists()
+        asked.append(sum(command == "GET" for command, _, _ in site.asked))
     assert asked[1] == asked[-1]  # once received nothing is asked again
     steps: list[str] = []
     built = finish(build(recipe_from("her2st", entry), out, "cpu"), lambda progress: steps.append(progress.step))

@@ -1,7 +1,5 @@
 """Several processes take the same steps as one."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forked import TRAINING
+from forked import Forked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -70,12 +68,12 @@ assert [os.waitpid(child, 0)[1] for child in ranks] == [0, 0]
 """
 
 
-def by_two(*scripts: tuple[str, list[str]]) -> None:
-    """Run scripts in two processes each, as torchrun does, and import once for all what they import."""
-    code = "".join(
-        [TRAINING, *(f"import sys\nscript, sys.argv[1:] = {script!r}, {given!r}\n{EACH}" for script, given in scripts)]
-    )
-    subprocess.run([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240, check=True)
+def by_two(forked: Forked, *scripts: tuple[str, list[str]]) -> None:
+    """Run scripts in two processes each, as torchrun does."""
+    code = "".join(f"import sys\nscript, sys.argv[1:] = {script!r}, {given!r}\n{EACH}" for script, given in scripts)
+    jobs = forked(f"def job(_): pass\n{code}")
+    assert list(jobs.run()) == []
+    assert jobs.code == 0
 
 
 TRAIN = """
@@ -103,7 +101,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def by_both(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> Path:
+def by_both(tmp_path_factory: pytest.TempPathFactory, write_section: Write, forked: Forked) -> Path:
     """The folder of a training by one process and by two, and of what two make of one step."""
     folder = tmp_path_factory.mktemp("trained")
     names: dict[str, Any] = {"__name__": "train"}
@@ -112,7 +110,7 @@ def by_both(tmp_path_factory: pytest.TempPathFactory, write_section: Write) -> P
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRCNET_CACHE", str(folder / "cache"))
         names["train"](*files, folder / "one.cmrcnet")
-        by_two((ONE_STEP, [str(folder / "step of two")]), (TRAIN, [*files, str(folder / "torchrun.cmrcnet")]))
+        by_two(forked, (ONE_STEP, [str(folder / "step of two")]), (TRAIN, [*files, str(folder / "torchrun.cmrcnet")]))
     return folder
 
 

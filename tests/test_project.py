@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from shapely.geometry import box
 
-from forked import forked
+from forked import Forked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -154,16 +154,16 @@ def job(_):
 """
 
 
-def test_killed_while_it_writes_it_leaves_the_last_whole_project(tmp_path: Path) -> None:
+def test_killed_while_it_writes_it_leaves_the_last_whole_project(tmp_path: Path, forked: Forked) -> None:
     path = tmp_path / "p.cmrproj"
-    with forked(WRITER, path) as jobs:
-        for delay in (0.0, 0.013, 0.031):
-            for line in jobs.run():
-                last = int(line)
-                if last == 4:
-                    time.sleep(delay)
-                    jobs.kill()
-            assert jobs.code == -signal.SIGKILL
-            cases = read_project(path).cases
-            assert len(cases) == 50
-            assert cases[0].notes in (str(last) * 200, str(last + 1) * 200)
+    jobs = forked(WRITER, path)
+    for delay in (0.0, 0.013, 0.031):
+        for line in jobs.run():
+            last = int(line)
+            if last == 4:
+                time.sleep(delay)
+                jobs.kill()
+        assert jobs.code == -signal.SIGKILL
+        cases = read_project(path).cases
+        assert len(cases) == 50
+        assert cases[0].notes in (str(last) * 200, str(last + 1) * 200)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from forked import TRAINING, forked
+from forked import Forked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.sections.section import Section
@@ -157,9 +157,7 @@ def test_stopped_after_the_last_epoch_and_gone_on_without_thumbnails(
         assert not list(folder.rglob("thumbnails*"))
 
 
-TRAIN = (
-    TRAINING
-    + """
+TRAIN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
@@ -175,21 +173,20 @@ def say(progress):
 def job(_):
     finish(fit(sections, settings(), Path(sys.argv[2]), resume=True), say)
 """
-)
 
 
 def test_killed_and_killed_again(
-    sections: Sequence[Section], uninterrupted: dict[str, bytes], folder: Path, tmp_path: Path
+    sections: Sequence[Section], uninterrupted: dict[str, bytes], folder: Path, tmp_path: Path, forked: Forked
 ) -> None:
     out = tmp_path / "model.cmrcnet"
-    with forked(TRAIN, folder, out, Path(__file__).parent) as jobs:
-        for stop, delay in (("Training 3", 0.03), ("Training 11", 0.01)):
-            for line in jobs.run():
-                if line == stop:
-                    time.sleep(delay)
-                    jobs.kill()
-            assert jobs.code == -signal.SIGKILL
-            assert not out.exists()
+    jobs = forked(TRAIN, folder, out, Path(__file__).parent)
+    for stop, delay in (("Training 3", 0.03), ("Training 11", 0.01)):
+        for line in jobs.run():
+            if line == stop:
+                time.sleep(delay)
+                jobs.kill()
+        assert jobs.code == -signal.SIGKILL
+        assert not out.exists()
     finish(fit(sections, settings(), out, resume=True))
     assert content(out) == uninterrupted
 
