@@ -196,10 +196,10 @@ def fit_to_slide(spots: AnnData, slide: Slide) -> list[str]:
 def _turn_back(spots: AnnData, slide: Slide) -> list[str]:
     """Turn positions back that fit only the slide as its orientation tag asks for it to be shown, and say so."""
     xy = np.asarray(spots.obsm["spatial"], np.float64)
-    if slide.orientation == STORED or _inside(xy, slide).mean() > FITS:
+    if slide.orientation == STORED or on_slide(xy, slide).mean() > FITS:
         return []
     stored = as_stored(xy, slide.orientation, slide.shape)
-    if _inside(stored, slide).mean() <= FITS:
+    if on_slide(stored, slide).mean() <= FITS:
         return []
     spots.obsm["spatial"] = stored
     return ["The spots fit only the slide as its orientation tag asks for it to be shown: they were turned with it."]
@@ -209,13 +209,13 @@ def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     """Return a note if a few spots lie outside the slide; refuse spots that are in another image's pixels."""
     xy, path = np.asarray(spots.obsm["spatial"]), Origin.of(spots).path
     height, width = slide.shape
-    outside = int(len(xy) - _inside(xy, slide).sum())
+    outside = int(len(xy) - on_slide(xy, slide).sum())
     said = (
         f"{outside} of {len(xy)} spots of {path} lie outside {slide.path}, which has {width} × {height} pixels, "
         f"while the spots reach from ({xy[:, 0].min():.0f}, {xy[:, 1].min():.0f}) to "
         f"({xy[:, 0].max():.0f}, {xy[:, 1].max():.0f})"
     )
-    if outside > (1 - FITS) * len(xy) and _inside(xy[:, ::-1], slide).mean() > 0.99:
+    if outside > (1 - FITS) * len(xy) and on_slide(xy[:, ::-1], slide).mean() > 0.99:
         raise UserError(f"{said}: x and y look swapped; obsm['spatial'] must be (x, y).")
     if outside > 0.5 * len(xy) or (outside > (1 - FITS) * len(xy) and _scaled_image(spots, slide)):
         raise UserError(f"{said}: {_likely_reason(spots, slide)}.")
@@ -225,7 +225,8 @@ def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     return []
 
 
-def _inside(xy: NDArray[np.float64], slide: Slide) -> NDArray[np.bool_]:
+def on_slide(xy: NDArray[np.float64], slide: Slide) -> NDArray[np.bool_]:
+    """Tell which positions (x, y) in pixels lie on a slide or picture, bool (n,)."""
     height, width = slide.shape
     return np.asarray(((xy >= 0) & (xy < [width, height])).all(axis=1), dtype=bool)
 
@@ -234,7 +235,7 @@ def _scaled_image(spots: AnnData, slide: Slide) -> str:
     """Name the scale factor of the spots file by which all spots would fit the slide, if there is one."""
     xy = np.asarray(spots.obsm["spatial"])
     for name, factor in sorted(_image_scales(spots).items(), key=lambda item: -item[1]):
-        if _inside(xy * factor, slide).mean() > 0.99:
+        if on_slide(xy * factor, slide).mean() > 0.99:
             return f"{name} ({factor:.4g})"
     return ""
 
@@ -260,7 +261,7 @@ def _check_not_downscaled(spots: AnnData, slide: Slide) -> None:
     if not about.pitch_um or not about.pitch_px or slide.mpp is None:
         return
     for name, factor in _image_scales(spots).items():
-        fits = _inside(np.asarray(spots.obsm["spatial"]) / factor, slide).all()
+        fits = on_slide(np.asarray(spots.obsm["spatial"]) / factor, slide).all()
         if fits and abs(about.pitch_um / about.pitch_px * factor / slide.mpp - 1) < 0.1:
             raise UserError(
                 f"The spots of {about.path} look like pixels of the image of {name} "

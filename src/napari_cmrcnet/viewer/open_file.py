@@ -1,6 +1,7 @@
 """What a file that is dropped holds: a saved prediction, a measured section, or what another tool predicted there."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +12,6 @@ from napari_cmrcnet.viewer.reopen import Opened, make_ready, open_measured, open
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.slides.slide import Slide
 
 SECTION, TABLE = "A measured section", "Values that another tool predicted at these spots"
 """What an h5ad file or a store may be, where it does not say."""
@@ -92,10 +92,9 @@ def _section_or_table(path: Path, now: Opened | None, asked: Mapping[str, str]) 
     kind = asked.get("kind") or (SECTION if not _may_be_table(path) else _kind(path, own.case, now))
     if kind == SECTION:
         return own
-    if not own.case.counted:
-        assert now is not None, "it was asked for with a section open"
-        return _beside(path, now, asked)
-    return _beside(path, own, asked)
+    measured = own if own.case.counted else now
+    assert measured is not None, "it was asked for with a section open"
+    return _beside(path, measured, asked)
 
 
 def _may_be_table(path: Path) -> bool:
@@ -128,10 +127,10 @@ def _kind(path: Path, case: "Case", now: Opened | None) -> str:
 def _beside(path: Path, measured: Opened, asked: Mapping[str, str]) -> Opened:
     from napari_cmrcnet.retrieval.external import Scale, open_external
 
-    slide: Slide | None = measured.slide
+    slide = measured.slide
     whole = slide if slide is not None and slide.scale == 1 else None
     scale = cast("Scale | None", asked.get("scale"))
     spots: Any = measured.case.spots
     case = open_external(path, spots, layer=asked.get("layer", ""), scale=scale, slide=whole)
     make_ready(case)
-    return Opened(case, slide, measured.missing)
+    return replace(measured, case=case)

@@ -19,30 +19,13 @@ class RegionMemory:
         self._kept: dict[str, Regions] = {}
         self.forget_changes()
 
-    def change(
-        self,
-        regions: "Regions",
-        before: "Case | None",
-        after: "Case | None",
-        open_slides: tuple[str, str],
-        remembered: "Regions" = (),
-    ) -> "Regions":
-        """Put the regions of one section away, and return those of another.
+    def change(self, regions: "Regions", old: str, new: str, remembered: "Regions" = ()) -> "Regions":
+        """Put the regions of one place away, see `place_of`, and return those of another.
 
-        Parameters
-        ----------
-        regions : tuple of Region
-            Those that are shown.
-        before, after : Case or None
-            Of the section that they are of, and of the one that is to be shown; where there is none, the slide that is
-            open is meant.
-        open_slides : (str, str)
-            Its path, before and after; ``""`` where none is open: regions that were drawn over none stay.
-        remembered : tuple of Region
-            What the file of the one to be shown has: they are returned where there are none from this session.
+        Regions that were drawn over nothing stay. Those that are remembered are returned where there are none from
+        this session.
         """
-        old, new = _key(before) or open_slides[0], _key(after) or open_slides[1]
-        if not old or old == new or (before is not None and before.is_of_section(after)):
+        if not old or old == new:
             return regions or remembered
         self._kept[old] = regions
         self.forget_changes()
@@ -50,9 +33,9 @@ class RegionMemory:
 
     def give_up(self, case: "Case", regions: "Regions", saved: "Regions") -> bool:
         """Keep the saved regions of a case in place of these; say whether it was done: not where more was drawn."""
-        if self._kept.get(_key(case)) != regions:
+        if self._kept.get(place_of(case)) != regions:
             return False
-        self._kept[_key(case)] = saved
+        self._kept[place_of(case)] = saved
         return True
 
     def forget_changes(self) -> None:
@@ -74,5 +57,6 @@ class RegionMemory:
         return there.pop()
 
 
-def _key(case: "Case | None") -> str:
-    return "" if case is None else case.provenance.slide or case.name
+def place_of(case: "Case | None", open_slide: str = "") -> str:
+    """Return what regions are drawn over: the slide of a case, or the one that is open where there is no case."""
+    return open_slide if case is None else case.provenance.slide or case.name

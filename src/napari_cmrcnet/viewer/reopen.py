@@ -1,10 +1,10 @@
 """A saved prediction or a measured section, opened to be looked at: with its slide, or why that is not at hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
@@ -102,25 +102,20 @@ def slide_of(case: "Case", path: Path) -> "Slide":
     UserError
         If it cannot be opened, or most spots lie outside it, so that it is another one.
     """
-    from napari_cmrcnet.slides.slide import open_slide
+    from napari_cmrcnet.sections.section import on_slide
 
-    slide = open_slide(path)
-    height, width = slide.shape
-    inside = ((case.xy >= 0) & (case.xy < [width, height])).all(axis=1)
-    if len(case) and np.mean(inside) < 0.5:
-        slide.close()
-        raise UserError(
-            f"{path} is not the slide of {case.name}: {int((~inside).sum())} of {len(case)} spots lie "
-            "outside it; choose the slide that they were measured or predicted on."
-        )
+    with _opened(path) as slide:
+        outside = int((~on_slide(case.xy, slide)).sum())
+        if outside > 0.5 * len(case):
+            raise UserError(
+                f"{path} is not the slide of {case.name}: {outside} of {len(case)} spots lie "
+                "outside it; choose the slide that they were measured or predicted on."
+            )
     about = case.provenance
     if not about.mpp and slide.mpp:
         about = replace(about, mpp=slide.mpp, mpp_source=f"the slide's {slide.mpp_source}")
     case.provenance = replace(about, slide=str(path.resolve()))
     return slide
-
-
-FITS = 0.95  # share of the spots on a picture that is theirs
 
 
 def open_measured(path: Path, library: str = "") -> Job[Opened]:
@@ -163,44 +158,38 @@ def open_pooled(case: "Case", wanted: str) -> "Job[Case]":
 
 
 def _slide_beside(path: Path, spots: "AnnData") -> "tuple[Slide | None, str]":
-    """Open the slide beside spots; return it, or why there is none."""
-    from napari_cmrcnet.sections.beside import slides_beside
-    from napari_cmrcnet.sections.section import fit_to_slide
-    from napari_cmrcnet.slides.slide import open_slide
+    """Open the slide beside spots; return it, or why there is none.
+
+    Where it is not at hand, a small picture of the tissue that the spots lie on is enough to look at.
+    """
+    from napari_cmrcnet.sections.beside import pictures_beside, slides_beside
+    from napari_cmrcnet.sections.section import FITS, fit_to_slide, on_slide
 
     reasons = []
     for found in slides_beside(path, spots):
         try:
-            slide = open_slide(found)
+            with _opened(found) as slide:
+                fit_to_slide(spots, slide)
+                return slide, ""
         except UserError as reason:
             reasons.append(str(reason))
-            continue
-        try:
-            fit_to_slide(spots, slide)
-        except UserError as reason:
-            slide.close()
-            reasons.append(str(reason))
-        else:
-            return slide, ""
-    if (picture := _picture_beside(path, spots)) is not None:
-        return picture, ""
+    for found, scale in pictures_beside(path, spots):
+        with suppress(UserError), _opened(found) as picture:
+            if on_slide(spots.obsm["spatial"] / scale, picture).mean() > FITS:
+                picture.scale = scale
+                return picture, ""
+            picture.close()
     return None, reasons[0] if reasons else f"No slide was found beside {path}."
 
 
-def _picture_beside(path: Path, spots: "AnnData") -> "Slide | None":
-    """Open a small picture of the tissue that the spots lie on: enough to look at where the slide is not at hand."""
-    from napari_cmrcnet.sections.beside import pictures_beside
+@contextmanager
+def _opened(path: Path) -> "Iterator[Slide]":
+    """Open a slide that is to stay open, but where what is done with it at first fails."""
     from napari_cmrcnet.slides.slide import open_slide
 
-    for found, scale in pictures_beside(path, spots):
-        try:
-            picture = open_slide(found)
-        except UserError:
-            continue
-        height, width = picture.shape
-        xy = spots.obsm["spatial"] / scale
-        if ((xy >= 0) & (xy < [width, height])).all(axis=1).mean() > FITS:
-            picture.scale = scale
-            return picture
-        picture.close()
-    return None
+    slide = open_slide(path)
+    try:
+        yield slide
+    except BaseException:
+        slide.close()
+        raise

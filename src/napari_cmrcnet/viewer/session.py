@@ -14,7 +14,7 @@ from napari_cmrcnet.retrieval.project import regions_of
 from napari_cmrcnet.sections.panels import PANELS, Panel
 from napari_cmrcnet.sections.regions import with_names
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.region_memory import RegionMemory
+from napari_cmrcnet.viewer.region_memory import RegionMemory, place_of
 from napari_cmrcnet.viewer.view_record import carried_on, first_shown, ticked_of, views_of
 from napari_cmrcnet.viewer.whole_change import tell_of_case, wholly
 
@@ -135,9 +135,11 @@ class Session:
         """
         self.leaving.emit()
         before, old, display = self.case, self.display, self.display
-        slides = self.open_slide, alone or self.open_slide
-        another, remembered = case is not before or slides[0] != slides[1], {} if case is None else case.view
+        open_slide = alone or self.open_slide
+        another, remembered = case is not before or open_slide != self.open_slide, {} if case is None else case.view
         goes_on = another and case is not None and case.is_of_section(before)
+        old_place = place_of(before, self.open_slide)
+        place = old_place if goes_on else place_of(case, open_slide)
         slide = self.slide if slide is not None and slide.is_same(self.slide) else slide
         panels = dict(self.panels)
         if another and case is not None and case.panel is not None:
@@ -150,7 +152,7 @@ class Session:
         remembered = remembered or (carried_on(self, case) if goes_on else {})
         with wholly(self, "" if case is None else case.name):
             shown = first_shown(case, panels, scores, remembered) if case is not None else None
-            regions = self.region_memory.change(self.regions, before, case, slides, known)
+            regions = self.region_memory.change(self.regions, old_place, place, known)
             self.__dict__.update(
                 case=case,
                 slide=slide,
@@ -164,7 +166,7 @@ class Session:
                 regions=regions,
                 ticked=ticked_of(remembered, self.ticked),
                 listed=() if case is None else case.all_names.symbols,
-                open_slide=slides[1],
+                open_slide=open_slide,
             )
             tell_of_case(self, shown, old)
         self.arrived.emit()

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.viewer.display_settings import DisplaySettings
     from napari_cmrcnet.viewer.session import Session
 
-STATE = ("case", "slide", "scores", "scoring", "shown", "display",
-         "eyes", "selected", "panels", "regions", "ticked", "listed", "open_slide")  # fmt: skip
-"""What belongs to one case, and is changed with it or not at all."""
-
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(("case", "slide", "scores", "shown")),
     "scoring": False,
@@ -43,12 +39,12 @@ def wholly(session: "Session", name: str) -> Iterator[None]:
     UserError
         If it cannot be made.
     """
-    before = {name: getattr(session, name) for name in STATE}
+    before = vars(session).copy()
     try:
         yield
     except Exception as error:
         cause = error.__cause__ if isinstance(error, EmitLoopError) else error
-        if any(getattr(session, name) is not was for name, was in before.items()):
+        if any(vars(session)[name] is not was for name, was in before.items()):
             display = session.display
             try:
                 session.__dict__.update(before | {"shown": None})
