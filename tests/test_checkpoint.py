@@ -16,8 +16,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.retrieval.card import Card, read_card
-from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.find_checkpoint import find_checkpoint
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint, find_checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails

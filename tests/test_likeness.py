@@ -11,13 +11,14 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.json_entries import read_entry
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.leaks import warnings_of
-from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY, Likeness, Usual, likeness_from, usual_from
+from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY, Likeness, Usual, usual_from
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.tissue import Described, likeness_of
@@ -146,8 +147,9 @@ def test_the_farthest_kind_decides(far: float, verdict: str) -> None:
 
 def test_both_read_back_from_json() -> None:
     likeness = Likeness({"stain": 0.5})
-    assert likeness_from(json.loads(json.dumps(asdict(likeness)))) == likeness
-    assert likeness_from(None) is None
+    for one in (likeness, None):
+        read = json.loads(json.dumps({"likeness": one and asdict(one)}))
+        assert read_entry(read, "likeness", Likeness | None) == one
     rng = np.random.default_rng(5)
     usual = usual_tissue([drawn(rng) | {"tissue": drawn(rng, 40)["stain"]} for _ in range(3)], list("ABC"))
     assert usual_from(json.loads(json.dumps({kind: asdict(one) for kind, one in usual.items()}))) == usual
@@ -177,7 +179,7 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize("value", [3, {"far": {}}, {"far": {"stain": "near"}}, {"near": {}}])
 def test_a_likeness_that_cannot_be_is_refused(value: Any) -> None:
     with pytest.raises(UserError):
-        likeness_from(value)
+        read_entry({"likeness": value}, "likeness", Likeness | None)
 
 
 def test_a_prediction_keeps_and_says_it(

@@ -344,7 +344,7 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.obsm.update(confidence=np.ones((36, 3))), "lacks numbers of its confidence"),
         (lambda table: table.layers.update(predicted=table.layers["predicted"] > 0), "values that are not numbers"),
         (lambda table: table.uns.update(spatial="text"), "one library in uns"),
-        (lambda table: edit_provenance(table, expected_over="spots"), "not sections, patients or empty"),
+        (lambda table: edit_provenance(table, expected_over="spots"), 'which is not "" or "sections" or "patients"'),
         (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc as finite float32"),
         (
             lambda table: (

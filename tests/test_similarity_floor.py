@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.retrieval import similarity_floor as module
+from napari_cmrcnet.retrieval import search
 from napari_cmrcnet.retrieval.search import unit_length
 from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
 
@@ -18,7 +18,7 @@ def embeddings(m: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("step", [7, 1024])
 def test_it_is_the_first_percentile_of_the_best_of_the_other_rows(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SPOTS_A_STEP", step)
+    monkeypatch.setattr(search, "QUERIES_A_STEP", step)
     patches, bank = embeddings(300)
     cosines = (patches.astype(float) @ bank.T.astype(float)) / np.linalg.norm(patches.astype(float), axis=1)[:, None]
     assert (cosines.argmax(axis=1) == np.arange(300)).mean() > 0.9  # with its own row, each would find itself
@@ -37,6 +37,6 @@ def test_one_spot_has_no_floor() -> None:
 
 
 def test_it_can_be_cancelled_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SPOTS_A_STEP", 10)
+    monkeypatch.setattr(search, "QUERIES_A_STEP", 10)
     job = similarity_floor(*embeddings(25))
     assert [progress.done for progress in job] == [0, 10, 20, 25]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_cmrcnet.common.errors import UserError
 
@@ -31,8 +31,8 @@ def read_entries(kind: type[T], values: Mapping[str, Any], **own: Callable[[Any]
     Parameters
     ----------
     kind : type
-        The dataclass. Its fields are whole numbers, numbers, flags, texts, tuples of texts, three numbers, mappings, or
-        one of these or None.
+        The dataclass. Its fields are whole numbers, numbers, flags, texts, one of a few texts, tuples of texts, three
+        numbers, mappings, or one of these or None.
     values : mapping
         The JSON object.
     own : callable
@@ -81,6 +81,10 @@ def read_entry(values: Mapping[str, Any], name: str, kind: Any) -> Any:
     value = values[name]
     if get_origin(kind) is UnionType:  # or None
         return None if value is None else read_entry(values, name, get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        if value not in (texts := get_args(kind)):
+            raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not {' or '.join(map(json.dumps, texts))}")
+        return value
     if get_origin(kind) is tuple:
         return _texts(name, value) if get_args(kind)[0] is str else _colours(name, value)
     if get_origin(kind) is Mapping:

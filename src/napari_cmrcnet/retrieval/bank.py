@@ -21,7 +21,7 @@ from napari_cmrcnet.retrieval.compatibility import check_k
 from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.known_genes import INTERVAL, SHARES, BankSummary, KnownGenes
-from napari_cmrcnet.retrieval.search import nearest, norms
+from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.retrieval.stored_columns import StoredColumns, left_in_file
 from napari_cmrcnet.sections.expression import rescaled
 from napari_cmrcnet.sections.totals import TARGET_SUM
@@ -137,11 +137,7 @@ class Bank:
             If k does not fit the bank.
         """
         check_k(k, len(self))
-        return nearest(queries, self.embeddings, k, device=device, bank_norm=self._norms)
-
-    @cached_property
-    def _norms(self) -> Float64:
-        return norms(self.embeddings)
+        return nearest(queries, self.embeddings, k, device=device)
 
     def mean_expression(self, neighbours: Int32 | Neighbourhoods, genes: Sequence[str]) -> Float32:
         """Average the expression of each spot's neighbours.

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.text import parse_json, some_of
 from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
-from napari_cmrcnet.retrieval.expected import Over, over_from
+from napari_cmrcnet.retrieval.expected import Over
 from napari_cmrcnet.retrieval.likeness import Usual, usual_from
 from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
@@ -137,7 +137,6 @@ class Card:
             query=_query,
             panel=panel_from,
             usual_tissue=usual_from,
-            expected_over=over_from,
         )
         if len(card.genes) != card.model.n_genes or len(set(card.genes)) != len(card.genes):
             raise UserError(f"lists {len(set(card.genes))} genes for a model of {card.model.n_genes}")

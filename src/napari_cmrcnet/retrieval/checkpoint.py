@@ -2,13 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import atomic_folder, sha256, write_json
+from napari_cmrcnet.common.errors import UserError, readable, system_error
+from napari_cmrcnet.common.files import atomic_folder, is_there, sha256, write_json
 from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, Card, check_files, read_card
@@ -225,6 +226,38 @@ class Checkpoint:
         if found != self.card.files.get(THUMBNAILS, found):
             raise _changed(source)
         return found
+
+
+def find_checkpoint(places: Sequence[Path], digest: str) -> tuple[Checkpoint | None, str]:
+    """Open the checkpoint of a prediction in the first place that has it.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        Folders, the most likely first.
+    digest : str
+        SHA-256 of its card, by which it is known.
+
+    Returns
+    -------
+    checkpoint : Checkpoint or None
+        None where no place has it.
+    reason : str
+        Then why the last place that exists was not taken; ``""`` where none exists.
+    """
+    reason = ""
+    for place in filter(is_there, places):
+        try:
+            checkpoint = Checkpoint.open(place)
+        except UserError as error:
+            reason = str(error)
+        except OSError as error:  # the folder is another's
+            reason = system_error(error)
+        else:
+            if checkpoint.digest == digest:
+                return checkpoint, ""
+            reason = f"{place} is not the checkpoint that made this prediction."
+    return None, reason
 
 
 def _changed(path: Path) -> UserError:

@@ -1,11 +1,9 @@
 """Expected accuracy: how well each gene was predicted where training sections were left out, known for every slide."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,18 +45,3 @@ def over_in_words(over: Over, sections: int, patients: int) -> str:
             return f"{sections} training sections, each left out in turn; not over patients"
         case _:
             return "not known: only frozen models of two sections or more measure it in training"
-
-
-def over_from(value: Any) -> Over:
-    """Read what was left out in turn.
-
-    Raises
-    ------
-    UserError
-        If it is something else.
-    """
-    match value:
-        case "" | "sections" | "patients":
-            return value  # type: ignore[no-any-return]
-        case _:
-            raise UserError(f"has expected_over: {str(value)[:50]!r}, which is not sections, patients or empty")

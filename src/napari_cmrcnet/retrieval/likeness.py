@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import check_names, read_entries, read_entry
+from napari_cmrcnet.common.json_entries import check_names, read_entry
 
 Array = NDArray[np.float64]
 
@@ -57,9 +57,18 @@ class Likeness:
     ----------
     far : mapping of str to float
         Of each kind of features, how far the slide is from the training sections, in limits.
+
+    Raises
+    ------
+    UserError
+        If there is none; the message is the second half of a sentence.
     """
 
     far: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if not self.far:
+            raise UserError("has a likeness to the training tissue without a number")
 
     @property
     def verdict(self) -> str:
@@ -73,22 +82,6 @@ class Likeness:
         beyond = [f"{kind} ({far:.1f} times the limit)" for kind, far in self.far.items() if far > 1]
         said = f"The slide is {self.verdict}."
         return f"{said} It differs in {' and '.join(beyond)}." if beyond else said
-
-
-def likeness_from(value: Any) -> Likeness | None:
-    """Read a likeness from JSON, null where it is not known.
-
-    Raises
-    ------
-    UserError
-        If it is something else.
-    """
-    if value is None:
-        return None
-    found = read_entries(Likeness, value)
-    if not found.far:
-        raise UserError("has a likeness to the training tissue without a number")
-    return found
 
 
 def usual_from(value: Mapping[str, Any]) -> dict[str, Usual]:

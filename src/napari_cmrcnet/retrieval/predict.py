@@ -19,14 +19,13 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.preflight import Check, amber_notes, preflight_job, warnings_in
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
+from napari_cmrcnet.retrieval.search import nearest_job
 from napari_cmrcnet.retrieval.tissue import likeness_of
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import total_genes, totalled_over
 
 logger = logging.getLogger(__name__)
-
-QUERIES_A_STEP = 1024  # between two yields; a second or less on a bank of 45,000
 
 
 def predict(
@@ -74,7 +73,9 @@ def predict(
     )
     likeness = yield from likeness_of(section, card.usual_tissue, checkpoint.encoder, device)
     unlike = (likeness.reason,) if likeness is not None and likeness.verdict != LIKE else ()
-    neighbours, similarity = yield from _retrieve(embeddings, bank, k, str(device))
+    neighbours, similarity = yield from nearest_job(
+        embeddings, bank.embeddings, k, "Retrieving neighbours", str(device)
+    )
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     common = totals_in_common(section, bank.summary)
     spots = section.spots if common is None else totalled_over(section.spots, common)
@@ -89,17 +90,6 @@ def predict(
     return Prediction(
         spots, neighbours, similarity, confidence, provenance, bank=bank, variable_genes=card.variable_genes
     )
-
-
-def _retrieve(embeddings: Float32, bank: Bank, k: int, device: str) -> Job[tuple[Int32, Float32]]:
-    n = len(embeddings)
-    neighbours, similarity = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-    for start in range(0, n, QUERIES_A_STEP):
-        yield Progress("Retrieving neighbours", start, n, "spots")
-        step = slice(start, start + QUERIES_A_STEP)
-        neighbours[step], similarity[step] = bank.nearest(embeddings[step], k, device)
-    yield Progress("Retrieving neighbours", n, n, "spots")
-    return neighbours, similarity
 
 
 def confidence_table(

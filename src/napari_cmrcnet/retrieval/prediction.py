@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,12 @@ from napari_cmrcnet.retrieval import prediction_file
 from napari_cmrcnet.retrieval.averages import Float32, Int32, Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.case import Case
-from napari_cmrcnet.retrieval.find_checkpoint import find_checkpoint
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint, find_checkpoint
 from napari_cmrcnet.retrieval.genes import GeneNames, listed
 from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.prediction_file import StoredGenes
 from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.sections.totals import IN_TOTAL
-
-if TYPE_CHECKING:
-    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
 
 class Prediction(Case):
@@ -112,7 +109,7 @@ class Prediction(Case):
         return bank.with_totals_over([column for column, _ in bank.names.in_common(in_total)])
 
     @cached_property
-    def checkpoint(self) -> "Checkpoint | None":
+    def checkpoint(self) -> Checkpoint | None:
         """The checkpoint, of which parts are read when they are asked for; None where it is not where it was."""
         found, self._reason = find_checkpoint(self._places, self.provenance.checkpoint_digest)
         return found
@@ -262,7 +259,7 @@ class Prediction(Case):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], checkpoint: "Checkpoint | str | os.PathLike[str] | None" = None
+        cls, path: str | os.PathLike[str], checkpoint: Checkpoint | str | os.PathLike[str] | None = None
     ) -> "Prediction":
         """Read a prediction.
 

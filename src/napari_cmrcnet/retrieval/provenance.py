@@ -10,8 +10,8 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.retrieval.card import panel_from
-from napari_cmrcnet.retrieval.expected import Over, over_from, over_in_words
-from napari_cmrcnet.retrieval.likeness import Likeness, likeness_from
+from napari_cmrcnet.retrieval.expected import Over, over_in_words
+from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.protocol import average_in_words
 from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.panels import Panel
@@ -175,7 +175,7 @@ class Provenance:
         UserError
             If an entry is missing, unknown or of the wrong kind.
         """
-        found = read_entries(cls, values, panel=panel_from, likeness=likeness_from, expected_over=over_from)
+        found = read_entries(cls, values, panel=panel_from)
         if found.weight_temperature is not None and not found.weight_temperature > 0:
             raise UserError("has a weight_temperature that is not above 0")
         return found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.threads import own_threads
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
 
+QUERIES_A_STEP = 1024  # between two signs of life; a second or less on a bank of 45,000
 QUERIES_AT_A_TIME = 128  # at least, in all threads together; more of a smaller bank
 QUERIES_ON_A_GPU = 512  # at least; the bank is sent to it again for each so many
 PART = 2**16  # bank rows of which the scores are held: in all threads together 32 MiB
@@ -112,6 +114,20 @@ def nearest(
         size = max(1, min(most, -(-len(queries) // threads)))
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, [slice(start, start + size) for start in range(0, len(queries), size)]))
+    return neighbours, similarity
+
+
+def nearest_job(
+    queries: Floats, bank: Floats, k: int, step: str, device: "str | torch.device" = "cpu"
+) -> Job[tuple[Int32, Float32]]:
+    """Return what `nearest` does, for some queries at a time; ``step`` is what the progress calls it."""
+    n, lengths = len(queries), norms(bank)
+    neighbours, similarity = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    for start in range(0, n, QUERIES_A_STEP):
+        yield Progress(step, start, n, "spots")
+        some = slice(start, start + QUERIES_A_STEP)
+        neighbours[some], similarity[some] = nearest(queries[some], bank, k, device=device, bank_norm=lengths)
+    yield Progress(step, n, n, "spots")
     return neighbours, similarity
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.retrieval.search import nearest
+from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.retrieval.search import nearest_job
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 PERCENTILE = 1.0  # one training spot in a hundred is below the floor
-SPOTS_A_STEP = 1024  # between two yields
 
 
 def similarity_floor(patches: Float32, bank: Float32, device: "str | torch.device" = "cpu") -> Job[float | None]:
@@ -42,17 +41,8 @@ def similarity_floor(patches: Float32, bank: Float32, device: "str | torch.devic
         A cosine similarity; None where the bank has one spot only.
     """
     n = len(bank)
-    best = np.empty(n, np.float32)
-    for start in range(0, n, SPOTS_A_STEP):
-        yield Progress("Comparing the training spots with each other", start, n, "spots")
-        step = slice(start, start + SPOTS_A_STEP)
-        best[step] = _best_of_others(patches[step], bank, start, device)
-    yield Progress("Comparing the training spots with each other", n, n, "spots")
+    step = "Comparing the training spots with each other"
+    neighbours, similarity = yield from nearest_job(patches, bank, min(2, n), step, device)
+    own = neighbours[:, 0] == np.arange(n)
+    best = np.where(own, similarity[:, -1], similarity[:, 0])
     return float(np.percentile(best, PERCENTILE)) if n > 1 else None
-
-
-def _best_of_others(patches: Float32, bank: Float32, first: int, device: "str | torch.device") -> Float32:
-    """Return the best similarity of the patches of bank rows ``first``, ``first + 1`` … to any other row."""
-    neighbours, similarity = nearest(patches, bank, min(2, len(bank)), device=device)
-    own = neighbours[:, 0] == np.arange(first, first + len(patches))
-    return np.where(own, similarity[:, -1], similarity[:, 0])
