@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from napari_cmrcnet.evaluation.headline import in_lines
-from napari_cmrcnet.evaluation.panel_score import panel_genes
+from napari_cmrcnet.evaluation.shown import panel_genes
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.evidence import evidence, patch_of
 from napari_cmrcnet.retrieval.prediction import Prediction

@@ -9,9 +9,10 @@ import pytest
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import mean_z
 from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
-from napari_cmrcnet.evaluation.panel_score import panel_signs
+from napari_cmrcnet.evaluation.shown import panel_score
 from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.genes import GeneNames
+from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.spot_area import area_mm2, outline_of, spot_cell
@@ -90,14 +91,21 @@ def test_few_spots_have_square_cells() -> None:
     assert outline_of(xy, np.array([True, True, False]), 200.0).area == pytest.approx(2 * 200.0**2)
 
 
-def test_a_signature_counts_genes_against_its_score(tmp_path: Path) -> None:
+def test_a_signature_counts_genes_against_its_score(
+    tmp_path: Path, predicted: Prediction, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = np.random.default_rng(2).gamma(2, size=(30, 4))
     values[:, 3] = 1.0  # constant
     z = (values[:, :3] - values[:, :3].mean(axis=0)) / values[:, :3].std(axis=0)
     np.testing.assert_allclose(mean_z(values, [1, -1, 1, -1]), (z[:, 0] - z[:, 1] + z[:, 2]) / 3, rtol=1e-5)
     panel = Panel("tumour", ("ERBB2", "KRT19", "COL1A1"), ("COL1A1",))
-    names = GeneNames(("KRT19", "HER2ish", "COL1A1x"), ("", "ENSG1", "ENSG2"))
-    assert panel_signs(names, Panel("p", ("ENSG1", "ENSG2"), ("ENSG2.3",)), ["HER2ish", "COL1A1x"]) == [1, -1]
+    genes = predicted.genes[:2]
+    ids = tuple(f"ENSG{place}" for place in range(len(predicted.genes)))
+    named = GeneNames(predicted.genes, ids)
+    monkeypatch.setattr(Prediction, "names", named)
+    score = panel_score(predicted, Panel("p", ("ENSG0", "ENSG1"), ("ENSG1.3",)))
+    np.testing.assert_array_equal(score.predicted, mean_z(predicted.expression(genes), [1, -1]))
+    np.testing.assert_array_equal(score.measured, mean_z(predicted.measured(genes), [1, -1]))
     save_panel(panel, tmp_path / "tumour.txt")
     assert (tmp_path / "tumour.txt").read_text("utf-8") == "ERBB2\nKRT19\n-COL1A1\n"
     assert load_panel(tmp_path / "tumour.txt") == panel

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.text import printable
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
 from napari_cmrcnet.evaluation.plots_panel import MOST, PanelPlot
 from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
-from napari_cmrcnet.evaluation.shown import Shown, gene_shown
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_genes
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.trust import trust_of
 from napari_cmrcnet.sections.score_filter import spots_in_words
@@ -110,9 +109,7 @@ def draw_panel(case: "Case", ground: Ground, panel: "Panel", width_mm: float | N
     UserError
         If the case has none of the genes.
     """
-    genes = gene_maps(case, panel.genes, intervals=True)
-    if not genes:
-        raise UserError(f"{case.name} has none of the genes of the panel “{panel.name}”; choose another panel.")
+    genes = gene_maps(case, panel_genes(case, panel), intervals=True)
     return partial(
         panel_figure,
         genes,

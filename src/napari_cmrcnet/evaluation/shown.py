@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import mean_z, pcc_in_words
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.figures import COLOURS
@@ -17,7 +18,6 @@ from napari_cmrcnet.evaluation.headline import (
     headline,
     section_of,
 )
-from napari_cmrcnet.evaluation.panel_score import panel_genes, panel_signs
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, SHORT_UNIT, UNIT
 from napari_cmrcnet.retrieval.trust import NOTHING, Trust, trust_of, trust_of_panel
 
@@ -249,10 +249,27 @@ def panel_score(case: "Case", panel: "Panel") -> Shown:
     both = [gene for gene in genes if gene in case.measured_set]
     values = None if case.prediction is None else case.prediction.expression(genes)
     truth = case.measured(both) if both else None
-    predicted = None if values is None else mean_z(values, panel_signs(case.names, panel, genes))
-    measured = None if truth is None else mean_z(truth, panel_signs(case.names, panel, both))
+    against = {case.names.column(gene) for gene in panel.down}  # which the case may call otherwise
+    signs = {gene: -1 if case.names.column(gene) in against else 1 for gene in genes}
+    predicted = None if values is None else mean_z(values, [signs[gene] for gene in genes])
+    measured = None if truth is None else mean_z(truth, [signs[gene] for gene in both])
     flat = values is not None and hardly_varies(values)
     return _scored(case, panel.name, "panel", PANEL_UNIT, predicted, measured, flat)
+
+
+def panel_genes(case: "Case", panel: "Panel") -> list[str]:
+    """Return a panel's genes that a case has, by the case's names.
+
+    Raises
+    ------
+    UserError
+        If it has none.
+    """
+    names = case.names
+    columns = names.known(panel.genes)
+    if not columns:
+        raise UserError(f"{case.name} has none of the genes of the panel “{panel.name}”; choose another panel.")
+    return [names.symbols[column] for column in columns]
 
 
 def _scored(

@@ -7,8 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QWidget
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.evaluation.panel_score import panel_genes
-from napari_cmrcnet.evaluation.shown import Shown
+from napari_cmrcnet.evaluation.shown import Shown, panel_genes
 from napari_cmrcnet.retrieval.evidence import Evidence, evidence, open_thumbnails, patch_of
 from napari_cmrcnet.viewer.session import Session
 from napari_cmrcnet.widgets.dock_panel import DockPanel

@@ -14,7 +14,7 @@ from napari_cmrcnet.evaluation.document import html_or_pdf
 from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
-from napari_cmrcnet.evaluation.panel_score import panel_genes
+from napari_cmrcnet.evaluation.shown import panel_genes
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.region_origin import qupath_corner
 from napari_cmrcnet.viewer.coloring import expression_limits
