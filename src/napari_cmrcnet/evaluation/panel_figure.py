@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.retrieval.case import Case
-    from napari_cmrcnet.retrieval.prediction import Prediction
     from napari_cmrcnet.sections.panels import Panel
-
-NO_INTERVAL = (float("nan"), float("nan"))
 
 
 def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) -> tuple[Shown, ...]:
@@ -42,21 +39,18 @@ def gene_maps(case: "Case", genes: Sequence[str], *, intervals: bool = False) ->
         Whether correlations have their 95 % interval, which takes 10 ms a gene and more for large sections.
     """
     maps = tuple(gene_shown(case, case.genes[column], None) for column in case.names.known(genes)[:MOST])
-    both, counted = [one for one in maps if one.scored], case.counted_spots()
-    if case.prediction is None or not (intervals and both and counted.any()):
+    scored, prediction = [one for one in maps if not np.isnan(one.pcc)], case.prediction
+    if prediction is None or not (intervals and scored):
         return maps
-    measured = np.stack([one.values("measured")[counted] for one in both], axis=1)
-    predicted = np.stack([one.values("predicted")[counted] for one in both], axis=1)
-    low, high = interval(section_bootstrap(case.name, case.xy[counted]).pcc(measured, predicted))
-    bounds = {one.name: pair for one, *pair in zip(both, low.tolist(), high.tolist(), strict=True)}
-    return tuple(_with_interval(case.prediction, one, *bounds.get(one.name, NO_INTERVAL)) for one in maps)
-
-
-def _with_interval(prediction: "Prediction", shown: Shown, low: float, high: float) -> Shown:
-    if np.isnan(shown.pcc):
-        return shown
-    trust = trust_of(prediction, shown.name, shown.pcc, low, flat=shown.flat)
-    return replace(shown, low=low, high=high, trust=trust)
+    counted = case.counted_spots()
+    measured = np.stack([one.values("measured")[counted] for one in scored], axis=1)
+    predicted = np.stack([one.values("predicted")[counted] for one in scored], axis=1)
+    bounds = np.stack(interval(section_bootstrap(case.name, case.xy[counted]).pcc(measured, predicted)), axis=1)
+    known = {}
+    for one, (low, high) in zip(scored, bounds.tolist(), strict=True):
+        trust = trust_of(prediction, one.name, one.pcc, low, flat=one.flat)
+        known[one.name] = replace(one, low=low, high=high, trust=trust)
+    return tuple(known.get(one.name, one) for one in maps)
 
 
 def panel_figure(
