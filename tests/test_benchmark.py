@@ -531,22 +531,21 @@ def test_figure_3_draws_measured_over_predicted_and_means_below_0_where_they_are
     assert [title.get_title() for title in (mean, variance)] == ["Ridge: mean of 3 genes", "Ridge: variance of 3 genes"]
 
 
-def values(*folds: Sequence[Sequence[float]]) -> list[list[np.ndarray]]:
-    """Return folds of one section each, (seeds, genes)."""
-    return [[np.array(fold, float)] for fold in folds]
-
-
-def named(*folds: str) -> list[list[list[str]]]:
-    """Return the genes, each a letter, of folds of one section each."""
-    return [[list(fold)] for fold in folds]
+def values(*sections: Sequence[Sequence[float]], genes: Sequence[str]) -> list[pd.DataFrame]:
+    """Return a table of PCC for each section, a row a seed; the genes of each are letters."""
+    return [pd.DataFrame(pcc, columns=list(each)) for pcc, each in zip(sections, genes, strict=True)]
 
 
 def test_paired_bootstrap_over_genes() -> None:
     # Differences of two genes are 0 and 0.2. A resample draws both once (0.1) in half of the cases, and each twice
     # (0 and 0.2) in a quarter: the bounds are 0 and 0.2. One that is the same for all genes has no interval.
     found = estimate(
-        {"ours": values([[0.2, 0.6]]), "other": values([[0.2, 0.8]]), "shifted": values([[0.1, 0.5]])},
-        named("AB"),
+        {
+            "ours": values([[0.2, 0.6]], genes=["AB"]),
+            "other": values([[0.2, 0.8]], genes=["AB"]),
+            "shifted": values([[0.1, 0.5]], genes=["AB"]),
+        },
+        ["A"],
         "ours",
     )
     assert found["other"].mean == pytest.approx(0.5)
@@ -559,8 +558,11 @@ def test_paired_bootstrap_over_genes() -> None:
 
 def test_paired_bootstrap_over_folds_and_seeds() -> None:
     # Two folds of one gene: both are the first in a quarter of the resamples, both the second in a quarter.
-    given = {"ours": values([[0.0]], [[0.4]]), "other": values([[0.1], [0.3]], [[0.4], [0.4]])}
-    found = estimate(given, named("A", "A"), "ours")
+    given = {
+        "ours": values([[0.0]], [[0.4]], genes="AA"),
+        "other": values([[0.1], [0.3]], [[0.4], [0.4]], genes="AA"),
+    }
+    found = estimate(given, ["A", "B"], "ours")
     assert (found["ours"].mean, found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.0, 0.4))
     assert (found["ours"].section_min, found["ours"].section_max) == pytest.approx((0.0, 0.4))
     assert found["ours"].section_sd == pytest.approx(np.std([0.0, 0.4], ddof=1))
@@ -570,12 +572,12 @@ def test_paired_bootstrap_over_folds_and_seeds() -> None:
 
 
 def test_undefined_is_left_out_and_counted_or_zero() -> None:
-    given = {"ours": values([[0.4, np.nan]]), "mean": values([[np.nan, np.nan]])}
-    left_out = estimate(given, named("AB"), "ours")
+    given = {"ours": values([[0.4, np.nan]], genes=["AB"]), "mean": values([[np.nan, np.nan]], genes=["AB"])}
+    left_out = estimate(given, ["A"], "ours")
     assert left_out["ours"].section_sd is None  # of a single section nothing is known of others
     assert (left_out["ours"].mean, left_out["ours"].genes, left_out["ours"].undefined) == (0.4, 1, 1)
     assert (left_out["mean"].mean, left_out["mean"].difference, left_out["mean"].undefined) == (None, None, 2)
-    zero = estimate(given, named("AB"), "ours", nan_as_zero=True)
+    zero = estimate(given, ["A"], "ours", nan_as_zero=True)
     assert (zero["ours"].mean, zero["mean"].mean, zero["mean"].difference) == (0.2, 0.0, -0.2)
     assert zero["ours"].undefined == 1
 
@@ -583,10 +585,12 @@ def test_undefined_is_left_out_and_counted_or_zero() -> None:
 def test_sections_that_score_the_same_genes_do_not_multiply_them() -> None:
     # Gene A is better by 0.2 in all sections, B alike: as many sections as you like, and 0 and 0.2 are still possible.
     ours, other = [[[0.2, 0.6]]] * 8, [[[0.4, 0.6]]] * 8
-    found = estimate({"ours": values(*ours), "other": values(*other)}, named(*["AB"] * 8), "ours")["other"]
+    alike = {"ours": values(*ours, genes=["AB"] * 8), "other": values(*other, genes=["AB"] * 8)}
+    found = estimate(alike, list("ABCDEFGH"), "ours")["other"]
     assert (found.difference_low, found.difference_high) == pytest.approx((0.0, 0.2))
     apart = [f"{letter}{letter.lower()}" for letter in "ABCDEFGH"]  # other genes in each section
-    found = estimate({"ours": values(*ours), "other": values(*other)}, named(*apart), "ours")["other"]
+    each = {"ours": values(*ours, genes=apart), "other": values(*other, genes=apart)}
+    found = estimate(each, list("ABCDEFGH"), "ours")["other"]
     assert found.difference_low is not None
     assert found.difference_low > 0.02
 
@@ -597,9 +601,8 @@ def test_intervals_hold_what_they_promise() -> None:
     for _ in range(n):
         gene = rng.normal(0, 0.1, 50)
         folds = [(gene + rng.normal(0, 0.03, 50))[None] for _ in range(4)]
-        given = {"ours": [[np.zeros((1, 50))] for _ in range(4)], "other": [[fold] for fold in folds]}
-        names = [[[str(place) for place in range(50)]]] * 4
-        one = estimate(given, names, "ours", resamples=400)["other"]
+        given = {"ours": [pd.DataFrame(np.zeros((1, 50)))] * 4, "other": list(map(pd.DataFrame, folds))}
+        one = estimate(given, list("ABCD"), "ours", resamples=400)["other"]
         assert one.difference_low is not None
         assert one.difference_high is not None
         held += one.difference_low <= 0 <= one.difference_high
@@ -607,8 +610,12 @@ def test_intervals_hold_what_they_promise() -> None:
 
 
 def test_a_method_gains_nothing_by_leaving_out_hard_genes() -> None:
-    given = {"ours": values([[0.4, 0.4, np.nan, np.nan]]), "other": values([[0.4, 0.4, 0.1, 0.1]])}
-    found = estimate(given, named("ABCD"), "ours")
+    genes = ["ABCD"]
+    given = {
+        "ours": values([[0.4, 0.4, np.nan, np.nan]], genes=genes),
+        "other": values([[0.4, 0.4, 0.1, 0.1]], genes=genes),
+    }
+    found = estimate(given, ["A"], "ours")
     assert found["other"].mean == pytest.approx(0.25)
     assert (found["other"].difference, found["other"].difference_low) == (pytest.approx(0.0), None)  # all are alike
 

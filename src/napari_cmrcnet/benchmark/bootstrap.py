@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.metrics import mean_pcc
@@ -12,10 +12,6 @@ from napari_cmrcnet.evaluation.resampling import interval
 
 Array = NDArray[np.float64]
 RESAMPLES = 2000
-Values = Sequence[Sequence[Array]]
-"""PCC by fold and test section, (seeds, genes); NaN where undefined."""
-Names = Sequence[Sequence[Sequence[str]]]
-"""The names of these genes, by fold and test section."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,8 @@ class Estimate:
 
 
 def estimate(
-    values: Mapping[str, Values],
-    genes: Names,
+    scores: Mapping[str, Sequence[pd.DataFrame]],
+    folds: Sequence[str],
     reference: str,
     *,
     resamples: int = RESAMPLES,
@@ -73,10 +69,11 @@ def estimate(
 
     Parameters
     ----------
-    values : mapping of str to Values
-        By method; folds, sections and genes in the same order for all.
-    genes : Names
-        What the genes are called.
+    scores : mapping of str to sequence of DataFrame
+        By method, for each test section, the PCC: a row a seed, a column a gene; NaN where undefined. Sections are in
+        the same order for all methods, and a section has the same genes for all.
+    folds : sequence of str
+        The fold of each test section.
     reference : str
         The method that the others are compared with; need not be there.
     resamples : int
@@ -84,50 +81,37 @@ def estimate(
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do, instead of leaving them out.
     """
-    drawn = _Drawn(genes, resamples)
+    genes = list(dict.fromkeys(gene for sections in scores.values() for one in sections for gene in one))
+    drawn = _Drawn(folds, len(genes), resamples)
     filled = {
-        name: [[np.nan_to_num(pcc) if nan_as_zero else pcc for pcc in fold] for fold in folds]
-        for name, folds in values.items()
-    }
+        name: np.stack([(one.fillna(0.0) if nan_as_zero else one).reindex(columns=genes) for one in sections])
+        for name, sections in scores.items()
+    }  # (sections, seeds, genes), NaN also where a section does not have a gene
     result = {}
-    for name, folds in filled.items():
+    for name, ours in filled.items():
         difference: tuple[float | None, float | None, float | None] = (None, None, None)
         if name != reference and reference in filled:
-            ours, theirs = _shared(folds, filled[reference])
-            low, high = _bounds(drawn.means(ours) - drawn.means(theirs))
-            difference = (_number(_mean(ours) - _mean(theirs)), low, high)
-        arrays = [pcc for fold in values[name] for pcc in fold]
-        undefined = sum(int(np.isnan(pcc).sum()) for pcc in arrays)
-        n_genes = sum(pcc.size for pcc in arrays) - undefined
-        seeds = max((len(pcc) for pcc in arrays), default=0)
+            theirs = filled[reference]
+            lacking = np.isnan(ours).any(axis=1, keepdims=True) | np.isnan(theirs).any(axis=1, keepdims=True)
+            ours_of_both, theirs_of_both = np.where(lacking, np.nan, ours), np.where(lacking, np.nan, theirs)
+            low, high = _bounds(drawn.means(ours_of_both) - drawn.means(theirs_of_both))
+            difference = (_number(_mean(ours_of_both) - _mean(theirs_of_both)), low, high)
+        undefined = sum(int(one.isna().sum().sum()) for one in scores[name])
+        n_genes = sum(one.size for one in scores[name]) - undefined
         result[name] = Estimate(
-            _number(_mean(folds)), *_bounds(drawn.means(folds)), *difference, n_genes, undefined, len(arrays), seeds,
-            *_spread(_section_means(folds)),
+            _number(_mean(ours)), *_bounds(drawn.means(ours)), *difference, n_genes, undefined,
+            len(ours), ours.shape[1], *_spread(_section_means(ours)),
         )  # fmt: skip
     return result
 
 
-def _shared(ours: Values, theirs: Values) -> tuple[Values, Values]:
-    """Return the PCC of two methods without the genes for which one of them has none in some seed."""
-    pairs = [list(zip(*folds, strict=True)) for folds in zip(ours, theirs, strict=True)]
-    lacking = [[np.isnan(np.vstack(pair)).any(axis=0) for pair in fold] for fold in pairs]
-
-    def without(folds: Values) -> Values:
-        return [
-            [np.where(lack, np.nan, pcc) for pcc, lack in zip(fold, lacks, strict=True)]
-            for fold, lacks in zip(folds, lacking, strict=True)
-        ]
-
-    return without(ours), without(theirs)
+def _mean(pcc: Array) -> float:
+    return mean_pcc(_section_means(pcc))
 
 
-def _mean(folds: Values) -> float:
-    return mean_pcc(_section_means(folds))
-
-
-def _section_means(folds: Values) -> Array:
+def _section_means(pcc: Array) -> Array:
     """Return the mean of each test section over genes and then seeds, NaN where none is defined."""
-    return np.array([mean_pcc(np.array([mean_pcc(row) for row in pcc])) for fold in folds for pcc in fold])
+    return np.array([mean_pcc(np.array([mean_pcc(row) for row in section])) for section in pcc])
 
 
 def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
@@ -139,26 +123,20 @@ def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
 
 
 class _Drawn:
-    """How often each fold and gene is drawn in each resample."""
+    """How often the fold of each section, and each gene, is drawn in each resample."""
 
-    def __init__(self, genes: Names, resamples: int) -> None:
+    def __init__(self, folds: Sequence[str], n: int, resamples: int) -> None:
         rng = np.random.default_rng(0)
-        folds = rng.integers(0, len(genes), (len(genes), resamples))
-        self.folds = np.array([(folds == fold).sum(axis=0) for fold in range(len(genes))], np.float64)
-        places = {gene: place for place, gene in enumerate(dict.fromkeys(chain.from_iterable(chain(*genes))))}
-        n = len(places)
-        times = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64) if n else np.empty((resamples, 0))
-        self.genes = [[times[:, [places[gene] for gene in section]] for section in fold] for fold in genes]
+        fold_of, each = pd.factorize(np.array(folds))
+        drawn = rng.integers(0, len(each), (len(each), resamples))
+        self.sections = np.array([(drawn == fold).sum(axis=0) for fold in fold_of], np.float64)
+        self.genes = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(float) if n else np.empty((resamples, 0))
 
-    def means(self, folds: Values) -> Array:
-        """Return the mean of a method in each resample, float64 (resamples,)."""
-        total, count = np.zeros((2, self.folds.shape[1]))
-        for drawn, genes, fold in zip(self.folds, self.genes, folds, strict=True):
-            for times, pcc in zip(genes, fold, strict=True):
-                means = _weighted(times, pcc)
-                known = ~np.isnan(means)
-                total += drawn * np.where(known, means, 0.0)
-                count += drawn * known
+    def means(self, pcc: Array) -> Array:
+        """Return the mean of a method's PCC (sections, seeds, genes) in each resample, float64 (resamples,)."""
+        means = np.array([_weighted(self.genes, section) for section in pcc])
+        known = ~np.isnan(means)
+        total, count = (self.sections * np.where(known, means, 0.0)).sum(axis=0), (self.sections * known).sum(axis=0)
         mean: Array = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
         return mean
 

@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from napari_cmrcnet.benchmark.bootstrap import Names, Values
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_list import Choice
 from napari_cmrcnet.benchmark.method_names import CMRCNET
@@ -87,33 +85,21 @@ class Collected:
         """Every test section, with its fold."""
         return [(fold, name) for fold in self.folds for name in fold.test]
 
-    def values(self, label: Label, genes: Choose, measure: str = "pcc") -> Values:
-        """Return a measure of some genes of each section, by fold and section, (seeds, genes)."""
-        return [[self.scores(label, fold, name, genes, measure) for name in fold.test] for fold in self.folds]
-
-    def names(self, genes: Choose) -> Names:
-        """Return the names of some genes of each section, by fold and section; they are the same for all methods.
-
-        Genes that have no score, since they were found at too few spots, are left out, here and in `values`.
-        """
-        return [[one.found_enough(genes(one)) for one in self.any_of(fold)] for fold in self.folds]
-
     def too_rare(self, genes: Choose) -> int:
-        """Return how many genes, over all sections, are left out since they were found at too few spots."""
-        chosen = [(one, genes(one)) for fold in self.folds for one in self.any_of(fold)]
-        return sum(len(names) - len(one.found_enough(names)) for one, names in chosen)
+        """Return how many genes, over all sections, have no score, since they were found at too few spots."""
+        measured = [self.section(self.labels[0], fold, self.seeds[0], name) for fold, name in self.sections]
+        return sum(len(genes(one)) - len(one.found_enough(genes(one))) for one in measured)
 
-    def any_of(self, fold: Fold) -> list[SectionResult]:
-        """Return a result of each test section: what is measured is the same in all."""
-        return [self.section(self.labels[0], fold, self.seeds[0], name) for name in fold.test]
+    def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> pd.DataFrame:
+        """Return a measure (a column of `Output.table`) of some genes of a section, a row a seed, a column a gene.
 
-    def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> NDArray[np.float64]:
-        """Return a measure (a column of `Output.table`) of some genes of a section, (seeds, genes)."""
+        Genes that have no score, since they were found at too few spots, are left out.
+        """
         rows = []
         for seed in self.seeds:
             one = self.section(label, fold, seed, name)
             rows.append(one.outputs[label.output].table.loc[one.found_enough(genes(one)), measure])
-        return np.array(rows)
+        return pd.DataFrame(rows)
 
 
 def _order(output: str) -> tuple[bool, int, str]:

@@ -120,9 +120,7 @@ def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[st
     return {
         set_name: {
             name: {
-                label.text: pd.DataFrame(found.scores(label, fold, name, ranked(by, TOP, sets)))
-                .mean()
-                .to_numpy(np.float64)
+                label.text: found.scores(label, fold, name, ranked(by, TOP, sets)).mean().to_numpy(np.float64)
                 for label in labels
             }
             for fold, name in found.sections

@@ -23,8 +23,6 @@ def write_csv(path: Path, table: Table) -> Path:
     lines = [columns]
     for row in table.rows:
         for name in table.columns:
-            if name not in row.estimates:
-                continue
             cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
             cells += [_cell(getattr(row.partial[name], field)) for field in _GIVEN_DEPTH]
             cells += [_cell(row.spearman[name].mean), str(table.too_rare[name]), table.sets]
@@ -57,8 +55,6 @@ def markdown(table: Table) -> str:
 
 
 def _markdown_cell(row: Row, name: str, best: float | None) -> str:
-    if name not in row.estimates:
-        return ""
     one = row.estimates[name]
     if one.mean is None:
         parts = ["undefined"]
@@ -83,5 +79,5 @@ def _interval(low: float | None, high: float | None, sign: str = "") -> str:
 
 
 def _best(table: Table, name: str) -> float | None:
-    means = [row.estimates[name].mean for row in table.rows if row.rival and name in row.estimates]
+    means = [row.estimates[name].mean for row in table.rows if row.rival]
     return max((mean for mean in means if mean is not None), default=None)

@@ -1,7 +1,7 @@
 """The paper's tables, from the results of a benchmark, with its figures beside one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.benchmark import paper
@@ -98,8 +98,7 @@ class _Maker:
         self,
         name: str,
         title: str,
-        labels: Rows | Callable[[str], Rows],
-        sets: Sets,
+        columns: Mapping[str, tuple[Choose, Rows]],
         reference: str,
         published: Callable[[Label], Mapping[str, float]] | None = None,
         notes: Sequence[str] = (),
@@ -108,46 +107,43 @@ class _Maker:
 
         Parameters
         ----------
-        labels : mapping of str to Label, or callable
-            By title of the row; or what gives them for a column.
-        sets : mapping of str to Choose
-            By column, which genes of a section.
+        columns : mapping of str to pair of Choose and Rows
+            By column, which genes of a section, and which prediction is in each row; all columns have the same rows.
         reference : str
             Title of the row that the others are compared with, ``""`` for none.
         published : callable, optional
             The paper's values by column; if not given those that it has under this name.
         """
-        by_column = {column: labels(column) if callable(labels) else labels for column in sets}
-        found: dict[str, dict[str, dict[str, Estimate]]] = {measure: {} for measure in _MEASURES}
-        for measure, by_row in found.items():
-            for column, genes in sets.items():
-                values = {row: self.found.values(label, genes, measure) for row, label in by_column[column].items()}
-                names = self.found.names(genes)
-                for row, one in estimate(values, names, reference, nan_as_zero=self.nan_as_zero).items():
-                    by_row.setdefault(row, {})[column] = one
-        first = {row: label for rows in by_column.values() for row, label in rows.items()}
-        published = published or (lambda label: paper.paper_values(self.dataset.paper, name, label.paper))
-        theirs = {row: published(label) for row, label in first.items()}
-        if self.sets == "all":  # its HEG and HVG are other genes
-            theirs = {
-                row: {one: at for one, at in values.items() if one == "markers"} for row, values in theirs.items()
-            }
-        rows = tuple(
-            Row(
-                row,
-                found["pcc"][row],
-                found["partial_pcc"][row],
-                found["spearman"][row],
-                theirs[row],
-                label.method != CEILING,
-            )
-            for row, label in first.items()
-        )
-        too_rare = {column: self.found.too_rare(genes) for column, genes in sets.items()}
+        found = {
+            (measure, column): self._estimates(*of, measure, reference)
+            for measure in _MEASURES
+            for column, of in columns.items()
+        }
+        rows = []
+        for row, label in next(iter(columns.values()))[1].items():
+            theirs = published(label) if published else self._paper(name, label)
+            if self.sets == "all":  # its HEG and HVG are other genes
+                theirs = {column: value for column, value in theirs.items() if column == "markers"}
+            pcc, partial, spearman = ({column: found[one, column][row] for column in columns} for one in _MEASURES)
+            rows.append(Row(row, pcc, partial, spearman, theirs, label.method != CEILING))
+        too_rare = {column: self.found.too_rare(genes) for column, (genes, _) in columns.items()}
         title = f"{title}, {self.dataset.name}"
         if self.sets == "all":
             title += ", HEG and HVG among all genes"
-        return Table(name, title, tuple(sets), rows, reference, tuple(notes), self.sets, too_rare)
+        return Table(name, title, tuple(columns), tuple(rows), reference, tuple(notes), self.sets, too_rare)
+
+    def _paper(self, name: str, label: Label) -> Mapping[str, float]:
+        """Return the paper's values, by column; in Table 2 k follows from the column."""
+        return paper.paper_values(self.dataset.paper, name, label.method if name == "table2" else label.paper)
+
+    def _estimates(self, genes: Choose, rows: Rows, measure: str, reference: str) -> dict[str, Estimate]:
+        """Return the estimate of a measure over some genes, by row."""
+        sections = self.found.sections
+        scores = {
+            row: [self.found.scores(label, fold, name, genes, measure) for fold, name in sections]
+            for row, label in rows.items()
+        }
+        return estimate(scores, [fold.name for fold, _ in sections], reference, nan_as_zero=self.nan_as_zero)
 
 
 def make_tables(
@@ -173,13 +169,15 @@ def make_tables(
         top["markers"] = markers_of(dataset)
     tables = []
     if rows := compared(found):
-        tables.append(make.table("table1", "Table 1. Mean PCC", _by_text(rows), top, _text_of(ours[:1])))
+        of_each = {name: (genes, _by_text(rows)) for name, genes in top.items()}
+        reference = ours[0].text if ours else ""
+        tables.append(make.table("table1", "Table 1. Mean PCC", of_each, reference))
         tables.append(_wider(make, rows, ours))
     encoder = [label for label in rows if label.method == "ctranspath"]
     if encoder and ours:
-        first = {name: top[name] for name in RANKED_BY}
+        first = {name: (top[name], _by_text([*encoder, ours[-1]])) for name in RANKED_BY}
         title = "Table 4. A pretrained encoder, PCA and ridge"
-        tables.append(make.table("table4", title, _by_text([*encoder, ours[-1]]), first, ours[-1].text))
+        tables.append(make.table("table4", title, first, ours[-1].text))
     if any(label.method in _ABLATION_NAMES for label in found.labels):
         tables.append(_ablation(make, ours, top))
     return tables
@@ -187,10 +185,6 @@ def make_tables(
 
 def _by_text(labels: Sequence[Label]) -> dict[str, Label]:
     return {label.text: label for label in labels}
-
-
-def _text_of(labels: Sequence[Label]) -> str:
-    return labels[0].text if labels else ""
 
 
 def compared(found: Collected) -> list[Label]:
@@ -205,29 +199,23 @@ def compared(found: Collected) -> list[Label]:
 
 def _wider(make: _Maker, rows: Sequence[Label], ours: Sequence[Label]) -> Table:
     """Return Table 2: 150 genes with k = 250, and 250 with k = 500, or the nearest below that there is."""
-    sets = {f"{name}{n}": ranked(by, n, make.sets) for n in (150, 250) for name, by in RANKED_BY.items()}
-    retrieved = {
-        title: outputs
+    outputs = {
+        title: found
         for title, method in (("BLEEP", BLEEP), ("CMRCNet", CMRCNET))
-        if (outputs := [label for label in make.found.labels if label.method == method])
+        if (found := [label for label in make.found.labels if label.method == method])
     }
+    columns: dict[str, tuple[Choose, Rows]] = {}
     notes = []
-
-    def labels(column: str) -> Rows:
-        wanted = 250 if "150" in column else 500
+    for n, wanted in ((150, 250), (250, 500)):
         chosen = _by_text([label for label in rows if label.method not in (CMRCNET, BLEEP)])
-        for title, outputs in retrieved.items():
-            chosen[title] = next((one for one in reversed(outputs) if int(one.output) <= wanted), outputs[0])
+        for title, found in outputs.items():
+            chosen[title] = next((one for one in reversed(found) if int(one.output) <= wanted), found[0])
             if chosen[title].output != str(wanted):
                 notes.append(f"{title}: k = {chosen[title].output} stands in for the paper's {wanted}.")
-        return chosen
-
-    def published(label: Label) -> Mapping[str, float]:
-        return paper.paper_values(make.dataset.paper, "table2", label.method)
+        columns |= {f"{name}{n}": (ranked(by, n, make.sets), chosen) for name, by in RANKED_BY.items()}
 
     title = "Table 2. Mean PCC over more genes (k = 250 and 500)"
-    table = make.table("table2", title, labels, sets, "CMRCNet" if ours else "", published)
-    return replace(table, notes=tuple(dict.fromkeys(notes)))
+    return make.table("table2", title, columns, "CMRCNet" if ours else "", notes=notes)
 
 
 def _ablation(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
@@ -244,4 +232,5 @@ def _ablation(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
     title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}"
     rows = {row.title: labels[row.name] for row in ABLATION if row.name in labels}
     notes = ("The paper's values are means over its six datasets.",) if make.dataset.paper else ()
-    return make.table("table5", title, rows, sets, of_method[CMRCNET].title, published, notes)
+    columns = {name: (genes, rows) for name, genes in sets.items()}
+    return make.table("table5", title, columns, of_method[CMRCNET].title, published, notes)
