@@ -35,7 +35,7 @@ def test_another_patient_s_slide_after_a_grid_was_previewed(napari_window: Any, 
     viewer = napari_window
     look_at(viewer, known["C"])
     session = session_of(viewer)
-    show_preview(viewer, known["C"].section, session.slide, free=False)
+    show_preview(viewer, session, known["C"].section)
     assert PREVIEW in viewer.layers
     check(viewer)
     look_at(viewer, known["D"])
@@ -49,16 +49,17 @@ def test_another_patient_s_slide_after_a_grid_was_previewed(napari_window: Any, 
 
 def test_a_preview_never_lies_in_another_section_s_picture(viewer: ViewerModel, known: dict[str, Known]) -> None:
     session = session_of(viewer)
-    assert not show_preview(viewer, known["D"].section, session.slide, free=False)
+    assert not show_preview(viewer, session, known["D"].section)
     assert PREVIEW not in viewer.layers
     check(viewer)
 
 
 def test_a_preview_goes_with_the_slide_that_it_has_brought(known: dict[str, Known]) -> None:
     viewer = ViewerModel()
-    assert show_preview(viewer, known["C"].section, None, free=True)
+    session = session_of(viewer)
+    assert show_preview(viewer, session, known["C"].section)
     assert len(viewer.layers) == 2
-    assert show_preview(viewer, known["D"].section, None, free=True)
+    assert show_preview(viewer, session, known["D"].section)
     assert [slide_path(layer) for layer in viewer.layers] == [known["D"].section.slide.path.absolute(), None]
     look_at(viewer, known["C"])
     check(viewer)

@@ -67,7 +67,7 @@ class User:
         session, section = self.session, self.pick(self.known.values()).section
         if self.rng.random() < 0.3:
             remove_preview(self.viewer)
-        shown = show_preview(self.viewer, section, session.slide, free=session.prediction is None)
+        shown = show_preview(self.viewer, session, section)
         assert shown == (session.slide in (None, section.slide))
 
     def fail(self) -> None:

@@ -94,12 +94,12 @@ class GeneList:
         self.is_measured: Bools = ~np.isnan(self.measured)
         self.any_measured = bool(self.is_measured.any())
         self.expected = np.full(n, np.nan)
-        self._known_accuracy = None if prediction is None else prediction.expected
-        self.expects = self._known_accuracy is not None
+        expected = None if prediction is None else prediction.expected
+        self.expects = expected is not None
         if prediction is not None:
             self.predicted[: self._n_predicted] = prediction.predicted_means
-        if self._known_accuracy is not None:
-            self.expected[: self._n_predicted] = self._known_accuracy[:, 0]
+        if expected is not None:
+            self.expected[: self._n_predicted] = expected[:, 0]
         self.expected_over = case.provenance.over
         self.ticked = np.zeros(n, bool)
         self.panel_name = ""
@@ -237,14 +237,12 @@ class GeneList:
         return self._sorted
 
     def _values(self, key: str) -> npt.NDArray[np.float64]:
-        match key:
-            case "gene":
-                return self._alphabetical
-            case "sets":
-                members = np.array([*self.sets.values(), self._panel], np.float64)
-                return np.asarray(2.0 ** np.arange(len(members)) @ members)
-            case _:
-                return np.asarray(getattr(self, key), np.float64)
+        if key == "gene":
+            return self._alphabetical
+        if key == "sets":
+            members = np.array([*self.sets.values(), self._panel], np.float64)
+            return np.asarray(2.0 ** np.arange(len(members)) @ members)
+        return np.asarray(getattr(self, key), np.float64)
 
     def status(self, text: str) -> str:
         """Say in a line how many genes there are and are listed, and what a text was searched as."""
@@ -272,9 +270,8 @@ class GeneList:
             return "Measured only. To compare, predict this section in the Predict panel."
         if not self.any_measured:
             said = "The section has no measurements to compare with."
-            if self._known_accuracy is None:
+            if self._prediction is None or not self.expects:
                 return said
-            assert self._prediction is not None
             trusted = trust_in_genes(self._prediction).removesuffix(".")
             return f"{said} Trust in the genes: {trusted}. Expected PCC: the mean over {self.expected_over}."
         if not self.scores_due:

@@ -9,36 +9,22 @@ if TYPE_CHECKING:
     import napari
 
     from napari_cmrcnet.sections.section import Section
-    from napari_cmrcnet.slides.slide import Slide
+    from napari_cmrcnet.viewer.session import Session
 
 PREVIEW = "Spot grid (preview)"
 
 
-def show_preview(viewer: "napari.viewer.Viewer", section: "Section", shown: "Slide | None", free: bool) -> bool:
-    """Show where a section's spots lie: over its slide, which is opened if it is not, never in another's picture.
+def show_preview(viewer: "napari.viewer.Viewer", session: "Session", section: "Section") -> bool:
+    """Show where the spots of a section that would be predicted lie: over its slide, which is opened if it is not.
 
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Where to show it.
-    section : Section
-        What would be predicted.
-    shown : Slide or None
-        The slide under the prediction that the viewer shows.
-    free : bool
-        Whether it shows no prediction.
-
-    Returns
-    -------
-    bool
-        Whether it is shown: not where the viewer shows a prediction of another section.
+    Return whether it is shown: not where the viewer shows a case of another section.
     """
     remove_preview(viewer)
-    path = section.slide.path.absolute()
-    if not free and (shown is None or shown.path.absolute() != path):
+    path, shown = section.slide.path.absolute(), session.slide
+    if session.case is not None and (shown is None or shown.path.absolute() != path):
         return False
     placement = layer_placement(section.mpp)
-    if free:
+    if session.case is None:
         slide = next((layer for layer in viewer.layers if slide_path(layer) == path), None)
         if slide is None:
             levels, settings, _ = slide_layer(section.slide, section.mpp)

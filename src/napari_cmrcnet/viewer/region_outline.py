@@ -71,32 +71,6 @@ def area(data: Outline, shape_type: str) -> Polygon | MultiPolygon:
     return polygonal(Polygon(corners)) if len(corners) > 2 else Polygon()
 
 
-def edited(
-    geometry: Polygon | MultiPolygon, before: Outline, after: Outline, shape_type: str
-) -> tuple[Polygon | MultiPolygon, Outline]:
-    """Return a region's geometry after its shape has been edited, and the outline that the shape should have now.
-
-    Moved, turned or stretched as a whole, the exact geometry is so too. Where one of the corners at which the outline
-    meets itself was moved, the others go with it.
-
-    Parameters
-    ----------
-    geometry : Polygon or MultiPolygon
-        Before.
-    before, after : (corners, 2)
-        The shape as drawn, and as edited, in (row, column).
-    shape_type : str
-        napari's.
-    """
-    if len(before) != len(after):
-        return area(after, shape_type), after
-    transform = _transform(before, after)
-    if transform is not None:
-        return polygonal(affine_transform(geometry, transform)), after
-    after = _joined(before, after)
-    return area(after, shape_type), after
-
-
 def _transform(before: Outline, after: Outline) -> list[float] | None:
     """Return the matrix [a, b, d, e, x, y] that takes one outline to another, None if no matrix does."""
     start, end = from_napari(before), from_napari(after)
@@ -177,11 +151,19 @@ def column(features: Any, name: str, n: int) -> list[str]:
 
 
 def _edited(row: Row, data: Outline, shape_type: str) -> Row:
-    if shape_type == row.shape_type:
-        geometry, data = edited(row.region.geometry, row.data, data, shape_type)
+    """Return a row after its shape has been edited, with the outline that the shape should have now.
+
+    Moved, turned or stretched as a whole, the exact geometry is so too. Where one of the corners at which the outline
+    meets itself was moved, the others go with it.
+    """
+    same_corners = shape_type == row.shape_type and len(data) == len(row.data)
+    transform = _transform(row.data, data) if same_corners else None
+    if transform is not None:
+        geometry = polygonal(affine_transform(row.region.geometry, transform))
     else:
+        data = _joined(row.data, data) if same_corners else data
         geometry = area(data, shape_type)
-    return Row(replace(row.region, geometry=geometry), data, shape_type, row.fresh)
+    return replace(row, region=replace(row.region, geometry=geometry), data=data, shape_type=shape_type)
 
 
 def _called(region: Region, name: str, classification: str, colours: Mapping[str, RGB | None]) -> Region:

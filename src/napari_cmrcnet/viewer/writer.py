@@ -110,13 +110,11 @@ def _features(attributes: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
     if isinstance(value, float | np.floating):
         return float(str(value)) if np.isfinite(value) else None
-    return None if value is None else str(value)
+    if isinstance(value, np.bool_ | np.integer):
+        return value.item()
+    return value if value is None or isinstance(value, bool | int) else str(value)
 
 
 def _properties(features: Mapping[str, list[Any]], row: int) -> dict[str, Any]:

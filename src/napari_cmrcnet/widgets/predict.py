@@ -159,7 +159,7 @@ class PredictPanel(DockPanel):
         if section is None or not self._known or not self.form.from_grid.isChecked():
             return
         here = self.session.case
-        if not show_preview(self.viewer, section, self.session.slide, free=here is None) and here is not None:
+        if not show_preview(self.viewer, self.session, section) and here is not None:
             self.jobs.message(f"The grid is not drawn while the window shows {here.name}.")
 
     def _on_ended(self) -> None:
