@@ -511,3 +511,15 @@ def test_regions_taken_back_without_their_panel_are_so_in_every_cell(viewer: Vie
     assert [layer.name for layer in viewer.layers] == names
     drawn = [layer for layer in viewer.layers if layer.name.startswith("Regions")]
     assert [len(layer.data) for layer in drawn] == [1, 1]
+
+
+def test_a_layer_of_the_second_case_that_was_deleted_comes_back(viewer: ViewerModel, session: Session) -> None:
+    layers, case = layers_of(viewer), session.case
+    assert case is not None
+    layers.show_beside(case, None)
+    names = [layer.name for layer in viewer.layers]
+    spots = next(layer for layer in viewer.layers if layer.name.startswith(f"{case.name}: "))
+    viewer.layers.remove(spots)
+    session.show("GENE5")
+    session.show("GENE3")
+    assert [layer.name for layer in viewer.layers] == names
