@@ -83,7 +83,7 @@ def test_all_sections_call_a_gene_as_the_first_does() -> None:
 
 def test_predictions_are_compared_with_the_gene_of_the_same_id() -> None:
     bank, measured = GeneNames(("TBCE", "OLD"), (A, B)), GeneNames(("TBCE", "NEW", "TBCE-1"), (C, B, A))
-    assert bank.in_common(measured) == [(0, 2), (1, 1)]
+    assert bank.places_in(measured).tolist() == [2, 1]
 
 
 def test_a_training_joins_sections_by_ids(tmp_path, write_section, open_small) -> None:
@@ -128,4 +128,4 @@ def test_a_bank_knows_an_id_that_only_a_later_section_has() -> None:
     first, second = measured("S1", {"TBCE": "", "X": B}), measured("S2", {"TBCE": A, "X": B})
     bank = build_bank(Model(), [first, second], ["TBCE", "X"])  # type: ignore[arg-type, list-item]
     assert bank.gene_ids == (A, B)
-    assert GeneNames(("OLD",), (A,)).in_common(bank.names) == [(0, 0)]
+    assert GeneNames(("OLD",), (A,)).places_in(bank.names).tolist() == [0]

@@ -112,7 +112,7 @@ class Bank:
         share: Float32 = np.diff(self.expression.indptr).astype(np.float32) / np.float32(len(self))
         return share
 
-    def with_totals_over(self, columns: Sequence[int]) -> "Bank":
+    def with_totals_over(self, columns: npt.NDArray[np.intp]) -> "Bank":
         """Return the bank with the totals of its spots taken over some of its genes, given by their places."""
         own, sums = self.expression, np.zeros(len(self))
         step = max(1, int(COLUMN_BYTES / 8 / len(self)))

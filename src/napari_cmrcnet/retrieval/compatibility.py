@@ -33,13 +33,11 @@ def totals_in_common(section: "Section", bank: BankSummary) -> npt.NDArray[np.bo
     bool (genes of the section,) or None
         Those that the bank has, too; None where totals as they are taken are alike, or no counts were measured.
     """
-    pairs = GeneNames.of(section.spots.var).in_common(bank.names) if section.counted else []
-    if not pairs:
+    places = GeneNames.of(section.spots.var).places_in(bank.names)
+    common = places >= 0
+    if not section.counted or not common.any():
         return None
-    here, there = np.array(pairs).T
-    common = np.zeros(section.spots.n_vars, bool)
-    common[here] = True
-    shares = share_in(section.spots, common), float(bank.shares[there].sum(dtype=np.float64))
+    shares = share_in(section.spots, common), float(bank.shares[places[common]].sum(dtype=np.float64))
     return None if alike(*shares) else common
 
 
@@ -100,7 +98,7 @@ def check_sections_genes(sections: "Sequence[Section]") -> None:
 
 def _check_in_common(whose: str, one: GeneNames, other: GeneNames, why: str) -> None:
     """Refuse genes of which none is in common, or of many less than the share `FOREIGN`."""
-    common, fewer = len(one.in_common(other)), min(len(one.symbols), len(other.symbols))
+    common, fewer = one.number_in(other), min(len(one.symbols), len(other.symbols))
     if not common or (fewer >= MANY_GENES and common < FOREIGN * fewer):
         found = f"only {common} of {fewer:,} genes" if common else "no gene"
         examples = f"{', '.join(one.symbols[:3])} … and {', '.join(other.symbols[:3])} …"

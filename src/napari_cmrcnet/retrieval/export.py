@@ -59,6 +59,11 @@ class Wanted:
         return cls(symbols, predicted, case.measured_set.union(names.symbols[len(case.genes) :]).intersection(symbols))
 
     @property
+    def layers(self) -> list[str]:
+        """Those of `LAYERS` that have a value; programs find the first as ``X``."""
+        return [layer for layer in LAYERS if getattr(self, layer)]
+
+    @property
     def columns(self) -> list[str]:
         """``GENE predicted`` of each gene that is, followed by ``GENE measured`` where it was."""
         return [f"{gene} {layer}" for gene in self.genes for layer in LAYERS if gene in getattr(self, layer)]

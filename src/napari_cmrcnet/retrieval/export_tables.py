@@ -73,7 +73,7 @@ def to_h5ad(
             layer.attrs.update(_ENCODING)
         if "X" in file:
             del file["X"]
-        file["X"] = layers[_first(wanted)]
+        file["X"] = layers[wanted.layers[0]]
         for progress in _fill(case, wanted, layers, f"Writing {path.name}"):
             check()
             yield progress
@@ -132,7 +132,7 @@ def to_spatialdata(
         with anndata.settings.override(auto_shard_zarr_v3=False):  # undecided, it warns for every column
             yield from _write(store, temporary, pixels)
         table = zarr.open_group(temporary / "tables" / "table", mode="r+")
-        places = {"measured": "layers/measured"} | {_first(wanted): "X"}
+        places = {"measured": "layers/measured"} | {wanted.layers[0]: "X"}
         layers = {}
         for name, kind in _layers((len(case), len(wanted.genes)), wanted).items():
             layers[name] = table.create_array(places[name], overwrite=True, **kind)
@@ -163,13 +163,7 @@ _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
 def _layers(shape: tuple[int, int], wanted: Wanted) -> dict[str, dict[str, Any]]:
     """Return how each layer is stored: in pieces that one gene and a region of spots touch few of."""
     chunks = (max(1, min(shape[0], SPOTS_A_CHUNK)), max(1, min(shape[1], GENES_A_CHUNK)))
-    names = ["predicted"] * bool(wanted.predicted) + ["measured"] * bool(wanted.measured)
-    return {name: {"shape": shape, "chunks": chunks, "dtype": "float32"} for name in names}
-
-
-def _first(wanted: Wanted) -> str:
-    """Return the layer that programs find as ``X``."""
-    return "predicted" if wanted.predicted else "measured"
+    return {name: {"shape": shape, "chunks": chunks, "dtype": "float32"} for name in wanted.layers}
 
 
 def _fill(case: Case, wanted: Wanted, layers: dict[str, Any], step: str) -> Iterator[Progress]:

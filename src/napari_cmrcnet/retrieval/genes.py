@@ -173,11 +173,13 @@ class GeneNames:
             panel, genes=tuple(dict.fromkeys(called.values())), down=tuple(called[gene] for gene in panel.down)
         )
 
-    def in_common(self, other: "GeneNames") -> list[tuple[int, int]]:
-        """Return (place here, place in the other) of the genes that both have, in the order here; see `match_genes`."""
-        places = match_genes(self.symbols, self.ids, other.symbols, other.ids)
-        here = np.flatnonzero(places >= 0)
-        return list(zip(here.tolist(), places[here].tolist(), strict=True))
+    def places_in(self, other: "GeneNames") -> npt.NDArray[np.intp]:
+        """Return the place of each gene in other names, -1 where it is not there, intp (genes,); see `match_genes`."""
+        return match_genes(self.symbols, self.ids, other.symbols, other.ids)
+
+    def number_in(self, other: "GeneNames") -> int:
+        """Return how many of the genes other names have, too."""
+        return int(np.sum(self.places_in(other) >= 0))
 
     def search(self, text: str) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
         """Find genes by symbol, part of a symbol, alias or Ensembl id (with or without version), all in any case.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,9 @@ class Measured:
         return GeneNames.of(self.spots.var)
 
     @cached_property
-    def _in_common(self) -> list[tuple[int, int]]:
-        return self.names.in_common(self.own_names)
+    def _places(self) -> npt.NDArray[np.intp]:
+        """Where the spots' file has each gene of the names, -1 where it was not measured."""
+        return self.names.places_in(self.own_names)
 
     @cached_property
     def _values(self) -> Any:
@@ -59,7 +61,7 @@ class Measured:
     @cached_property
     def genes(self) -> tuple[str, ...]:
         """Those of the names that were measured."""
-        return tuple(self.names.symbols[here] for here, _ in self._in_common)
+        return tuple(compress(self.names.symbols, self._places >= 0))
 
     def expression(self, genes: Sequence[str]) -> Float32:
         """Return log-normalised values, float32 (n, len(genes)).
@@ -77,15 +79,14 @@ class Measured:
     def means(self) -> Float32:
         """The mean over the spots that count of each gene of the names, NaN where not measured, float32 (genes,)."""
         means = np.full(len(self.names.symbols), np.nan, np.float32)
-        if self._in_common:
-            here, there = np.array(self._in_common).T
-            means[here] = self._own_means[there]
+        here = self._places >= 0
+        means[here] = self._own_means[self._places[here]]
         return means
 
     @cached_property
     def rest(self) -> npt.NDArray[np.int64]:
         """Places in the spots' file of the genes that the names do not have, int64 (genes,)."""
-        known = {there for _, there in self._in_common}
+        known = set(self._places.tolist())
         symbols = enumerate(self.own_names.symbols)
         return np.array(
             [at for at, gene in symbols if at not in known and self.names.exact_column(gene) is None], np.int64
@@ -114,12 +115,8 @@ class Measured:
     def _weights(self) -> npt.NDArray[np.float64]:
         return np.asarray(self.counted if self.counted.any() else ~self.counted, np.float64)
 
-    @cached_property
-    def _place(self) -> dict[int, int]:
-        return dict(self._in_common)
-
     def _own_name(self, gene: str) -> str:
         """Return what the spots' file calls a gene of the names; any other is asked for as it stands."""
         column = self.names.column(gene)
-        place = None if column is None else self._place.get(column)
-        return gene if place is None else self.own_names.symbols[place]
+        place = -1 if column is None else self._places[column]
+        return gene if place < 0 else self.own_names.symbols[place]

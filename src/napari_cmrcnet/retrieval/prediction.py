@@ -106,7 +106,7 @@ class Prediction(Case):
         if bank is None or IN_TOTAL not in self.spots.var:
             return bank
         in_total = GeneNames.of(self.spots.var[self.spots.var[IN_TOTAL]])
-        return bank.with_totals_over([column for column, _ in bank.names.in_common(in_total)])
+        return bank.with_totals_over(np.flatnonzero(bank.names.places_in(in_total) >= 0))
 
     @cached_property
     def checkpoint(self) -> Checkpoint | None:

@@ -11,7 +11,8 @@ and hash.
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import seen_from
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.common.json_entries import read_entry
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.averages import Float32, weighted_means
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -46,6 +47,18 @@ class StoredGenes(KnownGenes):
     """The genes of which a file of a prediction holds the values: predicted, log-normalised, float32 (n, genes)."""
 
     values: Float32
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What ``uns["cmrcnet"]`` holds, as JSON, because h5ad has no empty lists and no null."""
+
+    format_version: int
+    provenance: Provenance
+    checkpoint_relative: str  # its path as seen from the folder of the prediction
+    spots: Mapping[str, Any]  # what they say of their origin
+    variable_genes: tuple[str, ...]
+    view: Any
 
 
 def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
@@ -131,19 +144,11 @@ def _measured_where_known(prediction: "Prediction", genes: list[str]) -> np.ndar
 
 
 def _record(prediction: "Prediction", path: Path) -> str:
-    """Return what ``uns["cmrcnet"]`` holds: JSON, because h5ad has no empty lists and no null."""
-    checkpoint = prediction.provenance.checkpoint
-    return json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "provenance": prediction.provenance.to_dict(),
-            "checkpoint_relative": seen_from(path.resolve().parent, checkpoint) if checkpoint else "",
-            "spots": prediction.spots.uns["cmrcnet"],
-            "variable_genes": sorted(prediction.variable_genes),
-        }
-        | ({"view": prediction.view} if prediction.view else {}),
-        ensure_ascii=False,
-    )
+    about = prediction.provenance
+    relative = seen_from(path.resolve().parent, about.checkpoint) if about.checkpoint else ""
+    genes = tuple(sorted(prediction.variable_genes))
+    record = _Record(FORMAT_VERSION, about, relative, prediction.spots.uns["cmrcnet"], genes, prediction.view)
+    return json.dumps(asdict(record), ensure_ascii=False)
 
 
 def load(
@@ -154,27 +159,27 @@ def load(
     """Read a prediction; see `Prediction.load`, which gives its own class."""
     path = no_checkpoint(path)
     table = read_h5ad(path)
-    record = _parsed(path, table.uns.get("cmrcnet"))
-    provenance = _provenance(path, record)
+    record = _read_record(path, table.uns.get("cmrcnet"))
+    provenance = record.provenance
     if provenance.external:  # another tool's values: nothing was retrieved
         nothing = np.empty((table.n_obs, 0), np.float32)
         parts = nothing.astype(np.int32), nothing, pd.DataFrame(index=table.obs_names)
         table.obsm.update(zip(RETRIEVAL, parts, strict=True))
-    logs = bool(record["spots"].get("normalised", False))
+    logs = bool(record.spots.get("normalised", False))
     check_parts(path, table, retrieved=not provenance.external, normalised=logs)
     opened = None if checkpoint is None else _given(path, checkpoint, provenance)
     values = np.asarray(table.layers["predicted"], np.float32)
     stored = StoredGenes.read(table.var, path, "predict again", values=values)
     prediction = kind(
-        _spots(table, record["spots"]),
+        _spots(table, record.spots),
         np.asarray(table.obsm["neighbours"]),
         np.asarray(table.obsm["similarity"]),
         table.obsm["confidence"],
         provenance,
-        places=_places(path, provenance, record),
+        places=_places(path, record),
         stored=stored,
-        variable_genes=_variable_genes(path, record),
-        view=_view(record),
+        variable_genes=record.variable_genes,
+        view=record.view if isinstance(record.view, dict) else {},  # else it was changed by hand
     )
     prediction.path = path
     if opened is not None:
@@ -207,47 +212,30 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     if is_prediction(path):
         with h5py.File(path, "r") as file:
             text = file["uns/cmrcnet"].asstr()[()]
-    return _provenance(path, _parsed(path, text))
+    return _read_record(path, text).provenance
 
 
-def _parsed(path: Path, text: Any) -> dict[str, Any]:
+def _read_record(path: Path, text: Any) -> _Record:
     try:
         parsed = parse_json(text) if isinstance(text, str) else None
     except ValueError:
         parsed = None
-    record: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
-    if not {"format_version", "provenance"} <= set(record) or not isinstance(record.get("spots"), dict):
+    values: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+    if not {"format_version", "provenance"} <= set(values) or not isinstance(values.get("spots"), dict):
         raise UserError(
             f"{path} is not a prediction of napari-cmrcnet; predict the slide first, or choose another file."
         )
-    if record["format_version"] != FORMAT_VERSION:
+    if values["format_version"] != FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {record['format_version']}, this software knows {FORMAT_VERSION}; "
+            f"{path} has format version {values['format_version']}, this software knows {FORMAT_VERSION}; "
             "update napari-cmrcnet."
         )
-    return record
-
-
-def _provenance(path: Path, record: dict[str, Any]) -> Provenance:
     try:
-        return Provenance.from_dict(read_entry(record, "provenance", dict))
+        return read_entries(
+            _Record, {"view": {}, **values}, provenance=Provenance.from_dict, spots=dict, view=lambda view: view
+        )
     except UserError as error:
         raise UserError(f"{path} {error}; predict again.") from error
-
-
-def _variable_genes(path: Path, record: dict[str, Any]) -> tuple[str, ...]:
-    try:
-        if "variable_genes" not in record:
-            raise UserError("lacks the entry 'variable_genes'")
-        return tuple(read_entry(record, "variable_genes", tuple[str, ...]))
-    except UserError as error:
-        raise UserError(f"{path} {error}; predict again.") from error
-
-
-def _view(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the remembered view; without it, or with one that is no object, nothing is remembered."""
-    view = record.get("view")
-    return view if isinstance(view, dict) else {}
 
 
 def _spots(table: AnnData, about: Any) -> AnnData:
@@ -258,11 +246,10 @@ def _spots(table: AnnData, about: Any) -> AnnData:
     return AnnData(table.raw.X, obs=table.obs, var=table.raw.var, obsm=obsm, uns=uns)
 
 
-def _places(path: Path, provenance: Provenance, record: dict[str, Any]) -> list[Path]:
+def _places(path: Path, record: _Record) -> list[Path]:
     """Return where the checkpoint may be: where it was, and in the same place as seen from the prediction."""
-    relative = record.get("checkpoint_relative")
-    places = [Path(provenance.checkpoint)] if provenance.checkpoint else []
-    return places + ([path.resolve().parent / relative] if isinstance(relative, str) and relative else [])
+    places = [Path(record.provenance.checkpoint)] if record.provenance.checkpoint else []
+    return places + ([path.resolve().parent / record.checkpoint_relative] if record.checkpoint_relative else [])
 
 
 def _given(path: Path, checkpoint: "Checkpoint | str | os.PathLike[str]", provenance: Provenance) -> Checkpoint:

@@ -173,7 +173,7 @@ def _genes(section: "Section", bank: BankSummary) -> Check:
             True, f"This section has no measured expression. {genes:,} genes are predicted, without a comparison."
         )
     measured = GeneNames.of(section.spots.var)
-    common = len(measured.in_common(bank.names))
+    common = measured.number_in(bank.names)
     text = f"{common:,} of the bank's {genes:,} genes were measured here"
     if common < IN_COMMON * min(genes, section.spots.n_vars):
         why = two_species(measured, bank.names) or "Are both of one species, with the same kind of gene names?"

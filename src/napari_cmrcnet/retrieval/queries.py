@@ -128,13 +128,7 @@ def encode_section(
     )
     if not query.neighbourhood_smoothing:
         return encoded
-    return smoothed(encoded, section, query.neighbourhood_smoothing)
-
-
-def smoothed(embeddings: Float32, section: Section, weight: float) -> Float32:
-    """Add to each embedding, of unit length, the weighted mean of those of the spots around it, float32 (n, d)."""
-    around = spots_around(section)
-    unit = unit_length(embeddings)
+    around, unit = spots_around(section), unit_length(encoded)
     counts = np.maximum(np.asarray(around.sum(axis=1), np.float32), 1)  # (n, 1)
-    mean: Float32 = unit + np.float32(weight) * (around @ unit) / counts
-    return mean
+    smoothed: Float32 = unit + np.float32(query.neighbourhood_smoothing) * (around @ unit) / counts
+    return smoothed

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, readable
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.progress import Job, Progress
@@ -58,16 +58,13 @@ class Thumbnails:
         """
         path = Path(path)
         check_hdf5(path)
-        try:
-            with h5py.File(path, "r") as file:
-                jpeg, offsets, side = file.get(JPEG), file.get(OFFSETS), file.attrs.get("side")
-                size = path.stat().st_size
-                if not (_is_plain(jpeg, np.uint8, size) and _is_plain(offsets, np.int64, size) and len(offsets) > 1):
-                    raise _no_thumbnails(path)
-                bounds: NDArray[np.int64] = offsets[:]
-                end = len(jpeg)
-        except (OSError, RuntimeError) as error:
-            raise cannot_read(path, error, str(_no_thumbnails(path))) from error
+        with readable(path, "is damaged", "get the checkpoint again"), h5py.File(path, "r") as file:
+            jpeg, offsets, side = file.get(JPEG), file.get(OFFSETS), file.attrs.get("side")
+            size = path.stat().st_size
+            if not (_is_plain(jpeg, np.uint8, size) and _is_plain(offsets, np.int64, size) and len(offsets) > 1):
+                raise _no_thumbnails(path)
+            bounds: NDArray[np.int64] = offsets[:]
+            end = len(jpeg)
         if not isinstance(side, np.integer) or not 1 <= side <= LARGEST_SIDE:
             raise _no_thumbnails(path)
         lengths = np.diff(bounds)

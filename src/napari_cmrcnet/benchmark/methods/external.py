@@ -55,7 +55,8 @@ class External:
                     "scored on the same spots."
                 )
             own = GeneNames.of(section.spots.var)
-            theirs = {own.symbols[there]: found.genes[here] for here, there in found.names.in_common(own)}
+            places = found.names.places_in(own).tolist()
+            theirs = {own.symbols[there]: gene for gene, there in zip(found.genes, places, strict=True) if there >= 0}
             both = [(column, theirs[gene]) for column, gene in enumerate(task.genes) if gene in theirs]
             if not both:
                 raise UserError(f"{path} has none of the {len(task.genes):,} genes that are scored.")
