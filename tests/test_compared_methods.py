@@ -145,9 +145,8 @@ def test_a_training_reports_every_batch_and_can_be_stopped_at_any(name: str, sec
     job.close()
 
 
-def test_methods_are_named_as_they_are_asked_for() -> None:
+def test_methods_have_titles_of_their_own_and_say_which_need_weights() -> None:
     methods: dict[str, Method] = {name: make() for name, make in METHODS.items()}
-    assert all(method.name == name for name, method in methods.items())
     assert len({method.title for method in methods.values()}) == len(methods)
     assert [name for name, method in methods.items() if method.encoder_weights == "needed"] == ["ctranspath"]
 

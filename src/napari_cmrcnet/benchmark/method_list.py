@@ -52,7 +52,7 @@ class Choice:
 
             return CMRCNetMethod(folder, name=self.name, **self.settings)
         if self.method == EXTERNAL:
-            return External(name=self.name, **self.settings)
+            return External(title=self.name, **self.settings)
         return METHODS[self.method](**self.settings)
 
 

@@ -78,34 +78,28 @@ def write_report(
     yield Progress("Writing the report", 0, 0)
     found = Collected(choices, folds, results)
     files: list[Path] = []
-    tables: tuple[Table, ...] = ()
-    third = ""
+    tables: list[Table] = []
+    written: dict[str, str] = {}
     if found.labels:
-        tables = tuple(make_tables(dataset, found, sets=plan.sets, nan_as_zero=plan.nan_as_zero))
+        tables = make_tables(dataset, found, sets=plan.sets, nan_as_zero=plan.nan_as_zero)
         for table in tables:
             files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
-            files.append(write_content(out / "tables" / f"{table.name}.md", markdown(table)))
+            written[table.name] = markdown(table)
         labels = compared(found)
         genes = best_genes.gene_columns(dataset, found, labels)
         if genes:
-            third = best_genes.markdown(genes, best_genes.title_of(dataset, found))
             files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
-            files.append(write_content(out / "tables" / "table3.md", third))
+            written["table3"] = best_genes.markdown(genes, best_genes.title_of(dataset, found))
+        files += [write_content(out / "tables" / f"{name}.md", text) for name, text in written.items()]
         if plan.figures and labels:
             files += yield from draw(dataset, found, labels, plan.sets, out / "figures")
     leaks = (said for fold in folds for said in fold.leaks)
     warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
     pictures = [path for path in files if path.suffix == ".png"]
-    text = _text(dataset, plan, sections, found, in_order(tables, third), pictures, warnings, failed)
+    in_order = [written[name] for name in sorted(written)]
+    text = _text(dataset, plan, sections, found, in_order, pictures, warnings, failed)
     files.append(write_content(out / "report.md", text))
-    return Outcome(out, tables, warnings, tuple(files))
-
-
-def in_order(tables: Sequence[Table], third: str) -> list[str]:
-    """Return the tables as Markdown in the order of the paper; third is its Table 3, ``""`` where there is none."""
-    written = [markdown(table) for table in tables]
-    written.insert(sum(table.name in ("table1", "table2") for table in tables), third)
-    return [text for text in written if text]
+    return Outcome(out, tuple(tables), warnings, tuple(files))
 
 
 def _text(

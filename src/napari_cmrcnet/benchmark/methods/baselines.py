@@ -31,7 +31,6 @@ class TrainingMean:
     Its PCC is undefined, since it does not vary; its RMSE is what a method must be below.
     """
 
-    name: ClassVar[str] = "mean"
     title: ClassVar[str] = "Training mean"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
@@ -61,7 +60,6 @@ class ColourRidge:
 
     alpha: float = 10.0
 
-    name: ClassVar[str] = "ridge"
     title: ClassVar[str] = "Ridge on colour and texture"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
@@ -86,7 +84,6 @@ class ColourNearest:
 
     k: int = 50
 
-    name: ClassVar[str] = "nearest"
     title: ClassVar[str] = "Nearest in colour and texture"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
@@ -117,7 +114,6 @@ class PredictedDepth:
 
     penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 
-    name: ClassVar[str] = "depth"
     title: ClassVar[str] = "Predicted depth"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
@@ -159,7 +155,6 @@ class NeighbourCeiling:
     Six spots lie around one in a hexagonal array and eight in a square one; a spot with none takes the nearest.
     """
 
-    name: ClassVar[str] = "ceiling"
     title: ClassVar[str] = "Measured neighbours"
     encoder_weights: ClassVar[EncoderWeights] = "none"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMe
 from napari_cmrcnet.benchmark.methods.method import Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
-    Training,
+    train,
 )
 from napari_cmrcnet.common.device import autocast, choose_device
 from napari_cmrcnet.common.progress import Job, Progress
@@ -80,8 +79,6 @@ class BLEEP(ImageMethod):
     validation: float = 0.2
     ks: tuple[int, ...] = (50,)
 
-    name: ClassVar[str] = "bleep"
-
     @property
     def title(self) -> str:
         """In tables; the encoder is named where it is not the published one."""
@@ -140,7 +137,7 @@ class BLEEP(ImageMethod):
                 best.update({name: value.detach().clone() for name, value in network.state_dict().items()})
             return {"validation loss": found}
 
-        yield from Training(
+        yield from train(
             title=self.title,
             network=network,
             optimiser=torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay),
@@ -151,7 +148,7 @@ class BLEEP(ImageMethod):
             device=device,
             accumulate=self.accumulate,
             after_epoch=validate if n_held_out else None,
-        ).run()
+        )
         if best:
             network.load_state_dict(best)
 

@@ -41,7 +41,6 @@ class CTransPath:
     encoder: str = "ctranspath"
     components: int = 256
 
-    name: ClassVar[str] = "ctranspath"
     encoder_weights: ClassVar[EncoderWeights] = "needed"
 
     @property

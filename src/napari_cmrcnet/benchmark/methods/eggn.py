@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.benchmark.methods.features import standardised_features
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
-from napari_cmrcnet.benchmark.methods.regression import Training
+from napari_cmrcnet.benchmark.methods.regression import train
 from napari_cmrcnet.benchmark.methods.slide_regression import nearest_neighbours, without_self
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
@@ -69,8 +68,6 @@ class EGGN:
     learning_rate: float = 5e-4
     weight_decay: float = 1e-4
 
-    name: ClassVar[str] = "eggn"
-
     @property
     def title(self) -> str:
         """In tables."""
@@ -107,7 +104,7 @@ class EGGN:
         def loss(slide: int, _: np.random.Generator) -> Tensor:
             return eggn_loss(network(graphs[slide].to(device)).float(), targets[slide].to(device))
 
-        yield from Training(
+        yield from train(
             title=self.title,
             network=network,
             optimiser=torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay),
@@ -116,7 +113,7 @@ class EGGN:
             epochs=task.epochs or self.epochs,
             seed=task.seed,
             device=device,
-        ).run()
+        )
 
         def predict(section: Section) -> Job[Float32]:
             graph = yield from bank.graph(section, (yield from describe(section)))

@@ -26,24 +26,19 @@ class External:
     ----------
     folder : str
         Where ``SECTION.h5ad``, ``.csv``, ``.tsv`` or ``.parquet`` is for each section.
-    name : str
+    title : str
         What tables and figures call the tool.
     """
 
     folder: str
-    name: str
+    title: str
 
     encoder_weights: ClassVar[EncoderWeights] = "none"
-
-    @property
-    def title(self) -> str:
-        """In tables."""
-        return self.name
 
     def fit(self, task: Task) -> Job[Fitted]:
         """Take the genes that are scored. A gene that a table lacks is the same at every spot, and so has no score."""
         yield Progress("Reading tables", 0, 1)
-        notes = [f"{self.name} is of another tool: which sections it has seen is not known here."]
+        notes = [f"{self.title} is of another tool: which sections it has seen is not known here."]
 
         def predict(section: Section) -> Job[Float32]:
             yield Progress("Reading tables", 0, 1)
@@ -63,7 +58,9 @@ class External:
             values = np.zeros((len(section.spots), len(task.genes)), np.float32)
             values[:, [column for column, _ in both]] = found.expression([gene for _, gene in both])
             if missing := len(task.genes) - len(both):
-                notes.append(f"{self.name} lacks {missing:,} of {len(task.genes):,} genes on {section.name}: no score.")
+                notes.append(
+                    f"{self.title} lacks {missing:,} of {len(task.genes):,} genes on {section.name}: no score."
+                )
             return values
 
         return Fitted(predict, notes)

@@ -1,7 +1,6 @@
 """Frozen features of a network trained on photographs, and reduced-rank ridge regression on them."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +43,6 @@ class FrozenRidge:
     frozen_encoder: str = DEFAULT
     ranks: tuple[int, ...] = (5, 10, 20)
     penalties: tuple[float, ...] = (0.3, 1.0, 3.0)
-
-    name: ClassVar[str] = "frozen"
 
     @property
     def title(self) -> str:

@@ -39,7 +39,6 @@ class HisToGene(SlideMethod):
     mlp_dim: int = 2048
     dropout: float = 0.1
 
-    name: ClassVar[str] = "histogene"
     title: ClassVar[str] = "HisToGene"
 
     def build(self, n_genes: int, n_positions: int, side: int) -> "HisToGeneNetwork":

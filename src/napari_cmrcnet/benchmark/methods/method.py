@@ -82,8 +82,6 @@ class Method(Protocol):
 
     Attributes
     ----------
-    name : str
-        On the command line: a key of `METHODS`.
     title : str
         In tables and figures: "ST-Net".
     encoder_weights : {"none", "optional", "needed"}
@@ -91,9 +89,7 @@ class Method(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102  described above
-    @property
-    def title(self) -> str: ...  # noqa: D102
+    def title(self) -> str: ...  # noqa: D102  described above
     @property
     def encoder_weights(self) -> EncoderWeights: ...  # noqa: D102
 

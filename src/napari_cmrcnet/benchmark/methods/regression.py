@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -70,9 +70,20 @@ class PatchInputs:
         return (yield from apply_in_batches("Encoding patches", network, of_all, patches, self.device))
 
 
-@dataclass(frozen=True)
-class Training(Generic[B]):
-    """A training on one device: which batches an epoch has, and what a batch costs.
+def train(
+    *,
+    title: str,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batches: Callable[[np.random.Generator], Sequence[B]],
+    loss: Callable[[B, np.random.Generator], Tensor],
+    epochs: int,
+    seed: int,
+    device: torch.device,
+    accumulate: int = 1,
+    after_epoch: Callable[[], Job[Mapping[str, float]]] | None = None,
+) -> Job[None]:
+    """Train a network on one device, and leave it in evaluation mode.
 
     Parameters
     ----------
@@ -94,63 +105,42 @@ class Training(Generic[B]):
         Batches whose mean gradient makes a step; the last step of an epoch may have fewer.
     after_epoch : callable, optional
         Called after each epoch, with the network in evaluation mode; a job that returns figures for the progress.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite, or there is not enough memory.
     """
-
-    title: str
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    batches: Callable[[np.random.Generator], Sequence[B]]
-    loss: Callable[[B, np.random.Generator], Tensor]
-    epochs: int
-    seed: int
-    device: torch.device
-    accumulate: int = 1
-    after_epoch: Callable[[], Job[Mapping[str, float]]] | None = None
-
-    def run(self) -> Job[None]:
-        """Train, and leave the network in evaluation mode.
-
-        Raises
-        ------
-        UserError
-            If the loss is not finite, or there is not enough memory.
-        """
-        with enough_memory(self.device, f"the training of {self.title}"):
-            for epoch in range(1, self.epochs + 1):
-                n_batches = yield from self._epoch(epoch)
-                self.network.eval()
-                if self.after_epoch is not None:
-                    figures = yield from self.after_epoch()
-                    yield self._progress(epoch, n_batches, n_batches, figures)
-
-    def _epoch(self, epoch: int) -> Job[int]:
-        """Run one epoch and return its number of batches."""
-        rng = np.random.default_rng([self.seed, epoch])
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))  # dropout
-        self.network.train()
-        batches = self.batches(rng)
-        total = torch.zeros((), device=self.device)
-        values: dict[str, float] = {}
-        shown = time.perf_counter()
-        for i, batch in enumerate(batches):
-            first = i - i % self.accumulate
-            with autocast(self.device):
-                loss = self.loss(batch, rng)
-            (loss / min(self.accumulate, len(batches) - first)).backward()  # type: ignore[no-untyped-call]
-            if (i + 1) % self.accumulate == 0 or i + 1 == len(batches):
-                self.optimiser.step()
-                self.optimiser.zero_grad(set_to_none=True)
-            total += loss.detach()
-            if time.perf_counter() - shown > SECONDS_BETWEEN_FIGURES:
-                shown, values = time.perf_counter(), {"loss": float(loss.detach())}
-            yield self._progress(epoch, i + 1, len(batches), values)
-        if not math.isfinite(float(total)):
-            raise UserError(f"The loss of {self.title} is not finite in epoch {epoch}; give a lower learning rate.")
-        return len(batches)
-
-    def _progress(self, epoch: int, batch: int, of: int, values: Mapping[str, float]) -> Progress:
-        done, total = (epoch - 1) * of + batch, self.epochs * of
-        return Progress(f"Training {self.title}", done, total, "batches", {"epoch": epoch, **values})
+    values: Mapping[str, float]
+    with enough_memory(device, f"the training of {title}"):
+        for epoch in range(1, epochs + 1):
+            rng = np.random.default_rng([seed, epoch])
+            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))  # dropout
+            network.train()
+            of_epoch = batches(rng)
+            n, step = len(of_epoch), f"Training {title}"
+            before = (epoch - 1) * n
+            total = torch.zeros((), device=device)
+            values = {}
+            shown = time.perf_counter()
+            for i, batch in enumerate(of_epoch):
+                first = i - i % accumulate
+                with autocast(device):
+                    cost = loss(batch, rng)
+                (cost / min(accumulate, n - first)).backward()  # type: ignore[no-untyped-call]
+                if (i + 1) % accumulate == 0 or i + 1 == n:
+                    optimiser.step()
+                    optimiser.zero_grad(set_to_none=True)
+                total += cost.detach()
+                if time.perf_counter() - shown > SECONDS_BETWEEN_FIGURES:
+                    shown, values = time.perf_counter(), {"loss": float(cost.detach())}
+                yield Progress(step, before + i + 1, epochs * n, "batches", {"epoch": epoch, **values})
+            if not math.isfinite(float(total)):
+                raise UserError(f"The loss of {title} is not finite in epoch {epoch}; give a lower learning rate.")
+            network.eval()
+            if after_epoch is not None:
+                values = yield from after_epoch()
+                yield Progress(step, before + n, epochs * n, "batches", {"epoch": epoch, **values})
 
 
 def apply_in_batches(

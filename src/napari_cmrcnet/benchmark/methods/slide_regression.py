@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
-from napari_cmrcnet.benchmark.methods.regression import Training
+from napari_cmrcnet.benchmark.methods.regression import train
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.sections.expression import expression_of
@@ -49,7 +49,6 @@ class SlideMethod(ABC):
     window: int = 128
     full_attention: int = 5000
 
-    name: ClassVar[str]
     title: ClassVar[str]
     encoder_weights: ClassVar[EncoderWeights] = "none"
 
@@ -87,7 +86,7 @@ class SlideMethod(ABC):
             predicted = network(*slides[slide].tensors(rows, positions - 1, device))
             return nn.functional.mse_loss(predicted.float(), targets[slide][rows].to(device))
 
-        yield from Training(
+        yield from train(
             title=self.title,
             network=network,
             optimiser=torch.optim.Adam(network.parameters(), lr=self.learning_rate),
@@ -96,7 +95,7 @@ class SlideMethod(ABC):
             epochs=task.epochs or self.epochs,
             seed=task.seed,
             device=device,
-        ).run()
+        )
         return self._fitted(network, positions, task, device)
 
     def _fitted(self, network: nn.Module, positions: int, task: Task, device: torch.device) -> Fitted:

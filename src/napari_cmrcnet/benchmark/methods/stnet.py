@@ -13,7 +13,7 @@ from napari_cmrcnet.benchmark.methods.frozen_inputs import ImageMethod
 from napari_cmrcnet.benchmark.methods.method import Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import (
     PatchInputs,
-    Training,
+    train,
 )
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job
@@ -65,11 +65,6 @@ class STNet(ImageMethod):
     learning_rate: float | None = None
 
     @property
-    def name(self) -> str:
-        """On the command line."""
-        return "stnet" if self.optimiser == "sgd" else "stnet-adam"
-
-    @property
     def title(self) -> str:
         """In tables; optimiser and encoder are named where they are not the published ones."""
         return self.named("ST-Net" if self.optimiser == "sgd" else "ST-Net (Adam)")
@@ -93,7 +88,7 @@ class STNet(ImageMethod):
         def batches(rng: np.random.Generator) -> list[NDArray[np.int64]]:
             return [rows[0] for rows in epoch_batches(len(inputs), self.batch_size, 1, rng)]
 
-        yield from Training(
+        yield from train(
             title=self.title,
             network=network,
             optimiser=self._optimiser(network),
@@ -102,7 +97,7 @@ class STNet(ImageMethod):
             epochs=task.epochs or self.epochs,
             seed=task.seed,
             device=device,
-        ).run()
+        )
 
         def predict(section: Section) -> Job[Float32]:
             return (yield from inputs.apply(network, network, section, turned=True))  # the mean over the symmetries

@@ -53,7 +53,6 @@ class THItoGene(SlideMethod):
     graph_out: int = 512
     dropout: float = 0.2
 
-    name: ClassVar[str] = "thitogene"
     title: ClassVar[str] = "THItoGene"
 
     def fit(self, task: Task) -> Job[Fitted]:
