@@ -23,6 +23,7 @@ from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel, load_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
 from napari_cmrcnet.viewer.registry import layers_of
+from napari_cmrcnet.widgets import gene_panels
 from napari_cmrcnet.widgets.gene_model import Column, number
 from napari_cmrcnet.widgets.genes import GenesPanel
 
@@ -396,10 +397,10 @@ def test_a_panel_is_loaded_and_a_bad_file_is_told(
 ) -> None:
     (tmp_path / "other.txt").write_text("GENE2\nGENE4\n")
     (tmp_path / "empty.txt").write_text("# nothing\n")
-    monkeypatch.setattr(full.panels, "_ask_what_to_load", lambda: tmp_path / "empty.txt")
+    monkeypatch.setattr(gene_panels, "choose_path", lambda *_, **__: tmp_path / "empty.txt")
     full.panels.load.click()
     assert "holds no gene" in full.message.text()
-    monkeypatch.setattr(full.panels, "_ask_what_to_load", lambda: tmp_path / "other.txt")
+    monkeypatch.setattr(gene_panels, "choose_path", lambda *_, **__: tmp_path / "other.txt")
     full.panels.load.click()
     assert full.panels.current.genes == ("GENE2", "GENE4")
     assert "the gene panel other (2 genes)" in full.message.text()

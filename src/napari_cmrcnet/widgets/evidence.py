@@ -81,18 +81,14 @@ class EvidencePanel(DockPanel):
         self.picture_view, self.table = PictureView(self.pictures), table_of(self.neighbours)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.tabs = QTabWidget()
-        self.tabs.addTab(self._picture_page(), "Pictures")
+        self.caption, page = label(), QWidget()
+        stack(page, self.caption, (self.picture_view, 1)).setContentsMargins(0, 4, 0, 0)
+        self.tabs.addTab(page, "Pictures")
         self.tabs.addTab(self.table, "Table")
         self.tabs.setMinimumHeight(240)
         content = QWidget()
         stack(content, top, self.shares, self.note, (self.tabs, 1))
         return content
-
-    def _picture_page(self) -> QWidget:
-        self.caption = label()
-        page = QWidget()
-        stack(page, self.caption, (self.picture_view, 1)).setContentsMargins(0, 4, 0, 0)
-        return page
 
     def show_now(self) -> None:
         """Show the evidence of the selected spot."""

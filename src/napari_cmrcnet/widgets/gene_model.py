@@ -170,8 +170,11 @@ class GeneModel(QAbstractTableModel):
                 return Qt.CheckState.Checked if genes.ticked[gene] else Qt.CheckState.Unchecked
             case Qt.ItemDataRole.ToolTipRole:
                 return _tip(genes, gene)
-            case _:
-                return _extra(genes, gene, column, role)
+            case _ if role == REASON and column == Column.INTERVAL:
+                return genes.reason(gene)
+            case _ if role == INITIALS and column == Column.SETS:
+                return "".join(_INITIALS.get(name, "P") for name in genes.sets_of(gene))
+        return None
 
     def headerData(  # noqa: N802 - Qt's name
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
@@ -227,14 +230,6 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
             return ", ".join(genes.sets_of(gene))
         case _:
             return ""
-
-
-def _extra(genes: GeneList, gene: int, column: int, role: int) -> str | None:
-    if role == REASON and column == Column.INTERVAL:
-        return genes.reason(gene)
-    if role == INITIALS and column == Column.SETS:
-        return "".join(_INITIALS.get(name, "P") for name in genes.sets_of(gene))
-    return None
 
 
 def _correlation(genes: GeneList, gene: int, column: int) -> str:

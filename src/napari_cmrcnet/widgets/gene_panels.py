@@ -1,7 +1,5 @@
 """Panels of marker genes: choose one, see its score, make one of ticked genes, read one from a file."""
 
-from pathlib import Path
-
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
@@ -107,7 +105,9 @@ class PanelRow(QWidget):
             self.said.emit("")
 
     def _on_new(self) -> None:
-        path = self._ask_where_to_save()
+        names = ("panel", *(f"panel {number}" for number in range(2, 2 + len(self.session.panels))))
+        free = next(name for name in names if name not in self.session.panels)  # a panel is known by its file's name
+        path = ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene a line (*.txt)", _FOLDER)
         if path is None or self._genes is None:
             return
         panel = Panel(path.stem, self._genes.ticked_symbols)
@@ -116,7 +116,8 @@ class PanelRow(QWidget):
             self._add(panel)
 
     def _on_load(self) -> None:
-        path = self._ask_what_to_load()
+        kinds = "Lists of genes (*.txt *.csv *.tsv *.gmt);;All files (*)"
+        path = choose_path(self, "Load a panel", kinds, kept=_FOLDER)
         if path is not None:
             with told(self.said.emit):
                 self._add(load_panel(path))
@@ -125,12 +126,3 @@ class PanelRow(QWidget):
         self.session.add_panel(panel)
         self.choose(panel.name)
         self.said.emit(f"You can now choose the gene panel {panel.name} ({len(panel.genes):,} genes).")
-
-    def _ask_where_to_save(self) -> Path | None:
-        names = ("panel", *(f"panel {number}" for number in range(2, 2 + len(self.session.panels))))
-        free = next(name for name in names if name not in self.session.panels)  # a panel is known by its file's name
-        return ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene a line (*.txt)", _FOLDER)
-
-    def _ask_what_to_load(self) -> Path | None:
-        kinds = "Lists of genes (*.txt *.csv *.tsv *.gmt);;All files (*)"
-        return choose_path(self, "Load a panel", kinds, kept=_FOLDER)
