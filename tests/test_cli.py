@@ -39,7 +39,7 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run("predict", "--checkpoint", CHECKPOINT, *section, "--k", "10", "--panel", "idc", "--out", out) == 0
     assert "0.5 µm/px by the spots' " in capsys.readouterr().out
     prediction = anndata.read_h5ad(out)
-    assert prediction.obsm["neighbours"].shape == (348, 10)
+    assert prediction.obsm["neighbours"].shape == (347, 10)
     assert {"predicted", "measured"} <= set(prediction.layers)
     assert run("evaluate", out, "--out", tmp_path / "scores", "--panel", "idc") == 0
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
@@ -101,8 +101,8 @@ def test_evaluate_says_what_is_scored_and_how_sections_differ(
     options = ("--out", tmp_path / "scores", "--sets", "all", "--score-min-umi", str(least))
     assert run("evaluate", tmp_path / "A.h5ad", tmp_path / "B.h5ad", *options) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{696 - 2 * left_out} of 696 spots" in said
-    assert f"{left_out} of 348 spots of A have under {least} counts" in said
+    assert f"{694 - 2 * left_out} of 694 spots" in said
+    assert f"{left_out} of 347 spots of A have under {least} counts" in said
     assert "among all genes both predicted and measured" in said
     assert "in the 2 sections" in said
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
@@ -312,7 +312,7 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, caps
     assert (card.model.mask_rate, card.model.target, card.model.contrast) == (0.3, "expression", "clip")
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     assert run("predict", "--checkpoint", out, *section, "--out", prediction, "--device", "cpu") == 0
-    assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (348, 30)
+    assert anndata.read_h5ad(prediction).obsm["neighbours"].shape == (347, 30)
 
 
 @pytest.mark.usefixtures("no_pictures", "quick_encoder")
@@ -338,7 +338,7 @@ def test_with_json_a_program_reads_standard_output(tmp_path: Path, capsys: pytes
     slide = facts("info", SAMPLE / "S4.tif")
     assert (slide["kind"], slide["mpp"], slide["levels"][0]["downsample"]) == ("slide", 0.5, 1)
     spots = facts("info", SAMPLE / "S4.h5ad")
-    assert (spots["kind"], spots["spots"], spots["synthetic"]) == ("spots", 348, True)
+    assert (spots["kind"], spots["spots"], spots["synthetic"]) == ("spots", 347, True)
     assert facts("info", CHECKPOINT)["card"]["genes"] == list(Checkpoint.load(CHECKPOINT).card.genes)
     assert facts("info", prediction["file"])["provenance"] == prediction["provenance"]
     assert run("info", tmp_path / "nowhere", "--json") == 1

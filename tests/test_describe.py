@@ -65,7 +65,7 @@ def test_checkpoint() -> None:
     description = describe(SAMPLE / "sample.cmrcnet")
     assert description.kind == "checkpoint"
     assert description.facts["trained on"] == "S1, S2, S3"
-    assert description.facts["thumbnails"] == "1,047 of 64 px: simulated tissue"
+    assert description.facts["thumbnails"] == "1,055 of 64 px: simulated tissue"
     assert description.facts["each value is"] == "the weighted mean of the 200 most similar training spots"
     assert description.problems == ()
 

@@ -11,7 +11,7 @@ import tifffile
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.panels import PANELS
-from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
+from napari_cmrcnet.synthetic.genes import CELL_TYPES, DRIVEN, GENES, draw_counts
 from napari_cmrcnet.synthetic.simulate import MPP, simulate
 
 
@@ -71,10 +71,9 @@ def test_spots_follow_the_convention_and_say_synthetic(folder: Path) -> None:
 
 
 def test_genes_are_unique_and_hold_the_breast_markers() -> None:
-    known = signatures()
-    assert len(set(known.genes)) == len(known.genes)
-    assert set(PANELS["idc"].genes) <= set(np.array(known.genes)[known.driven])
-    assert (~known.driven).sum() == 40
+    assert len(set(GENES)) == len(GENES)
+    assert set(PANELS["idc"].genes) <= set(GENES[DRIVEN])
+    assert (~DRIVEN).sum() == 40
 
 
 def test_same_seed_same_files_and_another_seed_another_section(folder: Path, tmp_path: Path) -> None:
@@ -104,19 +103,18 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_driven_genes_follow_the_cells_and_the_others_nothing() -> None:
     rng = np.random.default_rng(0)
     fractions = rng.dirichlet(np.full(len(CELL_TYPES), 0.15), 3000)
-    known = signatures()
-    counts = draw_counts(fractions, known, rng).astype(float)
+    counts = draw_counts(fractions, rng).astype(float)
     expression = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
     best = np.array([np.abs(correlation(fractions, gene[:, None])).max() for gene in expression.T])
-    assert best[known.driven].min() > 0.3
+    assert best[DRIVEN].min() > 0.3
     # The largest of 12 chance correlations at 3,000 spots; log-normalising must not add to it.
-    assert best[~known.driven].max() < 0.08
+    assert best[~DRIVEN].max() < 0.08
 
 
 def test_library_size_does_not_follow_the_cells() -> None:
     rng = np.random.default_rng(1)
     fractions = rng.dirichlet(np.full(len(CELL_TYPES), 0.15), 3000)
-    totals = draw_counts(fractions, signatures(), rng).sum(axis=1, keepdims=True)
+    totals = draw_counts(fractions, rng).sum(axis=1, keepdims=True)
     assert np.abs(correlation(fractions, np.log(totals))).max() < 0.08
 
 

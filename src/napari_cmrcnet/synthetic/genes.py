@@ -5,7 +5,6 @@ its cells' signatures. The undriven genes have one constant expectation everywhe
 """
 
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 _GENES = json.loads(files(__package__).joinpath("genes.json").read_text("utf-8"))
 MARKERS: dict[str, list[str]] = _GENES["markers"]
 CELL_TYPES = tuple(MARKERS)
-UNDRIVEN = tuple(_GENES["undriven"])
+_MARKED = list(dict.fromkeys(gene for kind in CELL_TYPES for gene in MARKERS[kind]))
+GENES = np.array(_MARKED + _GENES["undriven"])
+DRIVEN = np.arange(len(GENES)) < len(_MARKED)  # whether a gene follows the cells that are drawn
 
 _BACKGROUND = 0.015  # expression of a gene in the cells that it does not mark, relative to those it marks
 _SPREAD = 0.4  # of the abundances of genes, in natural logarithms
@@ -27,47 +28,27 @@ _MEDIAN_COUNTS = 8000.0
 _ABUNDANCE_SEED = 2024  # signatures are the same in every section of every seed: there is one biology
 
 
-@dataclass(frozen=True)
-class Signatures:
-    """What the synthetic cells express.
+def signatures() -> NDArray[np.float64]:
+    """Return the expected share of each of `GENES` in a cell type's counts (T, G), always the same.
 
-    Parameters
-    ----------
-    genes : tuple of str
-        Symbols, driven genes first.
-    driven : bool (G,)
-        Whether a gene follows the cells that are drawn.
-    shares : float64 (T, G)
-        Expected share of a cell type's counts; every row sums to one, and so does every row's driven part
-        to the same value.
+    Every row sums to one, and so does every row's driven part to the same value.
     """
-
-    genes: tuple[str, ...]
-    driven: NDArray[np.bool_]
-    shares: NDArray[np.float64]
-
-
-def signatures() -> Signatures:
-    """Return the signatures of all `CELL_TYPES`, always the same ones."""
     rng = np.random.default_rng(_ABUNDANCE_SEED)
-    driven_genes = tuple(dict.fromkeys(gene for kind in CELL_TYPES for gene in MARKERS[kind]))
-    marks = np.array([[gene in MARKERS[kind] for gene in driven_genes] for kind in CELL_TYPES])
-    abundance = rng.lognormal(0.0, _SPREAD, len(driven_genes))
+    marks = np.array([[gene in MARKERS[kind] for gene in GENES[DRIVEN]] for kind in CELL_TYPES])
+    abundance = rng.lognormal(0.0, _SPREAD, marks.shape[1])
     driven = abundance * np.where(marks, rng.uniform(0.6, 1.4, marks.shape), _BACKGROUND)
-    undriven = rng.lognormal(0.0, 0.6, len(UNDRIVEN))
+    undriven = np.tile(rng.lognormal(0.0, 0.6, (~DRIVEN).sum()), (len(CELL_TYPES), 1))
     # Both parts have the same sum in every cell type. If they had not, dividing by a spot's total would
     # write the composition into the undriven genes.
     driven *= (1 - _UNDRIVEN_SHARE) / driven.sum(axis=1, keepdims=True)
-    undriven *= _UNDRIVEN_SHARE / undriven.sum()
-    shares = np.hstack([driven, np.tile(undriven, (len(CELL_TYPES), 1))])
-    is_driven = np.arange(shares.shape[1]) < len(driven_genes)
-    return Signatures(driven_genes + UNDRIVEN, is_driven, shares)
+    undriven *= _UNDRIVEN_SHARE / undriven.sum(axis=1, keepdims=True)
+    return np.hstack([driven, undriven])
 
 
-def draw_counts(composition: NDArray[np.float64], known: Signatures, rng: np.random.Generator) -> NDArray[np.int32]:
+def draw_counts(composition: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int32]:
     """Draw integer counts for spots of a given composition.
 
-    Gamma-Poisson (negative binomial) counts around ``library size × composition @ shares``, with dropout.
+    Gamma-Poisson (negative binomial) counts around ``library size × composition @ signatures``, with dropout.
     A spot's library size does not depend on its composition, and the gamma factors leave the driven and the
     undriven part of a spot's expectation as they are: only the driven genes know about the image.
 
@@ -75,8 +56,6 @@ def draw_counts(composition: NDArray[np.float64], known: Signatures, rng: np.ran
     ----------
     composition : float64 (n, T)
         Fractions of cell types; rows sum to one.
-    known : Signatures
-        The signatures.
     rng : numpy.random.Generator
         Source of chance.
 
@@ -85,9 +64,9 @@ def draw_counts(composition: NDArray[np.float64], known: Signatures, rng: np.ran
     int32 (n, G)
         Counts.
     """
-    expected = composition @ known.shares
+    expected = composition @ signatures()
     noisy = expected * rng.gamma(1 / _DISPERSION, _DISPERSION, expected.shape)
-    for part in (known.driven, ~known.driven):
+    for part in (DRIVEN, ~DRIVEN):
         noisy[:, part] *= expected[:, part].sum(1, keepdims=True) / noisy[:, part].sum(1, keepdims=True)
     library = _MEDIAN_COUNTS * rng.lognormal(0.0, 0.35, (len(composition), 1))
     counts = rng.poisson(library * noisy)

@@ -7,11 +7,14 @@ is known: the spots' counts follow the cells that are drawn, except for genes wi
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import anndata
 import numpy as np
+import pandas as pd
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import csr_matrix
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, write_content
@@ -19,19 +22,12 @@ from napari_cmrcnet.common.hdf5 import write_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.spreadsheet import csv_text
 from napari_cmrcnet.synthetic.draw import MPP, render
-from napari_cmrcnet.synthetic.genes import CELL_TYPES, draw_counts, signatures
-from napari_cmrcnet.synthetic.regions import REGIONS, at
-from napari_cmrcnet.synthetic.tissue import Tissue, composition, make_tissue
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from napari_cmrcnet.synthetic.genes import CELL_TYPES, DRIVEN, GENES, draw_counts
+from napari_cmrcnet.synthetic.tissue import Region, Tissue, at, composition, make_tissue
 
 PITCH_UM, SPOT_UM = 100.0, 55.0
 DESCRIPTION = "SYNTHETIC H&E section drawn by napari-cmrcnet: not tissue of any patient"
 _TISSUE_SHARE = 0.8  # of a slide's area, about
-_LEVELS = 4
-_TILE = 256
-_QUALITY = 64
 
 
 def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int = 0, spots: int = 350) -> Job[Path]:
@@ -80,25 +76,23 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
     return sheet
 
 
-def _section(name: str, side: int, rng: np.random.Generator) -> "tuple[NDArray[np.uint8], AnnData]":
+def _section(name: str, side: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], anndata.AnnData]:
     tissue = make_tissue(side, rng)
     return render(tissue, rng), measure(tissue, name, rng)
 
 
 def write_slide(path: Path, image: NDArray[np.uint8]) -> None:
     """Write RGB (h, w, 3) at `MPP` µm per pixel as a tiled JPEG pyramid that OpenSlide and tifffile read."""
-    import tifffile
-
     with atomic_file(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
         level = Image.fromarray(image)
-        for number in range(_LEVELS):
+        for number in range(4):
             per_cm = 1e4 / (MPP * 2**number)
             tiff.write(
                 np.asarray(level),
                 photometric="rgb",
-                tile=(_TILE, _TILE),
+                tile=(256, 256),
                 compression="jpeg",
-                compressionargs={"level": _QUALITY},
+                compressionargs={"level": 64},
                 subsampling=(2, 2),
                 resolution=(per_cm, per_cm),
                 resolutionunit="CENTIMETER",
@@ -110,7 +104,7 @@ def write_slide(path: Path, image: NDArray[np.uint8]) -> None:
             level = level.reduce(2)
 
 
-def measure(tissue: Tissue, name: str, rng: np.random.Generator) -> "AnnData":
+def measure(tissue: Tissue, name: str, rng: np.random.Generator) -> anndata.AnnData:
     """Lay a Visium lattice over the tissue and count what its cells express.
 
     Returns
@@ -119,56 +113,28 @@ def measure(tissue: Tissue, name: str, rng: np.random.Generator) -> "AnnData":
         Spots in the project's convention, with the truth beside them: ``obs["region"]`` and
         ``obsm["cell_types"]`` (fractions, in the order of ``uns["cell_types"]``), ``var["driven"]``.
     """
-    import anndata
-    import pandas as pd
-    from scipy.sparse import csr_matrix
-
-    xy, row, column, region = _lattice(tissue)
+    side = len(tissue.region)
+    rows, columns = int(side / (PITCH_UM * np.sqrt(3) / 2)), 2 * int(side / PITCH_UM)
+    row, column = np.nonzero(np.indices((rows, columns)).sum(axis=0) % 2 == 0)
+    xy = np.stack([(column + 0.5) * PITCH_UM / 2, (row + 0.5) * PITCH_UM * np.sqrt(3) / 2], axis=1)
+    on_tissue = at(tissue.region, xy) != Region.GLASS
+    xy, row, column = xy[on_tissue], row[on_tissue], column[on_tissue]
     fractions = composition(tissue, xy)
-    known = signatures()
-    counts = draw_counts(fractions, known, rng)
     obs = pd.DataFrame(
         {
-            "in_tissue": np.ones(len(xy), bool),
+            "in_tissue": True,
             "array_row": row,
             "array_col": column,
-            "region": pd.Categorical([REGIONS[index] for index in region], categories=list(REGIONS[1:])),
+            "region": pd.Categorical([Region(place).name.lower() for place in at(tissue.region, xy)]),
         },
         index=[f"{name}_{r}x{c}" for r, c in zip(row, column, strict=True)],
     )
-    spots = anndata.AnnData(
-        csr_matrix(counts), obs=obs, var=pd.DataFrame({"driven": known.driven}, index=list(known.genes))
-    )
+    counts = csr_matrix(draw_counts(fractions, rng))
+    spots = anndata.AnnData(counts, obs=obs, var=pd.DataFrame({"driven": DRIVEN}, index=GENES))
     spots.obsm["spatial"] = xy / MPP
     spots.obsm["cell_types"] = fractions
     spots.uns["cell_types"] = list(CELL_TYPES)
-    spots.uns["spatial"] = {
-        name: {
-            "scalefactors": {"spot_diameter_fullres": SPOT_UM / MPP},
-            "metadata": {
-                "synthetic": True,
-                "description": DESCRIPTION,
-                "pixel_size_um": MPP,
-                "spot_pitch_um": PITCH_UM,
-            },
-        }
-    }
+    metadata = {"synthetic": True, "description": DESCRIPTION, "pixel_size_um": MPP, "spot_pitch_um": PITCH_UM}
+    scalefactors = {"spot_diameter_fullres": SPOT_UM / MPP}
+    spots.uns["spatial"] = {name: {"scalefactors": scalefactors, "metadata": metadata}}
     return spots
-
-
-def _lattice(tissue: Tissue) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return of the spots on tissue: centres (n, 2) in µm, array rows and columns as in Visium, and regions."""
-    side = len(tissue.region)
-    rows = np.arange(int(side / (PITCH_UM * np.sqrt(3) / 2)))
-    columns = np.arange(2 * int(side / PITCH_UM))
-    row, column = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
-    used = (row + column) % 2 == 0
-    row, column = row[used], column[used]
-    xy = np.stack([(column + 0.5) * PITCH_UM / 2, (row + 0.5) * PITCH_UM * np.sqrt(3) / 2], axis=1)
-    reach = int(SPOT_UM / 2)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    under = np.stack([x, y])[:, np.hypot(x, y) <= reach].T  # the points of a spot
-    below = at(tissue.region, (xy[:, None] + under).reshape(-1, 2)).reshape(len(xy), -1)
-    shares = np.stack([(below == region).mean(axis=1) for region in range(len(REGIONS))], axis=1)
-    on_tissue = shares[:, 0] < 0.5
-    return xy[on_tissue], row[on_tissue], column[on_tissue], shares[on_tissue, 1:].argmax(axis=1) + 1
