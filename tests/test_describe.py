@@ -122,7 +122,6 @@ def test_nothing_there(tmp_path: Path) -> None:
         ("her2st/C5.tif", "slide"),
         ("her2st/C5.h5ad", "spots"),
         ("her2st/raw", "spots"),
-        ("her2st/raw/5714_HE_BT_C2.jpg", "slide"),
         ("spaceranger/outs", "spots"),
         ("slides/CMU-1-Small-Region.svs", "slide"),
         ("slides/CMU-1-Small-Region-dicom", "slide"),
