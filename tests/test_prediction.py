@@ -320,6 +320,11 @@ def edit_record(table: anndata.AnnData, **entries: Any) -> None:
     table.uns["cmrcnet"] = json.dumps(json.loads(table.uns["cmrcnet"]) | entries)
 
 
+def size_spots(table: anndata.AnnData, diameter: float) -> None:
+    (library,) = table.uns["spatial"].values()
+    library["scalefactors"]["spot_diameter_fullres"] = diameter
+
+
 def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
     edit_record(table, provenance=json.loads(table.uns["cmrcnet"])["provenance"] | entries)
 
@@ -344,6 +349,8 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.obsm.update(confidence=np.ones((36, 3))), "lacks numbers of its confidence"),
         (lambda table: table.layers.update(predicted=table.layers["predicted"] > 0), "values that are not numbers"),
         (lambda table: table.uns.update(spatial="text"), "one library in uns"),
+        (lambda table: table.uns.update(spatial={"S": {}}), "how large its spots are"),
+        (lambda table: size_spots(table, -5.0), "how large its spots are"),
         (lambda table: edit_provenance(table, expected_over="spots"), 'which is not "" or "sections" or "patients"'),
         (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc as finite float32"),
         (

@@ -8,7 +8,9 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
+from pyarrow import parquet
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
@@ -139,6 +141,12 @@ def test_visium_on_the_largest_of_its_images(tmp_path: Path) -> None:
     about = spots.uns["cmrcnet"]
     assert (about["platform"], about["unit"], about["pitch_um"]) == ("Visium", "spot", 100)
     assert spots.uns["spatial"]["S1"]["scalefactors"]["spot_diameter_fullres"] == pytest.approx(60)
+    file = tmp_path / "v.zarr" / "shapes" / "S1" / "shapes.parquet"
+    stored = parquet.read_table(file)
+    place = stored.column_names.index("radius")
+    parquet.write_table(stored.set_column(place, "radius", pyarrow.array([-30.0] * 4)), file)
+    unsized = open_spots(tmp_path / "v.zarr")  # half the pitch, as where nothing is known
+    assert unsized.uns["spatial"]["S1"]["scalefactors"]["spot_diameter_fullres"] == pytest.approx(50, rel=0.01)
     del images["S1_full_image"]
     small = open_spots(write(tmp_path / "h.zarr", images=images, shapes={"S1": circles}, tables=tables))
     np.testing.assert_allclose(small.obsm["spatial"], xy / 2)

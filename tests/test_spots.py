@@ -14,7 +14,8 @@ from anndata import AnnData
 from scipy import io, sparse
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.pixel_size import spots_lattice
+from napari_cmrcnet.sections.formats.origin import spot_diameter
+from napari_cmrcnet.sections.pixel_size import sizes_known, spots_lattice
 from napari_cmrcnet.sections.spots import open_spots
 
 BARCODES = ["AAAC-1", "AAAG-1", "AAAT-1", "AACA-1"]
@@ -179,6 +180,22 @@ def test_foreign_odds_and_ends_do_no_harm(tmp_path):
     assert opened.uns["cmrcnet"]["platform"] == ""
     assert "X_pca" in opened.obsm
     assert opened.var["chosen"].all()
+
+
+@pytest.mark.parametrize("size", [-65.0, 0.0, np.nan, np.inf])
+def test_a_size_that_cannot_be_is_not_known(tmp_path: Path, size: float) -> None:
+    plain, odd = make_spots(), make_spots()
+    plain.uns["spatial"]["lib"] = {"scalefactors": {}, "metadata": {}}
+    factors = {"spot_diameter_fullres": size, "tissue_hires_scalef": size, "microns_per_pixel": size}
+    odd.uns["spatial"]["lib"] = {"scalefactors": factors, "metadata": {"spot_pitch_um": size, "pixel_size_um": size}}
+    expected, opened = (open_spots(saved(spots, tmp_path / "a.h5ad")) for spots in (plain, odd))
+    check_convention(opened)
+    assert spot_diameter(opened) == spot_diameter(expected)
+    assert opened.uns["cmrcnet"] == expected.uns["cmrcnet"]
+    assert list(sizes_known(opened, None, None)) == list(sizes_known(expected, None, None))
+    outs = open_spots(make_outs(tmp_path / "outs", spot_diameter_fullres=size, microns_per_pixel=size))
+    check_convention(outs)
+    assert outs.uns["cmrcnet"]["given_mpp"] == 0
 
 
 def test_opened_spots_survive_saving_and_opening(tmp_path):

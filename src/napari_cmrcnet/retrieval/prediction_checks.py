@@ -10,6 +10,7 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.sections.counts import counts_problem, log_values
+from napari_cmrcnet.sections.formats.origin import mapping, size_in
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
 RETRIEVAL = ("neighbours", "similarity", "confidence")  # in obsm
@@ -83,6 +84,9 @@ def _check_values(path: Path, table: AnnData, columns: tuple[str, ...], normalis
         raise UserError(f"{path} does not say which genes its totals are over; predict again.")
     if not isinstance(table.uns["spatial"], dict) or len(table.uns["spatial"]) != 1:
         raise UserError(f"{path} does not have one library in uns['spatial']; predict again.")
+    (library,) = table.uns["spatial"].values()
+    if not size_in(mapping(mapping(library).get("scalefactors")).get("spot_diameter_fullres")):
+        raise UserError(f"{path} does not say how large its spots are; predict again.")
 
 
 def _known_totals(var: pd.DataFrame) -> bool:

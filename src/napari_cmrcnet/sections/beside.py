@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.spatialdata_store import find_store, pictures_of
 from napari_cmrcnet.common.suffixes import SLIDES, SPOTS, ends_in, slide_name
-from napari_cmrcnet.sections.formats.origin import mapping, number
+from napari_cmrcnet.sections.formats.origin import mapping, size_in
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,9 +63,9 @@ def pictures_beside(path: Path, spots: "AnnData") -> Iterator[tuple[Path, float]
     folders = (home, home / "spatial", home / "outs" / "spatial", home.parent / "spatial")
     for library in spots.uns["spatial"].values():
         for name in ("hires", "lowres"):
-            factor = number(library["scalefactors"].get(f"tissue_{name}_scalef"))
+            factor = size_in(library["scalefactors"].get(f"tissue_{name}_scalef"))
             files = [file for folder in folders if folder.is_dir() for file in folder.glob(f"*tissue_{name}_image.png")]
-            if factor > 0 and files:
+            if factor and files:
                 yield files[0], 1 / factor
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.sections.formats.origin import Origin, number
+from napari_cmrcnet.sections.formats.origin import Origin, size_in
 from napari_cmrcnet.slides.slide import size_unknown
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def sizes_known(spots: "AnnData | None", slide: "Slide | None", given: float | N
             said = f"the spots' {lattice_of} ({about.pitch_um:g} µm pitch, {about.pitch_px:.4g} px)"
             yield about.pitch_um / about.pitch_px, said
         for library in spots.uns["spatial"].values():
-            if stated := number(library.get("metadata", {}).get("pixel_size_um")):
+            if stated := size_in(library.get("metadata", {}).get("pixel_size_um")):
                 yield stated, "the spots file's pixel_size_um"
     if slide is not None and slide.mpp is not None:
         yield float(slide.mpp), f"the slide's {slide.mpp_source}"

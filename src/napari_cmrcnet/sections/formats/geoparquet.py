@@ -45,7 +45,7 @@ def read_shapes(path: Path) -> pd.DataFrame:
     centres = shapely.centroid(shapes)
     area = shapely.area(shapes)[at]
     if "radius" in schema.names:
-        area = np.pi * table.column("radius").to_numpy() ** 2
+        area = np.pi * np.maximum(table.column("radius").to_numpy(), 0) ** 2
     index = table.column(named).to_pandas() if isinstance(named, str) else named or range(len(at))
     values = {"x": shapely.get_x(centres)[at], "y": shapely.get_y(centres)[at], "area": area}
     return pd.DataFrame(values, index=pd.Index(index).astype(str))

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
 from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.sections.counts import counts_problem, log_values
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, platform_of, size_in
 
 SECTION_COLUMNS = ("library_id", "sample", "sample_id", "batch", "section", "slide")
 MOST_SECTIONS = 200  # values of a column that names sections
@@ -44,20 +44,20 @@ def read_plain(path: Path, library: str = "", normalised: bool = False) -> tuple
         library, entry = _library(path, spots)
     metadata = mapping(entry.get("metadata"))
     own = mapping(spots.uns.get("cmrcnet"))  # written by this software
-    hd_mpp = number(mapping(entry.get("scalefactors")).get("microns_per_pixel"))
+    hd_mpp = size_in(mapping(entry.get("scalefactors")).get("microns_per_pixel"))
     described = f"{metadata.get('chemistry_description', '')} {metadata.get('software_version', '')}"
     origin = Origin(
         source="h5ad",
         path=path,
         platform=str(own.get("platform", "")) or platform_of(described.replace("spaceranger", "visium")),
-        pitch_um=number(own.get("pitch_um")) or number(metadata.get("spot_pitch_um")),
-        given_mpp=number(own.get("given_mpp")) or hd_mpp,
+        pitch_um=size_in(own.get("pitch_um")) or size_in(metadata.get("spot_pitch_um")),
+        given_mpp=size_in(own.get("given_mpp")) or hd_mpp,
         given_mpp_source=str(own.get("given_mpp_source", "")) or ("scalefactors microns_per_pixel" if hd_mpp else ""),
         synthetic=bool(own.get("synthetic", False) or metadata.get("synthetic", False)),
         notes=notes,
         normalised=logs,
     )
-    factors = {name: number(value) for name, value in mapping(entry.get("scalefactors")).items()}
+    factors = {name: size_in(value) for name, value in mapping(entry.get("scalefactors")).items()}
     spots.uns = {"spatial": {library: {"scalefactors": factors, "metadata": dict(metadata)}}}
     return spots, origin
 

@@ -11,7 +11,7 @@ from napari_cmrcnet.common.errors import readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.h5ad import read_plain
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, platform_of, size_in
 
 
 def is_hest(path: Path) -> bool:
@@ -36,8 +36,8 @@ def read_hest(path: Path, library: str = "", normalised: bool = False) -> tuple[
         origin,
         source="HEST",
         platform=platform_of(str(about.get("st_technology", ""))),
-        pitch_um=number(about.get("inter_spot_dist")),
-        given_mpp=number(about.get("pixel_size_um_estimated")),
+        pitch_um=size_in(about.get("inter_spot_dist")),
+        given_mpp=size_in(about.get("pixel_size_um_estimated")),
         given_mpp_source="HEST metadata pixel_size_um_estimated",
         trust_in_tissue=False,
         notes=(*origin.notes, *missing),

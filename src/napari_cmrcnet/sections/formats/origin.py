@@ -132,10 +132,10 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def number(value: Any) -> float:
-    """Return a number from a foreign file, 0 if there is none."""
+def size_in(value: Any) -> float:
+    """Return a size or scale from a foreign file: a number above 0, or 0 for any other, which is not known."""
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
         return 0.0
-    return found if math.isfinite(found) else 0.0
+    return found if 0 < found < math.inf else 0.0

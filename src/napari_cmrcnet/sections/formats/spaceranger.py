@@ -12,7 +12,7 @@ from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.spaceranger_files import Output, find_output, parts_of
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.formats.cell_outlines import read_outlines
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, platform_of, refuse_repeated
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, platform_of, refuse_repeated, size_in
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
 from napari_cmrcnet.slides.source import PLAUSIBLE_MPP
 
@@ -85,7 +85,7 @@ def _scalefactors(path: Path | None) -> dict[str, float]:
         return {}
     with readable(path, "is not readable JSON", "copy it again", (OSError, ValueError)), open_text(path) as stream:
         content = mapping(parse_json(stream.read().decode("utf-8-sig")))
-    return {name: number(value) for name, value in content.items()}
+    return {name: size_in(value) for name, value in content.items()}
 
 
 def _cells(path: Path, scalefactors: dict[str, float]) -> pd.DataFrame:

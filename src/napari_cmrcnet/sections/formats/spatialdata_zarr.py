@@ -20,7 +20,7 @@ from napari_cmrcnet.common.spatialdata_store import attributes, find_store, pict
 from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.formats.geoparquet import read_shapes
 from napari_cmrcnet.sections.formats.h5ad import with_counts
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, size_in
 
 DEFAULT_BIN = "square_016um"
 _BIN = re.compile(r"square_(\d+)um")
@@ -45,11 +45,11 @@ def read_spatialdata(path: Path, library: str = "", normalised: bool = False) ->
         spots, places = _read_table(store, table, region)
         to_pixels, unit_px, notes = _on_image(store, places.attrs["folder"])
     xy = places[["x", "y"]].to_numpy(np.float64) @ to_pixels[:2, :2].T + to_pixels[:2, 2]
-    diameter = 2 * float(np.sqrt(places["area"].median() / np.pi)) * unit_px
+    diameter = 2 * float(np.sqrt(size_in(places["area"].median()) / np.pi)) * unit_px
+    factors = {"spot_diameter_fullres": diameter}
     spots.obsm["spatial"] = xy
-    factors = {"spot_diameter_fullres": diameter} if diameter > 0 else {}
     about = mapping(next(iter(mapping(spots.uns.get("spatial")).values()), None))  # as scanpy has it, if it is there
-    mpp = number(mapping(about.get("scalefactors")).get("microns_per_pixel"))
+    mpp = size_in(mapping(about.get("scalefactors")).get("microns_per_pixel"))
     spots.uns = {"spatial": {region: {"scalefactors": factors, "metadata": dict(mapping(about.get("metadata")))}}}
     counted, more, logs = with_counts(table, spots, normalised)
     bins = _BIN.search(f"{table.name} {region}")

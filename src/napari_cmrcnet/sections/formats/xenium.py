@@ -19,7 +19,7 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, readable
 from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.text import parse_json, read_text
 from napari_cmrcnet.common.xenium_files import Bundle, find_bundle
-from napari_cmrcnet.sections.formats.origin import Origin, mapping, number, refuse_repeated
+from napari_cmrcnet.sections.formats.origin import Origin, mapping, refuse_repeated, size_in
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
 
 _POSITION = {"cell_id": str, "x_centroid": float, "y_centroid": float}
@@ -39,8 +39,8 @@ def read_xenium(path: Path) -> tuple[AnnData, Origin]:
     bundle = find_bundle(path)
     assert bundle is not None, "the caller asked find_bundle"
     about = _manifest(bundle.manifest)
-    pixel_um = number(about.get("pixel_size"))
-    if pixel_um <= 0:
+    pixel_um = size_in(about.get("pixel_size"))
+    if not pixel_um:
         raise UserError(f"{bundle.manifest} has no pixel_size; copy it from Xenium's output again.")
     to_morphology, notes = _alignment(bundle)
     cells = _cells(bundle.cells)
@@ -95,8 +95,8 @@ def _spots(
     morphology = cells[["x_centroid", "y_centroid"]].to_numpy(np.float64) / pixel_um
     xy = np.linalg.solve(to_morphology[:2, :2], (morphology - to_morphology[:2, 2]).T).T
     obs = cells[[name for name in _AREAS if name in cells]]
-    area = float(obs["cell_area"].median()) if "cell_area" in obs else float("nan")
-    factors = {"spot_diameter_fullres": 2 * np.sqrt(area / np.pi) / mpp} if area > 0 else {}
+    area = size_in(obs["cell_area"].median()) if "cell_area" in obs else 0.0
+    factors = {"spot_diameter_fullres": 2 * np.sqrt(area / np.pi) / mpp}
     return AnnData(
         X=counts.X,
         obs=obs.set_axis(counts.obs_names),
