@@ -20,7 +20,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides import flat_source
 from napari_cmrcnet.slides.resample import axis_weights
 from napari_cmrcnet.slides.slide import Level, open_slide
-from napari_cmrcnet.slides.source import judge_mpp, level_downsample
+from napari_cmrcnet.slides.source import judge_mpp, levels_of
 from pictures import whole
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -283,8 +283,8 @@ def test_an_implausible_tag_gives_way_to_the_next() -> None:
 
 
 def test_downsample_is_whole_where_halving_explains_the_size() -> None:
-    assert level_downsample((9274, 9911), (580, 620)) == 16
-    assert level_downsample((1000, 1000), (770, 770)) == pytest.approx(1000 / 770)
+    assert levels_of([(9274, 9911), (580, 620)])[1].downsample == 16
+    assert levels_of([(1000, 1000), (770, 770)])[1].downsample == pytest.approx(1000 / 770)
 
 
 def test_outside_is_white_and_corners_may_be_negative(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from headers alone, and compared with what a slide can be and with the size of t
 """
 
 import logging
+import math
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -154,11 +155,7 @@ def _segments(page: Any) -> int:
     """Return how many tiles or strips the pixels of a page take (TIFF 6.0, sections 8 and 15)."""
     if page.parent.is_ndpi:  # one JPEG stream, which tifffile cuts into its restart intervals
         return 1
-    planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    if not page.is_tiled:
-        return int(-(-page.imagelength // max(page.rowsperstrip, 1)) * planes)
-    across, down = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
-    return int(across * down * -(-page.imagedepth // max(page.tiledepth, 1)) * planes)
+    return math.prod(page.chunked)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int, int, int]:

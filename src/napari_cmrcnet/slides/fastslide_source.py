@@ -9,7 +9,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory, readable
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.planes import BRIGHTFIELD, focal_plane
-from napari_cmrcnet.slides.source import Level, Pixels, Source, TileError, judge_mpp, level_downsample
+from napari_cmrcnet.slides.source import Pixels, Source, TileError, judge_mpp, levels_of
 
 SUFFIXES = (".czi", ".vsi", ".isyntax", ".i2syntax")
 INSTALL = 'pip install "napari-cmrcnet[fastslide]"'
@@ -59,7 +59,7 @@ class FastSlideSource(Source):
                 f"colour with 8 bits; {BRIGHTFIELD}."
             )
         sizes = slide.level_dimensions
-        self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
+        self.levels = levels_of(sizes)
         self.tile_sizes = ((BLOCK, BLOCK),) * len(sizes)
         self.format = str(slide.format)
         x, y = slide.mpp

@@ -26,7 +26,7 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.slides.checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.slides.colours import to_rgb
 from napari_cmrcnet.slides.orientation import exif_orientation
-from napari_cmrcnet.slides.source import Facts, Level, Pixels, PixelTag, Source, level_downsample
+from napari_cmrcnet.slides.source import Facts, Level, Pixels, PixelTag, Source, levels_of
 from napari_cmrcnet.slides.tiff_source import TiffSource
 from napari_cmrcnet.slides.tile_reader import TileReader
 
@@ -131,8 +131,7 @@ class StackedSource(Source):
 
     def __init__(self, sources: list[Source], first: Source) -> None:
         self._sources, self._first = sources, first
-        sizes = [(source.levels[0].width, source.levels[0].height) for source in sources]
-        self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
+        self.levels = levels_of([(source.levels[0].width, source.levels[0].height) for source in sources])
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
         self.format, self.tag, self.bounds = first.format, first.tag, first.bounds
         self.orientation, self.notes = first.orientation, first.notes

@@ -13,13 +13,12 @@ from napari_cmrcnet.slides.checks import check_tile, damaged
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.source import (
     Bounds,
-    Level,
     Pixels,
     PixelTag,
     Source,
     TileError,
     judge_mpp,
-    level_downsample,
+    levels_of,
     number_in,
 )
 
@@ -77,7 +76,7 @@ class OpenSlideSource(Source):
         sizes = self._handle.level_dimensions
         name = properties["openslide.vendor"]
         self._downsamples = self._handle.level_downsamples  # OpenSlide's own, which its positions are divided by
-        self.levels = tuple(Level(w, h, level_downsample(sizes[0], (w, h))) for w, h in sizes)
+        self.levels = levels_of(sizes)
         self.tile_sizes = tuple(
             (
                 _block(properties.get(f"openslide.level[{i}].tile-height")),

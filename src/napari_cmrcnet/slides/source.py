@@ -1,6 +1,6 @@
 """What every kind of slide file gives: levels of tiles, and what the file says of itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -176,13 +176,16 @@ def facts_of(file: Path) -> Facts:
     return about.st_size, about.st_mtime_ns
 
 
-def level_downsample(full: tuple[int, int], size: tuple[int, int]) -> float:
-    """Return the downsample of a level from its size and the full size, both (width, height).
+def levels_of(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+    """Return the levels of a pyramid from their sizes, (width, height), the full resolution first.
 
     Levels are made by halving and rounding, so 9911 → 4956 rows is a downsample of 2, not 1.9998: the integer is
     taken wherever it explains the size.
     """
-    ratio = (full[0] / size[0] + full[1] / size[1]) / 2
-    whole = round(ratio)
-    explained = all(abs(f / whole - s) <= 1 for f, s in zip(full, size, strict=True))
-    return float(whole) if explained and abs(ratio - whole) < 0.25 else ratio
+    full, levels = sizes[0], []
+    for size in sizes:
+        ratio = (full[0] / size[0] + full[1] / size[1]) / 2
+        whole = round(ratio)
+        explained = all(abs(f / whole - s) <= 1 for f, s in zip(full, size, strict=True))
+        levels.append(Level(*size, float(whole) if explained and abs(ratio - whole) < 0.25 else ratio))
+    return tuple(levels)

@@ -24,13 +24,12 @@ from napari_cmrcnet.slides.planes import (
     page_planes,
 )
 from napari_cmrcnet.slides.source import (
-    Level,
     Pixels,
     PixelTag,
     Source,
     TileError,
     judge_mpp,
-    level_downsample,
+    levels_of,
     number_in,
 )
 from napari_cmrcnet.slides.tiff_mpp import mpp_claims, ome_pixels
@@ -94,9 +93,8 @@ class TiffSource(Source):
             self._leave_out_other_pictures()
 
     def _take(self, pyramid: list[list[Plane]]) -> None:
-        sizes = [(planes[0].key.imagewidth, planes[0].key.imagelength) for planes in pyramid]
         self._planes = pyramid
-        self.levels: tuple[Level, ...] = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
+        self.levels = levels_of([(planes[0].key.imagewidth, planes[0].key.imagelength) for planes in pyramid])
         self.tile_sizes: tuple[tuple[int, int], ...] = tuple(_tile_size(planes[0].key) for planes in pyramid)
 
     def _leave_out_other_pictures(self) -> None:

@@ -105,8 +105,7 @@ class TileCache:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._tiles: OrderedDict[TileKey, Pixels | TileError] = OrderedDict()
-        self._decoding: dict[TileKey, Future[Pixels]] = {}
+        self._tiles: OrderedDict[TileKey, Future[Pixels]] = OrderedDict()  # decoded, damaged, or being decoded
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -119,20 +118,14 @@ class TileCache:
             If it cannot be decoded; that is remembered like a tile.
         """
         with self._lock:
-            kept = self._tiles.get(key)
-            if kept is not None:
-                self._tiles.move_to_end(key)
-            elif key in self._decoding:
-                future, mine = self._decoding[key], False
-            else:
-                future, mine = self._decoding.setdefault(key, Future()), True
-        if kept is not None:
-            if isinstance(kept, TileError):
-                raise TileError(*kept.args)  # a new one: raised again, the old one would keep every caller's frame
-            return kept
-        if mine:
-            self._decode(key, decode, future)
-        return future.result()
+            known = self._tiles.get(key)
+            tile = self._tiles.setdefault(key, known or Future())
+            self._tiles.move_to_end(key)
+        if known is None:
+            self._decode(key, decode, tile)
+        if isinstance(error := tile.exception(), TileError):
+            raise TileError(*error.args)  # a new one: raised again, the old one would keep every caller's frame
+        return tile.result()
 
     def clear(self) -> None:
         """Forget all tiles."""
@@ -140,30 +133,21 @@ class TileCache:
             self._tiles.clear()
             self._bytes = 0
 
-    def _decode(self, key: TileKey, decode: Callable[[int, int, int], Pixels], future: Future[Pixels]) -> None:
-        result: Pixels | TileError | None = None
+    def _decode(self, key: TileKey, decode: Callable[[int, int, int], Pixels], tile: Future[Pixels]) -> None:
         try:
-            result = decode(*key)
-            future.set_result(result)
-        except TileError as error:
-            result = error
-            future.set_exception(error)
-        except BaseException as error:
-            future.set_exception(error)  # else a thread that waits for this tile would wait for ever
-            raise
-        finally:
-            with self._lock:
-                del self._decoding[key]
-                if result is not None:
-                    self._keep(key, result)
-
-    def _keep(self, key: TileKey, tile: Pixels | TileError) -> None:
-        self._tiles[key] = tile
-        self._bytes += _size(tile)
-        while self._bytes > self.capacity and len(self._tiles) > 1:
-            _, oldest = self._tiles.popitem(last=False)
-            self._bytes -= _size(oldest)
+            tile.set_result(decode(*key))
+        except BaseException as error:  # noqa: BLE001  `get` raises it
+            tile.set_exception(error)  # else a thread that waits for this tile would wait for ever
+        with self._lock:
+            if self._tiles.get(key) is not tile:  # forgotten meanwhile
+                return
+            if not isinstance(tile.exception(), TileError | None):
+                del self._tiles[key]  # memory ran out: it may be read the next time
+            self._bytes += _size(tile)
+            while self._bytes > self.capacity and len(self._tiles) > 1:
+                self._bytes -= _size(self._tiles.popitem(last=False)[1])
 
 
-def _size(tile: Pixels | TileError) -> int:
-    return 0 if isinstance(tile, TileError) else tile.nbytes
+def _size(tile: Future[Pixels]) -> int:
+    """Return the bytes of a tile that is decoded, 0 of any other."""
+    return 0 if not tile.done() or tile.exception() else tile.result().nbytes

@@ -18,7 +18,7 @@ from napari_cmrcnet.slides.planes import (
     check_names,
     focal_plane,
 )
-from napari_cmrcnet.slides.source import Facts, Level, Pixels, Source, TileError, facts_of, judge_mpp, level_downsample
+from napari_cmrcnet.slides.source import Facts, Pixels, Source, TileError, facts_of, judge_mpp, levels_of
 
 BLOCK = 256  # smallest side that is read at once, in whole chunks
 MICROMETRES = {
@@ -97,7 +97,7 @@ class ZarrSource(Source):
                 )
         self._plane, note = focal_plane(first.shape[at["z"]] if "z" in at else 1)
         self.notes = (note,) if note else ()
-        self.levels = tuple(Level(*size, level_downsample(sizes[0], size)) for size in sizes)
+        self.levels = levels_of(sizes)
         check_expansion(self._path, self.levels, (file for file in self._path.rglob("*") if file.is_file()))
         self.tile_sizes = tuple(tuple(_side(each.chunks[at[axis]]) for axis in "yx") for each in self._arrays)  # type: ignore[misc]
         self.tag = judge_mpp(_claims(picture, at))
