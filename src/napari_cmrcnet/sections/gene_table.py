@@ -63,13 +63,9 @@ def clean_genes(spots: "AnnData", normalised: bool = False) -> tuple["AnnData", 
     """
     from anndata import AnnData
 
-    raw_names = pd.Series(spots.var_names.astype(str), dtype=object)
-    dropped = _is_control(raw_names) | _other_type(spots.var)
-    symbols, ids = _symbols_and_ids(spots.var, raw_names, ~dropped)
-    dropped |= _is_control(symbols)
+    names, symbols, ids, dropped = _named(spots.var)
+    nameless = (names == "").to_numpy() & ~dropped
     unnamed = (symbols == "").to_numpy() & ~dropped
-    nameless = unnamed & (ids == "").to_numpy()
-    names = _distinct(symbols.where(~unnamed, ids), ids, ~dropped & ~nameless)
     kept = np.flatnonzero(~dropped & ~nameless)
     place = pd.factorize(names.to_numpy()[kept])[0]  # the gene of each column
     first = np.flatnonzero(~names.iloc[kept].duplicated())  # the column in which each gene is first met
@@ -102,15 +98,20 @@ def named_genes(var: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     int64 (genes,)
         The column of each. Controls, columns without a name, and a gene's second column are left out.
     """
-    raw_names = pd.Series(var.index.astype(str), dtype=object)
-    genes = ~_is_control(raw_names)
-    symbols, ids = _symbols_and_ids(var, raw_names, genes)
-    names = symbols.where(symbols != "", ids)
-    genes &= (names != "").to_numpy()
-    names = _distinct(names, ids, genes)
-    kept = np.flatnonzero(genes)
+    names, _, ids, dropped = _named(var)
+    kept = np.flatnonzero((names != "").to_numpy() & ~dropped)
     kept = kept[~names.iloc[kept].duplicated().to_numpy()]
     return pd.DataFrame({"gene_ids": ids.to_numpy()[kept]}, index=pd.Index(names.to_numpy()[kept], dtype=object)), kept
+
+
+def _named(var: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series, np.ndarray]:
+    """Return name, symbol and id of each column, ``""`` where there is none, and which are of no gene."""
+    raw_names = pd.Series(var.index.astype(str), dtype=object)
+    dropped = _is_control(raw_names) | _other_type(var)
+    symbols, ids = _symbols_and_ids(var, raw_names, ~dropped)
+    dropped |= _is_control(symbols)
+    names = symbols.where(symbols != "", ids)
+    return _distinct(names, ids, ~dropped & (names != "").to_numpy()), symbols, ids, dropped
 
 
 def _is_control(names: pd.Series) -> np.ndarray:
