@@ -149,9 +149,9 @@ class Guide:
         assert prediction is not None
         self.panel("Regions")
         low, size = prediction.xy.min(axis=0), np.ptp(prediction.xy, axis=0)
-        outlines = (("nest", "Tumour", (0.5, 0.2)), ("capsule", "Stroma", (0.75, 0.55)))
+        outlines = (("nest", "Tumour", (0.46, 0.26)), ("septum", "Stroma", (0.31, 0.59)))
         self.session.set_regions(
-            Region(name, kind, shapely.Point(low + size * place).buffer(0.18 * size[0], quad_segs=3))
+            Region(name, kind, shapely.Point(low + size * place).buffer(0.13 * size[0], quad_segs=3))
             for name, kind, place in outlines
         )
         self.show()
