@@ -513,6 +513,29 @@ def test_regions_taken_back_without_their_panel_are_so_in_every_cell(viewer: Vie
     assert [len(layer.data) for layer in drawn] == [1, 1]
 
 
+def test_rings_lie_over_the_regions_in_every_cell(viewer: ViewerModel, session: Session) -> None:
+    session.set_regions([Region("A", "", box(0, 0, 40, 40))])
+    session.select([0])
+    for cell in cells(viewer):
+        assert [name.split()[0] for name in cell[-2:]] == ["Regions", "selected"]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_regions_are_drawn_in_the_pixels_of_the_case_that_is_shown(
+    viewer: ViewerModel, session: Session, left: int
+) -> None:
+    """Where none is left of those of the case before, its layer is not drawn in."""
+    layers, case = layers_of(viewer), session.case
+    assert case is not None
+    session.set_regions([Region("A", "", box(0, 0, 40, 40))])
+    session.set_regions(session.regions[:left])
+    case.provenance = replace(case.provenance, mpp=0.25)
+    session.look_at(case, session.slide)
+    layers.start_drawing("Tumour")
+    assert layers.regions.layer is not None
+    assert np.allclose(layers.regions.layer.scale, 0.25)
+
+
 def test_a_layer_of_the_second_case_that_was_deleted_comes_back(viewer: ViewerModel, session: Session) -> None:
     layers, case = layers_of(viewer), session.case
     assert case is not None

@@ -145,11 +145,12 @@ class SectionLayers:
             self.viewer.canvas.grid.enabled = False  # napari takes no layers away while a cell of theirs is drawn
             remove_preview(self.viewer)
             self.groups.clear()
-            if self.regions.read() != self.session.regions:  # of another section
+            drawn = self.regions.read()
+            if not drawn or drawn != self.session.regions:  # of another section, whose pixels may be of another size
                 self.regions.clear()
-                self._draw_regions()
-                if self.regions.layer is not None:
-                    self.regions.layer.visible = self.session.eyes.get(REGIONS_EYE, True)
+            self._draw_regions()
+            if drawn != self.session.regions and self.regions.layer is not None:
+                self.regions.layer.visible = self.session.eyes.get(REGIONS_EYE, True)
         overlays = self.viewer.canvas.overlays
         overlays.text.visible = self.session.case is not None
         overlays.text.text = ""

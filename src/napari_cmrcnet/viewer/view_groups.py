@@ -300,9 +300,10 @@ class ViewGroups:
 
     def _group(self, view: View) -> list[Any]:
         """Return the layers of a view's group, from the bottom."""
-        layers = [layers[view] for layers in self._kinds if view in layers]
         drawn_in = self.regions.layer if view == self.arranged[0] else None
-        return layers if drawn_in is None else [*layers, drawn_in]
+        regions = self.copies if drawn_in is None else {view: drawn_in}
+        kinds = (regions if kind is self.copies else kind for kind in self._kinds)
+        return [layers[view] for layers in kinds if view in layers]
 
     def ours(self, view: View) -> list[Any]:
         """Return spots and histology of a view."""
