@@ -97,7 +97,7 @@ def check_panels(viewer: Any, panels: dict[str, Any]) -> None:
     if case.prediction is not None:
         np.testing.assert_array_equal(genes.predicted, case.prediction.predicted_means)
     assert panels["View"].title.text().startswith(f"<b>{shown.section} · {shown.name}")
-    scores = panels["Regions"]._scores
+    scores = panels["Regions"].model.scores
     assert (scores["spots"] <= len(case)).all()
     assert bool(len(scores)) == bool(session.regions)
     assert panels["Export"].default_name().startswith(f"{case.name}_")

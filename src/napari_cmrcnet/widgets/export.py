@@ -37,8 +37,6 @@ from napari_cmrcnet.widgets.remember import recall, remember
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.retrieval.case import Case
-
 EMPTY = f"There is nothing to export yet. {HOW_TO_BEGIN}"
 
 
@@ -47,15 +45,13 @@ class ExportPanel(DockPanel):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:
         super().__init__(napari_viewer)
-        self._possible = True  # some formats need a prediction
-        self._listed: Case | None = None  # whose genes the list has
         self._build()
         self.choose(recall("export/format", "csv"))
         self.format.currentIndexChanged.connect(self._on_format)
         self.genes.currentIndexChanged.connect(self._describe)
-        self.jobs.busy_changed.connect(self._on_busy)
-        self.follow(self._show_case, self.session.case_changed, self.session.panels_changed)
-        self.follow(self._show_shown, self.session.shown_changed)
+        self.jobs.busy_changed.connect(self._describe)
+        session = self.session
+        self.follow(self._show_case, session.case_changed, session.panels_changed, session.shown_changed)
         self._show_case()
 
     def _build(self) -> None:
@@ -133,9 +129,6 @@ class ExportPanel(DockPanel):
         if path is not None:
             self.export_to(path)
 
-    def _on_busy(self, busy: bool) -> None:
-        self.button.setEnabled(self._possible and not busy)
-
     def _on_format(self) -> None:
         self._form.setRowVisible(self.genes, FORMATS[self.kind].genes)
         self._form.setRowVisible(self.width_mm, self.kind == "maps")
@@ -150,39 +143,27 @@ class ExportPanel(DockPanel):
         if not here:
             return
         fill_choice(self.genes, self._choices(), self.choice)
-        self._listed = self.session.case
         self._on_format()
 
     def _choices(self) -> list[tuple[str, str]]:
-        case = self.session.case
+        case, shown = self.session.case, self.session.shown
         assert case is not None
+        assert shown is not None
+        now = f"Shown gene ({shown.name})" if shown.kind == "gene" else f"Genes of the shown panel ({shown.name})"
         sets = "Markers, most expressed and most variable" if case.spots.X is not None else "Markers, most expressed"
         panels = []
         for name, panel in self.session.panels.items():
             known = sum(self.session.knows(gene) for gene in panel.genes)
             if known:
                 panels.append((f"Panel {name} ({known} of {len(panel.genes)})", name))
-        return [(self._shown_text(), SHOWN), (sets, SETS), *panels, (f"All genes ({len(case.genes):,})", ALL)]
-
-    def _shown_text(self) -> str:
-        shown = self.session.shown
-        assert shown is not None
-        return f"Shown gene ({shown.name})" if shown.kind == "gene" else f"Genes of the shown panel ({shown.name})"
-
-    def _show_shown(self) -> None:
-        if self._listed is not self.session.case:
-            self._show_case()
-        else:
-            self.genes.setItemText(0, self._shown_text())
-            self._describe()
+        return [(now, SHOWN), (sets, SETS), *panels, (f"All genes ({len(case.genes):,})", ALL)]
 
     def _describe(self, *_: Any) -> None:
         if self.session.shown is None:
             return
         predict_first = FORMATS[self.kind].predicted and self.session.prediction is None
         self.purpose.setText(PREDICT_FIRST if predict_first else FORMATS[self.kind].purpose)
-        self._possible = not predict_first
-        self._on_busy(self.jobs.busy)
+        self.button.setEnabled(not predict_first and not self.jobs.busy)
         missing = missing_package(self.kind)
         self.missing.setText(f"⚠ {missing}")
         self.missing.setVisible(bool(missing))

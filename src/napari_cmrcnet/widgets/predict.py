@@ -4,8 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.compat import isalive
-
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.inspection import Inspection, inspect
@@ -61,7 +59,8 @@ class PredictPanel(DockPanel):
         try:
             inspection.slide.check_unchanged()
         except UserError:
-            self._look(CHANGED)
+            self._look()
+            self.jobs.message(CHANGED)
             return
         doubts = [check.text for check in inspection.checks if check.asks]
         if doubts and not dialogs.ask_to_predict(self, " ".join(doubts)):
@@ -130,17 +129,9 @@ class PredictPanel(DockPanel):
             return
         self._look()
 
-    def _look(self, say: str = "") -> None:
-        """Look at the choices in a worker, and say something when it is done."""
-
-        def ended() -> None:
-            while_there(self._on_ended)()
-            if say and isalive(self):
-                self.jobs.message(say)
-
-        self.jobs.start(
-            inspect(self.form.request(), self.inspection), self._on_inspected, "Checking your choices", ended=ended
-        )
+    def _look(self) -> None:
+        job, ended = inspect(self.form.request(), self.inspection), while_there(self._on_ended)
+        self.jobs.start(job, self._on_inspected, "Checking your choices", ended=ended)
 
     def _on_inspected(self, inspection: "Inspection") -> None:
         self.inspection = inspection

@@ -59,26 +59,31 @@ class RegionModel(FrameModel):
     ----------
     parent : QObject, optional
         The panel.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        What is shown, in the order of the regions.
     """
 
     grouped_by = "kind"
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(TITLES, parent)
-        self._colours: Sequence[RGB | None] = ()
-        self.show_scores(region_table((), None, None), ())
+        self._colours: dict[Key, RGB] = {}
+        self.show_scores(region_table((), None, None))
 
     def show_scores(
-        self, scores: "pd.DataFrame", regions: "Sequence[Region]", of_spots: "Classes | None" = None
+        self, scores: "pd.DataFrame", regions: "Sequence[Region]" = (), of_spots: "Classes | None" = None
     ) -> None:
         """Show another `region_table`, the rows of the regions first, in the order that was asked for last."""
+        self.scores = scores
         self._scores: list[Any] = list(scores.itertuples())
-        classes = {region.classification: region.shown_colour for region in reversed(regions)}
-        by_kind: dict[str, dict[str, RGB]] = {"class": classes, "of spots": {}}
+        self._colours = {("region", place): region.shown_colour for place, region in enumerate(regions)}
+        self._colours |= {("class", region.classification): region.shown_colour for region in reversed(regions)}
         if of_spots is not None:
-            by_kind["of spots"] = dict(zip(of_spots.names, of_spots.colours, strict=True))
-        rest = [by_kind.get(score.kind, {}).get(score.region) for score in self._scores[len(regions) :]]
-        self._colours = [*(region.shown_colour for region in regions), *rest]
+            keys = (("of spots", name) for name in of_spots.names)
+            self._colours |= dict(zip(keys, of_spots.colours, strict=True))
         names = [_NAMES.get(score.kind, score.region) for score in self._scores]
         kinds = [_KINDS.index(score.kind) for score in self._scores]
         self.show(scores.assign(region=names, kind=kinds).set_index("region"))
@@ -95,7 +100,7 @@ class RegionModel(FrameModel):
         score, of_pcc = self._scores[group], list(TITLES)[index.column()] in ("spots", "pcc")
         match role:
             case Qt.ItemDataRole.DecorationRole if index.column() == 0:
-                colour = self._colours[group]
+                colour = self._colours.get(self.key(index.row()))
                 return None if colour is None else QColor(*colour)
             case Qt.ItemDataRole.ForegroundRole if score.few and of_pcc:
                 return QColor(AMBER)

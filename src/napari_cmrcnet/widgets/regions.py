@@ -1,7 +1,6 @@
 """The Regions panel: outlines drawn or imported, and how predicted follows measured in each of them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -44,15 +43,14 @@ class RegionsPanel(DockPanel):
         super().__init__(napari_viewer)
         self.region_layer = self.layers.regions
         self.jobs = JobBar(self)
-        self.files = RegionFiles(self, self.layers, self.jobs, lambda: self._scores)
+        self.files = RegionFiles(self, self.layers, self.jobs, lambda: self.model.scores)
         self.form = RegionForm()
         self.model = RegionModel(self)
         self._groups: tuple[Group, ...] = ()
         self._of: Classes | None = None  # the classes of the spots among the groups
-        self._scores = region_table((), None, None)
         self._chosen: tuple[int, ...] = ()  # regions that class and name are of
         self._spots = np.empty(0, np.int64)  # selected by a row
-        self._showing = False
+        self._showing = False  # rows that the user has not selected
         self._timer = timer(self, AFTER_MS, self._take_from_layer)
         self._build()
         self._connect()
@@ -116,24 +114,22 @@ class RegionsPanel(DockPanel):
             self._count()
 
     def _count(self) -> None:
-        case = self.session.case
-        classes = self.session.classes
+        case, regions, classes = self.session.case, self.session.regions, self.session.classes
         self._of = classes
-        here = case is not None and (bool(self.session.regions) or classes is not None)
-        self._groups = groups(case.xy, self.session.regions, classes) if case is not None and here else ()
+        here = case is not None and (regions or classes is not None)
+        self._groups = groups(case.xy, regions, classes) if case is not None and here else ()
         self._refresh()
 
     def _refresh(self) -> None:
         shown, regions = self.session.shown, self.session.regions
         here = bool(self._groups) and shown is not None
-        self._scores = region_table((), None, None)
+        scores = region_table((), None, None)
         if here and shown is not None:
             of_gene, values = shown.kind == "gene", (shown.predicted, shown.measured, shown.counted)
-            self._scores = region_table(self._groups, *values, gene=of_gene)
+            scores = region_table(self._groups, *values, gene=of_gene)
         keys = {self.model.key(row) for row in self._rows()}
-        with self._quiet():
-            self.model.show_scores(self._scores, regions, self.session.classes)
-            self._select_rows(keys)
+        self.model.show_scores(scores, regions, self.session.classes)
+        self._select_rows(keys)
         show_predicted(self.table, shown is not None and shown.predicted is not None)
         self._show_texts()
         for widget in (self.title, self.table):
@@ -152,8 +148,8 @@ class RegionsPanel(DockPanel):
         self.title.setText("" if shown is None else f"{shown.name} in {' and '.join(where)}, {shown.unit}")
         drawn = f"{n:,} regions are drawn." if n > 1 else "1 region is drawn."
         self.empty.setText(f"{drawn} Open a section, or predict one, to see its expression there." if n else EMPTY)
-        drawn_few = self._scores["few"].astype(bool) & self._scores["kind"].isin(["region", "class"])
-        few = [str(name) for name in self._scores["region"][drawn_few]]
+        scores = self.model.scores
+        few = [str(name) for name in scores["region"][scores["few"] & scores["kind"].isin(["region", "class"])]]
         more = f" and {len(few) - 4} more" if len(few) > 4 else ""
         self.warning.setText(f"▲ {', '.join(few[:4])}{more}: fewer than {FEW} spots: the PCC is uncertain.")
         self.warning.setVisible(bool(few))
@@ -166,7 +162,7 @@ class RegionsPanel(DockPanel):
         if self._showing:
             return
         chosen = [self.model.rows[row] for row in self._rows()]
-        rows = self._scores.iloc[chosen]
+        rows = self.model.scores.iloc[chosen]
         classes = set(rows["region"][rows["kind"] == "class"])
         self._chosen = tuple(
             index
@@ -187,31 +183,24 @@ class RegionsPanel(DockPanel):
         chosen = tuple(index for index in indices if index < len(self.session.regions))
         if chosen != self._chosen:
             self._chosen = chosen
-            with self._quiet():
-                self._select_rows({("region", index) for index in chosen})
+            self._select_rows({("region", index) for index in chosen})
         self._show_form()
 
     def _select_rows(self, keys: set[Key]) -> None:
+        """Change the table's selection without selecting regions and spots by it."""
         selection = QItemSelection()
         for row in range(self.model.rowCount()):
             if self.model.key(row) in keys:
                 cell = self.model.index(row, 0)
                 selection.select(cell, cell)
         flags = QItemSelectionModel.SelectionFlag
+        self._showing = True
         self.table.selectionModel().select(selection, flags.ClearAndSelect | flags.Rows)
+        self._showing = False
 
     def _show_form(self) -> None:
         self.remove.setEnabled(bool(self._chosen))
         self.form.show_regions(self._chosen, [self.session.regions[index] for index in self._chosen])
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Change the table's selection without selecting regions and spots by it."""
-        before, self._showing = self._showing, True
-        try:
-            yield
-        finally:
-            self._showing = before
 
     def _on_draw(self, on: bool) -> None:
         if on:
@@ -227,8 +216,7 @@ class RegionsPanel(DockPanel):
         self.session.set_regions(region for index, region in enumerate(self.session.regions) if index not in gone)
 
     def _on_class(self, classification: str) -> None:
-        colours = {region.classification: region.colour for region in self.session.regions}
-        colour = colours.get(classification)
+        colour = {region.classification: region.colour for region in self.session.regions}.get(classification)
         self._change(lambda region: replace(region, classification=classification, colour=colour))
         if self.region_layer.drawing:
             self.region_layer.set_next(classification)
