@@ -10,13 +10,15 @@ import pytest
 
 from forked import Forked
 from napari_cmrcnet.catalogue import build as building
-from napari_cmrcnet.catalogue.build import Built, build, building_folder
+from napari_cmrcnet.catalogue.build import build, building_folder
 from napari_cmrcnet.catalogue.fetch import fetch
+from napari_cmrcnet.catalogue.left_out import LeftOut
 from napari_cmrcnet.catalogue.recipe import entries, recipe_from
 from napari_cmrcnet.catalogue.user_models import models_folder
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.sections.sheet import read_sheet
 from published import git_sum, publish_her2st, publish_visium
 from web_site import Site
@@ -84,18 +86,20 @@ def test_killed_in_each_stage_it_goes_on(site: Site, tmp_path: Path, forked: For
         asked.append(sum(command == "GET" for command, _, _ in site.asked))
     assert asked[1] == asked[-1]  # once received nothing is asked again
     steps: list[str] = []
-    built = finish(build(recipe_from("her2st", entry), out, "cpu"), lambda progress: steps.append(progress.step))
+    model, left_out = finish(
+        build(recipe_from("her2st", entry), out, "cpu"), lambda progress: steps.append(progress.step)
+    )
     assert not [step for step in steps if step.startswith(("Downloading", "Without"))]
-    assert set(built.checkpoint.card.patients) == {"A", "B"}
-    data, encoder = built.checkpoint.card.terms
+    assert set(model.card.patients) == {"A", "B"}
+    data, encoder = model.card.terms
     assert "licence CC BY 4.0, by the recipe her2st" in data
     assert "licence Apache-2.0" in encoder
     straight = _built(site, tmp_path / "straight")
-    assert built.left_out == straight.left_out
-    assert built.checkpoint.card.files["model.safetensors"] == straight.checkpoint.card.files["model.safetensors"]
+    assert left_out == straight[1]
+    assert model.card.files["model.safetensors"] == straight[0].card.files["model.safetensors"]
 
 
-def _built(site: Site, folder: Path) -> Built:
+def _built(site: Site, folder: Path) -> tuple[Checkpoint, LeftOut]:
     return finish(build(recipe_from("her2st", publish_her2st(site, SECTIONS)), folder / "m.cmrcnet", "cpu"))
 
 
@@ -118,9 +122,9 @@ def test_a_visium_section_as_it_is_published(site: Site, tmp_path: Path, checksu
 
 def test_one_section_is_not_called_validated(site: Site, tmp_path: Path) -> None:
     recipe = recipe_from("visium", publish_visium(site, "V1_Small", tmp_path))
-    built = finish(build(recipe, tmp_path / "v.cmrcnet", "cpu"))
-    assert built.left_out.by == ""
-    assert built.left_out.words.startswith("There is one section: how well")
+    _, left_out = finish(build(recipe, tmp_path / "v.cmrcnet", "cpu"))
+    assert left_out.by == ""
+    assert left_out.words.startswith("There is one section: how well")
 
 
 def test_a_download_that_is_stopped_goes_on_within_the_file(site: Site, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from scipy.stats import pearsonr, spearmanr
 from napari_cmrcnet.common import metrics
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import (
-    heg,
-    hvg,
+    highest,
     mean_pcc,
     mean_z,
     pcc,
@@ -86,8 +85,8 @@ def test_matrices_of_different_shape_are_refused() -> None:
 
 
 def test_sets_take_the_top_genes_and_keep_the_order_of_equal_ones() -> None:
-    assert heg([1.0, 3.0, 2.0, 3.0], "abcd", 3) == ("b", "d", "c")
-    assert hvg([1.0, 3.0], "ab", 50) == ("b", "a")
+    assert highest([1.0, 3.0, 2.0, 3.0], "abcd", 3) == ("b", "d", "c")
+    assert highest([1.0, 3.0], "ab", 50) == ("b", "a")
 
 
 def test_score_of_a_set_is_the_mean_of_its_genes_z_scores(rng: np.random.Generator) -> None:
@@ -197,8 +196,8 @@ def test_score_has_every_common_gene_and_the_sets(rng: np.random.Generator) -> N
     scores = score(FakePrediction(measured, predicted, genes), panel)
     assert list(scores.table.index) == genes
     np.testing.assert_allclose(scores.table.pcc, pcc(measured, predicted), rtol=1e-12)
-    assert set(scores.table.index[scores.table.HEG]) == set(heg(measured.mean(0), genes))
-    assert set(scores.table.index[scores.table.HVG]) == set(hvg(measured.var(0), genes))
+    assert set(scores.table.index[scores.table.HEG]) == set(highest(measured.mean(0), genes))
+    assert set(scores.table.index[scores.table.HVG]) == set(highest(measured.var(0), genes))
     assert list(scores.table.index[scores.table.markers]) == ["G1", "G5"]
     assert scores.missing_markers == ("NOT_HERE", "only_measured")
     assert scores.sets["HEG"].n == 50

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_cmrcnet.catalogue.index import OfferedModel, add_address, add_file, add_offered, offer, read_index
+from napari_cmrcnet.catalogue.index import add_model, offer, read_index
 from napari_cmrcnet.catalogue.packing import pack, unpack_model
 from napari_cmrcnet.catalogue.user_models import find_model, models_folder, place_of, user_models
 from napari_cmrcnet.cli import main
@@ -36,7 +36,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_packed_model_is_the_same_model(packed: Path, own_models: Path, tmp_path: Path) -> None:
-    path = finish(add_file(packed, checksum=sha256(packed).upper()))
+    path = finish(add_model(str(packed), checksum=sha256(packed).upper()))
     assert path == own_models / "tumour.cmrcnet"
     assert Checkpoint.load(path).digest == Checkpoint.load(SAMPLE).digest
     assert user_models() == {"tumour": path}
@@ -44,15 +44,15 @@ def test_a_packed_model_is_the_same_model(packed: Path, own_models: Path, tmp_pa
     assert find_model(Path("other")) == Path("other")
     assert find_model(tmp_path / "tumour") == tmp_path / "tumour"  # a path is no name
     with pytest.raises(UserError, match=r"tumour\.cmrcnet is there already; remove it .*--name"):
-        finish(add_file(packed))
-    assert finish(add_file(packed, "second")).name == "second.cmrcnet"
+        finish(add_model(str(packed)))
+    assert finish(add_model(str(packed), "second")).name == "second.cmrcnet"
     again = tmp_path / "again.cmrcnet.zip"
     assert finish(pack(path, again)) == sha256(packed)  # the same model, the same file
 
 
 def test_pictures_of_patients_can_be_left_out(tmp_path: Path) -> None:
     finish(pack(SAMPLE, tmp_path / "bare.zip", thumbnails=False))
-    path = finish(add_file(tmp_path / "bare.zip"))
+    path = finish(add_model(str(tmp_path / "bare.zip")))
     assert not (path / "thumbnails.h5").exists()
     Checkpoint.load(path)
 
@@ -123,7 +123,7 @@ def test_what_does_not_belong_in_a_model_is_refused(
 ) -> None:
     path = _rewritten(packed, tmp_path / "odd.zip", change)
     with pytest.raises(UserError, match=said):
-        finish(add_file(path))
+        finish(add_model(str(path)))
     assert left(own_models) == []
     assert left(tmp_path) in (["odd.zip"], ["models", "odd.zip"])
 
@@ -131,11 +131,11 @@ def test_what_does_not_belong_in_a_model_is_refused(
 def test_a_model_that_was_not_packed_is_told_how(own_models: Path, tmp_path: Path) -> None:
     (tmp_path / "m.cmrcnet").mkdir()
     with pytest.raises(UserError, match=r"m\.cmrcnet is a folder, not a packed model; pack it first \(models pack\)"):
-        finish(add_file(tmp_path / "m.cmrcnet"))
+        finish(add_model(str(tmp_path / "m.cmrcnet")))
     (tmp_path / "C4.h5ad").write_bytes(b"no zip")
     sentence = r"C4\.h5ad is not a packed model, or only part of one; give the \.cmrcnet\.zip that models pack wrote\.$"
     with pytest.raises(UserError, match=sentence):
-        finish(add_file(tmp_path / "C4.h5ad"))
+        finish(add_model(str(tmp_path / "C4.h5ad")))
     assert left(own_models) == []
 
 
@@ -144,12 +144,12 @@ def test_a_file_that_is_cut_anywhere_is_refused(packed: Path, own_models: Path, 
     for size in (0, 10, len(content) // 2, len(content) - 30, len(content) - 1):
         path.write_bytes(content[:size])
         with pytest.raises(UserError, match=r"cut\.zip"):
-            finish(add_file(path))
+            finish(add_model(str(path)))
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(UserError, match=r"is damaged|was changed or damaged"):
-        finish(add_file(path))
+        finish(add_model(str(path)))
     assert left(own_models) == []
 
 
@@ -200,13 +200,13 @@ def test_a_model_that_was_not_unpacked_before_a_stop_is_not_received_again(
     packed: Path, own_models: Path, site: Site
 ) -> None:
     url, checksum = site.publish("a.cmrcnet.zip", packed.read_bytes())
-    offered = OfferedModel("a", url, checksum, packed.stat().st_size, "", "")
-    job = add_offered(offered)
+    offered = (url, "a", checksum, packed.stat().st_size)
+    job = add_model(*offered)
     while next(job).step != "Unpacking":
         pass
     job.close()
     site.asked.clear()
-    model = finish(add_offered(offered))
+    model = finish(add_model(*offered))
     assert site.asked == []
     assert list(own_models.iterdir()) == [model]
 
@@ -214,12 +214,12 @@ def test_a_model_that_was_not_unpacked_before_a_stop_is_not_received_again(
 def test_a_received_model_must_be_the_one_of_the_index(packed: Path, own_models: Path, site: Site) -> None:
     url, _ = site.publish("a.cmrcnet.zip", packed.read_bytes())
     with pytest.raises(UserError, match="not the file that was published"):
-        finish(add_offered(OfferedModel("a", url, "0" * 64, packed.stat().st_size, "", "")))
+        finish(add_model(url, "a", "0" * 64, packed.stat().st_size))
     site.publish("b.zip", b"<html>not found</html>")
     with pytest.raises(UserError, match="is not a packed model"):
-        finish(add_address(f"{site.address}/b.zip"))
-    with pytest.raises(UserError, match="is not the address of a site"):
-        finish(add_address("ftp://127.0.0.1/x.zip"))
+        finish(add_model(f"{site.address}/b.zip"))
+    with pytest.raises(UserError, match="the address of one, which begins with https"):
+        finish(add_model("ftp://127.0.0.1/x.zip"))
     assert left(own_models) == []
 
 

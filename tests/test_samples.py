@@ -66,14 +66,17 @@ def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PublicSection:
     file = PublicFile("slide.tif", ("https://example.org/slide.tif",), hashlib.sha256(content).hexdigest())
     section = PublicSection("small", TITLE, "nobody, CC0", (file,), measured=False)
 
-    def deliver(wanted: PublicSection) -> Job[public_data.PublicPaths]:
+    def deliver(wanted: PublicSection) -> Job[None]:
         yield Progress("Downloading", 0, 1, "MB")
         wanted.folder.mkdir(parents=True, exist_ok=True)
-        wanted.paths.slide.write_bytes(content)
-        return wanted.paths
+        wanted.slide.write_bytes(content)
+
+    def asked(*_: object) -> Job[dict[PublicFile, int]]:
+        yield Progress("Asking", 0, 0)
+        return {file: 1_900_000}
 
     monkeypatch.setitem(PUBLIC_SECTIONS, TITLE, section)
-    monkeypatch.setattr(public_data, "download_size", lambda _: 1_900_000)
+    monkeypatch.setattr(public_data, "to_receive", asked)
     monkeypatch.setattr(public_data, "download", deliver)
     return section
 
@@ -88,7 +91,7 @@ def test_a_public_slide_is_asked_about_downloaded_and_put_into_the_predict_panel
     assert TITLE not in [layer.name for layer in viewer.layers]
     assert "is 1.9 MB to download" in asked[0]
     (panel,) = (dock for title, dock in viewer.window.dock_widgets.items() if str(title).startswith("Predict"))
-    assert panel.form.slide.path == public.paths.slide
+    assert panel.form.slide.path == public.slide
     qtbot.waitUntil(lambda: bool(panel.form.slide.line), timeout=SLOW)
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=SLOW)
 

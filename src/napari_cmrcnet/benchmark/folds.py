@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.metrics import heg
+from napari_cmrcnet.common.metrics import highest
 from napari_cmrcnet.evaluation.picture_file import file_name, file_names
 from napari_cmrcnet.sections.expression import expression_of, highly_variable_genes, shared_genes
 from napari_cmrcnet.sections.sheet import SheetRow
@@ -103,7 +103,7 @@ def genes_of(section: "Section") -> Chosen:
     """Return a training section's choice of genes."""
     names = [str(name) for name in section.spots.var_names]
     mean = np.asarray(expression_of(section.spots, names).mean(axis=0)).ravel()
-    return frozenset(highly_variable_genes([section], N_VARIABLE)), frozenset(heg(mean, names, N_EXPRESSED))
+    return frozenset(highly_variable_genes([section], N_VARIABLE)), frozenset(highest(mean, names, N_EXPRESSED))
 
 
 def with_genes(

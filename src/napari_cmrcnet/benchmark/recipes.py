@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cmrcnet.benchmark.dataset import Dataset
-from napari_cmrcnet.catalogue.hest_folder import UNNAMED, hest_rows, patch_file
+from napari_cmrcnet.catalogue.hest_folder import UNNAMED, hest_files, hest_rows
 from napari_cmrcnet.catalogue.recipe import as_key, entries
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.panels import PANELS, Panel
@@ -71,7 +71,7 @@ class Recipe:
         notes = [
             f"HEST does not name the patient of {', '.join(unnamed)}: each such section counts as a patient of its own."
         ]
-        patches = {} if all_spots else {name: patch_file(folder, name) for name in self.patients}
+        patches = {} if all_spots else {name: folder / hest_files(name)[2] for name in self.patients}
         if missing := [path for path in patches.values() if not path.is_file()]:
             raise UserError(
                 f"{missing[0]} does not exist, which says what spots are on the tissue; download the dataset, or keep "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5 import hdf5_file
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
-from napari_cmrcnet.common.metrics import TOP, dense, heg, pcc, rmse, spearman
+from napari_cmrcnet.common.metrics import TOP, dense, highest, pcc, rmse, spearman
 from napari_cmrcnet.evaluation.set_scores import Definition
 from napari_cmrcnet.sections.depth import partial_pcc
 from napari_cmrcnet.sections.expression import expression_of
@@ -81,7 +81,7 @@ class SectionResult:
     def ranked(self, by: By, n: int, sets: Definition) -> tuple[str, ...]:
         """Return the n genes of the highest mean (HEG) or variance (HVG), with those that have no score."""
         among = self.measured[self.measured["variable"]] if sets == "paper" else self.measured
-        return heg(among[by], list(among.index), n)
+        return highest(among[by], list(among.index), n)
 
     def found_enough(self, genes: Sequence[str]) -> list[str]:
         """Return those of some genes that were found at enough spots to have a score."""

@@ -1,7 +1,6 @@
 """build(): from nothing to a checkpoint, by a recipe."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cmrcnet.catalogue.fetch import download_size, fetch
@@ -19,25 +18,6 @@ from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
 
 BEGUN, DATA = "recipe.json", "data"
-
-
-@dataclass(frozen=True, eq=False)
-class Built:
-    """A model that was built.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        It.
-    left_out : LeftOut
-        How well sections were predicted by models that had not seen them.
-    folder : Path
-        The data and every stage; may be removed.
-    """
-
-    checkpoint: Checkpoint
-    left_out: LeftOut
-    folder: Path
 
 
 def building_folder(out: Path) -> Path:
@@ -61,7 +41,7 @@ def to_download(recipe: ModelRecipe, out: Path) -> Job[str]:
     return f"{recipe.title} ({recipe.source}; {recipe.licence}) has {much}. It is kept in {folder}."
 
 
-def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
+def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[tuple[Checkpoint, LeftOut]]:
     """Build a model by a recipe: receive the data, leave out patients in turn, and train on all.
 
     Each stage is kept in ``NAME.building`` beside ``NAME.cmrcnet``. Stopped or killed, the same call goes on.
@@ -74,6 +54,13 @@ def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
         The checkpoint to write, ``NAME.cmrcnet``.
     device : str
         As `choose_device`.
+
+    Returns
+    -------
+    Checkpoint
+        The model.
+    LeftOut
+        How well sections were predicted by models that had not seen them.
 
     Raises
     ------
@@ -94,7 +81,7 @@ def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[Built]:
             config = FitConfig(panel=recipe.panel, data=recipe.terms, device=device)
             left_out = yield from leave_out(sections, config, folder / "left_out")
             checkpoint = yield from within("Training on all", fit(sections, config, out, resume=True))
-        return Built(checkpoint, left_out, folder)
+        return checkpoint, left_out
 
 
 def _begin(recipe: ModelRecipe, out: Path, folder: Path) -> None:

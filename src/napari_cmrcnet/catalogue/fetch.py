@@ -1,9 +1,7 @@
 """The public data of a recipe: received, unpacked, and listed in a sheet."""
 
 import json
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import quote
 
 from napari_cmrcnet.catalogue.hest import download_hest
@@ -11,7 +9,7 @@ from napari_cmrcnet.catalogue.public_data import receive, to_receive, visium_fil
 from napari_cmrcnet.catalogue.recipe import ModelRecipe
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.public_files import PublicFile, ask, sizes_of, unreachable
+from napari_cmrcnet.common.public_files import BrokenError, PublicFile, ask, unreachable
 from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.sheet import SheetRow, write_sheet
 
@@ -67,8 +65,7 @@ def download_size(recipe: ModelRecipe, folder: Path) -> Job[int | None]:
     if recipe.layout == "hest":
         return None
     wanted, _ = yield from _wanted(recipe, folder)
-    files, asking = to_receive(wanted, folder), Progress(f"Asking for {recipe.title}", 0, 0)
-    return sum((yield from in_thread(lambda: sizes_of(recipe.title, files), asking)).values())
+    return sum((yield from to_receive(recipe.title, wanted, folder)).values())
 
 
 def _wanted(recipe: ModelRecipe, folder: Path) -> Job[_Wanted]:
@@ -140,10 +137,8 @@ def read_small(title: str, url: str, most: int) -> bytes:
     try:
         with ask(url) as answer:
             content = answer.read(most + 1)
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: no address, or a redirect to none
-        if isinstance(error, HTTPError):
-            error.close()
-        raise unreachable(title, (url,), error) from error
+    except BrokenError as broken:
+        raise unreachable(title, (url,), broken) from broken
     if len(content) > most:
         raise UserError(f"{url} has more than {size_text(most)}; it is not what it should be.")
     return bytes(content)

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from napari_cmrcnet.catalogue.hest_folder import hest_rows
+from napari_cmrcnet.catalogue.hest_folder import hest_files, hest_rows
 from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.locks import only_one
@@ -47,7 +47,6 @@ def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Pat
     from huggingface_hub import HfApi
 
     wanted = [path for name in patients for path in hest_files(name)]
-    yield Progress(f"Asking for {title}", 0, 0)
     try:
         infos = yield from in_thread(
             lambda: HfApi().get_paths_info(REPOSITORY, wanted, repo_type="dataset"),
@@ -71,11 +70,6 @@ def download_hest(title: str, patients: Mapping[str, str], out: Path) -> Job[Pat
                 yield from _check(out / path, published[path])
             before += size
         return write_sheet(hest_rows(out, patients), out / "sections.csv")
-
-
-def hest_files(name: str) -> tuple[str, ...]:
-    """Return the files of a section in HEST's layout, the smallest first."""
-    return (f"metadata/{name}.json", f"st/{name}.h5ad", f"patches/{name}.h5", f"wsis/{name}.tif")
 
 
 def _check(path: Path, published: str) -> Job[None]:

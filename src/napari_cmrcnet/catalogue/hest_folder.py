@@ -18,6 +18,11 @@ UNNAMED = "of {}"
 """What a patient is called that HEST does not name."""
 
 
+def hest_files(name: str) -> tuple[str, str, str, str]:
+    """Return metadata, spots, patches and slide of a section in HEST's layout, the smallest first."""
+    return f"metadata/{name}.json", f"st/{name}.h5ad", f"patches/{name}.h5", f"wsis/{name}.tif"
+
+
 def hest_rows(folder: Path, patients: Mapping[str, str]) -> tuple[SheetRow, ...]:
     """Return sections of a folder in HEST's layout; each whose patient nobody names is of a patient of its own.
 
@@ -40,17 +45,11 @@ def hest_rows(folder: Path, patients: Mapping[str, str]) -> tuple[SheetRow, ...]
 
 
 def _row(folder: Path, name: str, patient: str) -> SheetRow:
-    slide, spots = folder / "wsis" / f"{name}.tif", folder / "st" / f"{name}.h5ad"
-    metadata = folder / "metadata" / f"{name}.json"
+    metadata, spots, _, slide = (folder / file for file in hest_files(name))
     if missing := [path for path in (slide, spots, metadata) if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; download the dataset, or name the folder that holds it.")
     patient = patient or _text(read_metadata(metadata).get("patient")) or UNNAMED.format(name)
     return SheetRow(name, slide, spots, patient)
-
-
-def patch_file(folder: Path, name: str) -> Path:
-    """Return where HEST keeps the patches of a section."""
-    return folder / "patches" / f"{name}.h5"
 
 
 def on_tissue(patches: Path, names: pd.Index) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from napari_cmrcnet.catalogue.user_models import models_folder, place_of
 from napari_cmrcnet.common.errors import UserError, first_sentence, readable
 from napari_cmrcnet.common.files import sha256, write_json
 from napari_cmrcnet.common.json_entries import read_entries
-from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.sheet import can_name_a_file
@@ -138,29 +138,40 @@ def offer(index: Path, file: Path, checksum: str, licence: str, about: str) -> O
     return one
 
 
-def add_file(file: Path, name: str = "", checksum: str = "") -> Job[Path]:
-    """Add a packed model to the user's folder; return where it lies.
+def add_model(place: str, name: str = "", checksum: str = "", size: int | None = None) -> Job[Path]:
+    """Add a packed model to the user's folder, from this computer or a site; return where it lies.
+
+    Stopped while it receives, the next call goes on where it was.
 
     Parameters
     ----------
-    file : Path
-        As `pack` wrote it.
+    place : str
+        Path or address of the file, as `pack` wrote it.
     name : str
         For it; by default that of the file.
     checksum : str
-        SHA-256 that the file must have; ``""``: none is known.
+        SHA-256 of the file, ``""`` where nobody published one: the files in it are verified all the same.
+    size : int, optional
+        Its bytes, where they are known; of a file of a site.
 
     Raises
     ------
     UserError
-        If the checksum differs or no file can have the name; or as `unpack_model`.
+        If there is no such file, the site cannot be reached, the checksum differs, or no file can have the name; or as
+        `unpack_model`.
     """
+    checksum = checksum.casefold()
+    if is_address(place):
+        return (yield from _add_from_site(place, name, checksum, size))
+    file = Path(place)
     yield Progress(f"Checking {file.name}", 0, 0)
     if file.is_dir():
         raise UserError(f"{file} is a folder, not a packed model; pack it first (models pack).")
     if not file.is_file():
-        raise UserError(f"{file} does not exist; give a packed model, or the address of one.")
-    if checksum and sha256(file) != checksum.casefold():
+        raise UserError(
+            f"{file} does not exist; give a packed model, or the address of one, which begins with https://."
+        )
+    if checksum and sha256(file) != checksum:
         raise UserError(f"{file} is not the file that was published (its checksum differs); get it again.")
     return (yield from unpack_model(file, place_of(name or _named_as(file.name))))
 
@@ -169,49 +180,13 @@ def _named_as(file: str) -> str:
     return file.removesuffix(ENDING).removesuffix(".zip")
 
 
-def add_offered(model: OfferedModel, name: str = "") -> Job[Path]:
-    """Receive a model of an index, check it, and add it to the user's folder; return where it lies.
-
-    Raises
-    ------
-    UserError
-        If the site cannot be reached, the file is not the one that the index names, or as `add_file`.
-    """
-    if not is_address(model.address):
-        return (yield from add_file(Path(model.address), name or model.name, model.sha256))
-    return (yield from add_address(model.address, name or model.name, model.sha256, model.size))
-
-
-def add_address(address: str, name: str = "", checksum: str = "", size: int | None = None) -> Job[Path]:
-    """Receive a packed model from a site and add it to the user's folder; return where it lies.
-
-    Stopped, the next call goes on where it was.
-
-    Parameters
-    ----------
-    address : str
-        Of the file.
-    name : str
-        For it; by default that of the file.
-    checksum : str
-        SHA-256 of the file, ``""`` where nobody published one: the files in it are verified all the same.
-    size : int, optional
-        Its bytes, where they are known.
-
-    Raises
-    ------
-    UserError
-        If the site cannot be reached, or the file is not the published one; or as `add_file`.
-    """
-    if not is_address(address):
-        raise UserError(f"{address} is not the address of a site; give one that begins with https://.")
+def _add_from_site(address: str, name: str, checksum: str, size: int | None) -> Job[Path]:
     title = Path(urlsplit(address).path).name or "the model"
     out = place_of(name or _named_as(title))
     if out.exists():
         raise UserError(f"{out.name} is there already; remove it ({out}), or give another --name.")
-    file = PublicFile(f"{out.name}.zip", (address,), checksum.casefold(), size=size)
-    asking = Progress(f"Asking for {title}", 0, 0)
-    total = (yield from in_thread(lambda: sizes_of(title, [file]), asking))[file]
+    file = PublicFile(f"{out.name}.zip", (address,), checksum, size=size)
+    total = (yield from sizes_of(title, [file]))[file]
     check_room(title, 2 * total, models_folder())
     received = models_folder() / f".{out.name}{file.sha256[:8]}.received"  # stays until it is unpacked
     if not (received.is_file() and received.stat().st_size == total):

@@ -18,20 +18,12 @@ from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
-from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import size_text
 
 ARCHIVE = ".tar.gz"
 MOST_UNPACKED = 2 * 10**9  # bytes; a real one has some MB of pictures
-
-
-@dataclass(frozen=True)
-class PublicPaths:
-    """A downloaded section, as `open_section` takes it; ``spots`` is None for a slide without measurements."""
-
-    slide: Path
-    spots: Path | None
 
 
 @dataclass(frozen=True)
@@ -66,22 +58,33 @@ class PublicSection:
     @property
     def missing(self) -> tuple[PublicFile, ...]:
         """The files that are still to be downloaded or unpacked; empty once the section is complete."""
-        return tuple(missing(self.files, self.folder))
+        return tuple(_missing(self.files, self.folder))
 
     @property
-    def paths(self) -> PublicPaths:
-        """Where slide and spots are, once it was downloaded."""
-        return PublicPaths(self.folder / self.files[0].name, self.folder if self.measured else None)
+    def slide(self) -> Path:
+        """Where the slide is, once it was downloaded."""
+        return self.folder / self.files[0].name
+
+    @property
+    def spots(self) -> Path | None:
+        """Where the spots are then; None for a slide without measurements."""
+        return self.folder if self.measured else None
 
 
-def missing(files: Iterable[PublicFile], folder: Path) -> list[PublicFile]:
+def _missing(files: Iterable[PublicFile], folder: Path) -> list[PublicFile]:
     """Return the files that are not complete: one stands under its name only when it was checked, or is unpacked."""
     return [file for file in files if not _is_there(_place(folder, file), file)]
 
 
-def to_receive(files: Iterable[PublicFile], folder: Path) -> list[PublicFile]:
-    """Return the files that a site has to send: an archive that came whole only has to be unpacked."""
-    return [file for file in missing(files, folder) if not _is_there(folder / file.name, file)]
+def to_receive(title: str, files: Iterable[PublicFile], folder: Path) -> Job[dict[PublicFile, int]]:
+    """Return the files that a site has to send, with their bytes: an archive that is whole only has to be unpacked.
+
+    Raises
+    ------
+    UserError
+        If the network or the site cannot be reached.
+    """
+    return sizes_of(title, [file for file in _missing(files, folder) if not _is_there(folder / file.name, file)])
 
 
 def _is_there(path: Path, file: PublicFile) -> bool:
@@ -126,18 +129,7 @@ _SECTIONS = (
 PUBLIC_SECTIONS = {section.title: section for section in _SECTIONS}
 
 
-def download_size(section: PublicSection) -> int:
-    """Ask how many bytes of a section are still to be downloaded; 0 once it is complete.
-
-    Raises
-    ------
-    UserError
-        If the network or the site cannot be reached.
-    """
-    return sum(sizes_of(section.title, to_receive(section.files, section.folder)).values())
-
-
-def download(section: PublicSection) -> Job[PublicPaths]:
+def download(section: PublicSection) -> Job[None]:
     """Download what of a section is missing.
 
     Each file appears whole and checked, or not at all. Cancelled or failed, the next call goes on where it was.
@@ -152,11 +144,9 @@ def download(section: PublicSection) -> Job[PublicPaths]:
     UserError
         If the network or the site cannot be reached, the disk is full, or a file is not the published one.
     """
-    yield Progress(f"Asking for {section.title}", 0, 0)
     elsewhere = "name a folder on another disk in the environment variable CMRCNET_CACHE"
     with (yield from when_free(section.folder)):
         yield from receive(section.title, section.files, section.folder, elsewhere)
-    return section.paths
 
 
 def receive(title: str, files: Iterable[PublicFile], folder: Path, *otherwise: str) -> Job[None]:
@@ -179,8 +169,7 @@ def receive(title: str, files: Iterable[PublicFile], folder: Path, *otherwise: s
         As `download`.
     """
     files = tuple(files)
-    asking = Progress(f"Asking for {title}", 0, 0)
-    sizes = yield from in_thread(lambda: sizes_of(title, to_receive(files, folder)), asking)
+    sizes = yield from to_receive(title, files, folder)
     total, done = sum(sizes.values()), 0
     check_room(title, total, folder, *otherwise)
     for file, size in sizes.items():

@@ -42,21 +42,22 @@ def list_models(_: argparse.Namespace) -> None:
 def build(options: argparse.Namespace) -> None:
     """Build a model by a recipe."""
     from napari_cmrcnet.catalogue.build import build as build_model
-    from napari_cmrcnet.catalogue.build import to_download
+    from napari_cmrcnet.catalogue.build import building_folder, to_download
     from napari_cmrcnet.catalogue.recipe import find_model_recipe
     from napari_cmrcnet.catalogue.user_models import place_of
 
     recipe = find_model_recipe(options.name)
     out: Path = options.out or place_of(recipe.key)
     say(show_progress(to_download(recipe, out)) or f"{recipe.title}: all data are already downloaded.")
-    built = show_progress(build_model(recipe, out, options.device))
-    rows = [(name, *map(_figure, pcc.values())) for name, pcc in built.left_out.sections.items()]
+    checkpoint, left_out = show_progress(build_model(recipe, out, options.device))
+    rows = [(name, *map(_figure, pcc.values())) for name, pcc in left_out.sections.items()]
     if rows:
-        show_table("Mean PCC of sections that the model had not seen", ("section", *built.left_out.mean), rows)
-    say(built.left_out.words)
-    say(f"{out}: {len(built.checkpoint.bank):,} bank spots, {len(built.checkpoint.bank.genes):,} genes")
-    say(f"{built.folder} holds the data. You can delete it.")
-    show_json({"checkpoint": out, "left_out": asdict(built.left_out), "folder": built.folder})
+        show_table("Mean PCC of sections that the model had not seen", ("section", *left_out.mean), rows)
+    say(left_out.words)
+    say(f"{out}: {len(checkpoint.bank):,} bank spots, {len(checkpoint.bank.genes):,} genes")
+    folder = building_folder(out)
+    say(f"{folder} holds the data. You can delete it.")
+    show_json({"checkpoint": out, "left_out": asdict(left_out), "folder": folder})
 
 
 def _figure(value: float | None) -> str:
@@ -83,7 +84,7 @@ def pack(options: argparse.Namespace) -> None:
 
 def add(options: argparse.Namespace) -> None:
     """Add a model to the user's folder."""
-    from napari_cmrcnet.catalogue.index import add_address, add_file, add_offered, is_address, is_index, read_index
+    from napari_cmrcnet.catalogue.index import add_model, is_index, read_index
 
     if is_index(options.place):
         offered = read_index(options.place)
@@ -95,11 +96,10 @@ def add(options: argparse.Namespace) -> None:
                 raise UserError(f"{options.place} offers no {options.name}; give one of its names with --name.")
             say("Add one with --name NAME.")
             return
-        path = show_progress(add_offered(offered[options.name]))
-    elif is_address(options.place):
-        path = show_progress(add_address(options.place, options.name, options.sha256))
+        one = offered[options.name]
+        path = show_progress(add_model(one.address, one.name, one.sha256, one.size))
     else:
-        path = show_progress(add_file(Path(options.place), options.name, options.sha256))
+        path = show_progress(add_model(options.place, options.name, options.sha256))
     name = path.name.removesuffix(".cmrcnet")
     say(f"{path}: use it with predict --checkpoint {name}, or choose {name} in the Predict panel.")
     show_json({"checkpoint": path})

@@ -105,12 +105,7 @@ def _runs(code: str, capability: tuple[int, int]) -> bool:
 
 
 def choose_precision(device: torch.device, precision: str = "auto") -> str:
-    """Return the precision in which a forward pass runs, ``"fp32"`` or ``"bf16"``; see `autocast`."""
-    return "fp32" if _dtype(device, precision) is None else "bf16"
-
-
-def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
-    """Return the context in which a model's forward pass runs.
+    """Return the precision in which a forward pass runs, ``"fp32"`` or ``"bf16"``.
 
     Parameters
     ----------
@@ -124,22 +119,21 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     UserError
         If the precision is unknown, or the hardware lacks it and would be many times slower than in fp32.
     """
-    dtype = _dtype(device, precision)
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
-
-
-def _dtype(device: torch.device, precision: str) -> torch.dtype | None:
     match precision:
-        case "fp32":
-            return None
         case "auto":
-            return torch.bfloat16 if device.type == "cuda" and _has_bf16(device) else None
-        case "bf16":
-            if not _has_bf16(device):
-                on_cpu = ", and emulating it takes 8 times as long as fp32" if device.type == "cpu" else ""
-                raise UserError(f"This {device.type} has no hardware for bf16{on_cpu}; choose the precision fp32.")
-            return torch.bfloat16
+            return "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
+        case "bf16" if not _has_bf16(device):
+            on_cpu = ", and emulating it takes 8 times as long as fp32" if device.type == "cpu" else ""
+            raise UserError(f"This {device.type} has no hardware for bf16{on_cpu}; choose the precision fp32.")
+        case "fp32" | "bf16":
+            return precision
     raise UserError(f"There is no precision {precision!r}; choose auto, fp32 or bf16.")
+
+
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
+    """Return the context in which a model's forward pass runs, in the precision that `choose_precision` chooses."""
+    in_bf16 = choose_precision(device, precision) == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16) if in_bf16 else nullcontext()
 
 
 def _has_bf16(device: torch.device) -> bool:

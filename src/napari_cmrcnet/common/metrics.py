@@ -96,24 +96,20 @@ def mean_pcc(values: ArrayLike, nan_as_zero: bool = False) -> float:
     return float(array.mean()) if array.size else float("nan")
 
 
-def heg(mean: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str, ...]:
-    """Return the n genes that are expressed most, best first; equal ones in the order given.
+def highest(values: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str, ...]:
+    """Return the n genes of the highest value, best first; equal ones in the order given.
 
     Parameters
     ----------
-    mean : (g,)
-        Each gene's mean measured expression, log-normalised, over the test section's spots.
+    values : (g,)
+        Of each gene's measured, log-normalised expression over the test section's spots: the mean for HEG, the
+        variance for HVG.
     genes : sequence of str
         Their names.
     n : int
         How many; all if there are fewer.
     """
-    return tuple(genes[index] for index in np.argsort(-np.asarray(mean), kind="stable")[:n])
-
-
-def hvg(variance: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str, ...]:
-    """Return the n genes whose measured expression varies most, as `heg` does by the mean."""
-    return heg(variance, genes, n)
+    return tuple(genes[index] for index in np.argsort(-np.asarray(values), kind="stable")[:n])
 
 
 def mean_z(values: ArrayLike, signs: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -198,8 +194,8 @@ def gene_sets(
     ranked = [genes[row] for row in rows]
     known = set(genes)
     return {
-        "HEG": heg(np.asarray(mean)[rows], ranked),
-        "HVG": hvg(np.asarray(variance)[rows], ranked),
+        "HEG": highest(np.asarray(mean)[rows], ranked),
+        "HVG": highest(np.asarray(variance)[rows], ranked),
         "markers": tuple(gene for gene in markers if gene in known),
     }
 

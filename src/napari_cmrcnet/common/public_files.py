@@ -6,6 +6,7 @@ import shutil
 import ssl
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException, HTTPResponse
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from napari_cmrcnet.common.errors import UserError, cannot_write
 from napari_cmrcnet.common.files import flush, sha256, short_name
-from napari_cmrcnet.common.progress import in_thread
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.text import size_text
 
 TIMEOUT = 20.0  # seconds without an answer
@@ -50,7 +51,7 @@ class PublicFile:
     size: int | None = None
 
 
-def sizes_of(title: str, files: Sequence[PublicFile]) -> dict[PublicFile, int]:
+def sizes_of(title: str, files: Sequence[PublicFile]) -> Job[dict[PublicFile, int]]:
     """Return the size of each file, as it is known or as its site says.
 
     Raises
@@ -58,7 +59,12 @@ def sizes_of(title: str, files: Sequence[PublicFile]) -> dict[PublicFile, int]:
     UserError
         If the network or the site cannot be reached.
     """
-    return {file: _size(title, file) if file.size is None else file.size for file in files}
+    return (
+        yield from in_thread(
+            lambda: {file: _size(title, file) if file.size is None else file.size for file in files},
+            Progress(f"Asking for {title}", 0, 0),
+        )
+    )
 
 
 def check_room(title: str, size: int, folder: Path, otherwise: str = "choose a place on another disk") -> None:
@@ -78,19 +84,16 @@ def check_room(title: str, size: int, folder: Path, otherwise: str = "choose a p
 
 
 def _size(title: str, file: PublicFile) -> int:
-    reason: Exception | None = None
     for url in file.urls:
         try:
             with ask(url, method="HEAD") as answer:
                 length = answer.headers.get("Content-Length", "")
-            if not length.isdecimal():
-                raise ValueError("it does not say how large the file is")
-            return int(length)
-        except (OSError, HTTPException, ValueError) as error:
-            reason = error
-            if isinstance(error, HTTPError):
-                error.close()
-    raise unreachable(title, file.urls, reason)
+                if not length.isdecimal():
+                    raise ValueError("it does not say how large the file is")
+                return int(length)
+        except BrokenError as error:
+            broken = error
+    raise unreachable(title, file.urls, broken)
 
 
 def go_on_with_file(title: str, file: PublicFile, path: Path, size: int) -> Iterator[int]:
@@ -143,22 +146,27 @@ def _is_published(file: PublicFile, path: Path) -> bool:
 def _receive(title: str, file: PublicFile, size: int, stream: BinaryIO, stopped: Event) -> None:
     """Receive a file into a stream; where the connection breaks, go on from there, from a copy if there is one."""
     failures = 0
-    while (start := stream.tell()) < size:
+    while stream.tell() < size:
+        before = stream.tell()
         try:
-            for chunk in chunks(file.urls[failures % len(file.urls)], start, size):
+            for chunk in chunks(file.urls[failures % len(file.urls)], before, size):
                 if stopped.is_set():
                     return
-                failures = 0
                 stream.write(chunk)
         except BrokenError as broken:
-            failures += 1
+            failures = failures + 1 if stream.tell() == before else 1
             if failures == FAILURES:
-                raise unreachable(title, file.urls, broken.__cause__) from broken
+                raise unreachable(title, file.urls, broken) from broken
 
 
-def unreachable(title: str, urls: Sequence[str], error: BaseException | None) -> UserError:
+class BrokenError(Exception):
+    """The connection broke, or the site refused; raised from the error that says why."""
+
+
+def unreachable(title: str, urls: Sequence[str], broken: BrokenError) -> UserError:
     """Return the sentence for a site that cannot be reached, or refuses."""
     hosts = " or ".join(str(urlsplit(url).hostname) for url in urls)
+    error = broken.__cause__
     reason = getattr(error, "reason", error)
     if isinstance(error, HTTPError):
         reason = f"it answers {error.code} {error.reason}"
@@ -169,41 +177,41 @@ def unreachable(title: str, urls: Sequence[str], error: BaseException | None) ->
     )
 
 
-class BrokenError(Exception):
-    """The connection broke, or the site refused."""
-
-
 def chunks(url: str, start: int, size: int) -> Iterator[bytes]:
     """Yield what a site sends of a file of a known size, from a byte on."""
-    try:
-        with ask(url, start=start) as answer:
-            skip = 0 if answer.status == 206 or not start else start  # it sends all again
-            left = size - start
-            while left > 0 and (chunk := answer.read1(BLOCK)):
-                skipped = min(skip, len(chunk))
-                skip -= skipped
-                part = chunk[skipped : skipped + left]
-                left -= len(part)
-                if part:
-                    yield part
-            if left:
-                raise ConnectionError("the connection was closed before the end of the file")
-    except HTTPError as error:
-        error.close()
-        raise BrokenError from error
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address
-        raise BrokenError from error
+    with ask(url, start=start) as answer:
+        skip = 0 if answer.status == 206 or not start else start  # it sends all again
+        left = size - start
+        while left > 0 and (chunk := answer.read1(BLOCK)):
+            part = chunk[skip : skip + left]
+            skip = max(0, skip - len(chunk))
+            left -= len(part)
+            if part:
+                yield part
+        if left:
+            raise ConnectionError("the connection was closed before the end of the file")
 
 
-def ask(url: str, start: int = 0, method: str = "GET") -> HTTPResponse:
-    """Ask a site for a file, from a byte on."""
+@contextmanager
+def ask(url: str, start: int = 0, method: str = "GET") -> Iterator[HTTPResponse]:
+    """Ask a site for a file, from a byte on.
+
+    Raises
+    ------
+    BrokenError
+        If it cannot be reached, refuses, or breaks off while the block reads.
+    """
     headers = {"User-Agent": "napari-cmrcnet"}  # 10x Genomics refuses Python's own
     if start:
         headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(url, headers=headers, method=method)
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=certificates()), _Redirects)
-    answer: HTTPResponse = opener.open(request, timeout=TIMEOUT)
-    return answer
+    try:
+        with opener.open(urllib.request.Request(url, headers=headers, method=method), timeout=TIMEOUT) as answer:
+            yield answer
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: no address, or a redirect to none
+        if isinstance(error, HTTPError):
+            error.close()
+        raise BrokenError from error
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

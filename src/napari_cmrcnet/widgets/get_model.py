@@ -25,7 +25,8 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.parts import button, in_row, label, stack
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.catalogue.build import Built
+    from napari_cmrcnet.catalogue.left_out import LeftOut
+    from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
 COLUMNS = ("Model", "Tissue", "Data", "Licence")
 WIDTHS = (180, 120, 190)
@@ -168,11 +169,12 @@ class GetModelDialog(QDialog):
         elif name:
             self.build(name)
 
-    def _on_built(self, built: "Built") -> None:
-        path = built.checkpoint.path
+    def _on_built(self, built: "tuple[Checkpoint, LeftOut]") -> None:
+        checkpoint, left_out = built
+        path = checkpoint.path
         assert path is not None
         self._on_added(path)
-        self.jobs.message(f"{path.name} was built. {built.left_out.words}")
+        self.jobs.message(f"{path.name} was built. {left_out.words}")
 
     def _on_added(self, path: Path) -> None:
         name = path.name.removesuffix(".cmrcnet")
@@ -182,11 +184,11 @@ class GetModelDialog(QDialog):
         self.jobs.message(f"{name} was added, and is chosen in the Predict panel.")
 
     def _on_file(self) -> None:
-        from napari_cmrcnet.catalogue.index import add_file
+        from napari_cmrcnet.catalogue.index import add_model
 
         path = dialogs.choose_path(self, "A packed model", "Packed models (*.zip)")
         if path is not None:
-            self.jobs.start(add_file(path), self._on_added, "Adding the model", lasting=True)
+            self.jobs.start(add_model(str(path)), self._on_added, "Adding the model", lasting=True)
 
     def _on_address(self) -> None:
         text, said = QInputDialog.getText(self, "Add from an address", "Address of a packed model, or of an index:")
@@ -195,23 +197,24 @@ class GetModelDialog(QDialog):
 
     def add(self, address: str) -> None:
         """Receive a packed model, or ask an index which it offers."""
-        from napari_cmrcnet.catalogue.index import add_address, is_index, read_index
+        from napari_cmrcnet.catalogue.index import add_model, is_index, read_index
 
         if is_index(address):
             job = in_thread(lambda: read_index(address), Progress("Asking the index", 0, 0))
             self.jobs.start(job, self._on_index, "Asking the index")
         else:
-            self.jobs.start(add_address(address), self._on_added, "Adding the model", lasting=True)
+            self.jobs.start(add_model(address), self._on_added, "Adding the model", lasting=True)
 
     def _on_index(self, offered: Mapping[str, Any]) -> None:
-        from napari_cmrcnet.catalogue.index import add_offered
+        from napari_cmrcnet.catalogue.index import add_model
 
         if not offered:
             raise UserError("The index offers no model.")
         lines = {f"{one.name}: {one.about} ({one.licence})": one for one in offered.values()}
         line = dialogs.choose_one(self, "Models of the index", "Which model?", list(lines))
         if line is not None:
-            self._next(add_offered(lines[line]), self._on_added, "Adding the model")
+            one = lines[line]
+            self._next(add_model(one.address, one.name, one.sha256, one.size), self._on_added, "Adding the model")
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  Qt's name
         """Hide, so that what is under way goes on."""
@@ -227,7 +230,7 @@ def _asking_size(recipe: ModelRecipe, out: Path) -> Job[str]:
     return (yield from to_download(recipe, out))
 
 
-def _building(recipe: ModelRecipe, out: Path) -> "Job[Built]":
+def _building(recipe: ModelRecipe, out: Path) -> "Job[tuple[Checkpoint, LeftOut]]":
     """Build; torch is imported here, in the worker."""
     yield Progress("Making ready", 0, 0)
     import_torch()

@@ -18,7 +18,7 @@ from napari_cmrcnet.widgets.keeper import may_leave, run_to_replace
 from napari_cmrcnet.widgets.open_files import show_case, show_opened
 
 if TYPE_CHECKING:
-    from napari_cmrcnet.catalogue.public_data import PublicPaths, PublicSection
+    from napari_cmrcnet.catalogue.public_data import PublicSection
     from napari_cmrcnet.common.progress import Job
     from napari_cmrcnet.viewer.reopen import Opened
 
@@ -83,9 +83,9 @@ def _open_public(title: str) -> list[Any]:
     if viewer is None:
         raise UserError("Samples need a napari window; start napari and choose File > Open Sample.")
 
-    def downloaded(paths: "PublicPaths") -> None:
-        viewer.open(str(paths.slide), plugin=PLUGIN)
-        open_panel(viewer, "Predict").form.choose(paths.slide, paths.spots)
+    def downloaded(_: None) -> None:
+        viewer.open(str(section.slide), plugin=PLUGIN)
+        open_panel(viewer, "Predict").form.choose(section.slide, section.spots)
 
     def asked(question: str) -> None:
         if dialogs.ask_to_download(None, question):
@@ -127,8 +127,7 @@ def question_job(section: "PublicSection") -> "Job[str]":
     UserError
         If the network or the site cannot be reached.
     """
-    from napari_cmrcnet.catalogue.public_data import download_size
+    from napari_cmrcnet.catalogue.public_data import to_receive
 
-    yield Progress(f"Asking for the size of {section.title}", 0, 0)
-    size = size_text(download_size(section))
+    size = size_text(sum((yield from to_receive(section.title, section.files, section.folder)).values()))
     return f"{section.title} ({section.source}) is {size} to download. It is kept in {section.folder}. Download it now?"

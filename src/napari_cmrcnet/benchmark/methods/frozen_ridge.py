@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.metrics import TOP, heg, hvg, pcc
+from napari_cmrcnet.common.metrics import highest, pcc
 from napari_cmrcnet.common.progress import Job, in_turn
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
 from napari_cmrcnet.model.pretrained import with_weights
@@ -80,7 +80,7 @@ class FrozenRidge:
         truth = spots.expression[part]
         sets = [
             [task.genes.index(gene) for gene in chosen]
-            for chosen in (heg(truth.mean(axis=0), task.genes, TOP), hvg(truth.var(axis=0), task.genes, TOP))
+            for chosen in (highest(values, task.genes) for values in (truth.mean(axis=0), truth.var(axis=0)))
         ]
         scores = np.empty((len(self.penalties), len(self.ranks)))
         for row, penalty in enumerate(self.penalties):
