@@ -155,9 +155,8 @@ class CasesPanel(DockPanel):
             with signals_blocked(self.notes):
                 self.notes.setPlainText(shown.notes)
         self.add.setEnabled(self.session.case is not None and row is None)
-        self.remove.setEnabled(bool(cases))
-        self.save.setEnabled(bool(cases))
-        self.cohort.setEnabled(bool(cases))
+        for each in (self.remove, self.save, self.cohort):
+            each.setEnabled(bool(cases))
         self.beside.setText("Open beside…" if self.layers.beside.case is None else "Close beside")
         self.beside.setEnabled(self.session.case is not None and len(cases) > 1)
         self.report.setEnabled(sum(bool(case.prediction) for case in cases) > 1)
@@ -170,10 +169,8 @@ class CasesPanel(DockPanel):
         unsaved = self.cases.unsaved if is_shown else ""
         saved = "no" if unsaved else ("yes" if case.prediction or self.cases.project.path else "")
         name = f"{case.name}\npatient {case.patient}" if case.patient else case.name
-        model, pcc = (
-            case.model or "measured" * case.measured or "none yet",
-            "" if case.pcc is None else f"{case.pcc:.2f}",
-        )
+        model = case.model or "measured" * case.measured or "none yet"
+        pcc = "" if case.pcc is None else f"{case.pcc:.2f}"
         for column, text in enumerate((name, model, pcc, saved)):
             item = QTableWidgetItem(text)
             tips = {0: case.prediction or case.spots or case.slide, 3: f"Not saved: {unsaved}" if unsaved else ""}

@@ -103,6 +103,7 @@ class CohortPanel(DockPanel):
         self.name = self.unit = ""
         self.jobs = JobBar(self)
         self.model = FrameModel(_TITLES, self)
+        self.plots = CohortView(self.session, self)
         self.canvas: PlotCanvas | None = None
         self._build()
         self.follow(self.refresh, self.session.shown_changed, self.session.case_changed, self.cases.changed)
@@ -173,16 +174,13 @@ class CohortPanel(DockPanel):
         ]
         notes = [f"{self.name}: the thresholds are Otsu's over all sections ({', '.join(limits)})."] if limits else []
         notes.append("Means, shares and PCC are over the spots with enough counts.")
-        return (
-            [*notes, "The mean of a panel's score is near 0 in each section: compare the shares."]
-            if is_panel
-            else notes
-        )
+        notes += ["The mean of a panel's score is near 0 in each section: compare the shares."] if is_panel else []
+        return notes
 
     def _show_table(self) -> None:
-        known = self.table is not None
+        table, known = self.table, self.table is not None
         self.of.setEnabled(known)
-        self.what.setEnabled(known and bool(self.table["pcc"].notna().any()) if self.table is not None else False)
+        self.what.setEnabled(table is not None and bool(table["pcc"].notna().any()))
         if not self.what.isEnabled():
             self.what.setCurrentText(VALUES)
         self.save.setEnabled(known)
@@ -191,8 +189,7 @@ class CohortPanel(DockPanel):
         if not known:
             return
         if self.canvas is None:
-            view = CohortView(self.session, self)
-            self.canvas = PlotCanvas(self.viewer, view, self.jobs.warn)
+            self.canvas = PlotCanvas(self.viewer, self.plots, self.jobs.warn)
             self._layout.insertWidget(3, self.canvas, 1)
         self.canvas.draw()
 
@@ -236,11 +233,10 @@ class CohortPanel(DockPanel):
 
     def _write(self, path: Path) -> None:
         assert self.table is not None
-        assert self.canvas is not None
         if path.suffix.casefold() == ".csv":
             write_frame(path, self.table)
-            return
-        CohortView(self.session, self).save(path)
+        else:
+            self.plots.save(path)
 
 
 def _row_name(section: str, patient: str, sections: int) -> str:

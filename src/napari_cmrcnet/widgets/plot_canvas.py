@@ -100,13 +100,13 @@ class PlotCanvas(QWidget):
         self._adding = "shift" in event.modifiers
         if self._lasso is None and event.button == 1 and event.inaxes is not None:
             with told(self._say):
-                self._view.click(self.plot, event.inaxes, (event.x, event.y))
+                self._view.click(self.plot, event.inaxes, (event.x, event.y), self._adding)
 
     def _on_lasso(self, corners: Sequence[tuple[float, float]]) -> None:
         places = self.plot.axes[0].transData.transform(corners)
         with told(self._say):
             if (places.max(axis=0) - places.min(axis=0)).max() <= _CLICK_PX:
-                self._view.pick(self.plot, (float(places[0][0]), float(places[0][1])), self._adding)
+                self._view.click(self.plot, self.plot.axes[0], (float(places[0][0]), float(places[0][1])), self._adding)
             else:
                 self._view.select(self.plot, corners, self._adding)
 

@@ -131,7 +131,7 @@ class PlotView(ABC):
         """Return what is at a place of the canvas, in pixels."""
         return self.gene_at(plot, axis, at) or ""
 
-    def click(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> None:
+    def click(self, plot: Any, axis: "Axes", at: tuple[float, float], add: bool) -> None:  # noqa: ARG002
         """Show the gene at a place of the canvas, in pixels."""
         gene = self.gene_at(plot, axis, at)
         if gene is not None:
@@ -141,10 +141,7 @@ class PlotView(ABC):
         """Return the gene at a place of the canvas; a plot of spots has none."""
         return None
 
-    def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:  # noqa: B027 - most plots have nothing to pick
-        """Select the spot at a place of the canvas, where spots can be selected."""
-
-    def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:  # noqa: B027 - nor to select
+    def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:  # noqa: B027 - most have none
         """Select the spots within an outline in data coordinates, where spots can be selected."""
 
 
@@ -184,7 +181,7 @@ class SpotView(PlotView):
             return ""
         return f"{self.session.case.spots.obs_names[row]}\nmeasured {plot.x[row]:.2f}, predicted {plot.y[row]:.2f}"
 
-    def pick(self, plot: Any, at: tuple[float, float], add: bool) -> None:
+    def click(self, plot: Any, axis: "Axes", at: tuple[float, float], add: bool) -> None:  # noqa: ARG002 - one axis
         """Select the spot at a place of the canvas; a click beside all dots selects none."""
         row = plot.spot_at(at)
         self._select([] if row is None else [row], add)

@@ -14,7 +14,7 @@ from napari_cmrcnet.viewer.reopen import make_ready
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import PANEL_WIDTH, check_lines
-from napari_cmrcnet.widgets.dock_panel import DockPanel, while_there
+from napari_cmrcnet.widgets.dock_panel import DockPanel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import may_leave, save_prediction
 from napari_cmrcnet.widgets.open_files import show_case
@@ -51,8 +51,8 @@ class PredictPanel(DockPanel):
 
     def predict(self) -> None:
         """Run the prediction in a worker."""
-        inspection = self.inspection
-        if inspection is None or not inspection.ready or inspection.request != self.form.request():
+        inspection = self._known
+        if inspection is None or not inspection.ready:
             self._show_state()
             return
         assert inspection.slide is not None, "it is ready"
@@ -69,13 +69,7 @@ class PredictPanel(DockPanel):
             return
         self.setFocus()  # the button that was pressed cannot have the keyboard while it works
         device = DEVICES[self.form.device.currentText()]
-        show = partial(_show, self.viewer, inspection.slide)
-        on_ended, cases = while_there(self._on_ended), self.layers.cases
-
-        def ended() -> None:
-            cases.take_back()
-            on_ended()
-
+        show, ended = partial(_show, self.viewer, inspection.slide), self.layers.cases.take_back
         self.jobs.start(_prediction(inspection, device), show, "Predicting", keep=True, ended=ended)
         remove_preview(self.viewer)
 
@@ -84,7 +78,7 @@ class PredictPanel(DockPanel):
         tip = "Predicts the expression of every gene of the checkpoint at every spot."
         self.run = button("Predict", tip, self.predict)
         self.jobs = JobBar(self)
-        self.jobs.busy_changed.connect(self._show_state)
+        self.jobs.busy_changed.connect(self._on_busy)
         self.form.changed.connect(self._changed)
         choices = scrolled_parts(self.form, self.checks, self.hint, None)
         stack(self, (choices, 1), self.run, self.jobs, margins=True)
@@ -121,17 +115,14 @@ class PredictPanel(DockPanel):
             self._inspected_again = True
             return
         request = self.form.request()
-        if (request.slide is None and request.checkpoint is None) or (
-            self.inspection is not None and self.inspection.request == request
-        ):
+        if self._known is None and (request.slide is not None or request.checkpoint is not None):
+            self._look()
+        else:
             self._preview()
             self._show_state()
-            return
-        self._look()
 
     def _look(self) -> None:
-        job, ended = inspect(self.form.request(), self.inspection), while_there(self._on_ended)
-        self.jobs.start(job, self._on_inspected, "Checking your choices", ended=ended)
+        self.jobs.start(inspect(self.form.request(), self.inspection), self._on_inspected, "Checking your choices")
 
     def _on_inspected(self, inspection: "Inspection") -> None:
         self.inspection = inspection
@@ -141,41 +132,38 @@ class PredictPanel(DockPanel):
         self._preview()
 
     @property
-    def _known(self) -> bool:
-        return self.inspection is not None and self.inspection.request == self.form.request()
+    def _known(self) -> Inspection | None:
+        """What was found out about the choices, None where they have changed since."""
+        found = self.inspection
+        return found if found is not None and found.request == self.form.request() else None
 
     def _preview(self) -> None:
         """Show the spots of the grid that is chosen, unless the window shows another section."""
-        section = self.inspection.section if self.inspection is not None else None
-        if section is None or not self._known or not self.form.from_grid.isChecked():
+        known, here = self._known, self.session.case
+        if known is None or known.section is None or not self.form.from_grid.isChecked():
             return
-        here = self.session.case
-        if not show_preview(self.viewer, self.session, section) and here is not None:
+        if not show_preview(self.viewer, self.session, known.section) and here is not None:
             self.jobs.message(f"The grid is not drawn while the window shows {here.name}.")
 
-    def _on_ended(self) -> None:
-        again, self._inspected_again = self._inspected_again, False
-        if again:
-            said = self.jobs.text
+    def _on_busy(self, busy: bool) -> None:
+        if not busy and self._inspected_again:
+            said, self._inspected_again = self.jobs.text, False
             self._inspect()
             self.jobs.message(said)  # how the run ended is still to be read
         self._show_state()
 
-    def _show_state(self, *_: Any) -> None:
+    def _show_state(self) -> None:
         """Say what to do next, and let Predict be pressed when it can."""
         request = self.form.request()
         known = self._known
-        ready = known and self.inspection is not None and self.inspection.ready
-        missing = [
-            name for name, path in (("a slide", request.slide), ("a checkpoint", request.checkpoint)) if path is None
-        ]
-        if self.form.from_file.isChecked() and request.spots is None:
-            missing.insert(1 if request.slide is None else 0, "the spots (or a grid)")
+        spots = request.spots or self.form.from_grid.isChecked()
+        needed = {"a slide": request.slide, "the spots (or a grid)": spots, "a checkpoint": request.checkpoint}
+        missing = [name for name, there in needed.items() if not there]
         if missing:
             need = "" if request.checkpoint else " You need a trained model: get one, or train your own."
             self.hint.setText(f"Choose {' and '.join(missing)} to predict.{need}")
         else:
-            looking = not known and (self.jobs.busy or self._settle.isActive())
+            looking = known is None and (self.jobs.busy or self._settle.isActive())
             self.hint.setText("Checking your choices…" if looking else "")
         another = self._of_another
         if another and not missing and self.session.case is not None:
@@ -183,10 +171,10 @@ class PredictPanel(DockPanel):
                 f"⚠ {another} is not the slide of {self.session.case.name}, which the window shows. {self.hint.text()}"
             )
         self.hint.setVisible(bool(self.hint.text()))
-        warnings = sum(not check.ok for check in self.inspection.checks) if known and self.inspection is not None else 0
+        warnings = 0 if known is None else sum(not check.ok for check in known.checks)
         what = "Predict another slide" if another else "Predict"
         self.run.setText(f"{what} ({counted(warnings)})" if warnings else what)
-        self.run.setEnabled(ready and not missing and not self.jobs.busy)
+        self.run.setEnabled(known is not None and known.ready and not missing and not self.jobs.busy)
 
 
 def _show(viewer: Any, slide: "Slide | None", prediction: "Prediction") -> None:
