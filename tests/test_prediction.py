@@ -84,7 +84,8 @@ def test_is_shown_in_a_line_without_reading_its_checkpoint(prediction: Predictio
     assert stored < 24
     assert repr(loaded) == f"<Prediction of C: 36 spots, {stored} genes at hand>"
     assert loaded.bank is not None
-    assert repr(loaded) == repr(prediction)
+    given = Prediction.load(saved, prediction.provenance.checkpoint)
+    assert repr(loaded) == repr(given) == repr(prediction)
 
 
 def test_a_file_of_its_name_is_replaced(prediction: Prediction, tmp_path: Path) -> None:

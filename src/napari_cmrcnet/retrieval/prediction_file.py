@@ -176,6 +176,7 @@ def load(
         np.asarray(table.obsm["similarity"]),
         table.obsm["confidence"],
         provenance,
+        bank=None if opened is None else opened.bank,
         places=_places(path, record),
         stored=stored,
         variable_genes=record.variable_genes,
@@ -253,11 +254,10 @@ def _places(path: Path, record: _Record) -> list[Path]:
 
 
 def _given(path: Path, checkpoint: "Checkpoint | str | os.PathLike[str]", provenance: Provenance) -> Checkpoint:
-    """Open the checkpoint that is said to have made a prediction, and its bank."""
+    """Open the checkpoint that is said to have made a prediction."""
     opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
     if opened.digest != provenance.checkpoint_digest:
         raise UserError(
             f"{opened.path} is not the checkpoint that made {path}; give that one (it was at {provenance.checkpoint})."
         )
-    _ = opened.bank  # raises where it was changed
     return opened
