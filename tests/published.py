@@ -60,9 +60,9 @@ def publish_her2st(site: Site, sections: dict[str, str]) -> dict[str, Any]:
     listed = {"sha": "1" * 40, "url": "…", "tree": tree, "truncated": False}
     site.files["/repos/almaan/her2st/git/trees/master?recursive=1"] = json.dumps(listed).encode()
     return {
-        "title": "her2st in small", "tissue": "breast cancer", "from": "her2st", "source": "nobody", "page": "https://x",
+        "title": "her2st in small", "tissue": "breast cancer", "layout": "her2st", "source": "nobody", "page": "https://x",
         "licence": LICENCE, "access": "open", "checksums": "git's", "platform": "ST", "panel": "", "notes": [],
-        "sections": sections,
+        "patients": sections,
         "list": f"{site.address}/repos/almaan/her2st/git/trees/master?recursive=1",
         "files": f"{site.address}/almaan/her2st/master/",
     }  # fmt: skip
@@ -99,9 +99,9 @@ def publish_visium(site: Site, name: str, folder: Path, checksums: bool = True) 
         sums[file] = checksum if checksums else ""
     place = f"{site.address}/samples/spatial-exp/1.1.0/{name}/{name}_"
     return {
-        "title": "Visium in small", "tissue": "node", "from": "10x", "source": "10x Genomics", "page": "https://x",
+        "title": "Visium in small", "tissue": "node", "layout": "10x", "source": "10x Genomics", "page": "https://x",
         "licence": LICENCE, "access": "open", "checksums": "SHA-256", "platform": "Visium", "panel": "", "notes": [],
-        "sections": {name: f"of {name}"}, "files": {name: {"places": [place], "sha256": sums}},
+        "patients": {name: f"of {name}"}, "files": {name: {"places": [place], "sha256": sums}},
     }  # fmt: skip
 
 

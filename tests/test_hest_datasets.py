@@ -96,7 +96,7 @@ def test_the_six_datasets_are_those_of_the_paper() -> None:
     }  # fmt: skip
     assert found["read"].patients == {"ZEN36": "P7", "ZEN40": "P7", "ZEN48": "P1", "ZEN49": "P1"}
     assert found["coad"].patients == {"TENX111": "", "TENX147": "P5", "TENX148": "P2", "TENX149": "P1"}
-    assert {key: (recipe.entry["paper_spots"], recipe.entry["paper_genes"]) for key, recipe in found.items()} == {
+    assert {key: (recipe.entry["spots"], recipe.entry["paper_genes"]) for key, recipe in found.items()} == {
         "idc_lymphnode": (19964, 3467), "skcm": (5716, 541), "read": (8407, 3355), "coad": (18523, 412),
         "idc": (44974, 500), "psc": (19968, 3355),
     }  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_patient_that_hest_does_not_name_is_one_of_their_own(hest: Path, tmp_p
     folder = shutil.copytree(hest, tmp_path / "hest")
     path = folder / "metadata" / "TENX115.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": None}))
-    entry = {**skcm().entry, "sections": {"TENX115": "", "TENX117": ""}}
+    entry = {**skcm().entry, "patients": {"TENX115": "", "TENX117": ""}}
     dataset = replace(skcm(), entry=entry).open_folder(folder)
     assert [row.patient for row in dataset.rows] == ["of TENX115", "Patient 1"]
     assert any("HEST does not name the patient of TENX115: each such section" in note for note in dataset.notes)

@@ -35,7 +35,7 @@ class Recipe:
     @property
     def patients(self) -> dict[str, str]:
         """By HEST's id of a section, the patient that it is from; ``""``: what HEST says."""
-        return dict(self.entry["sections"])
+        return dict(self.entry["patients"])
 
     @property
     def ks(self) -> tuple[int, ...]:
@@ -86,14 +86,14 @@ class Recipe:
             patches=patches,
             min_umi=min_umi,
             paper=self.name,
-            paper_size=(self.entry["paper_spots"], self.entry["paper_genes"]),
+            paper_size=(self.entry["spots"], self.entry["paper_genes"]),
             notes=(*self.entry["notes"], *(notes if unnamed else ())),
         )
 
 
 def recipes() -> dict[str, Recipe]:
     """Return the paper's datasets, by key."""
-    return {key: Recipe(key, entry) for key, entry in entries().items() if entry["from"] == "hest"}
+    return {key: Recipe(key, entry) for key, entry in entries().items() if entry["layout"] == "hest"}
 
 
 def find_recipe(name: str) -> Recipe | None:

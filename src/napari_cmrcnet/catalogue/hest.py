@@ -10,7 +10,7 @@ from napari_cmrcnet.catalogue.hest_folder import hest_files, hest_rows
 from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.locks import only_one
-from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.progress import Job, Progress, in_thread, of_bytes
 from napari_cmrcnet.common.public_files import check_room
 from napari_cmrcnet.sections.sheet import write_sheet
 
@@ -97,7 +97,7 @@ def _fetch(title: str, path: str, out: Path, before: int, total: int) -> Job[Non
     fetch = partial(hf_hub_download, REPOSITORY, path, repo_type="dataset", local_dir=out, tqdm_class=counter)
     try:
         for _ in in_thread(fetch, None):
-            yield Progress(f"Downloading {title}", (before + counter.received) // 10**6, total // 10**6, "MB")
+            yield of_bytes(f"Downloading {title}", before + counter.received, total)
     except Exception as error:
         raise _refused(title, error) from error
     finally:

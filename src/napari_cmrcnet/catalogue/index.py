@@ -12,12 +12,11 @@ from urllib.parse import urljoin, urlsplit
 
 from napari_cmrcnet.catalogue.fetch import read_small
 from napari_cmrcnet.catalogue.packing import ENDING, unpack_model
-from napari_cmrcnet.catalogue.public_data import downloading
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of
 from napari_cmrcnet.common.errors import UserError, first_sentence, readable
 from napari_cmrcnet.common.files import sha256, write_json
 from napari_cmrcnet.common.json_entries import read_entries
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, of_bytes
 from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.sections.sheet import can_name_a_file
@@ -191,7 +190,7 @@ def _add_from_site(address: str, name: str, checksum: str, size: int | None) -> 
     received = models_folder() / f".{out.name}{file.sha256[:8]}.received"  # stays until it is unpacked
     if not (received.is_file() and received.stat().st_size == total):
         for done in go_on_with_file(title, file, received, total):
-            yield downloading(title, done, total)
+            yield of_bytes(f"Downloading {title}", done, total)
     try:
         model = yield from unpack_model(received, out)
     except UserError:

@@ -97,9 +97,7 @@ def _scored(others: Sequence[Section], held: Sequence[Section], config: FitConfi
     scores: dict[str, Pcc] = {}
     for section in held:
         asked = PredictConfig(device=config.device, panel=config.panel)
-        prediction = yield from predict(
-            section, checkpoint, asked, checks=()
-        )  # of our own sections: nothing to warn of
+        prediction = yield from predict(section, checkpoint, asked, checks=())  # our own: nothing to warn of
         sets = (yield from pcc_job(prediction)).sets
         scores[section.name] = {name: sets[name].pcc for name in SETS}
     return scores

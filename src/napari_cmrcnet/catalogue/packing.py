@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, first_sentence
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, of_bytes
 from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, check_files, read_card
 
@@ -61,14 +61,10 @@ def pack(checkpoint: Path, out: Path, thumbnails: bool = True) -> Job[str]:
                     while block := source.read(BLOCK):
                         target.write(block)
                         done += len(block)
-                        yield _packing("Packing", done, total)
+                        yield of_bytes("Packing", done, total)
         yield Progress("Taking the checksum", 0, 0)
         checksum = sha256(temporary)
     return checksum
-
-
-def _packing(step: str, done: int, total: int) -> Progress:
-    return Progress(step, done // 10**3, total // 10**3, "kB")
 
 
 def unpack_model(file: Path, out: Path) -> Job[Path]:
@@ -102,7 +98,7 @@ def unpack_model(file: Path, out: Path) -> Job[Path]:
                         while block := source.read(BLOCK):
                             target.write(block)
                             done += len(block)
-                            yield _packing("Unpacking", done, total)
+                            yield of_bytes("Unpacking", done, total)
                 yield from check_hashes(folder, str(file))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise UserError(f"{file} is damaged ({first_sentence(error)}); copy or download it again.") from error

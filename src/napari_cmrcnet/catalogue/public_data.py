@@ -18,7 +18,7 @@ from napari_cmrcnet.common.cache import cache_folder
 from napari_cmrcnet.common.errors import UserError, first_sentence
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, of_bytes
 from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import size_text
 
@@ -174,20 +174,14 @@ def receive(title: str, files: Iterable[PublicFile], folder: Path, *otherwise: s
     check_room(title, total, folder, *otherwise)
     for file, size in sizes.items():
         for received in go_on_with_file(title, file, folder / file.name, size):
-            yield downloading(title, done + received, total)
+            yield of_bytes(f"Downloading {title}", done + received, total)
         done += size
-        yield downloading(title, done, total)
+        yield of_bytes(f"Downloading {title}", done, total)
     for file in files:
         archive = folder / file.name
         if file.name.endswith(ARCHIVE) and archive.exists():
             yield Progress(f"Unpacking {file.name}", 0, 0)
             unpack(archive, _place(folder, file))
-
-
-def downloading(title: str, done: int, total: int) -> Progress:
-    """Return how far a download is, of so many bytes."""
-    unit, name = (10**6, "MB") if total > 20 * 10**6 else (10**3, "kB")
-    return Progress(f"Downloading {title}", done // unit, total // unit, name)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -94,23 +94,10 @@ def model_recipes() -> dict[str, ModelRecipe]:
 
 def recipe_from(key: str, entry: Mapping[str, Any]) -> ModelRecipe:
     """Return the recipe of an entry."""
-    return ModelRecipe(
-        key,
-        entry["title"],
-        entry["tissue"],
-        entry["platform"],
-        entry["from"],
-        entry["source"],
-        entry["page"],
-        entry["licence"],
-        entry["access"],
-        entry["checksums"],
-        entry["sections"],
-        PANELS[entry["panel"]] if entry["panel"] else None,
-        entry.get("paper_spots"),
-        tuple(entry["notes"]),
-        {name: entry[name] for name in ("list", "files") if name in entry},
-    )
+    said = {field.name: entry.get(field.name) for field in fields(ModelRecipe)}
+    panel = PANELS[entry["panel"]] if entry["panel"] else None
+    places = {name: entry[name] for name in ("list", "files") if name in entry}
+    return ModelRecipe(**said | {"key": key, "panel": panel, "notes": tuple(entry["notes"]), "places": places})
 
 
 def find_model_recipe(name: str) -> ModelRecipe:

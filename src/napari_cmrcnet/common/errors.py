@@ -121,9 +121,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch has a type for it, itself a RuntimeError, and raises it only where it manages the memory itself, on CUDA. What
     MPS, CUDA's libraries and the CPU report is a plain RuntimeError, told apart by its message alone.
     """
-    if (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    ):  # torch's, which is not imported here
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, not imported here
         return True
     return isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_MEMORY_SAID)
 

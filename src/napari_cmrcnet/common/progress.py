@@ -42,6 +42,12 @@ class Progress:
     values: Mapping[str, float] = field(default_factory=dict)
 
 
+def of_bytes(step: str, done: int, total: int) -> Progress:
+    """Return how far a step is that takes so many bytes, in MB or kB."""
+    unit, name = (10**6, "MB") if total > 20 * 10**6 else (10**3, "kB")
+    return Progress(step, done // unit, total // unit, name)
+
+
 Job = Generator[Progress, None, T]
 """A generator that yields `Progress` and returns its result."""
 
