@@ -256,7 +256,7 @@ def test_reduced_rank_ridge_is_its_equation(spots: int) -> None:
     full = finish(Spots(x, y).fitted(0.5, 99))
     for rank in (1, 3, 15):
         expected = (new - x.mean(axis=0)) @ coefficients @ v[:rank].T @ v[:rank] + y.mean(axis=0)
-        np.testing.assert_allclose(full.of_rank(rank).predict(new), expected, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(full.predict(new, rank), expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("spots", [60, 24])

@@ -18,7 +18,6 @@ from napari_cmrcnet.slides.patches import PatchSpec
 from napari_cmrcnet.training import loop
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.fit import fit
-from napari_cmrcnet.training.validation import Validation
 
 Write = Callable[..., tuple[Path, Path]]
 Open = Callable[..., Section]
@@ -120,7 +119,7 @@ def test_a_best_epoch_that_a_stop_has_undone_leaves_the_one_before(
 
     def train(name: str, losses: Sequence[float], resume: bool = False) -> Path:
         script = iter(losses)
-        monkeypatch.setattr(loop, "validate", lambda *_: Validation(next(script), 0.1))
+        monkeypatch.setattr(loop, "validate", lambda *_: (next(script), 0.1))
         finish(fit(sections, settings(), tmp_path / name, resume=resume))
         return tmp_path / name
 
@@ -165,7 +164,6 @@ from test_resume import settings
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.training.fit import fit
-from napari_cmrcnet.training.validation import Validation
 folder = Path(sys.argv[1])
 sections = [open_section(folder / f"S{i}.tif", folder / f"S{i}.h5ad", mpp=0.5) for i in range(2)]
 def say(progress):

@@ -26,7 +26,6 @@ from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import epoch_batches, split
 from napari_cmrcnet.training.fit import fit
 from napari_cmrcnet.training.step import learning_rate
-from napari_cmrcnet.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Write = Callable[..., tuple[Path, Path]]
@@ -178,7 +177,7 @@ def test_it_learns_what_colour_says_of_expression(variant: str, sections: Sequen
 def test_the_best_epoch_is_kept_and_the_last_beside_it(
     sections: Sequence[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = iter([Validation(3.0, 0.1), Validation(1.0, 0.4), Validation(2.0, None), Validation(1.0, 0.5)])
+    found = iter([(3.0, 0.1), (1.0, 0.4), (2.0, None), (1.0, 0.5)])
     monkeypatch.setattr(loop, "validate", lambda *_: next(found))
     out = tmp_path / "model.cmrcnet"
     held_out = finish(fit(sections, settings(epochs=4, validation="section:S2"), out))

@@ -7,7 +7,6 @@ Read `CMRCNet.forward` first. The parts are in `encoders` and `reconstruction`, 
 import os
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
@@ -123,13 +122,6 @@ class FrozenCMRCNet(nn.Module):
         """Embed log-normalised expression (B, G); return (B, D), not unit length."""
         embedding: Tensor = self.gene_head(expression)
         return embedding
-
-    @torch.no_grad()
-    def set_heads(self, image: tuple[Tensor, Tensor], gene: tuple[Tensor, Tensor]) -> None:
-        """Set the heads; of each, what is taken off its input (f,) and the weights (D, f)."""
-        for head, (centre, weight) in ((self.image_head, image), (self.gene_head, gene)):
-            head.weight.copy_(weight)
-            head.bias.copy_(-weight @ centre)
 
 
 def inference_state(model: CMRCNet | FrozenCMRCNet) -> dict[str, Tensor]:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_cmrcnet.common.errors import UserError, is_out_of_memory
+from napari_cmrcnet.common.errors import UserError, first_sentence, is_out_of_memory
 from napari_cmrcnet.common.files import file_digest
 from napari_cmrcnet.model.conch import Conch
 from napari_cmrcnet.model.conv_stem import ConvStem
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, FrozenEncoder, encoder_named
-from napari_cmrcnet.model.weights import load_weights, not_fetched
+from napari_cmrcnet.model.weights import load_weights
 
 AT_ONCE_ON_CPU = 8
 """Patches that an encoder reads at a time on a CPU.
@@ -181,8 +181,6 @@ def fetched(name: str) -> Pretrained:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     encoder = encoder_named(name)
-    if encoder.package:
-        return packaged(name)
     if not encoder.hub:
         raise UserError(f"{encoder.title} is not at the model hub; give the file of its weights (--weights).")
     if (there := _in_hub_cache(encoder)) is not None:
@@ -190,14 +188,16 @@ def fetched(name: str) -> Pretrained:
     for file in HUB_FILES:
         try:
             path = Path(hf_hub_download(encoder.hub, file))
-        except LocalEntryNotFoundError as error:  # an EntryNotFoundError, too, but of a hub that was not reached
-            raise not_fetched(encoder.title, error) from error
-        except EntryNotFoundError:
-            continue
         except Exception as error:  # the hub's own, and those of whichever HTTP library it stands on
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue  # the hub was reached, and has no such file
             if is_out_of_memory(error):
                 raise
-            raise not_fetched(encoder.title, error) from error
+            raise UserError(
+                f"The image encoder {encoder.title!r} could not be fetched ({first_sentence(error)}); check the "
+                "network, and if the model is gated, accept its terms on its page and log in with `hf auth login`, or "
+                "give its downloaded file as weights."
+            ) from error
         return Pretrained(encoder, path, file_digest(path))
     raise UserError(f"{encoder.page} has neither {' nor '.join(HUB_FILES)}; give the file of the weights (--weights).")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, strided
 
-from napari_cmrcnet.common.errors import UserError, first_sentence, readable
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.text import some_of
 from napari_cmrcnet.model.dinov2_names import CLASS_TOKEN, dinov2_names
 
@@ -60,15 +60,6 @@ def load_weights(backbone: Any, path: Path, name: str) -> None:
             "that the file was made with."
         )
     backbone.load_state_dict(state)
-
-
-def not_fetched(name: str, error: Exception) -> UserError:
-    """Say that the model hub did not give the weights of an encoder, and what to do."""
-    return UserError(
-        f"The image encoder {name!r} could not be fetched ({first_sentence(error)}); check the network, and if the "
-        "model is gated, accept its terms on its page and log in with `hf auth login`, or give its downloaded file as "
-        "weights."
-    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -78,7 +78,10 @@ def fit(
     sections = comparable(sections)
     if config.variant == "frozen":
         with only_one(run.path):
-            return (yield from fit_frozen(sections, config, run, resume))
+            run.refuse_to_overwrite(resume)
+            checkpoint = yield from fit_frozen(sections, config, run, resume)
+            run.tidy()
+            return checkpoint
     with join(config) as process, only_one(run.path) if process.first else nullcontext():
         if process.first:
             run.refuse_to_overwrite(resume)

@@ -59,7 +59,6 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     UserError
         As `fit`.
     """
-    run.refuse_to_overwrite(resume)
     count = sum(len(section.spots) for section in sections)
     if count < LEAST_SPOTS:
         raise UserError(f"{count} spots are left to train on; at least {LEAST_SPOTS} are needed, preferably 1,000.")
@@ -69,47 +68,45 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     other = config.n_top_genes != PAPER_GENES
     genes = config.genes or tuple(highly_variable_genes(sections, config.n_top_genes) if other else variable)
     run.begin(describe(sections, config, [cache_key(section, patch) for section in sections], genes), resume)
-    if not run.out.exists():
-        targets = [target_of(section.spots, config.preprocessing.target_sum) for section in sections]
-        spots = yield from _spots(sections, genes, targets, encoder, config.device)
-        numbers = np.repeat(np.arange(len(sections)), [len(section.spots) for section in sections])
-        chosen = yield from choose(spots, numbers, left_out_parts(sections))
-        model = yield from _model(spots, chosen.settings, config)
-        del spots  # as large as the bank
-        thumbnails = run.path / THUMBNAILS if config.thumbnails else None
-        if thumbnails is not None:
-            patches = yield from in_turn(patch_cache(section, patch) for section in sections)
-            yield from training_thumbnails([(each, np.arange(len(each))) for each in patches], thumbnails)
-        card = Card(
-            model=model.config,
-            genes=tuple(genes),
-            sections=tuple(section.name for section in sections),
-            patients=tuple(dict.fromkeys(section.patient for section in sections)),
-            seed=config.seed,
-            epochs=0,
-            encoder=_entry(encoder),
-            preprocessing=config.preprocessing,
-            query=Query(k=chosen.settings.k, weighted=chosen.settings.temperature is not None),
-            panel=config.panel,
-            similarity_floor=chosen.floor,
-            variable_genes=tuple(variable),
-            total_genes={section.name: total_genes(section.spots) for section in sections},
-            usual_tissue=(yield from training_tissue(sections, encoder, choose_device(config.device))),
-            expected_over=left_out(sections),
-            terms=(*([config.data] if config.data else []), encoder.encoder.terms),
-            synthetic=any(section.origin.synthetic for section in sections),
-        )
-        bank = build_bank(model, sections, genes, target_sums=targets)
-        if card.expected_over:
-            expected, interval = yield from expected_accuracy(bank, sections, chosen.left_out)
-            over_patients = card.expected_over == "patients"  # sections of one patient say nothing of another
-            bank = replace(bank, expected=expected, interval=interval if over_patients else None)
-        yield Progress("Saving the checkpoint", 0, 1)
-        checkpoint = Checkpoint(card, model, bank, thumbnail_file=thumbnails, encoder=encoder).save(run.out)
-        yield Progress("Saving the checkpoint", 1, 1)
-    else:
-        checkpoint = Checkpoint.load(run.out)
-    run.tidy()
+    if run.out.exists():
+        return Checkpoint.load(run.out)
+    targets = [target_of(section.spots, config.preprocessing.target_sum) for section in sections]
+    spots = yield from _spots(sections, genes, targets, encoder, config.device)
+    numbers = np.repeat(np.arange(len(sections)), [len(section.spots) for section in sections])
+    chosen = yield from choose(spots, numbers, left_out_parts(sections))
+    model = yield from _model(spots, chosen.settings, config)
+    del spots  # as large as the bank
+    thumbnails = run.path / THUMBNAILS if config.thumbnails else None
+    if thumbnails is not None:
+        patches = yield from in_turn(patch_cache(section, patch) for section in sections)
+        yield from training_thumbnails([(each, np.arange(len(each))) for each in patches], thumbnails)
+    card = Card(
+        model=model.config,
+        genes=tuple(genes),
+        sections=tuple(section.name for section in sections),
+        patients=tuple(dict.fromkeys(section.patient for section in sections)),
+        seed=config.seed,
+        epochs=0,
+        encoder=_entry(encoder),
+        preprocessing=config.preprocessing,
+        query=Query(k=chosen.settings.k, weighted=chosen.settings.temperature is not None),
+        panel=config.panel,
+        similarity_floor=chosen.floor,
+        variable_genes=tuple(variable),
+        total_genes={section.name: total_genes(section.spots) for section in sections},
+        usual_tissue=(yield from training_tissue(sections, encoder, choose_device(config.device))),
+        expected_over=left_out(sections),
+        terms=(*([config.data] if config.data else []), encoder.encoder.terms),
+        synthetic=any(section.origin.synthetic for section in sections),
+    )
+    bank = build_bank(model, sections, genes, target_sums=targets)
+    if card.expected_over:
+        expected, interval = yield from expected_accuracy(bank, sections, chosen.left_out)
+        over_patients = card.expected_over == "patients"  # sections of one patient say nothing of another
+        bank = replace(bank, expected=expected, interval=interval if over_patients else None)
+    yield Progress("Saving the checkpoint", 0, 1)
+    checkpoint = Checkpoint(card, model, bank, thumbnail_file=thumbnails, encoder=encoder).save(run.out)
+    yield Progress("Saving the checkpoint", 1, 1)
     return checkpoint
 
 
@@ -143,15 +140,15 @@ def _model(spots: Spots, settings: Settings, config: FitConfig) -> Job[FrozenCMR
     """Return the heads, filled up with components of zero to the length that an embedding must have."""
     fitted = yield from spots.fitted(settings.penalty, settings.rank)
     (components,) = yield from measured_components(spots.expression, [fitted])
-    head, dim = image_head(fitted, components), settings.rank
     sizes = config.model_config(spots.expression.shape[1])
     temperature = sizes.temperature if settings.temperature is None else settings.temperature
-    model = FrozenCMRCNet(replace(sizes, embedding_dim=dim, temperature=temperature))
-    into, out = np.zeros((dim, fitted.into.shape[0])), np.zeros((dim, fitted.out.shape[1]))
-    into[: head.shape[1]], out[: len(fitted.out)] = head.T, fitted.out
-    image, gene = (
-        (torch.from_numpy(centre).float(), torch.from_numpy(weight).float())
-        for centre, weight in ((fitted.centre, into), (fitted.mean, out))
+    model = FrozenCMRCNet(replace(sizes, embedding_dim=settings.rank, temperature=temperature))
+    heads = (
+        (model.image_head, fitted.centre, image_head(fitted, components).T),
+        (model.gene_head, fitted.mean, fitted.out),
     )
-    model.set_heads(image, gene)
+    with torch.no_grad():
+        for head, centre, weight in heads:
+            head.weight.zero_()[: len(weight)] = torch.from_numpy(weight)
+            head.bias.copy_(-head.weight @ torch.from_numpy(centre).float())
     return model.eval()

@@ -3,12 +3,11 @@
 import math
 import time
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from napari_cmrcnet.common.device import autocast, enough_memory, to_device
 from napari_cmrcnet.common.errors import UserError
@@ -58,22 +57,25 @@ def train(plan: Plan, process: Process) -> Job[State]:
         return (yield from _Loop(plan, process).run())
 
 
-@dataclass
 class _Loop:
-    plan: Plan
-    process: Process
-    state: State = field(init=False)
-    network: nn.Module = field(init=False)
-    n_batches: int = field(init=False)  # an epoch
-
-    def __post_init__(self) -> None:
-        pin = self.process.device.type == "cuda"
-        self.training = BatchReader(self.plan.training, pin)
-        self.held_out = [BatchReader(spots, pin) for spots in self.plan.validation]
-        self.n_batches = len(self._order(np.random.default_rng(0)))
+    def __init__(self, plan: Plan, process: Process) -> None:
+        self.plan, self.process = plan, process
+        config, device, saved = plan.config, process.device, plan.folder / STATE
+        pin = device.type == "cuda"
+        self.training = BatchReader(plan.training, pin)
+        self.held_out = [BatchReader(spots, pin) for spots in plan.validation]
+        self.n_batches = len(self._order(np.random.default_rng(0)))  # an epoch
+        torch.manual_seed(config.seed)
+        model = CMRCNet(plan.settings, None if saved.exists() else config.weights)  # what is saved has them all
+        model.to(device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.decay)
+        self.state = State(model, optimizer)
+        if saved.exists():
+            self.state.load(saved)
+        process.wait()  # nobody writes the state while another still reads it
+        self.network = process.wrap(model, all_used=plan.settings.image_encoder in OWN_ENCODERS)
 
     def run(self) -> Job[State]:
-        self._start()
         while self.state.epochs < self.plan.config.epochs:
             epoch = self._validated((yield from self._epoch()))
             self.state.history.append(epoch)
@@ -82,19 +84,6 @@ class _Loop:
                 self.state.save(self.plan.folder / STATE)
             yield self._progress(0, epoch.values())
         return self.state
-
-    def _start(self) -> None:
-        config, device = self.plan.config, self.process.device
-        saved = self.plan.folder / STATE
-        torch.manual_seed(config.seed)
-        model = CMRCNet(self.plan.settings, None if saved.exists() else config.weights)  # what is saved has them all
-        model.to(device)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.decay)
-        self.state = State(model, optimizer)
-        if saved.exists():
-            self.state.load(saved)
-        self.process.wait()  # nobody writes the state while another still reads it
-        self.network = self.process.wrap(model, all_used=self.plan.settings.image_encoder in OWN_ENCODERS)
 
     def _order(self, rng: np.random.Generator) -> list[np.ndarray]:
         return epoch_batches(len(self.plan.training), self.plan.config.batch_size, self.process.count, rng)
@@ -161,8 +150,8 @@ class _Loop:
         """Add the figures on held-out spots. Every process computes them, which costs no waiting."""
         if not self.held_out:
             return epoch
-        found = validate(self.state.model, self.training, self.held_out, self.plan.config, self.process.device)
-        if found.loss < self.state.best_loss:
-            self.state.best_loss, self.state.best_epoch = found.loss, epoch.epoch
+        loss, pcc = validate(self.state.model, self.training, self.held_out, self.plan.config, self.process.device)
+        if loss < self.state.best_loss:
+            self.state.best_loss, self.state.best_epoch = loss, epoch.epoch
             self.state.best = inference_state(self.state.model)
-        return replace(epoch, validation_loss=found.loss, validation_pcc=found.pcc)
+        return replace(epoch, validation_loss=loss, validation_pcc=pcc)

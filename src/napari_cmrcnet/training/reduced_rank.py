@@ -45,18 +45,9 @@ class ReducedRank:
     out: Array
     mean: Array
 
-    def of_rank(self, rank: int) -> "ReducedRank":
-        """Return the fit of a lower rank with the same penalty: the first components."""
-        return ReducedRank(self.centre, self.into[:, :rank], self.out[:rank], self.mean)
-
-    def components(self, features: Array) -> Array:
-        """Return the components that are predicted from features, (n, r)."""
-        found: Array = (features - self.centre) @ self.into
-        return found
-
-    def predict(self, features: Array) -> Array:
-        """Return the predicted expression, (n, g)."""
-        predicted: Array = self.components(features) @ self.out + self.mean
+    def predict(self, features: Array, rank: int | None = None) -> Array:
+        """Return the expression (n, g) that all components predict, or the first: the fit of a lower rank."""
+        predicted: Array = (features - self.centre) @ self.into[:, :rank] @ self.out[:rank] + self.mean
         return predicted
 
 
@@ -81,24 +72,19 @@ class Sums:
     xx: Array
     xy: Array
 
-    @classmethod
-    def of(cls, features: Array, expression: Expression) -> "Job[Sums]":
-        """Take the sums of spots, block by block; (n, f) and (n, g)."""
-        f, g = features.shape[1], expression.shape[1]
-        x, y, xx, xy = (np.zeros(shape, features.dtype) for shape in (f, g, (f, f), (f, g)))
-        for start, b in _blocks(expression, features.dtype):
-            yield Progress("Solving", start, len(features), "spots")
-            a = features[start : start + len(b)]
-            x += a.sum(axis=0)
-            y += b.sum(axis=0)
-            xx += a.T @ a
-            xy += a.T @ b
-        return cls(len(features), x, y, xx, xy)
 
-    def without(self, part: "Sums") -> "Sums":
-        """Return the sums of all but some spots."""
-        pairs = ((self.x, part.x), (self.y, part.y), (self.xx, part.xx), (self.xy, part.xy))
-        return Sums(self.spots - part.spots, *(whole - some for whole, some in pairs))
+def _sums(features: Array, expression: Expression) -> Job[Sums]:
+    """Take the sums of spots, block by block; (n, f) and (n, g)."""
+    f, g = features.shape[1], expression.shape[1]
+    x, y, xx, xy = (np.zeros(shape, features.dtype) for shape in (f, g, (f, f), (f, g)))
+    for start, b in _blocks(expression, features.dtype):
+        yield Progress("Solving", start, len(features), "spots")
+        a = features[start : start + len(b)]
+        x += a.sum(axis=0)
+        y += b.sum(axis=0)
+        xx += a.T @ a
+        xy += a.T @ b
+    return Sums(len(features), x, y, xx, xy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +195,9 @@ class Spots:
             rows = np.setdiff1d(np.arange(len(self.features)), left_out)
             return Solver.of_spots(self.features[rows], self.expression[rows])
         sums = yield from self._all()
-        part = yield from Sums.of(self.features[left_out], self.expression[left_out])
-        return Solver.of_sums(sums.without(part))
+        part = yield from _sums(self.features[left_out], self.expression[left_out])
+        spots, x, y = sums.spots - part.spots, sums.x - part.x, sums.y - part.y
+        return Solver.of_sums(Sums(spots, x, y, sums.xx - part.xx, sums.xy - part.xy))
 
     def without_each(self, parts: Sequence[Rows], use: Callable[[Rows, Solver], T], step: str) -> Job[list[T]]:
         """Return what is made of the regression on all spots but a part, of each part: side by side, in threads.
@@ -239,7 +226,7 @@ class Spots:
 
     def _all(self) -> Job[Sums]:
         if self._sums is None:
-            self._sums = yield from Sums.of(self.features, self.expression)
+            self._sums = yield from _sums(self.features, self.expression)
         return self._sums
 
 

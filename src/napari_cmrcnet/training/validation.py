@@ -1,7 +1,6 @@
 """How well the model does on spots it was not trained on, after each epoch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,18 +20,10 @@ from napari_cmrcnet.training.step import batch_losses
 Matrix = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Mean loss over the validation spots, and their mean PCC over the model's genes (None: undefined)."""
-
-    loss: float
-    pcc: float | None
-
-
 def validate(
     model: CMRCNet, training: BatchReader, held_out: Sequence[BatchReader], config: FitConfig, device: torch.device
-) -> Validation:
-    """Compute loss and retrieval PCC on held-out spots.
+) -> tuple[float, float | None]:
+    """Return the mean loss of held-out spots, and their mean PCC over the model's genes (None: undefined).
 
     Expression is retrieved from the training spots as in prediction, but for symmetries and context. PCC is taken over
     the spots of each section by itself, averaged over genes, then over sections.
@@ -59,8 +50,7 @@ def validate(
         predicted = Neighbourhoods.of(neighbours, len(bank), shares).mean(expression)
         pccs.append(mean_pcc(pcc(section.spots.expression.toarray(), predicted)))
     over_sections = mean_pcc(pccs)
-    loss = float(np.average(losses, weights=weights))
-    return Validation(loss, None if np.isnan(over_sections) else over_sections)
+    return float(np.average(losses, weights=weights)), None if np.isnan(over_sections) else over_sections
 
 
 def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device: torch.device) -> tuple[Matrix, float]:

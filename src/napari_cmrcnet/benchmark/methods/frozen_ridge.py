@@ -86,6 +86,6 @@ class FrozenRidge:
         for row, penalty in enumerate(self.penalties):
             fitted = solver.fitted(penalty, max(self.ranks))
             for column, components in enumerate(self.ranks):
-                found = np.nan_to_num(pcc(truth, fitted.of_rank(components).predict(spots.features[part])))
+                found = np.nan_to_num(pcc(truth, fitted.predict(spots.features[part], components)))
                 scores[row, column] = np.mean([found[chosen].mean() for chosen in sets])
         return scores
