@@ -345,7 +345,7 @@ def test_a_patch_retrieves_gene_embeddings_in_the_space_of_the_regression(
     y = np.vstack([expression_of(one.spots, genes).toarray() for one in sections[:2]])
     fitted = finish(Spots(x.astype(np.float64), y.astype(np.float64)).fitted(1.0, 8))
     bank = (y - fitted.mean) @ fitted.out.T
-    query = fitted.components(new) / bank.std(axis=0)
+    query = (new - fitted.centre) @ fitted.into / bank.std(axis=0)
     cosine = query @ bank.T / np.linalg.norm(query, axis=1)[:, None] / np.linalg.norm(bank, axis=1)
     for spot in range(16):
         near = np.argsort(-cosine[spot])[:5]

@@ -11,6 +11,7 @@ from napari_cmrcnet.catalogue import public_data
 from napari_cmrcnet.catalogue.public_data import PUBLIC_SECTIONS, PublicFile, PublicSection
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.sample import sample_folder
+from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.widgets import dialogs
@@ -42,7 +43,8 @@ def test_the_synthetic_sample_shows_its_slide_at_once_then_what_was_measured_and
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=SLOW)
     assert predicted == [False, True]
     assert session.shown is not None
-    assert session.shown.name == session.prediction.panel.genes[0]  # a marker, from the first picture on
+    markers = session.prediction.panel.genes
+    assert session.shown.name == most_trusted(session.prediction, markers)  # from the first picture on
     qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
     assert "S4" not in [shown.name for shown in viewer.layers]  # each view has the slide now
     views = {layer.metadata["cmrcnet"].get("view") for layer in viewer.layers}
