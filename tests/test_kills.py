@@ -42,7 +42,7 @@ kills.main()
 
 @UNIX
 def test_what_is_killed_leaves_old_or_new() -> None:
-    command = [sys.executable, "-m", "benchmarks.faults.kills", "8", "--failing", "4", "--jobs", "gene panel"]
+    command = [sys.executable, "-m", "benchmarks.faults.kills", "8", "--failing", "4", "--jobs", "gene panel", "h5ad"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| all |" in done.stdout
