@@ -308,7 +308,7 @@ def test_what_another_tool_predicted_is_dropped_on_its_measured_section(
     assert lines[1].startswith("normalised, without a logarithm")
     assert session.slide is slide
     assert session.shown.name == gene
-    assert layers_of(viewer).shown_views == ("measured", "predicted")
+    assert layers_of(viewer).session.shown_views == ("measured", "predicted")
     qtbot.waitUntil(lambda: session.scores is not None and bool(session.scores.replicates), timeout=SLOW)
     _, genes = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Genes")
     assert not genes.table.isColumnHidden(Column.PCC)
@@ -367,7 +367,7 @@ def test_cells_are_dropped_as_a_folder_and_seen_on_their_image(
     assert session.case.genes == ("EPCAM", "CD3E", "ERBB2")
     assert session.slide is not None
     assert session.slide.scale == 1
-    assert layers_of(viewer).shown_views == ("measured",)
+    assert layers_of(viewer).session.shown_views == ("measured",)
     session.show("CD3E")
     assert session.shown.measured is not None
     assert (session.shown.measured > 0).tolist() == [False, True, True, False]

@@ -307,7 +307,7 @@ def test_a_click_on_a_spot_selects_it_and_a_click_beside_selects_none(viewer: Vi
     assert session.selected.tolist() == [7]
     session.set_display(views=VIEWS)
     rings = [layer for layer in viewer.layers if layer.name.startswith("selected spots") and layer.visible]
-    assert len(rings) == len(layers.shown_views) > 2
+    assert len(rings) == len(layers.session.shown_views) > 2
     for ring in rings:
         np.testing.assert_allclose(ring.data * ring.scale, [(y, x)] * 2)
         assert ring.border_color.tolist() == [[0, 0, 0, 1], [1, 1, 1, 1]]

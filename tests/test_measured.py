@@ -99,7 +99,7 @@ def test_only_the_measured_view_is_shown(viewer: ViewerModel) -> None:
         {"views": ("difference", "confidence"), "layout": "side by side"},
     ):
         session.set_display(**change)
-        assert layers.shown_views == ("measured",)
+        assert layers.session.shown_views == ("measured",)
         check(viewer)
     assert session.views == ("measured",)
     front = session.display.front
@@ -133,7 +133,7 @@ def test_predicting_adds_to_what_is_open(viewer: ViewerModel, known: dict[str, K
     assert session.shown is not None
     assert session.shown.name == "GENE9"
     assert session.display.colormap == "magma"
-    assert layers.shown_views == ("measured", "predicted")
+    assert layers.session.shown_views == ("measured", "predicted")
     check(viewer)
 
 
@@ -173,7 +173,7 @@ def test_what_was_measured_and_cannot_be_predicted_is_there_too(
     assert session.shown is not None
     assert session.shown.predicted is None
     np.testing.assert_array_equal(session.shown.measured, wider.measured(["EXTRA"])[:, 0])  # type: ignore[index]
-    assert layers_of(viewer).shown_views == ("measured",)
+    assert layers_of(viewer).session.shown_views == ("measured",)
     genes = GeneList(wider)
     column = genes.names.column("EXTRA")
     assert column == len(genes) - 1
@@ -191,7 +191,7 @@ def test_what_was_measured_and_cannot_be_predicted_is_there_too(
     assert np.isnan(written.layers["predicted"][:, 0]).all()
     np.testing.assert_array_equal(written.layers["measured"], wider.measured(["EXTRA", "GENE3"]))
     session.show("GENE3")
-    assert layers_of(viewer).shown_views == ("measured", "predicted")
+    assert layers_of(viewer).session.shown_views == ("measured", "predicted")
 
 
 def test_nothing_of_another_section_stays(viewer: ViewerModel, measured: Known, known: dict[str, Known]) -> None:
@@ -217,7 +217,7 @@ def test_classes_of_the_spots_are_shown_and_are_rows_of_the_regions(viewer: View
     session.look_at(with_classes, measured.section.slide)
     session.set_display(layout="side by side", views=("measured", "classes"), classes="kind")
     check(viewer)
-    assert layers.shown_views == ("measured", "classes")
+    assert layers.session.shown_views == ("measured", "classes")
     classes, layer = session.classes, layers.points["classes"]
     assert classes is not None
     assert (classes.names, classes.counts) == (("tumour", "stroma"), [9, 18])
@@ -235,7 +235,7 @@ def test_classes_of_the_spots_are_shown_and_are_rows_of_the_regions(viewer: View
         ("all", "all spots", "", 36),
     ]
     session.look_at(case, measured.section.slide)
-    assert layers.shown_views == ("measured",)
+    assert layers.session.shown_views == ("measured",)
     assert "classes" not in layers.points
 
 

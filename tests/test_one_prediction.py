@@ -248,11 +248,11 @@ def test_measured_and_predicted_are_side_by_side_after_any_other_layout(
     session.set_display(layout="overlaid", views=("predicted", "confidence"), front="confidence", colormap="magma")
     look_at(viewer, known["C"])
     assert session.display.colormap == "magma"
-    assert layers_of(viewer).shown_views == ("measured", "predicted")
+    assert layers_of(viewer).session.shown_views == ("measured", "predicted")
     assert viewer.canvas.grid.enabled
     known["D"].prediction.view = {"layout": "overlaid", "front": "confidence", "shown": "GENE5", "kind": "gene"}
     look_at(viewer, known["D"])
-    assert layers_of(viewer).shown_views == ("confidence",)  # as it was saved
+    assert layers_of(viewer).session.shown_views == ("confidence",)  # as it was saved
     check(viewer)
 
 

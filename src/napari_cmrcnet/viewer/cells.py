@@ -82,6 +82,20 @@ def fit_section(viewer: "napari.viewer.Viewer", centre: tuple[float, float], sec
     viewer.scene.camera.zoom = zoom
 
 
+def section_of(spots: Any, beside: Iterable[Any]) -> tuple[tuple[float, float], Size]:
+    """Return centre (row, column) and size of a layer of spots and what lies beside it, in the scene's unit."""
+    extents = np.stack([layer.extent.world for layer in (spots, *beside)])
+    low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
+    size = high - low + spots.size.max() * spots.scale
+    return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
+
+
+def camera_of(viewer: "napari.viewer.Viewer") -> tuple[float, ...]:
+    """Return what the camera looks at, and its zoom."""
+    camera = viewer.scene.camera
+    return (*camera.center, camera.zoom)
+
+
 def _kept(viewer: "napari.viewer.Viewer", above: float) -> Kept:
     text = viewer.canvas.overlays.text
     size, lines = float(text.font_size), max(LEAST_LINES, text.text.count("\n") + 1)

@@ -87,6 +87,12 @@ class DisplaySettings:
         both = self.views if {"measured", "predicted"} <= set(self.views) else ("measured", "predicted")
         return replace(self, layout="side by side", views=both, front="predicted")
 
+    def seen_of(self, there: tuple[View, ...]) -> tuple[View, ...]:
+        """Return which views are to be seen of those that there are; where none of them is, predicted or the first."""
+        of_layout = {"side by side": self.views, "overlaid": (self.front,), "swipe": ("measured", "predicted")}
+        views = tuple(view for view in there if view in of_layout[self.layout])
+        return views or tuple(view for view in ("predicted", *there) if view in there)[:1]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
         return asdict(self)

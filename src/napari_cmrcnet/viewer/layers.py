@@ -10,7 +10,7 @@ from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.retrieval.leaks import counted, warnings_of
 from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.case_list import CaseList
-from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
+from napari_cmrcnet.viewer.display_settings import DisplaySettings
 from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
@@ -67,17 +67,12 @@ class SectionLayers:
         viewer.bind_key("Up", lambda _: session.step(-1), overwrite=True)
         viewer.bind_key("Down", lambda _: session.step(1), overwrite=True)
 
-    @property
-    def shown_views(self) -> tuple[View, ...]:
-        """The views that are to be seen."""
-        return self.groups.shown_views
-
     def draw(self) -> None:
         """Bring the visible layers up to date: groups, cells, colours and title."""
         if self.session.case is None or self.session.shown is None or self._drawing:
             return
         with self._by_us():
-            views, arranged = self.groups.shown_views, self.groups.arranged
+            views, arranged = self.session.shown_views, self.groups.arranged
             if arranged and views != arranged:  # what was opened beside other views is closed
                 self.session.eyes = {eye: False for eye, is_open in self.session.eyes.items() if not is_open}
             self.groups.bring(views, {view for (view, _), is_open in self.session.eyes.items() if is_open})
@@ -246,7 +241,7 @@ class SectionLayers:
                 self.groups.fill_cells()
 
     def _rearrange(self) -> None:
-        views = tuple(view for view in self.shown_views if view in self.points)
+        views = tuple(view for view in self.session.shown_views if view in self.points)
         if self._drawing or not views:
             return
         with self._by_us():

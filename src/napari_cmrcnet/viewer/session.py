@@ -119,6 +119,11 @@ class Session:
         """The views of which there is something to see, in the order of `VIEWS`."""
         return () if self.shown is None else views_of(self.shown, self.case, self.classes is not None)
 
+    @property
+    def shown_views(self) -> tuple[View, ...]:
+        """Those of the views that are to be seen, in the order of the cells."""
+        return self.display.seen_of(self.views)
+
     def look_at(
         self, case: "Case | None", slide: "Slide | None" = None, scores: "Scores | None" = None, alone: str = ""
     ) -> None:

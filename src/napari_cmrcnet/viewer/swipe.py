@@ -48,7 +48,7 @@ class Swipe:
 
     def cut(self) -> None:
         """Cut the spots along the line, which begins in the middle; they are whole where none is asked for."""
-        views = self.groups.shown_views
+        views = self.groups.session.shown_views
         if self.groups.session.display.layout != "swipe" or len(views) < 2:
             self.x = None
         elif self.x is None:

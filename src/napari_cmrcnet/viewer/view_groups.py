@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_cmrcnet.viewer.beside import Beside
 from napari_cmrcnet.viewer.by_view import ByView
-from napari_cmrcnet.viewer.cells import fit_legends, fit_section, set_cells
+from napari_cmrcnet.viewer.cells import camera_of, fit_legends, fit_section, section_of, set_cells
 from napari_cmrcnet.viewer.coloring import blended
 from napari_cmrcnet.viewer.display_settings import VIEWS, View
 from napari_cmrcnet.viewer.region_copies import add_copy, fill_copy
@@ -79,15 +79,6 @@ class ViewGroups:
         regions.eye_changed.connect(self._show_copies)
 
     @property
-    def shown_views(self) -> tuple[View, ...]:
-        """The views that are to be seen, in the order of the cells: of those of which there is something to see."""
-        display, there = self.session.display, self.session.views
-        of_layout = {"side by side": display.views, "overlaid": (display.front,), "swipe": ("measured", "predicted")}
-        wanted = of_layout[display.layout]
-        views = tuple(view for view in there if view in wanted)
-        return views or tuple(view for view in ("predicted", *there) if view in there)[:1]
-
-    @property
     def blended(self) -> "Sequence[Shown]":
         """The genes that measured and predicted show together; none where they show one."""
         return blended(self._pinned[2], self.session.display)
@@ -135,19 +126,10 @@ class ViewGroups:
         """Zoom to the spots of the whole section."""
         if self.points:
             fit_section(self.viewer, *self._section(), self.beside.above)
-            self._fitted = self._camera()
-
-    def _camera(self) -> Any:
-        camera = self.viewer.scene.camera
-        return (*camera.center, camera.zoom)
+            self._fitted = camera_of(self.viewer)
 
     def _section(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return centre and size of all spots, in the scene's unit."""
-        layer = next(iter(self.points.values()))
-        extents = np.stack([one.extent.world for one in (layer, *self.beside.seen)])
-        low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
-        size = high - low + layer.size.max() * layer.scale
-        return tuple(((low + high) / 2).tolist()), tuple(size.tolist())
+        return section_of(next(iter(self.points.values())), self.beside.seen)
 
     def _lacks(self, view: View) -> bool:
         no_slide = self.session.slide is not None and view not in self.slides
@@ -252,7 +234,7 @@ class ViewGroups:
         stride = len(self._group(next(view for view in VIEWS if view in self.points)))
         seen = self._seen
         several = self.session.display.layout == "side by side" and len(seen) > 1
-        untouched = self._fitted is None or self._fitted == self._camera()
+        untouched = self._fitted is None or self._fitted == camera_of(self.viewer)
         cells = len(seen) if several else 1
         self.beside.place(cells)
         larger = set_cells(self.viewer, stride, cells, self._section()[1], self.beside.above)
