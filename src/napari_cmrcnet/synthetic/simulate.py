@@ -28,6 +28,7 @@ from napari_cmrcnet.synthetic.tissue import Region, Tissue, at, composition, mak
 PITCH_UM, SPOT_UM = 100.0, 55.0
 DESCRIPTION = "SYNTHETIC H&E section drawn by napari-cmrcnet: not tissue of any patient"
 _TISSUE_SHARE = 0.8  # of a slide's area, about
+_LEVELS, _TILE, _QUALITY = 4, 256, 64  # of a slide's pyramid
 
 
 def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int = 0, spots: int = 350) -> Job[Path]:
@@ -85,14 +86,14 @@ def write_slide(path: Path, image: NDArray[np.uint8]) -> None:
     """Write RGB (h, w, 3) at `MPP` µm per pixel as a tiled JPEG pyramid that OpenSlide and tifffile read."""
     with atomic_file(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
         level = Image.fromarray(image)
-        for number in range(4):
+        for number in range(_LEVELS):
             per_cm = 1e4 / (MPP * 2**number)
             tiff.write(
                 np.asarray(level),
                 photometric="rgb",
-                tile=(256, 256),
+                tile=(_TILE, _TILE),
                 compression="jpeg",
-                compressionargs={"level": 64},
+                compressionargs={"level": _QUALITY},
                 subsampling=(2, 2),
                 resolution=(per_cm, per_cm),
                 resolutionunit="CENTIMETER",
