@@ -296,7 +296,7 @@ def test_napari_s_layer_list_is_folded_away_until_it_is_asked_for(window: Window
         assert layer_list_wanted() == shown
 
 
-@pytest.mark.qt("pyqt6")  # as with the sample, on other data, but for the exports
+@pytest.mark.qt("pyqt6")  # as with the sample, on other data
 @pytest.mark.parametrize("section", ["C5"])
 def test_the_same_on_a_real_section(window: Window, real_data: Path, tmp_path: Path, section: str) -> None:
     folder = real_data / "her2st"
@@ -308,6 +308,7 @@ def test_the_same_on_a_real_section(window: Window, real_data: Path, tmp_path: P
     flip(window)
     click_a_spot(window)
     draw_a_region(window)
+    export_all(window, tmp_path)
 
 
 def quick_checkpoint(folder: Path, out: Path) -> Path:

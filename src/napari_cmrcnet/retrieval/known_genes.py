@@ -22,7 +22,7 @@ _NUMBERS = {
     **dict.fromkeys(COLUMNS, (-1, 1, True)),
     FOUND: (0, 1, False),
     INTERVAL: (0, np.inf, True),
-    SHARES: (-np.inf, np.inf, False),
+    SHARES: (0, np.inf, False),
 }
 """By column the least and the most that its numbers may be, and whether NaN may stand for a gene without one."""
 
