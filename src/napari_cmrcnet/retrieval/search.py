@@ -1,15 +1,16 @@
 """Exact search for the bank spots most similar to each query.
 
-The product of the unit vectors is taken in float32 (NumPy on the CPU, torch on CUDA and MPS). What it says within its
-rounding error of rank k depends on the machine's matrix library, so everything in that band is scored again: in
-float64, the products of two vectors added up by NumPy, with the same result on every machine. Equal similarities go to
-the lower bank row. All machines therefore retrieve the same neighbours.
+The product of the unit vectors is taken block by block in float32 (NumPy on the CPU, torch on CUDA and MPS) and only
+what may be among the k best is held. What a float32 product says within its rounding error of rank k depends on the
+machine's matrix library, so everything in that band is scored again: in float64, the products of two vectors added up
+by NumPy, with the same result on every machine. Equal similarities go to the lower bank row. All machines therefore
+retrieve the same neighbours.
 
 A GPU may round the factors to TF32, as a setting of torch says that any package may change at any time, for the whole
 process. It is neither read nor changed: the band of a GPU is always as wide as TF32 needs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,10 @@ Int32 = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
 
 QUERIES_A_STEP = 1024  # between two signs of life; a second or less on a bank of 45,000
-QUERIES_AT_A_TIME = 128  # at least, in all threads together; more of a smaller bank
-QUERIES_ON_A_GPU = 512  # at least; the bank is sent to it again for each so many
-PART = 2**16  # bank rows of which the scores are held: in all threads together 32 MiB
-BLOCK = 4096  # vectors of which the lengths are taken, or the scores sorted, at a time
+QUERIES_AT_A_TIME = 512  # in each thread; a GPU is sent the bank again for each so many
+BLOCK = 4096  # bank rows at a time: few enough that their scores stay in the cache
+HELD = 4096  # bank rows a query: a bank of near-copies fills the band, and beyond this the held ones are cut exactly
+NONE = np.float32(-np.inf)  # the score of no row
 PAIRS = 512  # bank vectors of a query scored again at a time: a megabyte in float64, which stays in the cache
 
 Rounding = tuple[float, float]
@@ -94,24 +95,41 @@ def nearest(
 
     def search(block: slice) -> None:
         unit = _unit(queries[block], query_norm[block])
-        rows, cosines = np.zeros((len(unit), k), np.intp), np.full((len(unit), k), -np.inf)  # the best so far
-        for start in range(0, len(bank), PART):
-            for line, places in enumerate(likely(unit, unit_bank[start : start + PART], k, within, cosines[:, -1])):
-                if not len(places):
-                    continue
-                found = places + start
-                length = query_norm[block][line] * bank_norm[found]
-                dot = _dots(queries[block][line].astype(np.float64), bank, found)
-                found = np.append(rows[line], found)
-                cosine = np.append(cosines[line], np.divide(dot, length, np.zeros_like(length), where=length > 0))
-                best = np.argsort(-cosine, kind="stable")[:k]
-                rows[line], cosines[line] = found[best], cosine[best]
-        neighbours[block], similarity[block] = rows, cosines
+        rows, scores = np.empty((len(unit), 0), np.int32), np.empty((len(unit), 0), np.float32)
+        least = np.full(len(unit), -np.inf, np.float32)  # of the scores that may be among the k best
+        for start in range(0, len(bank), BLOCK):
+            part = unit_bank[start : start + BLOCK]
+            places, found = likely(unit, part, k, within, least)
+            count = np.diff(np.searchsorted(places, np.arange(len(unit) + 1) * len(part)))
+            rows = np.hstack([rows, _lines(places % len(part) + start, count, np.int32(0))])
+            scores = np.hstack([scores, _lines(found, count, NONE)])
+            if scores.shape[1] < k:
+                continue
+            least = _kth_best(scores, k) - within
+            kept = (scores >= least[:, None]) & (scores > NONE)
+            count = kept.sum(axis=1)
+            rows, scores = _lines(rows[kept], count, np.int32(0)), _lines(scores[kept], count, NONE)
+            if scores.shape[1] > max(HELD, 4 * k):
+                columns = np.sort(best(block, rows, scores)[0], axis=1)
+                rows, scores = np.take_along_axis(rows, columns, 1), np.take_along_axis(scores, columns, 1)
+        columns, similarity[block] = best(block, rows, scores)
+        neighbours[block] = np.take_along_axis(rows, columns, 1)
+
+    def best(block: slice, rows: Int32, scores: Float32) -> tuple[Places, Float64]:
+        """Score what is held again; return the columns of the k most similar, the best first, and their similarity."""
+        cosines = np.full(rows.shape, -np.inf)
+        for line, query in enumerate(queries[block].astype(np.float64)):
+            held = rows[line, : np.count_nonzero(scores[line] > NONE)]
+            for start in range(0, len(held), PAIRS):
+                some = held[start : start + PAIRS]
+                length = query_norm[block][line] * bank_norm[some]
+                dot = np.multiply(query, bank[some]).sum(axis=1)
+                cosines[line, start : start + len(some)] = np.divide(dot, length, np.zeros_like(dot), where=length > 0)
+        columns = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+        return columns, np.take_along_axis(cosines, columns, 1)
 
     with own_threads() if on_cpu else nullcontext(1) as threads:  # one thread feeds a GPU
-        at_a_time = QUERIES_AT_A_TIME if on_cpu else QUERIES_ON_A_GPU
-        most = max(1, at_a_time * PART // min(len(bank), PART) // threads)
-        size = max(1, min(most, -(-len(queries) // threads)))
+        size = max(1, min(QUERIES_AT_A_TIME, -(-len(queries) // threads)))
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, [slice(start, start + size) for start in range(0, len(queries), size)]))
     return neighbours, similarity
@@ -171,43 +189,46 @@ def band(dimensions: int, rounding: Rounding = IN_FLOAT32) -> np.float32:
     return np.float32(2 * (2 * factor + (dimensions + 2) * addition))
 
 
-def _likely(unit: Float32, bank: Float32, k: int, within: np.float32, known: Float64) -> Iterator[Places]:
-    """Yield, for each unit query, the places of what of a part of the bank may be among its k nearest, in order.
+def _likely(unit: Float32, part: Float32, k: int, within: np.float32, least: Float32) -> tuple[Places, Float32]:
+    """Return where scores may be among the k best, in the matrix of a line a query, and those scores.
 
-    What may be is no less than ``within`` below the k-th best score, nor below that of the parts before, float64 (n,).
+    They are ``least`` or more, float32 (n,), or within the band of the k-th best of the first part.
     """
-    for scores, best in zip(unit @ bank.T, known.astype(np.float32), strict=True):
-        # The k-th best of some is no better than that of all, and leaves few to look among.
-        some = best if best > -np.inf else _kth_best(scores[: max(k, BLOCK)], k)
-        places = np.flatnonzero(scores >= some - within)
-        yield places[scores[places] >= _kth_best(scores[places], k) - within]
+    scores = unit @ part.T
+    if least[0] == NONE and len(part) >= k:
+        least = _kth_best(scores, k) - within
+    places = np.flatnonzero(scores >= least[:, None])
+    return places, scores.ravel()[places]
 
 
-def _kth_best(scores: Float32, k: int) -> np.float32:
-    """Return the k-th highest of scores; of fewer minus infinity."""
-    rank = len(scores) - k
-    kth: np.float32 = np.partition(scores, rank)[rank] if rank >= 0 else np.float32(-np.inf)
-    return kth
-
-
-def _likely_on(device: "str | torch.device") -> Callable[..., Iterable[Places]]:
+def _likely_on(device: "str | torch.device") -> Callable[..., tuple[Places, Float32]]:
     """Return what does the same as `_likely`, by torch on a device."""
     import torch
 
     from napari_cmrcnet.common.device import to_device
 
-    def likely(unit: Float32, bank: Float32, k: int, within: np.float32, known: Float64) -> list[Places]:
-        scores = to_device(unit, device) @ to_device(bank, device).T
-        best = scores.topk(min(k, len(bank)), dim=1).values[:, -1:]
-        best = best.maximum(to_device(known.astype(np.float32), device)[:, None])
-        lines, places = torch.nonzero(scores >= best - float(within), as_tuple=True)
-        ends = np.cumsum(np.bincount(lines.cpu(), minlength=len(unit)))[:-1]
-        return np.split(places.cpu().numpy(), ends)
+    def likely(unit: Float32, part: Float32, k: int, within: np.float32, least: Float32) -> tuple[Places, Float32]:
+        scores = to_device(unit, device) @ to_device(part, device).T
+        if least[0] == NONE and len(part) >= k:
+            lowest = scores.topk(k, dim=1).values[:, -1] - float(within)
+        else:
+            lowest = to_device(least, device)
+        places = torch.nonzero((scores >= lowest[:, None]).ravel()).ravel()
+        return places.cpu().numpy(), scores.ravel()[places].cpu().numpy()
 
     return likely
 
 
-def _dots(query: Float64, bank: Floats, rows: Places) -> Float64:
-    """Return the products of a query with bank rows, added up by NumPy, float64 (len(rows),)."""
-    parts = [rows[start : start + PAIRS] for start in range(0, len(rows), PAIRS)]
-    return np.concatenate([np.multiply(query, bank[part]).sum(axis=1) for part in parts])
+def _lines(values: npt.NDArray[Any], count: Places, fill: np.generic) -> npt.NDArray[Any]:
+    """Return values as a matrix, so many of them in each line from the left, and the rest filled."""
+    there = np.arange(count.max(initial=0)) < count[:, None]
+    lines = np.full(there.shape, fill)
+    lines[there] = values
+    return lines
+
+
+def _kth_best(scores: Float32, k: int) -> Float32:
+    """Return the k-th highest score of each line."""
+    rank = scores.shape[1] - k
+    kth: Float32 = np.partition(scores, rank, axis=1)[:, rank]
+    return kth
