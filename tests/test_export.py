@@ -99,6 +99,13 @@ def test_a_section_that_was_not_measured(prediction: Prediction, tmp_path: Path)
     assert set(anndata.read_h5ad(tmp_path / "P.h5ad").layers) == {"predicted"}
 
 
+@pytest.mark.parametrize("write", [*FILES, to_spatialdata])
+def test_no_gene_at_all_is_refused(prediction: Prediction, tmp_path: Path, write: Write) -> None:
+    with pytest.raises(UserError, match="No gene was given"):
+        finish(write(prediction, tmp_path / "P", []))
+    assert not (tmp_path / "P").exists()
+
+
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-A1", "@SUM(A1)", "\tx", "\r=1", "＝1+1"])
 def test_no_text_is_a_formula(prediction: Prediction, tmp_path: Path, name: str) -> None:
     prediction.spots.obs_names = [name, *prediction.spots.obs_names[1:]]

@@ -309,6 +309,37 @@ def test_a_slide_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monk
         assert "damaged" not in str(caught.value)
 
 
+def test_a_tile_that_is_put_out_while_it_is_decoded_does_not_make_room_for_more() -> None:
+    """Another thread asks between the end of a decoding and its entry in the cache."""
+    cache, decoded = TileCache(2_400), []
+
+    def decode(level: int, row: int, column: int) -> np.ndarray:
+        decoded.append(column)
+        return np.zeros((20, 20, 3), np.uint8)  # 1,200 bytes: two fit
+
+    class Late:
+        """The cache's lock, which another thread gets first, once."""
+
+        def __init__(self) -> None:
+            self.lock, self.waits = cache._lock, 2
+
+        def __enter__(self) -> None:
+            self.waits -= 1
+            if self.waits == 0:
+                for column in (1, 2, 3):
+                    cache.get((0, 0, column), decode)
+            self.lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.lock.release()
+
+    cache._lock = Late()  # type: ignore[assignment]
+    cache.get((0, 0, 0), decode)
+    for column in (4, 5, 6, 4):
+        cache.get((0, 0, column), decode)
+    assert decoded == [0, 1, 2, 3, 4, 5, 6, 4]  # the fourth is not kept beside the sixth
+
+
 def test_the_cache_stays_within_its_bytes_and_remembers_damage() -> None:
     cache, asked = TileCache(10_000), []
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import pcc
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
@@ -76,8 +77,10 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
         measured, predicted = np.asarray(prediction.measured(block))[counted], prediction.expression(block)[counted]
         measured[:, np.array(unscored(measured, predicted)) != ""] = 0  # as a constant one is left out
         blocks.append((measured, predicted))
-    yield Progress(f"Correlating {name}", len(both), len(both), "genes")
-    matrices = [correlations(np.hstack(values)) for values in zip(*blocks, strict=True)]
+    matrices = []
+    for values in zip(*blocks, strict=True):
+        product = partial(correlations, np.hstack(values))  # takes seconds where there are very many spots
+        matrices.append((yield from in_thread(product, Progress(f"Correlating {name}", len(both), len(both), "genes"))))
     kept = [row for row in range(len(both)) if all(np.isfinite(matrix[row, row]) for matrix in matrices)]
     if len(kept) < 2:
         raise UserError(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import safe_text
@@ -47,13 +48,15 @@ class Wanted:
         Raises
         ------
         UserError
-            If a gene is not known.
+            If a gene is not known, or the list is empty.
         """
         prediction, names = case.prediction, case.all_names
         columns = range(len(case.genes)) if genes is None else [names.column(gene) for gene in genes]
         if missing := [gene for gene, column in zip(genes or (), columns, strict=False) if column is None]:
             (case.measured if prediction is None else prediction.expression)(missing)  # raises: what is missing of what
         chosen = [column for column in dict.fromkeys(columns) if column is not None]
+        if not chosen:
+            raise UserError("No gene was given to write; give at least one, or None for all.")
         symbols = tuple(names.symbols[column] for column in chosen)
         predicted = frozenset(symbols).intersection(() if prediction is None else prediction.genes)
         return cls(symbols, predicted, case.measured_set.union(names.symbols[len(case.genes) :]).intersection(symbols))
@@ -104,7 +107,7 @@ def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None
     Raises
     ------
     UserError
-        If a gene is not known or the file cannot be written.
+        If a gene is not known, the list is empty or the file cannot be written.
     """
     path = Path(path)
     wanted = Wanted.of(case, genes)

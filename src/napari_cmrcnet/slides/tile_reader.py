@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 
@@ -135,10 +136,11 @@ class TileCache:
 
     def _decode(self, key: TileKey, decode: Callable[[int, int, int], Pixels], tile: Future[Pixels]) -> None:
         try:
-            tile.set_result(decode(*key))
+            done = partial(tile.set_result, decode(*key))
         except BaseException as error:  # noqa: BLE001  `get` raises it
-            tile.set_exception(error)  # else a thread that waits for this tile would wait for ever
-        with self._lock:
+            done = partial(tile.set_exception, error)  # else a thread that waits for this tile would wait for ever
+        with self._lock:  # so that no other thread puts out a tile that is done and not yet counted
+            done()
             if self._tiles.get(key) is not tile:  # forgotten meanwhile
                 return
             if not isinstance(tile.exception(), TileError | None):
